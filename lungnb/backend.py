@@ -1,0 +1,60 @@
+"""Keras, loaded without the notices that TensorFlow writes to stderr as it loads, and set up for the machine.
+
+Import `keras` from here in this package: it takes seconds, so only modules that need it at once do so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# For what TensorFlow would log later on; what it writes while loading heeds no setting.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what C++ code writes to stderr; let it through if the block fails."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(saved, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+with _quiet_stderr():
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # Take GPU memory as it is needed, so that two notebooks can be open at once.
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def fix_seeds(seed: int, deterministic: bool = False) -> None:
+    """Seed Python, NumPy and Keras; with `deterministic`, make TensorFlow's operations give the same bits each time."""
+    keras.utils.set_random_seed(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def device_name() -> str:
+    """Return what the networks run on, such as `CPU, 2 cores` or a GPU's name."""
+    if keras.backend.backend() == "tensorflow":
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return f"CPU, {os.cpu_count()} cores"

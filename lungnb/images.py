@@ -1,0 +1,173 @@
+"""Any image file to a greyscale array, an array to a PNG, and an array to the square that a network sees.
+
+Nothing else in the module opens an image file.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lungnb.files import written
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+DICOM_SUFFIXES = (".dcm", ".dicom")
+SUFFIXES = (*FORMATS, *DICOM_SUFFIXES)
+MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
+LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
+
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+def read_image(path: str | Path, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
+    """Return an image file as greyscale, `(height, width)`, uint8.
+
+    8-bit images come as they are; colours become luminance, transparency is dropped, EXIF rotation is undone. Images
+    with negative values are taken for CT slices in Hounsfield units and shown through `window` (black, white; HU).
+    Other deeper images (12 or 16 bit) are scaled from their own range. DICOM needs the `medical` extra.
+
+    Raises ValueError, naming the file, for what is not a readable image of one of the formats.
+    """
+    path = Path(path)
+    return to_grey(_read_dicom(path) if path.suffix.lower() in DICOM_SUFFIXES else _read_raster(path), window, path)
+
+
+def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return a mask file as `(height, width)`, bool.
+
+    Lung is whatever is above half of the file's largest value, so that masks of 0/1 and of 0/255 mean the same; or,
+    where a data set marks several organs, the grey `values` given.
+    """
+    array = _read_raster(Path(path))
+    if values is not None:
+        return np.isin(array, values)
+    return array > max(array.max(), 1) / 2
+
+
+def write_png(path: str | Path, array: np.ndarray) -> None:
+    """Write a uint8 array, `(height, width)` or `(height, width, 3 or 4)`, or a bool one as 0 and 255, as a PNG."""
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * np.uint8(255)
+    with written(path) as temporary:
+        Image.fromarray(array).save(temporary, "PNG")
+
+
+def hounsfield_to_grey(hounsfield: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
+    """Return CT numbers (HU) as uint8: `window[0]` and below black, `window[1]` and above white."""
+    low, high = window
+    if not low < high:
+        raise ValueError(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
+    return np.rint((np.clip(hounsfield, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+
+
+def to_grey(array: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: object = "the array") -> np.ndarray:
+    """Return an array of any depth, `(height, width)` or with 1, 3 or 4 channels, as uint8 greyscale.
+
+    Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
+    """
+    if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
+        array = array[..., 0] if array.shape[-1] == 1 else array[..., :3] @ np.array([0.299, 0.587, 0.114])
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"{name}: expected (height, width), with 1, 3 or 4 channels at most, not {array.shape}.")
+    if array.dtype == np.uint8:
+        return array
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: some of its values are not numbers (NaN or infinite).")
+    low, high = float(array.min()), float(array.max())
+    if low < 0:
+        return hounsfield_to_grey(array, window)
+    if high <= 1 and (array.dtype == bool or array.dtype.kind == "f"):
+        return np.rint(array * 255.0).astype(np.uint8)
+    if high <= 255:
+        return np.rint(array).astype(np.uint8)
+    return np.rint((array - low) * (255.0 / (high - low))).astype(np.uint8) if high > low else np.zeros_like(array, "u1")
+
+
+class Square(NamedTuple):
+    """An image fitted into a square, and where in the square it lies (px)."""
+
+    array: np.ndarray
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def fit_square(image: np.ndarray, size: int) -> Square:
+    """Fit a uint8 image into a `(size, size)` square, area-averaged, aspect ratio kept by black borders.
+
+    The same geometry as `image_dataset_from_directory(pad_to_aspect_ratio=True)`, on which the networks are trained.
+    """
+    height, width = image.shape
+    scale = size / max(height, width)
+    # TensorFlow's resize_with_pad rounds in this way: down, never below a pixel.
+    new_height, new_width = max(int(height * scale), 1), max(int(width * scale), 1)
+    top, left = (size - new_height) // 2, (size - new_width) // 2
+    square = np.zeros((size, size), np.uint8)
+    small = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BOX)
+    square[top : top + new_height, left : left + new_width] = small
+    return Square(square, top, left, new_height, new_width)
+
+
+def unfit_square(probability: np.ndarray, square: Square, height: int, width: int) -> np.ndarray:
+    """Cut the image's part out of a `(size, size)` probability map; resize it to the image's own `height`, `width`."""
+    part = probability[square.top : square.top + square.height, square.left : square.left + square.width]
+    part = np.ascontiguousarray(part, dtype=np.float32)
+    return np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    """Return a uint8 image with its longest side at most `longest` px, area-averaged; a bool mask by nearest."""
+    height, width = image.shape
+    if max(height, width) <= longest:
+        return image
+    size = (max(round(width * longest / max(height, width)), 1), max(round(height * longest / max(height, width)), 1))
+    method = Image.Resampling.NEAREST if image.dtype == bool else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(image).resize(size, method))
+
+
+def _read_raster(path: Path) -> np.ndarray:
+    """Return the pixels of a PNG, JPEG, BMP or TIFF file, colours as luminance, depth kept."""
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f"{path}: not an image format this reads ({', '.join(SUFFIXES)}).")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:
+                image = ImageOps.exif_transpose(image)
+                if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
+                    image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+                return np.asarray(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file.") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error
+
+
+def _read_dicom(path: Path) -> np.ndarray:
+    """Return the first frame of a DICOM file: HU for CT, else grey from 0 to 1 as its own window shows it."""
+    try:
+        import pydicom
+        from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    except ImportError as error:
+        raise ValueError(f"{path}: reading DICOM needs pydicom; pip install 'lungnb[medical]'.") from error
+    try:
+        file = pydicom.dcmread(path)
+        pixels = file.pixel_array
+    except Exception as error:  # pydicom raises what its decoders raise
+        raise ValueError(f"{path}: cannot be read as a DICOM image.") from error
+    if file.get("SamplesPerPixel", 1) == 1 and pixels.ndim == 3:
+        pixels = pixels[0]
+    if file.get("Modality") == "CT":
+        return apply_modality_lut(pixels, file).astype(np.float32)
+    if file.get("SamplesPerPixel", 1) > 1:
+        return pixels
+    grey = apply_voi_lut(apply_modality_lut(pixels, file), file).astype(np.float32)
+    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-6)
+    return 1 - grey if file.get("PhotometricInterpretation") == "MONOCHROME1" else grey

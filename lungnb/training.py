@@ -1,0 +1,249 @@
+"""Compile, fit with callbacks, keep the best weights and the history; go on where an interrupted run stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from lungnb.backend import device_name, fix_seeds, keras
+from lungnb.data import count_steps, load_batches
+from lungnb.files import need, remove, write_json, written
+from lungnb.losses import get_loss
+from lungnb.metrics import training_metrics
+from lungnb.models import build_model
+from lungnb.prepare import read_manifest
+from lungnb.settings import Settings
+
+callbacks = keras.callbacks
+MONITOR = "val_loss"
+
+
+def train(settings: Settings, model_name: str, progress: bool = True) -> pd.DataFrame:
+    """Train a model on the prepared data set; return its history, a row an epoch.
+
+    Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
+    results/<dataset>/<model>. Training that was interrupted goes on at the epoch that was cut off; training that was
+    finished with the same settings on the same data is not repeated. Remove the folder to train anew.
+
+    Raises ValueError for an unknown model or a loss that became NaN, FileNotFoundError when nothing is prepared.
+
+    Example: `train(make_settings("phantom", "quick"), "unet")`.
+    """
+    folder = settings.results / model_name
+    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": _data_digest(settings)}
+    if _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists():
+        if progress:
+            print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
+        return read_history(settings, model_name)
+    if _read(folder / "training" / "plan.json") != plan:
+        for name in ("training", "run.json", "model.keras", "history.csv"):
+            remove(folder / name)
+        write_json(folder / "training" / "plan.json", plan)
+
+    _fit(settings, model_name, folder, progress)
+    history = read_history(settings, model_name)
+    write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history))
+    remove(folder / "training")
+    return history
+
+
+def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
+    """Return the training history of a model, a row an epoch: losses, scores, learning rate, seconds."""
+    step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
+    return pd.read_csv(need(settings.results / model_name / "history.csv", step))
+
+
+def read_run(settings: Settings, model_name: str) -> dict:
+    """Return what a finished training run recorded of itself, the content of `run.json`."""
+    step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
+    return _read(need(settings.results / model_name / "run.json", step))
+
+
+def compiled_model(settings: Settings, model_name: str) -> keras.Model:
+    """Return a new model with seeded weights, compiled with the settings' loss and Adam."""
+    fix_seeds(settings.seed, settings.deterministic)
+    keras.config.set_dtype_policy(settings.precision)
+    model = build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
+    # jit_compile: left to "auto", Keras may pick XLA, which was the slower of the two on CPUs.
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss=get_loss(settings.loss),
+        metrics=training_metrics(),
+        jit_compile=False,
+    )
+    return model
+
+
+class Checkpoint(callbacks.ModelCheckpoint):
+    """ModelCheckpoint whose file is whole or the one before, also when the process dies while it writes."""
+
+    def __init__(self, path: Path, best: float | None) -> None:
+        self._path, self._part = path, path.with_name(f".{path.stem}.part.keras")
+        super().__init__(self._part, monitor=MONITOR, save_best_only=True, initial_value_threshold=best)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save where the validation loss is the lowest yet."""
+        super().on_epoch_end(epoch, logs)
+        if self._part.exists():
+            os.replace(self._part, self._path)
+
+
+class Backup(callbacks.BackupAndRestore):
+    """BackupAndRestore that tells the epoch by the optimizer's count of steps.
+
+    Keras writes weights and epoch into two files; a process killed between the two would train an epoch twice.
+    """
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        super().__init__(folder, double_checkpoint=True, delete_checkpoint=False)
+        self._steps = steps
+
+    def restore(self, model: keras.Model) -> int:
+        """Restore the model, if there is a backup, and return the epoch to go on with."""
+        self.set_model(model)
+        self.on_train_begin()
+        return self.model._initial_epoch or 0
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Restore weights, optimizer and epoch."""
+        super().on_train_begin(logs)
+        self.model._initial_epoch = int(self.model.optimizer.iterations) // self._steps
+
+
+class _Resuming(callbacks.Callback):
+    """Mixin for callbacks with a memory: shows them the epochs before the interruption when training begins."""
+
+    past: pd.DataFrame
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        super().on_train_begin(logs)
+        for epoch, row in enumerate(self.past.to_dict("records")):
+            self.on_epoch_end(epoch, row)
+
+
+class EarlyStopping(_Resuming, callbacks.EarlyStopping):
+    """EarlyStopping that remembers the epochs before an interruption."""
+
+
+class ReduceLROnPlateau(_Resuming, callbacks.ReduceLROnPlateau):
+    """ReduceLROnPlateau that remembers the epochs before an interruption."""
+
+
+class Progress(callbacks.Callback):
+    """A progress bar over epochs on standard output; adds the seconds of each epoch to the history."""
+
+    def __init__(self, title: str, first: int, epochs: int, show: bool) -> None:
+        super().__init__()
+        self._bar = tqdm(total=epochs, initial=first, desc=title, unit="epoch", file=sys.stdout, disable=not show)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Start the epoch's clock."""
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Stop the clock, move the bar."""
+        logs["seconds"] = round(time.perf_counter() - self._started, 3)
+        self._bar.set_postfix_str(f"validation Dice {logs['val_dice']:.3f}, loss {logs['val_loss']:.3f}", refresh=False)
+        self._bar.update()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+
+def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> None:
+    """Train from the start, or from the last whole epoch, to the last epoch or to early stopping."""
+    model = compiled_model(settings, model_name)
+    backup = Backup(folder / "training" / "backup", count_steps(settings, "train"))
+    first = backup.restore(model)
+    past = _past(folder / "history.csv", first)
+
+    stop = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience)
+    plateau = ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.plateau_patience)
+    stop.past = plateau.past = past
+    stop.set_model(model)
+    stop.on_train_begin()
+    if first < settings.epochs and not stop.stopped_epoch:
+        # The plateau's memory lowers the rate again, from where it began.
+        model.optimizer.learning_rate = settings.learning_rate
+        model.fit(
+            load_batches(settings, "train", training=True, first_epoch=first),
+            validation_data=load_batches(settings, "validation"),
+            initial_epoch=first,
+            epochs=settings.epochs,
+            steps_per_epoch=count_steps(settings, "train"),
+            verbose=0,
+            callbacks=[
+                Progress(model_name, first, settings.epochs, progress),
+                callbacks.TerminateOnNaN(),
+                stop,
+                plateau,
+                callbacks.CSVLogger(folder / "history.csv", append=True),
+                Checkpoint(folder / "model.keras", past[MONITOR].min() if first else None),
+                backup,  # last: an epoch is over when all else that belongs to it is written
+            ],
+        )
+    if not math.isfinite(_past(folder / "history.csv", settings.epochs)[MONITOR].iloc[-1]):
+        remove(folder / "training")
+        raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
+
+
+def _past(file: Path, epochs: int) -> pd.DataFrame:
+    """Return the history of the first `epochs` epochs, and drop from the file what came after them."""
+    if not file.exists():
+        return pd.DataFrame({MONITOR: []})
+    history = pd.read_csv(file)
+    past = history[history["epoch"] < epochs].drop_duplicates("epoch")
+    with written(file) as temporary:
+        past.to_csv(temporary, index=False)
+    if past.empty:
+        remove(file)  # CSVLogger writes the header into a new file alone
+    return past
+
+
+def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dict:
+    """Return what there is to know of a finished run."""
+    packages = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")
+    best = history.loc[history[MONITOR].idxmin()]
+    model = build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
+    return {
+        "parameters": model.count_params(),
+        "epochs": len(history),
+        "best_epoch": int(best["epoch"]) + 1,
+        "best_validation_loss": float(best[MONITOR]),
+        "wall_seconds": round(float(history["seconds"].sum()), 1),
+        "device": device_name(),
+        "seed": settings.seed,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the project's checkout, if it is one."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _data_digest(settings: Settings) -> str:
+    """Return a digest of the manifest, so that results are not taken for those of other data."""
+    return hashlib.sha256(read_manifest(settings).to_csv(index=False).encode()).hexdigest()
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
