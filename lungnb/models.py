@@ -108,7 +108,11 @@ def _recurrent_convolution(x: keras.KerasTensor, channels: int, steps: int, name
 
 def _residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int = 1) -> keras.KerasTensor:
     """Normalisation, ReLU, convolution; twice; plus a projected shortcut. The image itself is not normalised first."""
-    shortcut = layers.Conv2D(channels, 1, strides=stride, use_bias=False, name=f"{name}_shortcut")(x)
+    shortcut = x
+    if stride > 1:
+        # The same as a stride in the 1x1 convolution, which oneDNN in TensorFlow 2.21 crashes on while training on a CPU.
+        shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut_stride")(shortcut)
+    shortcut = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)
     shortcut = _batch_norm(f"{name}_shortcut_norm")(shortcut)
     if name != "encoder_1":
         x = layers.ReLU(name=f"{name}_relu_1")(_batch_norm(f"{name}_norm_1")(x))

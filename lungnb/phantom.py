@@ -157,8 +157,8 @@ def write_phantoms(
 
 
 def _cases(count: int, seed: int) -> list[tuple[int, int]]:
-    """Return `count` pairs of patient and image number, both from 1."""
-    rng = np.random.default_rng([seed, 0, count])
+    """Return `count` pairs of patient and image number, both from 1; a larger count begins with the same ones."""
+    rng = np.random.default_rng([seed, 0])  # no patient has number 0
     numbers = rng.choice([1, 2, 3], size=count, p=[0.75, 0.15, 0.1])
     return [(patient, image) for patient, n in enumerate(numbers, 1) for image in range(1, n + 1)][:count]
 
@@ -288,7 +288,7 @@ def _draw_chest(rng: np.random.Generator) -> Chest:
     width = rng.uniform(11.5, 14.5)
     height = width * rng.uniform(1.55, 2.0)
     dome = rng.uniform(0.12, 0.22) * height
-    domes = (dome, dome - rng.uniform(0.2, 0.06 * height))  # the liver lifts the right one
+    domes = (dome, dome - rng.uniform(0.4, 1.8))  # the liver lifts the right one
     heart, tip = width * rng.uniform(0.5, 0.7), width * rng.uniform(0.38, 0.46)
     return Chest(width, height, rng.uniform(17, 25), heart, tip, domes, rng.uniform(0.15, 0.7))
 
@@ -438,7 +438,7 @@ def _lung_vessels(rng: np.random.Generator, chest: Chest, view: View) -> np.ndar
         for x0, y0, x1, y1, width in _vessel_tree(rng, root, side, 0.115 * chest.height):
             _stroke(draw, [(x0, y0), (x1, y1)], width, 2.5 * width)
         _stroke(draw, [(root[0], root[1] - 1.2), (root[0] + 0.4 * side, root[1] + 1.5)], 1.3, 1.6)
-    grain = _clouds(rng, len(view.x), max(int(len(view.x) * view.pixel / 0.7), 8))
+    grain = _clouds(rng, len(view.x), 48)
     return rng.uniform(1.0, 1.6) * _seen(sheet, view, 0.12) + 0.2 * grain
 
 
@@ -646,7 +646,7 @@ def _paint_lungs(
         for x0, y0, x1, y1, width in _vessel_tree(rng, (side * 3.0, 0.05 * cage[1]), side, 0.14 * cage[0]):
             part = rng.uniform(0.0, 0.6) if rng.random() < 0.3 else 0.08  # most cross the slice, few run along it
             _stroke(draw, [(x0, y0), (x0 + part * (x1 - x0), y0 + part * (y1 - y0))], 0.9 * width, 1.0)
-    air = rng.uniform(-870, -780) + 25 * view.y / cage[1] + 18 * _clouds(rng, size, size // 5)
+    air = rng.uniform(-870, -780) + 25 * view.y / cage[1] + 18 * _clouds(rng, size, 51)
     cover = _inside(lung, view.pixel)
     _paint(image, cover, air)
     _paint(image, cover * _seen(sheet, view, 0.06), 30 + 0.8 * contrast)

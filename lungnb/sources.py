@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import io
 import os
+import re
 import shutil
 import socket
 import stat
@@ -136,7 +137,7 @@ _SOURCES = (
     ),
     Source(
         name="lung-ct-bmp",
-        title="Axial CT slices as 8-bit BMP (88)",
+        title="Axial CT slices as 8-bit BMP (89)",
         kind="ct",
         licence="research use",
         citation=_MADER,
@@ -302,9 +303,7 @@ def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bo
         size = sum(member.file_size for member in members)
         folder.mkdir(parents=True, exist_ok=True)
         if len(members) > MAX_FILES or size > min(MAX_BYTES, shutil.disk_usage(folder).free):
-            raise ValueError(
-                f"it would become {len(members):,} files of {size / 1e9:,.1f} GB, more than there is room for"
-            )
+            raise ValueError(f"it holds {len(members):,} files of {size / 1e9:,.1f} GB, more than there is room for")
         for member in tqdm(members, "Unpacking", unit="file", file=sys.stdout, disable=not progress):
             zipped.extract(member, folder)
 
@@ -356,12 +355,15 @@ def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Pa
             target.parent.mkdir(parents=True, exist_ok=True)
             fetch(address, target, progress)
             fault = _fault(target, file)
+            fault = fault and f"what came {fault}"
         except (Exception, SystemExit) as error:  # each client raises its own; Kaggle's may try to end the program
             fault = _reason(error)
         if not fault:
             return target
         remove(target)
-        reasons.append(f"{urlsplit(address).hostname or 'Kaggle client'}: {fault}")
+        reasons.append(f"{urlsplit(address).hostname or 'Kaggle'}: {fault}")
+    with contextlib.suppress(OSError):
+        target.parent.rmdir()  # unless something of use to the next run is in it
     why = f"could not be fetched ({'; '.join(reasons)})" if reasons else "has no public address"
     raise DownloadError(f"{file.name} {why}. {_by_hand(file, source)}")
 
@@ -401,7 +403,15 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
     """Fetch a Google Drive file with gdown, which keeps what it has of an interrupted one and goes on from there."""
     import gdown
 
-    gdown.download(url, str(target), quiet=not progress, resume=True, timeout=TIMEOUT)
+    begun = {path: path.stat().st_size for path in target.parent.glob(f"{target.name}*.part")}
+    try:
+        gdown.download(url, str(target), quiet=not progress, resume=True, timeout=TIMEOUT)
+    except gdown.exceptions.DownloadError as error:
+        for path, size in begun.items():
+            # A file that changed at its publisher's cannot be gone on with, and gdown would try so for ever.
+            if type(error) is gdown.exceptions.DownloadError and path.exists() and path.stat().st_size == size:
+                remove(path)
+        raise
 
 
 def _from_kaggle(name: str, target: Path, progress: bool) -> None:
@@ -409,7 +419,7 @@ def _from_kaggle(name: str, target: Path, progress: bool) -> None:
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi  # importing it signs in
     except ImportError as error:
-        raise OSError("not installed; pip install 'lungnb[kaggle]'") from error
+        raise OSError("its client is not installed (pip install 'lungnb[kaggle]')") from error
     except SystemExit as error:
         raise OSError("no Kaggle account set up here") from error
     api = KaggleApi()
@@ -437,7 +447,7 @@ def _by_hand(file: RemoteFile, source: Source) -> str:
     pages = " or ".join(dict.fromkeys(_page(address) for address in file.addresses))
     fetch = f"Fetch {file.name} by hand from {pages}, put" if pages else f"Put {file.name}"
     folder = home() / "data" / "raw" / source.name
-    it = "it " if pages else ""
+    it = "it under this name " if pages else ""  # browsers get some of these as archive.zip
     return f"{fetch} {it}in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
 
 
@@ -462,7 +472,8 @@ def _reason(error: BaseException) -> str:
     """Return an error as part of a sentence."""
     if "Connection" in type(error).__name__:
         return "no connection"
-    text = " ".join(str(error).split()).rpartition(" -- ")[2].rstrip(".")
+    text = " ".join(str(error).split()).rpartition(" -- ")[2].split(". ")[0].rstrip(".") or type(error).__name__
+    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
     return text if len(text) < 160 else f"{text[:160]}..."
 
 

@@ -184,6 +184,7 @@ def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> N
             initial_epoch=first,
             epochs=settings.epochs,
             steps_per_epoch=count_steps(settings, "train"),
+            shuffle=False,  # load_batches has
             verbose=0,
             callbacks=[
                 Progress(model_name, first, settings.epochs, progress),
