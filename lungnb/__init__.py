@@ -22,7 +22,7 @@ _PLACES = {
     "report": ("run_series",),
 }
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}
-__all__ = sorted(_PLACE)  # noqa: PLE0605
+__all__ = sorted(_PLACE)
 
 
 def __getattr__(name: str) -> object:

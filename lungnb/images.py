@@ -84,7 +84,9 @@ def to_grey(array: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: 
         return np.rint(array * 255.0).astype(np.uint8)
     if high <= 255:
         return np.rint(array).astype(np.uint8)
-    return np.rint((array - low) * (255.0 / (high - low))).astype(np.uint8) if high > low else np.zeros_like(array, "u1")
+    return (
+        np.rint((array - low) * (255.0 / (high - low))).astype(np.uint8) if high > low else np.zeros_like(array, "u1")
+    )
 
 
 class Square(NamedTuple):

@@ -47,7 +47,9 @@ def count_pixels(truth: np.ndarray, prediction: np.ndarray) -> Counts:
     if truth.shape != prediction.shape:
         raise ValueError(f"truth and prediction must have one shape, not {truth.shape} and {prediction.shape}.")
     if truth.dtype != bool or prediction.dtype != bool:
-        raise ValueError(f"truth and prediction must be bool, not {truth.dtype} and {prediction.dtype}: threshold first.")
+        raise ValueError(
+            f"truth and prediction must be bool, not {truth.dtype} and {prediction.dtype}: threshold first."
+        )
     tp = int(np.count_nonzero(truth & prediction))
     positives, found = int(np.count_nonzero(truth)), int(np.count_nonzero(prediction))
     return Counts(tp, found - tp, positives - tp, truth.size - positives - found + tp)

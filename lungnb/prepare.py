@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import need, written, write_json
+from lungnb.files import need, write_json, written
 from lungnb.images import SUFFIXES, read_image, read_mask, shrink, write_png
 from lungnb.settings import SPLITS, Settings, raw_folder
 from lungnb.sources import Source, find_source
@@ -82,9 +82,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
     """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`."""
-    file = need(
-        settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,"
-    )
+    file = need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
     return pd.read_csv(file, dtype={"id": str, "patient": str})
 
 
@@ -216,9 +214,7 @@ def _same_branch(mask: Path, image: Path) -> bool:
     return {part for part in mask.parent.parts if not _MASK_FOLDER.search(part)} <= set(image.parent.parts)
 
 
-def _refuse_same_ids(
-    pairs: list[Pair], excluded: list[tuple[str, str]]
-) -> tuple[list[Pair], list[tuple[str, str]]]:
+def _refuse_same_ids(pairs: list[Pair], excluded: list[tuple[str, str]]) -> tuple[list[Pair], list[tuple[str, str]]]:
     """Keep the first of the pairs that would be written under one name; the name's case does not tell them apart."""
     kept: dict[str, Pair] = {}
     for pair in pairs:

@@ -109,7 +109,9 @@ def home() -> Path:
     if os.environ.get("LUNGNB_HOME"):
         return Path(os.environ["LUNGNB_HOME"]).expanduser().resolve()
     here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "notebooks" / "00_start.ipynb").exists()), here)
+    return next(
+        (folder for folder in (here, *here.parents) if (folder / "notebooks" / "00_start.ipynb").exists()), here
+    )
 
 
 def raw_root() -> Path:

@@ -1,0 +1,154 @@
+"""A model on a split to a table with one row an image; a comparison of models from such tables.
+
+Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up and nothing is chosen
+on the test images.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from tqdm import tqdm
+
+from lungnb.files import need, written
+from lungnb.images import read_image, read_mask
+from lungnb.inference import THRESHOLD, load_model, predict
+from lungnb.metrics import SCORES, Counts, count_pixels, scores
+from lungnb.models import TITLES
+from lungnb.prepare import read_manifest
+from lungnb.settings import Settings
+from lungnb.training import read_run
+
+FEW = 50  # images, under which an interval or a test says little
+
+
+def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
+    """Score a trained model on a split: a row an image with the counts of pixels, every score, and milliseconds.
+
+    The milliseconds are those of one image at a time, resizing included, reading and writing left out. For the test
+    split, `scores.csv` is written beside the model. A data set prepared without a test split is scored on validation.
+    """
+    read_run(settings, model_name)
+    model = load_model(settings.results / model_name / "model.keras")
+    manifest = read_manifest(settings)
+    if split == "test" and not (manifest["split"] == "test").any():
+        split = "validation"
+    rows = manifest[manifest["split"] == split].to_dict("records")
+    predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
+    table = []
+    for row in tqdm(rows, f"Scoring {model_name}", unit="image", file=sys.stdout, disable=not progress):
+        image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
+        started = time.perf_counter()
+        prediction = predict(model, image) > THRESHOLD
+        milliseconds = 1000 * (time.perf_counter() - started)
+        counts = count_pixels(truth, prediction)
+        known = {key: row[key] for key in ("id", "patient", "split")}
+        table.append(known | scores(counts) | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
+    table = pd.DataFrame(table)
+    if split == "test" or not (manifest["split"] == "test").any():
+        with written(settings.results / model_name / "scores.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    return table
+
+
+def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
+    """Return the `scores.csv` of several models as one tidy table, with a column `model`."""
+    step = "score the models (notebook 06, or `lungnb evaluate`)"
+    tables = {name: pd.read_csv(need(settings.results / name / "scores.csv", step)) for name in model_names}
+    return pd.concat(tables, names=["model"]).reset_index(level=0).reset_index(drop=True)
+
+
+def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
+    """Return a row a model: mean scores over images, the 95 % interval of the Dice, and what the model costs."""
+    table = read_scores(settings, model_names)
+    rows = []
+    for name in model_names:
+        own, run = table[table["model"] == name], read_run(settings, name)
+        low, high = mean_interval(own, "dice")
+        rows.append(
+            {"model": TITLES.get(name, name), "images": len(own)}
+            | own[list(SCORES)].mean().to_dict()
+            | {"dice_low": low, "dice_high": high}
+            | {"parameters": run["parameters"], "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60}
+            | {"milliseconds_per_image": own["milliseconds"].median()}
+        )
+    return pd.DataFrame(rows).set_index("model")
+
+
+def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient (`scipy.stats.bootstrap`)."""
+    by_patient = [group.to_numpy() for _, group in table.groupby("patient")[score]]
+    sums, counts = np.array([group.sum() for group in by_patient]), np.array([len(group) for group in by_patient])
+    if len(sums) < 2:
+        return float("nan"), float("nan")
+    result = stats.bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=5000,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def pooled_counts(table: pd.DataFrame) -> Counts:
+    """Return the confusion matrix of a whole set: the sums of its images' counts."""
+    return Counts(*(int(table[name].sum()) for name in Counts._fields))
+
+
+def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over images.
+
+    Columns: the two models, the mean difference of first minus second, the effect size (matched-pairs rank-biserial
+    correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs.
+    """
+    wide = table.pivot(index="id", columns="model", values="dice")
+    rows = []
+    for first, second in combinations(table["model"].unique(), 2):
+        difference = (wide[first] - wide[second]).to_numpy()
+        nonzero = difference[difference != 0]
+        p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
+        ranks = stats.rankdata(np.abs(nonzero))
+        effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
+        rows.append({"first": first, "second": second, "difference": difference.mean(), "effect": effect, "p": p})
+    tests = pd.DataFrame(rows, columns=["first", "second", "difference", "effect", "p"])
+    # Holm: the smallest p is multiplied by the number of pairs, the next by one less; never falling.
+    order = tests["p"].sort_values().index
+    factors = np.arange(len(order), 0, -1)
+    tests.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(tests.loc[order, "p"] * factors), 1.0)
+    return tests
+
+
+def verdict(settings: Settings, model_names: list[str]) -> str:
+    """Return, in a few sentences computed from the tables, which model is better, how sure that is, and at what cost."""
+    scored, table = read_scores(settings, model_names), compare(settings, model_names)
+    ranking = table["dice"].sort_values(ascending=False)
+    best, count = ranking.index[0], int(table["images"].iloc[0])
+    low, high = table.loc[best, ["dice_low", "dice_high"]]
+    text = [
+        f"{best} has the highest mean Dice, {ranking.iloc[0]:.3f} (95 % interval {low:.3f} to {high:.3f}), "
+        f"on {count} {scored['split'].iloc[0]} images of {settings.name}."
+    ]
+    names = {TITLES.get(name, name): name for name in model_names}
+    for other in ranking.index[1:]:
+        tests = paired_tests(scored).set_index(["first", "second"])
+        pair = (names[best], names[other])
+        p = tests.loc[pair if pair in tests.index else pair[::-1], "p_holm"]
+        gap = ranking.iloc[0] - ranking[other]
+        sure = "a difference that is unlikely to be chance" if p < 0.05 else "which chance alone could explain"
+        text.append(f"{other} is {gap:.3f} behind, {sure} (paired Wilcoxon, Holm-corrected p = {p:.2g}).")
+    quick, small = table["milliseconds_per_image"].idxmin(), table["parameters"].idxmin()
+    text.append(
+        f"{quick} is the quickest at {table.loc[quick, 'milliseconds_per_image']:.0f} ms an image on this machine, "
+        f"{small} the smallest with {table.loc[small, 'parameters']:,} parameters."
+    )
+    if count < FEW:
+        text.append(f"With {count} images, fewer than {FEW}, none of this should be taken for more than a hint.")
+    return " ".join(text)

@@ -1,0 +1,199 @@
+"""Images in, masks at their native resolution out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from skimage.measure import label
+from skimage.segmentation import find_boundaries
+from tqdm import tqdm
+
+from lungnb.files import need, written
+from lungnb.images import SUFFIXES, fit_square, read_image, to_grey, unfit_square, write_png
+from lungnb.settings import Settings, make_settings
+
+THRESHOLD = 0.5  # probability above which a pixel is lung
+OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
+
+
+class Segmentation(NamedTuple):
+    """What `segment` returns: the image as it was read and, at the same size, its mask and the probability of lung."""
+
+    image: np.ndarray  # (height, width), uint8
+    mask: np.ndarray  # (height, width), bool
+    probability: np.ndarray  # (height, width), float32, 0 to 1
+
+
+def segment(image: str | Path | np.ndarray, model: object = None, clean: bool = True) -> Segmentation:
+    """Segment the lungs in one image: an image file, or an array as `images.to_grey` takes it.
+
+    Args:
+        image: path, or `(height, width)` array: uint8, [0, 1], or Hounsfield units.
+        model: a Keras model, the path of a `model.keras`, or None for the best of those trained here (`best_model`).
+        clean: keep the two largest regions of the mask and fill their holes.
+
+    Raises ValueError for what cannot be read, FileNotFoundError where there is no model.
+
+    Example: `segment("chest.png").mask.mean()` is the part of the picture that is lung.
+    """
+    grey = read_image(image) if isinstance(image, (str, Path)) else to_grey(np.asarray(image))
+    probability = predict(model if hasattr(model, "predict_on_batch") else load_model(model), grey)
+    mask = probability > THRESHOLD
+    return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
+
+
+def predict(model: Any, grey: np.ndarray) -> np.ndarray:  # noqa: ANN401
+    """Return the probability of lung, float32, for a uint8 image `(height, width)` at its own size."""
+    square = fit_square(grey, model.input_shape[1])
+    batch = square.array[None, :, :, None].astype(np.float32) / 255.0
+    probability = np.asarray(model.predict_on_batch(batch))[0, :, :, 0]
+    return unfit_square(probability, square, *grey.shape)
+
+
+def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
+    """Load a trained model from a `.keras` file; None means `best_model()`.
+
+    Files are loaded in Keras's safe mode, which runs no code from them; other formats are refused.
+    Raises FileNotFoundError where there is none, ValueError for a file that is not a model or not a fitting one.
+    """
+    path = Path(model) if model is not None else best_model()
+    if path.suffix != ".keras":
+        raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
+    need(path, "train a model, or name another file,")
+    return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+def best_model(settings: Settings | None = None) -> Path:
+    """Return the file of the model with the highest validation Dice among those trained on the settings' data set.
+
+    Without settings, the data set is that of LUNGNB_DATASET, else the phantoms.
+    """
+    settings = settings or make_settings(os.environ.get("LUNGNB_DATASET", "phantom"))
+    found = {}
+    for file in settings.results.glob("*/model.keras"):
+        history = file.with_name("history.csv")
+        if (file.with_name("run.json")).exists() and history.exists():
+            epochs = pd.read_csv(history)
+            found[file] = epochs.loc[epochs["val_loss"].idxmin(), "val_dice"]
+    if not found:
+        raise FileNotFoundError(
+            f"{settings.results}: no trained model there yet: run notebooks 01 to 05, or `lungnb train`, first, "
+            "or name a .keras file."
+        )
+    return max(found, key=found.get)
+
+
+def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
+    """Keep the largest connected regions of a bool mask, `regions` at most, and fill their holes."""
+    labels = label(mask)
+    sizes = np.bincount(labels.ravel())[1:]
+    kept = np.argsort(sizes)[::-1][:regions] + 1
+    return ndimage.binary_fill_holes(np.isin(labels, kept))
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = OUTLINE) -> np.ndarray:
+    """Return a uint8 RGB picture, `(height, width, 3)`: the image with the mask tinted and outlined."""
+    picture = np.repeat(image[:, :, None], 3, axis=2).astype(np.float32)
+    picture[mask] = 0.75 * picture[mask] + 0.25 * np.array(color)
+    width = max(round(max(image.shape) / 512), 1)
+    picture[ndimage.binary_dilation(find_boundaries(mask, mode="inner"), iterations=width)] = color
+    return picture.astype(np.uint8)
+
+
+def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's bounding box."""
+    if not mask.any():
+        return np.zeros((1, 1, 4), np.uint8)
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    grey, alpha = image[box], mask[box].astype(np.uint8) * np.uint8(255)
+    return np.dstack([grey, grey, grey, alpha])
+
+
+def segment_files(
+    paths: Iterable[str | Path],
+    out: str | Path,
+    model: object = None,
+    overlays: bool = False,
+    cutouts: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Segment image files, and folders of them; return and write a table, `segmentation.csv`, with a row a file.
+
+    Writes `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request `<stem>_overlay.png` and
+    `<stem>_cutout.png`. A file that cannot be used gets a row that says why, and the rest goes on.
+    """
+    files, out = _listed(paths), Path(out)
+    model = model if hasattr(model, "predict_on_batch") else load_model(model)
+    rows, taken = [], set()
+    for file in tqdm(files, "Segmenting", unit="image", file=sys.stdout, disable=not progress):
+        # Images of one name from several folders are told apart by their folder, then by a number.
+        stem = file.stem if file.stem not in taken else f"{file.parent.name}_{file.stem}"
+        stem = stem if stem not in taken else f"{stem}_{len(taken)}"
+        taken.add(stem)
+        rows.append({"file": str(file)} | _segment_file(file, out, stem, model, overlays, cutouts))
+    table = pd.DataFrame(rows, columns=["file", "status", "mask", "height", "width", "lung", "milliseconds", "error"])
+    with written(out / "segmentation.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def _segment_file(file: Path, out: Path, stem: str, model: Any, overlays: bool, cutouts: bool) -> dict:  # noqa: ANN401
+    """Segment one file, write what is asked for, and return its row of the table."""
+    started = time.perf_counter()
+    try:
+        found = segment(file, model)
+    except ValueError as error:
+        return {"status": "failed", "error": str(error)}
+    milliseconds = 1000 * (time.perf_counter() - started)
+    write_png(out / f"{stem}_mask.png", found.mask)
+    if overlays:
+        write_png(out / f"{stem}_overlay.png", overlay(found.image, found.mask))
+    if cutouts:
+        write_png(out / f"{stem}_cutout.png", cut_out(found.image, found.mask))
+    height, width = found.mask.shape
+    return {
+        "status": "ok" if found.mask.any() else "no lung found",
+        "mask": f"{stem}_mask.png",
+        "height": height,
+        "width": width,
+        "lung": round(float(found.mask.mean()), 4),
+        "milliseconds": round(milliseconds, 1),
+    }
+
+
+def _listed(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files named, and the image files in the folders named."""
+    files = []
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+        if path.is_dir():
+            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise ValueError(f"no image files ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths)) or 'nothing'}.")
+    return files
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
+    from lungnb.backend import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises what zip, h5py and JSON raise
+        raise ValueError(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+    shape = model.input_shape
+    if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 1 or model.output_shape != shape:
+        raise ValueError(
+            f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
+        )
+    return model
