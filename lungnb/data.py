@@ -20,8 +20,8 @@ Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
 def load_batches(settings: Settings, split: str, training: bool = False, first_epoch: int = 0) -> Dataset:
     """Return the batches of one split as a `tf.data.Dataset`.
 
-    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch, each epoch
-    shuffled and augmented anew. What an epoch holds is a matter of the seed and its number alone, so that training
+    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch,
+    each epoch shuffled and augmented anew. What an epoch holds is a matter of the seed and its number alone, so that training
     resumed at an epoch sees what uninterrupted training would have seen.
 
     Raises ValueError for an unknown split, FileNotFoundError when nothing is prepared.
@@ -82,7 +82,7 @@ def augment(images: Any, masks: Any, settings: Settings, seed: tuple[int, int]) 
 
 
 def _decoded(settings: Settings, split: str) -> Dataset:
-    """Return pairs of uint8 images and masks `(size, size, 1)` in the order of their names, resized, not yet batched."""
+    """Return pairs of uint8 images and masks `(size, size, 1)` by order of name, resized, not yet batched."""
     import tensorflow as tf
 
     names = _names(settings, split, "images")

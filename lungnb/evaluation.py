@@ -1,7 +1,7 @@
 """A model on a split to a table with one row an image; a comparison of models from such tables.
 
-Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up and nothing is chosen
-on the test images.
+Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up and nothing is
+chosen on the test images.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from lungnb.files import need, written
 from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, load_model, predict
 from lungnb.metrics import SCORES, Counts, count_pixels, scores
-from lungnb.models import TITLES
 from lungnb.prepare import read_manifest
-from lungnb.settings import Settings
+from lungnb.settings import Settings, title_of
 from lungnb.training import read_run
 
 FEW = 50  # images, under which an interval or a test says little
@@ -71,7 +70,7 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
         own, run = table[table["model"] == name], read_run(settings, name)
         low, high = mean_interval(own, "dice")
         rows.append(
-            {"model": TITLES.get(name, name), "images": len(own)}
+            {"model": title_of(name), "images": len(own)}
             | own[list(SCORES)].mean().to_dict()
             | {"dice_low": low, "dice_high": high}
             | {"parameters": run["parameters"], "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60}
@@ -81,7 +80,7 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient (`scipy.stats.bootstrap`)."""
+    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient."""
     by_patient = [group.to_numpy() for _, group in table.groupby("patient")[score]]
     sums, counts = np.array([group.sum() for group in by_patient]), np.array([len(group) for group in by_patient])
     if len(sums) < 2:
@@ -127,7 +126,7 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(settings: Settings, model_names: list[str]) -> str:
-    """Return, in a few sentences computed from the tables, which model is better, how sure that is, and at what cost."""
+    """Return, computed from the tables, which model is better, how sure that is, and at what cost."""
     scored, table = read_scores(settings, model_names), compare(settings, model_names)
     ranking = table["dice"].sort_values(ascending=False)
     best, count = ranking.index[0], int(table["images"].iloc[0])
@@ -136,7 +135,7 @@ def verdict(settings: Settings, model_names: list[str]) -> str:
         f"{best} has the highest mean Dice, {ranking.iloc[0]:.3f} (95 % interval {low:.3f} to {high:.3f}), "
         f"on {count} {scored['split'].iloc[0]} images of {settings.name}."
     ]
-    names = {TITLES.get(name, name): name for name in model_names}
+    names = {title_of(name): name for name in model_names}
     for other in ranking.index[1:]:
         tests = paired_tests(scored).set_index(["first", "second"])
         pair = (names[best], names[other])

@@ -110,7 +110,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = O
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's bounding box."""
+    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's box."""
     if not mask.any():
         return np.zeros((1, 1, 4), np.uint8)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]

@@ -1,6 +1,6 @@
 """The scores of one image and of many: every definition, and every rule for an empty mask, stands here once.
 
-All scores come from the four counts of pixels: lung found (tp), lung invented (fp), lung missed (fn), and the rest (tn).
+All scores come from the four counts of pixels: lung found (tp), lung invented (fp), lung missed (fn), the rest (tn).
 A score whose denominator is 0 is 1 when there was nothing to find and nothing was invented, else 0: both masks empty
 score 1, one of them empty scores 0 in every overlap.
 """

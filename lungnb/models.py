@@ -19,8 +19,8 @@ _BATCH_NORM_MOMENTUM = 0.9
 def unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
     """Return a U-Net: convolutions down, convolutions up, and skips across that carry the detail.
 
-    As Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with same padding, so that the mask has the
-    image's size, and batch normalisation.
+    As Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with same padding, so that the mask has
+    the image's size, and batch normalisation.
 
     Args:
         size: side of the square input, px; a multiple of 2**depth.
@@ -31,10 +31,10 @@ def unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
 
 
 def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -> keras.Model:
-    """Return an R2U-Net: a U-Net whose convolutions feed back on themselves `steps` times, around which a shortcut runs.
+    """Return an R2U-Net: a U-Net whose convolutions feed back on themselves `steps` times, with shortcuts.
 
-    As Alom and others (2018), https://arxiv.org/abs/1802.06955. One kernel serves all the steps of a recurrent layer, so
-    that the number of parameters does not depend on `steps`. Other arguments as in `unet`.
+    As Alom and others (2018), https://arxiv.org/abs/1802.06955. One kernel serves all the steps of a recurrent layer,
+    so that the number of parameters does not depend on `steps`. Other arguments as in `unet`.
     """
     if steps < 0:
         raise ValueError(f"steps must be at least 0, not {steps}.")
@@ -110,7 +110,7 @@ def _residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int =
     """Normalisation, ReLU, convolution; twice; plus a projected shortcut. The image itself is not normalised first."""
     shortcut = x
     if stride > 1:
-        # The same as a stride in the 1x1 convolution, which oneDNN in TensorFlow 2.21 crashes on while training on a CPU.
+        # The same as a stride in the 1x1 convolution, which crashes oneDNN in TensorFlow 2.21 when training on a CPU.
         shortcut = layers.MaxPooling2D(1, stride, name=f"{name}_shortcut_stride")(shortcut)
     shortcut = layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_shortcut")(shortcut)
     shortcut = _batch_norm(f"{name}_shortcut_norm")(shortcut)
@@ -142,7 +142,6 @@ def _check(size: int, filters: int, depth: int) -> None:
 
 
 MODELS: dict[str, Callable[..., keras.Model]] = {"unet": unet, "resunet": resunet, "r2unet": r2unet}
-TITLES = {"unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net"}
 
 
 def build_model(name: str, **arguments: int) -> keras.Model:

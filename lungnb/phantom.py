@@ -80,7 +80,7 @@ def xray_phantom(rng: np.random.Generator, size: int = 256, acquisition: np.rand
     water += _ribs(rng, chest, view) + _spine(rng, chest, view) + _shoulder_girdle(rng, chest, view)
     water += soft * (_lung_vessels(rng, chest, view) + _opacities(rng, chest, view))
     water += _breasts(rng, chest, view) - _stomach_bubble(rng, chest, view)
-    return Phantom(_expose(acquisition, np.maximum(water, 0), chest.depth, view), mask)
+    return Phantom(_expose(acquisition, np.maximum(water, 0), chest.depth), mask)
 
 
 def ct_phantom(rng: np.random.Generator, size: int = 256) -> Phantom:
@@ -105,7 +105,7 @@ def ct_phantom(rng: np.random.Generator, size: int = 256) -> Phantom:
     _paint_spine(rng, image, cage, view)
     mask = _paint_lungs(rng, image, lung, cage, contrast, view)
     mask &= ~_paint_airways(image, level, cage, view)
-    return Phantom(_scan(rng, image, view), mask)
+    return Phantom(_scan(rng, image), mask)
 
 
 def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256) -> Phantom:
@@ -133,9 +133,9 @@ def write_phantoms(
     """Write `count` X-rays to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
     Both are named `patient_001_image_1.bmp`; about a quarter of the patients have two or three images. The first image
-    of patient 7 is `make_phantom(7, seed)`. `folder` appears whole or not at all. The files do not depend on `workers`,
-    the number of threads (all cores unless given): threads, because array code runs outside Python's lock and a
-    thread, unlike a process, starts in any notebook or script on any system.
+    of patient 7 is `make_phantom(7, seed)`, and a larger `count` begins with the same images. `folder` appears whole or
+    not at all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads,
+    since they start in any notebook or script on any system, and 120 images take seconds.
 
     Raises ValueError for a `folder` that exists, or for `count` or `workers` under 1.
     """
@@ -387,16 +387,10 @@ def _ribs(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
         off = np.abs(number % 1 - 0.5) * np.float32(spacing) / np.hypot(1, steep)
         bone = _dome(half - off, half) - 0.55 * _dome(0.7 * half - off, 0.7 * half)
         ends = _inside(across - (0.13 if front < 0 else 0.42), 0.02 if front < 0 else 0.25)
-        bones += (
-            (1.0 if front < 0 else 0.7) * bone * ends * ((number >= 1) & (number < 1 + count)) / np.maximum(bow, 0.4)
-        )
-    return (
-        bones
-        * np.float32(strength)
-        * _inside(wall - np.abs(view.x), 0.2)
-        * _inside(view.y + 0.5, 2)
-        * _inside(chest.height + 1 - view.y, 8)
-    )
+        along_ray = (1.0 if front < 0 else 0.7) / np.maximum(bow, 0.4)  # at the sides a ray runs along the rib
+        bones += bone * ends * along_ray * ((number >= 1) & (number < 1 + count))
+    seen = _inside(wall - np.abs(view.x), 0.2) * _inside(view.y + 0.5, 2) * _inside(chest.height + 1 - view.y, 8)
+    return np.float32(strength) * bones * seen
 
 
 def _spine(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
@@ -448,9 +442,8 @@ def _opacities(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.6, 0.2, 0.1, 0.1])):
         radius = rng.choice([rng.uniform(0.5, 1.2), rng.uniform(1.5, 4)])
         x, y = rng.choice(SIDES) * rng.uniform(4, 10), rng.uniform(0.1, 0.8) * chest.height
-        patch = _ellipse(view, x, y, radius, radius * rng.uniform(0.7, 1.4)) + 0.3 * radius * _clouds(
-            rng, len(cloudy), 24
-        )
+        patch = _ellipse(view, x, y, radius, radius * rng.uniform(0.7, 1.4))
+        patch += 0.3 * radius * _clouds(rng, len(cloudy), 24)  # a ragged border
         cloudy += rng.uniform(1, 3.5) * _inside(patch, 1.2 * radius)
     return cloudy
 
@@ -475,7 +468,7 @@ def _stomach_bubble(rng: np.random.Generator, chest: Chest, view: View) -> np.nd
     return gas * _dome(_ellipse(view, x, y, radius * 1.3, 0.7 * radius), 0.7 * radius)
 
 
-def _expose(rng: np.random.Generator, water: np.ndarray, depth: float, view: View) -> np.ndarray:
+def _expose(rng: np.random.Generator, water: np.ndarray, depth: float) -> np.ndarray:
     """Return the film: scatter, uneven exposure, tone, blur, noise, collimator and marker, uint8."""
     size = len(water)
     wide = _blur(water, size / 9)
@@ -568,10 +561,8 @@ def _paint_wall(
 
 def _superellipse(view: View, y: float, a: float, b: float) -> np.ndarray:
     """Return the rough distance (cm, positive inside) to an ellipse with flattened sides."""
-    ring = np.abs(view.x / np.float32(a)) ** np.float32(2.5) + np.abs(
-        (view.y - np.float32(y)) / np.float32(b)
-    ) ** np.float32(2.5)
-    return np.float32(b) * (1 - ring ** np.float32(0.4))
+    across, down = np.abs(view.x / np.float32(a)), np.abs((view.y - np.float32(y)) / np.float32(b))
+    return np.float32(b) * (1 - (across ** np.float32(2.5) + down ** np.float32(2.5)) ** np.float32(0.4))
 
 
 def _paint_bone(image: np.ndarray, distance: np.ndarray, shell: float, view: View) -> None:
@@ -586,9 +577,9 @@ def _paint_ribs(rng: np.random.Generator, image: np.ndarray, cage: np.ndarray, v
     around = np.arctan2(view.y / np.float32(cage[1]), np.abs(view.x) / np.float32(cage[0]))
     arcs = np.cos(rng.integers(6, 9) * around + rng.uniform(0, 6.28) + 0.4 * np.sign(view.x)) - rng.uniform(-0.1, 0.4)
     bone = np.minimum(0.42 - np.abs(ring), 1.2 * arcs)
-    _paint(image, _inside(bone, view.pixel) * (around < -0.9), 110.0)
-    image_ribs = np.where(around < -0.9, np.float32(-9), bone)
-    _paint_bone(image, image_ribs, 0.17, view)
+    cartilage = around < -0.9  # in front
+    _paint(image, _inside(bone, view.pixel) * cartilage, 110.0)
+    _paint_bone(image, np.where(cartilage, np.float32(-9), bone), 0.17, view)
     _paint_bone(image, _ellipse(view, 0, -cage[1] - 0.6, 2.0, 0.6), 0.15, view)
 
 
@@ -661,7 +652,7 @@ def _paint_lungs(
 def _paint_airways(image: np.ndarray, level: float, cage: np.ndarray, view: View) -> np.ndarray:
     """Paint trachea or main bronchi with their walls; return where they are, `(size, size)` bool."""
     air = np.zeros(image.shape, bool)
-    if not 0.5 >= level:
+    if level > 0.5:
         return air
     reach, half = (0, 0.9) if level < 0.36 else (0.9 + 14 * (level - 0.36), 0.65)
     for side in SIDES[: 1 if level < 0.36 else 2]:
@@ -672,7 +663,7 @@ def _paint_airways(image: np.ndarray, level: float, cage: np.ndarray, view: View
     return air
 
 
-def _scan(rng: np.random.Generator, image: np.ndarray, view: View) -> np.ndarray:
+def _scan(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Return the slice as a scanner gives it: blurred, noisy, cut to the tube's round field now and then, float32."""
     size = len(image)
     image = _blur(image, rng.uniform(0.4, 0.8) * size / 256)

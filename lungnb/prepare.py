@@ -32,7 +32,7 @@ _IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?$", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Pair:
-    """An image file, the mask files whose union is its lung mask, and what it is called; paths within the raw folder."""
+    """An image file, the mask files whose union is its lung mask, and their name; paths within the raw folder."""
 
     id: str
     patient: str

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "validation", "test")
+TITLES = {"unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net"}  # models, as charts and tables name them
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -102,6 +103,11 @@ def make_settings(dataset: str = "phantom", profile: str = "quick", **changes: o
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}.")
     return Settings(**{"dataset": dataset, "profile": profile} | PROFILES[profile] | _known(changes))
+
+
+def title_of(model_name: str) -> str:
+    """Return a model's name as charts and tables write it."""
+    return TITLES.get(model_name, model_name)
 
 
 def home() -> Path:

@@ -1,0 +1,39 @@
+# The two commands: `make report` and `make test`. The rest serves whoever changes the project.
+PYTHON ?= python3
+DATASET ?= phantom
+PROFILE ?= quick
+SERIES ?= core
+BIN := .venv/bin
+
+report: .venv/core  ## run the notebooks on DATASET in PROFILE; ends with the path of the report
+	@$(BIN)/lungnb report "$(DATASET)" --profile $(PROFILE) --series $(SERIES)
+
+test: .venv/dev  ## unit tests, then every notebook against its stored outputs
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
+
+baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs
+	$(BIN)/python tests/baseline.py
+
+lab: .venv/core  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+format: .venv/dev
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format lungnb tests conftest.py
+
+clean:  ## remove prepared data and results, not raw data and not .venv
+	rm -rf data/prepared results/[!p]* results/phantom
+
+.venv/core: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed; set PYTHON="'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/dev: .venv/core
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: report test baseline lab format clean

@@ -1,0 +1,162 @@
+"""The verbs of the notebooks from a terminal: `lungnb VERB --help` shows each with an example."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+
+from lungnb import __version__
+from lungnb.settings import PROFILES, Settings, make_settings
+
+MODEL_NAMES = ("unet", "resunet", "r2unet")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; return the exit status: 0, 1 when some input failed, 2 when nothing could be done."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"lungnb: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nlungnb: stopped; the same command goes on where it was.", file=sys.stderr)
+        return 130
+
+
+def _download(options: argparse.Namespace) -> None:
+    from lungnb.sources import catalogue, download
+
+    if options.dataset is None:
+        print(catalogue().to_string(index=False))
+    else:
+        print(f"{options.dataset} is in {download(options.dataset)}")
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from lungnb.prepare import prepare_dataset, read_excluded
+
+    settings = _settings(options)
+    manifest, excluded = prepare_dataset(settings), read_excluded(settings)
+    counts = ", ".join(f"{count} {split}" for split, count in manifest["split"].value_counts().items())
+    print(f"{len(manifest)} pairs in {settings.prepared}: {counts}.")
+    if len(excluded):
+        print(f"{len(excluded)} files left out, listed in {settings.prepared / 'excluded.csv'}.")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from lungnb.training import train
+
+    settings = _settings(options)
+    for name in options.model or MODEL_NAMES:
+        history = train(settings, name)
+        best = history.loc[history["val_loss"].idxmin()]
+        print(f"{name}: validation Dice {best['val_dice']:.4f} after {len(history)} epochs; {settings.results / name}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from lungnb.evaluation import compare, evaluate, verdict
+
+    settings, names = _settings(options), options.model or [*MODEL_NAMES]
+    for name in names:
+        evaluate(settings, name)
+    print(compare(settings, names).T.to_string(float_format="{:.4f}".format))
+    print(verdict(settings, names))
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from lungnb.inference import segment_files
+
+    table = segment_files(options.paths, options.out, options.model, options.overlay, options.cutout)
+    failed = table[table["status"] == "failed"]
+    for error in failed["error"]:
+        print(f"lungnb: {error}", file=sys.stderr)
+    print(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
+    return 1 if len(failed) else 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    from lungnb.report import run_series
+
+    print(run_series(options.dataset, options.profile, options.series == "all"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("lungnb", description="Lung segmentation in chest X-rays and CT.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    add = _verb(verbs, "download", _download, "bring a data set here; without a name, list them", "download montgomery")
+    add("dataset", nargs="?", help="a name of the catalogue")
+    add = _verb(
+        verbs, "prepare", _prepare, "pair, check, split and convert a data set", "prepare montgomery",
+        "prepare data/mine/ --set split_fractions=0.85,0.15,0",
+    )  # fmt: skip
+    _add_settings(add)
+    add = _verb(verbs, "train", _train, "train models", "train montgomery --model unet --profile full --set epochs=20")
+    _add_settings(add)
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all three")
+    add = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
+    _add_settings(add)
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all three")
+    add = _verb(
+        verbs, "segment", _segment, "write the lung masks of images", "segment chest.png films/ --out masks --overlay"
+    )
+    add("paths", nargs="+", help="image files, or folders of them")
+    add("--out", required=True, help="folder for the masks and segmentation.csv")
+    add("--model", help="a model.keras; default: the best of those trained on LUNGNB_DATASET, else on the phantoms")
+    add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
+    add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
+    add = _verb(verbs, "report", _report, "run the notebooks, write the report", "report montgomery --profile full")
+    _add_dataset(add)
+    add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    return parser
+
+
+def _verb(verbs: argparse._SubParsersAction, name: str, run: object, what: str, *examples: str) -> object:
+    """Add a verb and return its `add_argument`."""
+    epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
+    form = argparse.RawDescriptionHelpFormatter
+    verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".", epilog=epilog, formatter_class=form)
+    verb.set_defaults(run=run)
+    return verb.add_argument
+
+
+def _add_dataset(add: object) -> None:
+    default = os.environ.get("LUNGNB_DATASET", "phantom")
+    add("dataset", nargs="?", default=default, help=f"a name of the catalogue or a folder; default: {default}")
+    add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE", "quick"), help="default: quick")
+
+
+def _add_settings(add: object) -> None:
+    _add_dataset(add)
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; again for another")
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    """Return the settings that the options ask for; values are read as the type of the setting's default."""
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    changes = {}
+    for change in options.set:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes NAME=VALUE, not {change!r}.")
+        changes[name] = _value(name, text, fields[name].default) if name in fields else text
+    return make_settings(options.dataset, options.profile, **changes)
+
+
+def _value(name: str, text: str, default: object) -> object:
+    try:
+        if isinstance(default, tuple):
+            return tuple(float(part) for part in text.split(","))
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        return text if default is None else type(default)(text)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{name} takes a value like {default}, not {text!r}.") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

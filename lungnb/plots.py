@@ -1,0 +1,281 @@
+"""Learning curves, image and prediction grids, comparison charts, a model's figure; each returns the figure.
+
+Colours are those of the `colorblind` palette; models differ in marker and dash too, so that charts survive print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from lungnb.images import read_image, read_mask
+from lungnb.settings import SPLITS, Settings, title_of
+
+if TYPE_CHECKING:
+    from lungnb.metrics import Counts
+
+TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
+_MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.")
+
+sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 90, "savefig.dpi": 130})
+
+
+def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3) -> Figure:
+    """Draw greyscale images `(height, width)` in a grid, a title each."""
+    figure, axes = _grid(-(-len(images) // columns), columns)
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        _draw(axis, image)
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
+def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw prepared images, evenly chosen from the manifest, with the outlines of their masks; three in a row."""
+    rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
+    figure, axes = _grid(-(-len(rows) // 3), 3)
+    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+        image, mask = _pair(settings, row)
+        _draw(axis, image, truth=mask)
+        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9)
+    _legend(figure, truth=True)
+    return figure
+
+
+def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:
+    """Draw what a prepared data set is like: images a split, sizes, grey levels, and the share of lung, by split."""
+    levels, areas = _grey_levels_and_areas(settings, manifest)
+    figure, axes = _subplots(2, 2, figsize=(10, 7), layout="constrained")
+    counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
+    axes[0, 0].bar_label(axes[0, 0].bar(counts.index, counts, color=sns.color_palette("colorblind")))
+    axes[0, 0].set(title="Images in each split", xlabel="", ylabel="images")
+    sizes = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
+    sns.scatterplot(sizes, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=axes[0, 1])
+    for row in sizes.nlargest(5, "images").itertuples():
+        axes[0, 1].annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=9)
+    axes[0, 1].set(title="Sizes, with the number of images", xlabel="width (px)", ylabel="height (px)")
+    axes[0, 1].margins(0.3)
+    axes[1, 0].stairs(levels["lung"], np.arange(0, 257, 4), label="lung", linewidth=2)
+    axes[1, 0].stairs(levels["rest"], np.arange(0, 257, 4), label="rest", linewidth=2, linestyle="--")
+    axes[1, 0].set(title="Grey levels", xlabel="grey level (0 to 255)", ylabel="share of pixels")
+    axes[1, 0].legend()
+    present = [split for split in SPLITS if split in set(manifest["split"])]
+    sns.boxplot(areas, x="lung", y="split", order=present, color="white", fliersize=0, width=0.5, ax=axes[1, 1])
+    sns.stripplot(areas, x="lung", y="split", order=present, hue="split", hue_order=present, size=3, ax=axes[1, 1])
+    axes[1, 1].set(title="Lung, as a share of the picture", xlabel="share of pixels", ylabel="")
+    return figure
+
+
+def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
+    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
+    figure, axes = _grid(3, 3, size=2.2)
+    for axis, image, mask in zip(axes.flat, np.asarray(images), np.asarray(masks), strict=False):
+        _draw(axis, image[..., 0] * 255, truth=mask[..., 0] > 0.5)
+    _legend(figure, truth=True)
+    return figure
+
+
+def architecture(model: Any) -> Figure:  # noqa: ANN401
+    """Draw a model as its paper does: a box a stage, skips across."""
+    stages = [layer for layer in model.layers if layer.name.startswith(("encoder_", "decoder_", "bridge"))]
+    stages = [layer for layer in stages if layer.name == "bridge" or layer.name.split("_", 1)[1].isdigit()]
+    depth = len(stages) // 2
+    figure, axis = _subplots(figsize=(10, 4.6), layout="constrained")
+    palette, places, x = sns.color_palette("colorblind"), {}, 0.0
+    for index, layer in enumerate(stages):
+        _, height, _, channels = layer.output.shape
+        level = depth - abs(index - depth)
+        box_width, box_height = 0.25 + 0.12 * np.log2(channels), 1.1 * (height / model.input_shape[1]) ** 0.5
+        y = -1.25 * level
+        color = palette[0] if index < depth else palette[3] if index == depth else palette[2]
+        axis.add_patch(Rectangle((x, y - box_height), box_width, box_height, color=color, alpha=0.85))
+        axis.text(x + box_width / 2, y + 0.08, f"{channels}", ha="center", va="bottom", fontsize=9)
+        axis.text(
+            x + box_width / 2, y - box_height - 0.08, f"{height}²", ha="center", va="top", fontsize=8, color="0.4"
+        )
+        places[layer.name] = (x, x + box_width, y - box_height / 2)
+        x += box_width + 0.55
+    for (_, right, y), (left, _, next_y) in zip(list(places.values()), list(places.values())[1:], strict=False):
+        axis.annotate("", (left, next_y), (right, y), arrowprops={"arrowstyle": "->", "color": "0.35"})
+    for level in range(1, depth + 1):
+        (_, right, y), (left, _, _) = places[f"encoder_{level}"], places[f"decoder_{level}"]
+        axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
+    axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
+    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.8))
+    axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
+    axis.axis("off")
+    return figure
+
+
+def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
+    """Draw loss and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
+    figure, axes = _subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    for index, (name, history) in enumerate(histories.items()):
+        color, dash = f"C{index}", _DASHES[index % len(_DASHES)]
+        epochs = history["epoch"] + 1
+        for axis, score in zip(axes, ("loss", "dice"), strict=True):
+            axis.plot(epochs, history[f"val_{score}"], dash, color=color, label=f"{title_of(name)}, validation")
+            label = f"{title_of(name)}, training"
+            axis.plot(epochs, history[score], dash, color=color, alpha=0.4, linewidth=1, label=label)
+        best = history["val_loss"].idxmin()
+        axes[0].plot(epochs[best], history.loc[best, "val_loss"], "o", color=color, markeredgecolor="black")
+    axes[0].set(title="Loss (dot: the epoch that is kept)", xlabel="epoch", ylabel="loss")
+    axes[1].set(title="Dice", xlabel="epoch", ylabel="mean Dice over images")
+    axes[1].set_ylim(top=1)
+    axes[1].legend(fontsize=8)
+    return figure
+
+
+def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "precision", "recall")) -> Figure:
+    """Draw the scores of every image as box and points, a panel a score, a colour a model."""
+    figure, axes = _subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
+    table = table.assign(model=table["model"].map(title_of))
+    for axis, name in zip(np.atleast_1d(axes), names, strict=True):
+        sns.boxplot(table, x="model", y=name, color="white", fliersize=0, width=0.55, ax=axis)
+        sns.stripplot(table, x="model", y=name, hue="model", palette="colorblind", size=3.5, alpha=0.7, ax=axis)
+        axis.set(title=_score_title(name), xlabel="", ylabel="")
+        axis.tick_params(axis="x", rotation=20)
+    figure.suptitle(f"Scores of each of {table['id'].nunique()} images", fontsize=12)
+    return figure
+
+
+def score_against_cost(comparison: pd.DataFrame) -> Figure:
+    """Draw mean Dice, with its 95 % interval, against parameters, training time and time an image."""
+    costs = {
+        "parameters": "parameters",
+        "training_minutes": "training time (minutes)",
+        "milliseconds_per_image": "time an image (ms)",
+    }
+    figure, axes = _subplots(1, 3, figsize=(11, 3.8), layout="constrained", sharey=True)
+    for axis, (column, label) in zip(axes, costs.items(), strict=True):
+        for index, (name, row) in enumerate(comparison.iterrows()):
+            error = [[row["dice"] - row["dice_low"]], [row["dice_high"] - row["dice"]]]
+            marker = _MARKERS[index % len(_MARKERS)]
+            axis.errorbar(row[column], row["dice"], error, fmt=marker, markersize=8, capsize=4, label=name)
+        axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
+    axes[0].set_ylabel("mean Dice, 95 % interval")
+    axes[0].legend(loc="lower right", fontsize=9)
+    return figure
+
+
+def confusion_matrices(counts: dict[str, Counts]) -> Figure:
+    """Draw each model's confusion matrix, pooled over all pixels of all images, as shares of the true class."""
+    figure, axes = _subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)
+    for axis, (name, count) in zip(axes.flat, counts.items(), strict=True):
+        matrix = np.array([[count.tn, count.fp], [count.fn, count.tp]], float)
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        sns.heatmap(
+            shares, annot=True, fmt=".2%", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
+            xticklabels=["not lung", "lung"], yticklabels=["not lung", "lung"],
+        )  # fmt: skip
+        axis.set(title=title_of(name), xlabel="found", ylabel="true")
+    return figure
+
+
+def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
+    """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
+    found = _predictions(settings, model_name, rows)
+    figure, axes = _grid(len(rows), 3)
+    for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
+        image, truth = _pair(settings, row)
+        _draw(line[0], image)
+        _draw(line[1], image, truth=truth)
+        _draw(line[2], image, found=prediction)
+        line[0].set_ylabel(row["id"], fontsize=9)
+        line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
+    for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
+        axis.set_title(title)
+    return figure
+
+
+def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
+    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds."""
+    figure, axes = _grid(len(rows), len(model_names))
+    for name, column in zip(model_names, axes.T, strict=True):
+        column[0].set_title(title_of(name))
+        found = _predictions(settings, name, rows)
+        for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
+            image, truth = _pair(settings, row)
+            _draw(axis, image, truth=truth, found=prediction)
+    for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
+        axis.set_ylabel(row["id"], fontsize=9)
+    _legend(figure, truth=True, found=True)
+    return figure
+
+
+def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
+    """Return `count` rows of a score table: the `worst` by Dice, or a `spread` from the worst to the best."""
+    ranked = scores.sort_values("dice")
+    if which == "worst":
+        return ranked.head(count)
+    if which == "spread":
+        return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
+    raise ValueError(f"which must be worst or spread, not {which!r}.")
+
+
+def _predictions(settings: Settings, model_name: str, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the masks a model finds in the prepared images of `rows`."""
+    from lungnb.inference import THRESHOLD, load_model, predict
+
+    model = load_model(settings.results / model_name / "model.keras")
+    images = (_pair(settings, row)[0] for row in rows.to_dict("records"))
+    return [predict(model, image) > THRESHOLD for image in images]
+
+
+def _pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prepared image and mask of a row that has `split` and `id`."""
+    folder = settings.prepared / row["split"]
+    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
+
+
+def _grey_levels_and_areas(settings: Settings, manifest: pd.DataFrame) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
+    sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
+    for row in manifest.to_dict("records"):
+        image, mask = _pair(settings, row)
+        for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
+            sums[name] += np.bincount(pixels // 4, minlength=64)
+        areas.append({"split": row["split"], "lung": mask.mean()})
+    return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)
+
+
+def _subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
+    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
+    figure, axes = plt.subplots(*arguments, **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """Return a figure and `(rows, columns)` axes without ticks."""
+    figure, axes = _subplots(rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    return figure, axes
+
+
+def _draw(axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> None:
+    """Draw an image and the outlines of its masks."""
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    for mask, color, dash in ((truth, TRUTH, "solid"), (found, FOUND, "dashed" if truth is not None else "solid")):
+        if mask is not None and mask.any() and not mask.all():
+            axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
+
+
+def _legend(figure: Figure, truth: bool = False, found: bool = False) -> None:
+    """Say below the figure what the outlines mean."""
+    entries = [(truth, TRUTH, "true mask"), (found, FOUND, "found")]
+    patches = [Patch(color=color, label=label) for shown, color, label in entries if shown]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
+
+
+def _score_title(name: str) -> str:
+    return {"dice": "Dice", "iou": "IoU", "f1": "F1"}.get(name, name.capitalize())
