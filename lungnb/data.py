@@ -20,9 +20,9 @@ Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
 def load_batches(settings: Settings, split: str, training: bool = False, first_epoch: int = 0) -> Dataset:
     """Return the batches of one split as a `tf.data.Dataset`.
 
-    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch,
-    each epoch shuffled and augmented anew. What an epoch holds is a matter of the seed and its number alone, so that training
-    resumed at an epoch sees what uninterrupted training would have seen.
+    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch, each
+    epoch shuffled and augmented anew. What an epoch holds is a matter of the seed and its number alone, so that
+    training resumed at an epoch sees what uninterrupted training would have seen.
 
     Raises ValueError for an unknown split, FileNotFoundError when nothing is prepared.
     """

@@ -274,10 +274,12 @@ def _vessel_tree(rng: np.random.Generator, root: tuple[float, float], side: int,
     return np.concatenate(rows[::-1])
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    """Return the largest connected part of a mask: bending can cut a pixel off a corner."""
-    labels, count = ndimage.label(mask)
-    return labels == np.bincount(labels.ravel())[1:].argmax() + 1 if count > 1 else mask
+def _without_specks(mask: np.ndarray, smallest: float) -> np.ndarray:
+    """Return a mask without its parts smaller than `smallest` of the picture: bending cuts a pixel off a corner."""
+    labels, _ = ndimage.label(mask)
+    kept = np.bincount(labels.ravel()) >= smallest * mask.size
+    kept[0] = False
+    return kept[labels]
 
 
 # ---- the X-ray, part by part: centimetres of water along the ray ----------------------------------------------------
@@ -334,7 +336,7 @@ def _lungs(chest: Chest, view: View) -> tuple[np.ndarray, np.ndarray]:
         beside = np.maximum(beside, _inside(reach - medial, 0.35))
         above = np.maximum(_inside(floor - view.y, 0.4), 0.3 * np.exp(np.minimum(floor - view.y, 0) / 3))
         air += depth * _inside(out, 0.3) * beside * above
-        mask |= _largest((out > 0) & (reach > medial) & (view.y < floor))
+        mask |= _without_specks((out > 0) & (reach > medial) & (view.y < floor), 0.01)
     return air, mask
 
 
@@ -646,7 +648,7 @@ def _paint_lungs(
         x, y = rng.choice(SIDES) * rng.uniform(0.4, 0.8) * cage[0], rng.uniform(-0.5, 0.6) * cage[1]
         lesion = _ellipse(view, x, y, radius, radius) + 0.3 * radius * _clouds(rng, size, 24)
         _paint(image, cover * _inside(lesion, 0.3 * radius), rng.uniform(-500, 40))
-    return lung > 0
+    return _without_specks(lung > 0, 0.0002)
 
 
 def _paint_airways(image: np.ndarray, level: float, cage: np.ndarray, view: View) -> np.ndarray:

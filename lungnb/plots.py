@@ -210,8 +210,8 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
-    """Return `count` rows of a score table: the `worst` by Dice, or a `spread` from the worst to the best."""
-    ranked = scores.sort_values("dice")
+    """Return `count` images of a score table: the `worst` by Dice (mean over its models), or a `spread` up to the best."""
+    ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
     if which == "worst":
         return ranked.head(count)
     if which == "spread":

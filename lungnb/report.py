@@ -64,15 +64,18 @@ def series(everything: bool = False) -> list[Path]:
     return [path for path in found if everything or int(path.name[:2]) <= CORE_SERIES]
 
 
-def keep(settings: Settings, name: str, item: Figure | pd.DataFrame) -> Figure | pd.DataFrame:
-    """Save a figure as PNG or a table as CSV in results/<dataset>/comparison, and return it to be shown."""
+def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
+    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
     folder = settings.results / "comparison"
     if isinstance(item, Figure):
         with written(folder / f"{name}.png") as temporary:
             item.savefig(temporary)
-    else:
+    elif isinstance(item, pd.DataFrame):
         with written(folder / f"{name}.csv") as temporary:
             item.to_csv(temporary)
+    else:
+        with written(folder / f"{name}.txt") as temporary:
+            temporary.write_text(item, encoding="utf-8")
     return item
 
 

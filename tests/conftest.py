@@ -1,0 +1,84 @@
+"""What the tests share: a home folder of their own, a tiny data set, a tiny trained model, real data where there are."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lungnb.images import write_png
+from lungnb.phantom import make_phantom
+from lungnb.prepare import prepare_dataset
+from lungnb.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+# Read before the tests set their own: where real data sets lie, if anywhere.
+REAL = (ROOT / Path(os.environ.get("LUNGNB_RAW") or "nowhere").expanduser()).resolve()
+TINY = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 2, "batch_size": 4, "deterministic": False}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A new project folder for each test, so that none writes into the checkout."""
+    monkeypatch.setenv("LUNGNB_HOME", str(tmp_path))
+    for name in ("LUNGNB_RAW", "LUNGNB_DATASET", "LUNGNB_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def real(monkeypatch):
+    """Call with a data set's name: its raw folder, or a skipped test where LUNGNB_RAW does not hold it."""
+
+    def folder(dataset: str) -> Path:
+        if not (REAL / dataset).is_dir():
+            pytest.skip(f"needs real data: set LUNGNB_RAW to a folder that holds {dataset}")
+        monkeypatch.setenv("LUNGNB_RAW", str(REAL))
+        return REAL / dataset
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A project folder with twelve prepared phantoms of 64x64, and its settings; not to be changed."""
+    folder = tmp_path_factory.mktemp("project")
+    raw = folder / "scans"
+    for index in range(12):
+        phantom = make_phantom(index, size=64)
+        write_png(raw / "images" / f"case_{index:02}.png", phantom.image)
+        write_png(raw / "masks" / f"case_{index:02}.png", phantom.mask)
+    settings = Settings(dataset=str(raw), **TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGNB_HOME", str(folder))
+        prepare_dataset(settings, progress=False)
+    return folder, settings
+
+
+@pytest.fixture(scope="session")
+def trained_project(project):
+    """The same project with a U-Net trained for two epochs; not to be changed."""
+    from lungnb.training import train
+
+    folder, settings = project
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGNB_HOME", str(folder))
+        train(settings, "unet", progress=False)
+    return folder, settings
+
+
+@pytest.fixture
+def prepared(project, home):
+    """The settings of a prepared data set in this test's own project folder."""
+    folder, settings = project
+    shutil.copytree(folder / "data", home / "data")
+    return settings
+
+
+@pytest.fixture
+def trained(trained_project, home):
+    """The settings of a data set in this test's own project folder, on which a U-Net was trained."""
+    folder, settings = trained_project
+    for name in ("data", "results"):
+        shutil.copytree(folder / name, home / name)
+    return settings

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from lungnb.files import need, remove, write_json, written
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_in_folders_that_were_not_there(tmp_path):
+    target = tmp_path / "a" / "b" / "table.csv"
+    with written(target) as part:
+        part.write_text("half")
+        assert not target.exists()
+        assert part.suffix == ".csv"  # writers look at it
+        part.write_text("whole")
+    assert target.read_text() == "whole"
+    assert names(target.parent) == ["table.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_the_file_of_before_and_nothing_else(tmp_path, error):
+    target = tmp_path / "table.csv"
+    target.write_text("before")
+    with pytest.raises(error), written(target) as part:
+        part.write_text("half")
+        raise error
+    assert target.read_text() == "before"
+    assert names(tmp_path) == ["table.csv"]
+
+
+def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
+    target = tmp_path / "tree"
+    for name in ("old", "new"):
+        with written(target) as part:
+            (part / "deep").mkdir(parents=True)
+            (part / "deep" / name).touch()
+    assert names(target / "deep") == ["new"]
+    assert names(tmp_path) == ["tree"]
+
+
+def test_an_interrupted_folder_leaves_the_one_before(tmp_path):
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(KeyboardInterrupt), written(tmp_path / "tree") as part:
+        part.mkdir()
+        (part / "half").touch()
+        raise KeyboardInterrupt
+    assert names(tmp_path) == ["tree"]
+    assert names(tmp_path / "tree") == []
+
+
+def test_what_an_earlier_process_left_does_not_get_in(tmp_path):
+    target = tmp_path / "tree"
+    with written(target) as part:
+        part.mkdir()
+    part.mkdir()  # as a killed process of the same number would have left it
+    (part / "stale").touch()
+    with written(target) as part:
+        part.mkdir()
+    assert names(target) == []
+
+
+def test_remove_takes_files_folders_and_nothing(tmp_path):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    for name in ("folder", "file", "link", "nothing"):
+        remove(tmp_path / name)
+    assert names(tmp_path) == ["kept"]
+
+
+def test_json_is_readable_by_people_and_takes_paths(tmp_path):
+    write_json(tmp_path / "a.json", {"number": 1, "path": tmp_path})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text) == {"number": 1, "path": str(tmp_path)}
+    assert text.splitlines()[1] == '  "number": 1,'
+
+
+def test_need_names_the_step_that_is_missing(tmp_path):
+    assert need(tmp_path, "run notebook 01") == tmp_path
+    with pytest.raises(FileNotFoundError, match=r"gone is not there yet: run notebook 01 first\."):
+        need(tmp_path / "gone", "run notebook 01")

@@ -1,0 +1,104 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lungnb.settings import PROFILES, Settings, holds_data, make_settings, raw_folder
+from lungnb.settings import home as project_folder
+
+
+def test_profiles_set_size_and_length_and_take_changes():
+    quick, full = make_settings(), make_settings("montgomery", "full", epochs=3)
+    assert (quick.dataset, quick.profile) == ("phantom", "quick")
+    assert (full.dataset, full.profile, full.epochs) == ("montgomery", "full", 3)
+    assert {name: getattr(quick, name) for name in PROFILES["quick"]} == PROFILES["quick"]
+    assert full.image_size == PROFILES["full"]["image_size"] > quick.image_size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"profile": "huge"}, "profile must be one of quick, full, not 'huge'"),
+        ({"epoch": 3}, "no setting 'epoch': did you mean epochs?"),
+        ({"colour": 3}, "no setting 'colour': The settings are dataset, profile, image_size"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"filters": -2}, "filters must be at least 1, not -2"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"image_size": 100}, "image_size must be a multiple of 16 for a depth of 4, not 100"),
+        ({"split_fractions": (0.5, 0.5)}, "split_fractions must be three shares"),
+        ({"split_fractions": (0.8, 0.15, 0.15)}, "that sum to 1"),
+        ({"split_fractions": (1.0, 0.0, 0.0)}, "the first two above 0"),
+        ({"split_fractions": (0.9, 0.2, -0.1)}, "such as"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ValueError) as raised:
+        make_settings(**arguments)
+    assert message in str(raised.value)
+
+
+def test_replace_refuses_what_make_settings_refuses():
+    settings = make_settings()
+    assert settings.replace(epochs=2) == make_settings(epochs=2)
+    with pytest.raises(ValueError, match="did you mean epochs"):
+        settings.replace(epochz=2)
+    with pytest.raises(ValueError, match="epochs must be"):
+        settings.replace(epochs=0)
+
+
+def test_settings_are_frozen_and_print_themselves_whole():
+    settings = make_settings(seed=77)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.seed = 2
+    lines = str(settings).splitlines()
+    assert [line.split()[0] for line in lines] == [field.name for field in dataclasses.fields(Settings)]
+    assert ["seed", "77"] in [line.split() for line in lines]
+
+
+def test_folders_lie_in_the_home_of_the_environment(home):
+    settings = make_settings("montgomery")
+    assert settings.prepared == home / "data" / "prepared" / "montgomery"
+    assert settings.results == home / "results" / "montgomery"
+
+
+def test_home_is_the_project_around_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("LUNGNB_HOME")
+    deep = tmp_path / "project" / "notebooks" / "deep"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert project_folder() == deep
+    (deep.parent / "00_start.ipynb").touch()
+    assert project_folder() == tmp_path / "project"
+
+
+@pytest.mark.parametrize("own", ["scans", "a/../scans/", "./scans"])
+def test_a_path_of_ones_own_is_called_after_its_last_folder(home, monkeypatch, own):
+    monkeypatch.chdir(home)
+    settings = make_settings(f"{home}/{own}")
+    assert settings.name == "scans"
+    assert settings.prepared == home / "data" / "prepared" / "scans"
+    assert raw_folder(settings.dataset) == home / "scans"
+
+
+def test_raw_data_are_found_under_lungnb_raw_else_in_the_project(home, monkeypatch):
+    monkeypatch.setenv("LUNGNB_RAW", "../elsewhere")  # relative to the project, wherever one stands
+    monkeypatch.setenv("LUNGNB_HOME", str(home / "project"))
+    monkeypatch.chdir(Path("/"))
+    own = home / "project" / "data" / "raw" / "montgomery"
+    assert raw_folder("montgomery") == own
+    (home / "elsewhere" / "montgomery").mkdir(parents=True)
+    (home / "project").mkdir()
+    assert raw_folder("montgomery") == own  # an empty folder there is no data
+    (home / "elsewhere" / "montgomery" / "images").mkdir()
+    assert raw_folder("montgomery").resolve() == home / "elsewhere" / "montgomery"
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("a.png", True), ("a.dcm", True), ("a.zip", False), ("a.tar.gz", False), ("README.md", False), (".hidden", False)],
+)
+def test_notes_and_archives_are_not_data(tmp_path, name, counts):
+    assert not holds_data(tmp_path / "nothing")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / name).touch()
+    assert holds_data(tmp_path / "set") == counts
