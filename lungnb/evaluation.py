@@ -38,6 +38,8 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     if split == "test" and not (manifest["split"] == "test").any():
         split = "validation"
     rows = manifest[manifest["split"] == split].to_dict("records")
+    if not rows:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
     predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
     table = []
     for row in tqdm(rows, f"Scoring {model_name}", unit="image", file=sys.stdout, disable=not progress):

@@ -21,6 +21,7 @@ MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_image raises where Pillow warns
 
 
 def read_image(path: str | Path, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
@@ -104,14 +105,15 @@ def fit_square(image: np.ndarray, size: int) -> Square:
 
     The same geometry as `image_dataset_from_directory(pad_to_aspect_ratio=True)`, on which the networks are trained.
     """
-    height, width = image.shape
-    scale = size / max(height, width)
-    # TensorFlow's resize_with_pad rounds in this way: down, never below a pixel.
-    new_height, new_width = max(int(height * scale), 1), max(int(width * scale), 1)
-    top, left = (size - new_height) // 2, (size - new_width) // 2
+    height, width = np.float32(image.shape)
+    # TensorFlow's resize_with_pad rounds in this way, in float32: down, and the border before the height and width.
+    ratio = max(height, width) / np.float32(size)
+    new_height, new_width = max(int(height / ratio), 1), max(int(width / ratio), 1)
+    top, left = int((size - height / ratio) / 2), int((size - width / ratio) / 2)
     square = np.zeros((size, size), np.uint8)
-    small = Image.fromarray(image).resize((new_width, new_height), Image.Resampling.BOX)
-    square[top : top + new_height, left : left + new_width] = small
+    # Exact areas, as TensorFlow takes them; Pillow's box filter counts whole pixels only, and rounds twice.
+    small = _area_average(_area_average(image, new_height).T, new_width).T
+    square[top : top + new_height, left : left + new_width] = np.rint(small)
     return Square(square, top, left, new_height, new_width)
 
 
@@ -120,6 +122,16 @@ def unfit_square(probability: np.ndarray, square: Square, height: int, width: in
     part = probability[square.top : square.top + square.height, square.left : square.left + square.width]
     part = np.ascontiguousarray(part, dtype=np.float32)
     return np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _area_average(image: np.ndarray, count: int) -> np.ndarray:
+    """Return an image's rows averaged to `count` rows, float64; each counts by the part of it that lies in a new one."""
+    rows = len(image)
+    sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0, dtype=np.float64)])
+    edges = np.arange(count + 1) * (rows / count)
+    below = np.minimum(edges.astype(int), rows - 1)
+    sums_at_edges = sums[below] + (edges - below)[:, None] * image[below]
+    return np.diff(sums_at_edges, axis=0) * (count / rows)
 
 
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:
@@ -137,14 +149,15 @@ def _read_raster(path: Path) -> np.ndarray:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: not an image format this reads ({', '.join(SUFFIXES)}).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:
-                image = ImageOps.exif_transpose(image)
-                if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
-                    image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
-                return np.asarray(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Opened here, for Pillow maps into memory what it opens itself, and scrambles a TIFF that is to be turned.
+        with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            image = ImageOps.exif_transpose(image)
+            if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
+                image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+            return np.asarray(image)
+    except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such file.") from error

@@ -172,8 +172,8 @@ def _segment_file(file: Path, out: Path, stem: str, model: Any, overlays: bool, 
 
 def _listed(paths: Iterable[str | Path]) -> list[Path]:
     """Return the files named, and the image files in the folders named."""
-    files = []
-    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths):
+    files, paths = [], [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    for path in paths:
         if path.is_dir():
             files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
         else:

@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.images import read_image, read_mask
 from lungnb.settings import SPLITS, Settings, title_of
@@ -159,6 +160,8 @@ def score_against_cost(comparison: pd.DataFrame) -> Figure:
             marker = _MARKERS[index % len(_MARKERS)]
             axis.errorbar(row[column], row["dice"], error, fmt=marker, markersize=8, capsize=4, label=name)
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
     axes[0].set_ylabel("mean Dice, 95 % interval")
     axes[0].legend(loc="lower right", fontsize=9)
     return figure
@@ -210,7 +213,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
-    """Return `count` images of a score table: the `worst` by Dice (mean over its models), or a `spread` up to the best."""
+    """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
     ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
     if which == "worst":
         return ranked.head(count)

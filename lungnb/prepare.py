@@ -51,6 +51,8 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     Example: `prepare_dataset(make_settings("montgomery", "full"))`.
     """
     source = find_source(settings.dataset)
+    if not source.has_masks:
+        raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
     raw = need(raw_folder(settings.dataset), f"run notebook 01, or `lungnb download {settings.dataset}`,")
     record = {
         "dataset": settings.name,
@@ -107,13 +109,21 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         is_mask = any(map(_MASK_FOLDER.search, path.parent.parts)) or _MASK_SUFFIX.search(path.stem)
         (masks if is_mask else images)[_MASK_SUFFIX.sub("", path.stem)].append(path)
 
+    # Where a name occurs in several folders, all that lies in these is told apart, and taken for a patient's, by folder.
+    branched = set()
+    for paths in images.values():
+        branches = {_branch(path) for path in paths}
+        branched |= branches if len(branches) > 1 else set()
+    named = bool(pattern) or source.patient_pattern != Source.patient_pattern
+
     pairs, excluded, used = [], [], set()
     for stem, paths in images.items():
         for image in paths:
-            branch = "" if len(paths) == 1 else "_".join(p for p in image.parent.parts if not _IMAGE_FOLDER.match(p))
+            branch = _branch(image) if _branch(image) in branched else ""
             own = tuple(mask for mask in masks[stem] if not branch or _same_branch(mask, image))
             found = matcher.search(stem)
-            patient = branch or (found.group(1 if matcher.groups else 0) if found else stem)
+            by_name = found.group(1 if matcher.groups else 0) if found else stem
+            patient = by_name if named and found else branch or by_name
             if own:
                 pairs.append(Pair(f"{branch}_{stem}".lstrip("_"), patient, image, own))
                 used.update(own)
@@ -160,7 +170,10 @@ def _splits(pairs: list[Pair], settings: Settings) -> tuple[dict[str, str], list
     patients = {patient: split_of(patient, fractions) for patient in sorted({pair.patient for pair in pairs})}
     wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
     if len(patients) < len(wanted):
-        raise ValueError(f"{settings.dataset}: {len(patients)} patients cannot make the splits {', '.join(wanted)}.")
+        raise ValueError(
+            f"{settings.dataset}: {len(patients)} patients cannot make the splits {', '.join(wanted)}; "
+            "patient_pattern says how names tell patients apart."
+        )
     # A set of few patients may leave a split empty: it gets, from the largest, the patient nearest to its own range.
     for split, middle in zip(SPLITS, np.cumsum(fractions) - np.array(fractions) / 2, strict=True):
         if split in wanted and split not in patients.values():
@@ -209,6 +222,11 @@ def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
 
 
+def _branch(image: Path) -> str:
+    """Return the folders an image lies in, those called after images aside, as one word."""
+    return "_".join(part for part in image.parent.parts if not _IMAGE_FOLDER.match(part))
+
+
 def _same_branch(mask: Path, image: Path) -> bool:
     """Whether a mask lies in an image's branch: its folders, those called after masks aside, are the image's too."""
     return {part for part in mask.parent.parts if not _MASK_FOLDER.search(part)} <= set(image.parent.parts)
@@ -226,6 +244,8 @@ def _refuse_same_ids(pairs: list[Pair], excluded: list[tuple[str, str]]) -> tupl
 
 def _no_pairs(raw: Path, excluded: list[tuple[str, str]]) -> str:
     """Return the sentence for a folder without a usable pair."""
+    if any(raw.rglob("*.nii*")):
+        return f"{raw} holds NIfTI volumes; convert them to image slices first, for volumes cannot be prepared yet."
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
     return f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/.{why}"
 

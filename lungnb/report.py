@@ -16,8 +16,14 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.files import need, written
-from lungnb.settings import Settings, home, make_settings
+from lungnb.settings import Settings, make_settings
 
+PAPERMILL = {
+    "kernel_name": "python3",
+    "progress_bar": False,
+    "coalesce_streams": True,  # a progress bar is kept as its last state
+    "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
+}
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 
 
@@ -46,11 +52,9 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
                     notebook,
                     done,
                     parameters={"DATASET": dataset, "PROFILE": profile},
-                    kernel_name="python3",
                     cwd=notebook.parent,
-                    progress_bar=False,
                     on_cell_execute=starts_cell(notebook),
-                    coalesce_streams=True,  # a progress bar is kept as its last state
+                    **PAPERMILL,
                 )
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
@@ -59,7 +63,7 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
 
 def series(everything: bool = False) -> list[Path]:
     """Return the notebooks in their order, those up to 07 or `everything`."""
-    folder = need(home() / "notebooks", "go to a checkout of the project")
+    folder = need(Path(__file__).parents[1] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     return [path for path in found if everything or int(path.name[:2]) <= CORE_SERIES]
 

@@ -1,227 +1,32 @@
-"""The catalogue of data sets (where, licence, citation, checksum, layout) and `download`, which brings one here."""
+"""The catalogue of data sets as a table, and `download`, which brings one of them here."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import hashlib
 import io
 import os
 import re
 import shutil
 import socket
-import stat
-import sys
-import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pandas as pd
-from tqdm import tqdm
 
+from lungnb.archives import find_fault, is_archive, unpack
+from lungnb.datasets import CATALOGUE, RemoteFile, Source
 from lungnb.files import remove, written
 from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
 TIMEOUT = 60  # seconds without a byte before a server is given up
-MAX_FILES, MAX_BYTES = 200_000, 100 * 2**30  # of an unpacked archive
-# Real masks shrink a thousandfold (an empty slice is all zeros), so the ratio counts for large files alone.
-MAX_RATIO, LARGE = 200, 64 * 2**20
 
 
 class DownloadError(OSError):
     """A data set could not be brought here; the message says which file to fetch by hand and where to put it."""
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A published file, and the addresses it is fetched from, tried in order.
-
-    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`; none means by hand.
-    """
-
-    name: str
-    addresses: tuple[str, ...] = ()
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set: what it is, on which terms, where its files are, and how their names are read."""
-
-    name: str
-    title: str
-    kind: str  # xray, ct, or own
-    licence: str
-    citation: str
-    homepage: str = ""
-    files: tuple[RemoteFile, ...] = ()
-    has_masks: bool = True
-    mask_values: tuple[int, ...] | None = None  # grey values that mean lung, where a mask marks several organs
-    patient_pattern: str = r"(.+)"  # regular expression whose first group, found in an image's name, is the patient
-    skip: tuple[str, ...] = ()  # members of the archives, by part of their path, that are left packed
-    note: str = ""
-
-
-_JAEGER = "Jaeger S et al. Automatic tuberculosis screening using chest radiographs. IEEE TMI 2014;33(2):233-245"
-_CANDEMIR = (
-    "Candemir S et al. Lung segmentation in chest radiographs using anatomical atlases with nonrigid registration. "
-    "IEEE TMI 2014;33(2):577-590"
-)
-_STIRENKO = (
-    "Stirenko S et al. Chest X-ray analysis of tuberculosis by deep learning with segmentation and augmentation. "
-    "IEEE ELNANO 2018:422-428"
-)
-_MADER = "Mader K. Finding and measuring lungs in CT data. Kaggle 2017"
-_NLM = "attribution to the US National Library of Medicine (NLM/NIH, Bethesda)"
-_TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/"
-_ZENODO = "https://zenodo.org/records/3757476"
-_UNTRIED = "The address could not be tried when this was written."
-
-_SOURCES = (
-    Source(
-        name="phantom",
-        title="Synthetic chest X-rays with exact lung masks",
-        kind="xray",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
-    ),
-    Source(
-        name="montgomery",
-        title="Montgomery County chest X-rays (138)",
-        kind="xray",
-        licence=_NLM,
-        citation=f"{_JAEGER}; {_CANDEMIR}",
-        homepage=_TUBERCULOSIS,
-        files=(
-            RemoteFile(
-                "NLM-MontgomeryCXRSet.zip", ("https://openi.nlm.nih.gov/imgs/collections/NLM-MontgomeryCXRSet.zip",)
-            ),
-        ),
-        patient_pattern=r"(.+?)_[01]$",
-        note=f"Left and right lung in separate masks. {_UNTRIED} No published checksum.",
-    ),
-    Source(
-        name="chest-xray-masks-and-labels",
-        title="Montgomery and Shenzhen chest X-rays together",
-        kind="xray",
-        licence=f"images: {_NLM}; Shenzhen masks: CC BY-NC-SA 4.0",
-        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
-        homepage="https://www.kaggle.com/datasets/nikhilpandey360/chest-xray-masks-and-labels",
-        files=(
-            RemoteFile(
-                "chest-xray-masks-and-labels.zip",
-                ("drive:1c8dcQiwQgFQ5G0K6-B0tOdxAXB5Mo7qz", "kaggle:nikhilpandey360/chest-xray-masks-and-labels"),
-            ),
-        ),
-        patient_pattern=r"(.+?)_[01]$",
-        skip=("data/Lung Segmentation/",),  # Kaggle's archive holds everything twice
-        note=f"Some images have no mask. {_UNTRIED}",
-    ),
-    Source(
-        name="finding-lungs-in-ct-data",
-        title="Axial CT slices, one a patient",
-        kind="ct",
-        licence="research use; see the homepage",
-        citation=_MADER,
-        homepage="https://www.kaggle.com/datasets/kmader/finding-lungs-in-ct-data",
-        files=(RemoteFile("finding-lungs-in-ct-data.zip", ("kaggle:kmader/finding-lungs-in-ct-data",)),),
-        patient_pattern=r"(ID_\d+)",
-        skip=("3d_",),
-        note=f"Hounsfield units. The set's few 3D volumes are left packed. {_UNTRIED}",
-    ),
-    Source(
-        name="lung-ct-bmp",
-        title="Axial CT slices as 8-bit BMP (89)",
-        kind="ct",
-        licence="research use",
-        citation=_MADER,
-        files=(RemoteFile("lung_ct_bmp.zip"),),
-        patient_pattern=r"(ID_\d+)",
-        note="From the set above, window -1000 to 400 HU. No public address: put the archive in place by hand.",
-    ),
-    Source(
-        name="shenzhen",
-        title="Shenzhen chest X-rays (662; masks for 566)",
-        kind="xray",
-        licence=f"images: {_NLM}; masks: CC BY-NC-SA 4.0",
-        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
-        homepage=_TUBERCULOSIS,
-        files=(
-            RemoteFile("ChinaSet_AllFiles.zip", ("https://openi.nlm.nih.gov/imgs/collections/ChinaSet_AllFiles.zip",)),
-            RemoteFile("shcxr-lung-mask.zip", ("kaggle:yoctoman/shcxr-lung-mask",)),
-        ),
-        patient_pattern=r"(.+?)_[01]$",
-        note="3.8 GB. Images and masks come from different publishers; their addresses could not be tried.",
-    ),
-    Source(
-        name="minijsrt",
-        title="JSRT chest X-rays, small (247), lung and heart marked",
-        kind="xray",
-        licence="the JSRT's own terms, research and education; see the homepage",
-        citation=(
-            "Shiraishi J et al. Development of a digital image database for chest radiographs with and without a lung "
-            "nodule. AJR 2000;174(1):71-74"
-        ),
-        homepage="http://imgcom.jsrt.or.jp/minijsrtdb/",
-        files=(
-            RemoteFile(
-                "segmentation02.zip",
-                ("http://imgcom.jsrt.or.jp/imgcom/wp-content/uploads/2019/07/segmentation02.zip",),
-                "f1432af4fcbd69342cf1bf2ca3d0d43b9535cdc6b160b86191b5b67de2fdbf3c",
-            ),
-        ),
-        mask_values=(255,),
-        skip=("_train/", "_test/", "_train_s/", "/result/"),  # the same films again, split
-        note="255 lung, 170 outside the lung, 85 heart. Segmentation01 (60 of the same films) is left out.",
-    ),
-    Source(
-        name="covid19-ct-seg",
-        title="CT volumes of COVID-19 patients (20), NIfTI",
-        kind="ct",
-        licence="CC BY 4.0, as the Zenodo record lists it",
-        citation=(
-            "Ma J et al. Toward data-efficient learning: a benchmark for COVID-19 CT lung and infection segmentation. "
-            "Med Phys 2021;48(3):1197-1210, doi:10.1002/mp.14676"
-        ),
-        homepage=_ZENODO,
-        files=(
-            RemoteFile(
-                "COVID-19-CT-Seg_20cases.zip",
-                (f"{_ZENODO}/files/COVID-19-CT-Seg_20cases.zip?download=1",),
-                "a5060480eff9315b069b086312dac4872777901fb80d268a5a83edd9f4e7b440",
-            ),
-            RemoteFile(
-                "Lung_Mask.zip",
-                (f"{_ZENODO}/files/Lung_Mask.zip?download=1",),
-                "f060b0d0299939a6d95ddefdbfa281de1a779c4d230a5adbd32414711d6d8187",
-            ),
-        ),
-        mask_values=(1, 2),
-        patient_pattern=r"(coronacases_\d+|radiopaedia_\d+)",
-        note="1.1 GB; left and right lung are 1 and 2. The addresses could not be tried.",
-    ),
-    Source(
-        name="rsna-pneumonia",
-        title="RSNA pneumonia challenge, chest X-rays as DICOM",
-        kind="xray",
-        licence="the competition's rules, to be accepted on Kaggle",
-        citation=(
-            "Shih G et al. Augmenting the National Institutes of Health chest radiograph dataset with expert "
-            "annotations of possible pneumonia. Radiol Artif Intell 2019;1(1):e180041, doi:10.1148/ryai.2019180041"
-        ),
-        homepage="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
-        files=(RemoteFile("rsna-pneumonia-detection-challenge.zip", ("kaggle:rsna-pneumonia-detection-challenge",)),),
-        has_masks=False,
-        note=f"No lung masks: images to segment, not to train on. Needs a Kaggle account. {_UNTRIED}",
-    ),
-)
-CATALOGUE: dict[str, Source] = {source.name: source for source in _SOURCES}
 
 
 def catalogue() -> pd.DataFrame:
@@ -274,7 +79,9 @@ def download(dataset: str, progress: bool = True) -> Path:
     if holds_data(folder):
         return folder
     if source.kind == "own":
-        raise FileNotFoundError(f"{folder} holds no images: put them in images/ there, and their masks in masks/.")
+        raise FileNotFoundError(
+            f"{folder} holds no images: put them in its subfolder images/, and their masks in masks/."
+        )
     files = [(file, _at_hand(file, source, folder) or _fetch(file, source, folder, progress)) for file in source.files]
     with written(folder) as part:
         if not files:
@@ -289,40 +96,10 @@ def download(dataset: str, progress: bool = True) -> Path:
     return folder
 
 
-def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bool = True) -> None:
-    """Unpack a zip archive into `folder`, without the members whose path contains one of `skip`.
-
-    Raises ValueError, before anything is written, for an archive that would write elsewhere, make links, or fill the
-    disk.
-    """
-    with zipfile.ZipFile(archive) as zipped:
-        for member in zipped.infolist():
-            _refuse_hostile(member)
-        wanted = [m for m in zipped.infolist() if not any(part in f"/{m.filename}" for part in skip)]
-        members = wanted or zipped.infolist()
-        size = sum(member.file_size for member in members)
-        folder.mkdir(parents=True, exist_ok=True)
-        if len(members) > MAX_FILES or size > min(MAX_BYTES, shutil.disk_usage(folder).free):
-            raise ValueError(f"it holds {len(members):,} files of {size / 1e9:,.1f} GB, more than there is room for")
-        for member in tqdm(members, "Unpacking", unit="file", file=sys.stdout, disable=not progress):
-            zipped.extract(member, folder)
-
-
-def _refuse_hostile(member: zipfile.ZipInfo) -> None:
-    """Raise ValueError for a member that leads out of the folder, is no plain file or folder, or is a bomb."""
-    parts = member.filename.replace("\\", "/").split("/")
-    if not parts[0] or ".." in parts or parts[0][1:2] == ":":
-        raise ValueError(f"its member {member.filename!r} leads out of the folder")
-    if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ValueError(f"its member {member.filename!r} is a link or a device")
-    if member.file_size > max(LARGE, MAX_RATIO * member.compress_size):
-        raise ValueError(f"its member {member.filename!r} would grow to {member.file_size:,} bytes, as a bomb does")
-
-
 def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
     """Unpack an archive into `part`, or put another file there; turn whatever goes wrong into a sentence."""
     try:
-        if not _is_archive(file):
+        if not is_archive(file):
             part.mkdir(exist_ok=True)
             shutil.copy2(path, part / file.name)
         else:
@@ -338,7 +115,7 @@ def _at_hand(file: RemoteFile, source: Source, folder: Path) -> Path | None:
     """Return the file where the reader put it, or where LUNGNB_RAW has it, once it has passed the checks."""
     for path in (folder / file.name, raw_root() / source.name / file.name):
         if path.exists():
-            if fault := _fault(path, file):
+            if fault := find_fault(path, file):
                 raise DownloadError(f"{path} {fault}; remove it. {_by_hand(file, source)}")
             return path
     return None
@@ -347,25 +124,25 @@ def _at_hand(file: RemoteFile, source: Source, folder: Path) -> Path | None:
 def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Path:
     """Fetch a file from the first of its addresses that gives it whole, and return where it lies."""
     target, reasons = _arrivals(folder) / file.name, []
-    if target.exists() and not _fault(target, file):
+    if target.exists() and not find_fault(target, file):
         return target  # of an earlier run that another file stopped
     for fetch, address in _attempts(file):
         remove(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             fetch(address, target, progress)
-            fault = _fault(target, file)
+            fault = find_fault(target, file)
             fault = fault and f"what came {fault}"
         except (Exception, SystemExit) as error:  # each client raises its own; Kaggle's may try to end the program
             fault = _reason(error)
         if not fault:
             return target
         remove(target)
-        reasons.append(f"{urlsplit(address).hostname or 'Kaggle'}: {fault}")
+        reasons.append(f"{urlsplit(address).hostname or 'the Kaggle client'}: {fault}")
     with contextlib.suppress(OSError):
         target.parent.rmdir()  # unless something of use to the next run is in it
     why = f"could not be fetched ({'; '.join(reasons)})" if reasons else "has no public address"
-    raise DownloadError(f"{file.name} {why}. {_by_hand(file, source)}")
+    raise DownloadError(f"{file.name}, of the data set {source.name}, {why}. {_by_hand(file, source)}")
 
 
 def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None], str]]:
@@ -419,36 +196,22 @@ def _from_kaggle(name: str, target: Path, progress: bool) -> None:
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi  # importing it signs in
     except ImportError as error:
-        raise OSError("its client is not installed (pip install 'lungnb[kaggle]')") from error
+        raise OSError("not installed, run `pip install 'lungnb[kaggle]'`") from error
     except SystemExit as error:
-        raise OSError("no Kaggle account set up here") from error
+        raise OSError("no Kaggle account is set up on this computer") from error
     api = KaggleApi()
     api.authenticate()
     get = api.dataset_download_files if "/" in name else api.competition_download_files
     get(name, path=str(target.parent), quiet=not progress)
 
 
-def _fault(path: Path, file: RemoteFile) -> str | None:
-    """Return what is wrong with a file that arrived, or None."""
-    with path.open("rb") as opened:
-        start = opened.read(512).lstrip().lower()
-        if start.startswith((b"<!doctype html", b"<html")):
-            return "is a web page, not the file (a quota, a permission or a login stands before it)"
-        opened.seek(0)
-        if file.sha256 and hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-            return "is not the published file: its SHA-256 checksum differs"
-    if _is_archive(file) and not zipfile.is_zipfile(path):
-        return "is not a whole zip archive"
-    return None
-
-
 def _by_hand(file: RemoteFile, source: Source) -> str:
     """Return the sentence that says what to do by hand."""
+    # Browsers get some of these files as archive.zip.
     pages = " or ".join(dict.fromkeys(_page(address) for address in file.addresses))
-    fetch = f"Fetch {file.name} by hand from {pages}, put" if pages else f"Put {file.name}"
+    fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"
     folder = home() / "data" / "raw" / source.name
-    it = "it under this name " if pages else ""  # browsers get some of these as archive.zip
-    return f"{fetch} {it}in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
+    return f"{fetch} in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
 
 
 def _page(address: str) -> str:
@@ -475,10 +238,6 @@ def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split()).rpartition(" -- ")[2].split(". ")[0].rstrip(".") or type(error).__name__
     text = re.sub(r"^\[Errno -?\d+\] ", "", text)
     return text if len(text) < 160 else f"{text[:160]}..."
-
-
-def _is_archive(file: RemoteFile) -> bool:
-    return file.name.lower().endswith(".zip")
 
 
 def _arrivals(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from scipy import ndimage
 from lungnb import phantom
 from lungnb.images import read_image, read_mask
 from lungnb.phantom import Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantom_drawing import SIDES
 
 SIZE = 128
 
@@ -67,7 +68,7 @@ def test_xray_heart_on_the_left_and_right_dome_higher(xrays):
     assert masks[..., : SIZE // 2].sum() > 1.03 * masks[..., SIZE // 2 :].sum()
     heights = {-1: [], 1: []}
     for mask in masks:
-        for side in phantom.SIDES:
+        for side in SIDES:
             lung = mask[:, ::side][:, SIZE // 2 :]  # from the midline outwards
             floor = [np.flatnonzero(column).max() for column in lung.T if column.any()]
             heights[side].append(np.mean(floor[round(0.55 * len(floor)) : round(0.8 * len(floor))]))

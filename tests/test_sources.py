@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lungnb import sources
+from lungnb import archives, sources
 from lungnb.settings import home, raw_folder
 from lungnb.sources import CATALOGUE, DownloadError, RemoteFile, Source, catalogue, download, find_source
 
@@ -383,9 +383,9 @@ def link_zip():
     ids=["parent", "inner parent", "absolute", "drive", "backslash", "link", "bomb", "many files", "too large"],
 )
 def test_hostile_archive_is_refused_whole(server, add, raw, tmp_path, monkeypatch, content, says):
-    monkeypatch.setattr(sources, "LARGE", 2_000_000)
-    monkeypatch.setattr(sources, "MAX_BYTES", 4_000_000)
-    monkeypatch.setattr(sources, "MAX_FILES", 10)
+    monkeypatch.setattr(archives, "LARGE", 2_000_000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 4_000_000)
+    monkeypatch.setattr(archives, "MAX_FILES", 10)
     server.files["/tiny.zip"] = content
     add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
     with pytest.raises(DownloadError) as error:

@@ -1,0 +1,193 @@
+"""The catalogue of data sets: where they are, licence, citation, checksum, layout; data alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file, and the addresses it is fetched from, tried in order.
+
+    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`; none means by hand.
+    """
+
+    name: str
+    addresses: tuple[str, ...] = ()
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set: what it is, on which terms, where its files are, and how their names are read."""
+
+    name: str
+    title: str
+    kind: str  # xray, ct, or own
+    licence: str
+    citation: str
+    homepage: str = ""
+    files: tuple[RemoteFile, ...] = ()
+    has_masks: bool = True
+    mask_values: tuple[int, ...] | None = None  # grey values that mean lung, where a mask marks several organs
+    patient_pattern: str = r"(.+)"  # regular expression whose first group, found in an image's name, is the patient
+    skip: tuple[str, ...] = ()  # members of the archives, by part of their path, that are left packed
+    note: str = ""
+
+
+_JAEGER = "Jaeger S et al. Automatic tuberculosis screening using chest radiographs. IEEE TMI 2014;33(2):233-245"
+_CANDEMIR = (
+    "Candemir S et al. Lung segmentation in chest radiographs using anatomical atlases with nonrigid registration. "
+    "IEEE TMI 2014;33(2):577-590"
+)
+_STIRENKO = (
+    "Stirenko S et al. Chest X-ray analysis of tuberculosis by deep learning with segmentation and augmentation. "
+    "IEEE ELNANO 2018:422-428"
+)
+_MADER = "Mader K. Finding and measuring lungs in CT data. Kaggle 2017"
+_NLM = "attribution to the US National Library of Medicine (NLM/NIH, Bethesda)"
+_TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/"
+_ZENODO = "https://zenodo.org/records/3757476"
+_UNTRIED = "The address could not be tried when this was written."
+
+_SOURCES = (
+    Source(
+        name="phantom",
+        title="Synthetic chest X-rays with exact lung masks",
+        kind="xray",
+        licence="MIT, as lungnb itself",
+        citation="None needed: drawn by lungnb, no patient's data",
+        patient_pattern=r"(patient_\d+)",
+        note="Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
+    ),
+    Source(
+        name="montgomery",
+        title="Montgomery County chest X-rays (138)",
+        kind="xray",
+        licence=_NLM,
+        citation=f"{_JAEGER}; {_CANDEMIR}",
+        homepage=_TUBERCULOSIS,
+        files=(
+            RemoteFile(
+                "NLM-MontgomeryCXRSet.zip", ("https://openi.nlm.nih.gov/imgs/collections/NLM-MontgomeryCXRSet.zip",)
+            ),
+        ),
+        patient_pattern=r"(.+?)_[01]$",
+        note=f"Left and right lung in separate masks. {_UNTRIED} No published checksum.",
+    ),
+    Source(
+        name="chest-xray-masks-and-labels",
+        title="Montgomery and Shenzhen chest X-rays together",
+        kind="xray",
+        licence=f"images: {_NLM}; Shenzhen masks: CC BY-NC-SA 4.0",
+        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
+        homepage="https://www.kaggle.com/datasets/nikhilpandey360/chest-xray-masks-and-labels",
+        files=(
+            RemoteFile(
+                "chest-xray-masks-and-labels.zip",
+                ("drive:1c8dcQiwQgFQ5G0K6-B0tOdxAXB5Mo7qz", "kaggle:nikhilpandey360/chest-xray-masks-and-labels"),
+            ),
+        ),
+        patient_pattern=r"(.+?)_[01]$",
+        skip=("data/Lung Segmentation/",),  # Kaggle's archive holds everything twice
+        note=f"Some images have no mask. {_UNTRIED}",
+    ),
+    Source(
+        name="finding-lungs-in-ct-data",
+        title="Axial CT slices, one a patient",
+        kind="ct",
+        licence="research use; see the homepage",
+        citation=_MADER,
+        homepage="https://www.kaggle.com/datasets/kmader/finding-lungs-in-ct-data",
+        files=(RemoteFile("finding-lungs-in-ct-data.zip", ("kaggle:kmader/finding-lungs-in-ct-data",)),),
+        patient_pattern=r"(ID_\d+)",
+        skip=("3d_",),
+        note=f"Hounsfield units. The set's few 3D volumes are left packed. {_UNTRIED}",
+    ),
+    Source(
+        name="lung-ct-bmp",
+        title="Axial CT slices as 8-bit BMP (89)",
+        kind="ct",
+        licence="research use",
+        citation=_MADER,
+        files=(RemoteFile("lung_ct_bmp.zip"),),
+        patient_pattern=r"(ID_\d+)",
+        note="From finding-lungs-in-ct-data, window -1000 to 400 HU. No public address: place the archive by hand.",
+    ),
+    Source(
+        name="shenzhen",
+        title="Shenzhen chest X-rays (662; masks for 566)",
+        kind="xray",
+        licence=f"images: {_NLM}; masks: CC BY-NC-SA 4.0",
+        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
+        homepage=_TUBERCULOSIS,
+        files=(
+            RemoteFile("ChinaSet_AllFiles.zip", ("https://openi.nlm.nih.gov/imgs/collections/ChinaSet_AllFiles.zip",)),
+            RemoteFile("shcxr-lung-mask.zip", ("kaggle:yoctoman/shcxr-lung-mask",)),
+        ),
+        patient_pattern=r"(.+?)_[01]$",
+        note="3.8 GB. Images and masks come from different publishers; their addresses could not be tried.",
+    ),
+    Source(
+        name="minijsrt",
+        title="JSRT chest X-rays, small (247), lung and heart marked",
+        kind="xray",
+        licence="the JSRT's own terms, research and education; see the homepage",
+        citation=(
+            "Shiraishi J et al. Development of a digital image database for chest radiographs with and without a lung "
+            "nodule. AJR 2000;174(1):71-74"
+        ),
+        homepage="http://imgcom.jsrt.or.jp/minijsrtdb/",
+        files=(
+            RemoteFile(
+                "segmentation02.zip",
+                ("http://imgcom.jsrt.or.jp/imgcom/wp-content/uploads/2019/07/segmentation02.zip",),
+                "f1432af4fcbd69342cf1bf2ca3d0d43b9535cdc6b160b86191b5b67de2fdbf3c",
+            ),
+        ),
+        mask_values=(255,),
+        skip=("_train/", "_test/", "_train_s/", "/result/"),  # the same films again, split
+        note="255 lung, 170 outside the lung, 85 heart. Segmentation01 (60 of the same films) is left out.",
+    ),
+    Source(
+        name="covid19-ct-seg",
+        title="CT volumes of COVID-19 patients (20), NIfTI",
+        kind="ct",
+        licence="CC BY 4.0, as the Zenodo record lists it",
+        citation=(
+            "Ma J et al. Toward data-efficient learning: a benchmark for COVID-19 CT lung and infection segmentation. "
+            "Med Phys 2021;48(3):1197-1210, doi:10.1002/mp.14676"
+        ),
+        homepage=_ZENODO,
+        files=(
+            RemoteFile(
+                "COVID-19-CT-Seg_20cases.zip",
+                (f"{_ZENODO}/files/COVID-19-CT-Seg_20cases.zip?download=1",),
+                "a5060480eff9315b069b086312dac4872777901fb80d268a5a83edd9f4e7b440",
+            ),
+            RemoteFile(
+                "Lung_Mask.zip",
+                (f"{_ZENODO}/files/Lung_Mask.zip?download=1",),
+                "f060b0d0299939a6d95ddefdbfa281de1a779c4d230a5adbd32414711d6d8187",
+            ),
+        ),
+        mask_values=(1, 2),
+        patient_pattern=r"(coronacases_\d+|radiopaedia_\d+)",
+        note="1.1 GB; left and right lung are 1 and 2. The addresses could not be tried.",
+    ),
+    Source(
+        name="rsna-pneumonia",
+        title="RSNA pneumonia challenge, chest X-rays as DICOM",
+        kind="xray",
+        licence="the competition's rules, to be accepted on Kaggle",
+        citation=(
+            "Shih G et al. Augmenting the National Institutes of Health chest radiograph dataset with expert "
+            "annotations of possible pneumonia. Radiol Artif Intell 2019;1(1):e180041, doi:10.1148/ryai.2019180041"
+        ),
+        homepage="https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge",
+        files=(RemoteFile("rsna-pneumonia-detection-challenge.zip", ("kaggle:rsna-pneumonia-detection-challenge",)),),
+        has_masks=False,
+        note=f"No lung masks: images to segment, not to train on. Needs a Kaggle account. {_UNTRIED}",
+    ),
+)
+CATALOGUE: dict[str, Source] = {source.name: source for source in _SOURCES}

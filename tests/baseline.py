@@ -1,0 +1,71 @@
+"""Run every notebook on phantoms in the quick profile and store its outputs: what `make baseline` does."""
+
+import base64
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import papermill
+from PIL import Image
+
+from lungnb.report import PAPERMILL
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PICTURES = 260_000  # bytes that the pictures of one notebook may take, as base64
+
+
+def main():
+    """Execute the notebooks in a fresh folder, on the CPU; keep outputs, drop what differs from run to run."""
+    with tempfile.TemporaryDirectory(prefix="lungnb-") as home:
+        os.environ |= {"LUNGNB_HOME": home, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ.pop("LUNGNB_RAW", None)
+        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+            done = Path(home) / path.name
+            print(path.name, flush=True)
+            papermill.execute_notebook(path, done, cwd=NOTEBOOKS, **PAPERMILL)
+            nbformat.write(_tidied(nbformat.read(done, as_version=4), home), path)
+
+
+def _tidied(notebook, home):
+    """Drop times, papermill's and the kernel's metadata, stderr and folders' names; keep tags."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                if "text" in output:
+                    output.text = output.text.replace(home, "..")
+    _shrink_pictures([output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output])
+    return notebook
+
+
+def _shrink_pictures(bundles):
+    """Turn the largest pictures into JPEGs, as small as it takes for all of them to fit: the repository stays light."""
+    pictures = sorted((data for data in bundles if "image/png" in data), key=lambda data: len(data["image/png"]))
+    room = PICTURES
+    for index, data in enumerate(pictures):
+        share = room // (len(pictures) - index)
+        if len(data["image/png"]) > share:
+            picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))).convert("RGB")
+            data["image/jpeg"] = next(
+                text for scale in (1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2) if len(text := _jpeg(picture, scale)) <= share
+            )
+        room -= len(data.get("image/png") or data["image/jpeg"])
+
+
+def _jpeg(picture, scale):
+    held = io.BytesIO()
+    picture.resize((round(picture.width * scale), round(picture.height * scale))).save(held, "JPEG", quality=80)
+    return base64.b64encode(held.getvalue()).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from lungnb.losses import LOSSES, get_loss
+
+TRUTH = np.array([[1, 1], [0, 0]], "float32")[None, :, :, None]
+FOUND = np.array([[0.5, 0.5], [0.5, 0]], "float32")[None, :, :, None]
+LN2 = np.log(2)
+# 1 px of lung found of 2, 1.5 px found in all; 1 is added above and below.
+BCE, DICE, IOU = 3 * LN2 / 4, 1 - (2 * 1 + 1) / (2 + 1.5 + 1), 1 - (1 + 1) / (2 + 1.5 - 1 + 1)
+EMPTY, FULL = np.zeros((1, 8, 8, 1), "float32"), np.ones((1, 8, 8, 1), "float32")
+
+
+def value(name, truth, found):
+    return np.asarray(get_loss(name)(truth, found))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("bce", BCE), ("dice", DICE), ("iou", IOU), ("bce_dice", BCE + DICE), ("bce_iou", BCE + IOU)]
+)
+def test_hand_computed(name, expected):
+    assert value(name, TRUTH, FOUND) == pytest.approx([expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("truth", [TRUTH, EMPTY, FULL])
+def test_a_perfect_prediction_costs_nothing(name, truth):
+    assert value(name, truth, truth) == pytest.approx([0], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_wrong_way_round_costs_most(name):
+    worst = value(name, EMPTY, FULL)
+    assert np.isfinite(worst)
+    assert worst > value(name, EMPTY, FULL / 2) > value(name, EMPTY, FULL / 10)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("dice", 1 - 1 / 65), ("iou", 1 - 1 / 65)])
+def test_lung_where_there_is_none_and_none_where_there_is(name, expected):
+    assert value(name, EMPTY, FULL) == pytest.approx([expected])
+    assert value(name, FULL, EMPTY) == pytest.approx([expected])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_image_counts_by_itself(name):
+    truth, found = np.zeros((2, 3, 8, 8, 1), "float32")
+    truth[0], found[0] = 1, 1  # large and right
+    truth[1, 0, 0], truth[2, 2, 2], found[2, 2, 3] = 1, 1, 1  # small and missed; small and beside
+    batch = value(name, truth, found)
+    assert batch.shape == (3,)
+    alone = [value(name, truth[n : n + 1], found[n : n + 1])[0] for n in range(3)]
+    np.testing.assert_allclose(batch, alone, atol=1e-6)
+    assert batch[0] == pytest.approx(0, abs=1e-6)
+    assert batch[1] > 0.2  # pooled over the batch, the large lung would hide it
+    assert batch[2] > 0.2
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_masks_may_be_whole_numbers(name):
+    assert value(name, TRUTH.astype("uint8"), FOUND) == pytest.approx(value(name, TRUTH, FOUND))
+
+
+def test_an_unknown_name_lists_those_there_are():
+    with pytest.raises(ValueError, match="loss must be one of bce, dice, iou, bce_dice, bce_iou, not 'focal'"):
+        get_loss("focal")

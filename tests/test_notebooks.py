@@ -1,0 +1,79 @@
+"""The notebooks' structure; and that a changed output does make the nbval check fail."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NBVAL = ["--nbval-lax", "--nbval-current-env", "--nbval-sanitize-with", str(ROOT / "tests/nbval.cfg")]
+
+
+def codes(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def test_series_is_complete():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(len(NOTEBOOKS))]
+    assert len(NOTEBOOKS) >= 8
+
+
+def test_outputs_are_of_one_run_from_the_top(notebook):
+    assert [cell.execution_count for cell in codes(notebook)] == list(range(1, len(codes(notebook)) + 1))
+
+
+def test_a_checked_cell_has_output(notebook):
+    checked = [cell for cell in codes(notebook) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    assert checked and all(cell.outputs for cell in checked)
+
+
+def test_no_errors_stderr_or_paths_of_a_machine(notebook):
+    outputs = [output for cell in codes(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    text = "".join(cell.source for cell in notebook.cells) + "".join(output.get("text", "") for output in outputs)
+    assert not re.search(r"(?<![\w.:/])/(home|root|tmp|work|Users|private|var)/", text)
+
+
+def test_cells_are_short_and_told_before(notebook):
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code":
+            assert before.cell_type == "markdown"
+            assert len(cell.source.splitlines()) <= 15
+            assert not re.search(r"%cd|!pip|sys\.path|^def ", cell.source)
+
+
+def test_parameters_come_from_the_environment(notebook):
+    tagged = [index for index, cell in enumerate(codes(notebook)) if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged == [1]
+    assert 'get("LUNGNB_DATASET"' in codes(notebook)[1].source and 'get("LUNGNB_PROFILE"' in codes(notebook)[1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_small(path):
+    assert path.stat().st_size <= 300_000
+
+
+def test_a_changed_output_fails(tmp_path):
+    changed = nbformat.read(NOTEBOOKS[0], as_version=4)
+    checked = next(cell for cell in codes(changed) if "nbval-check-output" in cell.metadata.get("tags", []))
+    assert "image_size       128" in checked.outputs[0].text
+    checked.outputs[0].text = checked.outputs[0].text.replace("image_size       128", "image_size       129")
+    nbformat.write(changed, tmp_path / "changed.ipynb")
+    shutil.copy(NOTEBOOKS[0], tmp_path / "unchanged.ipynb")
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", *NBVAL, "-p", "no:cacheprovider", str(tmp_path)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "1 failed" in result.stdout and "changed.ipynb" in result.stdout, result.stdout

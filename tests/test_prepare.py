@@ -1,0 +1,358 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lungnb import prepare
+from lungnb.images import read_image
+from lungnb.prepare import prepare_dataset, read_excluded, read_manifest, split_of
+from lungnb.settings import SPLITS, Settings, make_settings
+
+COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "source_image", "source_mask"]
+IMAGE = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))  # 30 wide, 20 high
+LEFT, RIGHT = np.zeros((2, 20, 30), bool)
+LEFT[4:16, 3:9] = True
+RIGHT[4:12, 15:27] = True
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+def write_scans(raw, names, suffix=".png"):
+    """Write pairs in images/ and masks/, each image a little different."""
+    for number, name in enumerate(names):
+        save(raw / "images" / f"{name}{suffix}", IMAGE + np.uint8(number))
+        save(raw / "masks" / f"{name}{suffix}", LEFT * np.uint8(255))
+
+
+def prepared(raw, **changes):
+    """Prepare the folder; return its settings and manifest."""
+    settings = make_settings(str(raw), **changes)
+    return settings, prepare_dataset(settings, progress=False)
+
+
+def pixels(settings, part):
+    return np.asarray(Image.open(settings.prepared / part))
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "scans"
+
+
+@pytest.mark.parametrize(
+    ("image", "masks"),
+    [
+        ("images/{}.png", ["masks/{}.png"]),
+        ("images/{}.bmp", ["masks/{}.bmp"]),
+        ("images/{}.BMP", ["masks/{}.png"]),
+        ("images/{}.tif", ["masks/{}_mask.png"]),
+        ("CXR_png/{}.png", ["masks/{}_mask.png"]),
+        ("Set/CXR_png/{}.png", ["Set/ManualMask/leftMask/{}.png", "Set/ManualMask/rightMask/{}.png"]),
+        ("Montgomery/img/{}.png", ["Montgomery/mask/{}.png"]),
+        ("2d_images/{}.tif", ["2d_masks/{}.tif"]),
+        ("images/{}.png", ["labels/{}.png"]),
+        ("{}.png", ["{}_mask.png"]),
+        ("scans of lungs/images/{}.png", ["scans of lungs/masks/{}-label.png"]),
+    ],
+)
+def test_layouts(raw, image, masks):
+    names = [f"case-{n}" for n in range(6)]
+    lungs = [LEFT, RIGHT] if len(masks) == 2 else [LEFT | RIGHT]
+    for name in names:
+        save(raw / image.format(name), IMAGE)
+        for mask, lung in zip(masks, lungs, strict=True):
+            save(raw / mask.format(name), lung * np.uint8(255))
+    settings, manifest = prepared(raw)
+    assert manifest["id"].tolist() == names
+    assert manifest["patient"].tolist() == names
+    assert read_excluded(settings).empty
+    for row in manifest.to_dict("records"):
+        np.testing.assert_array_equal(pixels(settings, row["image"]), IMAGE)
+        np.testing.assert_array_equal(pixels(settings, row["mask"]), np.where(LEFT | RIGHT, 255, 0))
+        assert row["source_image"] == image.format(row["id"])
+        assert row["source_mask"] == ";".join(mask.format(row["id"]) for mask in masks)
+
+
+def test_the_manifest_and_the_tree_say_the_same(raw):
+    write_scans(raw, [f"{n:03}" for n in range(20)], ".bmp")
+    settings, manifest = prepared(raw)
+    assert list(manifest) == COLUMNS
+    assert manifest["id"].tolist() == [f"{n:03}" for n in range(20)]  # text: zeros stay
+    assert set(manifest["split"]) == set(SPLITS)
+    assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(30, 20)}
+    for part in ("image", "mask"):
+        written = {path.relative_to(settings.prepared).as_posix() for path in settings.prepared.glob(f"*/{part}s/*")}
+        assert written == set(manifest[part])
+        for row in manifest.to_dict("records"):
+            assert row[part] == f"{row['split']}/{part}s/{row['id']}.png"
+            assert Image.open(settings.prepared / row[part]).mode == "L"
+    assert read_manifest(settings).equals(manifest)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [LEFT, LEFT * np.uint8(1), LEFT * np.uint8(200), LEFT * np.uint16(65535), np.stack([LEFT * np.uint8(255)] * 3, 2)],
+)
+def test_masks_of_every_kind_become_0_and_255(raw, mask):
+    write_scans(raw, "abc")
+    save(raw / "masks" / "b.png", mask)
+    settings, manifest = prepared(raw)
+    found = pixels(settings, manifest.set_index("id").loc["b", "mask"])
+    np.testing.assert_array_equal(found, np.where(LEFT, 255, 0))
+
+
+def test_large_images_are_shrunk_with_their_masks(raw, monkeypatch):
+    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    write_scans(raw, "abc")
+    settings, manifest = prepared(raw)
+    assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(15, 10)}
+    mask = pixels(settings, manifest["mask"][0])
+    assert mask.shape == (10, 15)
+    assert set(np.unique(mask)) == {0, 255}
+    assert abs((mask > 0).mean() - LEFT.mean()) < 0.05
+
+
+def test_hounsfield_units_go_through_the_window(raw):
+    write_scans(raw, "ab")
+    save(raw / "images" / "c.tif", np.full((20, 30), -300, np.int32))
+    save(raw / "masks" / "c.tif", LEFT * np.uint8(255))
+    settings, manifest = prepared(raw)
+    assert (pixels(settings, manifest.set_index("id").loc["c", "image"]) == 128).all()
+
+
+def test_names_that_repeat_in_several_folders_belong_to_those_folders(raw):
+    counts = {"patient1": 4, "patient2": 1, "patient10": 2}
+    for number, (patient, count) in enumerate(counts.items()):
+        for n in range(count):
+            save(raw / patient / "images" / f"{n:03}.png", IMAGE)
+            save(raw / patient / "masks" / f"{n:03}.png", np.roll(LEFT, number, axis=1))
+    settings, manifest = prepared(raw)
+    # Also 002 and 003, which occur once: they are patient1's all the same, and must go into its split.
+    assert manifest["patient"].value_counts().to_dict() == counts
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert (manifest["id"].str.rpartition("_")[0] == manifest["patient"]).all()
+    for row in manifest.to_dict("records"):
+        expected = np.roll(LEFT, list(counts).index(row["patient"]), axis=1)
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, expected)
+
+
+def test_folders_within_images_and_masks_are_told_apart_too(raw):
+    for number, patient in enumerate(("anna", "bert", "carl")):
+        save(raw / "images" / patient / "1.png", IMAGE)
+        save(raw / "masks" / patient / "1.png", np.roll(LEFT, number, axis=0))
+    settings, manifest = prepared(raw)
+    assert manifest["patient"].tolist() == ["anna", "bert", "carl"]
+    for number, part in enumerate(manifest["mask"]):
+        np.testing.assert_array_equal(pixels(settings, part) > 0, np.roll(LEFT, number, axis=0))
+
+
+def test_a_patient_pattern_of_ones_own_goes_before_folders(raw):
+    for folder in ("normal", "ill"):
+        for n in range(4):
+            save(raw / folder / "images" / f"p{n}_{folder[0] if n else 'x'}.png", IMAGE)  # px repeats
+            save(raw / folder / "masks" / f"p{n}_{folder[0] if n else 'x'}.png", LEFT)
+    _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
+    assert manifest["patient"].value_counts().to_dict() == {"p0": 2, "p1": 2, "p2": 2, "p3": 2}
+
+
+def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
+    write_scans(raw, ["good1", "good2", "good3", "lonely", "broken", "badmask", "shape", "shape2", "empty"])
+    (raw / "masks" / "lonely.png").unlink()
+    save(raw / "masks" / "nobody.png", LEFT)
+    (raw / "images" / "broken.png").write_bytes((raw / "images" / "broken.png").read_bytes()[:45])
+    (raw / "masks" / "badmask.png").write_text("not a picture")
+    (raw / "images" / "empty.png").write_bytes(b"")
+    save(raw / "masks" / "shape.png", np.ones((20, 20), bool))
+    save(raw / "masks" / "shape2.png", LEFT.T.copy())
+    (raw / "notes.txt").write_text("not an image at all")
+    save(raw / "images" / ".hidden.png", IMAGE)
+
+    settings, manifest = prepared(raw)
+    assert manifest["id"].tolist() == ["good1", "good2", "good3"]
+    excluded = read_excluded(settings).set_index("file")["reason"]
+    assert excluded["images/lonely.png"] == "no mask of this name"
+    assert excluded["masks/nobody.png"] == "no image of this name"
+    assert excluded["images/broken.png"].startswith("images/broken.png: cannot be read")
+    assert excluded["images/empty.png"].startswith("images/empty.png: cannot be read")
+    assert excluded["images/badmask.png"].startswith("masks/badmask.png: cannot be read")
+    assert excluded["images/shape.png"] == "mask masks/shape.png is 20x20, its image 30x20"
+    assert excluded["images/shape2.png"] == "mask masks/shape2.png is 20x30, its image 30x20"
+    assert len(excluded) == 7
+    assert len(list(settings.prepared.glob("*/images/*"))) == 3
+
+
+def test_a_mask_of_another_resolution_is_resized(raw):
+    write_scans(raw, "abc")
+    save(raw / "masks" / "b.png", LEFT.repeat(2, axis=0).repeat(2, axis=1))
+    settings, manifest = prepared(raw)
+    np.testing.assert_array_equal(pixels(settings, manifest["mask"][1]) > 0, LEFT)
+
+
+def test_names_that_differ_in_case_alone_do_not_overwrite_each_other(raw):
+    write_scans(raw, "abcA")
+    settings, manifest = prepared(raw)
+    assert len({name.lower() for name in manifest["id"]}) == len(manifest) == 3
+    assert "the name is taken by" in read_excluded(settings)["reason"][0]
+
+
+@pytest.mark.parametrize("layout", [{}, {"images/a.png": IMAGE}, {"masks/a.png": LEFT}])
+def test_no_pair_at_all_is_an_error_that_says_what_to_do(raw, layout):
+    raw.mkdir()
+    for name, array in layout.items():
+        save(raw / name, array)
+    with pytest.raises(ValueError, match=r"scans: no image with a mask found; put images in images/"):
+        prepared(raw)
+    assert not make_settings(str(raw)).prepared.exists()
+
+
+def test_no_raw_data_names_the_step_before(raw):
+    with pytest.raises(FileNotFoundError, match="run notebook 01, or `lungnb download"):
+        prepared(raw)
+    with pytest.raises(FileNotFoundError, match="run notebook 02, or `lungnb prepare"):
+        read_manifest(make_settings(str(raw)))
+
+
+def test_a_patient_is_in_one_split_alone(raw):
+    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(3)])
+    _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
+    assert (manifest.groupby("patient").size() == 3).all()
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert set(manifest["split"]) == set(SPLITS)
+
+
+def test_old_images_keep_their_split_when_others_come(raw):
+    write_scans(raw, [f"b{n}" for n in range(25)])
+    before = prepared(raw)[1].set_index("id")["split"]
+    write_scans(raw, [f"{letter}{n}" for letter in "abc" for n in range(25)])
+    after = prepared(raw)[1].set_index("id")["split"]
+    assert len(after) == 75
+    assert after[before.index].equals(before)
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.5, 0.25, 0.25)])
+def test_the_shares_come_near_to_what_was_asked(fractions):
+    found = pd.Series([split_of(f"patient {n}", fractions) for n in range(4000)]).value_counts(normalize=True)
+    for split, fraction in zip(SPLITS, fractions, strict=True):
+        assert found.get(split, 0) == pytest.approx(fraction, abs=0.025)
+
+
+def test_without_a_test_share_there_is_no_test_split(raw):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    settings, manifest = prepared(raw, split_fractions=(0.85, 0.15, 0.0))
+    assert set(manifest["split"]) == {"train", "validation"}
+    assert not (settings.prepared / "test").exists()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7])
+def test_few_patients_fill_every_split(raw, count):
+    write_scans(raw, [f"{n}" for n in range(count)])
+    assert set(prepared(raw)[1]["split"]) == set(SPLITS)
+
+
+def test_too_few_patients_are_an_error(raw):
+    write_scans(raw, ["p1_1", "p1_2", "p2_1", "p2_2"])
+    with pytest.raises(ValueError, match="2 patients cannot make the splits train, validation, test"):
+        prepared(raw, patient_pattern=r"(p\d+)_")
+    assert len(prepared(raw, patient_pattern=r"(p\d+)_", split_fractions=(0.85, 0.15, 0.0))[1]) == 4
+
+
+def test_a_pattern_that_is_none_is_named(raw):
+    write_scans(raw, "abc")
+    with pytest.raises(ValueError, match="patient_pattern is not a regular expression"):
+        prepared(raw, patient_pattern="(p")
+
+
+def test_a_published_split_is_followed(raw, tmp_path):
+    write_scans(raw, "abcde")
+    listed = {"a": "test", "b": "train", "c": "validation", "e": "train", "gone": "test"}
+    pd.DataFrame(listed.items(), columns=["id", "split"]).to_csv(tmp_path / "split.csv", index=False)
+    settings, manifest = prepared(raw, split_file=str(tmp_path / "split.csv"))
+    assert manifest.set_index("id")["split"].to_dict() == {name: listed[name] for name in "abce"}
+    assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
+
+
+@pytest.mark.parametrize("content", ["name,split\na,test\n", "id,split\na,exam\n"])
+def test_a_split_file_of_another_form_is_named(raw, tmp_path, content):
+    write_scans(raw, "abc")
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"split\.csv: needs the columns id and split"):
+        prepared(raw, split_file=str(tmp_path / "split.csv"))
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_nothing_is_prepared_twice_but_what_changed_is(raw):
+    write_scans(raw, [f"{n}" for n in range(6)])
+    settings, first = prepared(raw)
+    before = times(settings.prepared)
+    assert prepared(raw)[1].equals(first)
+    assert times(settings.prepared) == before
+    assert set(prepared(raw, split_fractions=(0.85, 0.15, 0.0))[1]["split"]) == {"train", "validation"}
+    (raw / "images" / "3.png").unlink()
+    assert "3" not in prepared(raw, split_fractions=(0.85, 0.15, 0.0))[1]["id"].tolist()
+    assert not list(settings.prepared.glob("*/*/3.png"))
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_interruption_leaves_nothing_half_written(raw, monkeypatch, before):
+    write_scans(raw, [f"{n}" for n in range(6)])
+    settings = make_settings(str(raw))
+    if before:
+        prepare_dataset(settings, progress=False)
+        write_scans(raw, ["new"])
+    old = times(settings.prepared)
+    convert = prepare._convert
+
+    def interrupted(pair, *rest):
+        if pair.id == "3":
+            raise KeyboardInterrupt
+        return convert(pair, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(prepare, "_convert", interrupted)
+        prepare_dataset(settings, progress=False)
+    assert times(settings.prepared.parent) == old  # what was there before, whole, and nothing beside it
+    assert len(prepare_dataset(settings, progress=False)) == (7 if before else 6)
+
+
+def test_the_raw_folder_is_left_as_it_was(raw):
+    write_scans(raw, "abc")
+    before = times(raw)
+    prepared(raw)
+    assert times(raw) == before
+
+
+@pytest.mark.parametrize(
+    ("dataset", "pairs", "left_out", "side"),
+    [
+        ("montgomery", 138, 0, 512),
+        ("chest-xray-masks-and-labels", 590, 20, 256),
+        ("finding-lungs-in-ct-data", 140, 0, 512),
+    ],
+)
+def test_real_data_sets_are_read_as_published(real, dataset, pairs, left_out, side):
+    folder = real(dataset)
+    settings = Settings(dataset=dataset)
+    manifest = prepare_dataset(settings, progress=False)
+    excluded = read_excluded(settings)
+    assert len(manifest) == manifest["id"].nunique() == manifest["patient"].nunique() == pairs
+    assert excluded["reason"].tolist() == ["no mask of this name"] * left_out
+    assert set(manifest["width"]) == set(manifest["height"]) == {side}
+    shares = manifest["split"].value_counts(normalize=True)
+    for split, share in zip(SPLITS, settings.split_fractions, strict=True):
+        assert shares[split] == pytest.approx(share, abs=0.04)
+    for row in manifest.iloc[:: len(manifest) // 10].to_dict("records"):
+        mask = pixels(settings, row["mask"])
+        assert set(np.unique(mask)) == {0, 255}
+        assert 0.02 < (mask > 0).mean() < 0.6
+        np.testing.assert_array_equal(pixels(settings, row["image"]), read_image(folder / row["source_image"]))
+    if dataset == "montgomery":
+        assert manifest["source_mask"].str.count(";").eq(1).all()  # left and right
+    shutil.rmtree(settings.prepared)
