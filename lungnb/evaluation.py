@@ -20,7 +20,7 @@ from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, load_model, predict
 from lungnb.metrics import SCORES, Counts, count_pixels, scores
 from lungnb.prepare import read_manifest
-from lungnb.settings import Settings, title_of
+from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.training import read_run
 
 FEW = 50  # images, under which an interval or a test says little

@@ -6,6 +6,7 @@ import html
 import re
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +93,8 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     sections, links = [], []
     for path in notebooks:
         notebook = nbformat.read(need(path, "run the series (`lungnb report`)"), as_version=4)
-        body, _ = exporter.from_notebook_node(notebook)
         title = html.escape(_title(notebook))
+        body, _ = exporter.from_notebook_node(_without_preamble(notebook))
         links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         sections.append(f'<section id="{path.stem}">{body}</section>')
     # Within the report, the notebooks link to one another's sections.
@@ -117,9 +118,27 @@ def _summary(settings: Settings) -> str:
     columns = ["dice", "dice_low", "dice_high", "iou", "precision", "recall", "specificity", "parameters"]
     columns += ["training_minutes", "milliseconds_per_image"]
     table = table[columns].rename(columns=lambda name: name.replace("_", " "))
+    table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
     shown = table.to_html(float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0)
-    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>'
+    pictures = "".join(_picture(folder / f"{name}.png") for name in ("side_by_side", "scores"))
+    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{pictures}'
+
+
+def _picture(file: Path) -> str:
+    """Return a PNG as an HTML image that holds its bytes."""
+    if not file.exists():
+        return ""
+    data = b64encode(file.read_bytes()).decode()
+    return f'<p><img alt="{file.stem.replace("_", " ")}" src="data:image/png;base64,{data}"></p>'
+
+
+def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the notebook without its imports and parameters, which tell a reader of the report nothing."""
+    preamble = {"parameters", "injected-parameters"}
+    last = max((i for i, cell in enumerate(notebook.cells) if preamble & set(cell.metadata.get("tags", []))), default=0)
+    notebook.cells[1 : last + 1] = []
+    return notebook
 
 
 def _title(notebook: nbformat.NotebookNode) -> str:
@@ -170,5 +189,5 @@ def _epoch(settings: Settings) -> str:
     for folder in settings.results.glob("*/training"):
         history = folder.parent / "history.csv"
         finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
-        return f" {folder.parent.name}: epoch {min(finished + 1, settings.epochs)} of {settings.epochs}"
+        return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
     return ""

@@ -43,6 +43,7 @@ def train(settings: Settings, model_name: str, progress: bool = True) -> pd.Data
     """
     folder = settings.results / model_name
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": _data_digest(settings)}
+    plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
     if _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists():
         if progress:
             print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")

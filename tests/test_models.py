@@ -1,0 +1,193 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lungnb.backend import keras
+from lungnb.losses import get_loss
+from lungnb.models import MODELS, build_model
+from lungnb.settings import TITLES
+
+NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel
+
+
+def unet_count(f, depth):
+    """Ronneberger 2015: two 3x3 convolutions a stage, 2x2 up-convolutions; normalised, so without biases."""
+
+    def stage(before, c):
+        return 9 * before * c + NORM * c + 9 * c * c + NORM * c
+
+    c = [1] + [f * 2**level for level in range(depth + 1)]  # the image, the encoder's levels, the bridge
+    encoder = sum(stage(c[level - 1], c[level]) for level in range(1, depth + 2))
+    ups = sum(4 * c[level + 1] * c[level] + c[level] for level in range(1, depth + 1))
+    decoder = sum(stage(2 * c[level], c[level]) for level in range(1, depth + 1))
+    return encoder + ups + decoder + f + 1
+
+
+def r2unet_count(f, depth):
+    """Alom 2018: a 1x1 shortcut, then two recurrent layers of one 3x3 convolution each, whatever the steps."""
+
+    def stage(before, c):
+        return before * c + c + 2 * (9 * c * c + NORM * c)
+
+    c = [1] + [f * 2**level for level in range(depth + 1)]
+    encoder = sum(stage(c[level - 1], c[level]) for level in range(1, depth + 2))
+    ups = sum(4 * c[level + 1] * c[level] + c[level] for level in range(1, depth + 1))
+    decoder = sum(stage(2 * c[level], c[level]) for level in range(1, depth + 1))
+    return encoder + ups + decoder + f + 1
+
+
+def resunet_count(f, depth):
+    """Zhang 2018: pre-activation residual units with a normalised 1x1 shortcut; nothing to learn in the upsampling."""
+
+    def unit(before, c):
+        shortcut = before * c + NORM * c
+        return shortcut + NORM * before + 9 * before * c + NORM * c + 9 * c * c + c
+
+    c = [1] + [f * 2**level for level in range(depth + 1)]
+    encoder = sum(unit(c[level - 1], c[level]) for level in range(1, depth + 2)) - NORM  # the image is not normalised
+    decoder = sum(unit(c[level + 1] + c[level], c[level]) for level in range(1, depth + 1))
+    return encoder + decoder + f + 1
+
+
+COUNTS = {"unet": unet_count, "resunet": resunet_count, "r2unet": r2unet_count}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("filters", "depth"), [(2, 1), (4, 2), (3, 3), (16, 4)])
+def test_parameters_are_as_counted_by_hand(name, filters, depth):
+    model = build_model(name, size=2**depth, filters=filters, depth=depth)
+    assert model.count_params() == COUNTS[name](filters, depth)
+
+
+def test_the_unet_of_16_filters_is_the_one_of_the_design():
+    assert unet_count(16, 4) == 1_944_049  # 1.94 M
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_recurrent_steps_cost_no_parameters(steps):
+    model = build_model("r2unet", size=16, filters=2, depth=2, steps=steps)
+    assert model.count_params() == r2unet_count(2, 2)
+    assert sum(layer.name.endswith(f"_add_{steps}") for layer in model.layers) == (10 if steps else 0)
+    with pytest.raises(ValueError, match="steps must be at least 0, not -1"):
+        build_model("r2unet", size=16, filters=2, depth=2, steps=-1)
+
+
+def test_recurrent_steps_change_the_output():
+    picture = np.random.default_rng(0).random((1, 16, 16, 1), "float32")
+    outputs = []
+    for steps in (0, 1, 2):
+        keras.utils.set_random_seed(1)
+        outputs.append(build_model("r2unet", size=16, filters=2, depth=2, steps=steps).predict_on_batch(picture))
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-4
+    assert np.abs(outputs[1] - outputs[2]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("size", "depth"), [(8, 1), (12, 2), (48, 3), (112, 4)])
+def test_any_size_that_the_halvings_divide_works(name, size, depth):
+    model = build_model(name, size=size, filters=2, depth=depth)
+    found = np.asarray(model(np.random.default_rng(0).random((2, size, size, 1), "float32")))
+    assert model.input_shape == model.output_shape == (None, size, size, 1)
+    assert found.shape == (2, size, size, 1)
+    assert found.dtype == np.float32
+    assert 0 < found.min() < found.max() < 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"size": 100, "depth": 4}, "size must be a multiple of 16 for a depth of 4: not 100, but 96"),
+        ({"size": 4, "depth": 3}, "size must be a multiple of 8 for a depth of 3: not 4, but 8"),
+        ({"size": 0}, "size must be a multiple of 16"),
+        ({"filters": 0}, "filters must be at least 1, not 0"),
+        ({"depth": 0}, "depth must be at least 1, not 0"),
+    ],
+)
+def test_sizes_that_do_not_go_are_named(name, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(name, **arguments)
+
+
+def test_an_unknown_model_lists_those_there_are():
+    with pytest.raises(ValueError, match="model must be one of unet, resunet, r2unet, not 'vnet'"):
+        build_model("vnet")
+    assert set(TITLES) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stages_bear_the_names_and_sizes_of_the_figure(name):
+    model = build_model(name, size=32, filters=3, depth=2)
+    expected = {
+        "encoder_1": (None, 32, 32, 3),
+        "encoder_2": (None, 16, 16, 6),
+        "bridge": (None, 8, 8, 12),
+        "decoder_2": (None, 16, 16, 6),
+        "decoder_1": (None, 32, 32, 3),
+        "lung": (None, 32, 32, 1),
+    }
+    assert {stage: model.get_layer(stage).output.shape for stage in expected} == expected
+    assert model.name == name
+    across = model.get_layer("decoder_1_skip").input
+    assert any(tensor is model.get_layer("encoder_1").output for tensor in across)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_weight_learns(name):
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(1)
+    model = build_model(name, size=16, filters=4, depth=2)
+    rng = np.random.default_rng(2)
+    pictures, truth = rng.random((4, 16, 16, 1), "float32"), (rng.random((4, 16, 16, 1)) < 0.5).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(get_loss("bce_iou")(truth, model(pictures, training=True)))
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    assert len(gradients) > 20
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        assert gradient is not None, weight.path
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, weight.path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_batch_is_learnt(name):
+    keras.utils.set_random_seed(1)
+    model = build_model(name, size=16, filters=4, depth=2)
+    model.compile(keras.optimizers.Adam(0.01), get_loss("bce_iou"), run_eagerly=True)
+    pictures = np.random.default_rng(0).random((4, 16, 16, 1), "float32")
+    truth = np.zeros_like(pictures)
+    truth[:, 4:12, 3:9] = 1
+    pictures += truth
+    losses = []
+    for _ in range(15):
+        model.reset_metrics()  # else the mean of all steps
+        losses.append(float(model.train_on_batch(pictures, truth)))
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_models_open_in_a_fresh_process_without_lungnb(trained, tmp_path):
+    picture = np.random.default_rng(0).random((2, 32, 32, 1), "float32")
+    np.save(tmp_path / "picture.npy", picture)
+    expected = {}
+    for name in MODELS:
+        model = build_model(name, size=32, filters=2, depth=2)
+        model.save(tmp_path / f"{name}.keras")
+        expected[name] = model.predict_on_batch(picture)
+    # Also one with loss, scores and optimizer in it, as training writes it.
+    (trained.results / "unet" / "model.keras").rename(tmp_path / "trained.keras")
+    expected["trained"] = keras.models.load_model(tmp_path / "trained.keras", compile=False).predict_on_batch(picture)
+    script = """
+import sys
+import keras, numpy as np
+folder, *names = sys.argv[1:]
+for name in names:
+    model = keras.models.load_model(f"{folder}/{name}.keras", compile=False, safe_mode=True)
+    np.save(f"{folder}/{name}.npy", model.predict_on_batch(np.load(f"{folder}/picture.npy")))
+assert "lungnb" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path), *expected], check=True, capture_output=True)
+    for name, output in expected.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), output, atol=1e-6, err_msg=name)

@@ -1,0 +1,229 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb import training
+from lungnb.backend import keras
+from lungnb.models import build_model
+from lungnb.training import EarlyStopping, ReduceLROnPlateau, read_history, read_run, train
+
+COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
+COLUMNS |= {"learning_rate", "seconds"}
+
+
+def test_the_run_folder_tells_all(trained):
+    folder = trained.results / "unet"
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "history.csv", "run.json"}
+
+    history = read_history(trained, "unet")
+    assert history["epoch"].tolist() == [0, 1]
+    assert set(history) >= COLUMNS
+    assert np.isfinite(history.to_numpy()).all()
+    assert history["val_dice"].between(0, 1).all()
+
+    run = json.loads((folder / "run.json").read_text())
+    assert run == read_run(trained, "unet")
+    assert run["plan"]["model"] == "unet"
+    assert {name: run["plan"]["settings"][name] for name in ("seed", "epochs", "filters", "image_size")} == {
+        "seed": 1,
+        "epochs": 2,
+        "filters": 2,
+        "image_size": 32,
+    }
+    assert set(run["versions"]) >= {"python", "lungnb", "keras", "tensorflow", "numpy"}
+    assert run["versions"]["keras"] == keras.__version__
+    assert run["seed"] == 1
+    assert run["epochs"] == 2
+    assert run["device"]
+    assert run["wall_seconds"] == pytest.approx(history["seconds"].sum(), abs=0.06)
+    assert run["best_epoch"] == history["val_loss"].idxmin() + 1
+    assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
+    assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
+    assert run["git_commit"] is None or len(run["git_commit"]) == 40
+
+
+def test_the_saved_weights_are_those_of_the_best_epoch(trained):
+    from lungnb.data import load_batches
+
+    model = training.compiled_model(trained, "unet")
+    model.load_weights(trained.results / "unet" / "model.keras")
+    found = model.evaluate(load_batches(trained, "validation"), verbose=0, return_dict=True)
+    history = read_history(trained, "unet")
+    best = history.loc[history["val_loss"].idxmin()]
+    assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-4)
+    assert found["dice"] == pytest.approx(best["val_dice"], abs=1e-4)
+
+
+def test_what_was_trained_is_not_trained_again_unless_something_changed(trained, monkeypatch, capsys):
+    fits = []
+    monkeypatch.setattr(training, "_fit", lambda *arguments: fits.append(arguments[0]) or real_fit(*arguments))
+    before = (trained.results / "unet" / "model.keras").stat().st_mtime_ns
+    again = train(trained, "unet")
+    assert "was trained with these settings before" in capsys.readouterr().out
+    assert again.equals(read_history(trained, "unet"))
+    assert not fits
+    assert (trained.results / "unet" / "model.keras").stat().st_mtime_ns == before
+
+    shorter = trained.replace(epochs=1)
+    assert len(train(shorter, "unet", progress=False)) == 1
+    assert len(train(shorter, "unet", progress=False)) == 1
+    assert fits == [shorter]
+    assert read_run(shorter, "unet")["plan"]["settings"]["epochs"] == 1
+
+    manifest = trained.prepared / "manifest.csv"  # other data, same settings
+    manifest.write_text(manifest.read_text().replace("case_03.png\n", "case_03_new.png\n"))
+    train(shorter, "unet", progress=False)
+    assert len(fits) == 2
+
+    (trained.results / "unet" / "model.keras").unlink()
+    train(shorter, "unet", progress=False)
+    assert len(fits) == 3
+
+
+real_fit = training._fit
+
+
+def test_progress_is_one_bar_on_standard_output(prepared, capsys):
+    train(prepared.replace(epochs=1), "resunet")
+    shown = capsys.readouterr()
+    assert "resunet: 100%" in shown.out
+    assert "validation Dice 0." in shown.out
+    assert "1/1 [" in shown.out
+    assert shown.err == ""
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(prepared):
+    settings = prepared.replace(learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"unet: the loss became NaN; try a lower learning_rate than 1e\+30\."):
+        train(settings, "unet", progress=False)
+    assert not (settings.results / "unet" / "run.json").exists()
+    assert len(train(prepared.replace(epochs=1), "unet", progress=False)) == 1  # and nothing of it stays
+
+
+def test_mistakes_are_named_before_training(prepared):
+    with pytest.raises(ValueError, match="model must be one of unet, resunet, r2unet"):
+        train(prepared, "vnet")
+    with pytest.raises(ValueError, match="loss must be one of"):
+        train(prepared.replace(loss="focal"), "unet")
+    with pytest.raises(FileNotFoundError, match="or `lungnb train .* --model r2unet`"):
+        read_history(prepared, "r2unet")
+    shutil.rmtree(prepared.prepared)
+    with pytest.raises(FileNotFoundError, match="run notebook 02"):
+        train(prepared, "unet")
+
+
+# Interruptions. Each process dies at once, as by kill -9, where its plan says; the last one ends the training.
+RUN = """
+import os, sys
+from lungnb import training
+from lungnb.settings import Settings
+
+dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+settings = Settings(dataset=dataset, image_size=32, filters=2, depth=2, epochs=5, batch_size=4, deterministic=True,
+                    learning_rate=0.05, plateau_patience=1)
+
+def deadly(method):
+    def wrapped(self, now, *rest):
+        if now == epoch:
+            os._exit(9)
+        return method(self, now, *rest)
+    return wrapped
+
+if where == "begin":
+    training.Progress.on_epoch_begin = deadly(training.Progress.on_epoch_begin)
+elif where == "backup":  # history and best weights are written, the backup is not
+    training.Backup.on_epoch_end = deadly(training.Backup.on_epoch_end)
+elif where == "batch":
+    training.Progress.on_train_batch_end = lambda self, batch, logs=None: batch == 1 and os._exit(9)
+training.train(settings, "unet", progress=False)
+"""
+
+
+def start(home, dataset, where="nowhere", epoch=-1):
+    command = [sys.executable, "-c", RUN, dataset, where, str(epoch)]
+    environment = {**os.environ, "LUNGNB_HOME": str(home)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process):
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output
+
+
+def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        shutil.copytree(home / "data", folder / "data")
+    uninterrupted = start(whole, prepared.dataset)
+    result = broken / "results" / "scans" / "unet"
+    for where, epoch, epochs in (("batch", -1, 0), ("backup", 1, 2), ("begin", 3, 3)):
+        code, output = ended(start(broken, prepared.dataset, where, epoch))
+        assert code == 9, output
+        assert (len(pd.read_csv(result / "history.csv")) if epochs else 0) == epochs
+        assert not (result / "run.json").exists()
+    for process in (start(broken, prepared.dataset), uninterrupted):
+        code, output = ended(process)
+        assert code == 0, output
+
+    expected = whole / "results" / "scans" / "unet"
+    histories = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (expected, result)]
+    assert histories[0]["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert histories[0]["learning_rate"].nunique() > 1  # the plateau's memory was put to the test
+    pd.testing.assert_frame_equal(*histories, rtol=0, atol=1e-6)
+    weights = [keras.models.load_model(folder / "model.keras", compile=False).get_weights() for folder in (expected, result)]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert {path.name for path in result.iterdir()} == {"model.keras", "history.csv", "run.json"}
+    runs = [json.loads((folder / "run.json").read_text()) for folder in (expected, result)]
+    for name in ("plan", "epochs", "best_epoch", "seed", "parameters"):
+        assert runs[0][name] == runs[1][name]
+
+
+LOSSES = [1.0, 0.9, 0.95, 0.94, 0.93, 0.92, 0.91, 0.905]
+
+
+def remembering(cut):
+    """Feed the losses to both callbacks, with an interruption after `cut` epochs; return rates and where they stop."""
+    model = build_model("unet", size=8, filters=1, depth=1)
+    model.compile(keras.optimizers.Adam(0.8), "mse")
+    rates, stopped = [], None
+    for first, last in ((0, cut), (cut, len(LOSSES))):
+        stop, plateau = EarlyStopping(monitor="val_loss", patience=5), ReduceLROnPlateau("val_loss", 0.5, 2)
+        past = pd.DataFrame({"epoch": range(first), "val_loss": LOSSES[:first]})
+        model.optimizer.learning_rate = 0.8
+        for callback in (stop, plateau):
+            callback.past = past
+            callback.set_model(model)
+            callback.on_train_begin()
+        for epoch in range(first, last):
+            for callback in (stop, plateau):
+                callback.on_epoch_end(epoch, {"val_loss": LOSSES[epoch]})
+            rates.append(round(float(model.optimizer.learning_rate), 4))
+            if stop.stopped_epoch and stopped is None:
+                stopped = stop.stopped_epoch
+    return rates, stopped
+
+
+@pytest.mark.parametrize("cut", range(len(LOSSES)))
+def test_early_stopping_and_plateaus_remember(cut):
+    rates, stopped = remembering(cut)
+    assert rates == [0.8, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.1]  # halved after each two epochs without a better one
+    assert stopped == 6  # the fifth after epoch 1
+
+
+def test_training_that_stopped_early_stays_stopped(prepared, monkeypatch):
+    settings = prepared.replace(epochs=30, stop_patience=1, learning_rate=0.05)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(settings, "unet", progress=False)
+    before = read_history(settings, "unet")
+    assert 1 < len(before) < 30
+    assert before["val_loss"].iloc[-1] > before["val_loss"].min()
+    assert train(settings, "unet", progress=False).equals(before)
+    assert read_run(settings, "unet")["epochs"] == len(before)
