@@ -125,7 +125,7 @@ def unfit_square(probability: np.ndarray, square: Square, height: int, width: in
 
 
 def _area_average(image: np.ndarray, count: int) -> np.ndarray:
-    """Return an image's rows averaged to `count` rows, float64; each counts by the part of it that lies in a new one."""
+    """Return an image's rows averaged to `count` rows, float64; each counts by the part of it in a new one."""
     rows = len(image)
     sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0, dtype=np.float64)])
     edges = np.arange(count + 1) * (rows / count)

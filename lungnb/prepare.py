@@ -109,7 +109,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         is_mask = any(map(_MASK_FOLDER.search, path.parent.parts)) or _MASK_SUFFIX.search(path.stem)
         (masks if is_mask else images)[_MASK_SUFFIX.sub("", path.stem)].append(path)
 
-    # Where a name occurs in several folders, all that lies in these is told apart, and taken for a patient's, by folder.
+    # Where a name occurs in several folders, all that is in these is told apart, and taken for a patient's, by folder.
     branched = set()
     for paths in images.values():
         branches = {_branch(path) for path in paths}

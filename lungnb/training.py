@@ -204,7 +204,7 @@ def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> N
 
 def _past(file: Path, epochs: int) -> pd.DataFrame:
     """Return the history of the first `epochs` epochs, and drop from the file what came after them."""
-    if not file.exists():
+    if not file.exists() or not file.stat().st_size:  # a run cut off in its first epoch leaves it empty
         return pd.DataFrame({MONITOR: []})
     history = pd.read_csv(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")

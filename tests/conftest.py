@@ -1,4 +1,4 @@
-"""What the tests share: a home folder of their own, a tiny data set, a tiny trained model, real data where there are."""
+"""What the tests share: a home folder of their own, a tiny data set, a tiny trained model, and real data."""
 
 import os
 import shutil

@@ -18,7 +18,9 @@ def arrays(batches):
 
 def one_epoch(settings, epoch=0):
     """The images and masks of one epoch of the training stream that begins with it."""
-    return arrays(load_batches(settings, "train", training=True, first_epoch=epoch).take(count_steps(settings, "train")))
+    return arrays(
+        load_batches(settings, "train", training=True, first_epoch=epoch).take(count_steps(settings, "train"))
+    )
 
 
 def overlap(one, other):

@@ -3,7 +3,16 @@ import pytest
 from PIL import Image
 
 from lungnb import images
-from lungnb.images import fit_square, hounsfield_to_grey, read_image, read_mask, shrink, to_grey, unfit_square, write_png
+from lungnb.images import (
+    fit_square,
+    hounsfield_to_grey,
+    read_image,
+    read_mask,
+    shrink,
+    to_grey,
+    unfit_square,
+    write_png,
+)
 
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(0, 256, (20, 30), np.uint8)

@@ -90,8 +90,16 @@ ALL_ZERO = dict.fromkeys(SCORES, 0)
         (FULL, EMPTY, ALL_ZERO),
         (EMPTY, HALF, ALL_ZERO | {"accuracy": 0.5, "specificity": 0.5}),
         (HALF, EMPTY, ALL_ZERO | {"accuracy": 0.5, "specificity": 1}),
-        (FULL, HALF, ALL_ZERO | {"accuracy": 0.5, "precision": 1, "recall": 0.5, "dice": 2 / 3, "f1": 2 / 3, "iou": 0.5}),
-        (HALF, FULL, ALL_ZERO | {"accuracy": 0.5, "precision": 0.5, "recall": 1, "dice": 2 / 3, "f1": 2 / 3, "iou": 0.5}),
+        (
+            FULL,
+            HALF,
+            ALL_ZERO | {"accuracy": 0.5, "precision": 1, "recall": 0.5, "dice": 2 / 3, "f1": 2 / 3, "iou": 0.5},
+        ),
+        (
+            HALF,
+            FULL,
+            ALL_ZERO | {"accuracy": 0.5, "precision": 0.5, "recall": 1, "dice": 2 / 3, "f1": 2 / 3, "iou": 0.5},
+        ),
         (HALF, ~HALF, ALL_ZERO),
     ],
 )

@@ -111,7 +111,7 @@ def test_mistakes_are_named_before_training(prepared):
         train(prepared, "vnet")
     with pytest.raises(ValueError, match="loss must be one of"):
         train(prepared.replace(loss="focal"), "unet")
-    with pytest.raises(FileNotFoundError, match="or `lungnb train .* --model r2unet`"):
+    with pytest.raises(FileNotFoundError, match=r"or `lungnb train .* --model r2unet`"):
         read_history(prepared, "r2unet")
     shutil.rmtree(prepared.prepared)
     with pytest.raises(FileNotFoundError, match="run notebook 02"):
@@ -126,7 +126,7 @@ from lungnb.settings import Settings
 
 dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
 settings = Settings(dataset=dataset, image_size=32, filters=2, depth=2, epochs=5, batch_size=4, deterministic=True,
-                    learning_rate=0.05, plateau_patience=1)
+                    learning_rate=0.1, plateau_patience=1)
 
 def deadly(method):
     def wrapped(self, now, *rest):
@@ -176,7 +176,9 @@ def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, ho
     assert histories[0]["epoch"].tolist() == [0, 1, 2, 3, 4]
     assert histories[0]["learning_rate"].nunique() > 1  # the plateau's memory was put to the test
     pd.testing.assert_frame_equal(*histories, rtol=0, atol=1e-6)
-    weights = [keras.models.load_model(folder / "model.keras", compile=False).get_weights() for folder in (expected, result)]
+    weights = [
+        keras.models.load_model(folder / "model.keras", compile=False).get_weights() for folder in (expected, result)
+    ]
     for one, other in zip(*weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
     assert {path.name for path in result.iterdir()} == {"model.keras", "history.csv", "run.json"}
@@ -218,7 +220,7 @@ def test_early_stopping_and_plateaus_remember(cut):
 
 
 def test_training_that_stopped_early_stays_stopped(prepared, monkeypatch):
-    settings = prepared.replace(epochs=30, stop_patience=1, learning_rate=0.05)
+    settings = prepared.replace(epochs=30, stop_patience=1, learning_rate=0.1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "_describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(settings, "unet", progress=False)

@@ -1,0 +1,269 @@
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lungnb.backend import keras
+from lungnb.images import write_png
+from lungnb.inference import best_model, clean_mask, cut_out, load_model, overlay, predict, segment, segment_files
+from lungnb.models import build_model
+from lungnb.phantom import make_phantom
+from lungnb.settings import make_settings
+
+
+def bright(size=32):
+    """A model of one layer that takes what is brighter than half for lung."""
+    inputs = keras.Input((size, size, 1))
+    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.full((1, 1, 1, 1), 40.0), np.array([-20.0])])
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return bright()
+
+
+@pytest.fixture
+def weights(trained):
+    return trained.results / "unet" / "model.keras"
+
+
+BLOCKS = np.zeros((60, 100), np.uint8)  # wider than high
+BLOCKS[15:45, 10:40] = 255
+BLOCKS[20:50, 60:90] = 255
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70), (20, 31)])
+def test_masks_come_at_the_images_own_size(tmp_path, weights, shape):
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    write_png(tmp_path / "a.png", picture)
+    from_file, from_array = segment(tmp_path / "a.png", weights), segment(picture, weights)
+    for found in (from_file, from_array):
+        assert found.image.shape == found.mask.shape == found.probability.shape == shape
+        assert (found.image.dtype, found.mask.dtype, found.probability.dtype) == (np.uint8, bool, np.float32)
+        assert 0 <= found.probability.min() <= found.probability.max() <= 1
+        np.testing.assert_array_equal(found.image, picture)
+    np.testing.assert_array_equal(from_file.probability, from_array.probability)
+    np.testing.assert_array_equal(from_file.mask, from_array.mask)
+
+
+def test_the_mask_lies_where_the_lung_is(model):
+    for picture in (BLOCKS, np.ascontiguousarray(BLOCKS.T), np.pad(BLOCKS, ((0, 0), (0, 133)))):
+        found, truth = segment(picture, model).mask, picture > 127
+        assert (found & truth).sum() / (found | truth).sum() > 0.85
+        rows, columns = np.indices(picture.shape)
+        assert abs(rows[found].mean() - rows[truth].mean()) < 1
+        assert abs(columns[found].mean() - columns[truth].mean()) < 1
+
+
+def test_arrays_of_every_kind_mean_the_same(model):
+    expected = segment(BLOCKS, model).mask
+    for picture in (BLOCKS / 255.0, np.stack([BLOCKS] * 3, axis=2), BLOCKS[..., None], BLOCKS > 0, BLOCKS.tolist()):
+        np.testing.assert_array_equal(segment(picture, model).mask, expected)
+
+
+def test_hounsfield_units_are_windowed(model):
+    phantom = make_phantom(0, kind="ct", size=64)
+    found = segment(phantom.image, model)
+    assert found.image.min() == 0
+    # Air is black in the window, so the model finds the body: what is left of the lung is little.
+    assert (found.mask & phantom.mask).sum() < 0.2 * phantom.mask.sum()
+
+
+def test_clean_is_the_default_and_can_be_left_out(model):
+    spotted = BLOCKS.copy()
+    spotted[2:8, 46:54] = 255
+    assert segment(spotted, model, clean=False).mask[4, 50]
+    assert not segment(spotted, model).mask[4, 50]
+
+
+def test_cleaning_keeps_two_regions_and_fills_their_holes():
+    mask = np.zeros((40, 60), bool)
+    mask[5:30, 5:20] = mask[5:25, 35:50] = mask[34:38, 20:30] = True
+    expected = mask.copy()
+    expected[34:38] = False
+    mask[10:15, 8:12] = mask[8, 40] = False  # holes
+    mask[0, 59] = True
+    before = mask.copy()
+    np.testing.assert_array_equal(clean_mask(mask), expected)
+    np.testing.assert_array_equal(mask, before)
+    only = expected.copy()
+    only[:, 30:] = False
+    np.testing.assert_array_equal(clean_mask(mask, regions=1), only)
+    np.testing.assert_array_equal(clean_mask(clean_mask(mask)), expected)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((9, 9), bool), np.ones((9, 9), bool), np.eye(9, dtype=bool)])
+def test_cleaning_leaves_what_needs_none(mask):
+    np.testing.assert_array_equal(clean_mask(mask), mask)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_overlays_and_cut_outs(empty):
+    image, mask = np.full((60, 100), 100, np.uint8), (BLOCKS > 0) & (not empty)
+    picture, lungs = overlay(image, mask), cut_out(image, mask)
+    assert picture.shape == (60, 100, 3)
+    assert picture.dtype == lungs.dtype == np.uint8
+    assert (picture[0, 0] == 100).all()
+    if empty:
+        assert (picture == 100).all()
+        assert not lungs[..., 3].any()
+    else:
+        assert picture[30, 25].tolist() == [138, 119, 75]  # a quarter amber
+        assert picture[15, 25].tolist() == [255, 176, 0]  # the outline
+        assert lungs.shape == (35, 80, 4)  # rows 15 to 49, columns 10 to 89
+        np.testing.assert_array_equal(lungs[..., 3] == 255, mask[15:50, 10:90])
+        assert (lungs[..., :3] == 100).all()
+
+
+def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
+    scans = tmp_path / "scans"
+    for name in ("a.png", "ward/a.png", "ward/b.png"):
+        write_png(scans / name, BLOCKS if name != "ward/b.png" else np.zeros((30, 40), np.uint8))
+    Image.fromarray(BLOCKS).save(scans / "c.jpg")
+    (scans / "broken.png").write_bytes(b"nothing")
+    (scans / "notes.txt").write_text("not an image")
+    out = tmp_path / "out"
+    table = segment_files([scans, tmp_path / "gone.png"], out, model, overlays=True, cutouts=True, progress=False)
+
+    assert list(table) == ["file", "status", "mask", "height", "width", "lung", "milliseconds", "error"]
+    rows = table.set_index("file")
+    names = ["a.png", "broken.png", "c.jpg", "ward/a.png", "ward/b.png"]
+    assert sorted(rows.index) == sorted([*(str(scans / name) for name in names), str(tmp_path / "gone.png")])
+    status = {name: rows.loc[str(scans / name), "status"] for name in names}
+    assert status == {
+        "a.png": "ok",
+        "broken.png": "failed",
+        "c.jpg": "ok",
+        "ward/a.png": "ok",
+        "ward/b.png": "no lung found",
+    }
+    assert "cannot be read as an image" in rows.loc[str(scans / "broken.png"), "error"]
+    assert "there is no such file" in rows.loc[str(tmp_path / "gone.png"), "error"]
+    masks = table["mask"].dropna()
+    assert masks.is_unique
+    assert len(masks) == 4
+    for file, name in rows["mask"].dropna().items():
+        mask = np.asarray(Image.open(out / name))
+        assert set(np.unique(mask)) <= {0, 255}
+        assert mask.shape == np.asarray(Image.open(file)).shape == tuple(rows.loc[file, ["height", "width"]])
+        assert (mask > 0).mean() == pytest.approx(rows.loc[file, "lung"], abs=1e-4)
+        stem = name.removesuffix("_mask.png")
+        assert Image.open(out / f"{stem}_overlay.png").mode == "RGB"
+        assert Image.open(out / f"{stem}_cutout.png").mode == "RGBA"
+    assert len(list(out.iterdir())) == 4 * 3 + 1
+    stored = pd.read_csv(out / "segmentation.csv")
+    assert stored["file"].tolist() == table["file"].tolist()
+    assert stored["status"].tolist() == table["status"].tolist()
+
+
+def test_names_that_meet_do_not_overwrite_each_other(tmp_path, model):
+    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg")]
+    for number, file in enumerate(files):
+        picture = np.zeros((40, 40), np.uint8)
+        picture[8:20, 8 : 12 + 5 * number] = 255
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(file)
+    table = segment_files(files, tmp_path / "out", model, progress=False)
+    assert table["mask"].str.lower().is_unique
+    for file, name in zip(table["file"], table["mask"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)) > 0, segment(file, model).mask)
+
+
+def test_nothing_to_segment_is_said(tmp_path, model):
+    for paths in (tmp_path, str(tmp_path), [tmp_path]):
+        with pytest.raises(ValueError) as raised:
+            segment_files(paths, tmp_path / "out", model)
+        assert str(raised.value).endswith(f" in {tmp_path}.")
+    with pytest.raises(ValueError, match="in nothing"):
+        segment_files([], tmp_path / "out", model)
+
+
+def test_one_file_can_be_named_alone(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    for paths in (tmp_path / "a.png", str(tmp_path / "a.png"), iter([tmp_path / "a.png"])):
+        assert len(segment_files(paths, tmp_path / "out", model, progress=False)) == 1
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.pkl", "model.hdf5", "saved_model"])
+def test_formats_that_can_carry_code_are_refused(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"a model is a \.keras file"):
+        load_model(tmp_path / name)
+
+
+def test_a_lambda_layer_is_refused(tmp_path):
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2, output_shape=(8, 8, 1))(inputs)).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match=r"a\.keras: cannot be loaded as a Keras model"):
+        load_model(tmp_path / "a.keras")
+
+
+def test_a_damaged_model_is_named(tmp_path, weights):
+    content = weights.read_bytes()
+    for damaged in (b"", b"no zip", content[: len(content) // 2]):
+        (tmp_path / "bad.keras").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"bad\.keras: cannot be loaded as a Keras model; is the file whole\?"):
+            load_model(tmp_path / "bad.keras")
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gone\.keras is not there yet: train a model"):
+        load_model(tmp_path / "gone.keras")
+    with pytest.raises(FileNotFoundError, match="no trained model there yet"):
+        segment(BLOCKS)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 1), (8, 8, 3), (None, None, 1)])
+def test_models_of_another_form_are_refused(tmp_path, shape):
+    inputs = keras.Input(shape)
+    keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs)).save(tmp_path / "a.keras")
+    with pytest.raises(ValueError, match=r"\(None, size, size, 1\) is expected"):
+        load_model(tmp_path / "a.keras")
+
+
+def test_a_model_is_loaded_once_and_anew_when_its_file_changes(tmp_path):
+    bright(8).save(tmp_path / "a.keras")
+    first = load_model(tmp_path / "a.keras")
+    assert load_model(str(tmp_path / "a.keras")) is first
+    time.sleep(0.01)
+    bright(16).save(tmp_path / "a.keras")
+    assert load_model(tmp_path / "a.keras").input_shape == (None, 16, 16, 1)
+
+
+def test_the_best_model_is_that_of_the_highest_validation_dice(trained, monkeypatch):
+    source = trained.results / "unet"
+    dice = {"unet": [0.5, 0.7, 0.9], "resunet": [0.1, 0.8, 0.2], "r2unet": [0.99, 0.6, 0.1], "unfinished": [1, 1, 1]}
+    for name, values in dice.items():
+        if name != "unet":
+            shutil.copytree(source, trained.results / name)
+        history = pd.DataFrame({"epoch": range(3), "val_loss": [0.5, 0.1, 0.3], "val_dice": values})
+        history.to_csv(trained.results / name / "history.csv", index=False)
+    (trained.results / "unfinished" / "run.json").unlink()
+    assert best_model(trained) == trained.results / "resunet" / "model.keras"  # of the epoch whose weights are kept
+
+    monkeypatch.setenv("LUNGNB_DATASET", trained.dataset)
+    assert best_model() == best_model(trained)
+    assert segment(BLOCKS).mask.shape == BLOCKS.shape
+    with pytest.raises(FileNotFoundError, match="run notebooks 01 to 05, or `lungnb train`"):
+        best_model(make_settings("montgomery"))
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path, model):
+    with pytest.raises(ValueError, match=r"gone\.png: there is no such file"):
+        segment(tmp_path / "gone.png", model)
+    with pytest.raises(ValueError, match="expected \\(height, width\\)"):
+        segment(np.zeros((2, 3, 4, 5)), model)
+
+
+def test_predictions_are_those_of_the_network(weights):
+    picture = make_phantom(0, size=32).image
+    network = build_model("unet", size=32, filters=2, depth=2)
+    network.load_weights(weights, skip_mismatch=False)
+    expected = np.asarray(network.predict_on_batch(picture[None, :, :, None] / np.float32(255)))[0, :, :, 0]
+    np.testing.assert_allclose(predict(load_model(weights), picture), expected, atol=1e-6)

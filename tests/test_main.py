@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb.__main__ import main
+from lungnb.images import read_mask, write_png
+
+VERBS = ("download", "prepare", "train", "evaluate", "segment", "report")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as done:
+        main([verb, "--help"])
+    assert done.value.code == 0
+    assert f"  lungnb {verb} " in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_the_verbs_one_after_another(prepared, home, capsys):
+    scans = prepared.dataset
+    tiny = ["image_size=32", "filters=2", "depth=2", "epochs=1", "split_fractions=0.5,0.25,0.25"]
+    settings = [part for change in tiny for part in ("--set", change)]
+    assert main(["download", scans]) == 0
+    assert main(["prepare", scans, *settings]) == 0
+    assert "12 pairs in" in capsys.readouterr().out
+    assert main(["train", scans, "--model", "unet", *settings]) == 0
+    assert "unet: validation Dice" in capsys.readouterr().out
+    assert main(["evaluate", scans, "--model", "unet", *settings]) == 0
+    assert "U-Net has the highest mean Dice" in capsys.readouterr().out
+
+
+def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, capsys):
+    write_png(home / "film.png", np.full((40, 60), 90, np.uint8))
+    (home / "broken.png").write_bytes(b"")
+    model = str(trained.results / "unet" / "model.keras")
+    status = main(
+        ["segment", str(home / "film.png"), str(home / "broken.png"), "--out", str(home / "out"), "--model", model]
+    )
+    assert status == 1
+    assert "broken.png" in capsys.readouterr().err
+    assert read_mask(home / "out" / "film_mask.png").shape == (40, 60)
+    assert pd.read_csv(home / "out" / "segmentation.csv")["status"].tolist()[1] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prepare", "montgomary"], "montgomery"),
+        (["prepare", "montgomery"], "notebook 01"),
+        (["prepare", "rsna-pneumonia"], "without lung masks"),
+        (["train", "montgomery"], "notebook 02"),
+        (["evaluate", "phantom", "--model", "unet"], "train"),
+        (["train", "phantom", "--set", "epoch=3"], "did you mean epochs"),
+        (["train", "phantom", "--set", "epochs=many"], "epochs"),
+        (["train", "phantom", "--set", "epochs"], "NAME=VALUE"),
+        (["train", "phantom", "--set", "image_size=100"], "multiple of 16"),
+        (["segment", "nothing.png", "--out", "out"], "no trained model"),
+        (["segment", "film.png", "--out", "out", "--model", "model.h5"], ".keras"),
+        (["segment", "film.png", "--out", "out", "--model", "missing.keras"], "missing.keras"),
+    ],
+)
+def test_bad_input_gets_a_sentence(arguments, words, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("lungnb: ") and words in error and "Traceback" not in error
+
+
+def test_importing_loads_no_tensorflow():
+    code = "import sys, lungnb, lungnb.__main__; sys.exit('tensorflow' in sys.modules or 'matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
