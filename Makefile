@@ -3,10 +3,11 @@ PYTHON ?= python3
 DATASET ?= phantom
 PROFILE ?= quick
 SERIES ?= core
+SET ?=
 BIN := .venv/bin
 
 report: .venv/core  ## run the notebooks on DATASET in PROFILE; ends with the path of the report
-	@$(BIN)/lungnb report "$(DATASET)" --profile $(PROFILE) --series $(SERIES)
+	@LUNGNB_SET='$(SET)' $(BIN)/lungnb report "$(DATASET)" --profile $(PROFILE) --series $(SERIES)
 
 test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 	$(BIN)/ruff check .

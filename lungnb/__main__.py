@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 
 from lungnb import __version__
-from lungnb.settings import PROFILES, Settings, make_settings
+from lungnb.settings import PROFILES, Settings, make_settings, parse_changes
 
 MODEL_NAMES = ("unet", "resunet", "r2unet")
 
@@ -80,6 +79,8 @@ def _segment(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> None:
     from lungnb.report import run_series
 
+    if options.set:
+        os.environ["LUNGNB_SET"] = ";".join(options.set)  # reaches the notebooks
     print(run_series(options.dataset, options.profile, options.series == "all"))
 
 
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
     add = _verb(verbs, "report", _report, "run the notebooks, write the report", "report montgomery --profile full")
-    _add_dataset(add)
+    _add_settings(add)
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
     return parser
 
@@ -124,38 +125,15 @@ def _verb(verbs: argparse._SubParsersAction, name: str, run: object, what: str, 
     return verb.add_argument
 
 
-def _add_dataset(add: object) -> None:
+def _add_settings(add: object) -> None:
     default = os.environ.get("LUNGNB_DATASET", "phantom")
     add("dataset", nargs="?", default=default, help=f"a name of the catalogue or a folder; default: {default}")
     add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE", "quick"), help="default: quick")
-
-
-def _add_settings(add: object) -> None:
-    _add_dataset(add)
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; again for another")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    """Return the settings that the options ask for; values are read as the type of the setting's default."""
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    changes = {}
-    for change in options.set:
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise ValueError(f"--set takes NAME=VALUE, not {change!r}.")
-        changes[name] = _value(name, text, fields[name].default) if name in fields else text
-    return make_settings(options.dataset, options.profile, **changes)
-
-
-def _value(name: str, text: str, default: object) -> object:
-    try:
-        if isinstance(default, tuple):
-            return tuple(float(part) for part in text.split(","))
-        if isinstance(default, bool):
-            return {"true": True, "false": False}[text.lower()]
-        return text if default is None else type(default)(text)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{name} takes a value like {default}, not {text!r}.") from error
+    return make_settings(options.dataset, options.profile, **parse_changes(options.set))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
                 papermill.execute_notebook(
                     notebook,
                     done,
-                    parameters={"DATASET": dataset, "PROFILE": profile},
+                    parameters={"DATASET": settings.dataset, "PROFILE": profile},
                     cwd=notebook.parent,
                     on_cell_execute=starts_cell(notebook),
                     **PAPERMILL,

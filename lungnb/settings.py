@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,43 @@ class Settings:
 def make_settings(dataset: str = "phantom", profile: str = "quick", **changes: object) -> Settings:
     """Return the settings of a profile for a data set, with the given ones changed.
 
+    What the environment variable LUNGNB_SET holds, such as `epochs=20;loss=dice`, is changed too: it reaches all the
+    notebooks of a report. `changes` go before it.
+
     Raises ValueError for an unknown profile or an unknown setting, naming those there are.
 
     Example: `make_settings("montgomery", "full", epochs=20)`.
     """
     if profile not in PROFILES:
         raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}.")
-    return Settings(**{"dataset": dataset, "profile": profile} | PROFILES[profile] | _known(changes))
+    if is_path(dataset) or Path(dataset, "images").is_dir():
+        dataset = str(Path(dataset).expanduser().resolve())  # a notebook runs in another folder than a terminal
+    everywhere = parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
+    return Settings(**{"dataset": dataset, "profile": profile} | PROFILES[profile] | everywhere | _known(changes))
+
+
+def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
+    """Return settings written as `NAME=VALUE`, each value read as the type of the setting's default.
+
+    Example: `parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])`.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    changes = {}
+    for text in texts:
+        name, equals, value = text.strip().partition("=")
+        if not equals:
+            raise ValueError(f"a setting is changed by NAME=VALUE, not by {text!r}.")
+        default = _known({name: None}) and defaults[name]
+        try:
+            if isinstance(default, tuple):
+                changes[name] = tuple(float(part) for part in value.split(","))
+            elif isinstance(default, bool):
+                changes[name] = {"true": True, "false": False}[value.lower()]
+            else:
+                changes[name] = value if default is None else type(default)(value)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{name} takes a value like {default}, not {value!r}.") from error
+    return changes
 
 
 def title_of(model_name: str) -> str:

@@ -1,0 +1,67 @@
+"""How long preparation takes beside Pillow's own encoding of the same files: `python benchmarks/prepare.py`.
+
+Makes phantom pairs as BMP, prepares them, and has Pillow re-encode the same files as PNG, one after another and on all
+cores; the rounds alternate, and the ratios are of the medians.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+from lungnb.files import remove
+from lungnb.phantom import write_phantoms
+from lungnb.prepare import prepare_dataset
+from lungnb.settings import make_settings
+
+
+def encode(file: Path, out: Path) -> None:
+    """Encode one file as PNG with Pillow."""
+    with Image.open(file) as image:
+        image.save(out / f"{file.parent.name}_{file.stem}.png")
+
+
+def main() -> None:
+    """Print seconds and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=512, help="px")
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    seconds: dict[str, list[float]] = {"lungnb": [], "Pillow, all cores": [], "Pillow, one core": []}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LUNGNB_HOME"] = folder
+        raw = Path(folder, "raw")
+        write_phantoms(raw, options.pairs, size=options.size)
+        files = sorted(raw.rglob("*.bmp"))
+        settings = make_settings(f"{raw}/", patient_pattern=r"(patient_\d+)")
+        out = Path(folder, "pillow")
+        out.mkdir()
+        runs = {
+            "lungnb": lambda: prepare_dataset(settings),
+            "Pillow, all cores": lambda: list(
+                ThreadPoolExecutor(os.cpu_count()).map(encode, files, [out] * len(files))
+            ),
+            "Pillow, one core": lambda: [encode(file, out) for file in files],
+        }
+        for _ in range(options.rounds):
+            remove(settings.prepared)
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                seconds[name].append(time.perf_counter() - started)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    for name, median in medians.items():
+        ratio = medians["lungnb"] / median
+        print(
+            f"{name:18} {median:7.2f} s for {options.pairs} pairs of {options.size}x{options.size}; ratio {ratio:.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
