@@ -14,7 +14,7 @@ from lungnb.settings import Settings
 ROOT = Path(__file__).parents[1]
 # Read before the tests set their own: where real data sets lie, if anywhere.
 REAL = (ROOT / Path(os.environ.get("LUNGNB_RAW") or "nowhere").expanduser()).resolve()
-TINY = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 2, "batch_size": 4, "deterministic": False}
+TINY = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 2, "batch_size": 4}
 
 
 @pytest.fixture(autouse=True)

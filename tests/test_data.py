@@ -178,6 +178,15 @@ def test_epochs_differ_and_a_resumed_one_is_that_of_the_uninterrupted_stream(pre
     assert np.abs(orders[0][:4] - orders[1][:4]).mean() > 0.01  # shuffled anew, not only augmented anew
 
 
+def test_each_step_of_each_epoch_draws_its_own_changes(lopsided):
+    for part in ("images", "masks"):  # one picture under all names, so that the order tells nothing
+        first, *others = sorted((lopsided.prepared / "train" / part).glob("*.png"))
+        for other in others:
+            other.write_bytes(first.read_bytes())
+    images, _ = arrays(load_batches(lopsided.replace(epochs=3), "train", training=True))
+    assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
+
+
 def test_the_seed_decides(prepared):
     same, other = prepared.replace(), prepared.replace(seed=2)
     np.testing.assert_array_equal(one_epoch(prepared)[0], one_epoch(same)[0])
