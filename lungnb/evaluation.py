@@ -21,7 +21,7 @@ from lungnb.inference import THRESHOLD, load_model, predict
 from lungnb.metrics import SCORES, Counts, count_pixels, scores
 from lungnb.prepare import read_manifest
 from lungnb.settings import SPLITS, Settings, title_of
-from lungnb.training import read_run
+from lungnb.training import data_digest, read_run
 
 FEW = 50  # images, under which an interval or a test says little
 
@@ -31,8 +31,12 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
 
     The milliseconds are those of one image at a time, resizing included, reading and writing left out. For the test
     split, `scores.csv` is written beside the model. A data set prepared without a test split is scored on validation.
+
+    Raises ValueError when the data set was prepared anew after training: its training images may stand in the test
+    split now.
     """
-    read_run(settings, model_name)
+    if read_run(settings, model_name)["plan"]["data"] != data_digest(settings):
+        raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
     model = load_model(settings.results / model_name / "model.keras")
     manifest = read_manifest(settings)
     if split == "test" and not (manifest["split"] == "test").any():

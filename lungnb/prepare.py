@@ -24,6 +24,7 @@ from lungnb.settings import SPLITS, Settings, raw_folder
 from lungnb.sources import Source, find_source
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
+MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
 _MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
@@ -199,6 +200,8 @@ def _convert(pair: Pair, raw: Path, folder: Path, split: str, values: tuple[int,
         image = read_image(raw / pair.image)
         masks = [read_mask(raw / mask, values) for mask in pair.masks]
         height, width = image.shape
+        if max(height, width) > MAX_ASPECT * min(height, width):
+            raise ValueError(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
         for path, mask in zip(pair.masks, masks, strict=True):
             # A few pixels more or less come from rounding when the publisher scaled; other shapes, from mistakes.
             if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:

@@ -42,7 +42,7 @@ def train(settings: Settings, model_name: str, progress: bool = True) -> pd.Data
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
     folder = settings.results / model_name
-    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": _data_digest(settings)}
+    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
     if _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists():
         if progress:
@@ -242,7 +242,7 @@ def _git_commit() -> str | None:
         return None
 
 
-def _data_digest(settings: Settings) -> str:
+def data_digest(settings: Settings) -> str:
     """Return a digest of the manifest, so that results are not taken for those of other data."""
     return hashlib.sha256(read_manifest(settings).to_csv(index=False).encode()).hexdigest()
 

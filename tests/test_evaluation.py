@@ -10,6 +10,7 @@ from lungnb.images import read_image, read_mask
 from lungnb.metrics import SCORES, Counts, score_image
 from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import make_settings
+from lungnb.training import train
 
 COLUMNS = ["id", "patient", "split", *SCORES, "tp", "fp", "fn", "tn", "milliseconds"]
 
@@ -83,6 +84,9 @@ def test_other_splits_are_scored_without_touching_the_test_scores(trained):
 def test_without_a_test_split_validation_is_scored(trained):
     settings = trained.replace(split_fractions=(0.75, 0.25, 0.0))
     prepare_dataset(settings, progress=False)
+    with pytest.raises(ValueError, match="another preparation"):  # test images of then may be training images now
+        evaluate(settings, "unet", progress=False)
+    train(settings, "unet", progress=False)
     assert set(evaluate(settings, "unet", progress=False)["split"]) == {"validation"}
     assert set(read_scores(settings, ["unet"])["split"]) == {"validation"}
 

@@ -161,7 +161,7 @@ def test_a_patient_pattern_of_ones_own_goes_before_folders(raw):
 
 
 def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
-    write_scans(raw, ["good1", "good2", "good3", "lonely", "broken", "badmask", "shape", "shape2", "empty"])
+    write_scans(raw, ["good1", "good2", "good3", "lonely", "broken", "badmask", "shape", "shape2", "empty", "strip"])
     (raw / "masks" / "lonely.png").unlink()
     save(raw / "masks" / "nobody.png", LEFT)
     (raw / "images" / "broken.png").write_bytes((raw / "images" / "broken.png").read_bytes()[:45])
@@ -169,6 +169,8 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     (raw / "images" / "empty.png").write_bytes(b"")
     save(raw / "masks" / "shape.png", np.ones((20, 20), bool))
     save(raw / "masks" / "shape2.png", LEFT.T.copy())
+    save(raw / "images" / "strip.png", np.full((2, 90), 7, np.uint8))
+    save(raw / "masks" / "strip.png", np.ones((2, 90), bool))
     (raw / "notes.txt").write_text("not an image at all")
     save(raw / "images" / ".hidden.png", IMAGE)
 
@@ -182,7 +184,8 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     assert excluded["images/badmask.png"].startswith("masks/badmask.png: cannot be read")
     assert excluded["images/shape.png"] == "mask masks/shape.png is 20x20, its image 30x20"
     assert excluded["images/shape2.png"] == "mask masks/shape2.png is 20x30, its image 30x20"
-    assert len(excluded) == 7
+    assert excluded["images/strip.png"] == "images/strip.png is 90x2, too thin for a picture of a chest"
+    assert len(excluded) == 8
     assert len(list(settings.prepared.glob("*/images/*"))) == 3
 
 

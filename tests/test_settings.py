@@ -102,3 +102,20 @@ def test_notes_and_archives_are_not_data(tmp_path, name, counts):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / name).touch()
     assert holds_data(tmp_path / "set") == counts
+
+
+def test_the_environment_changes_settings_everywhere(monkeypatch):
+    monkeypatch.setenv("LUNGNB_SET", "epochs=3; loss=dice;flip=false;split_fractions=0.85,0.15,0;patient_pattern=(a=b)")
+    settings = make_settings("phantom", "full", loss="bce")
+    assert (settings.epochs, settings.loss, settings.flip) == (3, "bce", False)
+    assert (settings.split_fractions, settings.patient_pattern) == ((0.85, 0.15, 0.0), "(a=b)")
+    monkeypatch.setenv("LUNGNB_SET", "flip=perhaps")
+    with pytest.raises(ValueError, match="flip takes a value like True, not 'perhaps'"):
+        make_settings()
+
+
+def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert make_settings("mine").dataset == make_settings("./mine").dataset == str(tmp_path / "mine")
+    assert make_settings("mine").name == "mine"
