@@ -152,7 +152,7 @@ def verdict(settings: Settings, model_names: list[str]) -> str:
     quick, small = table["milliseconds_per_image"].idxmin(), table["parameters"].idxmin()
     text.append(
         f"{quick} is the quickest at {table.loc[quick, 'milliseconds_per_image']:.0f} ms an image on this machine, "
-        f"{small} the smallest with {table.loc[small, 'parameters']:,} parameters."
+        f"{small if small != quick else 'and'} the smallest with {table.loc[small, 'parameters']:,} parameters."
     )
     if count < FEW:
         text.append(f"With {count} images, fewer than {FEW}, none of this should be taken for more than a hint.")
