@@ -226,7 +226,7 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
     assert f"on {count} test images of phantom" in text
     assert any(s.startswith("U-Net is 0.1") and "unlikely to be chance" in s for s in sentences)
     assert any(s.startswith("ResUNet is 0.00") and "chance alone could explain" in s for s in sentences)
-    assert "U-Net the smallest with 1,000 parameters" in text
+    assert "the smallest with 1,000 parameters" in text
     assert (f"With {count} images, fewer than 50" in text) == few
 
 
