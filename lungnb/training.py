@@ -53,9 +53,10 @@ def train(settings: Settings, model_name: str, progress: bool = True) -> pd.Data
             remove(folder / name)
         write_json(folder / "training" / "plan.json", plan)
 
+    commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
     _fit(settings, model_name, folder, progress)
     history = read_history(settings, model_name)
-    write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history))
+    write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
     remove(folder / "training")
     return history
 
@@ -229,13 +230,12 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
         "device": device_name(),
         "seed": settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "git_commit": _git_commit(),
     }
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the project's checkout, if it is one."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """Return the commit of the project's checkout, if it is one, with `-dirty` where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

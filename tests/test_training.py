@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_the_run_folder_tells_all(trained):
     assert run["best_epoch"] == history["val_loss"].idxmin() + 1
     assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
     assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
-    assert run["git_commit"] is None or len(run["git_commit"]) == 40
+    assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
 def test_the_saved_weights_are_those_of_the_best_epoch(trained):
