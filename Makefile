@@ -27,7 +27,7 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	rm -rf data/prepared results/[!p]* results/phantom
 
 .venv/core: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), "Python 3.11 to 3.13 is needed; set PYTHON="'
+	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=...")'
 	@echo "Installing into .venv; this takes a few minutes, once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip

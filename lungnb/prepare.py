@@ -54,7 +54,9 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     source = find_source(settings.dataset)
     if not source.has_masks:
         raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
-    raw = need(raw_folder(settings.dataset), f"run notebook 01, or `lungnb download {settings.dataset}`,")
+    own = "make the folder, with images/ and masks/ in it,"
+    step = own if source.kind == "own" else f"run notebook 01, or `lungnb download {settings.dataset}`,"
+    raw = need(raw_folder(settings.dataset), step)
     record = {
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),

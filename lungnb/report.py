@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lungnb.files import need, written
 from lungnb.settings import Settings, make_settings
+from lungnb.sources import find_source
 
 PAPERMILL = {
     "kernel_name": "python3",
@@ -43,6 +44,7 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
     import papermill
 
     settings = make_settings(dataset, profile)
+    find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
     notebooks = series(everything)
     with _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
