@@ -9,4 +9,5 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="lungnb-")
         config.add_cleanup(folder.cleanup)
         os.environ |= {"LUNGNB_HOME": folder.name, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
-        os.environ.pop("LUNGNB_RAW", None)
+        for name in ("LUNGNB_RAW", "LUNGNB_SET"):
+            os.environ.pop(name, None)

@@ -22,7 +22,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lungnb-") as home:
         os.environ |= {"LUNGNB_HOME": home, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        os.environ.pop("LUNGNB_RAW", None)
+        for name in ("LUNGNB_RAW", "LUNGNB_SET"):
+            os.environ.pop(name, None)
         for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
             done = Path(home) / path.name
             print(path.name, flush=True)

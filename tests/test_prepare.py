@@ -214,8 +214,10 @@ def test_no_pair_at_all_is_an_error_that_says_what_to_do(raw, layout):
 
 
 def test_no_raw_data_names_the_step_before(raw):
-    with pytest.raises(FileNotFoundError, match="run notebook 01, or `lungnb download"):
+    with pytest.raises(FileNotFoundError, match="make the folder, with images/ and masks/ in it"):
         prepared(raw)
+    with pytest.raises(FileNotFoundError, match="run notebook 01, or `lungnb download montgomery`"):
+        prepare_dataset(make_settings("montgomery"))
     with pytest.raises(FileNotFoundError, match="run notebook 02, or `lungnb prepare"):
         read_manifest(make_settings(str(raw)))
 
