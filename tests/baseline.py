@@ -49,22 +49,33 @@ def _tidied(notebook, home):
 
 
 def _shrink_pictures(bundles):
-    """Turn the largest pictures into JPEGs, as small as it takes for all of them to fit: the repository stays light."""
-    pictures = sorted((data for data in bundles if "image/png" in data), key=lambda data: len(data["image/png"]))
+    """Store charts in 64 colours, and the largest pictures as JPEGs as small as it takes for all of them to fit."""
+    pictures = [data for data in bundles if "image/png" in data]
+    for data in pictures:
+        charts = _picture(data).quantize(64)
+        data["image/png"] = min(data["image/png"], _encoded(charts, "PNG", optimize=True), key=len)
+    pictures.sort(key=lambda data: len(data["image/png"]))
     room = PICTURES
     for index, data in enumerate(pictures):
         share = room // (len(pictures) - index)
         if len(data["image/png"]) > share:
-            picture = Image.open(io.BytesIO(base64.b64decode(data.pop("image/png")))).convert("RGB")
-            data["image/jpeg"] = next(
-                text for scale in (1, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2) if len(text := _jpeg(picture, scale)) <= share
-            )
+            picture = _picture(data)
+            del data["image/png"]
+            sizes = [
+                (round(picture.width * scale / 20), round(picture.height * scale / 20)) for scale in range(20, 1, -1)
+            ]
+            jpegs = (_encoded(picture.resize(size), "JPEG", quality=55, optimize=True) for size in sizes)
+            data["image/jpeg"] = next(text for text in jpegs if len(text) <= share)
         room -= len(data.get("image/png") or data["image/jpeg"])
 
 
-def _jpeg(picture, scale):
+def _picture(data):
+    return Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+
+
+def _encoded(picture, form, **options):
     held = io.BytesIO()
-    picture.resize((round(picture.width * scale), round(picture.height * scale))).save(held, "JPEG", quality=80)
+    picture.save(held, form, **options)
     return base64.b64encode(held.getvalue()).decode()
 
 
