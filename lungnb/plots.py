@@ -163,7 +163,9 @@ def score_against_cost(comparison: pd.DataFrame) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
     axes[0].set_ylabel("mean Dice, 95 % interval")
-    axes[0].legend(loc="lower right", fontsize=9)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(comparison), frameon=False
+    )
     return figure
 
 

@@ -50,27 +50,23 @@ def _tidied(notebook, home):
 
 def _shrink_pictures(bundles):
     """Store charts in 64 colours, and the largest pictures as JPEGs as small as it takes for all of them to fit."""
-    pictures = [data for data in bundles if "image/png" in data]
-    for data in pictures:
-        charts = _picture(data).quantize(64)
-        data["image/png"] = min(data["image/png"], _encoded(charts, "PNG", optimize=True), key=len)
-    pictures.sort(key=lambda data: len(data["image/png"]))
+    pictures = []
+    for data in (data for data in bundles if "image/png" in data):
+        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+        data["image/png"] = min(data["image/png"], _encoded(picture.quantize(64), "PNG", optimize=True), key=len)
+        pictures.append((len(data["image/png"]), data, picture))
     room = PICTURES
-    for index, data in enumerate(pictures):
+    for index, (size, data, picture) in enumerate(sorted(pictures, key=lambda entry: entry[0])):
         share = room // (len(pictures) - index)
-        if len(data["image/png"]) > share:
-            picture = _picture(data)
+        if size > share:
             del data["image/png"]
-            sizes = [
-                (round(picture.width * scale / 20), round(picture.height * scale / 20)) for scale in range(20, 1, -1)
-            ]
-            jpegs = (_encoded(picture.resize(size), "JPEG", quality=55, optimize=True) for size in sizes)
+            scaled = (
+                picture.resize((round(picture.width * n / 20), round(picture.height * n / 20)))
+                for n in range(20, 1, -1)
+            )
+            jpegs = (_encoded(smaller, "JPEG", quality=55, optimize=True) for smaller in scaled)
             data["image/jpeg"] = next(text for text in jpegs if len(text) <= share)
         room -= len(data.get("image/png") or data["image/jpeg"])
-
-
-def _picture(data):
-    return Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
 
 
 def _encoded(picture, form, **options):
