@@ -24,7 +24,8 @@ format: .venv/dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format lungnb tests conftest.py
 
 clean:  ## remove prepared data and results, not raw data and not .venv
-	rm -rf data/prepared results/[!p]* results/phantom
+	rm -rf data/prepared
+	find results -mindepth 1 -maxdepth 1 ! -name published -exec rm -rf {} +
 
 .venv/core: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed: make PYTHON=...")'
