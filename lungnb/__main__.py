@@ -7,9 +7,9 @@ import os
 import sys
 
 from lungnb import __version__
-from lungnb.settings import PROFILES, Settings, make_settings, parse_changes
+from lungnb.settings import PROFILES, TITLES, Settings, make_settings, parse_changes
 
-MODEL_NAMES = ("unet", "resunet", "r2unet")
+MODEL_NAMES = tuple(TITLES)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,10 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(add)
     add = _verb(verbs, "train", _train, "train models", "train montgomery --model unet --profile full --set epochs=20")
     _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all three")
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all")
     add = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
     _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all three")
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all")
     add = _verb(
         verbs, "segment", _segment, "write the lung masks of images", "segment chest.png films/ --out masks --overlay"
     )
