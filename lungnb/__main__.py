@@ -7,7 +7,7 @@ import os
 import sys
 
 from lungnb import __version__
-from lungnb.settings import PROFILES, TITLES, Settings, make_settings, parse_changes
+from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes
 
 MODEL_NAMES = tuple(TITLES)
 
@@ -34,6 +34,18 @@ def _download(options: argparse.Namespace) -> None:
         print(f"{options.dataset} is in {download(options.dataset)}")
 
 
+def _recipes(options: argparse.Namespace) -> None:
+    rows = []
+    for name, (about, settings) in RECIPES.items():
+        training = f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}, batch {settings.batch_size}"
+        training += f", up to {settings.epochs} epochs"
+        rows.append(
+            (name, about, f"{settings.dataset} at {settings.image_size} px", ", ".join(settings.models), training)
+        )
+    for name, about, *facts in rows:
+        print(f"{name}\n    {about}.\n    " + "; ".join(facts))
+
+
 def _prepare(options: argparse.Namespace) -> None:
     from lungnb.prepare import prepare_dataset, read_excluded
 
@@ -49,7 +61,7 @@ def _train(options: argparse.Namespace) -> None:
     from lungnb.training import train
 
     settings = _settings(options)
-    for name in options.model or MODEL_NAMES:
+    for name in options.model or settings.models:
         history = train(settings, name)
         best = history.loc[history["val_loss"].idxmin()]
         print(f"{name}: validation Dice {best['val_dice']:.4f} after {len(history)} epochs; {settings.results / name}")
@@ -58,7 +70,8 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from lungnb.evaluation import compare, evaluate, verdict
 
-    settings, names = _settings(options), options.model or [*MODEL_NAMES]
+    settings = _settings(options)
+    names = options.model or [*settings.models]
     for name in names:
         evaluate(settings, name)
     print(compare(settings, names).T.to_string(float_format="{:.4f}".format))
@@ -81,7 +94,8 @@ def _report(options: argparse.Namespace) -> None:
 
     if options.set:
         os.environ["LUNGNB_SET"] = ";".join(options.set)  # reaches the notebooks
-    print(run_series(options.dataset, options.profile, options.series == "all"))
+    settings = _settings(options)
+    print(run_series(settings.dataset, settings.profile, options.series == "all"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,17 +105,25 @@ def _parser() -> argparse.ArgumentParser:
 
     add = _verb(verbs, "download", _download, "bring a data set here; without a name, list them", "download montgomery")
     add("dataset", nargs="?", help="a name of the catalogue")
+    _verb(verbs, "recipes", _recipes, "list the recipes: systems with all their settings", "recipes")
     add = _verb(
         verbs, "prepare", _prepare, "pair, check, split and convert a data set", "prepare montgomery",
         "prepare data/mine/ --set split_fractions=0.85,0.15,0",
     )  # fmt: skip
     _add_settings(add)
-    add = _verb(verbs, "train", _train, "train models", "train montgomery --model unet --profile full --set epochs=20")
+    add = _verb(
+        verbs,
+        "train",
+        _train,
+        "train models",
+        "train montgomery --model unet --profile full --set epochs=20",
+        "train --recipe simple-unet --set seed=2",
+    )
     _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all")
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: those of the settings")
     add = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
     _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: all")
+    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: those of the settings")
     add = _verb(
         verbs, "segment", _segment, "write the lung masks of images", "segment chest.png films/ --out masks --overlay"
     )
@@ -126,14 +148,16 @@ def _verb(verbs: argparse._SubParsersAction, name: str, run: object, what: str, 
 
 
 def _add_settings(add: object) -> None:
-    default = os.environ.get("LUNGNB_DATASET", "phantom")
-    add("dataset", nargs="?", default=default, help=f"a name of the catalogue or a folder; default: {default}")
+    add("dataset", nargs="?", help="a name of the catalogue or a folder; default: the recipe's, or phantom")
+    add("--dataset", dest="named_dataset", help=argparse.SUPPRESS)  # for those who would rather say so
     add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE", "quick"), help="default: quick")
+    add("--recipe", choices=RECIPES, help="a system with all its settings, in place of a profile; see `lungnb recipes`")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; again for another")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    return make_settings(options.dataset, options.profile, **parse_changes(options.set))
+    dataset = options.dataset or options.named_dataset or os.environ.get("LUNGNB_DATASET")
+    return make_settings(dataset, options.recipe or options.profile, **parse_changes(options.set))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     record = {
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
-        "split_file": _digest(Path(settings.split_file)) if settings.split_file else None,
+        "split_file": _digest(split_path(settings.split_file)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
         "files": _fingerprint(raw),
     }
@@ -165,7 +165,7 @@ def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
 def _splits(pairs: list[Pair], settings: Settings) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Return the split of each pair's id, and the files that a published split does not list."""
     if settings.split_file:
-        listed = _read_split_file(Path(settings.split_file))
+        listed = _read_split_file(split_path(settings.split_file))
         unlisted = [(str(pair.image), "not in the split file") for pair in pairs if pair.id not in listed]
         return {pair.id: listed[pair.id] for pair in pairs if pair.id in listed}, unlisted
 
@@ -253,6 +253,12 @@ def _no_pairs(raw: Path, excluded: list[tuple[str, str]]) -> str:
         return f"{raw} holds NIfTI volumes; convert them to image slices first, for volumes cannot be prepared yet."
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
     return f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/.{why}"
+
+
+def split_path(split_file: str) -> Path:
+    """Return the path of a split file: the reader's own, or a published one that `lungnb/splits` holds by name."""
+    published = Path(__file__).parent / "splits" / f"{split_file}.csv"
+    return published if published.exists() else Path(split_file)
 
 
 def _read_split_file(file: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The settings of a run: what a reader may turn, the two profiles, and where data and results live."""
+"""The settings of a run: what a reader may turn, the two profiles, the recipes, and where data and results live."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SPLITS = ("train", "validation", "test")
 TITLES = {"unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net"}  # models, as charts and tables name them
@@ -30,17 +30,26 @@ class Settings:
     """
 
     dataset: str = "phantom"
-    profile: str = "quick"
+    profile: str = "quick"  # or the name of a recipe
     # data
     image_size: int = 256  # side of the square the networks see, px
     split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # of patients; a third of 0 means no test split
-    split_file: str | None = None  # a CSV with the columns id, split: a published split to follow
+    split_file: str | None = None  # a CSV with the columns id, split; or a published split's name, as in lungnb/splits
     patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
+    window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
+    spacing: float = 0.0  # px side that volumes are resampled to, mm; 0 leaves them as they are
     # model
+    models: tuple[str, ...] = ("unet", "resunet", "r2unet")  # those to train and compare
     depth: int = 4  # halvings between the top and the bottom of the U
     filters: int = 16  # channels at the top; doubled at each halving
+    encoder: str | None = None  # of the U-Net: a network of keras.applications, such as mobilenetv2
+    weights: str | None = None  # the encoder's: imagenet, phantom, a file, or None for random ones
+    frozen_epochs: int = (
+        0  # first epochs, in which the encoder is left as it is and the rest learns at ten times the rate
+    )
     # training
     loss: str = "bce_iou"
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     batch_size: int = 8
     epochs: int = 50
@@ -70,6 +79,9 @@ class Settings:
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
             )
 
+        if not self.models:
+            raise ValueError("models must name one model at least.")
+
     @property
     def name(self) -> str:
         """The data set's name in folders: that of the catalogue, or the last part of the reader's own path."""
@@ -77,13 +89,18 @@ class Settings:
 
     @property
     def prepared(self) -> Path:
-        """The folder of the prepared data set, data/prepared/<dataset>."""
-        return home() / "data" / "prepared" / self.name
+        """The folder of the prepared data set, data/prepared/<dataset>, or <dataset>.<recipe>."""
+        return home() / "data" / "prepared" / self._folder
 
     @property
     def results(self) -> Path:
-        """The folder of the data set's results, results/<dataset>."""
-        return home() / "results" / self.name
+        """The folder of the data set's results, results/<dataset>, or <dataset>.<recipe>."""
+        return home() / "results" / self._folder
+
+    @property
+    def _folder(self) -> str:
+        # A recipe prepares, splits and trains in its own way, so that it has folders of its own.
+        return f"{self.name}.{self.profile}" if self.profile in RECIPES else self.name
 
     def replace(self, **changes: object) -> Settings:
         """Return the same settings with some changed; a name that does not exist is refused."""
@@ -94,46 +111,100 @@ class Settings:
         return "\n".join(rows)
 
 
-def make_settings(dataset: str = "phantom", profile: str = "quick", **changes: object) -> Settings:
-    """Return the settings of a profile for a data set, with the given ones changed.
+class Recipe(NamedTuple):
+    """A named system: what it is in one sentence, and all its settings, those of its own data set."""
 
-    What the environment variable LUNGNB_SET holds, such as `epochs=20;loss=dice`, is changed too: it reaches all the
-    notebooks of a report. `changes` go before it.
+    about: str
+    settings: Settings
+
+
+# Adding a recipe is adding an entry: what differs from the defaults of `Settings`.
+RECIPES: dict[str, Recipe] = {
+    "simple-unet": Recipe(
+        "The plain start: a U-Net with cross-entropy and horizontal flips",
+        Settings(
+            dataset="montgomery", split_file="montgomery-gaal2020", models=("unet",), loss="bce",
+            rotation=0, zoom=0, contrast=0,
+        ),
+    ),
+    "ct-bmp": Recipe(
+        "CT slices as BMP at 512x512, split 85/15, with flips and rotations",
+        Settings(
+            dataset="lung-ct-bmp", image_size=512, split_fractions=(0.85, 0.15, 0.0), models=("unet",), loss="bce",
+            stop_patience=5, plateau_patience=2, zoom=0, contrast=0,
+        ),
+    ),
+    "montgomery-three": Recipe(
+        "U-Net, ResUNet and R2U-Net against one another on Montgomery, with the Dice loss",
+        Settings(dataset="montgomery", split_file="montgomery-gaal2020", loss="dice", batch_size=16),
+    ),
+    "cxr-bce-iou": Recipe(
+        "A U-Net on Montgomery and Shenzhen together, with cross-entropy plus IoU",
+        Settings(dataset="chest-xray-masks-and-labels", models=("unet",), loss="bce_iou", epochs=30),
+    ),
+    "ct-hu-pretrained": Recipe(
+        "CT in Hounsfield units, a 3-level U-Net whose encoder was trained before on phantoms",
+        Settings(
+            dataset="finding-lungs-in-ct-data", window=(-125.0, 275.0), spacing=1.0, models=("unet",), depth=3,
+            encoder="mobilenetv2", weights="phantom", frozen_epochs=5, loss="bce", learning_rate=1e-4,
+        ),
+    ),
+}  # fmt: skip
+
+
+def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
+    """Return the settings of a profile or a recipe for a data set, with the given ones changed.
+
+    Without `dataset`, a recipe comes with its own, and a profile with the phantoms. What the environment variable
+    LUNGNB_SET holds, such as `epochs=20;loss=dice`, is changed too: it reaches all the notebooks of a report.
+    `changes` go before it.
 
     Raises ValueError for an unknown profile or an unknown setting, naming those there are.
 
-    Example: `make_settings("montgomery", "full", epochs=20)`.
+    Example: `make_settings("montgomery", "full", epochs=20)`; `make_settings(profile="simple-unet")`.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"profile must be one of {', '.join(PROFILES)}, not {profile!r}.")
-    if is_path(dataset) or Path(dataset, "images").is_dir():
+    if profile in RECIPES:
+        base = RECIPES[profile].settings.replace(profile=profile)
+    elif profile in PROFILES:
+        base = Settings(profile=profile, **PROFILES[profile])
+    else:
+        raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
+    if dataset and (is_path(dataset) or Path(dataset, "images").is_dir()):
         dataset = str(Path(dataset).expanduser().resolve())  # a notebook runs in another folder than a terminal
+    if dataset and dataset != base.dataset:
+        base = base.replace(dataset=dataset, split_file=None)  # a published split lists the images of one data set
     everywhere = parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
-    return Settings(**{"dataset": dataset, "profile": profile} | PROFILES[profile] | everywhere | _known(changes))
+    return base.replace(**everywhere | _known(changes))
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
-    """Return settings written as `NAME=VALUE`, each value read as the type of the setting's default.
+    """Return settings written as `NAME=VALUE`, each value read as the setting's type.
 
     Example: `parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])`.
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
     changes = {}
     for text in texts:
         name, equals, value = text.strip().partition("=")
         if not equals:
             raise ValueError(f"a setting is changed by NAME=VALUE, not by {text!r}.")
-        default = _known({name: None}) and defaults[name]
+        field = _known({name: None}) and fields[name]
         try:
-            if isinstance(default, tuple):
-                changes[name] = tuple(float(part) for part in value.split(","))
-            elif isinstance(default, bool):
-                changes[name] = {"true": True, "false": False}[value.lower()]
-            else:
-                changes[name] = value if default is None else type(default)(value)
+            changes[name] = _read_value(value, str(field.type))
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{name} takes a value like {default}, not {value!r}.") from error
+            raise ValueError(f"{name} takes a value like {field.default}, not {value!r}.") from error
     return changes
+
+
+def _read_value(text: str, kind: str) -> Any:  # noqa: ANN401
+    """Return what `text` says as a value of the type that a setting is declared with, such as `str | None`."""
+    if "None" in kind and text.lower() == "none":
+        return None
+    if kind.startswith("tuple"):
+        return tuple(float(part) if "float" in kind else part.strip() for part in text.split(","))
+    if kind == "bool":
+        return {"true": True, "false": False}[text.lower()]
+    return {"int": int, "float": float}.get(kind, str)(text)
 
 
 def title_of(model_name: str) -> str:

@@ -74,18 +74,25 @@ def read_run(settings: Settings, model_name: str) -> dict:
 
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model with seeded weights, compiled with the settings' loss and Adam."""
+    """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
     fix_seeds(settings.seed, settings.deterministic)
     keras.config.set_dtype_policy(settings.precision)
-    model = build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
+    model = build_network(settings, model_name)
+    optimizer = keras.optimizers.get(settings.optimizer)
+    optimizer.learning_rate = settings.learning_rate
     # jit_compile: left to "auto", Keras may pick XLA, which was the slower of the two on CPUs.
     model.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        optimizer=optimizer,
         loss=get_loss(settings.loss),
         metrics=training_metrics(),
         jit_compile=False,
     )
     return model
+
+
+def build_network(settings: Settings, model_name: str) -> keras.Model:
+    """Return a new model of the settings' size, not compiled."""
+    return build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
 
 
 class Checkpoint(callbacks.ModelCheckpoint):
@@ -220,7 +227,7 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
     """Return what there is to know of a finished run."""
     packages = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")
     best = history.loc[history[MONITOR].idxmin()]
-    model = build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
+    model = build_network(settings, model_name)
     return {
         "parameters": model.count_params(),
         "epochs": len(history),

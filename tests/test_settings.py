@@ -18,7 +18,7 @@ def test_profiles_set_size_and_length_and_take_changes():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"profile": "huge"}, "profile must be one of quick, full, not 'huge'"),
+        ({"profile": "huge"}, "profile must be one of quick, full, simple-unet, ct-bmp"),
         ({"epoch": 3}, "no setting 'epoch': did you mean epochs?"),
         ({"colour": 3}, "no setting 'colour': The settings are dataset, profile, image_size"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
