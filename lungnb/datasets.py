@@ -61,6 +61,15 @@ _SOURCES = (
         note="Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
     ),
     Source(
+        name="phantom-ct",
+        title="Synthetic axial CT slices with exact lung masks (600)",
+        kind="ct",
+        licence="MIT, as lungnb itself",
+        citation="None needed: drawn by lungnb, no patient's data",
+        patient_pattern=r"(patient_\d+)",
+        note="Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
+    ),
+    Source(
         name="montgomery",
         title="Montgomery County chest X-rays (138)",
         kind="xray",

@@ -1,4 +1,4 @@
-"""U-Net, ResUNet and R2U-Net as Keras functional models, each laid out like the figure of its paper.
+"""U-Net and its kin as Keras functional models, each laid out like the figure of its paper.
 
 Every model maps `(batch, height, width, 1)`, grey from 0 to 1, to `(batch, height, width, 1)`, the probability of lung.
 The layer that ends a stage is named after it: encoder_1 .. encoder_<depth>, bridge, decoder_<depth> .. decoder_1, lung.
@@ -6,9 +6,12 @@ The layer that ends a stage is named after it: encoder_1 .. encoder_<depth>, bri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 from lungnb.backend import keras
+from lungnb.encoders import pretrained_features
 
 layers = keras.layers
 
@@ -16,7 +19,9 @@ layers = keras.layers
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
+def unet(
+    size: int = 256, filters: int = 16, depth: int = 4, encoder: str | None = None, weights: str | None = None
+) -> keras.Model:
     """Return a U-Net: convolutions down, convolutions up, and skips across that carry the detail.
 
     As Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, with same padding, so that the mask has
@@ -26,8 +31,22 @@ def unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
         size: side of the square input, px; a multiple of 2**depth.
         filters: channels at the top; doubled at each halving.
         depth: how often the resolution is halved.
+        encoder: a network of `keras.applications` in place of the way down, such as `mobilenetv2`; see `encoders`.
+        weights: the encoder's: `imagenet`, `phantom`, a `.keras` or `.weights.h5` file, or None for random ones.
     """
-    return _u_shape("unet", _double_convolution, size, filters, depth)
+    if encoder is None:
+        return _u_shape("unet", _double_convolution, size, filters, depth)
+
+    def way_down(image: keras.KerasTensor) -> list[keras.KerasTensor]:
+        features = pretrained_features(image, encoder, weights, depth)
+        # Where a backbone begins with a halving, plain convolutions carry the image's own resolution across.
+        top = features.get(0, None)
+        top = _double_convolution(image, filters, "top") if top is None else top
+        skips = [top, *(features[level] for level in range(1, depth))]
+        named = [layers.Identity(name=f"encoder_{level}")(x) for level, x in enumerate(skips, 1)]
+        return [*named, features[depth]]
+
+    return _u_shape("unet", _double_convolution, size, filters, depth, way_down=way_down)
 
 
 def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -> keras.Model:
@@ -67,22 +86,90 @@ def resunet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
     return keras.Model(inputs, _head(x), name="resunet")
 
 
-def _u_shape(name: str, unit: Callable, size: int, filters: int, depth: int) -> keras.Model:
-    """Return the U that U-Net and R2U-Net share, made of `unit(x, channels, name)`."""
+def attention_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
+    """Return an attention U-Net: each skip is weighted, pixel by pixel, by what the coarser level takes for relevant.
+
+    As Oktay and others (2018), https://arxiv.org/abs/1804.03999. Arguments as in `unet`.
+    """
+
+    def gate(skip: keras.KerasTensor, coarse: keras.KerasTensor, name: str) -> keras.KerasTensor:
+        channels = skip.shape[-1]
+        own = layers.Conv2D(channels, 2, strides=2, use_bias=False, name=f"{name}_gate_skip")(skip)
+        other = layers.Conv2D(channels, 1, name=f"{name}_gate_coarse")(coarse)
+        x = layers.ReLU(name=f"{name}_gate_relu")(layers.Add(name=f"{name}_gate_add")([own, other]))
+        x = layers.Conv2D(1, 1, activation="sigmoid", name=f"{name}_gate")(x)
+        x = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_gate_up")(x)
+        return layers.Multiply(name=f"{name}_gated")([skip, x])
+
+    return _u_shape("attention_unet", _double_convolution, size, filters, depth, gate=gate)
+
+
+def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 4) -> keras.Model:
+    """Return a U-Net with a transformer at its bottom, in which every place looks at every other.
+
+    As Chen and others (2021), https://arxiv.org/abs/2102.04306, small enough to be trained from scratch: what is known
+    of pictures comes from the convolutions above, and places are told apart by a depthwise convolution (Chu and others
+    2021, https://arxiv.org/abs/2102.10882), which works for any size, not by a table that would have to be learnt.
+
+    Args:
+        size: side of the square input, px; a multiple of 2**depth.
+        filters: channels at the top; doubled at each halving.
+        depth: how often the resolution is halved.
+        blocks: transformer blocks at the bottom, of attention and perceptron each.
+    """
+    if blocks < 0:
+        raise ValueError(f"blocks must be at least 0, not {blocks}.")
+
+    def bridge(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+        x = _double_convolution(x, channels, f"{name}_convolution")
+        places = layers.DepthwiseConv2D(3, padding="same", name=f"{name}_places")(x)
+        x = layers.Add(name=f"{name}_placed")([x, places])
+        height, width = x.shape[1:3]
+        x = layers.Reshape((height * width, channels), name=f"{name}_tokens")(x)
+        for block in range(1, blocks + 1):
+            x = _transformer_block(x, channels, f"{name}_block_{block}")
+        x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(x)
+        return layers.Reshape((height, width, channels), name=name)(x)
+
+    return _u_shape("transunet", _double_convolution, size, filters, depth, bridge=bridge)
+
+
+def _u_shape(
+    name: str,
+    unit: Callable,
+    size: int,
+    filters: int,
+    depth: int,
+    *,
+    way_down: Callable | None = None,
+    bridge: Callable | None = None,
+    gate: Callable | None = None,
+) -> keras.Model:
+    """Return the U that the networks share, made of `unit(x, channels, name)`.
+
+    `way_down(image)` gives what the levels carry across and, last, what reaches the bottom; `bridge` stands there in
+    place of `unit`; `gate(skip, coarse, name)` changes what is carried across.
+    """
     _check(size, filters, depth)
-    inputs = x = keras.Input((size, size, 1), name="image")
+    inputs = keras.Input((size, size, 1), name="image")
+    *skips, x = (way_down or partial(_way_down, unit, filters, depth))(inputs)
+    x = (bridge or unit)(x, filters * 2**depth, "bridge")
+    for level in range(depth, 0, -1):
+        channels, stage = filters * 2 ** (level - 1), f"decoder_{level}"
+        skip = gate(skips.pop(), x, stage) if gate else skips.pop()
+        x = layers.Conv2DTranspose(channels, 2, strides=2, name=f"{stage}_up")(x)
+        x = layers.Concatenate(name=f"{stage}_skip")([x, skip])
+        x = unit(x, channels, stage)
+    return keras.Model(inputs, _head(x), name=name)
+
+
+def _way_down(unit: Callable, filters: int, depth: int, x: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Return the output of each level's unit, and the last one halved once more."""
     skips = []
     for level in range(1, depth + 1):
-        x = unit(x, filters * 2 ** (level - 1), f"encoder_{level}")
-        skips.append(x)
-        x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(x)
-    x = unit(x, filters * 2**depth, "bridge")
-    for level in range(depth, 0, -1):
-        channels = filters * 2 ** (level - 1)
-        x = layers.Conv2DTranspose(channels, 2, strides=2, name=f"decoder_{level}_up")(x)
-        x = layers.Concatenate(name=f"decoder_{level}_skip")([x, skips.pop()])
-        x = unit(x, channels, f"decoder_{level}")
-    return keras.Model(inputs, _head(x), name=name)
+        skips.append(unit(x, filters * 2 ** (level - 1), f"encoder_{level}"))
+        x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
+    return [*skips, x]
 
 
 def _double_convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
@@ -122,6 +209,18 @@ def _residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int =
     return layers.Add(name=name)([shortcut, x])
 
 
+def _transformer_block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    """Attention of every place to every other, then a perceptron at each; both normalised before and added to `x`."""
+    heads = max(channels // 32, 1)
+    attention = layers.MultiHeadAttention(heads, channels // heads, use_bias=False, name=f"{name}_attention")
+    seen = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)
+    x = layers.Add(name=f"{name}_add_1")([x, attention(seen, seen)])
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_2")(x)
+    y = layers.Dense(2 * channels, activation="gelu", name=f"{name}_dense_1")(y)
+    y = layers.Dense(channels, name=f"{name}_dense_2")(y)
+    return layers.Add(name=f"{name}_add_2")([x, y])
+
+
 def _batch_norm(name: str) -> layers.Layer:
     return layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, name=name)
 
@@ -141,14 +240,52 @@ def _check(size: int, filters: int, depth: int) -> None:
         raise ValueError(f"size must be a multiple of {2**depth} for a depth of {depth}: not {size}, but {near}.")
 
 
-MODELS: dict[str, Callable[..., keras.Model]] = {"unet": unet, "resunet": resunet, "r2unet": r2unet}
+MODELS: dict[str, Callable[..., keras.Model]] = {
+    "unet": unet,
+    "resunet": resunet,
+    "r2unet": r2unet,
+    "attention_unet": attention_unet,
+    "transunet": transunet,
+}
 
 
-def build_model(name: str, **arguments: int) -> keras.Model:
+def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     """Return the model called `name`, built with `arguments` (size, filters, depth, ...).
 
-    Raises ValueError for an unknown name, listing those there are.
+    Raises ValueError for an unknown name, listing those there are, and for an encoder that is not for this model.
     """
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}.")
+    if arguments.get("encoder") and name != "unet":
+        raise ValueError(f"an encoder goes with unet alone, not with {name}.")
     return MODELS[name](**arguments)
+
+
+def count_multiplications(model: keras.Model) -> int:
+    """Return the multiply-accumulates that a model takes for one image, in convolutions, dense layers and attention.
+
+    A layer that is used several times, as in an R2U-Net, counts as often; normalisation, activation and resizing,
+    which add a few percent, do not count.
+    """
+    uses = (
+        (layer, node) for layer in model.layers for node in layer._inbound_nodes
+    )  # no public name tells of each use
+    return sum(
+        _multiplications(layer, node.input_tensors[0].shape, node.output_tensors[0].shape)
+        for layer, node in uses
+        if node.input_tensors
+    )
+
+
+def _multiplications(layer: keras.Layer, taken: tuple, given: tuple) -> int:
+    """Return the multiply-accumulates of one use of a layer, from the shapes it takes and gives."""
+    if isinstance(layer, keras.Model):
+        return count_multiplications(layer)
+    if isinstance(layer, layers.MultiHeadAttention):
+        places, channels = taken[1:]
+        return 4 * places * channels**2 + 2 * places**2 * channels  # four projections, two products of all with all
+    if isinstance(layer, layers.Conv2DTranspose):
+        return math.prod(taken[1:3]) * math.prod(layer.kernel.shape)  # each pixel it takes meets the whole kernel
+    if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
+        return math.prod(given[1:-1]) * math.prod(layer.kernel.shape)
+    return 0

@@ -25,8 +25,7 @@ def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256)
 
     Raises ValueError for a `kind` other than "xray" and "ct", and for negative numbers.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+    _check_kind(kind)
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, not {index} and {seed}.")
     if kind == "ct":
@@ -41,31 +40,40 @@ def write_phantoms(
     size: int = 256,
     progress: bool = True,
     workers: int | None = None,
+    kind: str = "xray",
 ) -> None:
     """Write `count` X-rays to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
-    Both are named `patient_001_image_1.bmp`; about a quarter of the patients have two or three images. The first image
-    of patient 7 is `make_phantom(7, seed)`, and a larger `count` begins with the same images. `folder` appears whole or
-    not at all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads,
-    since they start in any notebook or script on any system, and 120 images take seconds.
+    CT slices, of `kind` "ct", are written as TIFF in Hounsfield units, one a patient. Images and masks are named
+    `patient_001_image_1`; about a quarter of the patients have two or three X-rays. The first image of patient 7 is
+    `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. `folder` appears whole or not at
+    all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads, since
+    they start in any notebook or script on any system, and 120 images take seconds.
 
-    Raises ValueError for a `folder` that exists, or for `count` or `workers` under 1.
+    Raises ValueError for a `folder` that exists, another `kind`, or `count` or `workers` under 1.
     """
     folder = Path(folder)
     if count < 1 or (workers is not None and workers < 1):
         raise ValueError(f"count and workers must be 1 or more, not {count} and {workers}.")
     if folder.exists():
         raise ValueError(f"folder must not exist yet, but {folder} does; remove it or name another.")
+    _check_kind(kind)
     check_size(size)
+    cases = _cases(count, seed) if kind == "xray" else [(patient, 1) for patient in range(1, count + 1)]
     with written(folder) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for kind in ("images", "masks"):
-            (part / kind).mkdir(parents=True)
-        jobs = [pool.submit(_write_case, part, *case, seed, size) for case in _cases(count, seed)]
+        for name in ("images", "masks"):
+            (part / name).mkdir(parents=True)
+        jobs = [pool.submit(_write_case, part, *case, seed, size, kind) for case in cases]
         try:
             for job in tqdm(jobs, "phantoms", unit="image", file=sys.stdout, disable=not progress):
                 job.result()
         finally:  # interrupted: leave what has not begun, so that the folder can be cleared at once
             pool.shutdown(cancel_futures=True)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
 
 
 def _cases(count: int, seed: int) -> list[tuple[int, int]]:
@@ -75,12 +83,16 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
     return [(patient, image) for patient, n in enumerate(numbers, 1) for image in range(1, n + 1)][:count]
 
 
-def _write_case(folder: Path, patient: int, image: int, seed: int, size: int) -> None:
-    """Write one X-ray and its mask."""
-    phantom = _patient_xray(patient, image, seed, size)
-    name = f"patient_{patient:03d}_image_{image}.bmp"
-    Image.fromarray(phantom.image).save(folder / "images" / name, "BMP")
-    Image.fromarray(phantom.mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / name, "BMP")
+def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str) -> None:
+    """Write one X-ray or CT slice and its mask."""
+    name = f"patient_{patient:03d}_image_{image}"
+    if kind == "ct":
+        phantom = make_phantom(patient, seed, kind, size)
+        Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")
+    else:
+        phantom = _patient_xray(patient, image, seed, size)
+        Image.fromarray(phantom.image).save(folder / "images" / f"{name}.bmp", "BMP")
+    Image.fromarray(phantom.mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / f"{name}.bmp", "BMP")
 
 
 def _patient_xray(patient: int, image: int, seed: int, size: int) -> Phantom:

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SPLITS = ("train", "validation", "test")
-TITLES = {"unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net"}  # models, as charts and tables name them
+TITLES = {  # models, as charts and tables name them
+    "unet": "U-Net",
+    "resunet": "ResUNet",
+    "r2unet": "R2U-Net",
+    "attention_unet": "Attention U-Net",
+    "transunet": "TransUNet",
+}
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -79,6 +85,8 @@ class Settings:
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
             )
 
+        if self.frozen_epochs and not self.encoder:
+            raise ValueError("frozen_epochs needs an encoder that is to be frozen.")
         if not self.models:
             raise ValueError("models must name one model at least.")
 

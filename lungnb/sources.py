@@ -22,6 +22,7 @@ from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
+PHANTOMS = {"xray": 120, "ct": 600}  # how many are made; the X-rays suit a first run, the slices train an encoder
 TIMEOUT = 60  # seconds without a byte before a server is given up
 
 
@@ -87,7 +88,7 @@ def download(dataset: str, progress: bool = True) -> Path:
         if not files:
             from lungnb.phantom import write_phantoms
 
-            write_phantoms(part, progress=progress)
+            write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
         for file, path in files:
             _place(file, path, part, source, folder, progress)
         for entry in folder.iterdir() if folder.is_dir() else ():

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -19,15 +20,19 @@ from tqdm import tqdm
 
 from lungnb.backend import device_name, fix_seeds, keras
 from lungnb.data import count_steps, load_batches
+from lungnb.encoders import phantom_file
 from lungnb.files import need, remove, write_json, written
 from lungnb.losses import get_loss
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model
-from lungnb.prepare import read_manifest
+from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import Settings
+from lungnb.sources import download
 
 callbacks = keras.callbacks
 MONITOR = "val_loss"
+PHANTOM_EPOCHS = 12  # in which an encoder is trained on phantoms
+_FROZEN_FACTOR = 10  # how much faster the rest learns while the encoder is frozen
 
 
 def train(settings: Settings, model_name: str, progress: bool = True) -> pd.DataFrame:
@@ -54,7 +59,10 @@ def train(settings: Settings, model_name: str, progress: bool = True) -> pd.Data
         write_json(folder / "training" / "plan.json", plan)
 
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
-    _fit(settings, model_name, folder, progress)
+    if settings.weights == "phantom":
+        train_phantom_encoder(settings, progress)
+    for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
+        _fit(settings, model_name, folder, progress, until)
     history = read_history(settings, model_name)
     write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
     remove(folder / "training")
@@ -91,8 +99,30 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
 
 
 def build_network(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model of the settings' size, not compiled."""
-    return build_model(model_name, size=settings.image_size, filters=settings.filters, depth=settings.depth)
+    """Return a new model of the settings' size, with the settings' encoder and its weights, not compiled."""
+    size = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
+    if settings.encoder is None:
+        return build_model(model_name, **size)
+    return build_model(model_name, **size, encoder=settings.encoder, weights=settings.weights)
+
+
+def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
+    """Train the settings' encoder on synthetic CT slices, unless it was; return the file for `weights="phantom"`.
+
+    The whole U-Net learns to find the phantoms' lungs, at this input size, window and depth; no patient's data is used.
+    """
+    file = phantom_file(settings.encoder, settings.depth)
+    if not file.exists():
+        own = settings.replace(
+            dataset="phantom-ct", split_file=None, patient_pattern=None, spacing=0.0, weights=None, frozen_epochs=0,
+            loss="bce_iou", learning_rate=1e-3, epochs=PHANTOM_EPOCHS, stop_patience=PHANTOM_EPOCHS, seed=1,
+        )  # fmt: skip
+        download(own.dataset, progress)
+        prepare_dataset(own, progress)
+        train(own, "unet", progress)
+        with written(file) as temporary:
+            shutil.copy2(own.results / "unet" / "model.keras", temporary)
+    return file
 
 
 class Checkpoint(callbacks.ModelCheckpoint):
@@ -172,31 +202,42 @@ class Progress(callbacks.Callback):
         self._bar.close()
 
 
-def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> None:
-    """Train from the start, or from the last whole epoch, to the last epoch or to early stopping."""
+def _fit(settings: Settings, model_name: str, folder: Path, progress: bool, until: int) -> None:
+    """Train from the start, or from the last whole epoch, to the epoch `until` or to early stopping.
+
+    The encoder is frozen if that epoch is the last of those in which it is to be. Weights and optimizer then pass
+    through the backup from there to the call that trains the whole, as from an interrupted run to its resumption.
+    """
     model = compiled_model(settings, model_name)
     backup = Backup(folder / "training" / "backup", count_steps(settings, "train"))
     first = backup.restore(model)
-    past = _past(folder / "history.csv", first)
+    if first >= until:
+        return
+    frozen = until <= settings.frozen_epochs
+    if frozen:
+        model.optimizer.build(model.trainable_variables)  # with the encoder's, which are to come
+        model.get_layer("encoder").trainable = False
 
+    past = _past(folder / "history.csv", first)
     stop = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience)
     plateau = ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.plateau_patience)
-    stop.past = plateau.past = past
+    # How it went with a frozen encoder says nothing of how the whole goes on.
+    stop.past = plateau.past = past[(past["epoch"] < settings.frozen_epochs) == frozen]
     stop.set_model(model)
     stop.on_train_begin()
-    if first < settings.epochs and not stop.stopped_epoch:
+    if not stop.stopped_epoch:
         # The plateau's memory lowers the rate again, from where it began.
-        model.optimizer.learning_rate = settings.learning_rate
+        model.optimizer.learning_rate = settings.learning_rate * (_FROZEN_FACTOR if frozen else 1)
         model.fit(
             load_batches(settings, "train", training=True, first_epoch=first),
             validation_data=load_batches(settings, "validation"),
             initial_epoch=first,
-            epochs=settings.epochs,
+            epochs=until,
             steps_per_epoch=count_steps(settings, "train"),
             shuffle=False,  # load_batches has
             verbose=0,
             callbacks=[
-                Progress(model_name, first, settings.epochs, progress),
+                Progress(model_name, first, until, progress),
                 callbacks.TerminateOnNaN(),
                 stop,
                 plateau,
@@ -205,7 +246,7 @@ def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> N
                 backup,  # last: an epoch is over when all else that belongs to it is written
             ],
         )
-    if not math.isfinite(_past(folder / "history.csv", settings.epochs)[MONITOR].iloc[-1]):
+    if not math.isfinite(_past(folder / "history.csv", until)[MONITOR].iloc[-1]):
         remove(folder / "training")
         raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
 
@@ -213,7 +254,7 @@ def _fit(settings: Settings, model_name: str, folder: Path, progress: bool) -> N
 def _past(file: Path, epochs: int) -> pd.DataFrame:
     """Return the history of the first `epochs` epochs, and drop from the file what came after them."""
     if not file.exists() or not file.stat().st_size:  # a run cut off in its first epoch leaves it empty
-        return pd.DataFrame({MONITOR: []})
+        return pd.DataFrame({"epoch": [], MONITOR: []})
     history = pd.read_csv(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
     with written(file) as temporary:

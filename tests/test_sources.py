@@ -20,6 +20,7 @@ from lungnb.sources import CATALOGUE, DownloadError, RemoteFile, Source, catalog
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 NAMES = [
     "phantom",
+    "phantom-ct",
     "montgomery",
     "chest-xray-masks-and-labels",
     "finding-lungs-in-ct-data",
