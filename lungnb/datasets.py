@@ -182,7 +182,10 @@ _SOURCES = (
         ),
         mask_values=(1, 2),
         patient_pattern=r"(coronacases_\d+|radiopaedia_\d+)",
-        note="1.1 GB; left and right lung are 1 and 2. The addresses could not be tried.",
+        note=(
+            "1.1 GB; left and right lung are 1 and 2. The radiopaedia volumes are greys from 0 to 255 "
+            "already (-1250 to 250 HU), and are left out where a window is set. The addresses could not be tried."
+        ),
     ),
     Source(
         name="rsna-pneumonia",

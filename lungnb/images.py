@@ -1,6 +1,6 @@
 """Any image file to a greyscale array, an array to a PNG, and an array to the square that a network sees.
 
-Nothing else in the module opens an image file.
+Nothing else in the module opens an image file, but `dicom.py`, and `volumes.py` for what has many slices.
 """
 
 from __future__ import annotations
@@ -12,29 +12,33 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from lungnb.dicom import DICOM_SUFFIXES, MAX_PIXELS, is_dicom, read_dicom
 from lungnb.files import written
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
-DICOM_SUFFIXES = (".dcm", ".dicom")
 SUFFIXES = (*FORMATS, *DICOM_SUFFIXES)
-MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
+LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung, which every CT slice of a chest has, and no 8-bit image
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_image raises where Pillow warns
 
 
-def read_image(path: str | Path, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
+def read_image(path: str | Path, window: tuple[float, float] | None = None) -> np.ndarray:
     """Return an image file as greyscale, `(height, width)`, uint8.
 
-    8-bit images come as they are; colours become luminance, transparency is dropped, EXIF rotation is undone. Images
-    with negative values are taken for CT slices in Hounsfield units and shown through `window` (black, white; HU).
-    Other deeper images (12 or 16 bit) are scaled from their own range. DICOM needs the `medical` extra.
+    Without `window`, 8-bit images come as they are; colours become luminance, transparency is dropped, EXIF rotation is
+    undone. Images with negative values are taken for CT slices in Hounsfield units and shown through LUNG_WINDOW. Other
+    deeper images (12 or 16 bit) are scaled from their own range. DICOM, of which the first frame is read, needs the
+    `medical` extra: CT comes in Hounsfield units, all else as its own VOI LUT or window shows it, bone white.
 
-    Raises ValueError, naming the file, for what is not a readable image of one of the formats.
+    With `window` (black, white; HU) the image must be in Hounsfield units.
+
+    Raises ValueError, naming the file, for what is not a readable image of one of the formats, and with `window` for
+    what is not in Hounsfield units.
     """
     path = Path(path)
-    return to_grey(_read_dicom(path) if path.suffix.lower() in DICOM_SUFFIXES else _read_raster(path), window, path)
+    return to_grey(read_dicom(path) if is_dicom(path) else _read_raster(path), window, path)
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.ndarray:
@@ -57,15 +61,33 @@ def write_png(path: str | Path, array: np.ndarray) -> None:
         Image.fromarray(array).save(temporary, "PNG")
 
 
-def hounsfield_to_grey(hounsfield: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
-    """Return CT numbers (HU) as uint8: `window[0]` and below black, `window[1]` and above white."""
+def hounsfield_to_grey(
+    hounsfield: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: object = "the array"
+) -> np.ndarray:
+    """Return CT numbers (HU), of any shape, as uint8: `window[0]` and below black, `window[1]` and above white.
+
+    Raises ValueError, naming `name`, for values that are no Hounsfield units: 8-bit greys, shares from 0 to 1, and all
+    else that has none of a chest's air and lung within LUNG_RANGE.
+    """
+    low, high = LUNG_RANGE
+    if not ((hounsfield > low) & (hounsfield < high)).any():
+        raise ValueError(
+            f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
+            f"no air or lung between {low:g} and {high:g} HU, so it seems to be rescaled already; "
+            "pass the CT numbers as the scanner gave them, or leave window out."
+        )
+    return _through_window(hounsfield, window)
+
+
+def _through_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Return `values` as uint8, from black at `window[0]` to white at `window[1]`."""
     low, high = window
     if not low < high:
         raise ValueError(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
-    return np.rint((np.clip(hounsfield, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+    return np.rint((np.clip(values, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
 
 
-def to_grey(array: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: object = "the array") -> np.ndarray:
+def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: object = "the array") -> np.ndarray:
     """Return an array of any depth, `(height, width)` or with 1, 3 or 4 channels, as uint8 greyscale.
 
     Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
@@ -74,20 +96,54 @@ def to_grey(array: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: 
         array = array[..., 0] if array.shape[-1] == 1 else array[..., :3] @ np.array([0.299, 0.587, 0.114])
     if array.ndim != 2 or not array.size:
         raise ValueError(f"{name}: expected (height, width), with 1, 3 or 4 channels at most, not {array.shape}.")
-    if array.dtype == np.uint8:
-        return array
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: some of its values are not numbers (NaN or infinite).")
+    if window is not None:
+        return hounsfield_to_grey(array, window, name)
+    if array.dtype == np.uint8:
+        return array
     low, high = float(array.min()), float(array.max())
     if low < 0:
-        return hounsfield_to_grey(array, window)
+        return _through_window(array, LUNG_WINDOW)
     if high <= 1 and (array.dtype == bool or array.dtype.kind == "f"):
         return np.rint(array * 255.0).astype(np.uint8)
     if high <= 255:
         return np.rint(array).astype(np.uint8)
-    return (
-        np.rint((array - low) * (255.0 / (high - low))).astype(np.uint8) if high > low else np.zeros_like(array, "u1")
-    )
+    return _through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
+
+
+def resample_mm(
+    array: np.ndarray,
+    spacing_mm: tuple[float, ...],
+    new_spacing_mm: float | tuple[float, ...],
+    is_mask: bool = False,
+) -> np.ndarray:
+    """Return an image or a volume of one spacing at another, over the same extent.
+
+    Images are interpolated linearly, and blurred before where they become smaller (no moiré); masks take the nearest
+    neighbour. Both get the same shape: the extent over the new spacing, rounded, so that the new spacing is met but for
+    that rounding.
+
+    Args:
+        array: `(height, width)` or `(slices, height, width)`; uint8 stays uint8, all else comes back as float32.
+        spacing_mm: of the array's axes, in their order, mm.
+        new_spacing_mm: that wanted, mm; one for each axis, or one for all.
+        is_mask: whether it is a mask, which stays bool.
+
+    Example: `resample_mm(volume.hounsfield, volume.spacing_mm, 1.0)`.
+    """
+    from skimage.transform import resize
+
+    old, new = np.asarray(spacing_mm, float), np.broadcast_to(np.asarray(new_spacing_mm, float), (array.ndim,))
+    if old.shape != (array.ndim,) or not (old > 0).all() or not (new > 0).all():
+        raise ValueError(f"spacing_mm needs a positive number for each of {array.ndim} axes, not {spacing_mm}, {new}.")
+    shape = np.maximum(np.rint(array.shape * old / new), 1).astype(int)
+    if tuple(shape) == array.shape:
+        return array
+    if is_mask:
+        return resize(array.astype(bool), shape, order=0, anti_aliasing=False)
+    new_array = resize(array.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
+    return np.rint(new_array).astype(np.uint8) if array.dtype == np.uint8 else new_array
 
 
 class Square(NamedTuple):
@@ -163,26 +219,3 @@ def _read_raster(path: Path) -> np.ndarray:
         raise ValueError(f"{path}: there is no such file.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error
-
-
-def _read_dicom(path: Path) -> np.ndarray:
-    """Return the first frame of a DICOM file: HU for CT, else grey from 0 to 1 as its own window shows it."""
-    try:
-        import pydicom
-        from pydicom.pixels import apply_modality_lut, apply_voi_lut
-    except ImportError as error:
-        raise ValueError(f"{path}: reading DICOM needs pydicom; pip install 'lungnb[medical]'.") from error
-    try:
-        file = pydicom.dcmread(path)
-        pixels = file.pixel_array
-    except Exception as error:  # pydicom raises what its decoders raise
-        raise ValueError(f"{path}: cannot be read as a DICOM image.") from error
-    if file.get("SamplesPerPixel", 1) == 1 and pixels.ndim == 3:
-        pixels = pixels[0]
-    if file.get("Modality") == "CT":
-        return apply_modality_lut(pixels, file).astype(np.float32)
-    if file.get("SamplesPerPixel", 1) > 1:
-        return pixels
-    grey = apply_voi_lut(apply_modality_lut(pixels, file), file).astype(np.float32)
-    grey = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-6)
-    return 1 - grey if file.get("PhotometricInterpretation") == "MONOCHROME1" else grey

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
-from collections import defaultdict
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,30 +17,23 @@ from PIL import Image
 from tqdm import tqdm
 
 from lungnb.files import need, write_json, written
-from lungnb.images import SUFFIXES, read_image, read_mask, shrink, write_png
+from lungnb.images import read_image, read_mask, resample_mm, shrink, to_grey, write_png
+from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import SPLITS, Settings, raw_folder
-from lungnb.sources import Source, find_source
+from lungnb.sources import find_source
+from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
+_ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
-_MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
-_MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
-_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An image file, the mask files whose union is its lung mask, and their name; paths within the raw folder."""
-
-    id: str
-    patient: str
-    image: Path
-    masks: tuple[Path, ...]
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     """Make `settings.prepared` from the raw data set and return its manifest, a row an image.
+
+    A volume becomes `settings.volume_slices` images, its axial slices evenly spaced over its central half, resampled to
+    `settings.spacing` where that is given. With `settings.window` all images must be in Hounsfield units.
 
     Does nothing when it was made before from the same files with the same settings. What cannot be used (no mask, no
     image, unreadable, sizes that disagree) is left out and listed in `excluded.csv` with the reason.
@@ -62,6 +53,9 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         "split_fractions": list(settings.split_fractions),
         "split_file": _digest(split_path(settings.split_file)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
+        "window": list(settings.window) if settings.window else None,
+        "spacing": settings.spacing,
+        "volume_slices": settings.volume_slices,
         "files": _fingerprint(raw),
     }
     record_file = settings.prepared / "prepared.json"
@@ -73,11 +67,11 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     excluded += unlisted
     pairs = [pair for pair in pairs if pair.id in splits]
     with written(settings.prepared) as folder:
-        rows = _convert_all(pairs, raw, folder, splits, source, progress)
+        rows = _convert_all(pairs, raw, folder, splits, settings, source.mask_values, progress)
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
         rows = [row for row in rows if "error" not in row]
         if not rows:
-            raise ValueError(_no_pairs(raw, excluded))
+            raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
         columns = ["id", "patient", "split", "image", "mask", "width", "height", "source_image", "source_mask"]
         pd.DataFrame(rows, columns=columns).sort_values("id").to_csv(folder / "manifest.csv", index=False)
         pd.DataFrame(sorted(excluded), columns=["file", "reason"]).to_csv(folder / "excluded.csv", index=False)
@@ -95,61 +89,6 @@ def read_excluded(settings: Settings) -> pd.DataFrame:
     """Return the files that preparation left out, each with its reason."""
     read_manifest(settings)
     return pd.read_csv(settings.prepared / "excluded.csv")
-
-
-def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[list[Pair], list[tuple[str, str]]]:
-    """Pair the images under `raw` with their masks by name; return the pairs, and what has no partner with why.
-
-    A file is a mask when a folder on its way is called after masks or labels, or its name ends in `_mask`; its image is
-    the one of the same name, or, where names repeat in several folders, the one in the mask's own branch.
-    """
-    try:
-        matcher = re.compile(pattern or source.patient_pattern)
-    except re.error as error:
-        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
-    images, masks = defaultdict(list), defaultdict(list)
-    for path in image_files(raw):
-        is_mask = any(map(_MASK_FOLDER.search, path.parent.parts)) or _MASK_SUFFIX.search(path.stem)
-        (masks if is_mask else images)[_MASK_SUFFIX.sub("", path.stem)].append(path)
-
-    # Where a name occurs in several folders, all that is in these is told apart, and taken for a patient's, by folder.
-    branched = set()
-    for paths in images.values():
-        branches = {_branch(path) for path in paths}
-        branched |= branches if len(branches) > 1 else set()
-    named = bool(pattern) or source.patient_pattern != Source.patient_pattern
-
-    pairs, excluded, used = [], [], set()
-    for stem, paths in images.items():
-        for image in paths:
-            branch = _branch(image) if _branch(image) in branched else ""
-            own = tuple(mask for mask in masks[stem] if not branch or _same_branch(mask, image))
-            found = matcher.search(stem)
-            by_name = found.group(1 if matcher.groups else 0) if found else stem
-            patient = by_name if named and found else branch or by_name
-            if own:
-                pairs.append(Pair(f"{branch}_{stem}".lstrip("_"), patient, image, own))
-                used.update(own)
-            else:
-                excluded.append((str(image), "no mask of this name"))
-    lonely = (mask for paths in masks.values() for mask in paths if mask not in used)
-    excluded += [(str(mask), "no image of this name") for mask in lonely]
-    if not pairs:
-        raise ValueError(_no_pairs(raw, excluded))
-    return _refuse_same_ids(pairs, excluded)
-
-
-def image_files(raw: Path) -> list[Path]:
-    """Return all image files under `raw`, hidden ones left out, as sorted paths within it."""
-    found = []
-    for folder, folders, names in os.walk(raw):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(folder, name).relative_to(raw)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(found)
 
 
 def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
@@ -187,37 +126,91 @@ def _splits(pairs: list[Pair], settings: Settings) -> tuple[dict[str, str], list
 
 
 def _convert_all(
-    pairs: list[Pair], raw: Path, folder: Path, splits: dict[str, str], source: Source, progress: bool
+    pairs: list[Pair],
+    raw: Path,
+    folder: Path,
+    splits: dict[str, str],
+    settings: Settings,
+    values: tuple[int, ...] | None,
+    progress: bool,
 ) -> list[dict]:
-    """Write every pair as two PNGs on all cores (Pillow leaves Python's lock while it decodes and encodes)."""
+    """Write every pair as PNGs on all cores (Pillow leaves Python's lock while it decodes and encodes)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = pool.map(lambda pair: _convert(pair, raw, folder, splits[pair.id], source.mask_values), pairs)
+        rows = pool.map(lambda pair: _convert(pair, raw, folder, splits[pair.id], settings, values), pairs)
         bar = tqdm(rows, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
-        return list(bar)
+        return [row for of_one_pair in bar for row in of_one_pair]
 
 
-def _convert(pair: Pair, raw: Path, folder: Path, split: str, values: tuple[int, ...] | None) -> dict:
-    """Write one pair and return its row of the manifest, or its error."""
+def _convert(
+    pair: Pair, raw: Path, folder: Path, split: str, settings: Settings, values: tuple[int, ...] | None
+) -> list[dict]:
+    """Write one pair and return its rows of the manifest, one an image, or its error."""
+    read = _read_volume_pair if (raw / pair.image).is_dir() or is_nifti(pair.image) else _read_image_pair
     try:
-        image = read_image(raw / pair.image)
-        masks = [read_mask(raw / mask, values) for mask in pair.masks]
-        height, width = image.shape
-        if max(height, width) > MAX_ASPECT * min(height, width):
-            raise ValueError(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
-        for path, mask in zip(pair.masks, masks, strict=True):
-            # A few pixels more or less come from rounding when the publisher scaled; other shapes, from mistakes.
-            if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:
-                raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
-        image = shrink(image, LONGEST_SIDE)
-        mask = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
+        found = read(pair, raw, settings, values)
     except ValueError as error:
-        return {"image": str(pair.image), "error": str(error).replace(f"{raw}{os.sep}", "")}
-    row = {"image": f"{split}/images/{pair.id}.png", "mask": f"{split}/masks/{pair.id}.png"}
-    write_png(folder / row["image"], image)
-    write_png(folder / row["mask"], mask)
+        return [{"image": str(pair.image), "error": str(error).replace(f"{raw}{os.sep}", "")}]
     sources = {"source_image": pair.image.as_posix(), "source_mask": ";".join(m.as_posix() for m in pair.masks)}
-    size = {"height": image.shape[0], "width": image.shape[1]}
-    return {"id": pair.id, "patient": pair.patient, "split": split} | row | size | sources
+    rows = []
+    for name, image, mask in found:
+        row = {"image": f"{split}/images/{name}.png", "mask": f"{split}/masks/{name}.png"}
+        write_png(folder / row["image"], image)
+        write_png(folder / row["mask"], mask)
+        size = {"height": image.shape[0], "width": image.shape[1]}
+        rows.append({"id": name, "patient": pair.patient, "split": split} | row | size | sources)
+    return rows
+
+
+def _read_image_pair(
+    pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return the id, the uint8 image and the bool mask of a pair of image files."""
+    image = read_image(raw / pair.image, settings.window)
+    masks = [read_mask(raw / mask, values) for mask in pair.masks]
+    height, width = image.shape
+    if max(height, width) > MAX_ASPECT * min(height, width):
+        raise ValueError(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
+    for path, mask in zip(pair.masks, masks, strict=True):
+        # A few pixels more or less come from rounding when the publisher scaled; other shapes, from mistakes.
+        if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:
+            raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
+    image = shrink(image, LONGEST_SIDE)
+    return [(pair.id, image, np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks]))]
+
+
+def _read_volume_pair(
+    pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return the id, the uint8 image and the bool mask of each slice taken from a volume and its NIfTI masks.
+
+    Resampled within the slices alone: between them it would only blur slices of which single ones are kept.
+    """
+    with _ONE_VOLUME:
+        volume = read_volume(raw / pair.image)
+        indices = central_slices(len(volume.hounsfield), settings.volume_slices)
+        images = [to_grey(volume.hounsfield[index], settings.window, raw / pair.image) for index in indices]
+        masks = [_read_lung(raw / mask, volume, values)[indices] for mask in pair.masks]
+    lungs = np.logical_or.reduce(masks)
+    spacing = volume.spacing_mm[1:]
+    if settings.spacing:
+        images = [resample_mm(image, spacing, settings.spacing) for image in images]
+        lungs = [resample_mm(lung, spacing, settings.spacing, is_mask=True) for lung in lungs]
+    return [
+        (f"{pair.id}_{index:03}", shrink(image, LONGEST_SIDE), shrink(lung, LONGEST_SIDE))
+        for index, image, lung in zip(indices, images, lungs, strict=True)
+    ]
+
+
+def _read_lung(path: Path, volume: Volume, values: tuple[int, ...] | None) -> np.ndarray:
+    """Return a NIfTI mask as a bool array on the grid of its volume: all labels but 0, or those given."""
+    mask = read_nifti(path)
+    apart = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
+    if mask.hounsfield.shape != volume.hounsfield.shape:
+        shapes = ("x".join(map(str, of.hounsfield.shape)) for of in (mask, volume))
+        raise ValueError("mask {} has {} voxels, its volume {}".format(path, *shapes))
+    if not np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=0.01) or apart > max(volume.spacing_mm):
+        raise ValueError(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
+    return np.isin(np.rint(mask.hounsfield), values) if values else mask.hounsfield > 0.5
 
 
 def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -225,34 +218,6 @@ def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if mask.shape == shape:
         return mask
     return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
-
-
-def _branch(image: Path) -> str:
-    """Return the folders an image lies in, those called after images aside, as one word."""
-    return "_".join(part for part in image.parent.parts if not _IMAGE_FOLDER.match(part))
-
-
-def _same_branch(mask: Path, image: Path) -> bool:
-    """Whether a mask lies in an image's branch: its folders, those called after masks aside, are the image's too."""
-    return {part for part in mask.parent.parts if not _MASK_FOLDER.search(part)} <= set(image.parent.parts)
-
-
-def _refuse_same_ids(pairs: list[Pair], excluded: list[tuple[str, str]]) -> tuple[list[Pair], list[tuple[str, str]]]:
-    """Keep the first of the pairs that would be written under one name; the name's case does not tell them apart."""
-    kept: dict[str, Pair] = {}
-    for pair in pairs:
-        first = kept.setdefault(pair.id.lower(), pair)
-        if first is not pair:
-            excluded.append((str(pair.image), f"the name is taken by {first.image}"))
-    return list(kept.values()), excluded
-
-
-def _no_pairs(raw: Path, excluded: list[tuple[str, str]]) -> str:
-    """Return the sentence for a folder without a usable pair."""
-    if any(raw.rglob("*.nii*")):
-        return f"{raw} holds NIfTI volumes; convert them to image slices first, for volumes cannot be prepared yet."
-    why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
-    return f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/.{why}"
 
 
 def split_path(split_file: str) -> Path:

@@ -44,6 +44,7 @@ class Settings:
     patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
     spacing: float = 0.0  # px side that volumes are resampled to, mm; 0 leaves them as they are
+    volume_slices: int = 16  # of each volume, evenly spaced over its central half
     # model
     models: tuple[str, ...] = ("unet", "resunet", "r2unet")  # those to train and compare
     depth: int = 4  # halvings between the top and the bottom of the U
@@ -102,8 +103,9 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """The folder of the data set's results, results/<dataset>, or <dataset>.<recipe>."""
-        return home() / "results" / self._folder
+        """The folder of the run's results, results/<dataset>, or <dataset>.<recipe>; a seed other than 1 is added."""
+        seed = f".seed{self.seed}" if self.seed != 1 else ""
+        return home() / "results" / (self._folder + seed)
 
     @property
     def _folder(self) -> str:

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +11,7 @@ from lungnb.images import (
     hounsfield_to_grey,
     read_image,
     read_mask,
+    resample_mm,
     shrink,
     to_grey,
     unfit_square,
@@ -85,10 +89,86 @@ def test_hounsfield_units_are_shown_through_the_window(tmp_path, kind):
 
 
 def test_the_window_ends_are_black_and_white_and_it_must_rise():
-    grey = hounsfield_to_grey(np.array([-160.0, -159.0, 0.0, 349.0, 350.0]), (-160, 350))
-    np.testing.assert_array_equal(grey, [0, 0, 80, 254, 255])  # half a grey value is 1 HU, rounded to even
+    grey = hounsfield_to_grey(np.array([-1000.0, -160.0, -159.0, 0.0, 349.0, 350.0]), (-160, 350))
+    np.testing.assert_array_equal(grey, [0, 0, 0, 80, 254, 255])  # half a grey value is 1 HU, rounded to even
     with pytest.raises(ValueError, match="window must rise"):
-        hounsfield_to_grey(np.zeros(1), (400, -1000))
+        hounsfield_to_grey(np.full(1, -800.0), (400, -1000))
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (GREY, "0 to 255"),
+        (GREY / 255.0, "0 to 1"),
+        (GREY / 127.5 - 1, "-1 to 1"),
+        (GREY * np.uint16(16), "0 to 4080"),  # as stored, without RescaleIntercept
+        (np.where(MASK, -2000, GREY.astype(np.int16)), "-2000 to 255"),  # the same, with a scanner's padding
+        (GREY.astype(np.float32) - 150, "-150 to 105"),
+        (MASK, "0 to 1"),
+    ],
+)
+def test_what_is_rescaled_already_is_no_hounsfield_units(array, found):
+    for read in (hounsfield_to_grey, to_grey):
+        with pytest.raises(
+            ValueError, match=f"slice 7: not in Hounsfield units: its values run from {found}, .* leave wi"
+        ):
+            read(array, (-125, 275), "slice 7")
+
+
+def test_files_that_a_window_is_not_for_are_named(tmp_path):
+    hounsfield = np.array([[-2048, -1000, -125], [76, 275, 3071]], np.int32)
+    path = saved(tmp_path / "a.tif", hounsfield)
+    np.testing.assert_array_equal(read_image(path, (-125, 275)), [[0, 0, 0], [128, 255, 255]])
+    for name, array in {"b.png": GREY, "c.jpg": COLOUR, "d.tif": GREY.astype(np.float32), "e.png": MASK}.items():
+        with pytest.raises(ValueError, match=re.escape(f"{tmp_path / name}: not in Hounsfield units")):
+            read_image(saved(tmp_path / name, array), (-125, 275))
+
+
+SHAPE_MM = [((60, 40), (0.7, 0.7), 1.0), ((50, 64), (0.5, 2.0), (1.0, 1.0)), ((11, 48, 36), (5.0, 0.6, 0.6), 1.5)]
+
+
+@pytest.mark.parametrize(("shape", "spacing", "new"), SHAPE_MM)
+def test_resampling_keeps_extent_mean_and_place(shape, spacing, new):
+    places = np.meshgrid(*((np.arange(n) + 0.5) * mm for n, mm in zip(shape, spacing, strict=True)), indexing="ij")
+    ramp = sum(places).astype(np.float32)  # mm, so that each voxel says where it lies
+    found = resample_mm(ramp, spacing, new)
+    extent, steps = np.multiply(shape, spacing), np.broadcast_to(new, len(shape))
+    assert found.dtype == np.float32
+    assert np.abs(found.shape * steps - extent).max() <= steps.max() / 2
+    assert found.mean() == pytest.approx(ramp.mean(), rel=1e-3)
+    steps = extent / found.shape  # met but for rounding
+    places = np.meshgrid(*((np.arange(n) + 0.5) * mm for n, mm in zip(found.shape, steps, strict=True)), indexing="ij")
+    inner = tuple(slice(n // 4, -(n // 4)) for n in found.shape)
+    np.testing.assert_allclose(found[inner], sum(places)[inner], atol=0.05)
+
+
+@pytest.mark.parametrize(("shape", "spacing", "new"), SHAPE_MM)
+def test_masks_are_resampled_like_their_images_and_stay_bool(shape, spacing, new):
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(n // 4, -(n // 4)) for n in shape)] = True
+    found = resample_mm(mask, spacing, new, is_mask=True)
+    image = resample_mm(mask * np.uint8(200), spacing, new)
+    assert found.dtype == bool
+    assert image.dtype == np.uint8
+    assert found.shape == image.shape
+    assert found.mean() == pytest.approx(mask.mean(), rel=0.12)
+    assert (found == (image > 100)).mean() > 0.96
+    inner = tuple(slice(n // 3, -(n // 3)) for n in found.shape)
+    assert found[inner].all()
+
+
+def test_resampling_blurs_away_what_is_too_fine_for_the_new_spacing():
+    checkers = (np.indices((64, 64)).sum(0) % 2 * 200).astype(np.uint8)
+    found = resample_mm(checkers, (0.25, 0.25), 1.0)
+    assert found.shape == (16, 16)
+    assert np.abs(found.astype(int) - 100).max() <= 5
+    assert resample_mm(checkers, (1, 1), 1) is checkers
+
+
+@pytest.mark.parametrize(("spacing", "new"), [((1, 1, 1), 1), ((1, 0), 1), ((1, 1), 0), ((1, np.nan), 1)])
+def test_spacings_that_are_none_are_refused(spacing, new):
+    with pytest.raises(ValueError, match="spacing_mm needs a positive number for each of 2 axes"):
+        resample_mm(GREY, spacing, new)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +350,14 @@ def dicom(path, pixels, modality, **tags):
     return path
 
 
+def voi_table(first, entries, bits):
+    pydicom = pytest.importorskip("pydicom")
+    table = pydicom.dataset.Dataset()
+    table.LUTDescriptor = [len(entries), first, bits]
+    table.add_new("LUTData", "US", list(entries))
+    return [table]
+
+
 def test_dicom_ct_comes_in_hounsfield_units(tmp_path):
     pixels = np.array([[0, 24, 724], [1424, 2000, 23]])
     path = dicom(tmp_path / "a.dcm", pixels, "CT", RescaleSlope=1, RescaleIntercept=-1024)
@@ -282,3 +370,105 @@ def test_dicom_ct_comes_in_hounsfield_units(tmp_path):
 def test_dicom_film_is_shown_with_bone_white(tmp_path, interpretation, expected):
     path = dicom(tmp_path / "a.dcm", np.array([[100, 2100, 4100]]), "DX", PhotometricInterpretation=interpretation)
     np.testing.assert_allclose(read_image(path), expected, atol=1)
+
+
+FILM = np.array([[0, 1000, 1500, 2000, 4095]])
+
+
+@pytest.mark.parametrize("interpretation", ["MONOCHROME2", "MONOCHROME1"])
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"WindowCenter": 1500.5, "WindowWidth": 1001}, [0, 0, 128, 255, 255]),
+        ({"WindowCenter": [1500.5, 9], "WindowWidth": [1001, 9]}, [0, 0, 128, 255, 255]),  # the first of two views
+        (
+            {"WindowCenter": 3000.5, "WindowWidth": 4001},
+            [0, 0, 32, 64, 197],
+        ),  # white is the window's end, not the film's
+        (
+            {"WindowCenter": 2000.5, "WindowWidth": 2001, "RescaleSlope": 2, "RescaleIntercept": -1000},
+            [0, 0, 128, 255, 255],
+        ),
+        ({"WindowCenter": 1500, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID"}, [1, 30, 128, 225, 255]),
+        ({"VOILUTSequence": ("table", 1000, range(0, 1001), 10)}, [0, 0, 125, 249, 249]),
+        ({"VOILUTSequence": ("table", 0, [n // 16 for n in range(4096)], 8)}, [0, 62, 93, 125, 255]),
+    ],
+)
+def test_dicom_film_is_shown_as_its_own_window_or_table_says(tmp_path, tags, expected, interpretation):
+    if "VOILUTSequence" in tags:
+        tags = {"VOILUTSequence": voi_table(*tags["VOILUTSequence"][1:])}
+    path = dicom(
+        tmp_path / "a.dcm", FILM, "DX", PhotometricInterpretation=interpretation, BitsStored=12, HighBit=11, **tags
+    )
+    shown = read_image(path)[0].astype(int)
+    np.testing.assert_allclose(shown if interpretation == "MONOCHROME2" else 255 - shown, expected, atol=1)
+
+
+def test_a_window_is_for_dicom_ct_and_refuses_film(tmp_path):
+    pixels = np.array([[24, 899, 1099, 1299]])  # -1000, -125, 75 and 275 HU
+    tags = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 0, "WindowWidth": 9}
+    path = dicom(tmp_path / "a.dcm", pixels, "CT", PhotometricInterpretation="MONOCHROME1", **tags)
+    np.testing.assert_array_equal(read_image(path, (-125, 275)), [[0, 0, 128, 255]])
+    with pytest.raises(ValueError, match=r"b\.dcm: not in Hounsfield units: its values run from 0 to 1,"):
+        read_image(dicom(tmp_path / "b.dcm", pixels, "DX"), (-125, 275))
+    with pytest.raises(ValueError, match=r"c\.dcm: not in Hounsfield units"):  # CT that does not say how it is scaled
+        read_image(dicom(tmp_path / "c.dcm", pixels, "CT"), (-125, 275))
+
+
+def test_dicom_without_a_suffix_is_known_by_its_content(tmp_path):
+    path = dicom(tmp_path / "IM000001", FILM, "DX")
+    assert read_image(path).shape == FILM.shape
+    path.rename(tmp_path / "DICOMDIR")
+    with pytest.raises(ValueError, match="not an image format"):
+        read_image(tmp_path / "DICOMDIR")
+
+
+def test_the_first_of_several_dicom_frames_is_read(tmp_path):
+    frames = np.stack([GREY, GREY[::-1]]).reshape(40, 30)
+    path = dicom(tmp_path / "a.dcm", frames, "XA", Rows=20, NumberOfFrames=2)
+    np.testing.assert_allclose(read_image(path).astype(int), GREY, atol=2)
+
+
+def test_a_dicom_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", Rows=20_000, Columns=20_000)
+    with pytest.raises(ValueError, match=r"a\.dcm: more than 100,000,000 pixels"):
+        read_image(path)
+
+
+def real_dicom_files():
+    pydicom = pytest.importorskip("pydicom")
+    return sorted(path for path in (Path(pydicom.__file__).parent / "data" / "test_files").rglob("*") if path.is_file())
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, on the faults these files were chosen for
+def test_real_dicom_files_are_read_or_named():
+    files = real_dicom_files()
+    read = {}
+    for path in files:
+        try:
+            read[path.name] = read_image(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            assert "\n" not in str(error)
+    assert len(files) > 100
+    assert len(read) > 60
+    assert all(image.ndim == 2 and image.dtype == np.uint8 for image in read.values())
+    assert {"CT_small.dcm", "MR_small_RLE.dcm", "rtdose.dcm", "examples_palette.dcm", "examples_ybr_color.dcm"} <= set(
+        read
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_dicom_files_look_as_they_should():
+    files = {path.name: path for path in real_dicom_files()}
+    same = [
+        read_image(files[f"MR_small{kind}.dcm"]) for kind in ("", "_RLE", "_bigendian", "_implicit", "_jp2klossless")
+    ]
+    assert all(np.array_equal(image, same[0]) for image in same)
+    ct = read_image(files["CT_small.dcm"], (-125, 275))
+    assert (ct == 0).mean() > 0.2 and (ct == 255).mean() > 0.01
+    scan = read_image(files["examples_palette.dcm"])
+    assert set(np.unique(scan[:5])) == {58}  # a dark bar, whose colour has the number 244
+    # A film of low values white, which its window does not fill, and so neither black nor white.
+    film = read_image(files["6154"])
+    assert 80 <= film.min() and film.max() <= 131

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lungnb import prepare
-from lungnb.images import read_image
+from lungnb.images import hounsfield_to_grey, read_image
 from lungnb.prepare import prepare_dataset, read_excluded, read_manifest, split_of
 from lungnb.settings import SPLITS, Settings, make_settings
 
@@ -332,6 +333,187 @@ def test_the_raw_folder_is_left_as_it_was(raw):
     before = times(raw)
     prepared(raw)
     assert times(raw) == before
+
+
+WINDOW = (-125.0, 275.0)
+CHEST = np.full((40, 24, 20), 40.0)  # soft tissue; slices, rows, columns
+CHEST[:, :4] = CHEST[:, -4:] = -1000  # air around
+LUNGS = np.zeros(CHEST.shape)
+LUNGS[5:35, 8:14, 3:8] = 1
+LUNGS[5:35, 8:16, 12:17] = 2
+CHEST[LUNGS > 0] = -800
+CHEST += np.arange(40)[:, None, None]  # so that each slice says which it is
+
+
+def test_nifti_volumes_become_slices(raw):
+    volumes = pytest.importorskip("test_volumes")
+    for number, codes in enumerate(("RAS", "LPS", "PIR", "LAS")):
+        volumes.write_nifti(raw / "images" / f"case{number}_a.nii.gz", CHEST, codes=codes)
+        volumes.write_nifti(raw / "masks" / f"case{number}_a.nii.gz", LUNGS, codes=codes, dtype=np.uint8)
+    settings, manifest = prepared(raw, window=WINDOW, volume_slices=5)
+    assert list(manifest) == COLUMNS
+    assert manifest["id"].tolist() == [f"case{n}_a_{index:03}" for n in range(4) for index in (12, 16, 20, 24, 28)]
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert manifest["patient"].unique().tolist() == [f"case{n}_a" for n in range(4)]
+    assert set(manifest["split"]) == set(SPLITS)
+    assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(20, 24)}
+    assert read_excluded(settings).empty
+    for row in manifest.to_dict("records"):
+        index = int(row["id"][-3:])
+        grey = np.rint((np.clip(CHEST[index], *WINDOW) + 125) * (255 / 400))
+        np.testing.assert_array_equal(pixels(settings, row["image"]), grey)
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[index] > 0)
+        assert row["source_image"] == f"images/{row['patient']}.nii.gz"
+        assert row["source_mask"] == f"masks/{row['patient']}.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("folder", "mask", "suffix"),
+    [
+        ("images/{}", "masks/{}.nii.gz", ".dcm"),
+        ("images/{}", "masks/{}_mask.nii", ""),
+        ("{}", "{}/{}_mask.nii.gz", ".dcm"),
+        ("scans/{}", "scans/{}_mask.nii", ".dicom"),
+        ("{}/ct", "{}/ct_mask.nii", ".dcm"),
+    ],
+)
+def test_dicom_series_become_slices(raw, folder, mask, suffix):
+    volumes = pytest.importorskip("test_volumes")
+    names = ["1.2.840.1", "1.2.840.2", "p3"]
+    for name in names:
+        volumes.write_series(raw / folder.format(name), CHEST, slopes=(1, 0.5), suffix=suffix)
+        volumes.write_nifti(raw / mask.replace("{}", name), LUNGS, dtype=np.uint8)
+    settings, manifest = prepared(raw, volume_slices=3)
+    assert manifest["patient"].tolist() == [name for name in names for _ in range(3)]
+    assert read_excluded(settings).empty
+    for row in manifest.to_dict("records"):
+        index = int(row["id"][-3:])
+        assert index in (13, 20, 26)
+        np.testing.assert_array_equal(pixels(settings, row["image"]), hounsfield_to_grey(CHEST[index]))  # LUNG_WINDOW
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[index] > 0)
+        assert row["source_image"] == folder.format(row["patient"])
+
+
+def test_volumes_are_resampled_to_the_spacing(raw):
+    volumes = pytest.importorskip("test_volumes")
+    for name in "abc":  # px of 0.75 by 0.5 mm
+        volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS, dtype=np.uint8)
+    settings, manifest = prepared(raw, window=WINDOW, spacing=0.25, volume_slices=2)
+    assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(40, 72)}
+    for row in manifest.to_dict("records"):
+        large = np.kron(LUNGS[int(row["id"][-3:])] > 0, np.ones((3, 2))) > 0
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, large)
+        image = pixels(settings, row["image"])
+        assert image[large].max() < image[30:40, 18:22].min()  # the lungs are black where the mask has them
+    small = prepared(raw, window=WINDOW, spacing=1.5, volume_slices=2)[1]
+    assert set(zip(small["width"], small["height"], strict=True)) == {(7, 12)}
+
+
+def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):
+    volumes = pytest.importorskip("test_volumes")
+    for name in (
+        "coronacases_001",
+        "coronacases_002",
+        "radiopaedia_10_85902_1",
+        "radiopaedia_10_85902_3",
+        "radiopaedia_4",
+    ):
+        volumes.write_nifti(raw / "COVID-19-CT-Seg_20cases" / f"{name}.nii.gz", CHEST)
+        infection = np.where(LUNGS > 0, LUNGS, 3)
+        volumes.write_nifti(raw / "Lung_Mask" / f"{name}.nii.gz", infection, dtype=np.uint8)
+    monkeypatch.setenv("LUNGNB_RAW", str(raw.parent))
+    raw.rename(raw.parent / "covid19-ct-seg")
+    settings = make_settings("covid19-ct-seg")
+    manifest = prepare_dataset(settings, progress=False)
+    assert manifest["patient"].value_counts().to_dict() == {
+        "coronacases_001": 16, "coronacases_002": 16, "radiopaedia_10": 32, "radiopaedia_4": 16
+    }  # fmt: skip
+    for row in manifest.to_dict("records"):
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[int(row["id"][-3:])] > 0)
+
+
+def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
+    volumes = pytest.importorskip("test_volumes")
+    bad = ["broken", "eightbit", "elsewhere", "gap", "lonely", "mirrored", "shape"]
+    for name in ["good1", "good2", "good3", *bad]:
+        if name == "gap":
+            paths = volumes.write_series(raw / "images" / name, CHEST)
+            paths[7].unlink()
+        else:
+            volumes.write_nifti(raw / "images" / f"{name}.nii.gz", CHEST)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", LUNGS, dtype=np.uint8)
+    (raw / "images" / "broken.nii.gz").write_bytes(b"not a volume")
+    volumes.write_nifti(raw / "images" / "eightbit.nii.gz", np.clip(CHEST + 100, 0, 255))
+    (raw / "masks" / "lonely.nii.gz").unlink()
+    volumes.write_nifti(raw / "masks" / "shape.nii.gz", LUNGS[1:], dtype=np.uint8)
+    moved = volumes.AFFINE + np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 99], [0, 0, 0, 0]])
+    volumes.write_nifti(raw / "masks" / "elsewhere.nii.gz", LUNGS, moved, dtype=np.uint8)
+    volumes.write_nifti(raw / "masks" / "mirrored.nii.gz", LUNGS, volumes.AFFINE * [1, 1, -1, 1], dtype=np.uint8)
+
+    settings, manifest = prepared(raw, window=WINDOW)
+    assert manifest["patient"].unique().tolist() == ["good1", "good2", "good3"]
+    excluded = read_excluded(settings).set_index("file")["reason"]
+    assert [Path(file).name.split(".")[0] for file in excluded.index] == bad
+    assert excluded["images/broken.nii.gz"].startswith("images/broken.nii.gz: cannot be read as a NIfTI volume")
+    assert excluded["images/eightbit.nii.gz"].startswith("images/eightbit.nii.gz: not in Hounsfield units")
+    assert excluded["images/gap"].startswith("images/gap: 5 mm between")
+    assert excluded["images/lonely.nii.gz"] == "no mask of this name"
+    assert excluded["images/shape.nii.gz"] == "mask masks/shape.nii.gz has 39x24x20 voxels, its volume 40x24x20"
+    for name in ("elsewhere", "mirrored"):
+        assert excluded[f"images/{name}.nii.gz"].startswith(f"mask masks/{name}.nii.gz lies elsewhere than its volume")
+    text = "".join(file.read_text() for file in settings.prepared.glob("*.*"))
+    assert "Secret" not in text  # what the DICOM files say of the patient
+
+
+def test_eight_bit_volumes_come_as_they_are_without_a_window(raw):
+    volumes = pytest.importorskip("test_volumes")
+    greys = np.clip(CHEST + 100, 0, 255)
+    for name in "abc":
+        volumes.write_nifti(raw / "images" / f"{name}.nii.gz", greys)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", LUNGS, dtype=np.uint8)
+    settings, manifest = prepared(raw, volume_slices=1)
+    assert manifest["id"].tolist() == ["a_020", "b_020", "c_020"]
+    np.testing.assert_array_equal(pixels(settings, manifest["image"][0]), greys[20])
+
+
+def test_a_window_refuses_a_set_of_eight_bit_images_and_shows_slices_in_hounsfield_units(raw):
+    write_scans(raw, "abc")
+    with pytest.raises(
+        ValueError, match=r"scans: no image .* can be used; .*not in Hounsfield units: .* or leave window out"
+    ):
+        prepared(raw, window=WINDOW)
+    for name in "defg":
+        save(raw / "images" / f"{name}.tif", np.where(LEFT, -900, 75).astype(np.int32))
+        save(raw / "masks" / f"{name}.tif", LEFT * np.uint8(255))
+    settings, manifest = prepared(raw, window=WINDOW)
+    assert manifest["id"].tolist() == ["d", "e", "f", "g"]
+    assert len(read_excluded(settings)) == 3
+    assert np.abs(pixels(settings, manifest["image"][0]) - np.where(LEFT, 0, 127.5)).max() <= 0.5
+    assert len(prepared(raw)[1]) == 7  # anew, for another window
+
+
+@pytest.mark.parametrize(
+    "change", [{"window": (-1000.0, 400.0)}, {"spacing": 1.0}, {"volume_slices": 3}, "volume", "mask"]
+)
+def test_volumes_are_prepared_anew_when_anything_changed(raw, change):
+    volumes = pytest.importorskip("test_volumes")
+    for name in "abc":
+        volumes.write_series(raw / "images" / name, CHEST, suffix="")
+        volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", LUNGS, dtype=np.uint8)
+    changes = {"window": WINDOW, "volume_slices": 2}
+    settings, first = prepared(raw, **changes)
+    before = times(settings.prepared)
+    assert prepared(raw, **changes)[1].equals(first)
+    assert times(settings.prepared) == before
+    if change == "volume":
+        volumes.write_series(raw / "images" / "b", CHEST - 10, suffix="")
+    elif change == "mask":
+        volumes.write_nifti(raw / "masks" / "b.nii.gz", LUNGS * 0, dtype=np.uint8)
+    else:
+        changes |= change
+    prepared(raw, **changes)
+    assert times(settings.prepared) != before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""One DICOM file to an array: Hounsfield units, or grey as its own window shows it. Needs pydicom (`medical`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+DICOM_SUFFIXES = (".dcm", ".dicom")
+MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM image: by its suffix, or its first bytes, for many of them have no suffix."""
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"  # a table of contents
+    except OSError:
+        return False
+
+
+def read_dicom(path: Path) -> np.ndarray:
+    """Return the first frame of a DICOM file, `(height, width)`, or colours as 3 channels.
+
+    CT comes in Hounsfield units, colours as they are, and all else as grey from 0 to 1, float32, shown through the
+    file's own VOI LUT or window, with MONOCHROME1 (low values white) inverted, so that bone is white.
+
+    Raises ValueError, naming the file, for what cannot be read as an image, and where pydicom is missing.
+    """
+    file = open_dicom(path)
+    pixels = first_frame(file, path)
+    if pixels.ndim == 3:
+        return pixels
+    from pydicom.pixels import apply_modality_lut
+
+    try:
+        values = apply_modality_lut(pixels, file)
+        if in_hounsfield(file):  # of which a window is a mere view, and MONOCHROME1 too
+            return values.astype(np.float32)
+        shown = _through_own_window(values, file)
+    except Exception as error:  # a table of its values, or a window, that makes no sense
+        raise ValueError(f"{path}: cannot be read as a DICOM image; its grey scale is not described well.") from error
+    return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
+
+
+def open_dicom(path: Path, header_only: bool = False) -> Dataset:
+    """Return a DICOM file as pydicom gives it.
+
+    What it says of the patient is never looked at, so that it gets into no message.
+
+    Raises ValueError, naming the file, for what is no DICOM file, and where pydicom is missing.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise ValueError(f"{path}: reading DICOM needs pydicom; pip install 'lungnb[medical]'.") from error
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=header_only)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: there is no such file.") from error
+    except Exception as error:  # pydicom raises whatever its parsers raise
+        raise ValueError(f"{path}: cannot be read as a DICOM image.") from error
+
+
+def first_frame(file: Dataset, path: Path) -> np.ndarray:
+    """Return the first frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels."""
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    if (file.get("Rows") or 0) * (file.get("Columns") or 0) > MAX_PIXELS:
+        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.")
+    try:
+        pixels = pixel_array(file, index=0)
+        return apply_color_lut(pixels, file) if file.PhotometricInterpretation == "PALETTE COLOR" else pixels
+    except Exception as error:  # pydicom raises whatever its decoders raise
+        hint = "if it is compressed, pip install 'pylibjpeg[all]' may help."
+        raise ValueError(f"{path}: cannot be read as a DICOM image; {hint}") from error
+
+
+def in_hounsfield(file: Dataset) -> bool:
+    """Whether a DICOM file says how its values become Hounsfield units."""
+    return file.get("Modality") == "CT" and file.get("RescaleIntercept") is not None
+
+
+def _through_own_window(values: np.ndarray, file: Dataset) -> np.ndarray:
+    """Return `values` as a DICOM file's own VOI LUT or window shows them, 0 to 1; without these, from their range."""
+    from pydicom.pixels import apply_voi, apply_windowing
+
+    if file.get("VOILUTSequence"):
+        table = file.VOILUTSequence[0].LUTDescriptor  # number of entries, first value, bits of an entry
+        low, high = 0, 2 ** table[2] - 1
+        table[2] = (
+            16  # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and so loses its way in long ones
+        )
+        values = apply_voi(np.rint(values).astype(np.int64), file)
+    elif None not in (file.get("WindowCenter"), file.get("WindowWidth")):
+        with np.errstate(over="ignore"):  # of a sigmoid's exponential
+            low, high = apply_windowing(np.array([-1e9, 1e9]), file)  # the ends of the window, as it shows them
+            values = apply_windowing(values, file)
+    else:
+        low, high = float(values.min()), float(values.max())
+    return ((values - low) / max(high - low, 1e-6)).astype(np.float32)

@@ -1,0 +1,133 @@
+"""The images of a raw folder, whatever its layout, and their masks: found and paired by name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from lungnb.dicom import is_dicom
+from lungnb.images import SUFFIXES
+from lungnb.sources import Source
+from lungnb.volumes import is_nifti
+
+_MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
+_MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
+_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?$", re.IGNORECASE)
+_FILE_SUFFIX = re.compile(r"(\.nii)?\.[^.]*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image, the mask files whose union is its lung mask, and their name; paths within the raw folder.
+
+    The image is a file, of one image or a volume, or a folder with the DICOM files of a series.
+    """
+
+    id: str
+    patient: str
+    image: Path
+    masks: tuple[Path, ...]
+
+
+def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """Pair the images under `raw` with their masks by name; return the pairs, and what has no partner with why.
+
+    A file is a mask when a folder on its way is called after masks or labels, or its name ends in `_mask`; its image is
+    the one of the same name, or, where names repeat in several folders, the one in the mask's own branch. The image of
+    a NIfTI mask may be a folder of its name, which holds a DICOM series.
+    """
+    try:
+        matcher = re.compile(pattern or source.patient_pattern)
+    except re.error as error:
+        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
+    images, masks = defaultdict(list), defaultdict(list)
+    files = image_files(raw)
+    for path in filter(_is_mask, files):
+        masks[_name(path)].append(path)
+    for path in files:
+        if not _is_mask(path):
+            is_slice = any(map(is_nifti, masks.get(path.parent.name, ()))) and is_dicom(raw / path)
+            name, image = (path.parent.name, path.parent) if is_slice else (_name(path), path)
+            images[name] += [image] if image not in images[name] else []
+
+    # Where a name occurs in several folders, all that is in these is told apart, and taken for a patient's, by folder.
+    branched = set()
+    for paths in images.values():
+        branches = {_branch(path) for path in paths}
+        branched |= branches if len(branches) > 1 else set()
+    named = bool(pattern) or source.patient_pattern != Source.patient_pattern
+
+    pairs, excluded, used = [], [], set()
+    for stem, paths in images.items():
+        for image in paths:
+            branch = _branch(image) if _branch(image) in branched else ""
+            own = tuple(mask for mask in masks[stem] if not branch or _same_branch(mask, image))
+            found = matcher.search(stem)
+            by_name = found.group(1 if matcher.groups else 0) if found else stem
+            patient = by_name if named and found else branch or by_name
+            if own:
+                pairs.append(Pair(f"{branch}_{stem}".lstrip("_"), patient, image, own))
+                used.update(own)
+            else:
+                excluded.append((str(image), "no mask of this name"))
+    lonely = (mask for paths in masks.values() for mask in paths if mask not in used)
+    excluded += [(str(mask), "no image of this name") for mask in lonely]
+    if not pairs:
+        raise ValueError(_no_pairs(raw, excluded))
+    return _refuse_same_ids(pairs, excluded)
+
+
+def image_files(raw: Path) -> list[Path]:
+    """Return all files of images and volumes under `raw`, hidden ones left out, as sorted paths within it."""
+    found = []
+    for folder, folders, names in os.walk(raw):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [
+            Path(folder, name).relative_to(raw)
+            for name in names
+            if not name.startswith(".") and _is_image(Path(folder, name))
+        ]
+    return sorted(found)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES or is_nifti(path) or is_dicom(path)
+
+
+def _is_mask(path: Path) -> bool:
+    stem = _FILE_SUFFIX.sub("", path.name)
+    return bool(any(map(_MASK_FOLDER.search, path.parent.parts)) or _MASK_SUFFIX.search(stem))
+
+
+def _name(path: Path) -> str:
+    """Return the name that an image's file and those of its masks have in common."""
+    return _MASK_SUFFIX.sub("", _FILE_SUFFIX.sub("", path.name))
+
+
+def _branch(image: Path) -> str:
+    """Return the folders an image lies in, those called after images aside, as one word."""
+    return "_".join(part for part in image.parent.parts if not _IMAGE_FOLDER.match(part))
+
+
+def _same_branch(mask: Path, image: Path) -> bool:
+    """Whether a mask lies in an image's branch: its folders, those called after masks aside, are the image's too."""
+    return {part for part in mask.parent.parts if not _MASK_FOLDER.search(part)} <= set(image.parts)
+
+
+def _refuse_same_ids(pairs: list[Pair], excluded: list[tuple[str, str]]) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """Keep the first of the pairs that would be written under one name; the name's case does not tell them apart."""
+    kept: dict[str, Pair] = {}
+    for pair in pairs:
+        first = kept.setdefault(pair.id.lower(), pair)
+        if first is not pair:
+            excluded.append((str(pair.image), f"the name is taken by {first.image}"))
+    return list(kept.values()), excluded
+
+
+def _no_pairs(raw: Path, excluded: list[tuple[str, str]]) -> str:
+    """Return the sentence for a folder without a usable pair."""
+    why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
+    return f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/.{why}"
