@@ -1,13 +1,15 @@
 # The two commands: `make report` and `make test`. The rest serves whoever changes the project.
 PYTHON ?= python3
-DATASET ?= phantom
+DATASET ?=
 PROFILE ?= quick
+RECIPE ?=
 SERIES ?= core
 SET ?=
 BIN := .venv/bin
 
-report: .venv/core  ## run the notebooks on DATASET in PROFILE; ends with the path of the report
-	@LUNGNB_SET='$(SET)' $(BIN)/lungnb report "$(DATASET)" --profile $(PROFILE) --series $(SERIES)
+report: .venv/core  ## run the notebooks on DATASET in PROFILE, or RECIPE; ends with the path of the report
+	@LUNGNB_SET='$(SET)' $(BIN)/lungnb report $(if $(DATASET),"$(DATASET)") \
+		$(if $(RECIPE),--recipe $(RECIPE),--profile $(PROFILE)) --series $(SERIES)
 
 test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 	$(BIN)/ruff check .

@@ -35,15 +35,12 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    rows = []
-    for name, (about, settings) in RECIPES.items():
-        training = f"{settings.loss}, {settings.optimizer} {settings.learning_rate:g}, batch {settings.batch_size}"
-        training += f", up to {settings.epochs} epochs"
-        rows.append(
-            (name, about, f"{settings.dataset} at {settings.image_size} px", ", ".join(settings.models), training)
-        )
-    for name, about, *facts in rows:
-        print(f"{name}\n    {about}.\n    " + "; ".join(facts))
+    from lungnb.report import recipes
+
+    for name, recipe in recipes().iterrows():
+        training = "{loss}, {optimizer} {learning_rate:g}, batch {batch_size}, up to {epochs} epochs".format(**recipe)
+        print(f"{name}\n    {recipe['about']}.")
+        print(f"    {recipe['dataset']} at {recipe['image_size']} px; {recipe['models']}; {training}")
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -92,10 +89,16 @@ def _segment(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> None:
     from lungnb.report import run_series
 
-    if options.set:
-        os.environ["LUNGNB_SET"] = ";".join(options.set)  # reaches the notebooks
+    everywhere = filter(None, [os.environ.get("LUNGNB_SET"), *options.set])
+    os.environ["LUNGNB_SET"] = ";".join(everywhere)  # reaches the notebooks
     settings = _settings(options)
     print(run_series(settings.dataset, settings.profile, options.series == "all"))
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from lungnb.report import publish
+
+    print(publish(_settings(options), options.out))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,9 +135,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", help="a model.keras; default: the best of those trained on LUNGNB_DATASET, else on the phantoms")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
-    add = _verb(verbs, "report", _report, "run the notebooks, write the report", "report montgomery --profile full")
+    add = _verb(
+        verbs,
+        "report",
+        _report,
+        "run the notebooks, write the report",
+        "report montgomery --profile full",
+        "report --recipe simple-unet",
+    )
     _add_settings(add)
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    add = _verb(
+        verbs, "publish", _publish, "copy tables, charts and scores of a report, no images, to be published",
+        "publish --recipe simple-unet",
+    )  # fmt: skip
+    _add_settings(add)
+    add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
     return parser
 
 

@@ -40,7 +40,8 @@ def pretrained_features(
 
     `features[k]` is `(batch, size / 2**k, size / 2**k, channels)`, for k up to `depth`; most backbones have no
     `features[0]`. The backbone is one layer of the model, called `encoder`. With weights of any origin, its batch
-    normalisation stays in inference mode, also when it is trained (https://keras.io/guides/transfer_learning).
+    normalisation is frozen for good, so that small batches do not spoil the statistics that the weights rely on
+    (https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning).
 
     Raises ValueError for an unknown `encoder`, for weights that do not fit it or that cannot be had, FileNotFoundError
     for a file that is not there.
@@ -54,16 +55,14 @@ def pretrained_features(
     stages = {layer.output.shape[1]: layer.output for layer in whole.layers if _is_feature(layer)}  # the last of each
     strides = [power for power in range(depth + 1) if size // 2**power in stages]
     network = keras.Model(whole.input, [stages[size // 2**power] for power in strides], name="encoder")
-    if weights is None:
-        for layer in network.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.momentum = _BATCH_NORM_MOMENTUM
-    elif weights != "imagenet":
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum, layer.trainable = _BATCH_NORM_MOMENTUM, weights is None
+    if weights not in (None, "imagenet"):
         _take_weights(network, phantom_file(encoder, depth) if weights == "phantom" else Path(weights))
     colour = layers.Concatenate(name="three_channels")([image] * 3)
     colour = layers.Rescaling(backbone.scale, backbone.offset, name="preprocessing")(colour)
-    outputs = network(colour, training=False if weights else None)
-    return dict(zip(strides, outputs, strict=True))
+    return dict(zip(strides, network(colour), strict=True))
 
 
 def phantom_file(encoder: str, depth: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -33,20 +34,28 @@ class Segmentation(NamedTuple):
     probability: np.ndarray  # (height, width), float32, 0 to 1
 
 
-def segment(image: str | Path | np.ndarray, model: object = None, clean: bool = True) -> Segmentation:
+def segment(
+    image: str | Path | np.ndarray,
+    model: object = None,
+    clean: bool = True,
+    window: tuple[float, float] | None = None,
+) -> Segmentation:
     """Segment the lungs in one image: an image file, or an array as `images.to_grey` takes it.
 
     Args:
         image: path, or `(height, width)` array: uint8, [0, 1], or Hounsfield units.
         model: a Keras model, the path of a `model.keras`, or None for the best of those trained here (`best_model`).
         clean: keep the two largest regions of the mask and fill their holes.
+        window: Hounsfield units shown as black and as white, which the image must then be in; None means as the model
+            was trained, where its `run.json` lies beside it.
 
     Raises ValueError for what cannot be read, FileNotFoundError where there is no model.
 
     Example: `segment("chest.png").mask.mean()` is the part of the picture that is lung.
     """
-    grey = read_image(image) if isinstance(image, (str, Path)) else to_grey(np.asarray(image))
-    probability = predict(model if hasattr(model, "predict_on_batch") else load_model(model), grey)
+    model, window = _opened(model, window)
+    grey = read_image(image, window) if isinstance(image, (str, Path)) else to_grey(np.asarray(image), window)
+    probability = predict(model, grey)
     mask = probability > THRESHOLD
     return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
 
@@ -132,25 +141,33 @@ def segment_files(
     `<stem>_cutout.png`. A file that cannot be used gets a row that says why, and the rest goes on.
     """
     files, out = _listed(paths), Path(out)
-    model = model if hasattr(model, "predict_on_batch") else load_model(model)
+    model, window = _opened(model, None)
     rows, taken = [], set()
     for file in tqdm(files, "Segmenting", unit="image", file=sys.stdout, disable=not progress):
         # Images of one name from several folders are told apart by their folder, then by a number.
         stem = file.stem if file.stem not in taken else f"{file.parent.name}_{file.stem}"
         stem = stem if stem not in taken else f"{stem}_{len(taken)}"
         taken.add(stem)
-        rows.append({"file": str(file)} | _segment_file(file, out, stem, model, overlays, cutouts))
+        rows.append({"file": str(file)} | _segment_file(file, out, stem, model, window, overlays, cutouts))
     table = pd.DataFrame(rows, columns=["file", "status", "mask", "height", "width", "lung", "milliseconds", "error"])
     with written(out / "segmentation.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
 
 
-def _segment_file(file: Path, out: Path, stem: str, model: Any, overlays: bool, cutouts: bool) -> dict:  # noqa: ANN401
+def _segment_file(
+    file: Path,
+    out: Path,
+    stem: str,
+    model: Any,  # noqa: ANN401
+    window: tuple[float, float] | None,
+    overlays: bool,
+    cutouts: bool,
+) -> dict:
     """Segment one file, write what is asked for, and return its row of the table."""
     started = time.perf_counter()
     try:
-        found = segment(file, model)
+        found = segment(file, model, window=window)
     except ValueError as error:
         return {"status": "failed", "error": str(error)}
     milliseconds = 1000 * (time.perf_counter() - started)
@@ -168,6 +185,17 @@ def _segment_file(file: Path, out: Path, stem: str, model: Any, overlays: bool, 
         "lung": round(float(found.mask.mean()), 4),
         "milliseconds": round(milliseconds, 1),
     }
+
+
+def _opened(model: object, window: tuple[float, float] | None) -> tuple[Any, tuple[float, float] | None]:
+    """Return a loaded model, and the window given, else that with which the model was trained."""
+    if hasattr(model, "predict_on_batch"):
+        return model, window
+    path = Path(model) if model is not None else best_model()
+    run = path.with_name("run.json")
+    if window is None and run.exists():
+        window = json.loads(run.read_text(encoding="utf-8"))["plan"]["settings"].get("window")
+    return load_model(path), tuple(window) if window else None
 
 
 def _listed(paths: Iterable[str | Path]) -> list[Path]:

@@ -84,9 +84,9 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
 
 def architecture(model: Any) -> Figure:  # noqa: ANN401
     """Draw a model as its paper does: a box a stage, skips across."""
-    stages = [layer for layer in model.layers if layer.name.startswith(("encoder_", "decoder_", "bridge"))]
-    stages = [layer for layer in stages if layer.name == "bridge" or layer.name.split("_", 1)[1].isdigit()]
-    depth = len(stages) // 2
+    depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
+    down, up = ([f"{way}_{level}" for level in range(1, depth + 1)] for way in ("encoder", "decoder"))
+    stages = [model.get_layer(name) for name in (*down, "bridge", *reversed(up))]
     figure, axis = _subplots(figsize=(10, 4.6), layout="constrained")
     palette, places, x = sns.color_palette("colorblind"), {}, 0.0
     for index, layer in enumerate(stages):
@@ -115,34 +115,112 @@ def architecture(model: Any) -> Figure:  # noqa: ANN401
 
 
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Draw loss and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
-    figure, axes = _subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for index, (name, history) in enumerate(histories.items()):
-        color, dash = f"C{index}", _DASHES[index % len(_DASHES)]
-        epochs = history["epoch"] + 1
-        for axis, score in zip(axes, ("loss", "dice"), strict=True):
-            axis.plot(epochs, history[f"val_{score}"], dash, color=color, label=f"{title_of(name)}, validation")
-            label = f"{title_of(name)}, training"
-            axis.plot(epochs, history[score], dash, color=color, alpha=0.4, linewidth=1, label=label)
+    """Draw loss, accuracy and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
+    figure, axes = _subplots(1, 3, figsize=(12, 4.2), layout="constrained")
+    for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
+        _draw_curves(axis, histories, f"val_{score}", suffix=", validation")
+        _draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
+        axis.set_title(_score_title(score))
+    for index, history in enumerate(histories.values()):
         best = history["val_loss"].idxmin()
-        axes[0].plot(epochs[best], history.loc[best, "val_loss"], "o", color=color, markeredgecolor="black")
-    axes[0].set(title="Loss (dot: the epoch that is kept)", xlabel="epoch", ylabel="loss")
-    axes[1].set(title="Dice", xlabel="epoch", ylabel="mean Dice over images")
-    axes[1].set_ylim(top=1)
-    axes[1].legend(fontsize=8)
+        spot = {"color": f"C{index}", "markeredgecolor": "black"}
+        axes[0].plot(history["epoch"][best] + 1, history["val_loss"][best], "o", **spot)
+    axes[0].set_title("Loss (dot: the epoch that is kept)")
+    handles, labels = axes[1].get_legend_handles_labels()
+    pairs = [index + half for index in range(len(histories)) for half in (0, len(histories))]  # a column a model
+    entries = [handles[index] for index in pairs], [labels[index] for index in pairs]
+    figure.legend(*entries, loc="outside lower center", ncols=max(len(histories), 2), frameon=False)
     return figure
 
 
+def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Figure:
+    """Draw loss, IoU and Dice (rows) of training, validation and test (columns), a colour and dash a model.
+
+    Training and validation are means over images, an epoch after another. The test images are read once: each is a
+    point, with a box a model and a diamond at the mean. Where there is no test split, those are validation images.
+
+    Args:
+        histories: of each model, as `training.read_history` gives it.
+        scores: rows of `evaluation.evaluate`, with a column `model`.
+    """
+    figure, axes = _subplots(3, 3, figsize=(12, 10), layout="constrained")
+    for axis, (score, column) in zip(axes.flat, _panels(scores), strict=True):
+        _draw_panel(axis, score, column, histories, scores)
+    for row in axes:  # training and validation compare on one scale
+        row[0].sharey(row[1])
+        row[0].autoscale(axis="y")
+    if len(histories) > 1:
+        entries = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*entries, loc="outside lower center", ncols=len(histories), frameon=False)
+    return figure
+
+
+def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
+    """Return the panels of `split_panels` as figures of their own, by names such as `loss_train` and `dice_test`."""
+    figures = {}
+    for score, column in _panels(scores):
+        figures[f"{score}_{column}"], axis = _subplots(figsize=(5.4, 4), layout="constrained")
+        _draw_panel(axis, score, column, histories, scores)
+        if len(histories) > 1 and column in ("train", "validation"):
+            axis.legend(fontsize=9)
+    return figures
+
+
+def _panels(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return score and column of each panel, row by row."""
+    split = scores["split"].iloc[0]
+    columns = ("train", "validation", "test" if split == "test" else f"{split}_images")
+    return [(score, column) for score in ("loss", "iou", "dice") for column in columns]
+
+
+def _draw_panel(
+    axis: plt.Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame
+) -> None:
+    """Draw one panel: curves over the epochs, or the scores of every image."""
+    if column in ("train", "validation"):
+        _draw_curves(axis, histories, score if column == "train" else f"val_{score}")
+        axis.set_title(f"{_score_title(score)}, {'training' if column == 'train' else column}")
+    else:
+        _draw_boxes(axis, scores, score, list(histories))
+        images, split = scores["id"].nunique(), scores["split"].iloc[0]
+        axis.set(title=f"{_score_title(score)}, {split}", ylabel=f"{images} images (diamond: mean)")
+
+
+def _draw_curves(
+    axis: plt.Axes,
+    histories: dict[str, pd.DataFrame],
+    column: str,
+    suffix: str = "",
+    **style: float,
+) -> None:
+    """Draw a column of histories over the epochs, in the models' colours and dashes."""
+    for index, (name, history) in enumerate(histories.items()):
+        line = {"color": f"C{index}", "linestyle": _DASHES[index % len(_DASHES)], "label": title_of(name) + suffix}
+        axis.plot(history["epoch"] + 1, history[column], **line | style)
+    axis.set(xlabel="epoch", ylabel="mean over images")
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def _draw_boxes(axis: plt.Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
+    """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
+    titles = [title_of(name) for name in models]
+    columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
+    palette = sns.color_palette("colorblind", len(models))
+    box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
+    mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7, "zorder": 5}
+    sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
+    sns.boxplot(**columns, **box, showmeans=True, meanprops=mean, ax=axis)
+    axis.set(xlabel="", ylabel="")
+
+
 def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "precision", "recall")) -> Figure:
-    """Draw the scores of every image as box and points, a panel a score, a colour a model."""
+    """Draw the scores of every image as box and points, a panel a score, a colour a model; a diamond is the mean."""
     figure, axes = _subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
-    table = table.assign(model=table["model"].map(title_of))
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):
-        sns.boxplot(table, x="model", y=name, color="white", fliersize=0, width=0.55, ax=axis)
-        sns.stripplot(table, x="model", y=name, hue="model", palette="colorblind", size=3.5, alpha=0.7, ax=axis)
-        axis.set(title=_score_title(name), xlabel="", ylabel="")
-        axis.tick_params(axis="x", rotation=20)
-    figure.suptitle(f"Scores of each of {table['id'].nunique()} images", fontsize=12)
+        _draw_boxes(axis, table, name, table["model"].unique())
+        axis.set_title(_score_title(name))
+        axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
+    figure.suptitle(f"Scores of each of {table['id'].nunique()} {table['split'].iloc[0]} images", fontsize=12)
     return figure
 
 
@@ -200,7 +278,12 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
 
 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds."""
+    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
+
+    With one model there is room for more: image, true mask and prediction, as `prediction_grid` draws them.
+    """
+    if len(model_names) == 1:
+        return prediction_grid(settings, model_names[0], rows)
     figure, axes = _grid(len(rows), len(model_names))
     for name, column in zip(model_names, axes.T, strict=True):
         column[0].set_title(title_of(name))

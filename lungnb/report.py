@@ -1,13 +1,14 @@
-"""Run the series in order, gather what it made, and write the report."""
+"""Run the series in order, gather what it made, write the report, and publish what may be published."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.files import need, written
-from lungnb.settings import Settings, make_settings
+from lungnb.settings import RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
 
 PAPERMILL = {
@@ -26,17 +27,25 @@ PAPERMILL = {
     "coalesce_streams": True,  # a progress bar is kept as its last state
     "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
 }
+# What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
+MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
+COMPARISON_FILES = (
+    *("comparison.csv", "paired_tests.csv", "classification_report.csv", "verdict.txt"),
+    *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
+    *("scores.png", "score_against_cost.png", "confusion_matrices.png"),
+)
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 
 
-def run_series(dataset: str = "phantom", profile: str = "quick", everything: bool = False) -> Path:
+def run_series(dataset: str | None = None, profile: str = "quick", everything: bool = False) -> Path:
     """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
 
-    The executed notebooks are kept in results/<dataset>/notebooks, also the one in which an error stopped the series.
+    Of the notebooks that train a network, those run whose network is among the settings' `models`. The executed
+    notebooks are kept in results/<dataset>/notebooks, also the one in which an error stopped the series.
 
     Args:
-        dataset: as in `settings.make_settings`.
-        profile: `quick` or `full`.
+        dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
+        profile: `quick`, `full` or a recipe.
         everything: run the notebooks after 07 too.
 
     Raises RuntimeError that names the notebook and repeats the error, when a cell fails.
@@ -45,7 +54,7 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
 
     settings = make_settings(dataset, profile)
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
-    notebooks = series(everything)
+    notebooks = series(everything, settings.models)
     with _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
@@ -64,11 +73,24 @@ def run_series(dataset: str = "phantom", profile: str = "quick", everything: boo
     return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
 
 
-def series(everything: bool = False) -> list[Path]:
-    """Return the notebooks in their order, those up to 07 or `everything`."""
+def series(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
+    """Return the notebooks up to 07, less those of networks not in `models`; with `everything`, the later ones too."""
     folder = need(Path(__file__).parents[1] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
-    return [path for path in found if everything or int(path.name[:2]) <= CORE_SERIES]
+    others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
+    core = [path for path in found if int(path.name[:2]) <= CORE_SERIES and path.stem[3:] not in others]
+    return core + [path for path in found if everything and int(path.name[:2]) > CORE_SERIES]
+
+
+def recipes() -> pd.DataFrame:
+    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
+    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
+    rows = {
+        name: {"about": about} | {column: getattr(settings, column) for column in columns}
+        for name, (about, settings) in RECIPES.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+    return table.assign(models=table["models"].map(", ".join))
 
 
 def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
@@ -86,6 +108,43 @@ def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Fi
     return item
 
 
+def publish(settings: Settings, folder: str | Path | None = None) -> Path:
+    """Copy what may be published of a finished run, no image and no mask, into a folder; return the folder.
+
+    Tables, curves, scores of each image and the exact command, as `MODEL_FILES` and `COMPARISON_FILES` list them. The
+    files of a single model lie in the folder itself, those of several in a folder each. Of a path among the settings,
+    the last part is kept.
+
+    Args:
+        settings: of the run; its `models` are those to publish.
+        folder: default: results/published/<recipe>, or <dataset> for a profile.
+
+    Raises FileNotFoundError that names the step to take, where a model is not scored or the models are not compared.
+    """
+    name = settings.profile if settings.profile in RECIPES else settings.name
+    folder = Path(folder or home() / "results" / "published" / name)
+    compared = settings.results / "comparison"
+    need(compared / "verdict.txt", "compare the models (notebook 06, or `lungnb report`)")
+    sources = [(file, folder / file.name) for pattern in COMPARISON_FILES for file in sorted(compared.glob(pattern))]
+    for model in settings.models:
+        own = folder if len(settings.models) == 1 else folder / model
+        step = "score the models (notebook 06, or `lungnb evaluate`)"
+        sources += [(need(settings.results / model / file, step), own / file) for file in MODEL_FILES]
+    for source, target in sources:
+        with written(target) as temporary:
+            temporary.write_bytes(_without_paths(source.read_bytes(), settings))
+    return folder
+
+
+def _without_paths(content: bytes, settings: Settings) -> bytes:
+    """Return a file's content with the absolute paths among the settings cut down to their last part."""
+    for path in (settings.dataset, settings.split_file, settings.weights):
+        if path and Path(path).is_absolute():
+            for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
+                content = content.replace(text.encode(), Path(path).name.encode())
+    return content
+
+
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     """Write `report.html` from executed notebooks: one file that opens from disk; return its path."""
     from nbconvert import HTMLExporter
@@ -99,8 +158,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         body, _ = exporter.from_notebook_node(_without_preamble(notebook))
         links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         sections.append(f'<section id="{path.stem}">{body}</section>')
-    # Within the report, the notebooks link to one another's sections.
-    body = re.sub(r'href="(\d\d_\w+)\.ipynb"', r'href="#\1"', "\n".join(sections))
+    body = _linked("\n".join(sections), {path.stem for path in notebooks})
     page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
@@ -110,10 +168,20 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     return settings.results / "report.html"
 
 
+def _linked(body: str, sections: set[str]) -> str:
+    """Return the report's HTML with links between notebooks turned into links between sections, if there is one."""
+
+    def link(found: re.Match) -> str:
+        return f'<a href="#{found[1]}">{found[2]}</a>' if found[1] in sections else found[2]
+
+    return re.sub(r'<a href="(\d\d_\w+)\.ipynb">(.*?)</a>', link, body)
+
+
 def _summary(settings: Settings) -> str:
     """Return the head of the report as HTML: the verdict and the table of the comparison, if it was made."""
     folder = settings.results / "comparison"
-    facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, profile <b>{settings.profile}</b>.</p>"
+    kind = "recipe" if settings.profile in RECIPES else "profile"
+    facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>.</p>"
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)

@@ -24,7 +24,7 @@ from lungnb.encoders import phantom_file
 from lungnb.files import need, remove, write_json, written
 from lungnb.losses import get_loss
 from lungnb.metrics import training_metrics
-from lungnb.models import build_model
+from lungnb.models import build_model, count_multiplications
 from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import Settings
 from lungnb.sources import download
@@ -150,15 +150,14 @@ class Backup(callbacks.BackupAndRestore):
         self._steps = steps
 
     def restore(self, model: keras.Model) -> int:
-        """Restore the model, if there is a backup, and return the epoch to go on with."""
+        """Restore weights and optimizer, if there is a backup, and return the epoch to go on with."""
         self.set_model(model)
-        self.on_train_begin()
-        return self.model._initial_epoch or 0
+        super().on_train_begin()
+        model._initial_epoch = int(model.optimizer.iterations) // self._steps
+        return model._initial_epoch
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Restore weights, optimizer and epoch."""
-        super().on_train_begin(logs)
-        self.model._initial_epoch = int(self.model.optimizer.iterations) // self._steps
+        """Restore nothing anew: the learning rate may have been changed since."""
 
 
 class _Resuming(callbacks.Callback):
@@ -271,6 +270,7 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
     model = build_network(settings, model_name)
     return {
         "parameters": model.count_params(),
+        "multiplications": count_multiplications(model),
         "epochs": len(history),
         "best_epoch": int(best["epoch"]) + 1,
         "best_validation_loss": float(best[MONITOR]),

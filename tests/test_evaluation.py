@@ -1,10 +1,26 @@
+import json
+import shlex
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import precision_recall_fscore_support
 
 from lungnb import evaluation
-from lungnb.evaluation import compare, evaluate, mean_interval, paired_tests, pooled_counts, read_scores, verdict
+from lungnb.__main__ import _parser, _settings
+from lungnb.evaluation import (
+    classification_table,
+    command_of,
+    compare,
+    evaluate,
+    mean_interval,
+    paired_tests,
+    pooled_counts,
+    read_scores,
+    summarise,
+    verdict,
+)
 from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
 from lungnb.metrics import SCORES, Counts, score_image
@@ -12,7 +28,7 @@ from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import make_settings
 from lungnb.training import train
 
-COLUMNS = ["id", "patient", "split", *SCORES, "tp", "fp", "fn", "tn", "milliseconds"]
+COLUMNS = ["id", "patient", "split", *SCORES, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
 
 
 def table_of(**models):
@@ -73,10 +89,23 @@ def test_perfect_predictions_score_1(trained, monkeypatch):
     assert (evaluate(trained, "unet", progress=False)[list(SCORES)] == 0).all(axis=None)
 
 
+def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
+    from lungnb.inference import segment
+
+    row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
+    entry = read_manifest(trained).set_index("id").loc[row["id"]]
+    p = segment(trained.prepared / entry["image"], trained.results / "unet" / "model.keras").probability
+    truth = read_mask(trained.prepared / entry["mask"])
+    cross_entropy = -np.log(np.where(truth, p, 1 - p)).mean()
+    both, total = p[truth].sum(), p.sum() + truth.sum()
+    assert row["loss"] == pytest.approx(cross_entropy + 1 - (both + 1) / (total - both + 1), rel=1e-4)
+
+
 def test_other_splits_are_scored_without_touching_the_test_scores(trained):
     table = evaluate(trained, "unet", "validation", progress=False)
     assert table["id"].tolist() == read_manifest(trained).query("split == 'validation'")["id"].tolist()
     assert not (trained.results / "unet" / "scores.csv").exists()
+    assert not (trained.results / "unet" / "summary.json").exists()
     with pytest.raises(ValueError, match="split must be one of train, validation, test, not 'exam'"):
         evaluate(trained, "unet", "exam", progress=False)
 
@@ -89,6 +118,8 @@ def test_without_a_test_split_validation_is_scored(trained):
     train(settings, "unet", progress=False)
     assert set(evaluate(settings, "unet", progress=False)["split"]) == {"validation"}
     assert set(read_scores(settings, ["unet"])["split"]) == {"validation"}
+    assert json.loads((settings.results / "unet" / "summary.json").read_text())["split"] == "validation"
+    assert "validation images" in verdict(settings, ["unet"]) and "test" not in verdict(settings, ["unet"])
 
 
 def test_what_is_missing_is_named(trained):
@@ -232,4 +263,85 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
 
 def test_the_verdict_on_one_model():
     settings = make_settings()
-    assert verdict(settings, store(settings, unet=[0.9, 0.8, 0.7])).startswith("U-Net has the highest mean Dice, 0.800")
+    text = verdict(settings, store(settings, unet=[0.9, 0.8, 0.7]))
+    assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.7")
+    assert "on 3 test images of phantom. It takes 11 ms an image on this machine and has 1,000 parameters." in text
+    assert "highest" not in text and "quickest" not in text
+
+
+def test_the_verdict_on_one_patient_gives_no_interval():
+    settings = make_settings()
+    names = store(settings, unet=[0.9, 0.8])
+    file = settings.results / "unet" / "scores.csv"
+    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
+    assert verdict(settings, names).startswith("U-Net has a mean Dice of 0.850 on 2 test images")
+
+
+def test_the_summary_says_what_a_run_came_to(trained):
+    table = evaluate(trained, "unet", progress=False)
+    summary = json.loads((trained.results / "unet" / "summary.json").read_text())
+    run = json.loads((trained.results / "unet" / "run.json").read_text())
+    assert list(summary) == [
+        *("recipe", "dataset", "model", "split", "n", "metrics", "command", "device", "wall_seconds"),
+        "milliseconds_per_image",
+    ]
+    assert list(summary["metrics"]) == [*SCORES, "loss"]
+    for name, values in summary["metrics"].items():
+        assert values["mean"] == pytest.approx(table[name].mean())
+        assert (values["low"], values["high"]) == pytest.approx(mean_interval(table, name))
+    assert (summary["recipe"], summary["dataset"], summary["model"]) == (None, "scans", "unet")
+    assert (summary["split"], summary["n"]) == ("test", len(table))
+    assert (summary["device"], summary["wall_seconds"]) == (run["device"], run["wall_seconds"])
+    assert summary["milliseconds_per_image"] == table["milliseconds"].median()
+    assert summary["command"] == command_of(trained, "unet")
+    assert summarise(trained, "unet", "make report")["command"] == "make report"
+
+
+def test_the_summary_of_one_patient_is_json_without_an_interval(trained):
+    evaluate(trained, "unet", progress=False)
+    file = trained.results / "unet" / "scores.csv"
+    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
+    summarise(trained, "unet")
+    text = (trained.results / "unet" / "summary.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["metrics"]["dice"]["low"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"dataset": "montgomery", "profile": "full", "epochs": 3, "flip": False},
+        {"profile": "simple-unet"},
+        {"profile": "ct-bmp", "split_fractions": (0.8, 0.1, 0.1), "learning_rate": 3e-5, "seed": 2},
+        {"profile": "simple-unet", "dataset": "phantom", "models": ("unet", "resunet")},
+        {"profile": "simple-unet", "dataset": "phantom", "split_file": "montgomery-gaal2020"},
+        {"profile": "simple-unet", "split_file": None, "patient_pattern": r"^(.+?) _\d+'s$"},
+        {"profile": "ct-hu-pretrained", "window": (-160.0, 240.0), "weights": None},
+    ],
+)
+def test_the_command_gives_the_settings(arguments, home, monkeypatch):
+    monkeypatch.setenv("LUNGNB_DATASET", "other")
+    monkeypatch.setenv("LUNGNB_PROFILE", "full")
+    settings = make_settings(**arguments)
+    commands = command_of(settings, "unet").split(" && ")
+    for verb, command in zip(("prepare", "train", "evaluate"), commands, strict=True):
+        options = _parser().parse_args(shlex.split(command)[1:])
+        assert shlex.split(command)[:2] == ["lungnb", verb] and _settings(options) == settings
+        assert verb == "prepare" or options.model == ["unet"]
+
+
+def test_the_classification_table_is_that_of_the_pixels():
+    rng = np.random.default_rng(3)
+    truth = rng.random(2000) < 0.3
+    found = np.where(rng.random(2000) < 0.1, ~truth, truth)
+    table = classification_table(evaluation.count_pixels(truth, found))
+    expected = precision_recall_fscore_support(truth, found)
+    assert table.loc[["background", "lung"]].to_numpy().T == pytest.approx(np.array(expected))
+    assert table.loc["accuracy", "f1-score"] == pytest.approx((truth == found).mean())
+    assert table["support"].tolist() == [(~truth).sum(), truth.sum(), 2000, 2000, 2000]
+
+
+def test_the_classification_table_of_empty_masks():
+    table = classification_table(Counts(0, 0, 0, 9))
+    assert table.loc["lung"].tolist() == [0, 0, 0, 0] and table.loc["accuracy", "f1-score"] == 1

@@ -269,3 +269,21 @@ def test_predictions_are_those_of_the_network(weights):
     network.load_weights(weights, skip_mismatch=False)
     expected = np.asarray(network.predict_on_batch(picture[None, :, :, None] / np.float32(255)))[0, :, :, 0]
     np.testing.assert_allclose(predict(load_model(weights), picture), expected, atol=1e-6)
+
+
+def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
+    """As the window of a recipe in Hounsfield units, which `run.json` beside the model names."""
+    hounsfield = np.full((32, 32), 40.0, np.float32)
+    hounsfield[8:24, 8:24] = -850
+    bright().save(tmp_path / "model.keras")
+    seen = segment(hounsfield, tmp_path / "model.keras")
+    (tmp_path / "run.json").write_text('{"plan": {"settings": {"window": [-125.0, 275.0]}}}')
+    narrow = segment(hounsfield, tmp_path / "model.keras")
+    assert seen.image.max() == round((40 + 1000) / 1400 * 255)
+    assert narrow.image.max() == round((40 + 125) / 400 * 255)
+    assert np.array_equal(segment(hounsfield, bright(), window=(-125.0, 275.0)).image, narrow.image)
+    with pytest.raises(ValueError, match="Hounsfield"):
+        segment(np.full((32, 32), 90, np.uint8), tmp_path / "model.keras")
+    write_png(tmp_path / "grey.png", np.full((32, 32), 90, np.uint8))
+    table = segment_files(tmp_path / "grey.png", tmp_path / "out", tmp_path / "model.keras", progress=False)
+    assert table["status"].tolist() == ["failed"] and "Hounsfield" in table["error"][0]

@@ -7,8 +7,9 @@ import pytest
 
 from lungnb.__main__ import main
 from lungnb.images import read_mask, write_png
+from lungnb.settings import RECIPES
 
-VERBS = ("download", "prepare", "train", "evaluate", "segment", "report")
+VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "publish")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -29,7 +30,7 @@ def test_the_verbs_one_after_another(prepared, home, capsys):
     assert main(["train", scans, "--model", "unet", *settings]) == 0
     assert "unet: validation Dice" in capsys.readouterr().out
     assert main(["evaluate", scans, "--model", "unet", *settings]) == 0
-    assert "U-Net has the highest mean Dice" in capsys.readouterr().out
+    assert "U-Net has a mean Dice of" in capsys.readouterr().out
 
 
 def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, capsys):
@@ -53,6 +54,7 @@ def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, c
         (["prepare", "rsna-pneumonia"], "without lung masks"),
         (["train", "montgomery"], "notebook 02"),
         (["evaluate", "phantom", "--model", "unet"], "train"),
+        (["publish", "phantom"], "notebook 06"),
         (["train", "phantom", "--set", "epoch=3"], "did you mean epochs"),
         (["train", "phantom", "--set", "epochs=many"], "epochs"),
         (["train", "phantom", "--set", "epochs"], "NAME=VALUE"),
@@ -66,6 +68,13 @@ def test_bad_input_gets_a_sentence(arguments, words, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("lungnb: ") and words in error and "Traceback" not in error
+
+
+def test_recipes_are_listed_with_what_they_are(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out.split("\n")
+    assert [line for line in listed if line and not line.startswith(" ")] == [*RECIPES]
+    assert all(any(recipe.about in line for line in listed) for recipe in RECIPES.values())
 
 
 def test_importing_loads_no_tensorflow():

@@ -6,7 +6,7 @@ import pytest
 
 from lungnb.backend import keras
 from lungnb.losses import get_loss
-from lungnb.models import MODELS, build_model
+from lungnb.models import MODELS, build_model, count_multiplications
 from lungnb.settings import TITLES
 
 NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel
@@ -51,7 +51,27 @@ def resunet_count(f, depth):
     return encoder + decoder + f + 1
 
 
-COUNTS = {"unet": unet_count, "resunet": resunet_count, "r2unet": r2unet_count}
+def attention_unet_count(f, depth):
+    """Oktay 2018: a gate a skip, of a 2x2 convolution of the skip, a 1x1 one of the coarser level, and one to a map."""
+    c = [f * 2**level for level in range(depth + 1)]
+    gates = sum(4 * c[level] ** 2 + c[level + 1] * c[level] + c[level] + c[level] + 1 for level in range(depth))
+    return unet_count(f, depth) + gates
+
+
+def transunet_count(f, depth, blocks=4):
+    """A U-Net; at its bottom a 3x3 depthwise convolution, blocks of attention and perceptron, a last normalisation."""
+    c = f * 2**depth
+    block = 2 * 2 * c + 4 * c * c + (2 * c * c + 2 * c) + (2 * c * c + c)
+    return unet_count(f, depth) + 9 * c + c + blocks * block + 2 * c
+
+
+COUNTS = {
+    "unet": unet_count,
+    "resunet": resunet_count,
+    "r2unet": r2unet_count,
+    "attention_unet": attention_unet_count,
+    "transunet": transunet_count,
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -63,6 +83,34 @@ def test_parameters_are_as_counted_by_hand(name, filters, depth):
 
 def test_the_unet_of_16_filters_is_the_one_of_the_design():
     assert unet_count(16, 4) == pytest.approx(1.94e6, rel=0.005)
+
+
+def test_multiplications_are_as_counted_by_hand():
+    """One level, 2 filters, 8x8: two 3x3 convolutions a stage, a 2x2 up-convolution, a 1x1 head."""
+    pixels, f = 64, 2
+    top = pixels * 9 * (1 * f + f * f)
+    bridge = pixels // 4 * 9 * (f * 2 * f + 4 * f * f)
+    up = pixels // 4 * 4 * (2 * f) * f
+    decoder = pixels * 9 * (2 * f * f + f * f)
+    model = build_model("unet", size=8, filters=f, depth=1)
+    assert count_multiplications(model) == top + bridge + up + decoder + pixels * f
+
+
+def test_multiplications_count_each_use_and_what_lies_within():
+    once, thrice = (build_model("r2unet", size=16, filters=2, depth=1, steps=steps) for steps in (0, 2))
+    convolutions = sum(2 * 9 * c * c * p * p for c, p in ((2, 16), (4, 8), (2, 16)))
+    assert count_multiplications(thrice) - count_multiplications(once) == 2 * convolutions
+    none, one = (build_model("transunet", size=16, filters=2, depth=1, blocks=blocks) for blocks in (0, 1))
+    places, c = 64, 4
+    block = 4 * places * c * c + 2 * places * places * c + 2 * places * 2 * c * c
+    assert count_multiplications(one) - count_multiplications(none) == block
+
+
+def test_the_designs_networks_take_what_is_published():
+    assert count_multiplications(build_model("unet", size=256)) == pytest.approx(3.0e9, rel=0.01)
+    assert count_multiplications(build_model("r2unet", size=256)) == pytest.approx(8.5e9, rel=0.01)
+    # Sandler 2018, table 4: MobileNetV2 takes 300 M.
+    assert count_multiplications(keras.applications.MobileNetV2(weights=None)) == pytest.approx(300e6, rel=0.01)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
@@ -112,7 +160,9 @@ def test_sizes_that_do_not_go_are_named(name, arguments, message):
 
 
 def test_an_unknown_model_lists_those_there_are():
-    with pytest.raises(ValueError, match="model must be one of unet, resunet, r2unet, not 'vnet'"):
+    with pytest.raises(
+        ValueError, match="model must be one of unet, resunet, r2unet, attention_unet, transunet, not 'vnet'"
+    ):
         build_model("vnet")
     assert set(TITLES) == set(MODELS)
 
@@ -130,8 +180,34 @@ def test_stages_bear_the_names_and_sizes_of_the_figure(name):
     }
     assert {stage: model.get_layer(stage).output.shape for stage in expected} == expected
     assert model.name == name
-    across = model.get_layer("decoder_1_skip").input
-    assert any(tensor is model.get_layer("encoder_1").output for tensor in across)
+    carried = "decoder_1_gated" if name == "attention_unet" else "decoder_1_skip"
+    assert any(tensor is model.get_layer("encoder_1").output for tensor in model.get_layer(carried).input)
+
+
+def test_a_gate_weighs_the_skip_by_the_coarser_level():
+    model = build_model("attention_unet", size=16, filters=2, depth=2)
+    gate = model.get_layer("decoder_1_gate")
+    assert gate.output.shape == (None, 8, 8, 1)
+    gate.set_weights([np.zeros_like(gate.get_weights()[0]), np.array([-50.0])])  # nothing is relevant
+    carried = keras.Model(model.input, model.get_layer("decoder_1_gated").output)
+    assert np.abs(carried.predict_on_batch(np.ones((1, 16, 16, 1)))).max() < 1e-6
+
+
+def test_the_transformer_sees_the_whole_picture():
+    """A change in one corner reaches the opposite one at the bottom, beyond any convolution's reach."""
+    reach = []
+    for blocks in (0, 1):
+        keras.utils.set_random_seed(1)
+        model = build_model("transunet", size=128, filters=2, depth=2, blocks=blocks)
+        bottom = keras.Model(model.input, model.get_layer("bridge").output)
+        pictures = np.zeros((2, 128, 128, 1), "float32")
+        pictures[1, :8, :8] = 1
+        without, with_corner = bottom.predict_on_batch(pictures)
+        reach.append(np.abs(with_corner - without)[-4:, -4:].max())
+    assert reach[0] == 0
+    assert reach[1] > 0
+    with pytest.raises(ValueError, match="blocks must be at least 0, not -1"):
+        build_model("transunet", blocks=-1)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,11 +1,14 @@
+import shutil
+
 import nbformat
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lungnb import plots, report
+from lungnb.evaluation import evaluate
 from lungnb.metrics import Counts
-from lungnb.settings import make_settings
+from lungnb.settings import RECIPES, make_settings
 
 
 def notebook(path, title, source):
@@ -26,7 +29,7 @@ def test_the_series_runs_in_order_with_parameters_and_is_reported(home, monkeypa
         notebook(home / "00_first.ipynb", "First <x>", print_them),
         notebook(home / "01_next.ipynb", "Next", "1 + 1"),
     ]
-    monkeypatch.setattr(report, "series", lambda everything: paths)
+    monkeypatch.setattr(report, "series", lambda everything, models: paths)
     path = report.run_series("phantom", "quick")
     assert path == home / "results" / "phantom" / "report.html"
     page = path.read_text()
@@ -38,7 +41,7 @@ def test_the_series_runs_in_order_with_parameters_and_is_reported(home, monkeypa
 
 def test_an_error_names_the_notebook_and_is_kept(home, monkeypatch):
     paths = [notebook(home / "00_first.ipynb", "First", "raise ValueError('no lungs')")]
-    monkeypatch.setattr(report, "series", lambda everything: paths)
+    monkeypatch.setattr(report, "series", lambda everything, models: paths)
     with pytest.raises(RuntimeError, match=r"00_first\.ipynb: ValueError: no lungs"):
         report.run_series()
     assert (home / "results" / "phantom" / "notebooks" / "00_first.ipynb").exists()
@@ -48,6 +51,75 @@ def test_series_without_later_notebooks():
     numbers = [int(path.name[:2]) for path in report.series()]
     assert numbers == list(range(report.CORE_SERIES + 1))
     assert len(report.series(everything=True)) >= len(numbers)
+
+
+def test_a_series_has_the_notebooks_of_the_networks_that_are_to_be_trained():
+    names = [path.stem for path in report.series(models=("unet", "attention_unet"))]
+    assert "03_unet" in names and "06_compare" in names and "02_prepare" in names
+    assert not {"04_resunet", "05_r2unet"} & set(names)
+
+
+def test_a_recipe_reaches_the_notebooks_by_its_name(home, monkeypatch):
+    paths, asked = [notebook(home / "00_first.ipynb", "First", "print(DATASET, PROFILE)")], []
+    monkeypatch.setattr(report, "series", lambda everything, models: asked.append(models) or paths)
+    path = report.run_series(profile="simple-unet")
+    assert path == home / "results" / "montgomery.simple-unet" / "report.html"
+    assert asked == [("unet",)]
+    assert "montgomery simple-unet" in path.read_text()
+    assert "recipe <b>simple-unet</b>" in path.read_text()
+    assert ".ipynb" not in path.read_text() and ">next" not in path.read_text()  # no link to what is not there
+    assert "See next." in path.read_text()
+
+
+def test_recipes_are_a_table_of_their_settings():
+    table = report.recipes()
+    assert table.index.tolist() == [*RECIPES]
+    for name, recipe in RECIPES.items():
+        assert table.loc[name, "about"] == recipe.about
+        assert table.loc[name, "epochs"] == recipe.settings.epochs
+        assert table.loc[name, "models"].split(", ") == [*recipe.settings.models]
+
+
+def compared(settings):
+    """Score the trained U-Net and keep what notebook 06 would, pictures included."""
+    scores = evaluate(settings, "unet", progress=False)
+    report.keep(settings, "comparison", scores)
+    report.keep(settings, "verdict", "fine")
+    for name in ("learning_curves", "loss_train", "dice_test", "side_by_side", "worst_images", "predictions_unet"):
+        report.keep(settings, name, plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)}))
+
+
+def test_publish_copies_scores_and_charts_but_no_pictures_and_no_paths(trained, home):
+    settings = trained.replace(models=("unet",))
+    with pytest.raises(FileNotFoundError, match="notebook 06"):
+        report.publish(settings)
+    compared(settings)
+    folder = report.publish(settings)
+    assert folder == home / "results" / "published" / "scans"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("comparison.csv", "dice_test.png", "history.csv", "learning_curves.png", "loss_train.png"),
+        *("run.json", "scores.csv", "summary.json", "verdict.txt"),
+    ]
+    for path in folder.iterdir():
+        assert str(home).encode() not in path.read_bytes() and settings.dataset.encode() not in path.read_bytes()
+    assert "lungnb train scans --profile quick --set" in (folder / "summary.json").read_text()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "scores.csv"), pd.read_csv(settings.results / "unet" / "scores.csv")
+    )
+
+
+def test_publish_gives_each_of_several_models_a_folder_and_spares_what_is_there(trained, home):
+    compared(trained)
+    shutil.copytree(trained.results / "unet", trained.results / "resunet")
+    (home / "out").mkdir()
+    (home / "out" / "notes.txt").write_text("kept")
+    folder = report.publish(trained.replace(models=("unet", "resunet")), home / "out")
+    assert {path.name for path in (folder / "resunet").iterdir()} == set(report.MODEL_FILES)
+    assert (folder / "unet" / "summary.json").exists() and (folder / "verdict.txt").exists()
+    assert not (folder / "summary.json").exists()
+    assert (folder / "notes.txt").read_text() == "kept"
+    with pytest.raises(FileNotFoundError, match="lungnb evaluate"):
+        report.publish(trained, home / "out")  # r2unet was not trained
 
 
 def test_keep_writes_figures_tables_and_texts(home):

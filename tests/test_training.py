@@ -11,7 +11,7 @@ import pytest
 
 from lungnb import training
 from lungnb.backend import keras
-from lungnb.models import build_model
+from lungnb.models import build_model, count_multiplications
 from lungnb.training import EarlyStopping, ReduceLROnPlateau, read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
@@ -46,6 +46,7 @@ def test_the_run_folder_tells_all(trained):
     assert run["best_epoch"] == history["val_loss"].idxmin() + 1
     assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
     assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
+    assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=2))
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
@@ -112,7 +113,7 @@ def test_a_loss_that_is_no_number_is_a_sentence(prepared):
 
 
 def test_mistakes_are_named_before_training(prepared):
-    with pytest.raises(ValueError, match="model must be one of unet, resunet, r2unet"):
+    with pytest.raises(ValueError, match="model must be one of unet, resunet"):
         train(prepared, "vnet")
     with pytest.raises(ValueError, match="loss must be one of"):
         train(prepared.replace(loss="focal"), "unet")
