@@ -1,4 +1,4 @@
-"""Learning curves, image and prediction grids, comparison charts, a model's figure; each returns the figure.
+"""Learning curves, comparison charts, a data set's and a model's figure; each function returns the figure.
 
 Colours are those of the `colorblind` palette; models differ in marker and dash too, so that charts survive print.
 """
@@ -13,46 +13,22 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lungnb.images import read_image, read_mask
+from lungnb.pictures import read_pair, subplots
 from lungnb.settings import SPLITS, Settings, title_of
 
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
 
-TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
 _MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.")
-
-sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 90, "savefig.dpi": 130})
-
-
-def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3) -> Figure:
-    """Draw greyscale images `(height, width)` in a grid, a title each."""
-    figure, axes = _grid(-(-len(images) // columns), columns)
-    for axis, image, title in zip(axes.flat, images, titles, strict=False):
-        _draw(axis, image)
-        axis.set_title(title, fontsize=9)
-    return figure
-
-
-def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw prepared images, evenly chosen from the manifest, with the outlines of their masks; three in a row."""
-    rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
-    figure, axes = _grid(-(-len(rows) // 3), 3)
-    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
-        image, mask = _pair(settings, row)
-        _draw(axis, image, truth=mask)
-        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9)
-    _legend(figure, truth=True)
-    return figure
 
 
 def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:
     """Draw what a prepared data set is like: images a split, sizes, grey levels, and the share of lung, by split."""
     levels, areas = _grey_levels_and_areas(settings, manifest)
-    figure, axes = _subplots(2, 2, figsize=(10, 7), layout="constrained")
+    figure, axes = subplots(2, 2, figsize=(10, 7), layout="constrained")
     counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
     axes[0, 0].bar_label(axes[0, 0].bar(counts.index, counts, color=sns.color_palette("colorblind")))
     axes[0, 0].set(title="Images in each split", xlabel="", ylabel="images")
@@ -73,21 +49,12 @@ def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:
     return figure
 
 
-def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
-    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
-    figure, axes = _grid(3, 3, size=2.2)
-    for axis, image, mask in zip(axes.flat, np.asarray(images), np.asarray(masks), strict=False):
-        _draw(axis, image[..., 0] * 255, truth=mask[..., 0] > 0.5)
-    _legend(figure, truth=True)
-    return figure
-
-
 def architecture(model: Any) -> Figure:  # noqa: ANN401
     """Draw a model as its paper does: a box a stage, skips across."""
     depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
     down, up = ([f"{way}_{level}" for level in range(1, depth + 1)] for way in ("encoder", "decoder"))
     stages = [model.get_layer(name) for name in (*down, "bridge", *reversed(up))]
-    figure, axis = _subplots(figsize=(10, 4.6), layout="constrained")
+    figure, axis = subplots(figsize=(10, 4.6), layout="constrained")
     palette, places, x = sns.color_palette("colorblind"), {}, 0.0
     for index, layer in enumerate(stages):
         _, height, _, channels = layer.output.shape
@@ -116,7 +83,7 @@ def architecture(model: Any) -> Figure:  # noqa: ANN401
 
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     """Draw loss, accuracy and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
-    figure, axes = _subplots(1, 3, figsize=(12, 4.2), layout="constrained")
+    figure, axes = subplots(1, 3, figsize=(12, 4.2), layout="constrained")
     for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
         _draw_curves(axis, histories, f"val_{score}", suffix=", validation")
         _draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
@@ -143,7 +110,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
         histories: of each model, as `training.read_history` gives it.
         scores: rows of `evaluation.evaluate`, with a column `model`.
     """
-    figure, axes = _subplots(3, 3, figsize=(12, 10), layout="constrained")
+    figure, axes = subplots(3, 3, figsize=(12, 10), layout="constrained")
     for axis, (score, column) in zip(axes.flat, _panels(scores), strict=True):
         _draw_panel(axis, score, column, histories, scores)
     for row in axes:  # training and validation compare on one scale
@@ -159,7 +126,7 @@ def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> d
     """Return the panels of `split_panels` as figures of their own, by names such as `loss_train` and `dice_test`."""
     figures = {}
     for score, column in _panels(scores):
-        figures[f"{score}_{column}"], axis = _subplots(figsize=(5.4, 4), layout="constrained")
+        figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4), layout="constrained")
         _draw_panel(axis, score, column, histories, scores)
         if len(histories) > 1 and column in ("train", "validation"):
             axis.legend(fontsize=9)
@@ -215,7 +182,7 @@ def _draw_boxes(axis: plt.Axes, scores: pd.DataFrame, score: str, models: Sequen
 
 def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "precision", "recall")) -> Figure:
     """Draw the scores of every image as box and points, a panel a score, a colour a model; a diamond is the mean."""
-    figure, axes = _subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
+    figure, axes = subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):
         _draw_boxes(axis, table, name, table["model"].unique())
         axis.set_title(_score_title(name))
@@ -224,14 +191,14 @@ def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "pre
     return figure
 
 
-def score_against_cost(comparison: pd.DataFrame) -> Figure:
-    """Draw mean Dice, with its 95 % interval, against parameters, training time and time an image."""
+def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") -> Figure:
+    """Draw mean Dice against parameters, training time and time an image; `bars` says what dice_low and _high are."""
     costs = {
         "parameters": "parameters",
         "training_minutes": "training time (minutes)",
         "milliseconds_per_image": "time an image (ms)",
     }
-    figure, axes = _subplots(1, 3, figsize=(11, 3.8), layout="constrained", sharey=True)
+    figure, axes = subplots(1, 3, figsize=(11, 3.8), layout="constrained", sharey=True)
     for axis, (column, label) in zip(axes, costs.items(), strict=True):
         for index, (name, row) in enumerate(comparison.iterrows()):
             error = [[row["dice"] - row["dice_low"]], [row["dice_high"] - row["dice"]]]
@@ -240,16 +207,35 @@ def score_against_cost(comparison: pd.DataFrame) -> Figure:
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
-    axes[0].set_ylabel("mean Dice, 95 % interval")
+    axes[0].set_ylabel(f"mean Dice, {bars}")
     figure.legend(
         *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(comparison), frameon=False
     )
     return figure
 
 
+def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
+    """Draw the mean score of each model, a marker a seed and a line their mean, from `evaluation.compare_seeds`."""
+    figure, axis = subplots(figsize=(8, 0.7 * table["model"].nunique() + 1.4), layout="constrained")
+    seeds = sorted(table["seed"].unique())
+    for row, (_, own) in enumerate(table.groupby("model", sort=False)):
+        axis.plot([own[score].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
+        for index, seed in enumerate(seeds):
+            place = row + 0.12 * (index - (len(seeds) - 1) / 2)
+            values = own.loc[own["seed"] == seed, score]
+            label = f"seed {seed}" if row == 0 else None
+            axis.plot(values, [place] * len(values), _MARKERS[index % len(_MARKERS)], color=f"C{index}", label=label)
+    names = [title_of(name) for name in table["model"].unique()]
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"mean {_score_title(score)} (line: mean over seeds)")
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
 def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     """Draw each model's confusion matrix, pooled over all pixels of all images, as shares of the true class."""
-    figure, axes = _subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)
+    figure, axes = subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)
     for axis, (name, count) in zip(axes.flat, counts.items(), strict=True):
         matrix = np.array([[count.tn, count.fp], [count.fn, count.tp]], float)
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -261,108 +247,15 @@ def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     return figure
 
 
-def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
-    found = _predictions(settings, model_name, rows)
-    figure, axes = _grid(len(rows), 3)
-    for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
-        image, truth = _pair(settings, row)
-        _draw(line[0], image)
-        _draw(line[1], image, truth=truth)
-        _draw(line[2], image, found=prediction)
-        line[0].set_ylabel(row["id"], fontsize=9)
-        line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
-    for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
-        axis.set_title(title)
-    return figure
-
-
-def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
-
-    With one model there is room for more: image, true mask and prediction, as `prediction_grid` draws them.
-    """
-    if len(model_names) == 1:
-        return prediction_grid(settings, model_names[0], rows)
-    figure, axes = _grid(len(rows), len(model_names))
-    for name, column in zip(model_names, axes.T, strict=True):
-        column[0].set_title(title_of(name))
-        found = _predictions(settings, name, rows)
-        for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
-            image, truth = _pair(settings, row)
-            _draw(axis, image, truth=truth, found=prediction)
-    for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
-        axis.set_ylabel(row["id"], fontsize=9)
-    _legend(figure, truth=True, found=True)
-    return figure
-
-
-def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
-    """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
-    ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
-    if which == "worst":
-        return ranked.head(count)
-    if which == "spread":
-        return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
-    raise ValueError(f"which must be worst or spread, not {which!r}.")
-
-
-def _predictions(settings: Settings, model_name: str, rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the masks a model finds in the prepared images of `rows`."""
-    from lungnb.inference import THRESHOLD, load_model, predict
-
-    model = load_model(settings.results / model_name / "model.keras")
-    images = (_pair(settings, row)[0] for row in rows.to_dict("records"))
-    return [predict(model, image) > THRESHOLD for image in images]
-
-
-def _pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prepared image and mask of a row that has `split` and `id`."""
-    folder = settings.prepared / row["split"]
-    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
-
-
 def _grey_levels_and_areas(settings: Settings, manifest: pd.DataFrame) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
     sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
     for row in manifest.to_dict("records"):
-        image, mask = _pair(settings, row)
+        image, mask = read_pair(settings, row)
         for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
             sums[name] += np.bincount(pixels // 4, minlength=64)
         areas.append({"split": row["split"], "lung": mask.mean()})
     return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)
-
-
-def _subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
-    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
-    figure, axes = plt.subplots(*arguments, **options)
-    plt.close(figure)
-    return figure, axes
-
-
-def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
-    """Return a figure and `(rows, columns)` axes without ticks."""
-    figure, axes = _subplots(rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False)
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.grid(False)
-        sns.despine(ax=axis, left=True, bottom=True)
-    return figure, axes
-
-
-def _draw(axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> None:
-    """Draw an image and the outlines of its masks."""
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    for mask, color, dash in ((truth, TRUTH, "solid"), (found, FOUND, "dashed" if truth is not None else "solid")):
-        if mask is not None and mask.any() and not mask.all():
-            axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
-
-
-def _legend(figure: Figure, truth: bool = False, found: bool = False) -> None:
-    """Say below the figure what the outlines mean."""
-    entries = [(truth, TRUTH, "true mask"), (found, FOUND, "found")]
-    patches = [Patch(color=color, label=label) for shown, color, label in entries if shown]
-    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
 
 
 def _score_title(name: str) -> str:

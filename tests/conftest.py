@@ -4,7 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
+from matplotlib.figure import Figure
 
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
@@ -82,3 +84,10 @@ def trained(trained_project, home):
     for name in ("data", "results"):
         shutil.copytree(folder / name, home / name)
     return settings
+
+
+def drawn(figure):
+    """Render a figure; return its axes that show something."""
+    assert isinstance(figure, Figure) and not plt.get_fignums()  # or a notebook would show it twice
+    figure.canvas.draw()
+    return [axis for axis in figure.axes if axis.has_data()]

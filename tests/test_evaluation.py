@@ -13,8 +13,10 @@ from lungnb.evaluation import (
     classification_table,
     command_of,
     compare,
+    compare_seeds,
     evaluate,
     mean_interval,
+    over_seeds,
     paired_tests,
     pooled_counts,
     read_scores,
@@ -141,6 +143,7 @@ def test_the_comparison_has_a_row_a_model():
         "dice_low",
         "dice_high",
         "parameters",
+        "multiplications",
         "epochs",
         "training_minutes",
         "milliseconds_per_image",
@@ -345,3 +348,20 @@ def test_the_classification_table_is_that_of_the_pixels():
 def test_the_classification_table_of_empty_masks():
     table = classification_table(Counts(0, 0, 0, 9))
     assert table.loc["lung"].tolist() == [0, 0, 0, 0] and table.loc["accuracy", "f1-score"] == 1
+
+
+def test_seeds_are_compared_model_by_model(home):
+    settings = make_settings("phantom")
+    store(settings, unet=[0.9, 0.8], r2unet=[0.6, 0.6])
+    store(settings.replace(seed=2), unet=[0.7, 0.6], r2unet=[0.6, 0.6])
+    by_seed = compare_seeds(settings, ["unet", "r2unet"], [1, 2])
+    assert by_seed[["model", "seed"]].to_numpy().tolist() == [["unet", 1], ["r2unet", 1], ["unet", 2], ["r2unet", 2]]
+    table = over_seeds(by_seed)
+    assert table.index.tolist() == ["U-Net", "R2U-Net"]
+    assert table["seeds"].tolist() == [2, 2]
+    assert table["dice"].tolist() == pytest.approx([0.75, 0.6])
+    assert table["dice_sd"].tolist() == pytest.approx([np.std([0.85, 0.65], ddof=1), 0])
+    assert table.loc["U-Net", ["dice_low", "dice_high"]].tolist() == pytest.approx([0.65, 0.85])
+    assert table["parameters"].tolist() == [1000, 2000]
+    with pytest.raises(FileNotFoundError, match="score the models"):
+        compare_seeds(settings, ["unet"], [3])

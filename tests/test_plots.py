@@ -1,11 +1,9 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
+from conftest import drawn
 from lungnb import plots
-from lungnb.evaluation import evaluate
 from lungnb.metrics import SCORES, Counts
 from lungnb.models import build_model
 from lungnb.prepare import read_manifest
@@ -21,26 +19,6 @@ def scores_of(*models):
     return pd.DataFrame(rows)
 
 
-def drawn(figure):
-    """Render a figure; return its axes that show something."""
-    assert isinstance(figure, Figure) and not plt.get_fignums()  # or a notebook would show it twice
-    figure.canvas.draw()
-    return [axis for axis in figure.axes if axis.has_data()]
-
-
-def test_grids_of_images():
-    images = [np.full((20, 30), value, np.uint8) for value in range(7)]
-    assert len(drawn(plots.show_images(images, [str(n) for n in range(7)]))) == 7
-    batch = np.random.default_rng(0).random((4, 16, 16, 1))
-    assert len(drawn(plots.batch_grid(batch, batch > 0.5))) == 4
-
-
-def test_pictures_of_a_prepared_set(prepared):
-    manifest = read_manifest(prepared)
-    assert len(drawn(plots.image_grid(prepared, manifest))) == 9
-    assert len(drawn(plots.data_overview(prepared, manifest))) == 4
-
-
 @pytest.mark.parametrize("name", ["unet", "resunet", "r2unet"])
 def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
     axis = plots.architecture(build_model(name, size=32, filters=4, depth=2)).axes[0]
@@ -53,16 +31,6 @@ def test_architecture_with_an_encoder_of_another_network_goes_down_and_up():
     model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
     texts = [text.get_text() for text in plots.architecture(model).axes[0].texts]
     assert [text for text in texts if text.endswith("²")] == ["32²", "16²", "8²", "4²", "8²", "16²", "32²"]
-
-
-def test_pictures_of_a_trained_model(trained):
-    scores = evaluate(trained, "unet", progress=False)
-    rows = plots.pick_images(scores)
-    alone = plots.model_grid(trained, ["unet"], rows)
-    assert [axis.get_title() for axis in alone.axes[:3]] == ["image", "true mask", "U-Net finds"]
-    assert len(drawn(plots.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
-    assert len(drawn(plots.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
-    assert len(drawn(plots.learning_curves({"unet": read_history(trained, "unet")}))) == 3
 
 
 def test_charts_of_a_comparison():
@@ -110,9 +78,20 @@ def test_charts_name_the_split_that_was_scored():
         assert figure.get_suptitle() == f"Scores of each of 5 {split} images"
 
 
-def test_pick_images():
-    scores = scores_of("unet", "resunet")
-    assert plots.pick_images(scores)["id"].tolist() == ["0", "2", "4"]
-    assert plots.pick_images(scores, "worst", 2)["id"].tolist() == ["0", "1"]
-    with pytest.raises(ValueError, match="worst or spread"):
-        plots.pick_images(scores, "best")
+def test_overview_of_a_prepared_set(prepared):
+    assert len(drawn(plots.data_overview(prepared, read_manifest(prepared)))) == 4
+
+
+def test_learning_curves_of_a_trained_model(trained):
+    assert len(drawn(plots.learning_curves({"unet": read_history(trained, "unet")}))) == 3
+
+
+def test_every_seed_has_its_marker_and_every_model_its_mean():
+    table = pd.DataFrame({"model": ["unet", "r2unet"] * 3, "seed": [1, 1, 2, 2, 3, 3], "dice": [0.9, 0.8, 0.7] * 2})
+    axis = drawn(plots.seed_scores(table))[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["U-Net", "R2U-Net"]
+    means = [line for line in axis.lines if line.get_linestyle() == "-"]
+    markers = [line for line in axis.lines if line.get_linestyle() == "None"]
+    assert [line.get_xdata()[0] for line in means] == pytest.approx([0.8, 0.8])
+    assert sorted(line.get_xdata()[0] for line in markers) == sorted(table["dice"])
+    assert len({line.get_marker() for line in markers}) == 3

@@ -1,0 +1,146 @@
+"""Grids of images with the outlines of their masks; each function returns the figure.
+
+Outlines differ in dash as well as in colour, so that they survive print and colour-blind eyes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lungnb.images import read_image, read_mask
+from lungnb.settings import Settings, title_of
+
+TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
+
+sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 90, "savefig.dpi": 130})
+
+
+def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3) -> Figure:
+    """Draw greyscale images `(height, width)` in a grid, a title each."""
+    figure, axes = _grid(-(-len(images) // columns), columns)
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        _draw(axis, image)
+        axis.set_title(title, fontsize=9)
+    return figure
+
+
+def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw prepared images, evenly chosen from the manifest, with the outlines of their masks; three in a row."""
+    rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
+    figure, axes = _grid(-(-len(rows) // 3), 3)
+    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+        image, mask = read_pair(settings, row)
+        _draw(axis, image, truth=mask)
+        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9)
+    _legend(figure, truth=True)
+    return figure
+
+
+def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
+    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
+    figure, axes = _grid(3, 3, size=2.2)
+    for axis, image, mask in zip(axes.flat, np.asarray(images), np.asarray(masks), strict=False):
+        _draw(axis, image[..., 0] * 255, truth=mask[..., 0] > 0.5)
+    _legend(figure, truth=True)
+    return figure
+
+
+def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
+    """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
+    found = _predictions(settings, model_name, rows)
+    figure, axes = _grid(len(rows), 3)
+    for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
+        image, truth = read_pair(settings, row)
+        _draw(line[0], image)
+        _draw(line[1], image, truth=truth)
+        _draw(line[2], image, found=prediction)
+        line[0].set_ylabel(row["id"], fontsize=9)
+        line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
+    for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
+        axis.set_title(title)
+    return figure
+
+
+def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
+    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
+
+    With one model there is room for more: image, true mask and prediction, as `prediction_grid` draws them.
+    """
+    if len(model_names) == 1:
+        return prediction_grid(settings, model_names[0], rows)
+    figure, axes = _grid(len(rows), len(model_names))
+    for name, column in zip(model_names, axes.T, strict=True):
+        column[0].set_title(title_of(name))
+        found = _predictions(settings, name, rows)
+        for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
+            image, truth = read_pair(settings, row)
+            _draw(axis, image, truth=truth, found=prediction)
+    for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
+        axis.set_ylabel(row["id"], fontsize=9)
+    _legend(figure, truth=True, found=True)
+    return figure
+
+
+def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
+    """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
+    ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
+    if which == "worst":
+        return ranked.head(count)
+    if which == "spread":
+        return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
+    raise ValueError(f"which must be worst or spread, not {which!r}.")
+
+
+def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prepared image and mask of a row that has `split` and `id`."""
+    folder = settings.prepared / row["split"]
+    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
+
+
+def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
+    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
+    figure, axes = plt.subplots(*arguments, **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def _predictions(settings: Settings, model_name: str, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the masks a model finds in the prepared images of `rows`."""
+    from lungnb.inference import THRESHOLD, load_model, predict
+
+    model = load_model(settings.results / model_name / "model.keras")
+    images = (read_pair(settings, row)[0] for row in rows.to_dict("records"))
+    return [predict(model, image) > THRESHOLD for image in images]
+
+
+def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """Return a figure and `(rows, columns)` axes without ticks."""
+    figure, axes = subplots(rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    return figure, axes
+
+
+def _draw(axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> None:
+    """Draw an image and the outlines of its masks."""
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    for mask, color, dash in ((truth, TRUTH, "solid"), (found, FOUND, "dashed" if truth is not None else "solid")):
+        if mask is not None and mask.any() and not mask.all():
+            axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
+
+
+def _legend(figure: Figure, truth: bool = False, found: bool = False) -> None:
+    """Say below the figure what the outlines mean."""
+    entries = [(truth, TRUTH, "true mask"), (found, FOUND, "found")]
+    patches = [Patch(color=color, label=label) for shown, color, label in entries if shown]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)

@@ -1,0 +1,37 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import drawn
+from lungnb import pictures
+from lungnb.evaluation import evaluate
+from lungnb.prepare import read_manifest
+
+
+def test_grids_of_images():
+    images = [np.full((20, 30), value, np.uint8) for value in range(7)]
+    assert len(drawn(pictures.show_images(images, [str(n) for n in range(7)]))) == 7
+    batch = np.random.default_rng(0).random((4, 16, 16, 1))
+    assert len(drawn(pictures.batch_grid(batch, batch > 0.5))) == 4
+
+
+def test_pictures_of_a_prepared_set(prepared):
+    manifest = read_manifest(prepared)
+    assert len(drawn(pictures.image_grid(prepared, manifest))) == 9
+
+
+def test_pictures_of_a_trained_model(trained):
+    scores = evaluate(trained, "unet", progress=False)
+    rows = pictures.pick_images(scores)
+    alone = pictures.model_grid(trained, ["unet"], rows)
+    assert [axis.get_title() for axis in alone.axes[:3]] == ["image", "true mask", "U-Net finds"]
+    assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
+    assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
+
+
+def test_pick_images():
+    scores = pd.DataFrame([{"id": f"{n}", "split": "test", "dice": 0.9 + 0.01 * n} for n in range(5)] * 2)
+    assert pictures.pick_images(scores)["id"].tolist() == ["0", "2", "4"]
+    assert pictures.pick_images(scores, "worst", 2)["id"].tolist() == ["0", "1"]
+    with pytest.raises(ValueError, match="worst or spread"):
+        pictures.pick_images(scores, "best")
