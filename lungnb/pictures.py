@@ -6,6 +6,7 @@ Outlines differ in dash as well as in colour, so that they survive print and col
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lungnb.images import read_image, read_mask
+from lungnb.images import read_image, read_mask, to_grey
 from lungnb.settings import Settings, title_of
+from lungnb.volumes import is_nifti, read_volume
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
 
@@ -30,6 +32,13 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
         _draw(axis, image)
         axis.set_title(title, fontsize=9)
     return figure
+
+
+def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
+    """Draw some of the `files` of a raw data set, evenly chosen: images, masks, and the middle slice of a volume."""
+    shown = [*files][:: max(len(files) // count, 1)][:count]
+    images, titles = zip(*(_read_raw(raw / file) for file in shown), strict=True)
+    return show_images(images, titles)
 
 
 def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
@@ -97,6 +106,17 @@ def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> 
     if which == "spread":
         return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
     raise ValueError(f"which must be worst or spread, not {which!r}.")
+
+
+def _read_raw(file: Path) -> tuple[np.ndarray, str]:
+    """Return a raw file as a grey image with its name; a black one that says so, where it cannot be read."""
+    try:
+        if not is_nifti(file):
+            return read_image(file), file.name
+        volume = read_volume(file).hounsfield
+        return to_grey(volume[len(volume) // 2]), f"{file.name}, slice {len(volume) // 2}"
+    except ValueError:
+        return np.zeros((64, 64), np.uint8), f"{file.name} cannot be read"
 
 
 def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:

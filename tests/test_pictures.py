@@ -1,3 +1,4 @@
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +6,8 @@ import pytest
 from conftest import drawn
 from lungnb import pictures
 from lungnb.evaluation import evaluate
+from lungnb.images import write_png
+from lungnb.pairing import image_files
 from lungnb.prepare import read_manifest
 
 
@@ -35,3 +38,13 @@ def test_pick_images():
     assert pictures.pick_images(scores, "worst", 2)["id"].tolist() == ["0", "1"]
     with pytest.raises(ValueError, match="worst or spread"):
         pictures.pick_images(scores, "best")
+
+
+def test_files_of_a_raw_set_are_shown_whatever_they_are(tmp_path):
+    write_png(tmp_path / "b.png", np.full((20, 30), 9, np.uint8))
+    (tmp_path / "c.png").write_text("no picture")
+    volume = np.full((8, 9, 5), -900, np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    figure = pictures.show_files(tmp_path, image_files(tmp_path))
+    titles = [axis.get_title() for axis in drawn(figure)]
+    assert titles == ["a.nii.gz, slice 2", "b.png", "c.png cannot be read"]
