@@ -114,9 +114,9 @@ def summarise(settings: Settings, model_name: str, command: str = "") -> dict:
 
 
 def command_of(settings: Settings, model_name: str) -> str:
-    """Return the terminal's command that prepares, trains and scores with these settings, where LUNGNB_SET is not set.
+    """Return the terminal's command that downloads, prepares, trains and scores with these settings.
 
-    What differs from the profile or the recipe is given as `--set NAME=VALUE`.
+    What differs from the profile or the recipe is given as `--set NAME=VALUE`; LUNGNB_SET is not to be set besides.
 
     Example: `command_of(make_settings(profile="simple-unet", seed=2), "unet")` ends in
     `lungnb evaluate montgomery --recipe simple-unet --set seed=2 --model unet`.
@@ -132,7 +132,8 @@ def command_of(settings: Settings, model_name: str) -> str:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             words += ["--set", f"{field.name}={text}"]
     options, model = shlex.join(words), f"--model {model_name}"
-    return f"lungnb prepare {options} && lungnb train {options} {model} && lungnb evaluate {options} {model}"
+    steps = [f"download {shlex.quote(settings.dataset)}", f"prepare {options}", f"train {options} {model}"]
+    return " && ".join(f"lungnb {step}" for step in [*steps, f"evaluate {options} {model}"])
 
 
 def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:

@@ -327,7 +327,8 @@ def test_the_command_gives_the_settings(arguments, home, monkeypatch):
     monkeypatch.setenv("LUNGNB_DATASET", "other")
     monkeypatch.setenv("LUNGNB_PROFILE", "full")
     settings = make_settings(**arguments)
-    commands = command_of(settings, "unet").split(" && ")
+    download, *commands = command_of(settings, "unet").split(" && ")
+    assert shlex.split(download) == ["lungnb", "download", settings.dataset]
     for verb, command in zip(("prepare", "train", "evaluate"), commands, strict=True):
         options = _parser().parse_args(shlex.split(command)[1:])
         assert shlex.split(command)[:2] == ["lungnb", verb] and _settings(options) == settings
