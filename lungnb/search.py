@@ -22,12 +22,11 @@ from matplotlib.ticker import LogLocator, NullLocator
 from tqdm import tqdm
 
 from lungnb.backend import keras
-from lungnb.data import count_steps, load_batches
-from lungnb.files import need, written
+from lungnb.files import need, remove, written
 from lungnb.losses import LOSSES
 from lungnb.pictures import subplots
 from lungnb.settings import Settings
-from lungnb.training import MONITOR, build_network, compiled_model, data_digest
+from lungnb.training import build_network, data_digest, train
 
 if TYPE_CHECKING:
     import optuna
@@ -59,6 +58,7 @@ def search(settings: Settings, model_name: str, trials: int = 20, progress: bool
     for trial in study.trials:
         if not trial.state.is_finished():  # cut off; it is not in the table, so that another takes its place
             study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+            remove(_path(settings, model_name, f"_{trial.number}"))
     table = _write_table(study, settings, model_name)
     title, total = f"{model_name} search", max(trials, len(table))
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
@@ -154,30 +154,15 @@ def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, b
         "augmentation": trial.suggest_float("augmentation", 0.0, 2.0),
     }
     watch = _Watch(trial, bar)
+    folder = _path(settings, model_name, f"_{trial.number}")
     try:
-        _fit(_changed(settings, **chosen), model_name, watch)
+        train(_changed(settings, **chosen), model_name, progress=False, folder=folder, more=[watch])
     except FloatingPointError as error:
         trial.set_user_attr("failure", str(error))  # tells it from a trial that was cut off
         raise
+    finally:
+        remove(folder)
     return max(watch.dices)
-
-
-def _fit(settings: Settings, model_name: str, watch: _Watch) -> None:
-    """Train as `training.train` does, but keep nothing."""
-    compiled_model(settings, model_name).fit(
-        load_batches(settings, "train", training=True),
-        validation_data=load_batches(settings, "validation"),
-        epochs=settings.epochs,
-        steps_per_epoch=count_steps(settings, "train"),
-        shuffle=False,  # load_batches has
-        verbose=0,
-        callbacks=[
-            callbacks.TerminateOnNaN(),
-            callbacks.EarlyStopping(MONITOR, patience=settings.stop_patience),
-            callbacks.ReduceLROnPlateau(MONITOR, factor=0.5, patience=settings.plateau_patience),
-            watch,
-        ],
-    )
 
 
 def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, augmentation: float) -> Settings:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,24 +36,31 @@ PHANTOM_EPOCHS = 12  # in which an encoder is trained on phantoms
 _FROZEN_FACTOR = 10  # how much faster the rest learns while the encoder is frozen
 
 
-def train(settings: Settings, model_name: str, progress: bool = True) -> pd.DataFrame:
+def train(
+    settings: Settings,
+    model_name: str,
+    progress: bool = True,
+    folder: Path | None = None,
+    more: Sequence[callbacks.Callback] = (),
+) -> pd.DataFrame:
     """Train a model on the prepared data set; return its history, a row an epoch.
 
     Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
-    results/<dataset>/<model>. Training that was interrupted goes on at the epoch that was cut off; training that was
-    finished with the same settings on the same data is not repeated. Remove the folder to train anew.
+    results/<dataset>/<model>, or another `folder`. Training that was interrupted goes on at the epoch that was cut off;
+    training that was finished with the same settings on the same data is not repeated. Remove the folder to train anew.
+    `more` are callbacks besides its own.
 
     Raises ValueError for an unknown model or a loss that became NaN, FileNotFoundError when nothing is prepared.
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
-    folder = settings.results / model_name
+    folder = folder or settings.results / model_name
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
     if _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists():
         if progress:
             print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
-        return read_history(settings, model_name)
+        return pd.read_csv(folder / "history.csv")
     if _read(folder / "training" / "plan.json") != plan:
         for name in ("training", "run.json", "model.keras", "history.csv"):
             remove(folder / name)
@@ -62,8 +70,8 @@ def train(settings: Settings, model_name: str, progress: bool = True) -> pd.Data
     if settings.weights == "phantom":
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
-        _fit(settings, model_name, folder, progress, until)
-    history = read_history(settings, model_name)
+        _fit(settings, model_name, folder, progress, until, more)
+    history = pd.read_csv(folder / "history.csv")
     write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
     remove(folder / "training")
     return history
@@ -201,7 +209,14 @@ class Progress(callbacks.Callback):
         self._bar.close()
 
 
-def _fit(settings: Settings, model_name: str, folder: Path, progress: bool, until: int) -> None:
+def _fit(
+    settings: Settings,
+    model_name: str,
+    folder: Path,
+    progress: bool,
+    until: int,
+    more: Sequence[callbacks.Callback],
+) -> None:
     """Train from the start, or from the last whole epoch, to the epoch `until` or to early stopping.
 
     The encoder is frozen if that epoch is the last of those in which it is to be. Weights and optimizer then pass
@@ -238,6 +253,7 @@ def _fit(settings: Settings, model_name: str, folder: Path, progress: bool, unti
             callbacks=[
                 Progress(model_name, first, until, progress),
                 callbacks.TerminateOnNaN(),
+                *more,
                 stop,
                 plateau,
                 callbacks.CSVLogger(folder / "history.csv", append=True),

@@ -59,7 +59,7 @@ def test_a_loss_that_is_no_number_fails_its_trial_alone(prepared):
     assert table["number"].tolist() == [1, 2]
     with pytest.raises(ValueError, match=r"unet: no trial .* is complete\. .* lower learning_rate than 1e\+30"):
         best_settings(settings, "unet")
-    assert not any(axis.collections for axis in search_chart(table).axes[:1])
+    assert not any(len(points.get_offsets()) for points in search_chart(table).axes[0].collections)
 
 
 def test_mistakes_are_named_before_searching(prepared, monkeypatch):
@@ -138,7 +138,8 @@ def quick_fit(monkeypatch):
     """Trials whose validation Dice is a formula of what was chosen, so that there can be many of them."""
     fits = []
 
-    def fit(settings, _, watch):
+    def fit(settings, *_, more, **__):
+        (watch,) = more
         fits.append(settings)
         height = 0.9 - (np.log10(settings.learning_rate) + 2.5) ** 2 / 10 - 0.1 * (settings.loss == "bce")
         if settings.zoom > 0.19:
@@ -148,7 +149,7 @@ def quick_fit(monkeypatch):
                 epoch, {"loss": 1.0, "val_loss": 1.0, "val_dice": height * (epoch + 1) / settings.epochs}
             )
 
-    monkeypatch.setattr(searching, "_fit", fit)
+    monkeypatch.setattr(searching, "train", fit)
     return fits
 
 
@@ -162,7 +163,7 @@ def test_an_interrupted_search_proposes_what_the_uninterrupted_one_does(prepared
     for trials in (3, 8, 8):  # cut off in the trial after these; the sampler learns from the sixth on
         search(settings, "unet", trials=trials, progress=False)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(searching, "_fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(searching, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
             search(settings, "unet", trials=12, progress=False)
     resumed = search(settings, "unet", trials=12, progress=False)
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))
