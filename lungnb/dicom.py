@@ -94,9 +94,8 @@ def _through_own_window(values: np.ndarray, file: Dataset) -> np.ndarray:
     if file.get("VOILUTSequence"):
         table = file.VOILUTSequence[0].LUTDescriptor  # number of entries, first value, bits of an entry
         low, high = 0, 2 ** table[2] - 1
-        table[2] = (
-            16  # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and so loses its way in long ones
-        )
+        # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and so loses its way in long ones.
+        table[2] = 16
         values = apply_voi(np.rint(values).astype(np.int64), file)
     elif None not in (file.get("WindowCenter"), file.get("WindowWidth")):
         with np.errstate(over="ignore"):  # of a sigmoid's exponential
