@@ -13,7 +13,7 @@ report: .venv/core  ## run the notebooks on DATASET in PROFILE, or RECIPE; ends 
 
 test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests
 	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
 
 baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs

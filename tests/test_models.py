@@ -135,6 +135,7 @@ def test_recurrent_steps_change_the_output():
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("size", "depth"), [(8, 1), (12, 2), (48, 3), (112, 4)])
 def test_any_size_that_the_halvings_divide_works(name, size, depth):
+    keras.utils.set_random_seed(1)  # of random weights, some saturate
     model = build_model(name, size=size, filters=2, depth=depth)
     found = np.asarray(model(np.random.default_rng(0).random((2, size, size, 1), "float32")))
     assert model.input_shape == model.output_shape == (None, size, size, 1)

@@ -1,0 +1,37 @@
+import pandas as pd
+import pytest
+
+from lungnb.backend import keras
+from lungnb.callbacks import EarlyStopping, ReduceLROnPlateau
+from lungnb.models import build_model
+
+LOSSES = [1.0, 0.9, 0.95, 0.94, 0.93, 0.92, 0.91, 0.905]
+
+
+def remembering(cut):
+    """Feed the losses to both callbacks, with an interruption after `cut` epochs; return rates and where they stop."""
+    model = build_model("unet", size=8, filters=1, depth=1)
+    model.compile(keras.optimizers.Adam(0.8), "mse")
+    rates, stopped = [], None
+    for first, last in ((0, cut), (cut, len(LOSSES))):
+        stop, plateau = EarlyStopping(monitor="val_loss", patience=5), ReduceLROnPlateau("val_loss", 0.5, 2)
+        past = pd.DataFrame({"epoch": range(first), "val_loss": LOSSES[:first]})
+        model.optimizer.learning_rate = 0.8
+        for callback in (stop, plateau):
+            callback.past = past
+            callback.set_model(model)
+            callback.on_train_begin()
+        for epoch in range(first, last):
+            for callback in (stop, plateau):
+                callback.on_epoch_end(epoch, {"val_loss": LOSSES[epoch]})
+            rates.append(round(float(model.optimizer.learning_rate), 4))
+            if stop.stopped_epoch and stopped is None:
+                stopped = stop.stopped_epoch
+    return rates, stopped
+
+
+@pytest.mark.parametrize("cut", range(len(LOSSES)))
+def test_early_stopping_and_plateaus_remember(cut):
+    rates, stopped = remembering(cut)
+    assert rates == [0.8, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.1]  # halved after each two epochs without a better one
+    assert stopped == 6  # the fifth after epoch 1
