@@ -22,7 +22,7 @@ from lungnb.settings import SPLITS, Settings, title_of
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
 
-_MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.")
+_MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:

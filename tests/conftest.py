@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -91,3 +93,16 @@ def drawn(figure):
     assert isinstance(figure, Figure) and not plt.get_fignums()  # or a notebook would show it twice
     figure.canvas.draw()
     return [axis for axis in figure.axes if axis.has_data()]
+
+
+def start(script, home, *arguments):
+    """Start a Python script in a process of its own, in the project folder `home`."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    environment = {**os.environ, "LUNGNB_HOME": str(home)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process):
+    """Wait for a process; return its exit status and what it printed."""
+    output, _ = process.communicate(timeout=300)
+    return process.returncode, output

@@ -1,7 +1,5 @@
-import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 
 import matplotlib.pyplot as plt
@@ -9,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import ended, start
 from lungnb import search as searching
 from lungnb.losses import LOSSES
 from lungnb.search import best_settings, search, search_chart
@@ -98,28 +97,17 @@ search.search(settings, "unet", trials, progress=False)
 """
 
 
-def start(home, dataset, trial=-1, epoch=-1, trials=3):
-    command = [sys.executable, "-c", RUN, dataset, str(trial), str(epoch), str(trials)]
-    environment = {**os.environ, "LUNGNB_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def ended(process):
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
 def test_a_killed_search_ends_where_the_uninterrupted_one_does(prepared, home, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         shutil.copytree(home / "data", folder / "data")
-    uninterrupted = start(whole, prepared.dataset)
+    uninterrupted = start(RUN, whole, prepared.dataset, -1, -1, 3)
     tables = [folder / "results" / "scans" / "search" / "unet.csv" for folder in (whole, broken)]
-    code, output = ended(start(broken, prepared.dataset, trial=1, epoch=2))
+    code, output = ended(start(RUN, broken, prepared.dataset, 1, 2, 3))
     assert code == 9, output
     kept = pd.read_csv(tables[1])
     assert kept["state"].tolist() == ["complete"]
-    for process in (start(broken, prepared.dataset), uninterrupted):
+    for process in (start(RUN, broken, prepared.dataset, -1, -1, 3), uninterrupted):
         code, output = ended(process)
         assert code == 0 and not output, output
 

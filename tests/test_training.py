@@ -1,14 +1,12 @@
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import ended, start
 from lungnb import training
 from lungnb.backend import keras
 from lungnb.models import build_model, count_multiplications
@@ -151,29 +149,18 @@ training.train(settings, "unet", progress=False)
 """
 
 
-def start(home, dataset, where="nowhere", epoch=-1):
-    command = [sys.executable, "-c", RUN, dataset, where, str(epoch)]
-    environment = {**os.environ, "LUNGNB_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def ended(process):
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
-
-
 def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         shutil.copytree(home / "data", folder / "data")
-    uninterrupted = start(whole, prepared.dataset)
+    uninterrupted = start(RUN, whole, prepared.dataset, "nowhere", -1)
     result = broken / "results" / "scans" / "unet"
     for where, epoch, epochs in (("batch", -1, 0), ("backup", 1, 2), ("begin", 3, 3)):
-        code, output = ended(start(broken, prepared.dataset, where, epoch))
+        code, output = ended(start(RUN, broken, prepared.dataset, where, epoch))
         assert code == 9, output
         assert (len(pd.read_csv(result / "history.csv")) if epochs else 0) == epochs
         assert not (result / "run.json").exists()
-    for process in (start(broken, prepared.dataset), uninterrupted):
+    for process in (start(RUN, broken, prepared.dataset, "nowhere", -1), uninterrupted):
         code, output = ended(process)
         assert code == 0, output
 
