@@ -20,9 +20,10 @@ Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
 def load_batches(settings: Settings, split: str, training: bool = False, first_epoch: int = 0) -> Dataset:
     """Return the batches of one split as a `tf.data.Dataset`.
 
-    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch, each
-    epoch shuffled and augmented anew. What an epoch holds is a matter of the seed and its number alone, so that
-    training resumed at an epoch sees what uninterrupted training would have seen.
+    With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch; each
+    pass over the images, of which an epoch makes `repeats`, is shuffled and augmented anew. What an epoch holds is a
+    matter of the seed and its number alone, so that training resumed at an epoch sees what uninterrupted training would
+    have seen.
 
     Raises ValueError for an unknown split, FileNotFoundError when nothing is prepared.
     """
@@ -35,21 +36,22 @@ def load_batches(settings: Settings, split: str, training: bool = False, first_e
 
     count = int(decoded.cardinality())
 
-    def epoch_batches(epoch: Any) -> Dataset:  # noqa: ANN401
-        batches = decoded.shuffle(count, seed=settings.seed * 100_003 + epoch).batch(settings.batch_size)
-        return batches.enumerate(epoch * count)
+    def batches_of(passage: Any) -> Dataset:  # noqa: ANN401
+        batches = decoded.shuffle(count, seed=settings.seed * 100_003 + passage).batch(settings.batch_size)
+        return batches.enumerate(passage * count)
 
     def prepare(step: Any, batch: tuple) -> tuple:  # noqa: ANN401
         images, masks = _to_unit(*batch)
         return augment(images, masks, settings, seed=(settings.seed, step))
 
-    epochs = tf.data.Dataset.range(first_epoch, settings.epochs)
-    return epochs.flat_map(epoch_batches).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    passages = tf.data.Dataset.range(first_epoch * settings.repeats, settings.epochs * settings.repeats)
+    return passages.flat_map(batches_of).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def count_steps(settings: Settings, split: str) -> int:
-    """Return the number of batches that hold each image of a split once."""
-    return -(-len(_names(settings, split, "images")) // settings.batch_size)
+    """Return the number of batches that hold each image of a split once, or `repeats` times for the training split."""
+    once = -(-len(_names(settings, split, "images")) // settings.batch_size)
+    return once * (settings.repeats if split == "train" else 1)
 
 
 def augment(images: Any, masks: Any, settings: Settings, seed: tuple[int, int]) -> tuple[Any, Any]:  # noqa: ANN401

@@ -60,6 +60,7 @@ class Settings:
     learning_rate: float = 1e-3
     batch_size: int = 8
     epochs: int = 50
+    repeats: int = 1  # times an epoch shows each training image, augmented anew each time: a few dozen make few steps
     stop_patience: int = 15  # epochs without a better validation loss before training stops
     plateau_patience: int = 5  # ... and before the learning rate is halved
     seed: int = 1

@@ -160,9 +160,12 @@ def test_only_training_augments_and_shuffles(prepared, split):
         np.testing.assert_array_equal(one, other)
 
 
-def test_epochs_differ_and_a_resumed_one_is_that_of_the_uninterrupted_stream(prepared):
-    settings = prepared.replace(epochs=4)
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_epochs_differ_and_a_resumed_one_is_that_of_the_uninterrupted_stream(prepared, repeats):
+    settings = prepared.replace(epochs=4, repeats=repeats)
     steps = count_steps(settings, "train")
+    assert steps == repeats * count_steps(prepared, "train")
+    assert count_steps(settings, "validation") == count_steps(prepared, "validation")
     stream = list(load_batches(settings, "train", training=True).as_numpy_iterator())
     assert len(stream) == 4 * steps
     epochs = [stream[steps * n : steps * (n + 1)] for n in range(4)]
@@ -183,7 +186,7 @@ def test_each_step_of_each_epoch_draws_its_own_changes(lopsided):
         first, *others = sorted((lopsided.prepared / "train" / part).glob("*.png"))
         for other in others:
             other.write_bytes(first.read_bytes())
-    images, _ = arrays(load_batches(lopsided.replace(epochs=3), "train", training=True))
+    images, _ = arrays(load_batches(lopsided.replace(epochs=3, repeats=2), "train", training=True))
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
 
 
