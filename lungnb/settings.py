@@ -141,13 +141,16 @@ RECIPES: dict[str, Recipe] = {
     "ct-bmp": Recipe(
         "CT slices as BMP at 512x512, split 85/15, with flips and rotations",
         Settings(
-            dataset="lung-ct-bmp", image_size=512, split_fractions=(0.85, 0.15, 0.0), models=("unet",), loss="bce",
-            stop_patience=5, plateau_patience=2, zoom=0, contrast=0,
+            dataset="lung-ct-bmp", image_size=512, split_fractions=(0.85, 0.15, 0.0), models=("unet",), filters=8,
+            depth=5, loss="bce", learning_rate=3e-3, repeats=2, stop_patience=5, plateau_patience=2, zoom=0, contrast=0,
         ),
     ),
     "montgomery-three": Recipe(
         "U-Net, ResUNet and R2U-Net against one another on Montgomery, with the Dice loss",
-        Settings(dataset="montgomery", split_file="montgomery-gaal2020", loss="dice", batch_size=16),
+        Settings(
+            dataset="montgomery", split_file="montgomery-gaal2020", filters=8, depth=5, loss="dice", learning_rate=3e-3,
+            batch_size=16, repeats=2, plateau_patience=3,
+        ),
     ),
     "cxr-bce-iou": Recipe(
         "A U-Net on Montgomery and Shenzhen together, with cross-entropy plus IoU",
