@@ -148,8 +148,8 @@ RECIPES: dict[str, Recipe] = {
     "montgomery-three": Recipe(
         "U-Net, ResUNet and R2U-Net against one another on Montgomery, with the Dice loss",
         Settings(
-            dataset="montgomery", split_file="montgomery-gaal2020", filters=8, depth=5, loss="dice", learning_rate=3e-3,
-            batch_size=16, repeats=2, plateau_patience=3,
+            dataset="montgomery", split_file="montgomery-gaal2020", filters=8, loss="dice", learning_rate=3e-3,
+            batch_size=16, repeats=2, stop_patience=10, plateau_patience=3,
         ),
     ),
     "cxr-bce-iou": Recipe(
