@@ -1,4 +1,4 @@
-"""A model on a split to a table with one row an image; a comparison of models from such tables.
+"""A model on a split to a table with one row an image; what models come to and cost, from such tables.
 
 Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up and nothing is
 chosen on the test images.
@@ -11,11 +11,9 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from tqdm import tqdm
 
 from lungnb.backend import keras
@@ -23,24 +21,24 @@ from lungnb.files import need, write_json, written
 from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, load_model, predict
 from lungnb.losses import get_loss
-from lungnb.metrics import SCORES, Counts, count_pixels, scores
+from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import read_manifest
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, title_of
+from lungnb.statistics import FEW, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.training import data_digest, read_run
-
-FEW = 50  # images, under which an interval or a test says little
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
     """Score a trained model on a split: a row an image with the counts of pixels, every score, loss, and milliseconds.
 
-    The loss is the one that the model was trained with, of the probabilities at the prepared image's size against its
-    mask; training takes it at the network's size. The milliseconds are those of one image at a time, resizing included,
-    reading and writing left out. For the test split, `scores.csv` and `summary.json` are written beside the model. A
-    data set prepared without a test split is scored on validation.
+    Distances (`hd95`, `assd`, the tolerance of `nsd`) are in the row's `unit`: mm where the manifest knows a pixel's
+    size, else px of the prepared image. The loss is the one that the model was trained with, of the probabilities at
+    the prepared image's size against its mask; training takes it at the network's size. The milliseconds are those of
+    one image at a time, resizing included, reading and writing left out. For the test split, `scores.csv` and
+    `summary.json` are written beside the model. A data set prepared without a test split is scored on validation.
 
-    Raises ValueError when the data set was prepared anew after training: its training images may stand in the test
-    split now.
+    Raises ValueError when the data set was prepared anew after training, since its training images may stand in the
+    test split now, and when the model gives something else than numbers, naming the image.
     """
     if read_run(settings, model_name)["plan"]["data"] != data_digest(settings):
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
@@ -60,16 +58,25 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
         probability = predict(model, image)
         prediction = probability > THRESHOLD
         milliseconds = 1000 * (time.perf_counter() - started)
-        counts = count_pixels(truth, prediction)
-        known = {key: row[key] for key in ("id", "patient", "split")}
-        lost = {"loss": _loss_of_image(loss, truth, probability)}
-        table.append(known | scores(counts) | lost | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
+        if not np.isfinite(probability).all():
+            raise ValueError(f"{model_name} gives probabilities of {row['id']} that are no numbers; train it again.")
+        counts, spacing = count_pixels(truth, prediction), _spacing(row)
+        known = {key: row[key] for key in ("id", "patient", "split")} | {"unit": "mm" if spacing else "px"}
+        scored = scores(counts) | surface_scores(truth, prediction, spacing)
+        scored["loss"] = _loss_of_image(loss, truth, probability)
+        table.append(known | scored | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
     table = pd.DataFrame(table)
     if split == "test" or not (manifest["split"] == "test").any():
         with written(settings.results / model_name / "scores.csv") as temporary:
             table.to_csv(temporary, index=False)
         summarise(settings, model_name)
     return table
+
+
+def _spacing(row: dict) -> tuple[float, float] | None:
+    """Return a pixel's height and width (mm) from a row of the manifest, where they are known."""
+    spacing = row.get("pixel_height_mm", np.nan), row.get("pixel_width_mm", np.nan)
+    return None if np.isnan(spacing).any() else spacing
 
 
 def _loss_of_image(loss: object, truth: np.ndarray, probability: np.ndarray) -> float:
@@ -88,13 +95,13 @@ def summarise(settings: Settings, model_name: str, command: str = "") -> dict:
     """Return what a scored model came to, and write it as `summary.json` beside it.
 
     `metrics` holds the mean of each score and of the loss over the `n` images of `split`, with the 95 % interval of
-    `mean_interval` (null where a single patient leaves it undefined); `command` is by default that of `command_of`;
-    `device` and `wall_seconds` are those of training, `milliseconds_per_image` is the median.
+    `mean_interval` (null where a single patient leaves it undefined), distances in `unit`; `command` is by default that
+    of `command_of`; `device` and `wall_seconds` are those of training, `milliseconds_per_image` is the median.
     """
     own, run = read_scores(settings, [model_name]), read_run(settings, model_name)
     trained = trained_settings(settings, model_name)
     metrics = {}
-    for name in (*SCORES, "loss"):
+    for name in (*SCORES, *SURFACE_SCORES, "loss"):
         low, high = (None if np.isnan(bound) else bound for bound in mean_interval(own, name))
         metrics[name] = {"mean": float(own[name].mean()), "low": low, "high": high}
     summary = {
@@ -108,6 +115,7 @@ def summarise(settings: Settings, model_name: str, command: str = "") -> dict:
         "device": run["device"],
         "wall_seconds": run["wall_seconds"],
         "milliseconds_per_image": float(own["milliseconds"].median()),
+        "unit": own["unit"].iloc[0],
     }
     write_json(settings.results / model_name / "summary.json", summary)
     return summary
@@ -137,23 +145,40 @@ def command_of(settings: Settings, model_name: str) -> str:
 
 
 def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
-    """Return the `scores.csv` of several models as one tidy table, with a column `model`."""
+    """Return the `scores.csv` of several models as one tidy table, with a column `model`.
+
+    Raises FileNotFoundError for a model not scored, ValueError that names an image not scored for all of them alike.
+    """
     step = "score the models (notebook 06, or `lungnb evaluate`)"
-    tables = {name: pd.read_csv(need(settings.results / name / "scores.csv", step)) for name in model_names}
-    return pd.concat(tables, names=["model"]).reset_index(level=0).reset_index(drop=True)
+    files = {name: need(settings.results / name / "scores.csv", step) for name in model_names}
+    tables = {name: pd.read_csv(file, dtype={"id": str, "patient": str}) for name, file in files.items()}
+    for name, own in tables.items():
+        if not {*SCORES, *SURFACE_SCORES, "unit"} <= {*own}:
+            raise ValueError(f"{name} was scored by an earlier lungnb, which lacked some scores; {step} again.")
+    table = pd.concat(tables, names=["model"]).reset_index(level=0).reset_index(drop=True)
+    paired(table, "dice")
+    return table
 
 
 def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
-    """Return a row a model: mean scores over images, the 95 % interval of the Dice, and what the model costs."""
+    """Return a row a model: scores, how sure they are, and what the model costs.
+
+    Scores are means over images, but for `pooled_dice` and `pooled_iou`, which are of all pixels together. `dice_low`
+    and `dice_high` bound the 95 % interval of the mean; `first` is how often the model comes first among these when
+    patients are resampled (`first_places`). Distances are in `unit`.
+    """
     table = read_scores(settings, model_names)
+    first = first_places(table)
     rows = []
     for name in model_names:
         own, run = table[table["model"] == name], read_run(settings, name)
         low, high = mean_interval(own, "dice")
+        pooled = scores(pooled_counts(own))
         rows.append(
-            {"model": title_of(name), "images": len(own)}
-            | own[list(SCORES)].mean().to_dict()
-            | {"dice_low": low, "dice_high": high}
+            {"model": title_of(name), "images": len(own), "unit": own["unit"].iloc[0]}
+            | own[[*SCORES, *SURFACE_SCORES]].mean().to_dict()
+            | {"dice_low": low, "dice_high": high, "first": first[name]}
+            | {f"pooled_{score}": pooled[score] for score in ("dice", "iou")}
             | {"parameters": run["parameters"], "multiplications": run.get("multiplications")}
             | {"epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60}
             | {"milliseconds_per_image": own["milliseconds"].median()}
@@ -188,67 +213,6 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     }
     costs = ["parameters", "multiplications", "training_minutes", "milliseconds_per_image"]
     return pd.DataFrame(columns).join(groups[costs].median()).rename(index=title_of)
-
-
-def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient."""
-    by_patient = [group.to_numpy() for _, group in table.groupby("patient")[score]]
-    sums, counts = np.array([group.sum() for group in by_patient]), np.array([len(group) for group in by_patient])
-    if len(sums) < 2:
-        return float("nan"), float("nan")
-    result = stats.bootstrap(
-        (sums, counts),
-        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=5000,
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def pooled_counts(table: pd.DataFrame) -> Counts:
-    """Return the confusion matrix of a whole set: the sums of its images' counts."""
-    return Counts(*(int(table[name].sum()) for name in Counts._fields))
-
-
-def classification_table(counts: Counts) -> pd.DataFrame:
-    """Return scikit-learn's classification report of pooled counts: a row a class and average, support in pixels.
-
-    The row `accuracy` has the accuracy in the column of F1, as scikit-learn prints it.
-    """
-    from sklearn.metrics import classification_report
-
-    report = classification_report(
-        [1, 0, 1, 0], [1, 1, 0, 0], sample_weight=list(counts), target_names=["background", "lung"],
-        output_dict=True, zero_division=0,
-    )  # fmt: skip
-    report["accuracy"] = {"f1-score": report["accuracy"], "support": sum(counts)}
-    return pd.DataFrame(report).T.astype({"support": int}).rename_axis("class")
-
-
-def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over images.
-
-    Columns: the two models, the mean difference of first minus second, the effect size (matched-pairs rank-biserial
-    correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs.
-    """
-    wide = table.pivot(index="id", columns="model", values="dice")
-    rows = []
-    for first, second in combinations(table["model"].unique(), 2):
-        difference = (wide[first] - wide[second]).to_numpy()
-        nonzero = difference[difference != 0]
-        p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
-        ranks = stats.rankdata(np.abs(nonzero))
-        effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
-        rows.append({"first": first, "second": second, "difference": difference.mean(), "effect": effect, "p": p})
-    tests = pd.DataFrame(rows, columns=["first", "second", "difference", "effect", "p"])
-    # Holm: the smallest p is multiplied by the number of pairs, the next by one less; never falling.
-    order = tests["p"].sort_values().index
-    factors = np.arange(len(order), 0, -1)
-    tests.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(tests.loc[order, "p"] * factors), 1.0)
-    return tests
 
 
 def verdict(settings: Settings, model_names: list[str]) -> str:

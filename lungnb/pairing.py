@@ -23,13 +23,15 @@ _FILE_SUFFIX = re.compile(r"(\.nii)?\.[^.]*$", re.IGNORECASE)
 class Pair:
     """An image, the mask files whose union is its lung mask, and their name; paths within the raw folder.
 
-    The image is a file, of one image or a volume, or a folder with the DICOM files of a series.
+    The image is a file, of one image or a volume, or a folder with the DICOM files of a series. The split is given
+    later, by `splitting`.
     """
 
     id: str
     patient: str
     image: Path
     masks: tuple[Path, ...]
+    split: str = ""
 
 
 def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[list[Pair], list[tuple[str, str]]]:

@@ -19,14 +19,14 @@ from tqdm import tqdm
 from lungnb.files import need, write_json, written
 from lungnb.images import read_image, read_mask, resample_mm, shrink, to_grey, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
-from lungnb.settings import SPLITS, Settings, raw_folder
+from lungnb.settings import Settings, raw_folder
 from lungnb.sources import find_source
+from lungnb.splitting import assign_patients, assign_splits, split_path
 from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
 _ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
-_SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -53,6 +53,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         "split_fractions": list(settings.split_fractions),
         "split_file": _digest(split_path(settings.split_file)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
+        "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
         "window": list(settings.window) if settings.window else None,
         "spacing": settings.spacing,
         "volume_slices": settings.volume_slices,
@@ -63,16 +64,17 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         return read_manifest(settings)
 
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
-    splits, unlisted = _splits(pairs, settings)
-    excluded += unlisted
-    pairs = [pair for pair in pairs if pair.id in splits]
+    for step in (assign_patients, assign_splits):
+        pairs, unlisted = step(pairs, settings)
+        excluded += unlisted
     with written(settings.prepared) as folder:
-        rows = _convert_all(pairs, raw, folder, splits, settings, source.mask_values, progress)
+        rows = _convert_all(pairs, raw, folder, settings, source.mask_values, progress)
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
         rows = [row for row in rows if "error" not in row]
         if not rows:
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
-        columns = ["id", "patient", "split", "image", "mask", "width", "height", "source_image", "source_mask"]
+        columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
+        columns += ["source_image", "source_mask"]
         pd.DataFrame(rows, columns=columns).sort_values("id").to_csv(folder / "manifest.csv", index=False)
         pd.DataFrame(sorted(excluded), columns=["file", "reason"]).to_csv(folder / "excluded.csv", index=False)
         write_json(folder / "prepared.json", record)
@@ -80,7 +82,10 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
-    """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`."""
+    """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`.
+
+    A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell.
+    """
     file = need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
     return pd.read_csv(file, dtype={"id": str, "patient": str})
 
@@ -91,59 +96,22 @@ def read_excluded(settings: Settings) -> pd.DataFrame:
     return pd.read_csv(settings.prepared / "excluded.csv")
 
 
-def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
-    """Return the split a patient belongs to: a matter of the name alone, so it stays when other images come or go.
-
-    For the same reason one patient's images land in the same split in every data set that holds them.
-    """
-    train, validation, _ = fractions
-    place = _place(patient)
-    return "train" if place < train else "validation" if place < train + validation else "test"
-
-
-def _splits(pairs: list[Pair], settings: Settings) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Return the split of each pair's id, and the files that a published split does not list."""
-    if settings.split_file:
-        listed = _read_split_file(split_path(settings.split_file))
-        unlisted = [(str(pair.image), "not in the split file") for pair in pairs if pair.id not in listed]
-        return {pair.id: listed[pair.id] for pair in pairs if pair.id in listed}, unlisted
-
-    fractions = settings.split_fractions
-    patients = {patient: split_of(patient, fractions) for patient in sorted({pair.patient for pair in pairs})}
-    wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
-    if len(patients) < len(wanted):
-        raise ValueError(
-            f"{settings.dataset}: {len(patients)} patients cannot make the splits {', '.join(wanted)}; "
-            "patient_pattern says how names tell patients apart."
-        )
-    # A set of few patients may leave a split empty: it gets, from the largest, the patient nearest to its own range.
-    for split, middle in zip(SPLITS, np.cumsum(fractions) - np.array(fractions) / 2, strict=True):
-        if split in wanted and split not in patients.values():
-            sizes = pd.Series(patients).value_counts()
-            donors = [patient for patient, other in patients.items() if other == sizes.idxmax()]
-            patients[min(donors, key=lambda patient: abs(_place(patient) - middle))] = split
-    return {pair.id: patients[pair.patient] for pair in pairs}, []
-
-
 def _convert_all(
     pairs: list[Pair],
     raw: Path,
     folder: Path,
-    splits: dict[str, str],
     settings: Settings,
     values: tuple[int, ...] | None,
     progress: bool,
 ) -> list[dict]:
     """Write every pair as PNGs on all cores (Pillow leaves Python's lock while it decodes and encodes)."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = pool.map(lambda pair: _convert(pair, raw, folder, splits[pair.id], settings, values), pairs)
+        rows = pool.map(lambda pair: _convert(pair, raw, folder, settings, values), pairs)
         bar = tqdm(rows, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
         return [row for of_one_pair in bar for row in of_one_pair]
 
 
-def _convert(
-    pair: Pair, raw: Path, folder: Path, split: str, settings: Settings, values: tuple[int, ...] | None
-) -> list[dict]:
+def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tuple[int, ...] | None) -> list[dict]:
     """Write one pair and return its rows of the manifest, one an image, or its error."""
     read = _read_volume_pair if (raw / pair.image).is_dir() or is_nifti(pair.image) else _read_image_pair
     try:
@@ -152,19 +120,20 @@ def _convert(
         return [{"image": str(pair.image), "error": str(error).replace(f"{raw}{os.sep}", "")}]
     sources = {"source_image": pair.image.as_posix(), "source_mask": ";".join(m.as_posix() for m in pair.masks)}
     rows = []
-    for name, image, mask in found:
-        row = {"image": f"{split}/images/{name}.png", "mask": f"{split}/masks/{name}.png"}
+    for name, image, mask, (pixel_height, pixel_width) in found:
+        row = {"image": f"{pair.split}/images/{name}.png", "mask": f"{pair.split}/masks/{name}.png"}
         write_png(folder / row["image"], image)
         write_png(folder / row["mask"], mask)
         size = {"height": image.shape[0], "width": image.shape[1]}
-        rows.append({"id": name, "patient": pair.patient, "split": split} | row | size | sources)
+        size |= {"pixel_height_mm": pixel_height, "pixel_width_mm": pixel_width}
+        rows.append({"id": name, "patient": pair.patient, "split": pair.split} | row | size | sources)
     return rows
 
 
 def _read_image_pair(
     pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return the id, the uint8 image and the bool mask of a pair of image files."""
+) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
+    """Return the id, the uint8 image, the bool mask and no pixel's size of a pair of image files."""
     image = read_image(raw / pair.image, settings.window)
     masks = [read_mask(raw / mask, values) for mask in pair.masks]
     height, width = image.shape
@@ -175,13 +144,14 @@ def _read_image_pair(
         if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:
             raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
-    return [(pair.id, image, np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks]))]
+    lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
+    return [(pair.id, image, lungs, (None, None))]
 
 
 def _read_volume_pair(
     pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
-) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return the id, the uint8 image and the bool mask of each slice taken from a volume and its NIfTI masks.
+) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
+    """Return id, uint8 image, bool mask and pixel's size (mm) of each slice taken from a volume and its NIfTI masks.
 
     Resampled within the slices alone: between them it would only blur slices of which single ones are kept.
     """
@@ -195,10 +165,11 @@ def _read_volume_pair(
     if settings.spacing:
         images = [resample_mm(image, spacing, settings.spacing) for image in images]
         lungs = [resample_mm(lung, spacing, settings.spacing, is_mask=True) for lung in lungs]
-    return [
-        (f"{pair.id}_{index:03}", shrink(image, LONGEST_SIDE), shrink(lung, LONGEST_SIDE))
-        for index, image, lung in zip(indices, images, lungs, strict=True)
-    ]
+        spacing = (settings.spacing, settings.spacing)
+    pairs = zip(images, lungs, strict=True)
+    small = [(shrink(image, LONGEST_SIDE), shrink(lung, LONGEST_SIDE)) for image, lung in pairs]
+    pixel = tuple(np.array(spacing) * images[0].shape / small[0][0].shape)
+    return [(f"{pair.id}_{index:03}", *both, pixel) for index, both in zip(indices, small, strict=True)]
 
 
 def _read_lung(path: Path, volume: Volume, values: tuple[int, ...] | None) -> np.ndarray:
@@ -220,25 +191,6 @@ def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
 
 
-def split_path(split_file: str) -> Path:
-    """Return the path of a split file: the reader's own, or a published one that `lungnb/splits` holds by name."""
-    published = Path(__file__).parent / "splits" / f"{split_file}.csv"
-    return published if published.exists() else Path(split_file)
-
-
-def _read_split_file(file: Path) -> dict[str, str]:
-    """Return the split of each id in a CSV with the columns id and split."""
-    table = pd.read_csv(need(file, "put the split file there"), dtype=str)
-    if not {"id", "split"} <= set(table) or not set(table["split"]) <= set(SPLITS):
-        raise ValueError(f"{file}: needs the columns id and split, with splits among {', '.join(SPLITS)}.")
-    return dict(zip(table["id"], table["split"], strict=True))
-
-
-def _place(patient: str) -> float:
-    """Return a patient's place between 0 and 1, evenly spread and the same on every machine."""
-    return int(hashlib.sha256(f"{_SALT}{patient}".encode()).hexdigest()[:12], 16) / 16**12
-
-
 def _fingerprint(raw: Path) -> str:
     """Return a digest of the names, sizes and times of the image files under `raw`."""
     stats = ((path.as_posix(), (raw / path).stat()) for path in image_files(raw))
@@ -246,7 +198,7 @@ def _fingerprint(raw: Path) -> str:
 
 
 def _digest(file: Path) -> str:
-    return _digest_of([need(file, "put the split file there").read_text(encoding="utf-8")])
+    return _digest_of([need(file, "put the file there").read_text(encoding="utf-8")])
 
 
 def _digest_of(lines: Iterable[str]) -> str:

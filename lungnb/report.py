@@ -33,6 +33,7 @@ COMPARISON_FILES = (
     *("comparison.csv", "paired_tests.csv", "classification_report.csv", "verdict.txt"),
     *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
     *("scores.png", "score_against_cost.png", "confusion_matrices.png"),
+    *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
 )
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 
@@ -138,7 +139,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
 
 def _without_paths(content: bytes, settings: Settings) -> bytes:
     """Return a file's content with the absolute paths among the settings cut down to their last part."""
-    for path in (settings.dataset, settings.split_file, settings.weights):
+    for path in (settings.dataset, settings.split_file, settings.patient_file, settings.weights):
         if path and Path(path).is_absolute():
             for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
                 content = content.replace(text.encode(), Path(path).name.encode())
@@ -185,9 +186,10 @@ def _summary(settings: Settings) -> str:
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
-    columns = ["dice", "dice_low", "dice_high", "iou", "precision", "recall", "specificity", "parameters"]
-    columns += ["training_minutes", "milliseconds_per_image"]
-    table = table[columns].rename(columns=lambda name: name.replace("_", " "))
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95", "nsd", "precision", "recall", "specificity"]
+    columns += ["parameters", "training_minutes", "milliseconds_per_image"]
+    distances = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "nsd": "surface Dice", "first": "comes first"}
+    table = table[columns].rename(columns=distances).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
     shown = table.to_html(float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0)

@@ -40,7 +40,9 @@ class Settings:
     # data
     image_size: int = 256  # side of the square the networks see, px
     split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # of patients; a third of 0 means no test split
-    split_file: str | None = None  # a CSV with the columns id, split; or a published split's name, as in lungnb/splits
+    split_file: str | None = None  # a CSV with the columns id, split, such as another's manifest.csv; or the name of a
+    # published split, as in lungnb/splits
+    patient_file: str | None = None  # a CSV with the columns id, patient; goes before patient_pattern
     patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
     spacing: float = 0.0  # px side that volumes are resampled to, mm; 0 leaves them as they are

@@ -118,8 +118,9 @@ def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
     file = phantom_file(settings.encoder, settings.depth)
     if not file.exists():
         own = settings.replace(
-            dataset="phantom-ct", split_file=None, patient_pattern=None, spacing=0.0, weights=None, frozen_epochs=0,
-            loss="bce_iou", learning_rate=1e-3, epochs=PHANTOM_EPOCHS, stop_patience=PHANTOM_EPOCHS, seed=1,
+            dataset="phantom-ct", split_file=None, patient_file=None, patient_pattern=None, spacing=0.0, weights=None,
+            frozen_epochs=0, loss="bce_iou", learning_rate=1e-3, epochs=PHANTOM_EPOCHS, stop_patience=PHANTOM_EPOCHS,
+            seed=1,
         )  # fmt: skip
         download(own.dataset, progress)
         prepare_dataset(own, progress)

@@ -1,4 +1,7 @@
-"""Run every notebook on phantoms in the quick profile and store its outputs: what `make baseline` does."""
+"""Run every notebook on phantoms in the quick profile and store its outputs: what `make baseline` does.
+
+With the beginnings of names, such as `00 12`, those alone: for notebooks that need none before them.
+"""
 
 import base64
 import io
@@ -24,7 +27,8 @@ def main():
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         for name in ("LUNGNB_RAW", "LUNGNB_SET"):
             os.environ.pop(name, None)
-        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")):
+        wanted = tuple(sys.argv[1:]) or ("",)
+        for path in sorted(path for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if path.name.startswith(wanted)):
             done = Path(home) / path.name
             print(path.name, flush=True)
             papermill.execute_notebook(path, done, cwd=NOTEBOOKS, **PAPERMILL)

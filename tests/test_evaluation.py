@@ -4,44 +4,21 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
-from sklearn.metrics import precision_recall_fscore_support
 
+from conftest import table_of
 from lungnb import evaluation
 from lungnb.__main__ import _parser, _settings
-from lungnb.evaluation import (
-    classification_table,
-    command_of,
-    compare,
-    compare_seeds,
-    evaluate,
-    mean_interval,
-    over_seeds,
-    paired_tests,
-    pooled_counts,
-    read_scores,
-    summarise,
-    verdict,
-)
+from lungnb.evaluation import command_of, compare, compare_seeds, evaluate, over_seeds, read_scores, summarise, verdict
 from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
-from lungnb.metrics import SCORES, Counts, score_image
+from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
 from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import make_settings
+from lungnb.statistics import mean_interval
 from lungnb.training import train
 
-COLUMNS = ["id", "patient", "split", *SCORES, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
-
-
-def table_of(**models):
-    """A tidy table of the Dice of several models on the same images."""
-    rows = [
-        {"model": name, "id": f"{n:03}", "patient": f"{n:03}", "split": "test", "milliseconds": 10 + n}
-        | dict.fromkeys(SCORES, value)
-        for name, values in models.items()
-        for n, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+ALL = [*SCORES, *SURFACE_SCORES]
+COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
 
 
 def store(settings, **models):
@@ -61,7 +38,8 @@ def test_every_test_image_has_a_row_with_every_score(trained):
     manifest = read_manifest(trained).query("split == 'test'")
     assert table["id"].tolist() == manifest["id"].tolist()
     assert (table[["tp", "fp", "fn", "tn"]].sum(axis=1) == manifest["width"].iloc[0] * manifest["height"].iloc[0]).all()
-    assert table[list(SCORES)].stack().between(0, 1).all()
+    assert table[[*SCORES, "nsd"]].stack().between(0, 1).all()
+    assert table[["hd95", "assd"]].stack().ge(0).all()
     assert (table["milliseconds"] > 0).all()
     stored = pd.read_csv(trained.results / "unet" / "scores.csv")
     pd.testing.assert_frame_equal(stored, table, check_dtype=False)
@@ -75,7 +53,8 @@ def test_rows_are_scores_at_the_prepared_images_size(trained):
     model = trained.results / "unet" / "model.keras"
     found = segment(trained.prepared / entry["image"], model, clean=False).mask
     expected = score_image(read_mask(trained.prepared / entry["mask"]), found)
-    assert row[list(SCORES)].to_dict() == pytest.approx(expected)
+    assert row["unit"] == "px"
+    assert row[ALL].to_dict() == pytest.approx(expected._asdict())
 
 
 def test_perfect_predictions_score_1(trained, monkeypatch):
@@ -86,9 +65,42 @@ def test_perfect_predictions_score_1(trained, monkeypatch):
     monkeypatch.setattr(evaluation, "predict", lambda model, image: truth[image.tobytes()])
     table = evaluate(trained, "unet", progress=False)
     assert (table[list(SCORES)] == 1).all(axis=None)
-    assert (table[["fp", "fn"]] == 0).all(axis=None)
+    assert (table[["fp", "fn", "hd95", "assd"]] == 0).all(axis=None) and (table["nsd"] == 1).all()
     monkeypatch.setattr(evaluation, "predict", lambda model, image: 1 - truth[image.tobytes()])
     assert (evaluate(trained, "unet", progress=False)[list(SCORES)] == 0).all(axis=None)
+
+
+def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):
+    monkeypatch.setattr(evaluation, "predict", lambda model, image: np.full(image.shape, np.nan, np.float32))
+    first = read_manifest(trained).query("split == 'test'")["id"].iloc[0]
+    with pytest.raises(ValueError, match=f"unet gives probabilities of {first} that are no numbers"):
+        evaluate(trained, "unet", progress=False)
+    assert not (trained.results / "unet" / "scores.csv").exists()
+
+
+def test_distances_are_in_millimetres_where_a_pixels_size_is_known(trained):
+    pixels = evaluate(trained, "unet", progress=False)
+    file = trained.prepared / "manifest.csv"
+    pd.read_csv(file).assign(pixel_height_mm=0.5, pixel_width_mm=0.5).to_csv(file, index=False)
+    train(trained, "unet", progress=False)  # for the manifest is another
+    mm = evaluate(trained, "unet", progress=False)
+    assert set(mm["unit"]) == {"mm"}
+    np.testing.assert_allclose(mm[["hd95", "assd"]], pixels[["hd95", "assd"]] / 2)
+    assert (mm["nsd"] >= pixels["nsd"]).all()  # 2 mm are 4 px
+    assert json.loads((trained.results / "unet" / "summary.json").read_text())["unit"] == "mm"
+
+
+def test_tables_that_do_not_belong_together_are_named():
+    settings = make_settings()
+    names = store(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
+    file = settings.results / "r2unet" / "scores.csv"
+    table = pd.read_csv(file, dtype={"id": str})
+    table.head(2).to_csv(file, index=False)
+    with pytest.raises(ValueError, match="r2unet has no dice of 002"):
+        compare(settings, names)
+    table.drop(columns="hd95").to_csv(file, index=False)
+    with pytest.raises(ValueError, match="r2unet was scored by an earlier lungnb"):
+        verdict(settings, names)
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
@@ -138,10 +150,9 @@ def test_the_comparison_has_a_row_a_model():
     table = compare(settings, names)
     assert table.index.tolist() == ["U-Net", "R2U-Net"]
     assert list(table) == [
-        "images",
-        *SCORES,
-        "dice_low",
-        "dice_high",
+        *("images", "unit"),
+        *ALL,
+        *("dice_low", "dice_high", "first", "pooled_dice", "pooled_iou"),
         "parameters",
         "multiplications",
         "epochs",
@@ -154,96 +165,9 @@ def test_the_comparison_has_a_row_a_model():
     assert table["training_minutes"].tolist() == [1.5, 1.5]
     assert table["milliseconds_per_image"].tolist() == [11, 11]  # the median
     assert table["dice_low"].tolist() == pytest.approx([0.7, 0.6])
-
-
-def test_the_interval_holds_the_mean_and_narrows_with_patients():
-    rng = np.random.default_rng(0)
-    widths = []
-    for count in (10, 40, 160, 640):
-        values = rng.normal(0.9, 0.05, count)
-        low, high = mean_interval(table_of(unet=values), "dice")
-        assert low < values.mean() < high
-        widths.append(high - low)
-        normal = 2 * 1.96 * values.std(ddof=1) / np.sqrt(count)  # for many patients, what the normal law says
-        if count > 100:
-            assert high - low == pytest.approx(normal, rel=0.08)
-    assert widths == sorted(widths, reverse=True)
-
-
-def test_the_interval_is_by_patient():
-    table = table_of(unet=np.repeat([0.95, 0.9, 0.2, 0.85, 0.3], 40))
-    by_image = mean_interval(table, "dice")
-    table["patient"] = np.repeat(list("abcde"), 40)
-    low, high = mean_interval(table, "dice")
-    assert high - low > 4 * (by_image[1] - by_image[0])
-    assert low < table["dice"].mean() < high
-    assert mean_interval(table, "dice") == (low, high)  # the same each time
-    # Patients of unequal numbers of images: the mean is over images all the same.
-    uneven = table_of(unet=[0.2] * 30 + [0.8, 0.8])
-    uneven["patient"] = ["a"] * 30 + ["b", "c"]
-    low, high = mean_interval(uneven, "dice")
-    assert (low, high) == pytest.approx((0.2, 0.8))
-
-
-def test_one_patient_has_no_interval():
-    table = table_of(unet=[0.9, 0.8])
-    table["patient"] = "a"
-    assert np.isnan(mean_interval(table, "dice")).all()
-
-
-def test_pooled_counts_are_sums():
-    table = pd.DataFrame({"tp": [1, 2], "fp": [3, 4], "fn": [5, 6], "tn": [7, 8]})
-    assert pooled_counts(table) == Counts(3, 7, 11, 15)
-
-
-def test_pairs_are_tested_as_scipy_does():
-    rng = np.random.default_rng(1)
-    unet, resunet, r2unet = rng.uniform([[0.8], [0.82], [0.85]], [[0.9], [0.92], [0.95]], (3, 30))
-    unet[:4] = resunet[:4]  # ties are left out
-    tests = paired_tests(table_of(unet=unet, resunet=resunet, r2unet=r2unet)).set_index(["first", "second"])
-    pairs = {("unet", "resunet"): unet - resunet, ("unet", "r2unet"): unet - r2unet}
-    pairs["resunet", "r2unet"] = resunet - r2unet
-    assert set(tests.index) == set(pairs)
-    for pair, difference in pairs.items():
-        assert tests.loc[pair, "difference"] == pytest.approx(difference.mean())
-        assert tests.loc[pair, "p"] == pytest.approx(stats.wilcoxon(difference[difference != 0]).pvalue)
-
-
-def test_effect_size_by_hand():
-    # Ranks 1, 2, 3 for, 4 against: (1 + 2 + 3 - 4) / 10.
-    tests = paired_tests(table_of(unet=[0.51, 0.52, 0.53, 0.46], resunet=[0.5] * 4))
-    assert tests["effect"].tolist() == pytest.approx([0.2])
-    assert tests["difference"].tolist() == pytest.approx([0.005])
-
-
-def test_holm_by_hand():
-    steps = np.arange(1, 9) / 100
-    tests = paired_tests(table_of(a=0.5 + steps, b=[0.5] * 8, c=[0.5] * 8)).set_index(["first", "second"])
-    # Eight of eight in one direction: p = 2 / 2**8, twice; b and c are the same.
-    assert tests["p"].tolist() == pytest.approx([2 / 256, 2 / 256, 1])
-    assert tests["p_holm"].tolist() == pytest.approx([6 / 256, 6 / 256, 1])  # 3 * p; max(2 * p, before); 1
-    assert tests["effect"].tolist() == [1, 1, 0]
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
-        ([0.5, 0.001, 0.4], [0.8, 0.003, 0.8]),
-        ([0.2, 0.9, 0.6], [0.6, 1.0, 1.0]),
-    ],
-)
-def test_holm_by_the_book(monkeypatch, p, expected):
-    given = iter(p)
-    monkeypatch.setattr(stats, "wilcoxon", lambda _: type("Result", (), {"pvalue": next(given)}))
-    tests = paired_tests(table_of(a=[0.9, 0.8], b=[0.7, 0.7], c=[0.5, 0.6]))
-    assert tests["p_holm"].tolist() == pytest.approx(expected)
-
-
-def test_one_model_makes_no_pair():
-    tests = paired_tests(table_of(unet=[0.9, 0.8]))
-    assert tests.empty
-    assert "p_holm" in tests
+    assert table["first"].sum() == pytest.approx(1) and table["first"].between(0.1, 0.9).all()
+    assert table["pooled_dice"].tolist() == pytest.approx([600 / 603] * 2)  # of the sums of all images' counts
+    assert table["pooled_iou"].tolist() == pytest.approx([300 / 303] * 2)
 
 
 @pytest.mark.parametrize(("count", "few"), [(20, True), (49, True), (50, False)])
@@ -286,9 +210,9 @@ def test_the_summary_says_what_a_run_came_to(trained):
     run = json.loads((trained.results / "unet" / "run.json").read_text())
     assert list(summary) == [
         *("recipe", "dataset", "model", "split", "n", "metrics", "command", "device", "wall_seconds"),
-        "milliseconds_per_image",
+        *("milliseconds_per_image", "unit"),
     ]
-    assert list(summary["metrics"]) == [*SCORES, "loss"]
+    assert list(summary["metrics"]) == [*ALL, "loss"]
     for name, values in summary["metrics"].items():
         assert values["mean"] == pytest.approx(table[name].mean())
         assert (values["low"], values["high"]) == pytest.approx(mean_interval(table, name))
@@ -333,22 +257,6 @@ def test_the_command_gives_the_settings(arguments, home, monkeypatch):
         options = _parser().parse_args(shlex.split(command)[1:])
         assert shlex.split(command)[:2] == ["lungnb", verb] and _settings(options) == settings
         assert verb == "prepare" or options.model == ["unet"]
-
-
-def test_the_classification_table_is_that_of_the_pixels():
-    rng = np.random.default_rng(3)
-    truth = rng.random(2000) < 0.3
-    found = np.where(rng.random(2000) < 0.1, ~truth, truth)
-    table = classification_table(evaluation.count_pixels(truth, found))
-    expected = precision_recall_fscore_support(truth, found)
-    assert table.loc[["background", "lung"]].to_numpy().T == pytest.approx(np.array(expected))
-    assert table.loc["accuracy", "f1-score"] == pytest.approx((truth == found).mean())
-    assert table["support"].tolist() == [(~truth).sum(), truth.sum(), 2000, 2000, 2000]
-
-
-def test_the_classification_table_of_empty_masks():
-    table = classification_table(Counts(0, 0, 0, 9))
-    assert table.loc["lung"].tolist() == [0, 0, 0, 0] and table.loc["accuracy", "f1-score"] == 1
 
 
 def test_seeds_are_compared_model_by_model(home):

@@ -1,11 +1,30 @@
 import numpy as np
 import pytest
+import surface_distance
+from scipy import ndimage
+from skimage.metrics import hausdorff_distance
 from sklearn import metrics as reference
 
-from lungnb.metrics import SCORES, TRAINING_SCORES, Counts, count_pixels, score_image, scores, training_metrics
+from lungnb.metrics import (
+    SCORES,
+    SURFACE_SCORES,
+    TRAINING_SCORES,
+    Counts,
+    ImageScores,
+    count_pixels,
+    score_image,
+    scores,
+    surface_scores,
+    training_metrics,
+)
 
 EMPTY, FULL = np.zeros((8, 8), bool), np.ones((8, 8), bool)
 HALF = np.arange(8) < 4 * np.ones((8, 1))
+
+
+def overlaps(truth, found):
+    """The scores of overlap alone, as a dict."""
+    return scores(count_pixels(truth, found))
 
 
 def square(top, left, side=10, size=40):
@@ -31,7 +50,7 @@ def disk(x, y, radius, size=400):
 def test_shifted_squares(shift, counts, dice, iou):
     truth, found = square(5, 5), square(5, 5 + shift)
     assert count_pixels(truth, found) == counts
-    scored = score_image(truth, found)
+    scored = overlaps(truth, found)
     assert scored["dice"] == scored["f1"] == pytest.approx(dice)
     assert scored["iou"] == pytest.approx(iou)
     assert scored["precision"] == scored["recall"] == pytest.approx(counts[0] / 100)
@@ -40,7 +59,7 @@ def test_shifted_squares(shift, counts, dice, iou):
 
 
 def test_a_square_within_a_square():
-    scored = score_image(square(5, 5, 20), square(10, 10, 10))  # 100 px found of 400
+    scored = overlaps(square(5, 5, 20), square(10, 10, 10))  # 100 px found of 400
     expected = {"dice": 0.4, "iou": 0.25, "accuracy": 1300 / 1600, "precision": 1, "recall": 0.25, "f1": 0.4}
     assert scored == pytest.approx(expected | {"specificity": 1})
 
@@ -49,7 +68,7 @@ def test_a_square_within_a_square():
 def test_shifted_disks_overlap_as_geometry_says(shift):
     radius = 80
     lens = 2 * radius**2 * np.arccos(shift / 2 / radius) - shift / 2 * np.sqrt(4 * radius**2 - shift**2)
-    scored = score_image(disk(120, 200, radius), disk(120 + shift, 200, radius))
+    scored = overlaps(disk(120, 200, radius), disk(120 + shift, 200, radius))
     assert scored["dice"] == pytest.approx(lens / (np.pi * radius**2), abs=0.005)
 
 
@@ -67,7 +86,7 @@ def test_against_scikit_learn(seed):
         "f1": reference.f1_score(y, p),
         "specificity": reference.recall_score(~y, ~p),
     }
-    scored = score_image(truth, found)
+    scored = overlaps(truth, found)
     assert scored == pytest.approx(expected)
     assert tuple(scored) == SCORES
     assert scored["dice"] == scored["f1"]
@@ -104,7 +123,134 @@ ALL_ZERO = dict.fromkeys(SCORES, 0)
     ],
 )
 def test_empty_and_full_masks(truth, found, expected):
-    assert score_image(truth, found) == pytest.approx(expected)
+    assert overlaps(truth, found) == pytest.approx(expected)
+
+
+def test_an_image_has_every_score_by_name():
+    truth, found = square(5, 5), square(5, 7)
+    scored = score_image(truth, found, spacing=0.5, tolerance=0.4)
+    assert isinstance(scored, ImageScores)
+    assert scored._fields == (*SCORES, *SURFACE_SCORES)
+    assert scored._asdict() == overlaps(truth, found) | surface_scores(truth, found, 0.5, 0.4)
+
+
+def test_shifted_squares_lie_as_far_apart_as_their_sides():
+    # The borders of 36 px each. Moved 3 to the right: the left side is 3 off, 4 px beside it 2 and 1 twice, and so on.
+    truth, found = square(5, 5), square(5, 8)
+    off = [3] * 10 + [2] * 2 + [1] * 2  # the sides that stick out; all else lies on the other border, or 3 px inside it
+    inside = [min(3, row, 9 - row) for row in range(1, 9)]  # the right side: to the other border straight, up or down
+    distances = np.array(off + inside + [0] * (36 - len(off) - len(inside)), float)
+    scored = surface_scores(truth, found, tolerance=1)
+    assert scored["assd"] == pytest.approx(distances.mean())
+    assert scored["hd95"] == pytest.approx(np.percentile(distances, 95)) == 3
+    assert scored["nsd"] == pytest.approx((distances <= 1).mean())
+
+
+@pytest.mark.parametrize(("shift", "spacing"), [(0, None), (4, None), (10, 0.5), (25, 2.0)])
+def test_shifted_disks_lie_as_far_apart_as_geometry_says(shift, spacing):
+    """From a circle to the same one moved by s, a point at the angle t has | |p - s| - r | to go."""
+    radius, angles = 80, np.linspace(0, 2 * np.pi, 100_001)
+    distances = abs(np.hypot(radius * np.cos(angles) - shift, radius * np.sin(angles)) - radius)
+    unit = spacing or 1
+    scored = surface_scores(disk(150, 200, radius), disk(150 + shift, 200, radius), spacing, tolerance=4 * unit)
+    # Pixels do not stand evenly along a circle: a few percent.
+    assert scored["assd"] == pytest.approx(distances.mean() * unit, abs=0.3 * unit, rel=0.04)
+    assert scored["hd95"] == pytest.approx(np.percentile(distances, 95) * unit, abs=0.5 * unit)
+    assert scored["nsd"] == pytest.approx((distances <= 4).mean(), abs=0.1)
+
+
+def blobs(seed, shape=(90, 120)):
+    """Two smooth random masks of one shape, much alike, with islands and holes."""
+    rng = np.random.default_rng(seed)
+    ground, other = (ndimage.gaussian_filter(rng.standard_normal(shape), 6) for _ in range(2))
+    return ground > 0.02, ground + 0.3 * other > 0.02
+
+
+def borders(mask):
+    return np.argwhere(mask & ~ndimage.binary_erosion(mask))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("spacing", [None, (0.7, 1.3)])
+def test_distances_are_those_of_a_distance_transform(seed, spacing):
+    truth, found = blobs(seed)
+    parts = []
+    for own, other in ((truth, found), (found, truth)):
+        far = ndimage.distance_transform_edt(~(other & ~ndimage.binary_erosion(other)), sampling=spacing)
+        parts.append(far[tuple(borders(own).T)])
+    both = np.concatenate(parts)
+    expected = {
+        "hd95": max(np.percentile(part, 95) for part in parts),
+        "assd": both.mean(),
+        "nsd": (both <= 2).mean(),
+    }
+    assert surface_scores(truth, found, spacing) == pytest.approx(expected)
+    if spacing is None:  # the worst distance, of which hd95 leaves a twentieth out, by scikit-image
+        assert both.max() == pytest.approx(
+            hausdorff_distance(*(m & ~ndimage.binary_erosion(m) for m in (truth, found)))
+        )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.8)])
+def test_near_what_another_library_measures(seed, spacing):
+    """DeepMind's surface-distance weighs a border's pieces by their length, so that it is near, not the same."""
+    truth, found = blobs(seed)
+    there = surface_distance.compute_surface_distances(truth, found, spacing)
+    scored = surface_scores(truth, found, spacing)
+    assert scored["hd95"] == pytest.approx(surface_distance.compute_robust_hausdorff(there, 95), abs=1)
+    assert scored["assd"] == pytest.approx(np.mean(surface_distance.compute_average_surface_distance(there)), abs=0.5)
+    theirs = surface_distance.compute_surface_dice_at_tolerance(there, 2.0)
+    assert scored["nsd"] == pytest.approx(theirs, abs=0.06)
+
+
+@pytest.mark.parametrize(("spacing", "diagonal"), [(None, 50), (2.0, 100), ((3.0, 0.25), np.hypot(90, 10))])
+def test_an_empty_mask_against_lungs_is_a_whole_image_away(spacing, diagonal):
+    empty, some = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
+    some[3:9, 20:30] = True
+    for pair in ((empty, some), (some, empty)):
+        assert surface_scores(*pair, spacing) == {
+            "hd95": pytest.approx(diagonal),
+            "assd": pytest.approx(diagonal),
+            "nsd": 0,
+        }
+    for same in (empty, some, ~empty):
+        assert surface_scores(same, same, spacing) == {"hd95": 0, "assd": 0, "nsd": 1}
+
+
+def test_a_missed_lung_makes_every_score_worse():
+    both = disk(100, 200, 60) | disk(300, 200, 60)
+    near = disk(102, 200, 60) | disk(300, 200, 60)
+    one = disk(102, 200, 60)
+    missed, fair = score_image(both, one), score_image(both, near)
+    for name in (*SCORES, *SURFACE_SCORES):
+        worse = getattr(missed, name) - getattr(fair, name)
+        if name in ("precision", "specificity"):  # which what is missed does not touch
+            continue
+        assert worse > 0 if name in ("hd95", "assd") else worse < 0, name
+    assert not np.isnan(missed).any()
+
+
+def test_a_border_is_one_at_the_edge_of_the_image():
+    full = np.ones((20, 20), bool)
+    within = full.copy()
+    within[[0, -1]] = within[:, [0, -1]] = False
+    scored = surface_scores(full, within)
+    assert scored["hd95"] == pytest.approx(1, abs=0.2) and scored["nsd"] == 1  # the corners are further
+    assert surface_scores(full, within, tolerance=0.5)["nsd"] == 0
+
+
+def test_a_tolerance_is_met_by_what_lies_exactly_there():
+    truth, found = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
+    truth[10, :] = found[13, :] = True
+    assert surface_scores(truth, found, spacing=0.1, tolerance=0.3)["nsd"] == 1
+    assert surface_scores(truth, found, spacing=0.1, tolerance=0.29)["nsd"] == 0
+
+
+@pytest.mark.parametrize("spacing", [0, -1.0, (1.0, 0.0)])
+def test_a_spacing_is_above_0(spacing):
+    with pytest.raises(ValueError, match="spacing must be above 0 mm"):
+        surface_scores(HALF, HALF, spacing)
 
 
 def test_pooled_scores_come_from_sums():
@@ -136,7 +282,7 @@ def test_scores_while_training_are_those_of_the_tables():
     probability[~found & (rng.random(found.shape) < 0.2)] = 0.5
     metrics = training_metrics()
     assert [metric.__name__ for metric in metrics] == list(TRAINING_SCORES)
-    expected = [score_image(*masks) for masks in zip(truth, found, strict=True)]
+    expected = [overlaps(*masks) for masks in zip(truth, found, strict=True)]
     for metric in metrics:
         values = np.asarray(metric(truth[..., None].astype("float32"), probability[..., None].astype("float32")))
         np.testing.assert_allclose(values, [scored[metric.__name__] for scored in expected], atol=1e-6)

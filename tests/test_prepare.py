@@ -2,16 +2,16 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from lungnb import prepare
 from lungnb.images import hounsfield_to_grey, read_image
-from lungnb.prepare import prepare_dataset, read_excluded, read_manifest, split_of
+from lungnb.prepare import prepare_dataset, read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, make_settings
 
-COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "source_image", "source_mask"]
+COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
+COLUMNS += ["source_image", "source_mask"]
 IMAGE = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))  # 30 wide, 20 high
 LEFT, RIGHT = np.zeros((2, 20, 30), bool)
 LEFT[4:16, 3:9] = True
@@ -223,71 +223,10 @@ def test_no_raw_data_names_the_step_before(raw):
         read_manifest(make_settings(str(raw)))
 
 
-def test_a_patient_is_in_one_split_alone(raw):
-    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(3)])
-    _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
-    assert (manifest.groupby("patient").size() == 3).all()
-    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
-    assert set(manifest["split"]) == set(SPLITS)
-
-
-def test_old_images_keep_their_split_when_others_come(raw):
-    write_scans(raw, [f"b{n}" for n in range(25)])
-    before = prepared(raw)[1].set_index("id")["split"]
-    write_scans(raw, [f"{letter}{n}" for letter in "abc" for n in range(25)])
-    after = prepared(raw)[1].set_index("id")["split"]
-    assert len(after) == 75
-    assert after[before.index].equals(before)
-
-
-@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.5, 0.25, 0.25)])
-def test_the_shares_come_near_to_what_was_asked(fractions):
-    found = pd.Series([split_of(f"patient {n}", fractions) for n in range(4000)]).value_counts(normalize=True)
-    for split, fraction in zip(SPLITS, fractions, strict=True):
-        assert found.get(split, 0) == pytest.approx(fraction, abs=0.025)
-
-
-def test_without_a_test_share_there_is_no_test_split(raw):
-    write_scans(raw, [f"{n}" for n in range(20)])
-    settings, manifest = prepared(raw, split_fractions=(0.85, 0.15, 0.0))
-    assert set(manifest["split"]) == {"train", "validation"}
-    assert not (settings.prepared / "test").exists()
-
-
-@pytest.mark.parametrize("count", [3, 4, 5, 7])
-def test_few_patients_fill_every_split(raw, count):
-    write_scans(raw, [f"{n}" for n in range(count)])
-    assert set(prepared(raw)[1]["split"]) == set(SPLITS)
-
-
-def test_too_few_patients_are_an_error(raw):
-    write_scans(raw, ["p1_1", "p1_2", "p2_1", "p2_2"])
-    with pytest.raises(ValueError, match="2 patients cannot make the splits train, validation, test"):
-        prepared(raw, patient_pattern=r"(p\d+)_")
-    assert len(prepared(raw, patient_pattern=r"(p\d+)_", split_fractions=(0.85, 0.15, 0.0))[1]) == 4
-
-
 def test_a_pattern_that_is_none_is_named(raw):
     write_scans(raw, "abc")
     with pytest.raises(ValueError, match="patient_pattern is not a regular expression"):
         prepared(raw, patient_pattern="(p")
-
-
-def test_a_published_split_is_followed(raw, tmp_path):
-    write_scans(raw, "abcde")
-    listed = {"a": "test", "b": "train", "c": "validation", "e": "train", "gone": "test"}
-    pd.DataFrame(listed.items(), columns=["id", "split"]).to_csv(tmp_path / "split.csv", index=False)
-    settings, manifest = prepared(raw, split_file=str(tmp_path / "split.csv"))
-    assert manifest.set_index("id")["split"].to_dict() == {name: listed[name] for name in "abce"}
-    assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
-
-
-@pytest.mark.parametrize("content", ["name,split\na,test\n", "id,split\na,exam\n"])
-def test_a_split_file_of_another_form_is_named(raw, tmp_path, content):
-    write_scans(raw, "abc")
-    (tmp_path / "split.csv").write_text(content)
-    with pytest.raises(ValueError, match=r"split\.csv: needs the columns id and split"):
-        prepared(raw, split_file=str(tmp_path / "split.csv"))
 
 
 def times(folder):
@@ -357,6 +296,7 @@ def test_nifti_volumes_become_slices(raw):
     assert manifest["patient"].unique().tolist() == [f"case{n}_a" for n in range(4)]
     assert set(manifest["split"]) == set(SPLITS)
     assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(20, 24)}
+    assert set(zip(manifest["pixel_width_mm"], manifest["pixel_height_mm"], strict=True)) == {(0.5, 0.75)}
     assert read_excluded(settings).empty
     for row in manifest.to_dict("records"):
         index = int(row["id"][-3:])
@@ -408,6 +348,7 @@ def test_volumes_are_resampled_to_the_spacing(raw):
         assert image[large].max() < image[30:40, 18:22].min()  # the lungs are black where the mask has them
     small = prepared(raw, window=WINDOW, spacing=1.5, volume_slices=2)[1]
     assert set(zip(small["width"], small["height"], strict=True)) == {(7, 12)}
+    assert set(zip(small["pixel_width_mm"], small["pixel_height_mm"], strict=True)) == {(1.5, 1.5)}
 
 
 def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):

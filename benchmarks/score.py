@@ -1,0 +1,32 @@
+"""How long scoring takes, overlap and distances: `python benchmarks/score.py`.
+
+Draws phantom masks, moves each a little for a prediction, and scores the pairs on one core.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from lungnb.metrics import count_pixels, score_image
+from lungnb.phantom import make_phantom
+
+
+def main() -> None:
+    """Print seconds, in all and for the overlap alone."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--size", type=int, default=512, help="px")
+    options = parser.parse_args()
+    drawn = [make_phantom(index, size=options.size).mask for index in range(min(options.pairs, 20))]
+    pairs = [(mask, np.roll(mask, (3, 5), (0, 1))) for mask in drawn]
+    for name, score in {"every score": score_image, "overlap alone": count_pixels}.items():
+        started = time.perf_counter()
+        for number in range(options.pairs):
+            score(*pairs[number % len(pairs)])
+        seconds = time.perf_counter() - started
+        print(f"{name:14} {seconds:7.2f} s for {options.pairs} pairs of {options.size}x{options.size}, one core")
+
+
+if __name__ == "__main__":
+    main()

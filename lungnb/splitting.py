@@ -1,0 +1,104 @@
+"""Which patient an image is of, and which split it belongs to: from names, from a table, or from a published split."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lungnb.files import need
+from lungnb.pairing import Pair
+from lungnb.settings import SPLITS, Settings
+
+_SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
+Unlisted = list[tuple[str, str]]  # files left out, each with why
+
+
+def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Unlisted]:
+    """Return the pairs with the patients of `settings.patient_file`, where there is one, and the images not in it.
+
+    The file is a CSV with the columns `id` (an image's name, with or without its ending) and `patient`; a manifest is
+    one too. Raises FileNotFoundError or ValueError for another file.
+    """
+    return _assigned(pairs, settings.patient_file, "patient")
+
+
+def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Unlisted]:
+    """Return the pairs with their splits: those of `settings.split_file`, else by patient; and the images not listed.
+
+    The file is a CSV with the columns `id` and `split`, such as another's `manifest.csv`. Raises FileNotFoundError or
+    ValueError for another file, ValueError for fewer patients than splits.
+    """
+    if settings.split_file:
+        return _assigned(pairs, str(split_path(settings.split_file)), "split", SPLITS)
+    patients = _splits_of({pair.patient for pair in pairs}, settings)
+    return [dataclasses.replace(pair, split=patients[pair.patient]) for pair in pairs], []
+
+
+def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
+    """Return the split a patient belongs to: a matter of the name alone, so it stays when other images come or go.
+
+    For the same reason one patient's images land in the same split in every data set that holds them.
+    """
+    train, validation, _ = fractions
+    place = _place(patient)
+    return "train" if place < train else "validation" if place < train + validation else "test"
+
+
+def split_path(split_file: str) -> Path:
+    """Return the path of a split file: the reader's own, or a published one that `lungnb/splits` holds by name."""
+    published = Path(__file__).parent / "splits" / f"{split_file}.csv"
+    return published if published.exists() else Path(split_file)
+
+
+def _assigned(
+    pairs: list[Pair], file: str | None, field: str, allowed: Collection[str] | None = None
+) -> tuple[list[Pair], Unlisted]:
+    """Return the pairs with `field` as a CSV says by image file or id, and the images that it does not list."""
+    if not file:
+        return pairs, []
+    table = pd.read_csv(need(Path(file), f"put the {field} file there"), dtype=str)
+    if not {"id", field} <= set(table) or table[field].isna().any():
+        raise ValueError(f"{file}: needs the columns id and {field}, without gaps.")
+    if allowed and not set(table[field]) <= set(allowed):
+        raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
+    listed = dict(zip(table["id"], table[field], strict=True))
+    if "source_image" in table:  # a manifest: of a volume, each slice has an id of its own
+        listed |= dict(zip(table["source_image"], table[field], strict=True))
+    found, unlisted = [], []
+    for pair in pairs:
+        names = (pair.image.as_posix(), pair.id, pair.image.name)
+        value = next((listed[name] for name in names if name in listed), None)
+        if value is None:
+            unlisted.append((str(pair.image), f"not in the {field} file"))
+        else:
+            found.append(dataclasses.replace(pair, **{field: value}))
+    return found, unlisted
+
+
+def _splits_of(names: set[str], settings: Settings) -> dict[str, str]:
+    """Return the split of each patient; none is left empty that has a share."""
+    fractions = settings.split_fractions
+    patients = {patient: split_of(patient, fractions) for patient in sorted(names)}
+    wanted = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
+    if len(patients) < len(wanted):
+        raise ValueError(
+            f"{settings.dataset}: {len(patients)} patients cannot make the splits {', '.join(wanted)}; "
+            "patient_pattern says how names tell patients apart."
+        )
+    # A set of few patients may leave a split empty: it gets, from the largest, the patient nearest to its own range.
+    for split, middle in zip(SPLITS, np.cumsum(fractions) - np.array(fractions) / 2, strict=True):
+        if split in wanted and split not in patients.values():
+            sizes = pd.Series(patients).value_counts()
+            donors = [patient for patient, other in patients.items() if other == sizes.idxmax()]
+            patients[min(donors, key=lambda patient: abs(_place(patient) - middle))] = split
+    return patients
+
+
+def _place(patient: str) -> float:
+    """Return a patient's place between 0 and 1, evenly spread and the same on every machine."""
+    return int(hashlib.sha256(f"{_SALT}{patient}".encode()).hexdigest()[:12], 16) / 16**12

@@ -1,0 +1,116 @@
+"""What tables of scores allow to be said: intervals, paired tests, how often a model comes first, pooled counts.
+
+A table has a row an image, with its `patient`, its scores, and `model` where there are several; see `evaluation`.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lungnb.metrics import LOWER_IS_BETTER, Counts
+
+FEW = 50  # images, under which an interval or a test says little
+RESAMPLES = 5000  # of the bootstrap
+
+
+def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN of one patient."""
+    result = _resampled_means(table[[score]], table["patient"])
+    return (np.nan, np.nan) if result is None else tuple(float(bound[0]) for bound in result.confidence_interval)
+
+
+def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
+    """Return how often each model has the best mean score when patients are resampled, 0 to 1, by model.
+
+    A ranking that other patients would turn round shows here: 0.5 each is a draw. Equal means share the place. Raises
+    ValueError as `paired` does.
+    """
+    wide = paired(table, score)
+    patients = table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]
+    result = _resampled_means(-wide if score in LOWER_IS_BETTER else wide, patients)
+    if result is None:
+        return pd.Series(np.nan, wide.columns)
+    means = result.bootstrap_distribution
+    first = means == means.max(axis=0)
+    return pd.Series((first / first.sum(axis=0)).mean(axis=1), wide.columns)
+
+
+def paired(table: pd.DataFrame, score: str) -> pd.DataFrame:
+    """Return a score as a row an image and a column a model, in the models' order.
+
+    Raises ValueError that names the image where a model has no score of it, or several.
+    """
+    twice = table.duplicated(["id", "model"])
+    if twice.any():
+        raise ValueError("{id} stands twice in the scores of {model}; score it again.".format(**table[twice].iloc[0]))
+    wide = table.pivot(index="id", columns="model", values=score)[[*table["model"].unique()]]
+    if wide.isna().any(axis=None):
+        model = wide.columns[wide.isna().any()][0]
+        image = wide.index[wide[model].isna()][0]
+        raise ValueError(f"{model} has no {score} of {image}; score all models again on the same images.")
+    return wide
+
+
+def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> object | None:
+    """Return SciPy's bootstrap of each column's mean over images, whole patients resampled; None of one patient."""
+    groups = scores.groupby(patients.to_numpy())
+    sums, counts = groups.sum().to_numpy().T, groups.size().to_numpy()
+    if len(counts) < 2:
+        return None
+    return stats.bootstrap(
+        (*sums, counts),
+        lambda *resampled, axis: np.stack([own.sum(axis) for own in resampled[:-1]]) / resampled[-1].sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+
+
+def pooled_counts(table: pd.DataFrame) -> Counts:
+    """Return the confusion matrix of a whole set: the sums of its images' counts."""
+    return Counts(*(int(table[name].sum()) for name in Counts._fields))
+
+
+def classification_table(counts: Counts) -> pd.DataFrame:
+    """Return scikit-learn's classification report of pooled counts: a row a class and average, support in pixels.
+
+    The row `accuracy` has the accuracy in the column of F1, as scikit-learn prints it.
+    """
+    from sklearn.metrics import classification_report
+
+    report = classification_report(
+        [1, 0, 1, 0], [1, 1, 0, 0], sample_weight=list(counts), target_names=["background", "lung"],
+        output_dict=True, zero_division=0,
+    )  # fmt: skip
+    report["accuracy"] = {"f1-score": report["accuracy"], "support": sum(counts)}
+    return pd.DataFrame(report).T.astype({"support": int}).rename_axis("class")
+
+
+def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over images.
+
+    Columns: the two models, the mean difference of first minus second, the effect size (matched-pairs rank-biserial
+    correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs. Raises ValueError as `paired`
+    does.
+    """
+    wide = paired(table, "dice")
+    rows = []
+    for first, second in combinations(wide.columns, 2):
+        difference = (wide[first] - wide[second]).to_numpy()
+        nonzero = difference[difference != 0]
+        p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
+        ranks = stats.rankdata(np.abs(nonzero))
+        effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
+        rows.append({"first": first, "second": second, "difference": difference.mean(), "effect": effect, "p": p})
+    tests = pd.DataFrame(rows, columns=["first", "second", "difference", "effect", "p"])
+    # Holm: the smallest p is multiplied by the number of pairs, the next by one less; never falling.
+    order = tests["p"].sort_values().index
+    factors = np.arange(len(order), 0, -1)
+    tests.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(tests.loc[order, "p"] * factors), 1.0)
+    return tests

@@ -1,0 +1,118 @@
+import pandas as pd
+import pytest
+from test_prepare import CHEST, LUNGS, prepared, write_scans
+
+from lungnb.prepare import read_excluded
+from lungnb.settings import SPLITS
+from lungnb.splitting import split_of
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "scans"
+
+
+def test_a_patient_is_in_one_split_alone(raw):
+    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(3)])
+    _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
+    assert (manifest.groupby("patient").size() == 3).all()
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert set(manifest["split"]) == set(SPLITS)
+
+
+def test_old_images_keep_their_split_when_others_come(raw):
+    write_scans(raw, [f"b{n}" for n in range(25)])
+    before = prepared(raw)[1].set_index("id")["split"]
+    write_scans(raw, [f"{letter}{n}" for letter in "abc" for n in range(25)])
+    after = prepared(raw)[1].set_index("id")["split"]
+    assert len(after) == 75
+    assert after[before.index].equals(before)
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.5, 0.25, 0.25)])
+def test_the_shares_come_near_to_what_was_asked(fractions):
+    found = pd.Series([split_of(f"patient {n}", fractions) for n in range(4000)]).value_counts(normalize=True)
+    for split, fraction in zip(SPLITS, fractions, strict=True):
+        assert found.get(split, 0) == pytest.approx(fraction, abs=0.025)
+
+
+def test_without_a_test_share_there_is_no_test_split(raw):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    settings, manifest = prepared(raw, split_fractions=(0.85, 0.15, 0.0))
+    assert set(manifest["split"]) == {"train", "validation"}
+    assert not (settings.prepared / "test").exists()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7])
+def test_few_patients_fill_every_split(raw, count):
+    write_scans(raw, [f"{n}" for n in range(count)])
+    assert set(prepared(raw)[1]["split"]) == set(SPLITS)
+
+
+def test_too_few_patients_are_an_error(raw):
+    write_scans(raw, ["p1_1", "p1_2", "p2_1", "p2_2"])
+    with pytest.raises(ValueError, match="2 patients cannot make the splits train, validation, test"):
+        prepared(raw, patient_pattern=r"(p\d+)_")
+    assert len(prepared(raw, patient_pattern=r"(p\d+)_", split_fractions=(0.85, 0.15, 0.0))[1]) == 4
+
+
+def test_a_published_split_is_followed(raw, tmp_path):
+    write_scans(raw, "abcde")
+    listed = {"a": "test", "b": "train", "c": "validation", "e": "train", "gone": "test"}
+    pd.DataFrame(listed.items(), columns=["id", "split"]).to_csv(tmp_path / "split.csv", index=False)
+    settings, manifest = prepared(raw, split_file=str(tmp_path / "split.csv"))
+    assert manifest.set_index("id")["split"].to_dict() == {name: listed[name] for name in "abce"}
+    assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
+
+
+@pytest.mark.parametrize("content", ["name,split\na,test\n", "id,split\na,exam\n"])
+def test_a_split_file_of_another_form_is_named(raw, tmp_path, content):
+    write_scans(raw, "abc")
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"split\.csv: (needs the columns id and split|split must be one of train)"):
+        prepared(raw, split_file=str(tmp_path / "split.csv"))
+
+
+def test_patients_come_from_a_table(raw, tmp_path):
+    write_scans(raw, [f"scan{n:02}" for n in range(24)])
+    table = {f"scan{n:02}" + (".png" if n % 2 else ""): f"patient {n // 3}" for n in range(23)}  # names, or files
+    pd.DataFrame(table.items(), columns=["id", "patient"]).to_csv(tmp_path / "patients.csv", index=False)
+    settings, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"), patient_pattern="(scan)")
+    assert manifest["patient"].tolist() == [f"patient {n // 3}" for n in range(23)]
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert read_excluded(settings).to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
+
+
+@pytest.mark.parametrize("content", ["id,split\na,test\n", "id,patient\na,\n"])
+def test_a_patient_file_of_another_form_is_named(raw, tmp_path, content):
+    write_scans(raw, "abc")
+    (tmp_path / "patients.csv").write_text(content)
+    with pytest.raises(ValueError, match=r"patients\.csv: needs the columns id and patient"):
+        prepared(raw, patient_file=str(tmp_path / "patients.csv"))
+    with pytest.raises(FileNotFoundError, match="put the file there"):
+        prepared(raw, patient_file=str(tmp_path / "none.csv"))
+
+
+def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
+    """Also where patients would be told apart otherwise, and where others came since."""
+    write_scans(raw, [f"p{n // 2}_{n}" for n in range(12)])
+    settings, first = prepared(raw, patient_pattern=r"(p\d+)_")
+    handed = str((settings.prepared / "manifest.csv").rename(tmp_path / "manifest.csv"))
+    write_scans(raw, ["p9_20"])
+    settings, second = prepared(raw, split_file=handed, patient_file=handed)
+    pd.testing.assert_frame_equal(second, first)
+    assert read_excluded(settings)["file"].tolist() == ["images/p9_20.png"]
+
+
+def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):
+    volumes = pytest.importorskip("test_volumes")
+    for name in ("case_a", "case_b", "case_c"):
+        volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS)
+    _, first = prepared(raw, volume_slices=2)
+    splits = dict(zip(first["split"].unique(), ["test", "train", "validation"], strict=True))
+    first["split"] = first["split"].map(splits)  # another than the names would give
+    first.to_csv(tmp_path / "manifest.csv", index=False)
+    _, second = prepared(raw, volume_slices=3, split_file=str(tmp_path / "manifest.csv"))
+    assert second.groupby("patient")["split"].first().to_dict() == first.groupby("patient")["split"].first().to_dict()
+    assert len(second) == 9
