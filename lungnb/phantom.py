@@ -17,20 +17,24 @@ from lungnb.phantom_drawing import Phantom, check_size
 from lungnb.phantom_xray import xray_phantom
 
 __all__ = ["KINDS", "Phantom", "ct_phantom", "make_phantom", "write_phantoms", "xray_phantom"]
-KINDS = ("xray", "ct")
+KINDS = ("xray", "ct", "wild")
 
 
 def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256) -> Phantom:
     """Return phantom number `index` (0 or more) of the series `seed`: always the same one, whatever came before.
 
-    Raises ValueError for a `kind` other than "xray" and "ct", and for negative numbers.
+    Those of `kind` "wild" are X-rays and CT slices in turn, uint8, far beyond what is real in shape, posture, tone and
+    artefacts (domain randomisation): training data for networks that are to segment what they have never seen.
+
+    Raises ValueError for a `kind` other than "xray", "ct" and "wild", and for negative numbers.
     """
     _check_kind(kind)
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, not {index} and {seed}.")
-    if kind == "ct":
-        return ct_phantom(np.random.default_rng([seed, index]), size)
-    return _patient_xray(index, 1, seed, size)
+    wild = kind == "wild"
+    if kind == "ct" or (wild and index % 2):
+        return ct_phantom(np.random.default_rng([seed, index]), size, wild)
+    return _patient_xray(index, 1, seed, size, wild)
 
 
 def write_phantoms(
@@ -42,13 +46,13 @@ def write_phantoms(
     workers: int | None = None,
     kind: str = "xray",
 ) -> None:
-    """Write `count` X-rays to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
+    """Write `count` phantoms to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
-    CT slices, of `kind` "ct", are written as TIFF in Hounsfield units, one a patient. Images and masks are named
-    `patient_001_image_1`; about a quarter of the patients have two or three X-rays. The first image of patient 7 is
-    `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. `folder` appears whole or not at
-    all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads, since
-    they start in any notebook or script on any system, and 120 images take seconds.
+    CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`; about a
+    quarter of the patients of `kind` "xray" have two or three images, those of other kinds one. The first image of
+    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. `folder` appears whole
+    or not at all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads,
+    since they start in any notebook or script on any system, and 120 images take seconds.
 
     Raises ValueError for a `folder` that exists, another `kind`, or `count` or `workers` under 1.
     """
@@ -86,15 +90,16 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
 def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str) -> None:
     """Write one X-ray or CT slice and its mask."""
     name = f"patient_{patient:03d}_image_{image}"
+    xray = kind == "xray"
+    phantom = _patient_xray(patient, image, seed, size) if xray else make_phantom(patient, seed, kind, size)
     if kind == "ct":
-        phantom = make_phantom(patient, seed, kind, size)
         Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")
     else:
-        phantom = _patient_xray(patient, image, seed, size)
         Image.fromarray(phantom.image).save(folder / "images" / f"{name}.bmp", "BMP")
     Image.fromarray(phantom.mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / f"{name}.bmp", "BMP")
 
 
-def _patient_xray(patient: int, image: int, seed: int, size: int) -> Phantom:
+def _patient_xray(patient: int, image: int, seed: int, size: int, wild: bool = False) -> Phantom:
     """Return one of the X-rays of one patient: the anatomy hangs on the patient alone."""
-    return xray_phantom(np.random.default_rng([seed, patient]), size, np.random.default_rng([seed, patient, image]))
+    of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
+    return xray_phantom(of_patient, size, of_image, wild)

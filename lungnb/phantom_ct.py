@@ -12,6 +12,7 @@ from lungnb.phantom_drawing import (
     blur,
     check_size,
     clouds,
+    draw_from,
     ellipse,
     inside,
     make_sheet,
@@ -20,34 +21,63 @@ from lungnb.phantom_drawing import (
     vessel_tree,
     without_specks,
 )
+from lungnb.phantom_film import distort
 
 # Each part of the anatomy is one function. The frame's origin is the middle of the rib cage.
 _DOME_TOPS = (0.72, 0.79)  # the levels at which the diaphragm comes up, right and left
 
 
-def ct_phantom(rng: np.random.Generator, size: int = 256) -> Phantom:
+def ct_phantom(rng: np.random.Generator, size: int = 256, wild: bool = False) -> Phantom:
     """Return a synthetic axial CT slice, float32 `(size, size)`, -1024..3071 HU, and its lung mask.
 
     The slice lies anywhere from just above the lung tips to just below the lungs, so that the mask may be empty. The
-    mask holds the lungs' vessels and lesions; trachea and main bronchi are left out. Raises ValueError for a `size`
-    under 32 px.
+    mask holds the lungs' vessels and lesions; trachea, main bronchi and fluid around the lungs are left out. `wild` is
+    far beyond what is real in shape, position and tissue, and a uint8 picture of any window. Raises ValueError for a
+    `size` under 32 px.
     """
     check_size(size)
     level = rng.uniform(-0.02, 1.02)  # 0 at the lung tips, 1 at the bases
     grown = np.sqrt(1 - (1 - np.clip(level / 0.5, 0, 1)) ** 2)
-    cage = np.array([7.0 + 6.5 * grown, (4.2 + 5.3 * grown) * rng.uniform(0.88, 1.05)])  # half axes (cm)
-    fat = rng.uniform(0.5, 3.0)
-    view = make_view(rng, size, rng.uniform(2.1, 2.5) * (14.5 + fat), rng.normal(0, 0.7, 2), tilt=0.06, bend=0.45)
+    flat = draw_from(rng, 0.88, 1.05, wild)
+    cage = np.array([7.0 + 6.5 * grown, (4.2 + 5.3 * grown) * flat])  # half axes (cm)
+    fat = rng.uniform(0.5, 3.0) if not wild else rng.uniform(0.2, 6.0)
+    view = _position(rng, 14.5 + fat, size, wild)
     lung = _ct_lungs(rng, level, cage, view)
+    if wild and rng.random() < 0.15:  # fluid gathers at the back, and is not lung
+        lung = np.minimum(lung, rng.uniform(0.2, 0.9) * cage[1] - view.y + 0.3 * clouds(rng, size, 5))
     image = np.full((size, size), -1000.0, np.float32)
     contrast = rng.choice([0.0, rng.uniform(60, 200)])
     _paint_wall(rng, image, level, cage, fat, view)
     _paint_mediastinum(rng, image, level, cage, contrast, view)
     _paint_abdomen(rng, image, level, cage, view)
     _paint_spine(rng, image, cage, view)
-    mask = _paint_lungs(rng, image, lung, cage, contrast, view)
+    mask = _paint_lungs(rng, image, lung, cage, contrast, view, wild)
     mask &= ~_paint_airways(image, level, cage, view)
-    return Phantom(_scan(rng, image), mask)
+    image = _scan(rng, image, wild)
+    if not wild:
+        return Phantom(image, mask)
+    grey, seen = _windowed(rng, image)
+    return Phantom(grey, mask & seen)
+
+
+def _position(rng: np.random.Generator, half: float, size: int, wild: bool) -> View:
+    """Return how the patient, `half` as wide (cm), lies in the scanner; `wild` also turns over and mirrors."""
+    if not wild:
+        return make_view(rng, size, rng.uniform(2.1, 2.5) * half, tuple(rng.normal(0, 0.7, 2)), tilt=0.06, bend=0.45)
+    width = 2.3 * half * np.exp(rng.uniform(np.log(0.75), np.log(1.6)))
+    bend = rng.uniform(0.2, 0.9)
+    view = make_view(rng, size, width, tuple(rng.normal(0, 0.05, 2) * width), tilt=0.15, bend=bend, stretch=0.1)
+    mirror_x, mirror_y = np.where(rng.random(2) < (0.1, 0.1), -1, 1).astype(np.float32)
+    return view._replace(x=mirror_x * view.x, y=mirror_y * view.y)
+
+
+def _windowed(rng: np.random.Generator, hounsfield: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a slice through a random window, uint8, half of them distorted as X-rays are, and what it shows, bool."""
+    middle, width = rng.uniform(-650, 100), np.exp(rng.uniform(np.log(350), np.log(2200)))
+    grey = np.clip((hounsfield - (middle - width / 2)) / np.float32(width), 0, 1)
+    if rng.random() < 0.5:
+        return distort(rng, grey)
+    return np.rint(255 * grey).astype(np.uint8), np.ones(grey.shape, bool)
 
 
 def _paint(image: np.ndarray, cover: np.ndarray, hounsfield: float | np.ndarray) -> None:
@@ -170,7 +200,13 @@ def _paint_spine(rng: np.random.Generator, image: np.ndarray, cage: np.ndarray, 
 
 
 def _paint_lungs(
-    rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, cage: np.ndarray, contrast: float, view: View
+    rng: np.random.Generator,
+    image: np.ndarray,
+    lung: np.ndarray,
+    cage: np.ndarray,
+    contrast: float,
+    view: View,
+    wild: bool,
 ) -> np.ndarray:
     """Paint lungs, denser to the back, with their vessels and now and then a lesion; return their mask."""
     size = len(image)
@@ -179,11 +215,11 @@ def _paint_lungs(
         for x0, y0, x1, y1, width in vessel_tree(rng, (side * 3.0, 0.05 * cage[1]), side, 0.14 * cage[0]):
             part = rng.uniform(0.0, 0.6) if rng.random() < 0.3 else 0.08  # most cross the slice, few run along it
             stroke(draw, [(x0, y0), (x0 + part * (x1 - x0), y0 + part * (y1 - y0))], 0.9 * width, 1.0)
-    air = rng.uniform(-870, -780) + 25 * view.y / cage[1] + 18 * clouds(rng, size, 51)
+    air = draw_from(rng, -870, -780, wild, 2.5) + 25 * view.y / cage[1] + 18 * clouds(rng, size, 51)
     cover = inside(lung, view.pixel)
     _paint(image, cover, air)
-    _paint(image, cover * as_seen(sheet, view, 0.06), 30 + 0.8 * contrast)
-    for _ in range(rng.choice([0, 1, 2], p=[0.7, 0.2, 0.1])):
+    _paint(image, cover * as_seen([sheet], view, 0.06), 30 + 0.8 * contrast)
+    for _ in range((4 if wild else 1) * rng.choice([0, 1, 2], p=[0.7, 0.2, 0.1])):
         radius = rng.choice([rng.uniform(0.4, 1.2), rng.uniform(1, 3)])
         x, y = rng.choice(SIDES) * rng.uniform(0.4, 0.8) * cage[0], rng.uniform(-0.5, 0.6) * cage[1]
         lesion = ellipse(view, x, y, radius, radius) + 0.3 * radius * clouds(rng, size, 24)
@@ -205,12 +241,12 @@ def _paint_airways(image: np.ndarray, level: float, cage: np.ndarray, view: View
     return air
 
 
-def _scan(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def _scan(rng: np.random.Generator, image: np.ndarray, wild: bool) -> np.ndarray:
     """Return the slice as a scanner gives it: blurred, noisy, cut to the tube's round field now and then, float32."""
     size = len(image)
     image = blur(image, rng.uniform(0.4, 0.8) * size / 256)
     grain = blur(rng.standard_normal(image.shape, dtype=np.float32), rng.uniform(0.4, 0.8))
-    image += np.float32(rng.uniform(15, 60)) * grain
+    image += np.float32(rng.uniform(15, 120 if wild else 60)) * grain
     if rng.random() < 0.4:
         line = np.linspace(-1, 1, size, dtype=np.float32)
         image[np.hypot(line, line[:, None]) > 1] = -1024

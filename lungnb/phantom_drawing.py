@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
@@ -41,15 +41,27 @@ def check_size(size: int) -> None:
 
 
 def make_view(
-    rng: np.random.Generator, size: int, width: float, centre: tuple[float, float], tilt: float, bend: float
+    rng: np.random.Generator,
+    size: int,
+    width: float,
+    centre: tuple[float, float],
+    tilt: float,
+    bend: float,
+    stretch: float = 0.02,
 ) -> View:
-    """Return a view `width` cm across: turned by about `tilt` (rad) and gently bent by about `bend` (cm)."""
+    """Return a view `width` cm across: turned, bent and stretched by about `tilt` (rad), `bend` (cm) and `stretch`."""
     line = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    angle, stretch = rng.normal(0, tilt), rng.normal(1, 0.02)
-    right, down = line * np.float32(width * stretch), (line * np.float32(width))[:, None]
+    angle, stretched = rng.normal(0, tilt), np.exp(rng.normal(0, stretch))
+    right, down = line * np.float32(width * stretched), (line * np.float32(width))[:, None]
     x = np.cos(angle) * right - np.sin(angle) * down + centre[0] + bend * clouds(rng, size, 5)
     y = np.sin(angle) * right + np.cos(angle) * down + centre[1] + bend * clouds(rng, size, 5)
     return View(x.astype(np.float32), y.astype(np.float32), width / size)
+
+
+def draw_from(rng: np.random.Generator, low: float, high: float, wild: bool, by: float = 2.0) -> float:
+    """Return a number between `low` and `high`; when `wild`, from a range `by` times as wide about the same middle."""
+    middle, half = (low + high) / 2, (high - low) / 2 * (by if wild else 1)
+    return rng.uniform(middle - half, middle + half)
 
 
 def clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
@@ -78,7 +90,8 @@ def ellipse(view: View, x: float, y: float, a: float, b: float, turn: float = 0.
     """Return the rough distance (cm, positive inside) to an ellipse with half axes `a`, `b`, turned by `turn` rad."""
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     dx, dy = view.x - np.float32(x), view.y - np.float32(y)
-    return np.float32(min(a, b)) * (1 - np.hypot((c * dx + s * dy) / np.float32(a), (c * dy - s * dx) / np.float32(b)))
+    across, down = (c * dx + s * dy) / np.float32(a), (c * dy - s * dx) / np.float32(b)
+    return np.float32(min(a, b)) * (1 - np.sqrt(across**2 + down**2))
 
 
 def thickness(distance: np.ndarray, radius: float) -> np.ndarray:
@@ -108,18 +121,21 @@ def stroke(draw: ImageDraw.ImageDraw, points: np.ndarray, width: float, value: f
         draw.line(xy, fill=int(value * 100), width=max(round(width * _SHEET_SCALE), 1), joint="curve")
 
 
-def as_seen(sheet: Image.Image, view: View, soft: float) -> np.ndarray:
-    """Return what was drawn on a sheet as the view sees it, blurred by `soft` cm."""
-    blurred = np.asarray(sheet.filter(ImageFilter.GaussianBlur(soft * _SHEET_SCALE)), dtype=np.float32)
-    places = [(view.y + _SHEET_ORIGIN[1]) * _SHEET_SCALE, (view.x + _SHEET_ORIGIN[0]) * _SHEET_SCALE]
-    return ndimage.map_coordinates(blurred, places, order=1) / np.float32(100)
+def as_seen(sheets: list[Image.Image], view: View, soft: float) -> np.ndarray:
+    """Return the sum of what was drawn on sheets as the view sees it, blurred by `soft` cm."""
+    coarser = max(int(view.pixel * _SHEET_SCALE), 1)  # or a coarse view would step over thin lines
+    drawn = sum(np.asarray(sheet.reduce(coarser), dtype=np.float32) for sheet in sheets)
+    scale = np.float32(_SHEET_SCALE / coarser)
+    places = [(view.y + _SHEET_ORIGIN[1]) * scale, (view.x + _SHEET_ORIGIN[0]) * scale]
+    seen = ndimage.map_coordinates(drawn, places, order=1) / np.float32(100)
+    return ndimage.gaussian_filter(seen, soft / view.pixel, truncate=2)  # fewer pixels to blur than on the sheet
 
 
 def vessel_tree(rng: np.random.Generator, root: tuple[float, float], side: int, step: float) -> np.ndarray:
     """Return vessels branching out from the hilum at `root`: rows of x, y, x, y, width (cm), thin ones first."""
     start, angle = np.tile(root, (7, 1)), np.linspace(-1.25, 1.35, 7) + rng.normal(0, 0.12, 7)
     width, rows = rng.uniform(0.45, 0.75, 7), []
-    for _ in range(5):
+    for _ in range(4):  # finer ones are mere texture
         length = step * rng.uniform(0.5, 1.3, len(angle))
         end = start + length[:, None] * np.column_stack([side * np.cos(angle), np.sin(angle)])
         rows.append(np.column_stack([start, end, width]))

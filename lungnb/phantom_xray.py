@@ -1,18 +1,15 @@
-"""Synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm), and what a film makes of it."""
+"""Synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm); `phantom_film` exposes it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
+from lungnb.phantom_chest import Chest, diaphragm, draw_chest, lateral, medial
 from lungnb.phantom_drawing import (
     SIDES,
     Phantom,
     View,
     as_seen,
-    blur,
     check_size,
     clouds,
     curve,
@@ -25,96 +22,73 @@ from lungnb.phantom_drawing import (
     vessel_tree,
     without_specks,
 )
+from lungnb.phantom_film import expose
 
-# Each part of the anatomy is one function. The frame's origin is the midline at the height of the lung tips.
-
-
-class Chest(NamedTuple):
-    """One patient's measures (cm), as an X-ray needs them."""
-
-    width: float  # midline to the inner side of the ribs
-    height: float  # lung tip to costophrenic angle
-    depth: float  # of the trunk, front to back
-    heart: float  # midline to the heart's left border
-    tip: float  # midline to the lung's tip
-    domes: tuple[float, float]  # of the diaphragm above the costophrenic angles, right and left
-    arms: float  # how far the arms are turned out (rad)
+# Each part of the anatomy is one function.
 
 
-def xray_phantom(rng: np.random.Generator, size: int = 256, acquisition: np.random.Generator | None = None) -> Phantom:
+def xray_phantom(
+    rng: np.random.Generator,
+    size: int = 256,
+    acquisition: np.random.Generator | None = None,
+    wild: bool = False,
+) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
-    The mask is the lung field as a reader draws it: without heart, mediastinum and what lies under the diaphragm.
-    `rng` makes the patient; `acquisition` (`rng` unless given) the posture, tone and noise, so that one patient can be
-    taken twice. Raises ValueError for a `size` under 32 px.
+    The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
+    fluid hides. `rng` makes the patient; `acquisition` (`rng` unless given) the posture, tone and noise, so that one
+    patient can be taken twice. `wild` goes far beyond what is real in shape, posture, tone and artefacts, for networks
+    that are to be trained on nothing else. Raises ValueError for a `size` under 32 px.
     """
     check_size(size)
     acquisition = acquisition or rng
-    chest = _draw_chest(rng)
-    centre = chest.height * 0.46 + acquisition.normal(0, 1.0)
-    width = max(chest.height * 1.25, chest.width * 2.35) * acquisition.uniform(1.03, 1.2)
-    view = make_view(acquisition, size, width, (acquisition.normal(0, 0.7), centre), tilt=0.03, bend=0.35)
+    chest = draw_chest(rng, wild)
+    view = _posture(acquisition, chest, size, wild)
     air, mask = _lungs(chest, view)
     soft = np.clip(air / (0.35 * chest.depth), 0, 1)
-    water = _trunk(rng, chest, view) - 0.8 * air - _airways(chest, view) + _arms(chest, view)
+    water = _trunk(rng, chest, view) - 0.8 * air - _airways(chest, view)
+    if not wild or rng.random() < 0.8:  # or else the arms are held aside
+        water += _arms(chest, view)
     water += _ribs(rng, chest, view) + _spine(rng, chest, view) + _shoulder_girdle(rng, chest, view)
-    water += soft * (_lung_vessels(rng, chest, view) + _opacities(rng, chest, view))
+    water += soft * (_lung_vessels(rng, chest, view) + _opacities(rng, chest, view, 3 if wild else 1))
     water += _breasts(rng, chest, view) - _stomach_bubble(rng, chest, view)
-    return Phantom(_expose(acquisition, np.maximum(water, 0), chest.depth), mask)
+    if wild:
+        water += _devices(rng, chest, view) - _bowel_gas(rng, chest, view)
+    image, seen = expose(acquisition, np.maximum(water, 0), chest.depth, wild)
+    return Phantom(image, mask & seen)
 
 
-def _draw_chest(rng: np.random.Generator) -> Chest:
-    """Return a random patient's measures."""
-    width = rng.uniform(11.5, 14.5)
-    height = width * rng.uniform(1.55, 2.0)
-    dome = rng.uniform(0.12, 0.22) * height
-    domes = (dome, dome - rng.uniform(0.4, 1.8))  # the liver lifts the right one
-    heart, tip = width * rng.uniform(0.5, 0.7), width * rng.uniform(0.38, 0.46)
-    return Chest(width, height, rng.uniform(17, 25), heart, tip, domes, rng.uniform(0.15, 0.7))
-
-
-def _lateral(chest: Chest, y: np.ndarray) -> np.ndarray:
-    """Return how far from the midline (cm) the lung meets the ribs at the heights `y`."""
-    rise = np.clip(y / np.float32(0.8 * chest.height), 0, 1)
-    return chest.tip + (chest.width - chest.tip) * (1 - (1 - rise) ** 2.3) ** np.float32(0.55)
-
-
-def _medial(chest: Chest, y: np.ndarray, side: int) -> np.ndarray:
-    """Return how far from the midline (cm) mediastinum and heart reach to one side at the heights `y`."""
-    h, heart = chest.height, chest.heart
-    if side < 0:  # great vessels, superior vena cava, hilum, right atrium
-        knots = [(0, 2.2), (0.25, 2.4), (0.45, 2.9), (0.6, 3.3), (0.76, 0.5 * heart + 0.6), (0.95, 0.5 * heart)]
-    else:  # great vessels, aortic knob, window, pulmonary trunk, left ventricle
-        knots = [(0, 2.0), (0.17, 2.1), (0.27, 3.2), (0.36, 2.7), (0.45, 3.5), (0.6, 0.74 * heart)]
-        knots += [(0.7, 0.92 * heart), (0.82, heart), (0.95, 0.93 * heart)]
-    border = curve(y, [(at * h, reach) for at, reach in knots])
-    round_tip = 1 - np.sqrt(1 - (1 - np.clip(y / np.float32(0.15 * h), 0, 1)) ** 2)
-    return border + (chest.tip - 2.0) * round_tip
-
-
-def _diaphragm(chest: Chest, reach: np.ndarray, side: int) -> np.ndarray:
-    """Return the height `y` (cm) of the diaphragm at a distance `reach` (cm) from the midline, to one side."""
-    summit = 0.48 * chest.width
-    outward = np.clip((reach - summit) / (chest.width - summit), 0, 1.05) ** np.float32(2.3)
-    inward = 0.3 * np.clip((summit - reach) / summit, 0, 1) ** 2
-    return chest.height - np.float32(chest.domes[side > 0]) * (1 - outward - inward)
+def _posture(rng: np.random.Generator, chest: Chest, size: int, wild: bool) -> View:
+    """Return how the patient stands before the film; `wild` also crops, turns, bends, stretches and mirrors."""
+    middle = np.array([0, chest.height * 0.46])
+    whole = max(chest.height * 1.25, chest.width * 2.35)
+    if not wild:
+        centre = middle + rng.normal(0, (0.7, 1.0))
+        return make_view(rng, size, whole * rng.uniform(1.03, 1.2), tuple(centre), tilt=0.03, bend=0.35)
+    width = whole * np.exp(rng.uniform(np.log(0.8), np.log(1.6)))
+    centre = middle + rng.normal(0, 0.06, 2) * width
+    view = make_view(rng, size, width, tuple(centre), tilt=0.09, bend=rng.uniform(0.1, 0.7), stretch=0.1)
+    return view if rng.random() < 0.95 else view._replace(x=-view.x)  # the heart on the right
 
 
 def _lungs(chest: Chest, view: View) -> tuple[np.ndarray, np.ndarray]:
     """Return the air along each ray (cm, also the little behind heart and diaphragm) and the lung field's mask."""
-    lateral = _lateral(chest, view.y)
+    wall = lateral(chest, view.y)
     depth = 0.78 * chest.depth * np.clip(0.5 + view.y / np.float32(0.6 * chest.height), 0, 1)
-    depth = depth * np.sqrt(np.clip(1.01 - (view.x / lateral) ** 2, 0, 1))
+    depth = depth * np.sqrt(np.clip(1.01 - (view.x / wall) ** 2, 0, 1))
+    depth = depth * np.sqrt(
+        np.clip(view.y / np.float32(0.15 * chest.height) + 0.1, 0, 1)
+    )  # the tips are round, and fade
     air, mask = np.zeros_like(depth), np.zeros(depth.shape, bool)
     for side in SIDES:
         reach = side * view.x
-        medial, floor = _medial(chest, view.y, side), _diaphragm(chest, reach, side)
-        out = np.minimum(lateral - reach, view.y)
-        beside = 0.4 * np.clip(reach / medial, 0, 1) ** 2  # lung in front of and behind the heart
-        beside = np.maximum(beside, inside(reach - medial, 0.35))
+        inner, floor = medial(chest, view.y, side), diaphragm(chest, reach, side)
+        out = np.minimum(wall - reach, view.y)
+        beside = 0.4 * np.clip(reach / inner, 0, 1) ** 2  # lung in front of and behind the heart
+        beside = np.maximum(beside, inside(reach - inner, 0.35))
         above = np.maximum(inside(floor - view.y, 0.4), 0.3 * np.exp(np.minimum(floor - view.y, 0) / 3))
         air += depth * inside(out, 0.3) * beside * above
-        mask |= without_specks((out > 0) & (reach > medial) & (view.y < floor), 0.01)
+        mask |= without_specks((out > 0) & (reach > inner) & (view.y < floor), 0.01)
     return air, mask
 
 
@@ -155,7 +129,7 @@ def _airways(chest: Chest, view: View) -> np.ndarray:
 
 def _ribs(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
     """Return the ribs: rings tilted forwards and down, so that each is seen as a back arch and a front arch."""
-    wall = _lateral(chest, np.maximum(view.y, 0.03 * chest.height)) + 0.5
+    wall = lateral(chest, np.maximum(view.y, 0.03 * chest.height)) + 0.5
     across = np.minimum(np.abs(view.x) / wall, 1)
     bow = np.sqrt(1 - across**2)
     spacing, tilt = chest.height / rng.uniform(8.3, 9.6), rng.uniform(2.6, 4.2)
@@ -201,7 +175,7 @@ def _shoulder_girdle(rng: np.random.Generator, chest: Chest, view: View) -> np.n
         stroke(draw_blades, [blade[2], (side * (w + 4), 1.2)], 0.8, 1.3 * dense)
         stroke(draw_blades, _arm(chest, side), 2.2, 2.0)
         stroke(draw_blades, _arm(chest, side), 1.2, 1.4)
-    return as_seen(clavicles, view, 0.12) + as_seen(blades, view, 0.2)
+    return as_seen([clavicles, blades], view, 0.15)
 
 
 def _lung_vessels(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
@@ -213,13 +187,13 @@ def _lung_vessels(rng: np.random.Generator, chest: Chest, view: View) -> np.ndar
             stroke(draw, [(x0, y0), (x1, y1)], width, 2.5 * width)
         stroke(draw, [(root[0], root[1] - 1.2), (root[0] + 0.4 * side, root[1] + 1.5)], 1.3, 1.6)
     grain = clouds(rng, len(view.x), 48)
-    return rng.uniform(1.0, 1.6) * as_seen(sheet, view, 0.12) + 0.2 * grain
+    return rng.uniform(1.0, 1.6) * as_seen([sheet], view, 0.12) + 0.2 * grain
 
 
-def _opacities(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
-    """Return nodules and cloudy patches; most lungs have none."""
+def _opacities(rng: np.random.Generator, chest: Chest, view: View, most: int) -> np.ndarray:
+    """Return nodules and cloudy patches; most lungs have none, unless `most` is above 1."""
     cloudy = np.zeros_like(view.x)
-    for _ in range(rng.choice([0, 1, 2, 3], p=[0.6, 0.2, 0.1, 0.1])):
+    for _ in range(most * rng.choice([0, 1, 2, 3], p=[0.6, 0.2, 0.1, 0.1])):
         radius = rng.choice([rng.uniform(0.5, 1.2), rng.uniform(1.5, 4)])
         x, y = rng.choice(SIDES) * rng.uniform(4, 10), rng.uniform(0.1, 0.8) * chest.height
         patch = ellipse(view, x, y, radius, radius * rng.uniform(0.7, 1.4))
@@ -244,42 +218,35 @@ def _stomach_bubble(rng: np.random.Generator, chest: Chest, view: View) -> np.nd
     below = rng.uniform(0.5, 1.5) + 0.7 * radius
     if rng.random() < 0.35:
         return np.zeros_like(view.x)
-    y = float(_diaphragm(chest, np.array(x), 1)) + below
+    y = float(diaphragm(chest, np.array(x), 1)) + below
     return gas * thickness(ellipse(view, x, y, radius * 1.3, 0.7 * radius), 0.7 * radius)
 
 
-def _expose(rng: np.random.Generator, water: np.ndarray, depth: float) -> np.ndarray:
-    """Return the film: scatter, uneven exposure, tone, blur, noise, collimator and marker, uint8."""
-    size = len(water)
-    wide = blur(water, size / 9)
-    water = water + rng.uniform(0.0, 0.25) * wide - rng.uniform(0, 0.4) * (wide - wide.mean())
-    water = water + 0.03 * depth * clouds(rng, size, 2)
-    black, white = rng.uniform(0.15, 0.33) * depth, rng.uniform(0.85, 1.15) * depth
-    grey = np.clip((water - black) / np.float32(white - black), 0, 1) ** np.float32(rng.uniform(0.8, 1.5))
-    grey += rng.uniform(0, 0.8) * grey * (1 - grey) * (2 * grey - 1)  # a film's S-shaped response
-    grey = blur(grey, rng.uniform(0.3, 0.8) * size / 256)
-    noise = rng.standard_normal(grey.shape, dtype=np.float32)
-    grey += np.float32(rng.uniform(0.004, 0.025)) * (noise if rng.random() < 0.5 else 1.5 * blur(noise, 0.6))
-    grey = grey * rng.uniform(0.85, 1) + rng.uniform(0, 0.06)
-    grey = np.where(_open_field(rng, size), grey, rng.uniform(0, 0.05))
-    return np.rint(np.clip(_marker(rng, grey), 0, 1) * 255).astype(np.uint8)
+def _bowel_gas(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
+    """Return the gas (cm) of bowels under the diaphragm: dark, and no lung."""
+    gas = np.zeros_like(view.x)
+    for _ in range(rng.integers(0, 6)):
+        x, y = rng.uniform(-0.9, 0.9) * chest.width, chest.height * rng.uniform(1.0, 1.4)
+        bubble = ellipse(view, x, y, *rng.uniform(0.8, 3, 2), rng.uniform(0, 3.14))
+        gas = np.maximum(gas, rng.uniform(1, 6) * thickness(bubble, 1.5))
+    return gas * inside(view.y - chest.height + 1, 1.0)
 
 
-def _open_field(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return what the collimator leaves open, `(size, size)` bool: now and then all but a dark margin."""
-    line = np.linspace(-1, 1, size, dtype=np.float32)
-    slant = rng.normal(0, 0.02)
-    edges = np.where(rng.random(4) < 0.35, rng.uniform(0.92, 0.99, 4), 2)
-    x, y = line + slant * line[:, None], line[:, None] - slant * line
-    return (x < edges[0]) & (x > -edges[1]) & (y < edges[2]) & (y > -edges[3])
-
-
-def _marker(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
-    """Return the film with a lead letter in an upper corner: R on the patient's right, or L on the left."""
-    size, letter = len(grey), rng.choice(["R", "L", ""], p=[0.5, 0.3, 0.2])
-    x = rng.uniform(0.03, 0.12) if letter == "R" else rng.uniform(0.84, 0.92)
-    place = (x * size, rng.uniform(0.02, 0.15) * size)
-    sheet = Image.new("L", (size, size))
-    draw = ImageDraw.Draw(sheet)
-    draw.text(place, str(letter), fill=255, font=ImageFont.load_default(size=rng.uniform(0.04, 0.08) * size))
-    return np.maximum(grey, np.asarray(sheet) / np.float32(255) * rng.uniform(0.75, 1))
+def _devices(rng: np.random.Generator, chest: Chest, view: View) -> np.ndarray:
+    """Return wires, tubes, electrodes and a pacemaker, each in some of the patients."""
+    sheet, draw = make_sheet()
+    for _ in range(rng.poisson(0.7)):  # wires and tubes, from somewhere above to somewhere below
+        knots = np.column_stack(
+            [rng.uniform(-1, 1, 4) * chest.width, np.sort(rng.uniform(-0.3, 1.2, 4)) * chest.height]
+        )
+        at = np.linspace(knots[0, 1], knots[-1, 1], 30)
+        stroke(draw, np.column_stack([curve(at, knots[:, ::-1]), at]), rng.uniform(0.1, 0.5), rng.uniform(0.4, 2.5))
+    for _ in range(rng.poisson(0.5)):  # electrodes, buttons
+        x, y, radius = rng.uniform(-1, 1) * chest.width, rng.uniform(0, 1.1) * chest.height, rng.uniform(0.3, 1.0)
+        turn = np.linspace(0, 6.28, 12)
+        stroke(draw, np.column_stack([x + radius * np.cos(turn), y + radius * np.sin(turn)]), 0, 2.0, area=True)
+    if rng.random() < 0.08:
+        x, y = rng.choice(SIDES) * rng.uniform(0.45, 0.8) * chest.width, rng.uniform(0.1, 0.3) * chest.height
+        box = np.array([(-2.2, -1.4), (1.6, -1.8), (2.2, 1.2), (-1.8, 1.7)]) * rng.uniform(0.7, 1.2)
+        stroke(draw, box + np.array([x, y]), 0, 2.5, area=True)
+    return rng.uniform(1, 6) * as_seen([sheet], view, 0.08)

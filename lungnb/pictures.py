@@ -16,7 +16,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lungnb.images import read_image, read_mask, to_grey
+from lungnb.images import LUNG_WINDOW, read_image, read_mask, to_grey
+from lungnb.phantom import make_phantom
 from lungnb.settings import Settings, title_of
 from lungnb.volumes import is_nifti, read_volume
 
@@ -31,6 +32,17 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
         _draw(axis, image)
         axis.set_title(title, fontsize=9)
+    return figure
+
+
+def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
+    """Draw nine phantoms of a kind with the outlines of their masks, CT slices as a lung window shows them."""
+    figure, axes = _grid(3, 3)
+    for number, axis in enumerate(axes.flat, first):
+        phantom = make_phantom(number, seed, kind)
+        _draw(axis, to_grey(phantom.image, LUNG_WINDOW if kind == "ct" else None), truth=phantom.mask)
+        axis.set_title(f"{kind} {number}", fontsize=9)
+    _legend(figure, truth=True)
     return figure
 
 

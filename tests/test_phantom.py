@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from lungnb import phantom
 from lungnb.images import read_image, read_mask
-from lungnb.phantom import Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantom import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
 from lungnb.phantom_drawing import SIDES
 
 SIZE = 128
@@ -18,6 +18,11 @@ def xrays():
 @pytest.fixture(scope="module")
 def slices():
     return [make_phantom(index, kind="ct", size=SIZE) for index in range(40)]
+
+
+@pytest.fixture(scope="module")
+def wild():
+    return [make_phantom(index, kind="wild", size=SIZE) for index in range(80)]
 
 
 def same(one: Phantom, other: Phantom) -> bool:
@@ -129,7 +134,51 @@ def test_ct_leaves_the_airways_out(slices):
     assert found > 8
 
 
-@pytest.mark.parametrize("kind", ["xray", "ct"])
+def test_wild_ones_are_pictures_of_lungs_of_all_sizes(wild):
+    for image, mask in wild:
+        assert (image.shape, image.dtype) == ((SIZE, SIZE), np.uint8)
+        assert (mask.shape, mask.dtype) == ((SIZE, SIZE), bool)
+        assert image.max() - image.min() > 40
+        parts = np.bincount(ndimage.label(mask)[0].ravel())[1:]
+        assert (
+            np.count_nonzero(parts > 0.01 * mask.size) <= 4
+        )  # of a lung, fluid and a closed margin may leave two parts
+    areas = np.array([mask.mean() for _, mask in wild])
+    assert areas.max() < 0.65 and np.quantile(areas, 0.95) > 0.3 and np.quantile(areas[::2], 0.1) < 0.15
+
+
+def test_wild_masks_lie_on_their_images(wild):
+    """The border of the mask is where the picture changes: a mask that was moved would lie on flatter ground."""
+
+    def steepness(image, mask):
+        slope = ndimage.gaussian_gradient_magnitude(image.astype(float), 1.0)
+        border = mask & ~ndimage.binary_erosion(mask)
+        return slope[border].mean() / slope.mean()
+
+    cases = [case for case in wild if 0.08 < case.mask.mean()]
+    at_home = np.mean([steepness(*case) for case in cases])
+    for shift in ((4, 0), (-4, 0), (0, 4), (0, -4)):
+        moved = np.mean([steepness(image, np.roll(mask, shift, (0, 1))) for image, mask in cases])
+        assert moved < 0.9 * at_home, shift
+
+
+def test_wild_lungs_may_be_brighter_than_their_surroundings(wild):
+    brighter = [image[mask].mean() > image[around(mask)].mean() for image, mask in wild if mask.mean() > 0.05]
+    assert 0.03 < np.mean(brighter) < 0.4
+
+
+def test_nothing_is_marked_where_a_closed_margin_hides_it():
+    hidden = 0
+    for index in range(0, 60, 2):
+        image, mask = make_phantom(index, kind="wild", size=SIZE)
+        edge = np.s_[:, :4]
+        if mask[edge].any():
+            continue
+        hidden += int(mask[:, :30].any() and np.ptp(image[edge].astype(int)) < 40)
+    assert hidden  # some margins are closed, and the mask begins beyond them
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_same_seed_same_bytes_other_index_other_image(kind):
     assert same(make_phantom(3, 7, kind, 64), make_phantom(3, 7, kind, 64))
     images = {make_phantom(index, seed, kind, 64).image.tobytes() for index in range(8) for seed in (1, 2)}
@@ -190,7 +239,7 @@ def test_progress_goes_to_stdout(tmp_path, capfd):
 
 
 def test_arguments_are_checked(tmp_path):
-    with pytest.raises(ValueError, match="kind must be one of xray, ct"):
+    with pytest.raises(ValueError, match="kind must be one of xray, ct, wild"):
         make_phantom(0, kind="mri")
     with pytest.raises(ValueError, match="index and seed"):
         make_phantom(-1)
