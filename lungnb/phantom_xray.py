@@ -76,9 +76,8 @@ def _lungs(chest: Chest, view: View) -> tuple[np.ndarray, np.ndarray]:
     wall = lateral(chest, view.y)
     depth = 0.78 * chest.depth * np.clip(0.5 + view.y / np.float32(0.6 * chest.height), 0, 1)
     depth = depth * np.sqrt(np.clip(1.01 - (view.x / wall) ** 2, 0, 1))
-    depth = depth * np.sqrt(
-        np.clip(view.y / np.float32(0.15 * chest.height) + 0.1, 0, 1)
-    )  # the tips are round, and fade
+    # The tips are round, and fade.
+    depth = depth * np.sqrt(np.clip(view.y / np.float32(0.15 * chest.height) + 0.1, 0, 1))
     air, mask = np.zeros_like(depth), np.zeros(depth.shape, bool)
     for side in SIDES:
         reach = side * view.x

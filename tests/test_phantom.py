@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lungnb import phantom
+from lungnb import phantom, phantom_ct, phantom_film, phantom_xray
 from lungnb.images import read_image, read_mask
 from lungnb.phantom import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
 from lungnb.phantom_drawing import SIDES
@@ -167,15 +167,30 @@ def test_wild_lungs_may_be_brighter_than_their_surroundings(wild):
     assert 0.03 < np.mean(brighter) < 0.4
 
 
-def test_nothing_is_marked_where_a_closed_margin_hides_it():
-    hidden = 0
-    for index in range(0, 60, 2):
-        image, mask = make_phantom(index, kind="wild", size=SIZE)
-        edge = np.s_[:, :4]
-        if mask[edge].any():
-            continue
-        hidden += int(mask[:, :30].any() and np.ptp(image[edge].astype(int)) < 40)
-    assert hidden  # some margins are closed, and the mask begins beyond them
+@pytest.mark.parametrize("index", [2, 5])  # an X-ray, a CT slice
+def test_nothing_is_marked_where_a_closed_margin_hides_it(monkeypatch, index):
+    """The same phantom behind a margin that is closed over the picture's left half."""
+    half = SIZE // 2
+
+    def hide(*arguments):
+        return np.zeros((SIZE, SIZE), np.uint8), np.arange(SIZE) >= half * np.ones((SIZE, 1))
+
+    whole = make_phantom(index, kind="wild", size=SIZE).mask
+    monkeypatch.setattr(phantom_xray, "expose", hide)
+    monkeypatch.setattr(phantom_ct, "_windowed", hide)
+    mask = make_phantom(index, kind="wild", size=SIZE).mask
+    assert whole[:, :half].any() and not mask[:, :half].any() and mask[:, half:].any()
+
+
+def test_a_closed_margin_shows_nothing():
+    closed = 0
+    for index in range(20):
+        grey = np.linspace(0.3, 0.7, SIZE) * np.ones((SIZE, 1))
+        picture, seen = phantom_film._bordered(np.random.default_rng(index), grey)
+        closed += not seen.all()
+        assert not ((0.25 < picture[~seen]) & (picture[~seen] == grey[~seen])).any()  # of the patient, that is
+        assert seen.all() or picture[seen].std() > 0.02
+    assert 3 < closed < 17
 
 
 @pytest.mark.parametrize("kind", KINDS)

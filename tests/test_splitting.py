@@ -65,14 +65,6 @@ def test_a_published_split_is_followed(raw, tmp_path):
     assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
 
 
-@pytest.mark.parametrize("content", ["name,split\na,test\n", "id,split\na,exam\n"])
-def test_a_split_file_of_another_form_is_named(raw, tmp_path, content):
-    write_scans(raw, "abc")
-    (tmp_path / "split.csv").write_text(content)
-    with pytest.raises(ValueError, match=r"split\.csv: (needs the columns id and split|split must be one of train)"):
-        prepared(raw, split_file=str(tmp_path / "split.csv"))
-
-
 def test_patients_come_from_a_table(raw, tmp_path):
     write_scans(raw, [f"scan{n:02}" for n in range(24)])
     table = {f"scan{n:02}" + (".png" if n % 2 else ""): f"patient {n // 3}" for n in range(23)}  # names, or files
@@ -83,14 +75,23 @@ def test_patients_come_from_a_table(raw, tmp_path):
     assert read_excluded(settings).to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
 
 
-@pytest.mark.parametrize("content", ["id,split\na,test\n", "id,patient\na,\n"])
-def test_a_patient_file_of_another_form_is_named(raw, tmp_path, content):
+@pytest.mark.parametrize(
+    ("field", "content", "message"),
+    [
+        ("split", "name,split\na,test\n", "needs the columns id and split"),
+        ("split", "id,split\na,exam\n", "split must be one of train, validation, test"),
+        ("split", "id,split\na,\n", "needs the columns id and split, without gaps"),
+        ("patient", "id,split\na,test\n", "needs the columns id and patient"),
+        ("patient", "id,patient\na,\n", "needs the columns id and patient, without gaps"),
+    ],
+)
+def test_a_file_of_another_form_is_named(raw, tmp_path, field, content, message):
     write_scans(raw, "abc")
-    (tmp_path / "patients.csv").write_text(content)
-    with pytest.raises(ValueError, match=r"patients\.csv: needs the columns id and patient"):
-        prepared(raw, patient_file=str(tmp_path / "patients.csv"))
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"list\.csv: {message}"):
+        prepared(raw, **{f"{field}_file": str(tmp_path / "list.csv")})
     with pytest.raises(FileNotFoundError, match="put the file there"):
-        prepared(raw, patient_file=str(tmp_path / "none.csv"))
+        prepared(raw, **{f"{field}_file": str(tmp_path / "none.csv")})
 
 
 def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
