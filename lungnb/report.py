@@ -186,10 +186,10 @@ def _summary(settings: Settings) -> str:
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
-    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95", "nsd", "precision", "recall", "specificity"]
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95", "precision", "recall"]  # what fits the page
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
-    distances = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "nsd": "surface Dice", "first": "comes first"}
-    table = table[columns].rename(columns=distances).rename(columns=lambda name: name.replace("_", " "))
+    titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
+    table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
     shown = table.to_html(float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0)
