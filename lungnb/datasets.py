@@ -23,7 +23,7 @@ class Source:
 
     name: str
     title: str
-    kind: str  # xray, ct, or own
+    kind: str  # xray, ct, wild (phantoms of both), or own
     licence: str
     citation: str
     homepage: str = ""
@@ -68,6 +68,15 @@ _SOURCES = (
         citation="None needed: drawn by lungnb, no patient's data",
         patient_pattern=r"(patient_\d+)",
         note="Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
+    ),
+    Source(
+        name="phantom-wild",
+        title="Synthetic X-rays and CT slices far beyond what is real (8,000)",
+        kind="wild",
+        licence="MIT, as lungnb itself",
+        citation="None needed: drawn by lungnb, no patient's data",
+        patient_pattern=r"(patient_\d+)",
+        note="Made on the spot in minutes; what the network is trained on that lungnb ships.",
     ),
     Source(
         name="montgomery",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.backend import keras
-from lungnb.files import need
+from lungnb.pretrained import take_weights
 from lungnb.settings import home
 
 layers = keras.layers
@@ -59,7 +59,7 @@ def pretrained_features(
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum, layer.trainable = _BATCH_NORM_MOMENTUM, weights is None
     if weights not in (None, "imagenet"):
-        _take_weights(network, phantom_file(encoder, depth) if weights == "phantom" else Path(weights))
+        take_weights(network, phantom_file(encoder, depth) if weights == "phantom" else Path(weights), "encoder")
     colour = layers.Concatenate(name="three_channels")([image] * 3)
     colour = layers.Rescaling(backbone.scale, backbone.offset, name="preprocessing")(colour)
     return dict(zip(strides, network(colour), strict=True))
@@ -88,16 +88,3 @@ def _is_feature(layer: keras.Layer) -> bool:
     """Whether a layer's output is a map of features rather than the image, a scaled one, or a vector."""
     shape = layer.output.shape
     return len(shape) == 4 and shape[3] > 3
-
-
-def _take_weights(network: keras.Model, file: Path) -> None:
-    """Copy the weights of the encoder of a `.keras` model, opened in safe mode, or of a `.weights.h5` file."""
-    need(file, "train it (`lungnb train --recipe ct-hu-pretrained` does), or name another file,")
-    try:
-        if file.name.endswith(".weights.h5"):
-            network.load_weights(file)
-        else:
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
-            network.set_weights(model.get_layer("encoder").get_weights())
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file}: not the weights of this encoder at this depth ({error}).") from error

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from lungnb.backend import keras
 from lungnb.encoders import pretrained_features
+from lungnb.pretrained import SHIPPED, take_weights
 
 layers = keras.layers
 
@@ -37,7 +39,8 @@ def unet(
         filters: channels at the top; doubled at each halving.
         depth: how often the resolution is halved.
         encoder: a network of `keras.applications` in place of the way down, such as `mobilenetv2`; see `encoders`.
-        weights: the encoder's: `imagenet`, `phantom`, a `.keras` or `.weights.h5` file, or None for random ones.
+        weights: the encoder's: `imagenet`, `phantom`, a `.keras` or `.weights.h5` file, or None for random ones. Those
+            of a whole network are taken by `build_model`.
     """
     if encoder is None:
         return _u_shape("unet", _double_convolution, size, filters, depth)
@@ -260,13 +263,21 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
 def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     """Return the model called `name`, built with `arguments` (size, filters, depth, ...).
 
-    Raises ValueError for an unknown name, listing those there are, and for an encoder that is not for this model.
+    `weights`, where there is no encoder, are those that the whole network begins with: a file's, or with `phantom`
+    those that lungnb ships, of a U-Net of 16 filters and depth 4.
+
+    Raises ValueError for an unknown name, listing those there are, for an encoder that is not for this model, and for
+    weights that are not.
     """
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}.")
     if arguments.get("encoder") and name != "unet":
         raise ValueError(f"an encoder goes with unet alone, not with {name}.")
-    return MODELS[name](**arguments)
+    weights = None if arguments.get("encoder") else arguments.pop("weights", None)
+    model = MODELS[name](**arguments)
+    if weights:
+        take_weights(model, SHIPPED if weights == "phantom" else Path(weights))
+    return model
 
 
 def count_multiplications(model: keras.Model) -> int:

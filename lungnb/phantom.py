@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
@@ -17,21 +18,24 @@ from lungnb.phantom_drawing import Phantom, check_size
 from lungnb.phantom_xray import xray_phantom
 
 __all__ = ["KINDS", "Phantom", "ct_phantom", "make_phantom", "write_phantoms", "xray_phantom"]
-KINDS = ("xray", "ct", "wild")
+KINDS = {"xray": 0.0, "ct": 0.0, "wild": 1.0, "wilder": 1.5}  # and how far beyond what is real
+_NAME = "patient_{:03d}_image_{}"
+_WILDER_EVERY = 10  # of the patients of a set of kind "wild", that one in so many which is for validation
 
 
 def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256) -> Phantom:
     """Return phantom number `index` (0 or more) of the series `seed`: always the same one, whatever came before.
 
     Those of `kind` "wild" are X-rays and CT slices in turn, uint8, far beyond what is real in shape, posture, tone and
-    artefacts (domain randomisation): training data for networks that are to segment what they have never seen.
+    artefacts (domain randomisation): training data for networks that are to segment what they have never seen. Those
+    of kind "wilder" come from wider ranges still: what a network trained on wild ones is validated on.
 
-    Raises ValueError for a `kind` other than "xray", "ct" and "wild", and for negative numbers.
+    Raises ValueError for a `kind` that is not among `KINDS`, and for negative numbers.
     """
     _check_kind(kind)
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, not {index} and {seed}.")
-    wild = kind == "wild"
+    wild = KINDS[kind]
     if kind == "ct" or (wild and index % 2):
         return ct_phantom(np.random.default_rng([seed, index]), size, wild)
     return _patient_xray(index, 1, seed, size, wild)
@@ -50,9 +54,11 @@ def write_phantoms(
 
     CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`; about a
     quarter of the patients of `kind` "xray" have two or three images, those of other kinds one. The first image of
-    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. `folder` appears whole
-    or not at all. The files do not depend on `workers`, the number of threads (as many as cores unless given): threads,
-    since they start in any notebook or script on any system, and 120 images take seconds.
+    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. Of `kind` "wild", two
+    patients in twenty are "wilder", one an X-ray and one a CT slice: those that `folder/split.csv` has in validation.
+
+    `folder` appears whole or not at all. The files do not depend on `workers`, the number of threads (as many as cores
+    unless given): threads, since they start in any notebook or script on any system, and 120 images take seconds.
 
     Raises ValueError for a `folder` that exists, another `kind`, or `count` or `workers` under 1.
     """
@@ -71,6 +77,8 @@ def write_phantoms(
         try:
             for job in tqdm(jobs, "phantoms", unit="image", file=sys.stdout, disable=not progress):
                 job.result()
+            if kind == "wild":
+                _write_split(part, [patient for patient, _ in cases])
         finally:  # interrupted: leave what has not begun, so that the folder can be cleared at once
             pool.shutdown(cancel_futures=True)
 
@@ -78,6 +86,11 @@ def write_phantoms(
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+
+
+def _for_validation(patient: int) -> bool:
+    """Whether a patient of a set of kind "wild" is one of the wilder ones: of X-rays and CT slices, one in ten each."""
+    return patient // 2 % _WILDER_EVERY == 0
 
 
 def _cases(count: int, seed: int) -> list[tuple[int, int]]:
@@ -89,8 +102,10 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
 
 def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str) -> None:
     """Write one X-ray or CT slice and its mask."""
-    name = f"patient_{patient:03d}_image_{image}"
+    name = _NAME.format(patient, image)
     xray = kind == "xray"
+    if kind == "wild" and _for_validation(patient):
+        kind = "wilder"
     phantom = _patient_xray(patient, image, seed, size) if xray else make_phantom(patient, seed, kind, size)
     if kind == "ct":
         Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")
@@ -99,7 +114,13 @@ def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, ki
     Image.fromarray(phantom.mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / f"{name}.bmp", "BMP")
 
 
-def _patient_xray(patient: int, image: int, seed: int, size: int, wild: bool = False) -> Phantom:
+def _write_split(folder: Path, patients: list[int]) -> None:
+    """Write which patients of a set of kind "wild" are for training and which for validation."""
+    rows = [(_NAME.format(patient, 1), "validation" if _for_validation(patient) else "train") for patient in patients]
+    pd.DataFrame(rows, columns=["id", "split"]).to_csv(folder / "split.csv", index=False)
+
+
+def _patient_xray(patient: int, image: int, seed: int, size: int, wild: float = 0.0) -> Phantom:
     """Return one of the X-rays of one patient: the anatomy hangs on the patient alone."""
     of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
     return xray_phantom(of_patient, size, of_image, wild)

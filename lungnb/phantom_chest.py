@@ -28,7 +28,7 @@ class Chest(NamedTuple):
     effusions: tuple[float, float]  # how high fluid stands in the chest, right and left; 0 for none
 
 
-def draw_chest(rng: np.random.Generator, wild: bool) -> Chest:
+def draw_chest(rng: np.random.Generator, wild: float) -> Chest:
     """Return a random patient's measures."""
     width = draw_from(rng, 11.5, 14.5, wild)
     height = width * draw_from(rng, 1.5, 2.0, wild, 1.6)

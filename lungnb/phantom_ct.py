@@ -27,13 +27,13 @@ from lungnb.phantom_film import distort
 _DOME_TOPS = (0.72, 0.79)  # the levels at which the diaphragm comes up, right and left
 
 
-def ct_phantom(rng: np.random.Generator, size: int = 256, wild: bool = False) -> Phantom:
+def ct_phantom(rng: np.random.Generator, size: int = 256, wild: float = 0.0) -> Phantom:
     """Return a synthetic axial CT slice, float32 `(size, size)`, -1024..3071 HU, and its lung mask.
 
     The slice lies anywhere from just above the lung tips to just below the lungs, so that the mask may be empty. The
-    mask holds the lungs' vessels and lesions; trachea, main bronchi and fluid around the lungs are left out. `wild` is
-    far beyond what is real in shape, position and tissue, and a uint8 picture of any window. Raises ValueError for a
-    `size` under 32 px.
+    mask holds the lungs' vessels and lesions; trachea, main bronchi and fluid around the lungs are left out. With a
+    `wild` of 1 or more it is far beyond what is real in shape, position and tissue, and a uint8 picture of any window.
+    Raises ValueError for a `size` under 32 px.
     """
     check_size(size)
     level = rng.uniform(-0.02, 1.02)  # 0 at the lung tips, 1 at the bases
@@ -56,27 +56,27 @@ def ct_phantom(rng: np.random.Generator, size: int = 256, wild: bool = False) ->
     image = _scan(rng, image, wild)
     if not wild:
         return Phantom(image, mask)
-    grey, seen = _windowed(rng, image)
+    grey, seen = _windowed(rng, image, wild)
     return Phantom(grey, mask & seen)
 
 
-def _position(rng: np.random.Generator, half: float, size: int, wild: bool) -> View:
+def _position(rng: np.random.Generator, half: float, size: int, wild: float) -> View:
     """Return how the patient, `half` as wide (cm), lies in the scanner; `wild` also turns over and mirrors."""
     if not wild:
         return make_view(rng, size, rng.uniform(2.1, 2.5) * half, tuple(rng.normal(0, 0.7, 2)), tilt=0.06, bend=0.45)
     width = 2.3 * half * np.exp(rng.uniform(np.log(0.75), np.log(1.6)))
-    bend = rng.uniform(0.2, 0.9)
-    view = make_view(rng, size, width, tuple(rng.normal(0, 0.05, 2) * width), tilt=0.15, bend=bend, stretch=0.1)
+    tilt, bend, stretch = wild * np.array([0.15, rng.uniform(0.2, 0.9), 0.1])
+    view = make_view(rng, size, width, tuple(rng.normal(0, 0.05, 2) * width), tilt, bend, stretch)
     mirror_x, mirror_y = np.where(rng.random(2) < (0.1, 0.1), -1, 1).astype(np.float32)
     return view._replace(x=mirror_x * view.x, y=mirror_y * view.y)
 
 
-def _windowed(rng: np.random.Generator, hounsfield: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _windowed(rng: np.random.Generator, hounsfield: np.ndarray, wild: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a slice through a random window, uint8, half of them distorted as X-rays are, and what it shows, bool."""
     middle, width = rng.uniform(-650, 100), np.exp(rng.uniform(np.log(350), np.log(2200)))
     grey = np.clip((hounsfield - (middle - width / 2)) / np.float32(width), 0, 1)
     if rng.random() < 0.5:
-        return distort(rng, grey)
+        return distort(rng, grey, wild)
     return np.rint(255 * grey).astype(np.uint8), np.ones(grey.shape, bool)
 
 
@@ -206,7 +206,7 @@ def _paint_lungs(
     cage: np.ndarray,
     contrast: float,
     view: View,
-    wild: bool,
+    wild: float,
 ) -> np.ndarray:
     """Paint lungs, denser to the back, with their vessels and now and then a lesion; return their mask."""
     size = len(image)
@@ -241,7 +241,7 @@ def _paint_airways(image: np.ndarray, level: float, cage: np.ndarray, view: View
     return air
 
 
-def _scan(rng: np.random.Generator, image: np.ndarray, wild: bool) -> np.ndarray:
+def _scan(rng: np.random.Generator, image: np.ndarray, wild: float) -> np.ndarray:
     """Return the slice as a scanner gives it: blurred, noisy, cut to the tube's round field now and then, float32."""
     size = len(image)
     image = blur(image, rng.uniform(0.4, 0.8) * size / 256)

@@ -58,9 +58,9 @@ def make_view(
     return View(x.astype(np.float32), y.astype(np.float32), width / size)
 
 
-def draw_from(rng: np.random.Generator, low: float, high: float, wild: bool, by: float = 2.0) -> float:
-    """Return a number between `low` and `high`; when `wild`, from a range `by` times as wide about the same middle."""
-    middle, half = (low + high) / 2, (high - low) / 2 * (by if wild else 1)
+def draw_from(rng: np.random.Generator, low: float, high: float, wild: float, by: float = 2.0) -> float:
+    """Return a number between `low` and `high`; at a `wild` of 1, from a range `by` times as wide about its middle."""
+    middle, half = (low + high) / 2, (high - low) / 2 * (1 + wild * (by - 1))
     return rng.uniform(middle - half, middle + half)
 
 

@@ -31,14 +31,14 @@ def xray_phantom(
     rng: np.random.Generator,
     size: int = 256,
     acquisition: np.random.Generator | None = None,
-    wild: bool = False,
+    wild: float = 0.0,
 ) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
     The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
     fluid hides. `rng` makes the patient; `acquisition` (`rng` unless given) the posture, tone and noise, so that one
-    patient can be taken twice. `wild` goes far beyond what is real in shape, posture, tone and artefacts, for networks
-    that are to be trained on nothing else. Raises ValueError for a `size` under 32 px.
+    patient can be taken twice. A `wild` of 1 goes far beyond what is real in shape, posture, tone and artefacts, for
+    networks that are to be trained on nothing else; more goes further. Raises ValueError for a `size` under 32 px.
     """
     check_size(size)
     acquisition = acquisition or rng
@@ -58,7 +58,7 @@ def xray_phantom(
     return Phantom(image, mask & seen)
 
 
-def _posture(rng: np.random.Generator, chest: Chest, size: int, wild: bool) -> View:
+def _posture(rng: np.random.Generator, chest: Chest, size: int, wild: float) -> View:
     """Return how the patient stands before the film; `wild` also crops, turns, bends, stretches and mirrors."""
     middle = np.array([0, chest.height * 0.46])
     whole = max(chest.height * 1.25, chest.width * 2.35)
@@ -67,7 +67,8 @@ def _posture(rng: np.random.Generator, chest: Chest, size: int, wild: bool) -> V
         return make_view(rng, size, whole * rng.uniform(1.03, 1.2), tuple(centre), tilt=0.03, bend=0.35)
     width = whole * np.exp(rng.uniform(np.log(0.8), np.log(1.6)))
     centre = middle + rng.normal(0, 0.06, 2) * width
-    view = make_view(rng, size, width, tuple(centre), tilt=0.09, bend=rng.uniform(0.1, 0.7), stretch=0.1)
+    tilt, bend, stretch = wild * np.array([0.09, rng.uniform(0.1, 0.7), 0.1])
+    view = make_view(rng, size, width, tuple(centre), tilt, bend, stretch)
     return view if rng.random() < 0.95 else view._replace(x=-view.x)  # the heart on the right
 
 

@@ -51,7 +51,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     record = {
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
-        "split_file": _digest(split_path(settings.split_file)) if settings.split_file else None,
+        "split_file": _digest(split_path(settings)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
         "window": list(settings.window) if settings.window else None,

@@ -40,8 +40,8 @@ class Settings:
     # data
     image_size: int = 256  # side of the square the networks see, px
     split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # of patients; a third of 0 means no test split
-    split_file: str | None = None  # a CSV with the columns id, split, such as another's manifest.csv; or the name of a
-    # published split, as in lungnb/splits
+    split_file: str | None = None  # a CSV with the columns id, split, such as another's manifest.csv, or one in the raw
+    # folder; or the name of a published split, as in lungnb/splits
     patient_file: str | None = None  # a CSV with the columns id, patient; goes before patient_pattern
     patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
@@ -52,7 +52,8 @@ class Settings:
     depth: int = 4  # halvings between the top and the bottom of the U
     filters: int = 16  # channels at the top; doubled at each halving
     encoder: str | None = None  # of the U-Net: a network of keras.applications, such as mobilenetv2
-    weights: str | None = None  # the encoder's: imagenet, phantom, a file, or None for random ones
+    weights: str | None = None  # to begin with, the encoder's or else the network's: imagenet (of an encoder), phantom,
+    # a file, or None for random ones
     frozen_epochs: int = (
         0  # first epochs, in which the encoder is left as it is and the rest learns at ten times the rate
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lungnb.files import need
 from lungnb.pairing import Pair
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import SPLITS, Settings, raw_folder
 
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
 Unlisted = list[tuple[str, str]]  # files left out, each with why
@@ -34,7 +34,7 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Un
     ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, str(split_path(settings.split_file)), "split", SPLITS)
+        return _assigned(pairs, str(split_path(settings)), "split", SPLITS)
     patients = _splits_of({pair.patient for pair in pairs}, settings)
     return [dataclasses.replace(pair, split=patients[pair.patient]) for pair in pairs], []
 
@@ -49,10 +49,11 @@ def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
     return "train" if place < train else "validation" if place < train + validation else "test"
 
 
-def split_path(split_file: str) -> Path:
-    """Return the path of a split file: the reader's own, or a published one that `lungnb/splits` holds by name."""
-    published = Path(__file__).parent / "splits" / f"{split_file}.csv"
-    return published if published.exists() else Path(split_file)
+def split_path(settings: Settings) -> Path:
+    """Return the path of the split file: of that name in `lungnb/splits`, in the raw folder, or the reader's own."""
+    published = Path(__file__).parent / "splits" / f"{settings.split_file}.csv"
+    own = raw_folder(settings.dataset) / settings.split_file
+    return next((path for path in (published, own) if path.exists()), Path(settings.split_file))
 
 
 def _assigned(

@@ -63,7 +63,7 @@ def train(
         write_json(folder / "training" / "plan.json", plan)
 
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
-    if settings.weights == "phantom":
+    if settings.encoder and settings.weights == "phantom":
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(settings, model_name, folder, progress, until, more)
@@ -103,11 +103,10 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
 
 
 def build_network(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model of the settings' size, with the settings' encoder and its weights, not compiled."""
+    """Return a new model of the settings' size, with the settings' encoder and weights, not compiled."""
     size = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
-    if settings.encoder is None:
-        return build_model(model_name, **size)
-    return build_model(model_name, **size, encoder=settings.encoder, weights=settings.weights)
+    encoder = {"encoder": settings.encoder} if settings.encoder else {}
+    return build_model(model_name, **size, **encoder, weights=settings.weights)
 
 
 def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:

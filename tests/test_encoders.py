@@ -78,10 +78,10 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match="or name another file, first"):
         unet(**SMALL, weights=str(tmp_path / "none.keras"))
     build_model("unet", size=32, filters=2, depth=2).save(tmp_path / "plain.keras")
-    with pytest.raises(ValueError, match=r"plain\.keras: not the weights of this encoder at this depth"):
+    with pytest.raises(ValueError, match=r"plain\.keras: not weights for this encoder at this depth"):
         unet(**SMALL, weights=str(tmp_path / "plain.keras"))
     (tmp_path / "broken.weights.h5").write_text("no weights")
-    with pytest.raises(ValueError, match=r"broken\.weights\.h5: not the weights"):
+    with pytest.raises(ValueError, match=r"broken\.weights\.h5: not weights"):
         unet(**SMALL, weights=str(tmp_path / "broken.weights.h5"))
 
     def offline(**arguments):

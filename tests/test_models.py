@@ -268,3 +268,16 @@ assert "lungnb" not in sys.modules
     subprocess.run([sys.executable, "-c", script, str(tmp_path), *expected], check=True, capture_output=True)
     for name, output in expected.items():
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), output, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_network_begins_with_the_weights_of_a_file(name, tmp_path):
+    """Also with those of one for another input size, which none of the layers knows."""
+    first = build_model(name, size=32, filters=2, depth=2)
+    first.save(tmp_path / "first.keras")
+    second = build_model(name, size=64, filters=2, depth=2, weights=str(tmp_path / "first.keras"))
+    assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
+    with pytest.raises(ValueError, match=rf"first\.keras: not weights for {name} at this width and depth"):
+        build_model(name, size=32, filters=3, depth=2, weights=str(tmp_path / "first.keras"))
+    with pytest.raises(FileNotFoundError, match=r"none\.keras is not there yet: train it, or name another file"):
+        build_model(name, weights=str(tmp_path / "none.keras"))

@@ -1,10 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage
 
 from lungnb import phantom, phantom_ct, phantom_film, phantom_xray
 from lungnb.images import read_image, read_mask
 from lungnb.phantom import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantom_chest import draw_chest
 from lungnb.phantom_drawing import SIDES
 
 SIZE = 128
@@ -223,6 +225,26 @@ def test_written_tree(tmp_path):
     assert np.array_equal(read_mask(folder / "masks" / images[0]), first.mask)
 
 
+def test_a_wild_set_is_validated_on_wilder_ones_of_both_kinds(tmp_path):
+    write_phantoms(tmp_path / "wild", 24, size=64, progress=False, kind="wild")
+    split = pd.read_csv(tmp_path / "wild" / "split.csv").set_index("id")["split"]
+    assert sorted(split.index) == sorted(path.stem for path in (tmp_path / "wild" / "images").iterdir())
+    assert list(split.index[split == "validation"].str[8:11]) == ["001", "020", "021"]
+    for patient, kind in ((19, "wild"), (20, "wilder"), (21, "wilder")):
+        image = read_image(tmp_path / "wild" / "images" / f"patient_{patient:03}_image_1.bmp")
+        assert np.array_equal(image, make_phantom(patient, kind=kind, size=64).image)
+
+
+def test_wilder_ones_come_from_wider_ranges():
+    """Not from others: the same draws, further from the middle."""
+    chests = [[draw_chest(np.random.default_rng(index), wild) for index in range(200)] for wild in (0, 1, 1.5)]
+    for measure in ("width", "depth", "tip", "arms", "corner", "shift"):
+        spreads = [np.ptp([getattr(chest, measure) for chest in of]) for of in chests]
+        assert spreads[0] < spreads[1] < spreads[2]
+        middles = [np.mean([getattr(chest, measure) for chest in of]) for of in chests]
+        assert np.allclose(middles, middles[0], atol=0.1 * spreads[2])
+
+
 def test_files_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (1, 3):
         write_phantoms(tmp_path / str(workers), 8, size=64, progress=False, workers=workers)
@@ -254,7 +276,7 @@ def test_progress_goes_to_stdout(tmp_path, capfd):
 
 
 def test_arguments_are_checked(tmp_path):
-    with pytest.raises(ValueError, match="kind must be one of xray, ct, wild"):
+    with pytest.raises(ValueError, match="kind must be one of xray, ct, wild, wilder, not 'mri'"):
         make_phantom(0, kind="mri")
     with pytest.raises(ValueError, match="index and seed"):
         make_phantom(-1)

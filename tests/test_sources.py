@@ -21,6 +21,7 @@ HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html
 NAMES = [
     "phantom",
     "phantom-ct",
+    "phantom-wild",
     "montgomery",
     "chest-xray-masks-and-labels",
     "finding-lungs-in-ct-data",
@@ -140,7 +141,7 @@ def test_catalogue_lists_every_data_set_with_licence_and_citation():
     assert not table["here"].any()
     for source in CATALOGUE.values():
         assert source.title and source.licence and source.citation and source.note
-        assert source.kind in ("xray", "ct")
+        assert source.kind in ("xray", "ct", "wild")
         assert all(len(file.sha256) == 64 for file in source.files if file.sha256)
     comes = dict(zip(table["name"], table["comes"], strict=True))
     assert comes["phantom"] == "made here" and comes["lung-ct-bmp"] == "by hand"

@@ -65,6 +65,12 @@ def test_a_published_split_is_followed(raw, tmp_path):
     assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
 
 
+def test_a_split_that_comes_with_the_data_set_is_found_there(raw):
+    write_scans(raw, "abc")
+    pd.DataFrame(zip("abc", SPLITS, strict=True), columns=["id", "split"]).to_csv(raw / "official.csv", index=False)
+    assert prepared(raw, split_file="official.csv")[1]["split"].tolist() == [*SPLITS]
+
+
 def test_patients_come_from_a_table(raw, tmp_path):
     write_scans(raw, [f"scan{n:02}" for n in range(24)])
     table = {f"scan{n:02}" + (".png" if n % 2 else ""): f"patient {n // 3}" for n in range(23)}  # names, or files
