@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lungnb.phantom_drawing import curve, draw_from
+from lungnb.phantom_drawing import Wild, curve, draw_from
 
 
 class Chest(NamedTuple):
@@ -28,17 +28,18 @@ class Chest(NamedTuple):
     effusions: tuple[float, float]  # how high fluid stands in the chest, right and left; 0 for none
 
 
-def draw_chest(rng: np.random.Generator, wild: float) -> Chest:
+def draw_chest(rng: np.random.Generator, wild: Wild) -> Chest:
     """Return a random patient's measures."""
-    width = draw_from(rng, 11.5, 14.5, wild)
-    height = width * draw_from(rng, 1.5, 2.0, wild, 1.6)
-    dome = draw_from(rng, 0.12, 0.22, wild, 1.8) * height
-    domes = (dome, dome - draw_from(rng, 0.4, 1.8, wild))  # the liver lifts the right one
-    heart, tip = width * draw_from(rng, 0.5, 0.7, wild, 1.5), width * draw_from(rng, 0.36, 0.46, wild, 1.6)
-    effusions = rng.uniform(0.05, 0.35, 2) * height * (rng.random(2) < (0.12 if wild else 0.02))
+    far = wild.shape
+    width = draw_from(rng, 11.5, 14.5, far)
+    height = width * draw_from(rng, 1.5, 2.0, far, 1.6)
+    dome = draw_from(rng, 0.12, 0.22, far, 1.8) * height
+    domes = (dome, dome - draw_from(rng, 0.4, 1.8, far))  # the liver lifts the right one
+    heart, tip = width * draw_from(rng, 0.5, 0.7, far, 1.5), width * draw_from(rng, 0.36, 0.46, far, 1.6)
+    effusions = rng.uniform(0.05, 0.35, 2) * height * (rng.random(2) < 0.02 + 0.1 * wild.pathology)
     return Chest(
-        width, height, draw_from(rng, 17, 25, wild, 1.3), heart, tip, domes, draw_from(rng, 0.15, 0.7, wild, 1.6),
-        draw_from(rng, 0.5, 0.75, wild, 1.6), draw_from(rng, 2.0, 3.2, wild, 1.5), draw_from(rng, -0.3, 0.3, wild, 4),
+        width, height, draw_from(rng, 17, 25, far, 1.3), heart, tip, domes, draw_from(rng, 0.15, 0.7, far, 1.6),
+        draw_from(rng, 0.5, 0.75, far, 1.6), draw_from(rng, 2.0, 3.2, far, 1.5), draw_from(rng, -0.3, 0.3, far, 4),
         tuple(effusions),
     )  # fmt: skip
 

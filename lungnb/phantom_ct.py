@@ -6,8 +6,10 @@ import numpy as np
 
 from lungnb.phantom_drawing import (
     SIDES,
+    TAME,
     Phantom,
     View,
+    Wild,
     as_seen,
     blur,
     check_size,
@@ -27,23 +29,22 @@ from lungnb.phantom_film import distort
 _DOME_TOPS = (0.72, 0.79)  # the levels at which the diaphragm comes up, right and left
 
 
-def ct_phantom(rng: np.random.Generator, size: int = 256, wild: float = 0.0) -> Phantom:
+def ct_phantom(rng: np.random.Generator, size: int = 256, wild: Wild = TAME) -> Phantom:
     """Return a synthetic axial CT slice, float32 `(size, size)`, -1024..3071 HU, and its lung mask.
 
     The slice lies anywhere from just above the lung tips to just below the lungs, so that the mask may be empty. The
-    mask holds the lungs' vessels and lesions; trachea, main bronchi and fluid around the lungs are left out. With a
-    `wild` of 1 or more it is far beyond what is real in shape, position and tissue, and a uint8 picture of any window.
-    Raises ValueError for a `size` under 32 px.
+    mask holds the lungs' vessels and lesions; trachea, main bronchi and fluid around the lungs are left out. A
+    `wild` slice is beyond what is real, and a uint8 picture of some window. Raises ValueError for a `size` under 32 px.
     """
     check_size(size)
     level = rng.uniform(-0.02, 1.02)  # 0 at the lung tips, 1 at the bases
     grown = np.sqrt(1 - (1 - np.clip(level / 0.5, 0, 1)) ** 2)
-    flat = draw_from(rng, 0.88, 1.05, wild)
+    flat = draw_from(rng, 0.88, 1.05, wild.shape)
     cage = np.array([7.0 + 6.5 * grown, (4.2 + 5.3 * grown) * flat])  # half axes (cm)
-    fat = rng.uniform(0.5, 3.0) if not wild else rng.uniform(0.2, 6.0)
-    view = _position(rng, 14.5 + fat, size, wild)
+    fat = rng.uniform(0.2, 6.0) if wild.shape else rng.uniform(0.5, 3.0)
+    view = _position(rng, 14.5 + fat, size, wild.acquisition)
     lung = _ct_lungs(rng, level, cage, view)
-    if wild and rng.random() < 0.15:  # fluid gathers at the back, and is not lung
+    if wild.pathology and rng.random() < 0.15:  # fluid gathers at the back, and is not lung
         lung = np.minimum(lung, rng.uniform(0.2, 0.9) * cage[1] - view.y + 0.3 * clouds(rng, size, 5))
     image = np.full((size, size), -1000.0, np.float32)
     contrast = rng.choice([0.0, rng.uniform(60, 200)])
@@ -53,15 +54,15 @@ def ct_phantom(rng: np.random.Generator, size: int = 256, wild: float = 0.0) -> 
     _paint_spine(rng, image, cage, view)
     mask = _paint_lungs(rng, image, lung, cage, contrast, view, wild)
     mask &= ~_paint_airways(image, level, cage, view)
-    image = _scan(rng, image, wild)
-    if not wild:
+    image = _scan(rng, image, wild.acquisition)
+    if not any(wild):
         return Phantom(image, mask)
     grey, seen = _windowed(rng, image, wild)
     return Phantom(grey, mask & seen)
 
 
 def _position(rng: np.random.Generator, half: float, size: int, wild: float) -> View:
-    """Return how the patient, `half` as wide (cm), lies in the scanner; `wild` also turns over and mirrors."""
+    """Return how the patient, `half` as wide (cm), lies in the scanner; a `wild` one also turns over."""
     if not wild:
         return make_view(rng, size, rng.uniform(2.1, 2.5) * half, tuple(rng.normal(0, 0.7, 2)), tilt=0.06, bend=0.45)
     width = 2.3 * half * np.exp(rng.uniform(np.log(0.75), np.log(1.6)))
@@ -71,9 +72,11 @@ def _position(rng: np.random.Generator, half: float, size: int, wild: float) -> 
     return view._replace(x=mirror_x * view.x, y=mirror_y * view.y)
 
 
-def _windowed(rng: np.random.Generator, hounsfield: np.ndarray, wild: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return a slice through a random window, uint8, half of them distorted as X-rays are, and what it shows, bool."""
+def _windowed(rng: np.random.Generator, hounsfield: np.ndarray, wild: Wild) -> tuple[np.ndarray, np.ndarray]:
+    """Return a slice through a window, uint8, half of them distorted as X-rays are, and what it shows, bool."""
     middle, width = rng.uniform(-650, 100), np.exp(rng.uniform(np.log(350), np.log(2200)))
+    if not wild.tone:
+        middle, width = -300, 1400
     grey = np.clip((hounsfield - (middle - width / 2)) / np.float32(width), 0, 1)
     if rng.random() < 0.5:
         return distort(rng, grey, wild)
@@ -206,7 +209,7 @@ def _paint_lungs(
     cage: np.ndarray,
     contrast: float,
     view: View,
-    wild: float,
+    wild: Wild,
 ) -> np.ndarray:
     """Paint lungs, denser to the back, with their vessels and now and then a lesion; return their mask."""
     size = len(image)
@@ -215,11 +218,11 @@ def _paint_lungs(
         for x0, y0, x1, y1, width in vessel_tree(rng, (side * 3.0, 0.05 * cage[1]), side, 0.14 * cage[0]):
             part = rng.uniform(0.0, 0.6) if rng.random() < 0.3 else 0.08  # most cross the slice, few run along it
             stroke(draw, [(x0, y0), (x0 + part * (x1 - x0), y0 + part * (y1 - y0))], 0.9 * width, 1.0)
-    air = draw_from(rng, -870, -780, wild, 2.5) + 25 * view.y / cage[1] + 18 * clouds(rng, size, 51)
+    air = draw_from(rng, -870, -780, wild.tone, 2.5) + 25 * view.y / cage[1] + 18 * clouds(rng, size, 51)
     cover = inside(lung, view.pixel)
     _paint(image, cover, air)
     _paint(image, cover * as_seen([sheet], view, 0.06), 30 + 0.8 * contrast)
-    for _ in range((4 if wild else 1) * rng.choice([0, 1, 2], p=[0.7, 0.2, 0.1])):
+    for _ in range((4 if wild.pathology else 1) * rng.choice([0, 1, 2], p=[0.7, 0.2, 0.1])):
         radius = rng.choice([rng.uniform(0.4, 1.2), rng.uniform(1, 3)])
         x, y = rng.choice(SIDES) * rng.uniform(0.4, 0.8) * cage[0], rng.uniform(-0.5, 0.6) * cage[1]
         lesion = ellipse(view, x, y, radius, radius) + 0.3 * radius * clouds(rng, size, 24)

@@ -26,6 +26,27 @@ class Phantom(NamedTuple):
     mask: np.ndarray
 
 
+class Wild(NamedTuple):
+    """How far phantoms go beyond what is real: 0 not at all, 1 as training data should, more goes further.
+
+    Attributes:
+        shape: of chest and organs.
+        pathology: effusions, opacities, lesions, devices, gas in bowels.
+        tone: any rising curve of greys, local contrast, inversion, any CT window, any density of the lungs.
+        texture: shadows and grain of all sizes.
+        acquisition: posture, scale, cropping, borders, writing, blur, noise, coarse pixels, JPEG.
+    """
+
+    shape: float = 0.0
+    pathology: float = 0.0
+    tone: float = 0.0
+    texture: float = 0.0
+    acquisition: float = 0.0
+
+
+TAME = Wild()
+
+
 class View(NamedTuple):
     """Where in the patient each pixel lies: `x`, `y` (cm), both `(size, size)` float32, and the pixel's width (cm)."""
 

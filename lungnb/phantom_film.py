@@ -7,11 +7,11 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lungnb.phantom_drawing import blur, clouds, curve
+from lungnb.phantom_drawing import TAME, Wild, blur, clouds, curve
 
 
 def expose(
-    rng: np.random.Generator, water: np.ndarray, depth: float, wild: float = 0.0
+    rng: np.random.Generator, water: np.ndarray, depth: float, wild: Wild = TAME
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the film of a patient `depth` cm thick, of whom each ray crosses `water` cm, and where it shows anything.
 
@@ -29,7 +29,7 @@ def expose(
     noise = rng.standard_normal(grey.shape, dtype=np.float32)
     grey += np.float32(rng.uniform(0.004, 0.025)) * (noise if rng.random() < 0.5 else 1.5 * blur(noise, 0.6))
     grey = grey * rng.uniform(0.85, 1) + rng.uniform(0, 0.06)
-    if wild:
+    if any(wild):
         return distort(rng, np.clip(grey, 0, 1), wild)
     seen = _open_field(rng, size, 0.35, 0.92)
     return _as_bytes(_marker(rng, np.where(seen, grey, rng.uniform(0, 0.05)))), seen
@@ -55,36 +55,37 @@ def _marker(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
     return np.maximum(grey, np.asarray(sheet) / np.float32(255) * rng.uniform(0.75, 1))
 
 
-def distort(rng: np.random.Generator, grey: np.ndarray, wild: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def distort(rng: np.random.Generator, grey: np.ndarray, wild: Wild) -> tuple[np.ndarray, np.ndarray]:
     """Return a picture `(size, size)`, 0 to 1, as no single device would give it, uint8, and what it shows, bool.
 
     Local contrast as of processed films, any monotone tone, textures, shadows, blur, coarse pixels, noise, borders,
     writing, inversion and JPEG, each now and then and from a wide range (Tobin and others 2017,
     https://arxiv.org/abs/1703.06907; for segmentation Billot and others 2023, https://arxiv.org/abs/2107.09559): domain
-    randomisation. `wild` scales textures, blur and noise.
+    randomisation.
     """
     size = len(grey)
-    if rng.random() < 0.4:  # local contrast, as processed films have it
+    if rng.random() < 0.4 * wild.tone:  # local contrast, as processed films have it
         wide = blur(grey, size / rng.uniform(8, 40))
         grey = (1 - rng.uniform(0, 0.7)) * wide + rng.uniform(0.8, 2.5) * (grey - wide)
-    grey = grey + rng.uniform(0, 0.15 * wild) * clouds(rng, size, rng.integers(2, 12))
+    grey = grey + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, rng.integers(2, 12))
     if rng.random() < 0.3:
-        grey = grey * (1 + rng.uniform(0, 0.15 * wild) * clouds(rng, size, rng.integers(20, 80)))
-    if rng.random() < 0.4:
-        grey = blur(grey, rng.uniform(0.3, 2.0 * wild) * size / 256)
-    grey = _toned(rng, grey)
+        grey = grey * (1 + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, rng.integers(20, 80)))
+    if rng.random() < 0.4 * wild.acquisition:
+        grey = blur(grey, rng.uniform(0.3, 2.0) * size / 256)
+    grey = _toned(rng, grey) if wild.tone else grey
     noise = rng.standard_normal(grey.shape, dtype=np.float32)
-    grey = grey + np.float32(rng.uniform(0, 0.06 * wild)) * (noise if rng.random() < 0.5 else 1.5 * blur(noise, 0.7))
-    grey, seen = _bordered(rng, np.clip(grey, 0, 1))
-    for _ in range(rng.poisson(0.7)):
+    loud = np.float32(rng.uniform(0, 0.06 * wild.acquisition))
+    grey = np.clip(grey + loud * (noise if rng.random() < 0.5 else 1.5 * blur(noise, 0.7)), 0, 1)
+    grey, seen = _bordered(rng, grey) if wild.acquisition else (grey, np.ones(grey.shape, bool))
+    for _ in range(rng.poisson(0.7 * wild.acquisition)):
         grey = _marker(rng, grey)
-    if rng.random() < 0.12:
+    if rng.random() < 0.12 * wild.tone:
         grey = 1 - grey
     picture = Image.fromarray(_as_bytes(grey))
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * wild.acquisition:
         coarse = int(size / rng.uniform(1.2, 2.5))
         picture = picture.resize((coarse, coarse), Image.Resampling.BOX).resize((size, size), Image.Resampling.BILINEAR)
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * wild.acquisition:
         held = io.BytesIO()
         picture.save(held, "JPEG", quality=int(rng.integers(10, 80)))
         picture = Image.open(held)

@@ -7,8 +7,10 @@ import numpy as np
 from lungnb.phantom_chest import Chest, diaphragm, draw_chest, lateral, medial
 from lungnb.phantom_drawing import (
     SIDES,
+    TAME,
     Phantom,
     View,
+    Wild,
     as_seen,
     check_size,
     clouds,
@@ -31,35 +33,34 @@ def xray_phantom(
     rng: np.random.Generator,
     size: int = 256,
     acquisition: np.random.Generator | None = None,
-    wild: float = 0.0,
+    wild: Wild = TAME,
 ) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
     The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
     fluid hides. `rng` makes the patient; `acquisition` (`rng` unless given) the posture, tone and noise, so that one
-    patient can be taken twice. A `wild` of 1 goes far beyond what is real in shape, posture, tone and artefacts, for
-    networks that are to be trained on nothing else; more goes further. Raises ValueError for a `size` under 32 px.
+    patient can be taken twice. A `wild` one is beyond what is real. Raises ValueError for a `size` under 32 px.
     """
     check_size(size)
     acquisition = acquisition or rng
     chest = draw_chest(rng, wild)
-    view = _posture(acquisition, chest, size, wild)
+    view = _posture(acquisition, chest, size, wild.acquisition)
     air, mask = _lungs(chest, view)
     soft = np.clip(air / (0.35 * chest.depth), 0, 1)
     water = _trunk(rng, chest, view) - 0.8 * air - _airways(chest, view)
-    if not wild or rng.random() < 0.8:  # or else the arms are held aside
+    if not wild.acquisition or rng.random() < 0.8:  # or else the arms are held aside
         water += _arms(chest, view)
     water += _ribs(rng, chest, view) + _spine(rng, chest, view) + _shoulder_girdle(rng, chest, view)
-    water += soft * (_lung_vessels(rng, chest, view) + _opacities(rng, chest, view, 3 if wild else 1))
+    water += soft * (_lung_vessels(rng, chest, view) + _opacities(rng, chest, view, 3 if wild.pathology else 1))
     water += _breasts(rng, chest, view) - _stomach_bubble(rng, chest, view)
-    if wild:
+    if wild.pathology:
         water += _devices(rng, chest, view) - _bowel_gas(rng, chest, view)
     image, seen = expose(acquisition, np.maximum(water, 0), chest.depth, wild)
     return Phantom(image, mask & seen)
 
 
 def _posture(rng: np.random.Generator, chest: Chest, size: int, wild: float) -> View:
-    """Return how the patient stands before the film; `wild` also crops, turns, bends, stretches and mirrors."""
+    """Return how the patient stands before the film; a `wild` one is cropped, turned, bent, stretched."""
     middle = np.array([0, chest.height * 0.46])
     whole = max(chest.height * 1.25, chest.width * 2.35)
     if not wild:

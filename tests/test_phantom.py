@@ -7,7 +7,7 @@ from lungnb import phantom, phantom_ct, phantom_film, phantom_xray
 from lungnb.images import read_image, read_mask
 from lungnb.phantom import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
 from lungnb.phantom_chest import draw_chest
-from lungnb.phantom_drawing import SIDES
+from lungnb.phantom_drawing import SIDES, Wild
 
 SIZE = 128
 
@@ -237,12 +237,31 @@ def test_a_wild_set_is_validated_on_wilder_ones_of_both_kinds(tmp_path):
 
 def test_wilder_ones_come_from_wider_ranges():
     """Not from others: the same draws, further from the middle."""
-    chests = [[draw_chest(np.random.default_rng(index), wild) for index in range(200)] for wild in (0, 1, 1.5)]
+    kinds = ("xray", "wild", "wilder")
+    chests = [[draw_chest(np.random.default_rng(index), KINDS[kind]) for index in range(200)] for kind in kinds]
     for measure in ("width", "depth", "tip", "arms", "corner", "shift"):
         spreads = [np.ptp([getattr(chest, measure) for chest in of]) for of in chests]
         assert spreads[0] < spreads[1] < spreads[2]
         middles = [np.mean([getattr(chest, measure) for chest in of]) for of in chests]
         assert np.allclose(middles, middles[0], atol=0.1 * spreads[2])
+
+
+@pytest.mark.parametrize("field", Wild._fields)
+@pytest.mark.parametrize("index", [2, 3])  # an X-ray, a CT slice
+def test_what_is_left_out_is_as_in_reality(field, index):
+    """A part left out changes the phantom; with all parts left out, a chest is drawn as that of a real patient."""
+    whole, less = (make_phantom(index, kind="wild", size=SIZE, without=without) for without in (None, field))
+    assert not np.array_equal(whole.image, less.image)
+    assert KINDS["wild"]._replace(**dict.fromkeys(Wild._fields, 0.0)) == KINDS["xray"]
+    real, wild = KINDS["xray"], KINDS["wild"]._replace(shape=0.0, pathology=0.0)
+    assert draw_chest(np.random.default_rng(1), real) == draw_chest(np.random.default_rng(1), wild)
+
+
+def test_without_tone_lungs_are_dark_and_without_acquisition_whole():
+    tone = [make_phantom(index, kind="wild", size=SIZE, without="tone") for index in range(0, 60, 2)]
+    assert all(image[mask].mean() < image[around(mask)].mean() for image, mask in tone if mask.mean() > 0.05)
+    whole = [make_phantom(index, kind="wild", size=SIZE, without="acquisition").mask for index in range(0, 60, 2)]
+    assert not any(mask[0].any() or mask[:, 0].any() or mask[:, -1].any() for mask in whole)
 
 
 def test_files_do_not_depend_on_the_number_of_workers(tmp_path):
@@ -278,6 +297,10 @@ def test_progress_goes_to_stdout(tmp_path, capfd):
 def test_arguments_are_checked(tmp_path):
     with pytest.raises(ValueError, match="kind must be one of xray, ct, wild, wilder, not 'mri'"):
         make_phantom(0, kind="mri")
+    with pytest.raises(
+        ValueError, match="without must be one of shape, pathology, tone, texture, acquisition, not 'x'"
+    ):
+        make_phantom(0, kind="wild", without="x")
     with pytest.raises(ValueError, match="index and seed"):
         make_phantom(-1)
     with pytest.raises(ValueError, match="size must be 32"):
