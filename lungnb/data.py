@@ -30,7 +30,11 @@ def load_batches(settings: Settings, split: str, training: bool = False, first_e
     import tensorflow as tf
 
     # Decoded once, and kept small: a mask and an image of 256x256 take 128 KB as uint8.
-    decoded = _decoded(settings, split).cache()
+    decoded = _decoded(settings, split)
+    if split == "train" and settings.train_images:
+        whole = int(decoded.cardinality())
+        decoded = decoded.shuffle(whole, settings.seed, reshuffle_each_iteration=False).take(settings.train_images)
+    decoded = decoded.cache()
     if not training:
         return decoded.batch(settings.batch_size).map(_to_unit).prefetch(tf.data.AUTOTUNE)
 
@@ -50,8 +54,10 @@ def load_batches(settings: Settings, split: str, training: bool = False, first_e
 
 def count_steps(settings: Settings, split: str) -> int:
     """Return the number of batches that hold each image of a split once, or `repeats` times for the training split."""
-    once = -(-len(_names(settings, split, "images")) // settings.batch_size)
-    return once * (settings.repeats if split == "train" else 1)
+    images, training = len(_names(settings, split, "images")), split == "train"
+    if training and settings.train_images:
+        images = min(images, settings.train_images)
+    return -(-images // settings.batch_size) * (settings.repeats if training else 1)
 
 
 def augment(images: Any, masks: Any, settings: Settings, seed: tuple[int, int]) -> tuple[Any, Any]:  # noqa: ANN401

@@ -1,7 +1,7 @@
 """A model on a split to a table with one row an image; what models come to and cost, from such tables.
 
-Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up and nothing is
-chosen on the test images.
+Masks are the probabilities, resized to the prepared image's size, above 0.5; nothing is cleaned up unless asked for,
+and nothing is chosen on the test images.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from lungnb.backend import keras
 from lungnb.files import need, write_json, written
 from lungnb.images import read_image, read_mask
-from lungnb.inference import THRESHOLD, load_model, predict
+from lungnb.inference import THRESHOLD, clean_mask, load_model, predict
 from lungnb.losses import get_loss
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import read_manifest
@@ -42,35 +43,55 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     """
     if read_run(settings, model_name)["plan"]["data"] != data_digest(settings):
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
-    model = load_model(settings.results / model_name / "model.keras")
-    loss = get_loss(trained_settings(settings, model_name).loss)
     manifest = read_manifest(settings)
     if split == "test" and not (manifest["split"] == "test").any():
         split = "validation"
-    rows = manifest[manifest["split"] == split].to_dict("records")
-    if not rows:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
-    predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
-    table = []
-    for row in tqdm(rows, f"Scoring {model_name}", unit="image", file=sys.stdout, disable=not progress):
-        image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
-        started = time.perf_counter()
-        probability = predict(model, image)
-        prediction = probability > THRESHOLD
-        milliseconds = 1000 * (time.perf_counter() - started)
-        if not np.isfinite(probability).all():
-            raise ValueError(f"{model_name} gives probabilities of {row['id']} that are no numbers; train it again.")
-        counts, spacing = count_pixels(truth, prediction), _spacing(row)
-        known = {key: row[key] for key in ("id", "patient", "split")} | {"unit": "mm" if spacing else "px"}
-        scored = scores(counts) | surface_scores(truth, prediction, spacing)
-        scored["loss"] = _loss_of_image(loss, truth, probability)
-        table.append(known | scored | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
-    table = pd.DataFrame(table)
+    loss = get_loss(trained_settings(settings, model_name).loss)
+    model = load_model(settings.results / model_name / "model.keras")
+    table = score_images(model, settings, [split], loss, title=model_name, progress=progress)
     if split == "test" or not (manifest["split"] == "test").any():
         with written(settings.results / model_name / "scores.csv") as temporary:
             table.to_csv(temporary, index=False)
         summarise(settings, model_name)
     return table
+
+
+def score_images(
+    model: Any,  # noqa: ANN401
+    settings: Settings,
+    splits: Sequence[str] = SPLITS,
+    loss: object = None,
+    clean: bool = False,
+    title: str = "the model",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Score a Keras model on splits of the prepared data set: a row an image, as `evaluate` says.
+
+    `clean` cleans the masks up as `segment` does. The column `loss` needs a `loss`, from `losses.get_loss`. Raises
+    ValueError for splits without an image, and for a model that gives something else than numbers.
+    """
+    manifest = read_manifest(settings)
+    rows = manifest[manifest["split"].isin(splits)].to_dict("records")
+    if not rows:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {', '.join(splits)!r}.")
+    predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
+    table = []
+    for row in tqdm(rows, f"Scoring {title}", unit="image", file=sys.stdout, disable=not progress):
+        image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
+        started = time.perf_counter()
+        probability = predict(model, image)
+        prediction = probability > THRESHOLD
+        prediction = clean_mask(prediction) if clean else prediction
+        milliseconds = 1000 * (time.perf_counter() - started)
+        if not np.isfinite(probability).all():
+            raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
+        counts, spacing = count_pixels(truth, prediction), _spacing(row)
+        known = {key: row[key] for key in ("id", "patient", "split")} | {"unit": "mm" if spacing else "px"}
+        scored = scores(counts) | surface_scores(truth, prediction, spacing)
+        if loss:
+            scored["loss"] = _loss_of_image(loss, truth, probability)
+        table.append(known | scored | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
+    return pd.DataFrame(table)
 
 
 def _spacing(row: dict) -> tuple[float, float] | None:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lungnb.files import need, written
 from lungnb.images import SUFFIXES, fit_square, read_image, to_grey, unfit_square, write_png
-from lungnb.settings import Settings, make_settings
+from lungnb.settings import SHIPPED, Settings, make_settings
 
 THRESHOLD = 0.5  # probability above which a pixel is lung
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
@@ -79,6 +79,11 @@ def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
         raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
     need(path, "train a model, or name another file,")
     return _load(path.resolve(), path.stat().st_mtime_ns)
+
+
+def load_pretrained() -> Any:  # noqa: ANN401
+    """Load the network that lungnb ships: a U-Net for X-rays and CT slices alike that has seen phantoms, no patient."""
+    return load_model(SHIPPED)
 
 
 def best_model(settings: Settings | None = None) -> Path:

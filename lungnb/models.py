@@ -13,7 +13,8 @@ from pathlib import Path
 
 from lungnb.backend import keras
 from lungnb.encoders import pretrained_features
-from lungnb.pretrained import SHIPPED, take_weights
+from lungnb.pretrained import take_weights
+from lungnb.settings import SHIPPED
 
 layers = keras.layers
 

@@ -7,8 +7,6 @@ from pathlib import Path
 from lungnb.backend import keras
 from lungnb.files import need
 
-SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"
-
 
 def take_weights(network: keras.Model, file: Path, part: str | None = None) -> None:
     """Copy weights into a network from a `.keras` model, opened in safe mode, or from a `.weights.h5` file.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SPLITS = ("train", "validation", "test")
+SCHEDULES = ("plateau", "cosine")
 TITLES = {  # models, as charts and tables name them
     "unet": "U-Net",
     "resunet": "ResUNet",
@@ -18,6 +19,7 @@ TITLES = {  # models, as charts and tables name them
     "attention_unet": "Attention U-Net",
     "transunet": "TransUNet",
 }
+SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -63,9 +65,11 @@ class Settings:
     learning_rate: float = 1e-3
     batch_size: int = 8
     epochs: int = 50
+    train_images: int = 0  # of the training split, so many, drawn with the seed; 0 means all
     repeats: int = 1  # times an epoch shows each training image, augmented anew each time: a few dozen make few steps
     stop_patience: int = 15  # epochs without a better validation loss before training stops
-    plateau_patience: int = 5  # ... and before the learning rate is halved
+    schedule: str = "plateau"  # of the learning rate: plateau, or cosine, which falls to 0 over all epochs
+    plateau_patience: int = 5  # epochs without a better validation loss before the learning rate is halved
     seed: int = 1
     deterministic: bool = False  # the same bits in each run on one machine, at the price of speed
     precision: str = "float32"
@@ -90,6 +94,8 @@ class Settings:
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
             )
 
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
         if self.frozen_epochs and not self.encoder:
             raise ValueError("frozen_epochs needs an encoder that is to be frozen.")
         if not self.models:

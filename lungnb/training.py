@@ -154,14 +154,15 @@ def _fit(
 
     past = _past(folder / "history.csv", first)
     stop = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience)
-    plateau = ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.plateau_patience)
+    rate = settings.learning_rate * (_FROZEN_FACTOR if frozen else 1)
+    schedule = _schedule(settings, rate)
     # How it went with a frozen encoder says nothing of how the whole goes on.
-    stop.past = plateau.past = past[(past["epoch"] < settings.frozen_epochs) == frozen]
+    stop.past = schedule.past = past[(past["epoch"] < settings.frozen_epochs) == frozen]
     stop.set_model(model)
     stop.on_train_begin()
     if not stop.stopped_epoch:
         # The plateau's memory lowers the rate again, from where it began.
-        model.optimizer.learning_rate = settings.learning_rate * (_FROZEN_FACTOR if frozen else 1)
+        model.optimizer.learning_rate = rate
         model.fit(
             load_batches(settings, "train", training=True, first_epoch=first),
             validation_data=load_batches(settings, "validation"),
@@ -175,7 +176,7 @@ def _fit(
                 callbacks.TerminateOnNaN(),
                 *more,
                 stop,
-                plateau,
+                schedule,
                 callbacks.CSVLogger(folder / "history.csv", append=True),
                 Checkpoint(folder / "model.keras", past[MONITOR].min() if first else None),
                 backup,  # last: an epoch is over when all else that belongs to it is written
@@ -184,6 +185,15 @@ def _fit(
     if not math.isfinite(_past(folder / "history.csv", until)[MONITOR].iloc[-1]):
         remove(folder / "training")
         raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
+
+
+def _schedule(settings: Settings, rate: float) -> callbacks.Callback:
+    """Return the callback that lowers the learning rate from `rate` as the settings say."""
+    if settings.schedule == "cosine":
+        return callbacks.LearningRateScheduler(
+            lambda epoch, _: rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+        )
+    return ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.plateau_patience)
 
 
 def _past(file: Path, epochs: int) -> pd.DataFrame:

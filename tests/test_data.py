@@ -206,6 +206,23 @@ def test_the_last_batch_may_be_smaller(prepared):
     ]
 
 
+def test_a_few_training_images_are_drawn_with_the_seed(prepared):
+    """The same ones in each epoch, others with another seed, and none fewer for validation."""
+    everything = {image.tobytes() for image in one_epoch(prepared.replace(**PLAIN))[0]}
+    drawn = []
+    for seed in (1, 1, 2, 3):
+        settings = prepared.replace(**PLAIN, train_images=2, batch_size=2, epochs=3, seed=seed)
+        assert count_steps(settings, "train") == 1
+        images, _ = arrays(load_batches(settings, "train", training=True))
+        drawn.append({image.tobytes() for image in images})
+        assert len(images) == 6 and len(drawn[-1]) == 2 and drawn[-1] < everything
+    assert drawn[0] == drawn[1] and len(set(map(frozenset, drawn))) > 1
+    few, many = (prepared.replace(train_images=count) for count in (2, 999))
+    assert count_steps(few, "validation") == count_steps(prepared, "validation")
+    assert count_steps(many, "train") == count_steps(prepared, "train")
+    assert len(one_epoch(many)[0]) == len(one_epoch(prepared)[0])
+
+
 @pytest.mark.parametrize("part", ["images", "masks"])
 def test_a_file_removed_by_hand_is_noticed(prepared, part):
     next((prepared.prepared / "train" / part).glob("*.png")).unlink()

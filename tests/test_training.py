@@ -48,6 +48,12 @@ def test_the_run_folder_tells_all(trained):
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
+def test_a_cosine_falls_over_all_epochs(trained):
+    settings = trained.replace(schedule="cosine", epochs=4, learning_rate=0.01)
+    rates = train(settings, "unet", progress=False)["learning_rate"]
+    assert rates.tolist() == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-3)
+
+
 def test_the_saved_weights_are_those_of_the_best_epoch(trained):
     from lungnb.data import load_batches
 

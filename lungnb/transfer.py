@@ -1,0 +1,115 @@
+"""From phantoms to patients: how the network that has seen phantoms alone does on real images, and with a few of them.
+
+Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
+and others (2023), https://arxiv.org/abs/2107.09559.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from lungnb.evaluation import score_images
+from lungnb.files import written
+from lungnb.inference import load_model, load_pretrained
+from lungnb.phantom import write_phantoms
+from lungnb.phantom_drawing import Wild
+from lungnb.prepare import prepare_dataset
+from lungnb.settings import Settings, home
+from lungnb.statistics import mean_interval
+from lungnb.training import train
+
+STARTS = {"phantom": "phantom weights", "scratch": "from scratch"}
+_FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
+
+
+def zero_patient(settings: Settings, model: object = None, progress: bool = True) -> pd.DataFrame:
+    """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
+
+    As `evaluation.score_images`, with masks cleaned up as `segment` does. Written to results/<dataset>/pretrained.csv.
+    """
+    table = score_images(model or load_pretrained(), settings, clean=True, title=settings.name, progress=progress)
+    if model is None:
+        with written(settings.results / "pretrained.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    return table
+
+
+def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst images.
+
+    `below_0.9` is the share of images with a Dice under 0.9; `worst` the id of the worst, `worst_dice` its Dice.
+    """
+    rows = {}
+    for name, table in tables.items():
+        low, high = mean_interval(table, "dice")
+        worst = table.loc[table["dice"].idxmin()]
+        rows[name] = {
+            "images": len(table), "dice": table["dice"].mean(), "dice_low": low, "dice_high": high,
+            "iou": table["iou"].mean(), "median_dice": table["dice"].median(),
+            "below_0.9": (table["dice"] < 0.9).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
+
+
+def few_shot(
+    settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 200, progress: bool = True
+) -> pd.DataFrame:
+    """Train the U-Net on a few real images, from phantom weights and from scratch; return a row a training.
+
+    Each sees as many batches, `steps`, of `count` training images drawn with the seed, and is scored on the test split.
+    The epoch is picked on the validation images, which therefore count among what it has seen. The row of 0 images is
+    the network as it is shipped. Columns: start, images, seed, dice. Trainings done before are not repeated.
+    """
+    epochs = min(settings.epochs, 10)
+    rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
+    for seed, count, start in product(seeds, counts, STARTS):
+        batches = -(-count // settings.batch_size)
+        own = settings.replace(
+            models=("unet",), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
+            repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
+            weights="phantom" if start == "phantom" else None,
+            learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
+        )  # fmt: skip
+        folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
+        train(own, "unet", progress, folder)
+        rows.append({"start": start, "images": count, "seed": seed, "dice": _dice(folder / "model.keras", settings)})
+    return pd.DataFrame(rows)
+
+
+def leave_one_out(
+    settings: Settings,
+    targets: dict[str, Settings],
+    count: int,
+    parts: Sequence[str] = Wild._fields,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train the U-Net on wild phantoms, then on such that lack one of `parts` each; score all on real images.
+
+    `settings` are of the trainings, all alike, each on `count` phantoms of its own; `targets` are prepared data sets by
+    name, scored whole, with masks cleaned up. Returns a row a training, indexed by what was left out, and a column a
+    data set: the mean Dice.
+    """
+    rows = {}
+    for field in (None, *parts):
+        name = f"phantom-wild-without-{field}" if field else "phantom-wild-all"
+        folder = home() / "data" / "raw" / f"{name}-{count}"
+        if not folder.exists():
+            write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
+        own = settings.replace(dataset=folder.name, split_file="split.csv")
+        prepare_dataset(own, progress)
+        train(own, "unet", progress)
+        model = load_model(own.results / "unet" / "model.keras")
+        scored = {target: zero_patient(of, model, progress) for target, of in targets.items()}
+        rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
+
+
+def _dice(file: object, settings: Settings) -> float:
+    """Return the mean Dice of a model, or of the shipped one, on the test split, cleaned up."""
+    model = load_pretrained() if file is None else load_model(file)
+    table = score_images(model, settings, ["test"], clean=True, progress=False)
+    return float(np.mean(table["dice"]))

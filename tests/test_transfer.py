@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb import evaluation, inference, models
+from lungnb.evaluation import score_images
+from lungnb.inference import load_model
+from lungnb.models import build_model
+from lungnb.prepare import read_manifest
+from lungnb.training import read_run
+from lungnb.transfer import few_shot, leave_one_out, over_datasets, zero_patient
+
+
+@pytest.fixture
+def shipped(trained, tmp_path, monkeypatch):
+    """A small network in place of the one that comes with lungnb."""
+    file = tmp_path / "shipped.keras"
+    build_model("unet", size=32, filters=2, depth=2, weights=str(trained.results / "unet" / "model.keras")).save(file)
+    monkeypatch.setattr(inference, "SHIPPED", file)
+    monkeypatch.setattr(models, "SHIPPED", file)
+    return file
+
+
+def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypatch):
+    """Random masks get their holes filled."""
+    noise = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
+    monkeypatch.setattr(evaluation, "predict", lambda model, grey: np.resize(noise, grey.shape))
+    table = zero_patient(trained, progress=False)
+    manifest = read_manifest(trained)
+    assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
+    stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
+    pd.testing.assert_frame_equal(stored, table)
+    rough = score_images(load_model(shipped), trained, progress=False)
+    assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
+    assert "loss" not in table
+
+
+def test_another_model_leaves_no_table_of_the_shipped_one(trained):
+    zero_patient(trained, load_model(trained.results / "unet" / "model.keras"), progress=False)
+    assert not (trained.results / "pretrained.csv").exists()
+
+
+def test_a_row_a_data_set():
+    table = pd.DataFrame({"id": list("abcd"), "patient": list("abcd"), "dice": [0.8, 0.95, 0.97, 1.0]})
+    row = over_datasets({"some": table.assign(iou=0.9)}).loc["some"]
+    assert row["images"] == 4 and row["dice"] == pytest.approx(0.93) and row["median_dice"] == pytest.approx(0.96)
+    assert row["below_0.9"] == 0.25 and row["worst"] == "a" and row["worst_dice"] == 0.8
+    assert 0.8 < row["dice_low"] < 0.93 < row["dice_high"] <= 1
+
+
+def test_few_images_from_phantom_weights_and_from_scratch(shipped, trained):
+    table = few_shot(trained, counts=(2,), seeds=(3,), steps=4, progress=False)
+    assert table.drop(columns="dice").to_numpy().tolist() == [
+        ["phantom", 0, 3], ["phantom", 2, 3], ["scratch", 2, 3],
+    ]  # fmt: skip
+    assert table["dice"].between(0, 1).all()
+    tuned, scratch = (
+        read_run(trained, f"few_shot/{start}_2_seed3")["plan"]["settings"] for start in ("phantom", "scratch")
+    )
+    assert (tuned["weights"], tuned["train_images"], tuned["seed"], tuned["schedule"]) == ("phantom", 2, 3, "cosine")
+    assert scratch.pop("weights") is None and tuned.pop("weights")
+    assert scratch.pop("learning_rate") == pytest.approx(10 * tuned.pop("learning_rate"))
+    assert scratch == tuned
+
+
+def test_a_way_of_being_wild_is_left_out(trained):
+    settings = trained.replace(epochs=1)
+    for _ in range(2):  # the second time from what is there
+        table = leave_one_out(settings, {"phantoms": trained}, 24, ["tone"], progress=False)
+        assert table.index.tolist() == ["nothing", "tone"] and table.columns.tolist() == ["phantoms"]
+        assert table["phantoms"].between(0, 1).all()
+    prepared = [settings.replace(dataset=f"phantom-wild-{name}-24") for name in ("all", "without-tone")]
+    assert [read_manifest(of)["split"].value_counts().to_dict() for of in prepared] == [
+        {"train": 21, "validation": 3}
+    ] * 2
+    files = [sorted((of.prepared / "train" / "images").iterdir())[0].read_bytes() for of in prepared]
+    assert files[0] != files[1]
