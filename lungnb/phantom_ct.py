@@ -39,7 +39,7 @@ def ct_phantom(rng: np.random.Generator, size: int = 256, wild: Wild = TAME) -> 
     check_size(size)
     level = rng.uniform(-0.02, 1.02)  # 0 at the lung tips, 1 at the bases
     grown = np.sqrt(1 - (1 - np.clip(level / 0.5, 0, 1)) ** 2)
-    flat = draw_from(rng, 0.88, 1.05, wild.shape)
+    flat = draw_from(rng, 0.9, 1.15, wild.shape, 1.6)
     cage = np.array([7.0 + 6.5 * grown, (4.2 + 5.3 * grown) * flat])  # half axes (cm)
     fat = rng.uniform(0.2, 6.0) if wild.shape else rng.uniform(0.5, 3.0)
     view = _position(rng, 14.5 + fat, size, wild.acquisition)
@@ -93,7 +93,10 @@ def _ct_lungs(rng: np.random.Generator, level: float, cage: np.ndarray, view: Vi
     a, b = cage
     lungs = ellipse(view, 0, 0, a, b) + 0.35 * clouds(rng, len(view.x), 6)
     between = (1.9 + 1.3 * np.clip(level / 0.4, 0, 1)) * rng.uniform(0.85, 1.15)
-    out = [ellipse(view, 0, 0.05 * b, between, 1.25 * b), ellipse(view, 0, 0.78 * b, 3.0, 0.42 * b)]
+    out = [ellipse(view, 0, -0.05 * b, between, 0.7 * b), ellipse(view, 0, 0.78 * b, 3.0, 0.42 * b)]
+    out.append(rng.uniform(0.2, 1.6) - np.abs(view.x + rng.normal(0, 0.5)))  # in front the lungs may almost meet
+    if 0.35 < level < 0.65:  # the hila: vessels too thick to be lung
+        out += [ellipse(view, side * between, 0.1 * b, *rng.uniform(0.5, 2.2, 2)) for side in SIDES]
     if level > 0.45:  # the heart, on the patient's left
         full = np.sqrt(np.clip((level - 0.45) / 0.25, 0, 1))
         out.append(ellipse(view, 0.12 * a, -0.28 * b, (0.26 + 0.2 * full) * a, (0.3 + 0.16 * full) * b, 0.5))
