@@ -4,12 +4,13 @@ DATASET ?=
 PROFILE ?= quick
 RECIPE ?=
 SERIES ?= core
+SEEDS ?= 1
 SET ?=
 BIN := .venv/bin
 
 report: .venv/core  ## run the notebooks on DATASET in PROFILE, or RECIPE; ends with the path of the report
 	@LUNGNB_SET='$(SET)' $(BIN)/lungnb report $(if $(DATASET),"$(DATASET)") \
-		$(if $(RECIPE),--recipe $(RECIPE),--profile $(PROFILE)) --series $(SERIES)
+		$(if $(RECIPE),--recipe $(RECIPE),--profile $(PROFILE)) --series $(SERIES) --seeds $(SEEDS)
 
 test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 	$(BIN)/ruff check .

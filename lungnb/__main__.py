@@ -91,6 +91,7 @@ def _report(options: argparse.Namespace) -> None:
 
     everywhere = filter(None, [os.environ.get("LUNGNB_SET"), *options.set])
     os.environ["LUNGNB_SET"] = ";".join(everywhere)  # reaches the notebooks
+    os.environ["LUNGNB_SEEDS"] = str(options.seeds)
     settings = _settings(options)
     print(run_series(settings.dataset, settings.profile, options.series == "all"))
 
@@ -142,8 +143,10 @@ def _parser() -> argparse.ArgumentParser:
         "run the notebooks, write the report",
         "report montgomery --profile full",
         "report --recipe simple-unet",
+        "report montgomery --seeds 3 --set folds=5",
     )
     _add_settings(add)
+    add("--seeds", type=int, default=1, help="train every model with so many random seeds; default: 1")
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
     add = _verb(
         verbs, "publish", _publish, "copy tables, charts and scores of a report, no images, to be published",

@@ -59,6 +59,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         "volume_slices": settings.volume_slices,
         "files": _fingerprint(raw),
     }
+    record |= {"folds": settings.folds, "fold": settings.fold} if settings.folds else {}
     record_file = settings.prepared / "prepared.json"
     if record_file.exists() and json.loads(record_file.read_text(encoding="utf-8")) == record:
         return read_manifest(settings)

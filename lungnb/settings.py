@@ -44,6 +44,10 @@ class Settings:
     split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # of patients; a third of 0 means no test split
     split_file: str | None = None  # a CSV with the columns id, split, such as another's manifest.csv, or one in the raw
     # folder; or the name of a published split, as in lungnb/splits
+    folds: int = (
+        0  # cross-validation: parts the patients are dealt into, each of them the test split of one fold; 0: none
+    )
+    fold: int = 1  # the fold, from 1 to folds
     patient_file: str | None = None  # a CSV with the columns id, patient; goes before patient_pattern
     patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
@@ -94,6 +98,10 @@ class Settings:
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
             )
 
+        if self.folds and (self.folds < 2 or not 1 <= self.fold <= self.folds):
+            raise ValueError(f"folds must be 2 or more, and fold from 1 to folds, not {self.folds} and {self.fold}.")
+        if self.folds and self.split_file:
+            raise ValueError(f"folds make splits of their own: set split_file to None, not {self.split_file}.")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
         if self.frozen_epochs and not self.encoder:
@@ -108,19 +116,20 @@ class Settings:
 
     @property
     def prepared(self) -> Path:
-        """The folder of the prepared data set, data/prepared/<dataset>, or <dataset>.<recipe>."""
+        """The folder of the prepared data set, data/prepared/<dataset>, or <dataset>.<recipe>; a fold is added."""
         return home() / "data" / "prepared" / self._folder
 
     @property
     def results(self) -> Path:
-        """The folder of the run's results, results/<dataset>, or <dataset>.<recipe>; a seed other than 1 is added."""
+        """The folder of the run's results, called as the prepared data set's; a seed other than 1 is added."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
 
     @property
     def _folder(self) -> str:
         # A recipe prepares, splits and trains in its own way, so that it has folders of its own.
-        return f"{self.name}.{self.profile}" if self.profile in RECIPES else self.name
+        recipe = f".{self.profile}" if self.profile in RECIPES else ""
+        return self.name + recipe + (f".fold{self.fold}of{self.folds}" if self.folds else "")
 
     def replace(self, **changes: object) -> Settings:
         """Return the same settings with some changed; a name that does not exist is refused."""

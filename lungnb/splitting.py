@@ -35,7 +35,8 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Un
     """
     if settings.split_file:
         return _assigned(pairs, str(split_path(settings)), "split", SPLITS)
-    patients = _splits_of({pair.patient for pair in pairs}, settings)
+    split = _folds_of if settings.folds else _splits_of
+    patients = split({pair.patient for pair in pairs}, settings)
     return [dataclasses.replace(pair, split=patients[pair.patient]) for pair in pairs], []
 
 
@@ -47,6 +48,25 @@ def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
     train, validation, _ = fractions
     place = _place(patient)
     return "train" if place < train else "validation" if place < train + validation else "test"
+
+
+def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
+    """Return the split of each patient in one fold; over all folds, each is tested once.
+
+    Patients are dealt out in the order of their places, so that folds are of one size; which fold is a patient's may
+    change when others come. Validation takes the share of the rest that `split_fractions` gives it beside training.
+    """
+    if len(names) < 3 * settings.folds:
+        raise ValueError(
+            f"{settings.dataset}: {settings.folds} folds need three patients each, and {len(names)} are few."
+        )
+    dealt = sorted(names, key=_place)
+    rest = [name for number, name in enumerate(dealt) if number % settings.folds != settings.fold - 1]
+    train, validation, _ = settings.split_fractions
+    chosen = sorted(rest, key=lambda name: _place(f"{name}/fold"))[
+        : max(round(len(rest) * validation / (train + validation)), 1)
+    ]
+    return dict.fromkeys(names, "test") | dict.fromkeys(rest, "train") | dict.fromkeys(chosen, "validation")
 
 
 def split_path(settings: Settings) -> Path:

@@ -24,6 +24,12 @@ def test_profiles_set_size_and_length_and_take_changes():
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"filters": -2}, "filters must be at least 1, not -2"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"folds": 1}, "folds must be 2 or more, and fold from 1 to folds, not 1 and 1"),
+        ({"folds": 5, "fold": 6}, "folds must be 2 or more, and fold from 1 to folds, not 5 and 6"),
+        (
+            {"folds": 5, "split_file": "mine.csv"},
+            "folds make splits of their own: set split_file to None, not mine.csv",
+        ),
         ({"schedule": "linear"}, "schedule must be one of plateau, cosine, not 'linear'"),
         ({"image_size": 100}, "image_size must be a multiple of 16 for a depth of 4, not 100"),
         ({"split_fractions": (0.5, 0.5)}, "split_fractions must be three shares"),

@@ -56,6 +56,25 @@ def test_too_few_patients_are_an_error(raw):
     assert len(prepared(raw, patient_pattern=r"(p\d+)_", split_fractions=(0.85, 0.15, 0.0))[1]) == 4
 
 
+def test_folds_test_every_patient_once(raw):
+    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(2)])
+    tested = []
+    for fold in range(1, 6):
+        settings, manifest = prepared(raw, patient_pattern=r"(p\d+)_", folds=5, fold=fold)
+        assert settings.prepared.name.endswith(f".fold{fold}of5")
+        assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+        counts = manifest.drop_duplicates("patient")["split"].value_counts().to_dict()
+        assert counts == {"train": 13, "validation": 3, "test": 4}  # of 16, 70 to 15
+        tested += manifest.loc[manifest["split"] == "test", "id"].tolist()
+    assert sorted(tested) == sorted(manifest["id"])
+
+
+def test_too_few_patients_for_the_folds_are_an_error(raw):
+    write_scans(raw, "abcdefgh")
+    with pytest.raises(ValueError, match="3 folds need three patients each, and 8 are few"):
+        prepared(raw, folds=3)
+
+
 def test_a_published_split_is_followed(raw, tmp_path):
     write_scans(raw, "abcde")
     listed = {"a": "test", "b": "train", "c": "validation", "e": "train", "gone": "test"}
