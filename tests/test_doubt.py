@@ -1,0 +1,147 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb import doubt
+from lungnb.doubt import (
+    AUGMENTATIONS,
+    Examination,
+    best_threshold,
+    calibration,
+    calibration_error,
+    count_regions,
+    doubt_chart,
+    doubts,
+    examine,
+    reliability_diagram,
+    usefulness,
+)
+from lungnb.images import read_image, read_mask
+from lungnb.prepare import read_manifest
+
+
+def fake(answer):
+    """Return a `predict` that gives `answer(grey)`."""
+    return lambda model, grey: answer(grey).astype(np.float32)
+
+
+@pytest.fixture
+def truths(trained):
+    """The true mask of each prepared validation image, by the bytes of the image as it is."""
+    rows = read_manifest(trained).query("split == 'validation'")
+    paths = zip(rows["image"], rows["mask"], strict=True)
+    return {read_image(trained.prepared / i).tobytes(): read_mask(trained.prepared / m) for i, m in paths}
+
+
+def test_a_network_that_is_right_leaves_no_doubt(trained, truths, monkeypatch):
+    def right(grey):
+        plain = truths.get(grey.tobytes())
+        return truths[np.ascontiguousarray(grey[:, ::-1]).tobytes()][:, ::-1] if plain is None else plain
+
+    monkeypatch.setattr(doubt, "predict", fake(right))
+    monkeypatch.setattr(doubt, "AUGMENTATIONS", AUGMENTATIONS[:2])
+    found = examine(trained, "unet", "validation", progress=False)
+    assert (found.images["dice"] == 1).all() and (found.images["augmented_dice"] == 1).all()
+    assert np.allclose(found.images["disagreement"], 0)
+    assert (found.images["regions"] == found.images["true_regions"]).all()
+    assert np.allclose(found.images["area"], found.images["true_area"])
+    assert calibration_error(found.reliability) == 0
+    assert best_threshold(found) == 0.5
+    assert found.reliability["pixels"].sum() == sum(mask.size for mask in truths.values())
+
+
+def test_probabilities_are_held_against_the_truth(trained, truths, monkeypatch):
+    """0.7 everywhere is right as often as lung covers the picture; the mask is everything up to a threshold of 0.7."""
+    monkeypatch.setattr(doubt, "predict", fake(lambda grey: np.full(grey.shape, 0.7)))
+    found = examine(trained, "unet", "validation", progress=False)
+    lung = np.mean([mask.mean() for mask in truths.values()])
+    assert calibration_error(found.reliability) == pytest.approx(0.7 - lung, abs=1e-6)
+    full = found.reliability.dropna()
+    assert len(full) == 1 and full["observed"].iloc[0] == pytest.approx(lung)
+    dice = found.thresholds.set_index("threshold")["dice"]
+    assert dice[0.65] == pytest.approx(np.mean([2 * m.mean() / (1 + m.mean()) for m in truths.values()]))
+    assert dice[0.75] == 0
+
+
+def test_augmentations_are_undone():
+    grey = np.random.default_rng(0).integers(0, 256, (8, 6), np.uint8)
+    for change, undo in AUGMENTATIONS:
+        changed = change(grey)
+        assert changed.shape == grey.shape and changed.dtype == np.uint8
+        order = np.argsort(undo(changed).ravel(), kind="stable")
+        assert (np.diff(grey.ravel()[order].astype(int)) >= -4).all()  # the same places are the bright ones
+    assert sum(np.array_equal(change(grey), grey) for change, _ in AUGMENTATIONS) == 1
+
+
+def test_the_threshold_nearest_to_half_wins_a_draw():
+    table = pd.DataFrame({"threshold": [0.1, 0.4, 0.8, 0.9], "dice": [0.8, 0.9, 0.9, 0.7]})
+    assert best_threshold(Examination(table, table, table)) == 0.4
+
+
+def test_the_threshold_is_chosen_on_validation_and_tried_on_test():
+    reliability = pd.DataFrame({"probability": [0.5], "observed": [0.4], "pixels": [10]})
+    images = pd.DataFrame({"augmented_dice": [0.9, 1.0]})
+    seen, unseen = (
+        Examination(images, pd.DataFrame({"threshold": [0.4, 0.5, 0.6], "dice": dice}), reliability)
+        for dice in ([0.9, 0.8, 0.7], [0.5, 0.6, 0.9])
+    )
+    row = calibration({"unet": seen}, {"unet": unseen}).loc["U-Net"]
+    assert row.to_dict() == pytest.approx(
+        {"calibration_error": 0.1, "dice": 0.6, "best_threshold": 0.4, "dice_at_best": 0.5, "augmented_dice": 0.95}
+    )
+
+
+def examined(**columns):
+    count = len(next(iter(columns.values())))
+    plain = {"regions": 2, "true_regions": 2, "area": 0.3, "true_area": 0.3, "disagreement": 0.01, "dice": 0.95}
+    return pd.DataFrame({name: columns.get(name, [value] * count) for name, value in plain.items()})
+
+
+def test_what_is_unusual_is_doubted_first():
+    validation = examined(disagreement=np.linspace(0, 0.1, 21), true_area=np.linspace(0.2, 0.4, 21))
+    images = examined(regions=[2, 3, 2, 2, 3], area=[0.3, 0.3, 0.6, 0.3, 0.05], disagreement=[0.095, 0, 0.05, 0.05, 0])
+    found = doubts(images, validation)
+    assert found["doubt"].to_dict() == {
+        4: "number of lungs, area",
+        2: "area",
+        1: "number of lungs",
+        0: "answers disagree",
+        3: "",
+    }
+    assert found.index.tolist() == [4, 2, 1, 0, 3]
+
+
+def test_slices_with_one_lung_are_usual_where_validation_has_them():
+    validation = examined(true_regions=[1] * 3 + [2] * 17)
+    assert doubts(examined(regions=[1, 2, 0]), validation).sort_index()["doubt"].tolist() == ["", "", "number of lungs"]
+
+
+def test_usefulness_by_hand():
+    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8])
+    found = usefulness(doubted, 0.25)
+    assert found["looked_at"] == 1 and found["worst"] == 0.5
+    assert found["worst_left"] == 0.5 and found["worst_ideal"] == 0.6
+    assert found["worst_by_chance"] == pytest.approx(0.75 * 0.5 + 0.25 * 0.6)
+    assert found["mean"] == pytest.approx(0.7) and found["mean_left"] == pytest.approx(2.2 / 3)
+    two = usefulness(doubted, 0.5)
+    assert two["worst_by_chance"] == pytest.approx(0.5 * 0.5 + 0.5 * (2 / 3 * 0.6 + 1 / 3 * 0.8))
+    with pytest.raises(ValueError, match="two images at least"):
+        usefulness(doubted.head(1))
+
+
+def test_specks_are_no_regions():
+    mask = np.zeros((100, 100), bool)
+    mask[10:40, 10:30] = mask[10:40, 60:80] = True
+    mask[90, 90] = True
+    assert count_regions(mask) == 2 and count_regions(np.zeros((9, 9), bool)) == 0
+
+
+def test_charts_say_what_the_tables_do():
+    table = pd.DataFrame({"probability": [0.05, 0.9], "observed": [0.1, 1.0], "pixels": [50, 50]})
+    figure = reliability_diagram({"unet": Examination(table, table, table)})
+    line = figure.axes[0].lines[1]
+    assert line.get_xdata().tolist() == [0.05, 0.9] and line.get_ydata().tolist() == [0.1, 1.0]
+    assert line.get_label() == "U-Net, error 0.0750"
+    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
+    left, picked = doubt_chart({"unet": doubted}, 0.25).axes[0].collections
+    assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3
