@@ -233,6 +233,23 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
     return figure
 
 
+def generalisation(table: pd.DataFrame) -> Figure:
+    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `transfer.across`."""
+    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
+    names = [*table["trained_on"].unique()]
+    interval = "{dice:.3f}\n{dice_low:.3f} to {dice_high:.3f}"
+    texts = table.assign(text=[interval.format(**row) for row in table.to_dict("records")])
+    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
+    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
+    sns.heatmap(
+        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
+        cbar_kws={"label": "mean Dice"},
+    )  # fmt: skip
+    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
+    axis.tick_params(axis="y", rotation=0)
+    return figure
+
+
 def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     """Draw each model's confusion matrix, pooled over all pixels of all images, as shares of the true class."""
     figure, axes = subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)

@@ -1,4 +1,4 @@
-"""From phantoms to patients: how the network that has seen phantoms alone does on real images, and with a few of them.
+"""To images of another kind: from one data set to others, from phantoms to patients, and with a few images of theirs.
 
 Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
 and others (2023), https://arxiv.org/abs/2107.09559.
@@ -19,11 +19,40 @@ from lungnb.phantom import write_phantoms
 from lungnb.phantom_drawing import Wild
 from lungnb.prepare import prepare_dataset
 from lungnb.settings import Settings, home
+from lungnb.sources import download
 from lungnb.statistics import mean_interval
 from lungnb.training import train
 
 STARTS = {"phantom": "phantom weights", "scratch": "from scratch"}
 _FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
+
+
+def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
+    """Train a model on each data set and test it on every one; return a row a pair.
+
+    Columns: `trained_on`, `tested_on`, `images`, mean `dice` over the test images with its 95 % interval (`dice_low`,
+    `dice_high`). What is prepared or trained already is not done again. A patient whose images stand in two sets by the
+    same name is in the same split of both, unless a split file says otherwise.
+
+    Raises ValueError where two of the settings are of one data set.
+    """
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each data set must stand there once, not {', '.join(names)}.")
+    for run in runs:
+        download(run.dataset, progress)
+        prepare_dataset(run, progress)
+        train(run, model_name, progress)
+    rows = []
+    for source, target in product(runs, runs):
+        model = load_model(source.results / model_name / "model.keras")
+        table = score_images(model, target, ["test"], title=f"{source.name} on {target.name}", progress=progress)
+        low, high = mean_interval(table, "dice")
+        rows.append(
+            {"trained_on": source.name, "tested_on": target.name, "images": len(table)}
+            | {"dice": table["dice"].mean(), "dice_low": low, "dice_high": high}
+        )
+    return pd.DataFrame(rows)
 
 
 def zero_patient(settings: Settings, model: object = None, progress: bool = True) -> pd.DataFrame:

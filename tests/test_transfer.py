@@ -2,13 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb import evaluation, inference, models
+from lungnb import evaluation, inference, models, plots
 from lungnb.evaluation import score_images
 from lungnb.inference import load_model
 from lungnb.models import build_model
+from lungnb.phantom import write_phantoms
 from lungnb.prepare import read_manifest
+from lungnb.settings import raw_folder
 from lungnb.training import read_run
-from lungnb.transfer import few_shot, leave_one_out, over_datasets, zero_patient
+from lungnb.transfer import across, few_shot, leave_one_out, over_datasets, zero_patient
 
 
 @pytest.fixture
@@ -38,6 +40,23 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
 def test_another_model_leaves_no_table_of_the_shipped_one(trained):
     zero_patient(trained, load_model(trained.results / "unet" / "model.keras"), progress=False)
     assert not (trained.results / "pretrained.csv").exists()
+
+
+def test_each_data_set_meets_each(trained):
+    write_phantoms(raw_folder("other"), 24, seed=5, size=64, progress=False)
+    runs = [trained, trained.replace(dataset="other", epochs=1)]
+    table = across(runs, progress=False)
+    assert table[["trained_on", "tested_on"]].to_numpy().tolist() == [
+        ["scans", "scans"], ["scans", "other"], ["other", "scans"], ["other", "other"],
+    ]  # fmt: skip
+    counts = [(read_manifest(run)["split"] == "test").sum() for run in runs]
+    assert table["images"].tolist() == counts * 2
+    assert table["dice"].between(0, 1).all() and (table["dice_low"] <= table["dice"]).all()
+    axis = plots.generalisation(table).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["scans", "other"]
+    assert [text.get_text()[:5] for text in axis.texts] == [f"{dice:.3f}" for dice in table["dice"]]
+    with pytest.raises(ValueError, match="each data set must stand there once, not scans, scans"):
+        across([trained, trained])
 
 
 def test_a_row_a_data_set():
