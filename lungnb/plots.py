@@ -237,12 +237,9 @@ def generalisation(table: pd.DataFrame) -> Figure:
     """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `transfer.across`."""
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     names = [*table["trained_on"].unique()]
-    interval = "\n{dice_low:.3f} to {dice_high:.3f}"
-    known = np.isfinite(table["dice_low"])
-    texts = [
-        interval.format(**row) if there else "" for row, there in zip(table.to_dict("records"), known, strict=True)
-    ]
-    texts = table.assign(text=table["dice"].map("{:.3f}".format) + texts)
+    texts = table["dice"].map("{:.3f}".format)
+    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
+    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
     texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
     figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
     sns.heatmap(
