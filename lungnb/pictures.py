@@ -110,6 +110,21 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     return figure
 
 
+def failure_gallery(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
+    """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds."""
+    figure, axes = _grid(-(-len(rows) // 3), 3)
+    found = _predictions(settings, model_name, rows)
+    for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
+        image, truth = read_pair(settings, row)
+        _draw(axis, image, truth=truth, found=prediction)
+        axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9)
+    for axis in axes.flat[len(rows) :]:
+        axis.axis("off")
+    figure.suptitle(f"{title_of(model_name)}: the worst {len(rows)}", fontsize=12)
+    _legend(figure, truth=True, found=True)
+    return figure
+
+
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
     ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")

@@ -251,6 +251,31 @@ def generalisation(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def bland_altman(scores: pd.DataFrame) -> Figure:
+    """Draw how far the area found is from the true one, a panel a model, a point an image.
+
+    In percent of their mean, over the true share of the picture, with the mean and the limits of agreement (mean plus
+    and minus 1.96 standard deviations; Bland and Altman 1986, https://doi.org/10.1016/S0140-6736(86)90837-8). Images
+    without lung, true or found, are left out.
+    """
+    models = scores["model"].unique()
+    figure, axes = subplots(
+        1, len(models), figsize=(4 * len(models), 3.8), sharey=True, layout="constrained", squeeze=False
+    )
+    for index, (axis, name) in enumerate(zip(axes.flat, models, strict=True)):
+        own = scores[scores["model"] == name]
+        true, found, pixels = own["tp"] + own["fn"], own["tp"] + own["fp"], own[["tp", "fp", "fn", "tn"]].sum(axis=1)
+        gap = (200 * (found - true) / (found + true)).dropna()
+        axis.scatter((true / pixels)[gap.index], gap, s=22, color=f"C{index}", alpha=0.7)
+        for shift, dash in ((0, "-"), (-1.96, "--"), (1.96, "--")):
+            level = gap.mean() + shift * gap.std()
+            axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
+            axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=9)
+        axis.set(title=title_of(name), xlabel="true lung, as a share of the picture")
+    axes[0, 0].set_ylabel("area found minus true (%)")
+    return figure
+
+
 def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     """Draw each model's confusion matrix, pooled over all pixels of all images, as shares of the true class."""
     figure, axes = subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)

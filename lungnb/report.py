@@ -32,8 +32,10 @@ MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
 COMPARISON_FILES = (
     *("comparison.csv", "paired_tests.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
     *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
-    *("scores.png", "score_against_cost.png", "confusion_matrices.png"),
+    *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
     *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
+    *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
+    *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
 )
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 

@@ -30,6 +30,9 @@ def test_pictures_of_a_trained_model(trained):
     assert [axis.get_title() for axis in alone.axes[:3]] == ["image", "true mask", "U-Net finds"]
     assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
     assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
+    worst = pictures.pick_images(scores, "worst", 9)
+    titles = [axis.get_title() for axis in drawn(pictures.failure_gallery(trained, "unet", worst)) if axis.get_title()]
+    assert titles == [f"{row.id}, Dice {row.dice:.3f}" for row in worst.itertuples()]
 
 
 def test_pick_images():

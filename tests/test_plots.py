@@ -44,6 +44,18 @@ def test_charts_of_a_comparison():
     assert len(drawn(plots.score_against_cost(table))) == 3
 
 
+def test_limits_of_agreement_by_hand():
+    """Areas 10 % too large and 10 % too small: a mean gap of about 0, and limits 1.96 deviations away."""
+    rows = [("a", 100, 10, 0), ("b", 90, 0, 10), ("empty", 0, 0, 0)]
+    scores = pd.DataFrame(rows, columns=["id", "tp", "fp", "fn"]).assign(tn=900, model="unet")
+    axis = plots.bland_altman(scores).axes[0]
+    gaps = np.array([200 * 10 / 210, -200 * 10 / 190])
+    assert np.allclose(axis.collections[0].get_offsets()[:, 1], gaps)
+    assert np.allclose(axis.collections[0].get_offsets()[:, 0], [100 / 1010, 100 / 1000])
+    levels = gaps.mean() + np.array([0, -1.96, 1.96]) * gaps.std(ddof=1)
+    assert np.allclose([line.get_ydata()[0] for line in axis.lines], levels)
+
+
 def histories_of(*models):
     columns = [prefix + score for prefix in ("", "val_") for score in ("loss", "accuracy", "dice", "iou")]
     return {

@@ -1,0 +1,102 @@
+"""What a reviewer asks of a study, filled in as far as a run can know: the CLAIM checklist, and a card for each model.
+
+CLAIM is the Checklist for Artificial Intelligence in Medical Imaging in its update of 2024 (Tejani and others,
+https://doi.org/10.1148/ryai.240300); `claim.csv` has its items in other words. Model cards are after Mitchell and
+others (2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+from lungnb.evaluation import command_of, read_scores, trained_settings
+from lungnb.prepare import read_excluded, read_manifest
+from lungnb.settings import SPLITS, Settings, title_of
+from lungnb.sources import find_source
+from lungnb.statistics import mean_interval
+from lungnb.training import read_run
+
+UNKNOWN = "not stated"
+_FORMS = Path(__file__).parent
+
+
+def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
+    """Return the CLAIM checklist of a finished run, a row an item: its section, the item, and what the run says of it.
+
+    What a run cannot know reads "not stated", and is for the author to fill in. Raises FileNotFoundError for a model
+    that is not trained and scored.
+    """
+    table, facts = pd.read_csv(_FORMS / "claim.csv", index_col="number"), _facts(settings, model_names)
+    return table.assign(
+        statement=[UNKNOWN if pd.isna(text) else " ".join(text.format(**facts).split()) for text in table["statement"]]
+    )
+
+
+def model_card(settings: Settings, model_name: str) -> str:
+    """Return the card of a trained and scored model as Markdown: what it is, saw, scores, and is for."""
+    facts = _facts(settings, [model_name])
+    own = read_scores(settings, [model_name])
+    card = {
+        "name": title_of(model_name),
+        "count": read_run(settings, model_name)["parameters"],
+        "dice": f"{own['dice'].mean():.3f}",
+        "interval": _interval(own),
+        "tenth": own.groupby("patient")["dice"].mean().quantile(0.1),
+    }
+    return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**facts | card)
+
+
+def _facts(settings: Settings, model_names: list[str]) -> dict:
+    """Return what a run knows of itself, by the names that the forms use."""
+    scored, manifest = read_scores(settings, model_names), read_manifest(settings)
+    trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
+    by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
+    worst = scored.loc[scored["dice"].idxmin()]
+    found = {
+        "titles": ", ".join(by_model),
+        "excluded": len(read_excluded(settings)),
+        "images": len(manifest),
+        "patients": manifest["patient"].nunique(),
+        "parts": _parts(manifest),
+        "how": _how_split(trained),
+        "window": " in a window of {:g} to {:g} HU".format(*trained.window) if trained.window else "",
+        "weights": f"Those of {trained.weights}" if trained.weights else f"Random ones, seed {trained.seed}",
+        "parameters": "; ".join(
+            f"{title_of(of)}: {read_run(settings, of)['parameters']:,} parameters" for of in model_names
+        ),
+        "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
+        "device": run["device"],
+        "split": scored["split"].iloc[0],
+        "scored": scored["id"].nunique(),
+        "dice": "; ".join(f"{name} {own['dice'].mean():.3f}" for name, own in by_model.items()),
+        "intervals": "; ".join(f"{name} {_interval(own)}" for name, own in by_model.items()),
+        "worst": worst["id"],
+        "worst_dice": worst["dice"],
+        "worst_model": title_of(worst["model"]),
+        "command": command_of(trained, model_names[0]),
+        "commit": run.get("git_commit") or "unknown",
+    }
+    return dataclasses.asdict(find_source(settings.dataset)) | dataclasses.asdict(trained) | found
+
+
+def _parts(manifest: pd.DataFrame) -> str:
+    """Return how many images of how many patients each split has."""
+    splits = manifest.groupby("split").agg(images=("id", "size"), patients=("patient", "nunique"))
+    rows = splits.reindex(SPLITS).dropna().astype(int).itertuples()
+    return "; ".join(f"{row.Index}: {row.images} images of {row.patients} patients" for row in rows)
+
+
+def _how_split(settings: Settings) -> str:
+    """Return how patients were assigned to splits."""
+    if settings.split_file:
+        return f"As listed in {Path(settings.split_file).name}"
+    if settings.folds:
+        return f"Fold {settings.fold} of {settings.folds}, dealt by patient"
+    return "By a hash of the patient's name, in shares of {:.0%}, {:.0%} and {:.0%}".format(*settings.split_fractions)
+
+
+def _interval(scores: pd.DataFrame) -> str:
+    return "{:.3f} to {:.3f}".format(*mean_interval(scores, "dice"))
