@@ -7,7 +7,6 @@ import json
 import re
 import sys
 import threading
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.files import need, written
+from lungnb.review import picture, review
 from lungnb.settings import RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
 
@@ -165,7 +165,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
-    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body}
+    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review(settings)}
     with written(settings.results / "report.html") as temporary:
         temporary.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page), encoding="utf-8")
     return settings.results / "report.html"
@@ -195,16 +195,9 @@ def _summary(settings: Settings) -> str:
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
     shown = table.to_html(float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0)
-    pictures = "".join(_picture(folder / f"{name}.png") for name in ("side_by_side", "scores"))
+    side_by_side = folder / "side_by_side.png"
+    pictures = picture(side_by_side) if side_by_side.exists() else ""
     return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{pictures}'
-
-
-def _picture(file: Path) -> str:
-    """Return a PNG as an HTML image that holds its bytes."""
-    if not file.exists():
-        return ""
-    data = b64encode(file.read_bytes()).decode()
-    return f'<p><img alt="{file.stem.replace("_", " ")}" src="data:image/png;base64,{data}"></p>'
 
 
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

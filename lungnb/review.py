@@ -1,0 +1,128 @@
+"""The report as a reviewer reads it: a finished run's tables and charts, in order, with few words."""
+
+from __future__ import annotations
+
+import html
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from lungnb.evaluation import trained_settings
+from lungnb.prepare import read_excluded, read_manifest
+from lungnb.settings import SPLITS, Settings
+from lungnb.training import read_run
+
+
+class Section(NamedTuple):
+    """A heading, a sentence on how to read it, and the files of the comparison it shows, by the beginnings of names."""
+
+    title: str
+    text: str
+    files: tuple[str, ...]
+
+
+# In the order of the CLAIM checklist's methods and results.
+SECTIONS = (
+    Section(
+        "Scores",
+        "Means over images; dice_low and dice_high bound the 95 % interval over patients.",
+        ("comparison.csv",),
+    ),
+    Section(
+        "Which is better",
+        "Paired Wilcoxon tests of the Dice, Holm-corrected; effects from -1 to 1.",
+        ("paired_tests.csv",),
+    ),
+    Section("Patients, seeds, folds", "What would change with others.", ("variation.csv", "seeds.csv")),
+    Section("How scores are spread", "A point is an image, a diamond the mean.", ("scores.png",)),
+    Section(
+        "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
+    ),
+    Section("Where they fail", "The worst nine of each network: true outline and found.", ("worst_",)),
+    Section("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
+    Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
+    Section(
+        "Are probabilities true",
+        "Points below the line are surer than they may be.",
+        ("reliability.png", "calibration.csv", "usefulness.csv"),
+    ),
+    Section(
+        "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
+    ),
+)
+
+
+def review(settings: Settings) -> str:
+    """Return the review part of the report as HTML: what there is of a run's results, in order, self-contained.
+
+    Sections of which nothing was made are left out. Whatever comes from names or tables is escaped.
+    """
+    folder, parts = settings.results / "comparison", []
+    if (settings.prepared / "manifest.csv").exists():
+        text = "What was found, what was left out and why, and how the rest was split."
+        parts.append(_section("Data", text, data_flow(settings)))
+    for title, text, names in SECTIONS:
+        files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
+        shown = [picture(file) if file.suffix == ".png" else _table(pd.read_csv(file)) for file in files]
+        links = ", ".join(
+            f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
+        )
+        if files:
+            parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
+    if (folder / "comparison.csv").exists():
+        parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
+    if (folder / "claim.csv").exists():
+        claim = pd.read_csv(folder / "claim.csv")
+        parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
+    return "\n".join(parts)
+
+
+def data_flow(settings: Settings) -> pd.DataFrame:
+    """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
+    manifest, excluded = read_manifest(settings), read_excluded(settings)
+    reasons = excluded["reason"].map(lambda text: re.sub(r"\d+x\d+", "of this size", text.rpartition(": ")[2]))
+    rows = [("used", len(manifest), manifest["patient"].nunique())]
+    rows += [(f"left out, {reason}", count, None) for reason, count in reasons.value_counts().items()]
+    for split in SPLITS:
+        own = manifest[manifest["split"] == split]
+        rows += [(f"... {split}", len(own), own["patient"].nunique())] if len(own) else []
+    return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
+
+
+def fixed(settings: Settings) -> pd.DataFrame:
+    """Return what was settled without the test images: settings, epoch, versions, machine; a column a model."""
+    columns = {}
+    for name in settings.models:
+        if not (settings.results / name / "run.json").exists():
+            continue
+        run, trained = read_run(settings, name), trained_settings(settings, name)
+        columns[name] = {
+            "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
+            "threshold": "0.5", "clean-up of masks": "none", "loss": trained.loss,
+            "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
+            "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
+            "seed": run["seed"], "commit": run.get("git_commit") or "unknown", "machine": run["device"],
+        } | {package: version for package, version in run["versions"].items()}  # fmt: skip
+    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+
+
+def _section(title: str, text: str, table: pd.DataFrame) -> str:
+    return f"<h2>{title}</h2><p>{text}</p>{_table(table)}"
+
+
+def _table(table: pd.DataFrame) -> str:
+    """Return a table as HTML, escaped; a wide one, such as the comparison, on its side."""
+    if len(table.columns) > 9:
+        table = table.set_index(table.columns[0]).T.reset_index(names="")
+    with pd.option_context("display.max_colwidth", None):
+        shown = table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}")
+    return f'<div class="table">{shown}</div>'
+
+
+def picture(file: Path) -> str:
+    """Return a PNG as an HTML image that holds its bytes."""
+    data = b64encode(file.read_bytes()).decode()
+    return f'<p><img alt="{html.escape(file.stem.replace("_", " "))}" src="data:image/png;base64,{data}"></p>'

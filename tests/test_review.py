@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+
+from lungnb import plots, report
+from lungnb.evaluation import compare, evaluate
+from lungnb.metrics import Counts
+from lungnb.prepare import read_manifest
+from lungnb.review import SECTIONS, data_flow, fixed, review
+
+
+def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
+    evaluate(trained, "unet", progress=False)
+    settings = trained.replace(models=("unet",))
+    chart = plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)})
+    for name, item in (
+        ("scores", chart), ("comparison", compare(settings, ["unet"])), ("worst_unet", chart),
+        ("claim", pd.DataFrame({"item": ["<b>Who?</b>"], "statement": ["x" * 300]})),
+    ):  # fmt: skip
+        report.keep(settings, name, item)
+    page = review(settings)
+    wanted = [
+        "Data", "Scores", "How scores are spread", "Where they fail",
+        "Fixed before the test images were read", "CLAIM checklist",
+    ]  # fmt: skip
+    places = [page.index(f"<h2>{title}</h2>") for title in wanted]
+    assert places == sorted(places) and page.count("<h2>") == len(wanted)
+    assert page.count("data:image/png") == 2 and 'href="comparison/scores.png"' in page
+    assert "&lt;b&gt;Who?" in page and "<b>Who?" not in page and "x" * 300 in page
+    assert ">nan<" not in page.lower()
+
+
+def test_sections_have_titles_of_their_own():
+    assert len({section.title for section in SECTIONS}) == len(SECTIONS)
+
+
+def test_the_flow_adds_up(trained):
+    flow, manifest = data_flow(trained).set_index("step"), read_manifest(trained)
+    assert flow.loc["used", "images"] == len(manifest) and flow.loc["used", "patients"] == manifest["patient"].nunique()
+    splits = flow[flow.index.str.startswith("...")]
+    assert splits["images"].sum() == len(manifest) and splits["patients"].sum() == manifest["patient"].nunique()
+
+
+def test_reasons_are_counted_not_listed(trained):
+    reasons = ["no mask of this name", "no mask of this name", "mask a.png is 3x4, its image 5x6: sizes differ"]
+    table = pd.DataFrame({"file": list("abc"), "reason": reasons})
+    table.to_csv(trained.prepared / "excluded.csv", index=False)
+    flow = data_flow(trained).set_index("step")
+    assert flow.loc["left out, no mask of this name", "images"] == 2
+    assert flow.loc["left out, sizes differ", "images"] == 1
+
+
+def test_what_was_fixed_is_of_the_run(trained):
+    table = fixed(trained.replace(models=("unet", "resunet"))).set_index("setting")  # resunet is not trained
+    assert table.columns.tolist() == ["unet"]
+    assert table.loc["seed", "unet"] == 1 and table.loc["input", "unet"] == "32 px"
+    assert table.loc["epoch, by validation loss", "unet"].endswith("of 2")
+    assert not table.map(lambda value: isinstance(value, float) and np.isnan(value)).any(axis=None)
