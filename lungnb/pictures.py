@@ -120,7 +120,7 @@ def failure_gallery(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
         axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
-    figure.suptitle(f"{title_of(model_name)}: the worst {len(rows)}", fontsize=12)
+    figure.suptitle(f"{title_of(model_name)}, the worst {len(rows)}", fontsize=12)
     _legend(figure, truth=True, found=True)
     return figure
 

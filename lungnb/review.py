@@ -12,7 +12,7 @@ import pandas as pd
 
 from lungnb.evaluation import trained_settings
 from lungnb.prepare import read_excluded, read_manifest
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.training import read_run
 
 
@@ -99,12 +99,12 @@ def fixed(settings: Settings) -> pd.DataFrame:
         if not (settings.results / name / "run.json").exists():
             continue
         run, trained = read_run(settings, name), trained_settings(settings, name)
-        columns[name] = {
+        columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
             "threshold": "0.5", "clean-up of masks": "none", "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
             "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
-            "seed": run["seed"], "commit": run.get("git_commit") or "unknown", "machine": run["device"],
+            "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],
         } | {package: version for package, version in run["versions"].items()}  # fmt: skip
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
@@ -114,12 +114,24 @@ def _section(title: str, text: str, table: pd.DataFrame) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    """Return a table as HTML, escaped; a wide one, such as the comparison, on its side."""
-    if len(table.columns) > 9:
-        table = table.set_index(table.columns[0]).T.reset_index(names="")
+    """Return a table as HTML, escaped, its first column as names of rows; a wide one, of many columns, on its side."""
+    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # a CSV's numbers of rows
+    table = table.set_index(table.columns[0]).rename_axis(None)
+    if len(table.columns) > 8:
+        table = table.T
+    cells = table.map(_cell)
+    prose = cells.map(len).max(axis=None) > 60  # reads from the left
     with pd.option_context("display.max_colwidth", None):
-        shown = table.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}")
-    return f'<div class="table">{shown}</div>'
+        return f'<div class="table">{cells.to_html(border=0, classes="prose" if prose else None)}</div>'
+
+
+def _cell(value: object) -> str:
+    """Return a value as a reader wants it: four digits, thousands apart, nothing for what is missing."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, (float, int)) and not isinstance(value, bool):
+        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
+    return str(value)
 
 
 def picture(file: Path) -> str:

@@ -5,7 +5,7 @@ from lungnb import plots, report
 from lungnb.evaluation import compare, evaluate
 from lungnb.metrics import Counts
 from lungnb.prepare import read_manifest
-from lungnb.review import SECTIONS, data_flow, fixed, review
+from lungnb.review import SECTIONS, _table, data_flow, fixed, review
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -49,9 +49,18 @@ def test_reasons_are_counted_not_listed(trained):
     assert flow.loc["left out, sizes differ", "images"] == 1
 
 
+def test_cells_are_escaped_and_missing_ones_empty():
+    table = pd.DataFrame({"name": ["<i>"], "count": [12345], "share": [0.123456], "gone": [None], "whole": [3.0]})
+    page = _table(table)
+    for text in ("<th>&lt;i&gt;</th>", "<td>12,345</td>", "<td>0.1235</td>", "<td></td>", "<td>3</td>"):
+        assert text in page
+    stored = pd.DataFrame({"Unnamed: 0": [0, 1], "first": ["a", "b"], "p": [0.5, 1.0]})
+    assert "Unnamed" not in _table(stored) and "<th>b</th>" in _table(stored)
+
+
 def test_what_was_fixed_is_of_the_run(trained):
     table = fixed(trained.replace(models=("unet", "resunet"))).set_index("setting")  # resunet is not trained
-    assert table.columns.tolist() == ["unet"]
-    assert table.loc["seed", "unet"] == 1 and table.loc["input", "unet"] == "32 px"
-    assert table.loc["epoch, by validation loss", "unet"].endswith("of 2")
+    assert table.columns.tolist() == ["U-Net"]
+    assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
+    assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")
     assert not table.map(lambda value: isinstance(value, float) and np.isnan(value)).any(axis=None)
