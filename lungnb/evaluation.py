@@ -207,35 +207,6 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("model")
 
 
-def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[int]) -> pd.DataFrame:
-    """Return the row of `compare` of each model and seed, with the columns `model` (its name) and `seed`.
-
-    The models must have been trained and scored with each of the seeds, all else as `settings` says.
-    """
-    tables = [compare(settings.replace(seed=seed), model_names).assign(model=model_names, seed=seed) for seed in seeds]
-    return pd.concat(tables, ignore_index=True)
-
-
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `compare_seeds`, a row a model: mean Dice and IoU, how far seeds differ, and the cost.
-
-    `dice_sd` is the standard deviation of a seed's mean Dice over seeds: what another run of the same would change,
-    where the interval of `compare` is what other patients would. `dice_low` and `dice_high` are the lowest and the
-    highest seed's.
-    """
-    groups = table.groupby("model", sort=False)
-    columns = {
-        "seeds": groups.size(),
-        "dice": groups["dice"].mean(),
-        "dice_sd": groups["dice"].std(),
-        "dice_low": groups["dice"].min(),
-        "dice_high": groups["dice"].max(),
-        "iou": groups["iou"].mean(),
-    }
-    costs = ["parameters", "multiplications", "training_minutes", "milliseconds_per_image"]
-    return pd.DataFrame(columns).join(groups[costs].median()).rename(index=title_of)
-
-
 def verdict(settings: Settings, model_names: list[str]) -> str:
     """Return, computed from the tables, which model is better, how sure that is, and at what cost."""
     scored, table = read_scores(settings, model_names), compare(settings, model_names)

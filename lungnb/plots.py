@@ -215,7 +215,7 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 
 def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
-    """Draw the mean score of each model, a marker a seed and a line their mean, from `evaluation.compare_seeds`."""
+    """Draw the mean score of each model, a marker a seed and a line their mean, from `repeats.compare_seeds`."""
     figure, axis = subplots(figsize=(8, 0.7 * table["model"].nunique() + 1.4), layout="constrained")
     seeds = sorted(table["seed"].unique())
     for row, (_, own) in enumerate(table.groupby("model", sort=False)):

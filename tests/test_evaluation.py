@@ -8,7 +8,7 @@ import pytest
 from conftest import table_of
 from lungnb import evaluation
 from lungnb.__main__ import _parser, _settings
-from lungnb.evaluation import command_of, compare, compare_seeds, evaluate, over_seeds, read_scores, summarise, verdict
+from lungnb.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
