@@ -13,6 +13,7 @@ from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
 from lungnb.prepare import prepare_dataset, read_manifest
+from lungnb.repeats import compare_seeds, over_seeds
 from lungnb.settings import make_settings
 from lungnb.statistics import mean_interval
 from lungnb.training import train
