@@ -54,6 +54,17 @@ def _prepare(options: argparse.Namespace) -> None:
         print(f"{len(excluded)} files left out, listed in {settings.prepared / 'excluded.csv'}.")
 
 
+def _check(options: argparse.Namespace) -> int:
+    from lungnb.check import check
+
+    findings = check(_settings(options))
+    for row in findings[findings["severity"] != "note"].itertuples():
+        print(f"{row.severity}: {row.file}: {row.what}; {row.advice}.")
+    counts = findings["severity"].value_counts()
+    print(", ".join(f"{counts.get(name, 0)} {name}s" for name in ("error", "warning", "note")))
+    return 1 if counts.get("error") else 0
+
+
 def _train(options: argparse.Namespace) -> None:
     from lungnb.training import train
 
@@ -113,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
     add = _verb(
         verbs, "prepare", _prepare, "pair, check, split and convert a data set", "prepare montgomery",
         "prepare data/mine/ --set split_fractions=0.85,0.15,0",
+    )  # fmt: skip
+    _add_settings(add)
+    add = _verb(
+        verbs, "check", _check, "look a data set through: what is wrong, in which file", "check montgomery",
+        "check data/mine/",
     )  # fmt: skip
     _add_settings(add)
     add = _verb(

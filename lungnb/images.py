@@ -53,6 +53,22 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.nda
     return array > max(array.max(), 1) / 2
 
 
+def peculiarity(path: str | Path) -> str:
+    """Return in what a readable image file is not plain 8-bit greyscale or colour, such as "16-bit"; else nothing."""
+    path, found = Path(path), []
+    if is_dicom(path):
+        return ""
+    with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
+        modes = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}
+        deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
+        clear = "transparency" if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info else None
+        pages = getattr(image, "n_frames", 1)
+        turned = image.getexif().get(0x0112, 1) != 1
+        found = [deep, clear, f"{pages} pages, of which the first is read" if pages > 1 else None]
+        found.append("turned by its EXIF data" if turned else None)
+    return ", ".join(filter(None, found))
+
+
 def write_png(path: str | Path, array: np.ndarray) -> None:
     """Write a uint8 array, `(height, width)` or `(height, width, 3 or 4)`, or a bool one as 0 and 255, as a PNG."""
     if array.dtype == bool:

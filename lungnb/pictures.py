@@ -5,6 +5,7 @@ Outlines differ in dash as well as in colour, so that they survive print and col
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,22 @@ def failure_gallery(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
         axis.axis("off")
     figure.suptitle(f"{title_of(model_name)}, the worst {len(rows)}", fontsize=12)
     _legend(figure, truth=True, found=True)
+    return figure
+
+
+def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw the pairs with errors or warnings of `check`, `count` at most, each with its mask and what was found."""
+    bad = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
+    named = manifest["source_mask"].map(bad).fillna(manifest["source_image"].map(bad))
+    rows = manifest.assign(what=named).dropna(subset="what").head(count)
+    figure, axes = _grid(max(-(-len(rows) // 3), 1), 3)
+    figure.suptitle("" if len(rows) else "Nothing suspicious", fontsize=12)
+    for axis in axes.flat[len(rows) :]:
+        axis.axis("off")
+    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+        image, truth = read_pair(settings, row)
+        _draw(axis, image, truth=truth)
+        axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9)
     return figure
 
 
