@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from skimage.measure import label
 from tqdm import tqdm
 
@@ -193,6 +194,7 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
         axis.scatter(picked["disagreement"], picked["dice"], s=40, color="C1", marker="X", label="looked at")
         axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
         axis.set(title=title_of(name), xlabel="disagreement")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_ylabel("Dice")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
