@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.files import need, written
-from lungnb.review import picture, review
+from lungnb.review import lighter, picture, review
 from lungnb.settings import RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
 
@@ -162,6 +162,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         sections.append(f'<section id="{path.stem}">{body}</section>')
     body = _linked("\n".join(sections), {path.stem for path in notebooks})
+    body = re.sub(r"data:image/png;base64,([\w+/=\n]+)", lambda found: lighter(found[1]), body)
     page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}

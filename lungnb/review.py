@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+from PIL import Image
 
 from lungnb.evaluation import trained_settings
 from lungnb.prepare import read_excluded, read_manifest
@@ -135,6 +137,14 @@ def _cell(value: object) -> str:
 
 
 def picture(file: Path) -> str:
-    """Return a PNG as an HTML image that holds its bytes."""
-    data = b64encode(file.read_bytes()).decode()
-    return f'<p><img alt="{html.escape(file.stem.replace("_", " "))}" src="data:image/png;base64,{data}"></p>'
+    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG where they are fewer."""
+    name = html.escape(file.stem.replace("_", " "))
+    return f'<p><img alt="{name}" src="{lighter(b64encode(file.read_bytes()).decode())}"></p>'
+
+
+def lighter(png: str) -> str:
+    """Return the data URL of a PNG, given in base64, or of a JPEG of it where that is shorter, as of X-rays."""
+    held = io.BytesIO()
+    Image.open(io.BytesIO(b64decode(png))).convert("RGB").save(held, "JPEG", quality=85)
+    jpeg = b64encode(held.getvalue()).decode()
+    return f"data:image/jpeg;base64,{jpeg}" if len(jpeg) < len(png) else f"data:image/png;base64,{png}"

@@ -1,11 +1,12 @@
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from lungnb import plots, report
 from lungnb.evaluation import compare, evaluate
 from lungnb.metrics import Counts
 from lungnb.prepare import read_manifest
-from lungnb.review import SECTIONS, _table, data_flow, fixed, review
+from lungnb.review import SECTIONS, _table, data_flow, fixed, picture, review
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -24,9 +25,20 @@ def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
     ]  # fmt: skip
     places = [page.index(f"<h2>{title}</h2>") for title in wanted]
     assert places == sorted(places) and page.count("<h2>") == len(wanted)
-    assert page.count("data:image/png") == 2 and 'href="comparison/scores.png"' in page
+    assert page.count("data:image/") == 2 and 'href="comparison/scores.png"' in page
     assert "&lt;b&gt;Who?" in page and "<b>Who?" not in page and "x" * 300 in page
     assert ">nan<" not in page.lower()
+
+
+def test_pictures_of_films_become_light_and_charts_stay_sharp(tmp_path):
+    rng = np.random.default_rng(0)
+    film = Image.fromarray(rng.normal(128, 30, (200, 200)).clip(0, 255).astype(np.uint8))
+    chart = Image.new("RGB", (400, 300), "white")
+    for name, image, kind in (("film", film, "jpeg"), ("chart", chart, "png")):
+        image.save(tmp_path / f"{name}.png")
+        shown = picture(tmp_path / f"{name}.png")
+        assert f"data:image/{kind};base64," in shown and f'alt="{name}"' in shown
+        assert len(shown) < 2 * (tmp_path / f"{name}.png").stat().st_size + 100
 
 
 def test_sections_have_titles_of_their_own():
