@@ -162,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
         "report montgomery --seeds 3 --set folds=5",
     )
     _add_settings(add)
-    add("--seeds", type=int, default=1, help="train every model with so many random seeds; default: 1")
+    add(
+        "--seeds",
+        type=int,
+        default=int(os.environ.get("LUNGNB_SEEDS", 1)),
+        help="train every model with so many random seeds; default: 1",
+    )
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
     add = _verb(
         verbs, "publish", _publish, "copy tables, charts and scores of a report, no images, to be published",

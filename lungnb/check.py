@@ -90,8 +90,7 @@ def _judge_mask(image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str, str
     if edge > _EDGE:
         return [("error", f"the mask touches {edge:.0%} of the picture's edge, as air around a body does", _LOOK)]
     found = []
-    sizes = np.bincount(label(mask).ravel())[1:]
-    regions = int((sizes >= _SPECK * mask.size).sum())
+    regions = count_regions(mask)
     if not _AREA[0] <= area <= _AREA[1]:
         found.append(("warning", f"the mask covers {area:.1%} of the picture", _LOOK))
     left = mask[:, : mask.shape[1] // 2].sum() / mask.sum()
@@ -103,6 +102,11 @@ def _judge_mask(image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str, str
     if around.any() and image[mask].mean() > image[around].mean():
         found.append(("warning", "what is marked is brighter than what is around it", "invert the image, or " + _LOOK))
     return found
+
+
+def count_regions(mask: np.ndarray) -> int:
+    """Return the number of connected regions of a bool mask, specks left out."""
+    return int((np.bincount(label(mask).ravel())[1:] >= _SPECK * mask.size).sum())
 
 
 def _greys(image: np.ndarray) -> float:

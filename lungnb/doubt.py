@@ -14,19 +14,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from skimage.measure import label
 from tqdm import tqdm
 
+from lungnb.check import count_regions
 from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, load_model, predict
 from lungnb.metrics import count_pixels, scores
 from lungnb.pictures import subplots
+from lungnb.plots import MARKERS
 from lungnb.prepare import read_manifest
 from lungnb.settings import Settings, title_of
 
 BINS = 10  # of probability, in a reliability diagram
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-_SPECK = 0.002  # of the picture; a region smaller than this is none
 _RARE = 0.05  # of the images; a number of lungs rarer than this among true masks is unusual
 
 
@@ -171,7 +171,7 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     """Draw, for each model, how often pixels given a probability of lung are lung, and how many there are of each."""
     figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
-    for (name, found), marker in zip(examinations.items(), "osD^vP", strict=False):
+    for (name, found), marker in zip(examinations.items(), MARKERS, strict=False):
         table = found.reliability
         error = calibration_error(table)
         axis.plot(table["probability"], table["observed"], marker=marker, label=f"{title_of(name)}, error {error:.4f}")
@@ -198,11 +198,6 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     axes[0, 0].set_ylabel("Dice")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
-
-
-def count_regions(mask: np.ndarray) -> int:
-    """Return the number of connected regions of a bool mask, specks left out."""
-    return int((np.bincount(label(mask).ravel())[1:] >= _SPECK * mask.size).sum())
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:

@@ -22,7 +22,7 @@ from lungnb.settings import SPLITS, Settings, title_of
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
 
-_MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
 def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:
@@ -202,7 +202,7 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
     for axis, (column, label) in zip(axes, costs.items(), strict=True):
         for index, (name, row) in enumerate(comparison.iterrows()):
             error = [[row["dice"] - row["dice_low"]], [row["dice_high"] - row["dice"]]]
-            marker = _MARKERS[index % len(_MARKERS)]
+            marker = MARKERS[index % len(MARKERS)]
             axis.errorbar(row[column], row["dice"], error, fmt=marker, markersize=8, capsize=4, label=name)
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
         axis.xaxis.set_major_locator(MaxNLocator(5))
@@ -224,7 +224,7 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
             place = row + 0.12 * (index - (len(seeds) - 1) / 2)
             values = own.loc[own["seed"] == seed, score]
             label = f"seed {seed}" if row == 0 else None
-            axis.plot(values, [place] * len(values), _MARKERS[index % len(_MARKERS)], color=f"C{index}", label=label)
+            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=f"C{index}", label=label)
     names = [title_of(name) for name in table["model"].unique()]
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"mean {_score_title(score)} (line: mean over seeds)")
     axis.invert_yaxis()

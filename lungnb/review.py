@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from lungnb.evaluation import trained_settings
+from lungnb.inference import THRESHOLD
 from lungnb.prepare import read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.training import read_run
@@ -103,7 +104,7 @@ def fixed(settings: Settings) -> pd.DataFrame:
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
-            "threshold": "0.5", "clean-up of masks": "none", "loss": trained.loss,
+            "threshold": f"{THRESHOLD:g}", "clean-up of masks": "none", "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
             "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
             "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],

@@ -26,7 +26,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lungnb-") as home:
         os.environ |= {"LUNGNB_HOME": home, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        for name in ("LUNGNB_RAW", "LUNGNB_SET"):
+        for name in ("LUNGNB_RAW", "LUNGNB_SET", "LUNGNB_SEEDS"):
             os.environ.pop(name, None)
         wanted = tuple(sys.argv[1:]) or ("",)
         for path in sorted(path for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if path.name.startswith(wanted)):

@@ -27,7 +27,7 @@ TINY = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 2, "batch_size": 4
 def home(tmp_path, monkeypatch):
     """A new project folder for each test, so that none writes into the checkout."""
     monkeypatch.setenv("LUNGNB_HOME", str(tmp_path))
-    for name in ("LUNGNB_RAW", "LUNGNB_DATASET", "LUNGNB_PROFILE", "LUNGNB_SET"):
+    for name in ("LUNGNB_RAW", "LUNGNB_DATASET", "LUNGNB_PROFILE", "LUNGNB_SET", "LUNGNB_SEEDS"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
