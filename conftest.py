@@ -9,5 +9,5 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="lungnb-")
         config.add_cleanup(folder.cleanup)
         os.environ |= {"LUNGNB_HOME": folder.name, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
-        for name in ("LUNGNB_RAW", "LUNGNB_SET"):
+        for name in ("LUNGNB_RAW", "LUNGNB_SET", "LUNGNB_SEEDS"):
             os.environ.pop(name, None)
