@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is
 
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM image: by its suffix, or its first bytes, for many of them have no suffix."""
+    if not os.path.isfile(path):  # reading a pipe would wait for ever
+        return False
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
     try:

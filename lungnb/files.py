@@ -1,14 +1,21 @@
-"""Files that are whole or not there, and clear words when one is missing."""
+"""Files that are whole or not there, one run at a time at each place, and clear words when something is missing."""
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 @contextmanager
@@ -17,18 +24,63 @@ def written(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, for writers that look at it. An interrupted run leaves no half-written
     `path`. Works for a file and for a folder.
+
+    Raises OSError as `writable` does.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    remove(temporary)
     try:
-        yield temporary
-        if temporary.is_dir():
-            remove(path)  # a folder cannot be renamed over another
-        os.replace(temporary, path)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove(temporary)
+            yield temporary
+            if temporary.is_dir():
+                remove(path)  # a folder cannot be renamed over another
+            os.replace(temporary, path)
     finally:
-        remove(temporary)
+        with suppress(OSError):
+            remove(temporary)
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Turn what a full disk, or a place that is not to be written to, raises in the block into a sentence: OSError."""
+    try:
+        yield
+    except Exception as error:  # HDF5 and Keras have their own for a full disk
+        place = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
+        if getattr(error, "errno", None) in _FULL or "No space left" in str(error):
+            reason = "the disk is full; make room, then run this again"
+        elif place and error.errno in _CLOSED:
+            reason = f"{os.strerror(error.errno).lower()}; name another place"
+        else:
+            raise
+        raise OSError(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other runs from writing to `path`, a file or a folder, and remove what killed ones left half-written of it.
+
+    The lock is the system's, which takes it back from a process that dies; the hidden file beside `path` may stay.
+
+    Raises RuntimeError where another run holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RuntimeError(
+            f"{path}: another run is at work there; wait until it is done, or give this one another place with "
+            "LUNGNB_HOME."
+        ) from error
+    try:
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
+            remove(left)
+        yield
+    finally:
+        lock.release()
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ Nothing else in the module opens an image file, but `dicom.py`, and `volumes.py`
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,8 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.nda
     array = _read_raster(Path(path))
     if values is not None:
         return np.isin(array, values)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: some of its values are not numbers (NaN or infinite).")
     return array > max(array.max(), 1) / 2
 
 
@@ -108,6 +111,8 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
 
     Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
     """
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"{name}: its values are not numbers.")
     if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
         array = array[..., 0] if array.shape[-1] == 1 else array[..., :3] @ np.array([0.299, 0.587, 0.114])
     if array.ndim != 2 or not array.size:
@@ -218,6 +223,8 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
 
 def _read_raster(path: Path) -> np.ndarray:
     """Return the pixels of a PNG, JPEG, BMP or TIFF file, colours as luminance, depth kept."""
+    if not os.path.isfile(path):  # a link to nothing, or a pipe, on which reading would wait for ever
+        raise ValueError(f"{path}: {'not a file' if os.path.exists(path) else 'there is no such file'}.")
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path}: not an image format this reads ({', '.join(SUFFIXES)}).")
     try:
@@ -231,7 +238,5 @@ def _read_raster(path: Path) -> np.ndarray:
             return np.asarray(image)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: there is no such file.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error

@@ -16,11 +16,11 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import need, write_json, written
+from lungnb.files import locked, need, write_json, written
 from lungnb.images import read_image, read_mask, resample_mm, shrink, to_grey, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
-from lungnb.sources import find_source
+from lungnb.sources import Source, find_source
 from lungnb.splitting import assign_patients, assign_splits, split_path
 from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 
@@ -60,10 +60,20 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         "files": _fingerprint(raw),
     }
     record |= {"folds": settings.folds, "fold": settings.fold} if settings.folds else {}
-    record_file = settings.prepared / "prepared.json"
-    if record_file.exists() and json.loads(record_file.read_text(encoding="utf-8")) == record:
-        return read_manifest(settings)
+    if not _is_prepared(settings, record):
+        with locked(settings.prepared):
+            if not _is_prepared(settings, record):  # another run may have done it just now
+                _prepare(settings, source, raw, record, progress)
+    return read_manifest(settings)
 
+
+def _is_prepared(settings: Settings, record: dict) -> bool:
+    file = settings.prepared / "prepared.json"
+    return file.exists() and json.loads(file.read_text(encoding="utf-8")) == record
+
+
+def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
+    """Make the prepared folder anew from a raw one, with the record of how."""
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
     for step in (assign_patients, assign_splits):
         pairs, unlisted = step(pairs, settings)
@@ -79,7 +89,6 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         pd.DataFrame(rows, columns=columns).sort_values("id").to_csv(folder / "manifest.csv", index=False)
         pd.DataFrame(sorted(excluded), columns=["file", "reason"]).to_csv(folder / "excluded.csv", index=False)
         write_json(folder / "prepared.json", record)
-    return read_manifest(settings)
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:

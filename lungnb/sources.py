@@ -17,7 +17,7 @@ import pandas as pd
 
 from lungnb.archives import find_fault, is_archive, unpack
 from lungnb.datasets import CATALOGUE, RemoteFile, Source
-from lungnb.files import remove, written
+from lungnb.files import locked, remove, written
 from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
@@ -84,6 +84,14 @@ def download(dataset: str, progress: bool = True) -> Path:
         raise FileNotFoundError(
             f"{folder} holds no images: put them in its subfolder images/, and their masks in masks/."
         )
+    with locked(folder):
+        if not holds_data(folder):  # another run may have brought it just now
+            _bring(source, folder, progress)
+    return folder
+
+
+def _bring(source: Source, folder: Path, progress: bool) -> None:
+    """Fetch or make a data set, and let it appear whole in `folder`."""
     files = [(file, _at_hand(file, source, folder) or _fetch(file, source, folder, progress)) for file in source.files]
     with written(folder) as part:
         if not files:
@@ -95,7 +103,6 @@ def download(dataset: str, progress: bool = True) -> Path:
         for entry in folder.iterdir() if folder.is_dir() else ():
             os.replace(entry, part / entry.name)  # archives put there by hand stay
     remove(_arrivals(folder))
-    return folder
 
 
 def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:

@@ -19,7 +19,7 @@ from lungnb.backend import device_name, fix_seeds, keras
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import need, remove, write_json, written
+from lungnb.files import locked, need, remove, writable, write_json, written
 from lungnb.losses import get_loss
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
@@ -53,16 +53,33 @@ def train(
     folder = folder or settings.results / model_name
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
-    if _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists():
-        if progress:
-            print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
-        return pd.read_csv(folder / "history.csv")
+    if not _is_trained(folder, plan):
+        with locked(folder), writable(folder):
+            if not _is_trained(folder, plan):  # another run may have done it just now
+                _train(settings, model_name, folder, plan, progress, more)
+    elif progress:
+        print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
+    return pd.read_csv(folder / "history.csv")
+
+
+def _is_trained(folder: Path, plan: dict) -> bool:
+    return _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists()
+
+
+def _train(
+    settings: Settings,
+    model_name: str,
+    folder: Path,
+    plan: dict,
+    progress: bool,
+    more: Sequence[callbacks.Callback],
+) -> None:
+    """Train from where an interrupted run with the same plan stopped, else from the start, and write what became."""
+    commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
     if _read(folder / "training" / "plan.json") != plan:
         for name in ("training", "run.json", "model.keras", "history.csv"):
             remove(folder / name)
         write_json(folder / "training" / "plan.json", plan)
-
-    commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
     if settings.encoder and settings.weights == "phantom":
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
@@ -70,7 +87,6 @@ def train(
     history = pd.read_csv(folder / "history.csv")
     write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
     remove(folder / "training")
-    return history
 
 
 def read_history(settings: Settings, model_name: str) -> pd.DataFrame:

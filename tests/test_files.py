@@ -1,8 +1,12 @@
+import errno
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from lungnb.files import need, remove, write_json, written
+from lungnb.files import locked, need, remove, write_json, written
 
 
 def names(folder):
@@ -83,3 +87,68 @@ def test_need_names_the_step_that_is_missing(tmp_path):
     assert need(tmp_path, "run notebook 01") == tmp_path
     with pytest.raises(FileNotFoundError, match=r"gone is not there yet: run notebook 01 first\."):
         need(tmp_path / "gone", "run notebook 01")
+
+
+def test_one_run_at_a_time(tmp_path):
+    target = tmp_path / "prepared" / "scans"
+    with locked(target):
+        with (
+            pytest.raises(RuntimeError, match=r"scans: another run is at work there; wait .* LUNGNB_HOME"),
+            locked(target),
+        ):
+            pass
+        with locked(target.with_name("others")):
+            pass
+    with locked(target):
+        pass
+
+
+def test_a_run_that_was_killed_holds_nothing_and_what_it_left_is_removed(tmp_path):
+    target = tmp_path / "scans"
+    code = (
+        "import os, signal, sys; from pathlib import Path; from lungnb.files import locked, written\n"
+        "with locked(Path(sys.argv[1])), written(sys.argv[1]) as part:\n"
+        "    part.mkdir(); (part / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target)]).returncode == -signal.SIGKILL
+    assert len([name for name in names(tmp_path) if ".part" in name]) == 1 and not target.exists()
+    with locked(target):
+        assert not [name for name in names(tmp_path) if ".part" in name]
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; make room"),
+        (
+            RuntimeError("HDF5: unable to write (errno = 28, error message = 'No space left on device')"),
+            "the disk is full",
+        ),
+    ],
+)
+def test_a_full_disk_is_said(tmp_path, error, says):
+    with pytest.raises(OSError, match=rf"a\.csv: cannot be written: {says}"), written(tmp_path / "a.csv") as part:
+        part.touch()
+        raise error
+    assert names(tmp_path) == []
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """As far as a process can tell: its files may have 4 KB."""
+    code = (
+        "import resource, sys; from lungnb.files import written\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "with written(sys.argv[1]) as part: part.write_bytes(bytes(9000))"
+    )
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.bin")], capture_output=True, text=True)
+    assert found.returncode == 1 and "a.bin: cannot be written: the disk is full" in found.stderr
+    assert names(tmp_path) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(OSError, match=r"mask\.png: cannot be written: (file exists|not a directory); name another"):
+        with written(tmp_path / "out" / "mask.png"):
+            pass
+    with pytest.raises(FileNotFoundError, match="other"), written(tmp_path / "b.txt"):
+        open(tmp_path / "other")  # what has nothing to do with the place stays what it is

@@ -1,0 +1,334 @@
+"""Wrong input over the whole surface gets one sentence: the file or argument, what is wrong with it, what to do.
+
+A row is a name, what is done, and words that the sentence must have. What is done gets a folder with whole files to
+spoil (`place`), and raises one of the errors that the terminal shows without a traceback.
+"""
+
+import json
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lungnb import build_model, evaluation, load_batches, load_model, make_settings, segment, train
+from lungnb.__main__ import main
+from lungnb.check import check
+from lungnb.doubt import examine
+from lungnb.images import read_image, read_mask, write_png
+from lungnb.inference import segment_files
+from lungnb.losses import get_loss
+from lungnb.metrics import surface_scores
+from lungnb.phantom import make_phantom, write_phantoms
+from lungnb.prepare import prepare_dataset
+from lungnb.settings import Settings, parse_changes
+from lungnb.sources import download, find_source
+from lungnb.transfer import across
+from lungnb.volumes import read_dicom_series, read_nifti
+
+GREY = np.random.default_rng(0).integers(0, 256, (40, 60), np.uint8)
+
+
+@pytest.fixture
+def place(tmp_path, trained):
+    """A folder, a whole image in it, and a trained model."""
+    write_png(tmp_path / "film.png", GREY)
+    model = trained.results / "unet" / "model.keras"
+    return SimpleNamespace(folder=tmp_path, film=tmp_path / "film.png", settings=trained, model=model)
+
+
+def png(path, width, height, data=b"\0" * 100):
+    """Write a PNG whose header says what it likes."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(data)),
+        (b"IEND", b""),
+    )
+    parts = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def half(path, name):
+    target = path.with_name(name)
+    target.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return target
+
+
+def saved(place, name, picture=GREY, **options):
+    Image.fromarray(picture).save(place.folder / name, **options)
+    return place.folder / name
+
+
+def put(place, name, content):
+    path = place.folder / name
+    path.write_bytes(content)
+    return path
+
+
+def with_value(place, name, value):
+    floats = GREY.astype(np.float32)
+    floats[3, 4] = value
+    return saved(place, name, floats)
+
+
+def link(place, name, target):
+    os.symlink(place.folder / target, place.folder / name)
+    return place.folder / name
+
+
+def loop(place):
+    link(place, "b.png", "a.png")
+    return link(place, "a.png", "b.png")
+
+
+def pipe(place):
+    os.mkfifo(place.folder / "pipe.png")
+    return place.folder / "pipe.png"
+
+
+def scans(place, count=6, **changes):
+    """Return the settings of a data set of one's own, to be spoiled."""
+    folder = place.folder / "scans"
+    for index in range(count):
+        phantom = make_phantom(index, size=48)
+        write_png(folder / "images" / f"{index}.png", phantom.image)
+        write_png(folder / "masks" / f"{index}.png", phantom.mask)
+    return Settings(dataset=str(folder), image_size=32, filters=2, depth=2, epochs=1, **changes)
+
+
+def prepared(place, **changes):
+    settings = scans(place, **changes)
+    prepare_dataset(settings, progress=False)
+    return settings
+
+
+def prepare(settings):
+    return prepare_dataset(settings, progress=False)
+
+
+def compare(settings):
+    return evaluation.compare(settings, ["unet", "resunet"])
+
+
+def without_images(place):
+    folder = place.folder / "scans"
+    (folder / "images").mkdir(parents=True)
+    return Settings(dataset=str(folder))
+
+
+def other_model(place, *shape, name="other.keras"):
+    from lungnb.backend import keras
+
+    inputs = keras.Input(shape)
+    keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(inputs)).save(place.folder / name)
+    return place.folder / name
+
+
+def spoiled_scores(place, change):
+    """Return the settings after two score tables were written, the second changed."""
+    settings = place.settings
+    evaluation.evaluate(settings, "unet", progress=False)
+    shutil.copytree(settings.results / "unet", settings.results / "resunet")
+    file = settings.results / "resunet" / "scores.csv"
+    change(pd.read_csv(file, dtype={"id": str})).to_csv(file, index=False)
+    return settings
+
+
+IMAGES = [
+    ("an empty file", lambda at: read_image(put(at, "a.png", b"")), "a.png: cannot be read as an image"),
+    ("half a PNG", lambda at: read_image(half(at.film, "half.png")), "half.png: cannot be read as an image"),
+    ("half a JPEG", lambda at: read_image(half(saved(at, "a.jpg"), "half.jpg")), "half.jpg: cannot be read"),
+    ("half a BMP", lambda at: read_image(half(saved(at, "a.bmp"), "half.bmp")), "half.bmp: cannot be read"),
+    ("half a TIFF", lambda at: read_image(half(saved(at, "a.tif"), "half.tif")), "half.tif: cannot be read"),
+    ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "is it whole, and what its name says?"),
+    ("a GIF", lambda at: read_image(saved(at, "a.gif")), "a.gif: not an image format this reads (.png"),
+    ("a GIF called PNG", lambda at: read_image(saved(at, "a.png", format="GIF")), "a.png: cannot be read as an image"),
+    ("a WebP", lambda at: read_image(put(at, "a.webp", b"RIFF")), "a.webp: not an image format"),
+    ("no suffix", lambda at: read_image(put(at, "film", at.film.read_bytes())), "film: not an image format"),
+    ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "more than 100,000,000 pixels; scale"),
+    ("no width", lambda at: read_image(png(at.folder / "a.png", 0, 10)), "a.png: cannot be read as an image"),
+    ("NaN", lambda at: read_image(with_value(at, "a.tif", np.nan)), "a.tif: some of its values are not numbers"),
+    ("infinity", lambda at: read_image(with_value(at, "a.tif", np.inf)), "a.tif: some of its values are not numbers"),
+    ("NaN in a mask", lambda at: read_mask(with_value(at, "m.tif", np.nan)), "m.tif: some of its values are not num"),
+    ("a mask of text", lambda at: read_mask(put(at, "m.png", b"no")), "m.png: cannot be read as an image"),
+    ("no file", lambda at: read_image(at.folder / "gone.png"), "gone.png: there is no such file"),
+    ("a link to nothing", lambda at: read_image(link(at, "l.png", "gone.png")), "l.png: there is no such file"),
+    ("links in a loop", lambda at: read_image(loop(at)), "a.png: there is no such file"),
+    ("a folder", lambda at: (at.folder / "d.png").mkdir() or read_image(at.folder / "d.png"), "d.png: not a file"),
+    ("a pipe", lambda at: read_image(pipe(at)), "pipe.png: not a file"),
+    ("too long a name", lambda at: read_image(at.folder / f"{'x' * 300}.png"), "xxx.png: there is no such file"),
+    ("an empty DICOM", lambda at: read_image(put(at, "a.dcm", b"")), "a.dcm: cannot be read as a DICOM image"),
+    ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: cannot be read"),
+    ("grey as HU", lambda at: read_image(at.film, window=(-100, 200)), "film.png: not in Hounsfield units"),
+    ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "window must rise"),
+    ("an empty NIfTI", lambda at: read_nifti(put(at, "a.nii", b"")), "a.nii: cannot be read as a NIfTI volume"),
+    ("text called NIfTI", lambda at: read_nifti(put(at, "a.nii.gz", b"text")), "a.nii.gz: cannot be read as a NIfTI"),
+    ("no series", lambda at: read_dicom_series(at.folder), "no DICOM"),
+]  # fmt: skip
+ARRAYS = [
+    ("one axis", lambda at: segment(np.zeros(5), at.model), "expected (height, width), with 1, 3 or 4 channels"),
+    ("two channels", lambda at: segment(np.zeros((4, 4, 2)), at.model), "expected (height, width)"),
+    ("no pixels", lambda at: segment(np.zeros((0, 4)), at.model), "not (0, 4)"),
+    ("NaN in an array", lambda at: segment(np.full((4, 4), np.nan), at.model), "the array: some of its values"),
+    ("words", lambda at: segment(np.array([["a", "b"]]), at.model), "the array: "),
+    ("masks of two sizes", lambda at: surface_scores(np.zeros((4, 4), bool), np.zeros((4, 5), bool)), "(4, 5)"),
+]
+PREPARATION = [
+    ("an unknown data set", lambda at: find_source("montgomry"), "did you mean montgomery?"),
+    ("a folder that is not there", lambda at: download("./nowhere"), "nowhere holds no images"),
+    ("no images", lambda at: prepare(without_images(at)), "scans: no image"),
+    ("one image", lambda at: prepare(scans(at, 1)), "patients"),
+    ("images alone", lambda at: prepare(spoiled(at, lambda f: shutil.rmtree(f / "masks"))), "mask"),
+    ("masks alone", lambda at: prepare(spoiled(at, lambda f: shutil.rmtree(f / "images"))), "image"),
+    ("masks of other names", lambda at: prepare(spoiled(at, rename_masks)), "mask"),
+    ("all unreadable", lambda at: prepare(spoiled(at, damage)), "no image with a mask can be used"),
+    ("a pattern that is none", lambda at: prepare(scans(at, patient_pattern="(")), "patient_pattern"),
+    ("no split file", lambda at: prepare(scans(at, split_file="x.csv")), "x.csv"),
+    ("no patient file", lambda at: prepare(scans(at, patient_file="p.csv")), "p.csv"),
+    ("shares of 2", lambda at: Settings(split_fractions=(1, 1, 0)), "split_fractions must be three shares"),
+    ("too many folds", lambda at: prepare(scans(at, folds=9)), "folds"),
+    ("a fold of none", lambda at: Settings(folds=3, fold=4), "fold from 1 to folds, not 3 and 4"),
+    ("no raw data", lambda at: prepare(make_settings("montgomery")), "notebook 01"),
+    ("a set without masks", lambda at: prepare(make_settings("rsna-pneumonia")), "without lung"),
+    ("nothing to check", lambda at: check(make_settings("montgomery")), "notebook 01"),
+    ("a kind of phantom", lambda at: make_phantom(1, kind="mri"), "kind must be one of xray, ct"),
+    ("phantoms without what", lambda at: write_phantoms(at.folder / "p", 3, kind="wild", without="ribs"), "without mu"),
+]  # fmt: skip
+TRAINING = [
+    ("nothing prepared", lambda at: load_batches(make_settings("montgomery"), "train"), "notebook 02"),
+    ("an unknown split", lambda at: load_batches(at.settings, "dev"), "train, validation, test"),
+    ("an unknown model", lambda at: build_model("vnet"), "model must be one of unet"),
+    ("an odd size", lambda at: build_model("unet", size=100), "size must be a multiple of 16"),
+    ("no filters", lambda at: build_model("unet", filters=0), "filters must be at least 1, not 0"),
+    ("an unknown encoder", lambda at: build_model("unet", encoder="vgg99"), "encoder must be one of"),
+    ("an encoder of another", lambda at: build_model("resunet", encoder="vgg16"), "an encoder goes with unet alone"),
+    ("weights that are not there", lambda at: build_model("unet", weights="w.keras"), "w.keras"),
+    ("weights of another", lambda at: build_model("unet", size=32, weights=str(at.model)), "not weights for unet"),
+    ("weights of text", lambda at: build_model("unet", weights=str(put(at, "w.keras", b"no"))), "w.keras: not weights"),
+    ("an unknown loss", lambda at: get_loss("hinge"), "loss must be one of"),
+    ("a setting misspelt", lambda at: make_settings(epoch=3), "did you mean epochs?"),
+    ("a setting of words", lambda at: parse_changes(["epochs=many"]), "epochs takes a value like 50, not 'many'"),
+    ("an unknown profile", lambda at: make_settings(profile="fast"), "profile must be one of quick, full"),
+    ("an unknown schedule", lambda at: Settings(schedule="step"), "schedule must be one of plateau, cosine"),
+    ("a batch of none", lambda at: Settings(batch_size=0), "batch_size must be at least 1, not 0"),
+    ("no models", lambda at: Settings(models=()), "models must name one model at least"),
+    ("a loss that explodes", lambda at: train(prepared(at, learning_rate=1e30), "unet", False), "lower learn"),
+    ("one set twice", lambda at: across([at.settings, at.settings]), "each data set must stand there once"),
+]  # fmt: skip
+MODELS = [
+    ("no model", lambda at: load_model("gone.keras"), "gone.keras"),
+    ("a model of text", lambda at: load_model(put(at, "m.keras", b"no")), "m.keras: cannot be loaded as a Keras model"),
+    ("half a model", lambda at: load_model(half(at.model, "half.keras")), "half.keras: cannot be loaded"),
+    ("another zip", lambda at: load_model(zipped(at, "m.keras")), "m.keras: cannot be loaded as a Keras model"),
+    ("a pickle", lambda at: load_model(put(at, "m.pkl", b"cos")), "a model is a .keras file"),
+    ("an old model", lambda at: load_model(put(at, "m.h5", b"\x89HDF")), "a model is a .keras file"),
+    ("a model of colours", lambda at: load_model(other_model(at, 32, 32, 3)), "(None, size, size, 1) is expected"),
+    ("a model of strips", lambda at: load_model(other_model(at, 32, 64, 1)), "(None, size, size, 1) is expected"),
+    ("not trained", lambda at: evaluation.evaluate(at.settings, "resunet"), "train it"),
+    ("not trained, doubted", lambda at: examine(at.settings, "resunet", "test"), "resunet"),
+    ("nothing to segment", lambda at: segment_files([], at.folder / "out", at.model), "no image files"),
+    ("an empty folder", lambda at: segment_files([empty(at)], at.folder / "out", at.model), "no image files"),
+    ("out is a file", lambda at: segment_files([at.film], at.film, at.model), "cannot be written"),
+    ("a model not scored", lambda at: evaluation.compare(at.settings, ["unet"]), "score the models (notebook 06"),
+    ("images of one model", lambda at: compare(spoiled_scores(at, lambda t: t.iloc[1:])), "resunet"),
+    ("scores of no number", lambda at: compare(spoiled_scores(at, lambda t: t.assign(dice=np.nan))), "dice"),
+]  # fmt: skip
+COMMANDS = [
+    (["prepare", "montgomry"], "did you mean montgomery?"),
+    (["prepare", "montgomery"], "lungnb download montgomery"),
+    (["train", "montgomery"], "notebook 02"),
+    (["evaluate", "montgomery", "--model", "unet"], "train"),
+    (["publish", "montgomery"], "notebook 06"),
+    (["check", "./nowhere"], "nowhere"),
+    (["train", "phantom", "--set", "image_size=100"], "image_size must be a multiple of 16"),
+    (["train", "phantom", "--set", "epochs"], "NAME=VALUE"),
+    (["segment", "film.png", "--out", "masks", "--model", "gone.keras"], "gone.keras"),
+    (["segment", "film.png", "--out", "masks", "--model", "model.h5"], ".keras"),
+    (["segment", ".", "--out", "masks"], "no image files"),
+]
+ROWS = [*IMAGES, *ARRAYS, *PREPARATION, *TRAINING, *MODELS]
+
+
+def spoiled(place, change):
+    settings = scans(place)
+    change(place.folder / "scans")
+    return settings
+
+
+def rename_masks(folder):
+    for file in (folder / "masks").iterdir():
+        file.rename(file.with_name(f"other{file.stem}x.png"))
+
+
+def damage(folder):
+    for file in (folder / "images").iterdir():
+        file.write_bytes(b"damaged")
+
+
+def zipped(place, name):
+    with zipfile.ZipFile(place.folder / name, "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "os.system"}))
+    return place.folder / name
+
+
+def empty(place):
+    (place.folder / "empty").mkdir()
+    return place.folder / "empty"
+
+
+def test_there_are_enough_of_them():
+    assert len(ROWS) + len(COMMANDS) >= 60
+    assert len({name for name, *_ in ROWS}) == len(ROWS)
+
+
+@pytest.mark.parametrize(("do", "words"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_bad_input_gets_a_sentence(place, do, words):
+    with pytest.raises((ValueError, OSError, RuntimeError)) as raised:
+        do(place)
+    said = str(raised.value)
+    assert words in said, said
+    assert "\n" not in said and len(said) < 700 and "Traceback" not in said and not said.startswith("[Errno")
+
+
+@pytest.mark.parametrize(("arguments", "words"), COMMANDS, ids=[" ".join(arguments) for arguments, _ in COMMANDS])
+def test_a_command_says_it_and_ends_with_2(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lungnb: ") and words in said and said.count("\n") == 1, said
+
+
+def test_one_bad_file_never_stops_the_others(place, capsys):
+    """The good ones among them are of the odd kinds that cameras, scanners and offices make."""
+    out, films = place.folder / "out", place.folder / "films"
+    films.mkdir()
+    place.folder = films
+    deep = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) * 20
+    good = [
+        saved(place, "ünïcødé 肺 film.png"), saved(place, f"{'long' * 50}.png"),
+        saved(place, "big endian.tif", deep.astype(">u2")),
+        saved(place, "one bit.png", GREY > 99), saved(place, "pixel.png", GREY[:1, :1]),
+        saved(place, "strip.png", np.zeros((1, 20_000), np.uint8)), saved(place, "deep.png", deep),
+        saved(place, "animated.png", save_all=True, append_images=[Image.fromarray(GREY)]),
+    ]  # fmt: skip
+    Image.fromarray(GREY).convert("CMYK").save(films / "cmyk.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    good += [films / "cmyk.jpg", saved(place, "turned.jpg", exif=exif)]
+    bad = [put(place, "text.png", b"text"), put(place, "empty.jpg", b""), png(films / "bomb.png", 40_000, 40_000)]
+    bad += [loop(place), place.folder / "b.png", with_value(place, "nan.tif", np.nan)]
+    assert main(["segment", str(films), "--out", str(out), "--model", str(place.model)]) == 1
+    said = capsys.readouterr()
+    assert f"{len(good)} of {len(good) + len(bad)} images segmented" in said.out
+    table = pd.read_csv(out / "segmentation.csv")
+    assert set(table.loc[table["status"] == "failed", "file"]) == {str(file) for file in bad}
+    assert len(list(out.glob("*_mask.png"))) == len(good)
+    for row in table[table["status"] != "failed"].itertuples():
+        assert read_mask(out / row.mask).shape == read_image(row.file).shape
