@@ -6,6 +6,7 @@ RECIPE ?=
 SERIES ?= core
 SEEDS ?= 1
 SET ?=
+RUNS ?= 1000000
 BIN := .venv/bin
 
 report: .venv/core  ## run the notebooks on DATASET in PROFILE, or RECIPE; ends with the path of the report
@@ -19,6 +20,20 @@ test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 
 baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs
 	$(BIN)/python tests/baseline.py
+
+robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Linux), known holes of the packages
+	LUNGNB_KILLS=30 $(BIN)/python -m pytest -q tests/test_interruption.py
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris pip-audit
+	$(BIN)/python tests/fuzz.py -runs=$(RUNS) -rss_limit_mb=4096 -timeout=20 -max_len=100000
+	$(BIN)/pip-audit --skip-editable || echo "Known holes were found, or could not be looked up: see above."
+
+WILD := phantom-wild --profile full --set split_file=split.csv --set models=unet --set schedule=cosine
+weights: .venv/core  ## train the network that lungnb ships, on drawn images alone; an hour and a half on 2 cores
+	$(BIN)/lungnb download phantom-wild
+	$(BIN)/lungnb prepare $(WILD)
+	$(BIN)/lungnb train $(WILD) --set image_size=128 --set batch_size=16 --set learning_rate=0.003 \
+		--set epochs=12 --set stop_patience=12
+	$(BIN)/python -m lungnb.pretrained results/phantom-wild/unet
 
 lab: .venv/core  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -42,4 +57,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test baseline lab format clean
+.PHONY: report test baseline robust weights lab format clean
