@@ -65,8 +65,10 @@ def peculiarity(path: str | Path) -> str:
         modes = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}
         deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
         clear = "transparency" if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info else None
-        pages = getattr(image, "n_frames", 1)
-        turned = image.getexif().get(0x0112, 1) != 1
+        try:
+            pages, turned = getattr(image, "n_frames", 1), image.getexif().get(0x0112, 1) != 1
+        except Exception:  # Pillow raises whatever its parsers meet
+            return "damaged after its first page"
         found = [deep, clear, f"{pages} pages, of which the first is read" if pages > 1 else None]
         found.append("turned by its EXIF data" if turned else None)
     return ", ".join(filter(None, found))
@@ -238,5 +240,5 @@ def _read_raster(path: Path) -> np.ndarray:
             return np.asarray(image)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow raises whatever its parsers meet
         raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error
