@@ -17,7 +17,8 @@ _PLACES = {
     "data": ("load_batches",),
     "models": ("build_model",),
     "training": ("train",),
-    "inference": ("load_model", "segment"),
+    "inference": ("load_model", "load_pretrained", "segment"),
+    "segmentation": ("segment_files",),
     "evaluation": ("compare", "evaluate"),
     "report": ("run_series",),
 }

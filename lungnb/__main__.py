@@ -87,13 +87,18 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    from lungnb.inference import segment_files
+    from lungnb.segmentation import segment_files
 
-    table = segment_files(options.paths, options.out, options.model, options.overlay, options.cutout)
+    written = (options.overlay, options.cutout, options.probability)
+    table = segment_files(options.paths, options.out, options.model, *written)
     failed = table[table["status"] == "failed"]
     for error in failed["error"]:
         print(f"lungnb: {error}", file=sys.stderr)
     print(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
+    if review := table["review"].notna().sum():
+        print(f"{review} of them should be looked at: see its column review")
+    if options.json:
+        print(table.to_json(orient="records"))
     return 1 if len(failed) else 0
 
 
@@ -145,13 +150,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_settings(add)
     add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: those of the settings")
     add = _verb(
-        verbs, "segment", _segment, "write the lung masks of images", "segment chest.png films/ --out masks --overlay"
+        verbs,
+        "segment",
+        _segment,
+        "write the lung masks of images and volumes",
+        "segment chest.png films/ --out masks --overlay",
+        "segment 'scans/**/*.nii.gz' series/ --out masks",
     )
-    add("paths", nargs="+", help="image files, or folders of them")
+    add("paths", nargs="+", help="image files, NIfTI volumes, folders of them or of a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
-    add("--model", help="a model.keras; default: the best of those trained on LUNGNB_DATASET, else on the phantoms")
+    add("--model", help="a model.keras, as results/montgomery/unet/model.keras; default: the one that lungnb ships")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
+    add("--probability", action="store_true", help="write <stem>_probability.png, 0 to 255")
+    add("--json", action="store_true", help="print the table as JSON, last")
     add = _verb(
         verbs,
         "report",

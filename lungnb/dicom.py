@@ -15,6 +15,13 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
 
 
+_ELEMENTS = (
+    *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "Modality", "ImageType", "SeriesInstanceUID"),
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTSequence"),
+    *("PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),
+)
+
+
 def is_dicom(path: Path) -> bool:
     """Whether a file is a DICOM image: by its suffix, or its first bytes, for many of them have no suffix."""
     if not os.path.isfile(path):  # reading a pipe would wait for ever
@@ -64,7 +71,10 @@ def open_dicom(path: Path, header_only: bool = False) -> Dataset:
     except ImportError as error:
         raise ValueError(f"{path}: reading DICOM needs pydicom; pip install 'lungnb[medical]'.") from error
     try:
-        return pydicom.dcmread(path, stop_before_pixels=header_only)
+        file = pydicom.dcmread(path, stop_before_pixels=header_only)
+        for name in _ELEMENTS:
+            file.get(name)  # made out when it is first asked for, which may fail
+        return file
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such file.") from error
     except Exception as error:  # pydicom raises whatever its parsers raise
@@ -75,7 +85,11 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
     """Return the first frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels."""
     from pydicom.pixels import apply_color_lut, pixel_array
 
-    if (file.get("Rows") or 0) * (file.get("Columns") or 0) > MAX_PIXELS:
+    try:
+        count = int(file.get("Rows") or 0) * int(file.get("Columns") or 0)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as a DICOM image; it has no size.") from error
+    if count > MAX_PIXELS:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.")
     try:
         pixels = pixel_array(file, index=0)
@@ -88,6 +102,20 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
 def in_hounsfield(file: Dataset) -> bool:
     """Whether a DICOM file says how its values become Hounsfield units."""
     return file.get("Modality") == "CT" and file.get("RescaleIntercept") is not None
+
+
+def pixel_size_mm(path: Path) -> tuple[float, float] | None:
+    """Return the height and the width of a DICOM image's pixels in mm, as far as it tells.
+
+    For a film, of which ImagerPixelSpacing may tell, it is the size at the detector: the patient, nearer to the source,
+    is shown some percent too large.
+    """
+    file = open_dicom(path, header_only=True)
+    try:
+        height, width = map(float, file.get("PixelSpacing") or file.get("ImagerPixelSpacing"))
+    except (TypeError, ValueError):
+        return None
+    return (height, width) if min(height, width) > 0 else None
 
 
 def _through_own_window(values: np.ndarray, file: Dataset) -> np.ndarray:

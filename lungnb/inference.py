@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +12,10 @@ import pandas as pd
 from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import find_boundaries
-from tqdm import tqdm
 
-from lungnb.files import need, written
-from lungnb.images import SUFFIXES, fit_square, read_image, to_grey, unfit_square, write_png
-from lungnb.settings import SHIPPED, Settings, make_settings
+from lungnb.files import need
+from lungnb.images import fit_square, read_image, to_grey, unfit_square
+from lungnb.settings import SHIPPED, Settings
 
 THRESHOLD = 0.5  # probability above which a pixel is lung
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
@@ -44,7 +39,7 @@ def segment(
 
     Args:
         image: path, or `(height, width)` array: uint8, [0, 1], or Hounsfield units.
-        model: a Keras model, the path of a `model.keras`, or None for the best of those trained here (`best_model`).
+        model: a Keras model, the path of a `model.keras`, or None for the one that lungnb ships (`load_pretrained`).
         clean: keep the two largest regions of the mask and fill their holes.
         window: Hounsfield units shown as black and as white, which the image must then be in; None means as the model
             was trained, where its `run.json` lies beside it.
@@ -53,7 +48,7 @@ def segment(
 
     Example: `segment("chest.png").mask.mean()` is the part of the picture that is lung.
     """
-    model, window = _opened(model, window)
+    model, window = open_model(model, window)
     grey = read_image(image, window) if isinstance(image, (str, Path)) else to_grey(np.asarray(image), window)
     probability = predict(model, grey)
     mask = probability > THRESHOLD
@@ -69,12 +64,12 @@ def predict(model: Any, grey: np.ndarray) -> np.ndarray:  # noqa: ANN401
 
 
 def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
-    """Load a trained model from a `.keras` file; None means `best_model()`.
+    """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
     Files are loaded in Keras's safe mode, which runs no code from them; other formats are refused.
     Raises FileNotFoundError where there is none, ValueError for a file that is not a model or not a fitting one.
     """
-    path = Path(model) if model is not None else best_model()
+    path = Path(model or SHIPPED)
     if path.suffix != ".keras":
         raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
     need(path, "train a model, or name another file,")
@@ -82,16 +77,15 @@ def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
 
 
 def load_pretrained() -> Any:  # noqa: ANN401
-    """Load the network that lungnb ships: a U-Net for X-rays and CT slices alike that has seen phantoms, no patient."""
-    return load_model(SHIPPED)
+    """Load the network that lungnb ships: a U-Net for X-rays and CT slices alike that has seen phantoms, no patient.
 
-
-def best_model(settings: Settings | None = None) -> Path:
-    """Return the file of the model with the highest validation Dice among those trained on the settings' data set.
-
-    Without settings, the data set is that of LUNGNB_DATASET, else the phantoms.
+    Its card, with its scores on real images, is the README.md beside its file, `settings.SHIPPED`.
     """
-    settings = settings or make_settings(os.environ.get("LUNGNB_DATASET", "phantom"))
+    return load_model()
+
+
+def best_model(settings: Settings) -> Path:
+    """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
     found = {}
     for file in settings.results.glob("*/model.keras"):
         history = file.with_name("history.csv")
@@ -107,11 +101,21 @@ def best_model(settings: Settings | None = None) -> Path:
 
 
 def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
-    """Keep the largest connected regions of a bool mask, `regions` at most, and fill their holes."""
+    """Keep the largest connected regions of a bool mask, `regions` at most, and fill their holes.
+
+    The mask is `(height, width)`, or of a volume `(slices, height, width)`, whose holes are filled slice by slice.
+    """
+    labels, kept = region_labels(mask, regions)
+    cleaned = np.isin(labels, kept)
+    fill = ndimage.binary_fill_holes
+    return fill(cleaned) if mask.ndim == 2 else np.stack([fill(part) for part in cleaned])
+
+
+def region_labels(mask: np.ndarray, regions: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a bool mask's connected regions, and which labels are those of the largest."""
     labels = label(mask)
     sizes = np.bincount(labels.ravel())[1:]
-    kept = np.argsort(sizes)[::-1][:regions] + 1
-    return ndimage.binary_fill_holes(np.isin(labels, kept))
+    return labels, np.argsort(sizes)[::-1][:regions] + 1
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = OUTLINE) -> np.ndarray:
@@ -132,88 +136,15 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.dstack([grey, grey, grey, alpha])
 
 
-def segment_files(
-    paths: Iterable[str | Path],
-    out: str | Path,
-    model: object = None,
-    overlays: bool = False,
-    cutouts: bool = False,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Segment image files, and folders of them; return and write a table, `segmentation.csv`, with a row a file.
-
-    Writes `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request `<stem>_overlay.png` and
-    `<stem>_cutout.png`. A file that cannot be used gets a row that says why, and the rest goes on.
-    """
-    files, out = _listed(paths), Path(out)
-    model, window = _opened(model, None)
-    rows, taken = [], set()
-    for file in tqdm(files, "Segmenting", unit="image", file=sys.stdout, disable=not progress):
-        # Images of one name from several folders are told apart by their folder, then by a number.
-        stem = file.stem if file.stem not in taken else f"{file.parent.name}_{file.stem}"
-        stem = stem if stem not in taken else f"{stem}_{len(taken)}"
-        taken.add(stem)
-        rows.append({"file": str(file)} | _segment_file(file, out, stem, model, window, overlays, cutouts))
-    table = pd.DataFrame(rows, columns=["file", "status", "mask", "height", "width", "lung", "milliseconds", "error"])
-    with written(out / "segmentation.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    return table
-
-
-def _segment_file(
-    file: Path,
-    out: Path,
-    stem: str,
-    model: Any,  # noqa: ANN401
-    window: tuple[float, float] | None,
-    overlays: bool,
-    cutouts: bool,
-) -> dict:
-    """Segment one file, write what is asked for, and return its row of the table."""
-    started = time.perf_counter()
-    try:
-        found = segment(file, model, window=window)
-    except ValueError as error:
-        return {"status": "failed", "error": str(error)}
-    milliseconds = 1000 * (time.perf_counter() - started)
-    write_png(out / f"{stem}_mask.png", found.mask)
-    if overlays:
-        write_png(out / f"{stem}_overlay.png", overlay(found.image, found.mask))
-    if cutouts:
-        write_png(out / f"{stem}_cutout.png", cut_out(found.image, found.mask))
-    height, width = found.mask.shape
-    return {
-        "status": "ok" if found.mask.any() else "no lung found",
-        "mask": f"{stem}_mask.png",
-        "height": height,
-        "width": width,
-        "lung": round(float(found.mask.mean()), 4),
-        "milliseconds": round(milliseconds, 1),
-    }
-
-
-def _opened(model: object, window: tuple[float, float] | None) -> tuple[Any, tuple[float, float] | None]:
-    """Return a loaded model, and the window given, else that with which the model was trained."""
+def open_model(model: object, window: tuple[float, float] | None) -> tuple[Any, tuple[float, float] | None]:
+    """Return a loaded model, of those that `segment` takes, and the window given, else the one it was trained with."""
     if hasattr(model, "predict_on_batch"):
         return model, window
-    path = Path(model) if model is not None else best_model()
+    path = Path(model or SHIPPED)
     run = path.with_name("run.json")
     if window is None and run.exists():
         window = json.loads(run.read_text(encoding="utf-8"))["plan"]["settings"].get("window")
     return load_model(path), tuple(window) if window else None
-
-
-def _listed(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files named, and the image files in the folders named."""
-    files, paths = [], [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    for path in paths:
-        if path.is_dir():
-            files += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        else:
-            files.append(path)
-    if not files:
-        raise ValueError(f"no image files ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths)) or 'nothing'}.")
-    return files
 
 
 @lru_cache(maxsize=4)

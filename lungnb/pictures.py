@@ -111,8 +111,11 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     return figure
 
 
-def failure_gallery(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds."""
+def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
+    """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds.
+
+    Without the name of a model, it is the one that lungnb ships, and masks are cleaned up as `segment` does.
+    """
     figure, axes = _grid(-(-len(rows) // 3), 3)
     found = _predictions(settings, model_name, rows)
     for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
@@ -121,7 +124,7 @@ def failure_gallery(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
         axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
-    figure.suptitle(f"{title_of(model_name)}, the worst {len(rows)}", fontsize=12)
+    figure.suptitle(f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}", fontsize=12)
     _legend(figure, truth=True, found=True)
     return figure
 
@@ -176,13 +179,13 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
     return figure, axes
 
 
-def _predictions(settings: Settings, model_name: str, rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the masks a model finds in the prepared images of `rows`."""
-    from lungnb.inference import THRESHOLD, load_model, predict
+def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the masks a model, or the shipped one, finds in the prepared images of `rows`."""
+    from lungnb.inference import load_model, segment
 
-    model = load_model(settings.results / model_name / "model.keras")
+    model = load_model(settings.results / model_name / "model.keras" if model_name else None)
     images = (read_pair(settings, row)[0] for row in rows.to_dict("records"))
-    return [predict(model, image) > THRESHOLD for image in images]
+    return [segment(image, model, clean=model_name is None).mask for image in images]
 
 
 def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:

@@ -233,24 +233,6 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
     return figure
 
 
-def generalisation(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `transfer.across`."""
-    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
-    names = [*table["trained_on"].unique()]
-    texts = table["dice"].map("{:.3f}".format)
-    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
-    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
-    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
-    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
-    sns.heatmap(
-        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
-        cbar_kws={"label": "mean Dice"},
-    )  # fmt: skip
-    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
-    axis.tick_params(axis="y", rotation=0)
-    return figure
-
-
 def bland_altman(scores: pd.DataFrame) -> Figure:
     """Draw how far the area found is from the true one, a panel a model, a point an image.
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
+
+import numpy as np
 
 from lungnb.backend import keras
-from lungnb.files import need
+from lungnb.files import need, written
+from lungnb.settings import SHIPPED
 
 
 def take_weights(network: keras.Model, file: Path, part: str | None = None) -> None:
@@ -24,3 +30,26 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
     except (ValueError, OSError) as error:
         what = f"this {part} at this" if part else f"{network.name} at this width and"
         raise ValueError(f"{file}: not weights for {what} depth ({error}).") from error
+
+
+def ship(run: Path, folder: Path = SHIPPED.parent) -> None:
+    """Make the model of a finished training, with its history and `run.json`, the one that lungnb ships.
+
+    The optimizer, two thirds of the file, is left out, weights are rounded to half precision (a change of one in 2,000
+    at most), and what that frees is pressed out of the archive. `make weights` ends with this.
+    """
+    model = keras.saving.load_model(need(run / "model.keras", "train it"), compile=False, safe_mode=True)
+    model.set_weights([weight.astype(np.float16).astype(np.float32) for weight in model.get_weights()])
+    with written(folder / SHIPPED.name) as temporary:
+        model.save(temporary)
+        with ZipFile(temporary) as archive:
+            parts = {part: archive.read(part) for part in archive.namelist()}
+        with ZipFile(temporary, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+            for part, content in parts.items():
+                archive.writestr(part, content)
+    for name in ("history.csv", "run.json"):
+        shutil.copyfile(run / name, folder / name)
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]))

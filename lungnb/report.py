@@ -34,6 +34,14 @@ COMPARISON_FILES = (
     *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
     *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
     *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
+    *(
+        "zero_patient.csv",
+        "changed.csv",
+        "leave_one_out.csv",
+        "few_shot.csv",
+        "few_shot_chart.png",
+        "few_shot_worth.txt",
+    ),  # of 09
     *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
     *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
 )

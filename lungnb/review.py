@@ -53,6 +53,11 @@ SECTIONS = (
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
     Section(
+        "What drawn images teach",
+        "The network that lungnb ships, which has seen no patient; and trained on a few real images.",
+        ("zero_patient.csv", "changed.csv", "leave_one_out.csv", "few_shot_chart.png"),
+    ),
+    Section(
         "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
     ),
 )

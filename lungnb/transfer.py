@@ -6,24 +6,36 @@ and others (2023), https://arxiv.org/abs/2107.09559.
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage.transform import ProjectiveTransform, warp
+from tqdm import tqdm
 
 from lungnb.evaluation import score_images
 from lungnb.files import written
-from lungnb.inference import load_model, load_pretrained
+from lungnb.inference import load_model, load_pretrained, segment
+from lungnb.metrics import count_pixels, scores
 from lungnb.phantom import write_phantoms
 from lungnb.phantom_drawing import Wild
-from lungnb.prepare import prepare_dataset
-from lungnb.settings import Settings, home
+from lungnb.pictures import read_pair, subplots
+from lungnb.plots import MARKERS
+from lungnb.prepare import prepare_dataset, read_manifest
+from lungnb.settings import SHIPPED, Settings, home
 from lungnb.sources import download
 from lungnb.statistics import mean_interval
 from lungnb.training import train
 
-STARTS = {"phantom": "phantom weights", "scratch": "from scratch"}
+STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 _FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
 
 
@@ -84,21 +96,62 @@ def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 
 
+def changed(settings: Settings, model: object = None, progress: bool = True) -> pd.DataFrame:
+    """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
+
+    Columns: `id`, `split`, and by what was done to image and mask (`CHANGES`) the Dice, with masks cleaned up.
+    """
+    model, rows = model or load_pretrained(), []
+    manifest = read_manifest(settings).to_dict("records")
+    for row in tqdm(manifest, f"Changing {settings.name}", unit="image", file=sys.stdout, disable=not progress):
+        rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
+        pair, dice = read_pair(settings, row), {}
+        for name, change in CHANGES.items():
+            image, truth = change(*pair, rng)
+            dice[name] = scores(count_pixels(truth, segment(image, model).mask))["dice"]
+        rows.append({"id": row["id"], "split": row["split"]} | dice)
+    return pd.DataFrame(rows)
+
+
+def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a film as a telephone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
+    height, width = image.shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    seen = corners + rng.uniform(-0.06, 0.1, (4, 2)) * (width, height) * np.sign((width, height) - 2 * corners)
+    askew = ProjectiveTransform.from_estimate(corners, seen)
+    grey = warp(image / 255.0, askew.inverse, cval=0.95, output_shape=image.shape)
+    lamp = np.hypot(*(np.indices(image.shape) - (rng.uniform(0.2, 0.8, 2) * image.shape)[:, None, None]))
+    grey = gaussian_filter(grey ** rng.uniform(0.7, 1.4), width / 500) * (1 - 0.4 * lamp / lamp.max())
+    held = io.BytesIO()
+    Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(held, "JPEG", quality=40)
+    found = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
+    return np.asarray(Image.open(held)), found
+
+
+CHANGES = {
+    "as it is": lambda image, mask, rng: (image, mask),
+    "inverted": lambda image, mask, rng: (255 - image, mask),
+    "photographed": _photograph,
+}
+
+
 def few_shot(
     settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 200, progress: bool = True
 ) -> pd.DataFrame:
     """Train the U-Net on a few real images, from phantom weights and from scratch; return a row a training.
 
-    Each sees as many batches, `steps`, of `count` training images drawn with the seed, and is scored on the test split.
-    The epoch is picked on the validation images, which therefore count among what it has seen. The row of 0 images is
-    the network as it is shipped. Columns: start, images, seed, dice. Trainings done before are not repeated.
+    Each is of the shipped network's size, sees as many batches, `steps`, of `count` training images drawn with the
+    seed, and is scored on the test split, masks cleaned up. The epoch is picked on the validation images, which
+    therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
+    seed, dice. Trainings done before are not repeated.
     """
-    epochs = min(settings.epochs, 10)
+    epochs, shipped = min(settings.epochs, 10), json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))
+    size = {name: shipped["plan"]["settings"][name] for name in ("image_size", "filters", "depth")}
     rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
         own = settings.replace(
-            models=("unet",), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
+            **size, models=("unet",), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
             learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
@@ -135,6 +188,52 @@ def leave_one_out(
         scored = {target: zero_patient(of, model, progress) for target, of in targets.items()}
         rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
+
+
+def worth(table: pd.DataFrame) -> str:
+    """Say, from `few_shot`, how many real images a network from scratch needs to do as well as the shipped one."""
+    shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
+    scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()
+    reached = scratch.index[scratch >= shipped]
+    how = f"{reached[0]} do" if len(reached) else f"{scratch.index[-1]} are not enough"
+    return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
+
+
+def few_shot_chart(table: pd.DataFrame) -> Figure:
+    """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
+    figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
+    counts = sorted(set(table["images"]) - {0})
+    for index, (start, title) in enumerate(STARTS.items()):
+        own, color = table[(table["start"] == start) & (table["images"] > 0)], f"C{index}"
+        mean = own.groupby("images")["dice"].mean()
+        axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
+        axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
+    shipped = table.loc[table["images"] == 0, "dice"].mean()
+    axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
+    axis.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def generalisation_chart(table: pd.DataFrame) -> Figure:
+    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
+    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
+    names = [*table["trained_on"].unique()]
+    texts = table["dice"].map("{:.3f}".format)
+    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
+    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
+    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
+    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
+    sns.heatmap(
+        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
+        cbar_kws={"label": "mean Dice"},
+    )  # fmt: skip
+    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
+    axis.tick_params(axis="y", rotation=0)
+    return figure
 
 
 def _dice(file: object, settings: Settings) -> float:

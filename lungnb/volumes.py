@@ -6,12 +6,14 @@ from the patient's right to the left: the standard axial DICOM. Needs the `medic
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from lungnb.dicom import first_frame, in_hounsfield, is_dicom, open_dicom
+from lungnb.files import written
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_VOXELS = 400_000_000  # 1,500 slices of 512x512, 1.6 GB; what is larger is taken for a decompression bomb
@@ -24,6 +26,7 @@ class Volume(NamedTuple):
     hounsfield: np.ndarray  # (slices, height, width), float32; HU
     spacing_mm: tuple[float, float, float]  # between slices, rows and columns
     origin_mm: tuple[float, float, float]  # centre of the first voxel, RAS
+    affine: np.ndarray  # (4, 4), from the indices of the array as the file stores it to mm, RAS
 
 
 def is_nifti(path: Path) -> bool:
@@ -63,6 +66,16 @@ def read_nifti(path: str | Path) -> Volume:
     except Exception as error:  # or its decompressor
         raise ValueError(f"{path}: cannot be read as a NIfTI volume; is it whole?") from error
     return _axial(array, image.affine, path)
+
+
+def write_nifti_mask(path: Path, mask: np.ndarray, volume: Volume) -> None:
+    """Write a bool mask of a volume, `(slices, height, width)`, as .nii.gz (0 and 1) on its file's grid."""
+    nibabel = _nibabel(path)
+    orientations = nibabel.orientations
+    turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.io_orientation(volume.affine))
+    array = orientations.apply_orientation(mask.transpose().astype(np.uint8), turn)
+    with written(path) as temporary:
+        temporary.write_bytes(gzip.compress(nibabel.Nifti1Image(array, volume.affine).to_bytes(), compresslevel=4))
 
 
 def read_dicom_series(folder: str | Path) -> Volume:
@@ -122,10 +135,10 @@ def _axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     if not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 1e-9:
         raise ValueError(f"{path}: its header does not say how the volume lies: the affine has no inverse.")
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
-    affine = affine @ orientations.inv_ornt_aff(turn, array.shape)
+    turned = affine @ orientations.inv_ornt_aff(turn, array.shape)
     array = orientations.apply_orientation(array, turn).transpose()
-    column, row, between = map(float, nibabel.affines.voxel_sizes(affine))
-    return Volume(np.ascontiguousarray(array), (between, row, column), tuple(affine[:3, 3].tolist()))
+    column, row, between = map(float, nibabel.affines.voxel_sizes(turned))
+    return Volume(np.ascontiguousarray(array), (between, row, column), tuple(turned[:3, 3].tolist()), affine)
 
 
 def _refuse_size(path: Path, shape: tuple[int, ...]) -> None:

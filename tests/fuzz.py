@@ -16,9 +16,12 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "lungnb"]):
     import numpy as np
     from PIL import Image
 
+    from lungnb import dicom, images
     from lungnb.images import peculiarity, read_image, read_mask
 
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm")
+# A picture of the usual limit, a hundred million pixels, takes seconds; what is sought here is not there.
+images.MAX_PIXELS = dicom.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 1_000_000
 # In memory where the system has such a folder: a million files are to be written.
 FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 

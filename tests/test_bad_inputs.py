@@ -22,11 +22,11 @@ from lungnb.__main__ import main
 from lungnb.check import check
 from lungnb.doubt import examine
 from lungnb.images import read_image, read_mask, write_png
-from lungnb.inference import segment_files
 from lungnb.losses import get_loss
 from lungnb.metrics import surface_scores
 from lungnb.phantom import make_phantom, write_phantoms
 from lungnb.prepare import prepare_dataset
+from lungnb.segmentation import segment_files
 from lungnb.settings import Settings, parse_changes
 from lungnb.sources import download, find_source
 from lungnb.transfer import across

@@ -4,13 +4,13 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from lungnb.backend import keras
 from lungnb.images import write_png
-from lungnb.inference import best_model, clean_mask, cut_out, load_model, overlay, predict, segment, segment_files
+from lungnb.inference import best_model, clean_mask, cut_out, load_model, overlay, predict, segment
 from lungnb.models import build_model
 from lungnb.phantom import make_phantom
+from lungnb.segmentation import segment_files
 from lungnb.settings import make_settings
 
 
@@ -123,75 +123,6 @@ def test_overlays_and_cut_outs(empty):
         assert (lungs[..., :3] == 100).all()
 
 
-def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
-    scans = tmp_path / "scans"
-    for name in ("a.png", "ward/a.png", "ward/b.png"):
-        write_png(scans / name, BLOCKS if name != "ward/b.png" else np.zeros((30, 40), np.uint8))
-    Image.fromarray(BLOCKS).save(scans / "c.jpg")
-    (scans / "broken.png").write_bytes(b"nothing")
-    (scans / "notes.txt").write_text("not an image")
-    out = tmp_path / "out"
-    table = segment_files([scans, tmp_path / "gone.png"], out, model, overlays=True, cutouts=True, progress=False)
-
-    assert list(table) == ["file", "status", "mask", "height", "width", "lung", "milliseconds", "error"]
-    rows = table.set_index("file")
-    names = ["a.png", "broken.png", "c.jpg", "ward/a.png", "ward/b.png"]
-    assert sorted(rows.index) == sorted([*(str(scans / name) for name in names), str(tmp_path / "gone.png")])
-    status = {name: rows.loc[str(scans / name), "status"] for name in names}
-    assert status == {
-        "a.png": "ok",
-        "broken.png": "failed",
-        "c.jpg": "ok",
-        "ward/a.png": "ok",
-        "ward/b.png": "no lung found",
-    }
-    assert "cannot be read as an image" in rows.loc[str(scans / "broken.png"), "error"]
-    assert "there is no such file" in rows.loc[str(tmp_path / "gone.png"), "error"]
-    masks = table["mask"].dropna()
-    assert masks.is_unique
-    assert len(masks) == 4
-    for file, name in rows["mask"].dropna().items():
-        mask = np.asarray(Image.open(out / name))
-        assert set(np.unique(mask)) <= {0, 255}
-        assert mask.shape == np.asarray(Image.open(file)).shape == tuple(rows.loc[file, ["height", "width"]])
-        assert (mask > 0).mean() == pytest.approx(rows.loc[file, "lung"], abs=1e-4)
-        stem = name.removesuffix("_mask.png")
-        assert Image.open(out / f"{stem}_overlay.png").mode == "RGB"
-        assert Image.open(out / f"{stem}_cutout.png").mode == "RGBA"
-    assert len(list(out.iterdir())) == 4 * 3 + 1
-    stored = pd.read_csv(out / "segmentation.csv")
-    assert stored["file"].tolist() == table["file"].tolist()
-    assert stored["status"].tolist() == table["status"].tolist()
-
-
-def test_names_that_meet_do_not_overwrite_each_other(tmp_path, model):
-    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg")]
-    for number, file in enumerate(files):
-        picture = np.zeros((40, 40), np.uint8)
-        picture[8:20, 8 : 12 + 5 * number] = 255
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(file)
-    table = segment_files(files, tmp_path / "out", model, progress=False)
-    assert table["mask"].str.lower().is_unique
-    for file, name in zip(table["file"], table["mask"], strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)) > 0, segment(file, model).mask)
-
-
-def test_nothing_to_segment_is_said(tmp_path, model):
-    for paths in (tmp_path, str(tmp_path), [tmp_path]):
-        with pytest.raises(ValueError) as raised:
-            segment_files(paths, tmp_path / "out", model)
-        assert str(raised.value).endswith(f" in {tmp_path}.")
-    with pytest.raises(ValueError, match="in nothing"):
-        segment_files([], tmp_path / "out", model)
-
-
-def test_one_file_can_be_named_alone(tmp_path, model):
-    write_png(tmp_path / "a.png", BLOCKS)
-    for paths in (tmp_path / "a.png", str(tmp_path / "a.png"), iter([tmp_path / "a.png"])):
-        assert len(segment_files(paths, tmp_path / "out", model, progress=False)) == 1
-
-
 @pytest.mark.parametrize("name", ["model.h5", "model.pkl", "model.hdf5", "saved_model"])
 def test_formats_that_can_carry_code_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
@@ -238,7 +169,7 @@ def test_a_model_is_loaded_once_and_anew_when_its_file_changes(tmp_path):
     assert load_model(tmp_path / "a.keras").input_shape == (None, 16, 16, 1)
 
 
-def test_the_best_model_is_that_of_the_highest_validation_dice(trained, monkeypatch):
+def test_the_best_model_is_that_of_the_highest_validation_dice(trained):
     source = trained.results / "unet"
     dice = {"unet": [0.5, 0.7, 0.9], "resunet": [0.1, 0.8, 0.2], "r2unet": [0.99, 0.6, 0.1], "unfinished": [1, 1, 1]}
     for name, values in dice.items():
@@ -249,9 +180,6 @@ def test_the_best_model_is_that_of_the_highest_validation_dice(trained, monkeypa
     (trained.results / "unfinished" / "run.json").unlink()
     assert best_model(trained) == trained.results / "resunet" / "model.keras"  # of the epoch whose weights are kept
 
-    monkeypatch.setenv("LUNGNB_DATASET", trained.dataset)
-    assert best_model() == best_model(trained)
-    assert segment(BLOCKS).mask.shape == BLOCKS.shape
     with pytest.raises(FileNotFoundError, match="run notebooks 01 to 05, or `lungnb train`"):
         best_model(make_settings("montgomery"))
 

@@ -1,8 +1,11 @@
+import shutil
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb import evaluation, inference, models, plots
+from lungnb import evaluation, inference, models, transfer
 from lungnb.evaluation import score_images
 from lungnb.inference import load_model
 from lungnb.models import build_model
@@ -10,7 +13,25 @@ from lungnb.phantom import write_phantoms
 from lungnb.prepare import read_manifest
 from lungnb.settings import raw_folder
 from lungnb.training import read_run
-from lungnb.transfer import across, few_shot, leave_one_out, over_datasets, zero_patient
+from lungnb.transfer import (
+    across,
+    changed,
+    few_shot,
+    few_shot_chart,
+    generalisation_chart,
+    leave_one_out,
+    over_datasets,
+    worth,
+    zero_patient,
+)
+
+BLOCKS = np.full((200, 240), 20, np.uint8)
+BLOCKS[40:160, 30:100] = BLOCKS[40:170, 140:210] = 150
+
+
+def split(image):
+    """Return the blocks in a picture of them: what is neither as dark as their ground nor as bright as a light box."""
+    return (image > 75) & (image < 190)
 
 
 @pytest.fixture
@@ -18,8 +39,9 @@ def shipped(trained, tmp_path, monkeypatch):
     """A small network in place of the one that comes with lungnb."""
     file = tmp_path / "shipped.keras"
     build_model("unet", size=32, filters=2, depth=2, weights=str(trained.results / "unet" / "model.keras")).save(file)
-    monkeypatch.setattr(inference, "SHIPPED", file)
-    monkeypatch.setattr(models, "SHIPPED", file)
+    shutil.copy(trained.results / "unet" / "run.json", tmp_path)
+    for module in (inference, models, transfer):
+        monkeypatch.setattr(module, "SHIPPED", file)
     return file
 
 
@@ -52,12 +74,24 @@ def test_each_data_set_meets_each(trained):
     counts = [(read_manifest(run)["split"] == "test").sum() for run in runs]
     assert table["images"].tolist() == counts * 2
     assert table["dice"].between(0, 1).all() and not (table["dice_low"] > table["dice"] + 1e-9).any()
-    axis = plots.generalisation(table).axes[0]
+    axis = generalisation_chart(table).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["scans", "other"]
     assert [text.get_text()[:5] for text in axis.texts] == [f"{dice:.3f}" for dice in table["dice"]]
     assert not any("nan" in text.get_text() for text in axis.texts)  # where a single patient leaves it undefined
     with pytest.raises(ValueError, match="each data set must stand there once, not scans, scans"):
         across([trained, trained])
+
+
+def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypatch):
+    """A network that finds what is there by the image's own edges finds it wherever the camera stood."""
+    monkeypatch.setattr(transfer, "read_pair", lambda settings, row: (BLOCKS, BLOCKS > 100))
+    bright = SimpleNamespace(mask=None)
+    monkeypatch.setattr(transfer, "segment", lambda image, model: setattr(bright, "mask", split(image)) or bright)
+    table = changed(trained, progress=False)
+    assert table["id"].tolist() == read_manifest(trained)["id"].tolist()
+    assert (table["as it is"] == 1).all() and (table["inverted"] == 1).all()
+    assert table["photographed"].min() > 0.75 and table["photographed"].nunique() == len(table)
+    pd.testing.assert_frame_equal(changed(trained, progress=False), table)
 
 
 def test_a_row_a_data_set():
@@ -81,6 +115,23 @@ def test_few_images_from_phantom_weights_and_from_scratch(shipped, trained):
     assert scratch.pop("weights") is None and tuned.pop("weights")
     assert scratch.pop("learning_rate") == pytest.approx(10 * tuned.pop("learning_rate"))
     assert scratch == tuned
+
+
+def test_what_the_phantom_is_worth_in_real_images():
+    table = pd.DataFrame(
+        [
+            *[("phantom", 0, 1, 0.95), ("phantom", 2, 1, 0.96), ("phantom", 20, 1, 0.97)],
+            *[("scratch", 2, 1, 0.6), ("scratch", 20, 1, 0.94), ("scratch", 20, 2, 0.98)],
+        ],
+        columns=["start", "images", "seed", "dice"],
+    )
+    assert worth(table).endswith("a Dice of 0.950; from scratch, 20 do for that.")
+    assert worth(table[table["seed"] == 1]).endswith("from scratch, 20 are not enough for that.")
+    axis = few_shot_chart(table).axes[0]
+    phantom, scratch, shipped = axis.get_lines()
+    assert phantom.get_xydata().tolist() == [[2, 0.96], [20, 0.97]]
+    assert scratch.get_ydata().tolist() == pytest.approx([0.6, 0.96]) and set(shipped.get_ydata()) == {0.95}
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "20"]
 
 
 def test_a_way_of_being_wild_is_left_out(trained):

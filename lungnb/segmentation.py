@@ -1,0 +1,274 @@
+"""Many files in, a mask each and one table out; what was done is not done twice.
+
+Images are read and masks are written on other threads while the network works. A journal in the folder of the masks
+keeps what is done, so that an interrupted run goes on where it was, and memory does not grow with the number of files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from skimage.measure import regionprops
+from tqdm import tqdm
+
+from lungnb.dicom import is_dicom, pixel_size_mm
+from lungnb.files import locked, written
+from lungnb.images import read_image, to_grey, write_png
+from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels
+from lungnb.listing import Case, list_images, name_images
+from lungnb.settings import SHIPPED
+from lungnb.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
+
+COLUMNS = (
+    *("file", "status", "review", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
+    *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
+)
+USUAL_SHARE = (0.04, 0.6)  # of a picture that two lungs take up; what is outside is worth a look
+USUAL_ML = (1000, 9000)  # of both lungs together, by CT
+MAX_RATIO = 3.0  # of the larger lung to the smaller
+_AHEAD = 4  # files that are read, and that are written, while the network works on another
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is written for each image, besides its mask."""
+
+    overlays: bool = False
+    cutouts: bool = False
+    probabilities: bool = False
+
+
+class _Found(NamedTuple):
+    """What the network made of a case."""
+
+    case: Case
+    image: np.ndarray | None  # of an image, uint8
+    mask: np.ndarray | None  # (height, width), or of a volume (slices, height, width)
+    probability: np.ndarray | None
+    volume: Any = None
+    pixel_mm: tuple[float, float] | None = None
+    milliseconds: float = 0.0
+    error: str = ""
+
+
+def segment_files(
+    paths: str | Path | Iterable[str | Path],
+    out: str | Path,
+    model: object = None,
+    overlays: bool = False,
+    cutouts: bool = False,
+    probabilities: bool = False,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
+
+    Writes into `out`, for each image, `<stem>_mask.png` (0 and 255, at the image's own size), and on request
+    `<stem>_overlay.png`, `<stem>_cutout.png` and `<stem>_probability.png` (0 to 255); for a volume `<stem>_mask.nii.gz`
+    (0 and 1) on the volume's own grid. Areas (px; mm² and mL where the file says how large a pixel is) are of the
+    patient's right and left lung, which a picture shows on its left and right. `review` says why a person should look.
+
+    A file that cannot be used gets a row that says why, and the rest goes on. What was done before, with the same model
+    and options, of a file that did not change since, is not done again.
+
+    Args:
+        paths: files, folders of them, patterns such as `films/*.png`; a folder that holds the slices of a DICOM series
+            is one volume.
+        out: the folder for all that is written.
+        model: as in `inference.segment`.
+        overlays: write the mask drawn on the image.
+        cutouts: write the lungs alone.
+        probabilities: write the probability of lung.
+        progress: show a progress bar.
+
+    Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
+    another run works in the same folder.
+    """
+    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities)
+    network, window = open_model(model, None)
+    with locked(out / "segmentation.csv"):
+        done = _read_journal(out, _plan(model, options))
+        cases = name_images(listed, done)
+        with ThreadPoolExecutor(2 * _AHEAD) as pool, (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+            read = _ahead(pool, lambda case: _read(case, window), cases)
+            found = (_segmented(network, window, *each) for each in read)
+            rows = _ahead(pool, lambda each: _written(each, out, options), found)
+            bar = tqdm(rows, "Segmenting", len(cases), unit="file", file=sys.stdout, disable=not progress)
+            for row in bar:
+                journal.write(json.dumps(row) + "\n")
+                journal.flush()
+        return _write_table(out, [str(path) for path in listed])
+
+
+def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the patient's right and left lung of a mask, `(height, width)` or `(slices, height, width)`, bool.
+
+    Two regions are told apart by where their middles lie; lungs that are one region by the middle of the picture. The
+    patient's right is on the left, as films and slices are shown.
+    """
+    labels, largest = region_labels(mask)
+    middle = np.broadcast_to(np.arange(mask.shape[-1]) < mask.shape[-1] / 2, mask.shape)
+    if len(largest) < 2:
+        return mask & middle, mask & ~middle
+    centres = {region.label: region.centroid[-1] for region in regionprops(labels) if region.label in largest}
+    right = np.isin(labels, min(centres, key=centres.get))
+    return right, mask & ~right
+
+
+def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
+    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
+    reasons, (low, high) = [], USUAL_SHARE
+    if not right + left:
+        return "no lung"
+    if max(right, left) > MAX_RATIO * min(right, left):
+        reasons.append("one lung far larger" if min(right, left) else "one lung only")
+    if millilitres is not None and not USUAL_ML[0] <= millilitres <= USUAL_ML[1]:
+        reasons.append(f"{millilitres:.0f} mL")
+    if mask.ndim == 2 and not low <= mask.mean() <= high:
+        reasons.append(f"{mask.mean():.0%} of the picture")
+    return ", ".join(reasons)
+
+
+_JOURNAL = ".segmentation.jsonl"
+
+
+def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, Any]:
+    """Return a case with its image and its pixel's size, or with the error; volumes are read one at a time, later."""
+    if case.path.is_dir() or is_nifti(case.path):
+        return case, None
+    try:
+        return case, (read_image(case.path, window), pixel_size_mm(case.path) if is_dicom(case.path) else None)
+    except ValueError as error:
+        return case, error
+
+
+def _segmented(network: Any, window: tuple[float, float] | None, case: Case, read: Any) -> _Found:  # noqa: ANN401
+    """Let the network find the lungs in what was read."""
+    started = time.perf_counter()
+    try:
+        if isinstance(read, ValueError):
+            raise read
+        if read is None:
+            volume = read_volume(case.path)
+            slices = (predict(network, to_grey(part, window, case.path)) > THRESHOLD for part in volume.hounsfield)
+            mask = clean_mask(np.stack([*slices]))
+            found = _Found(case, None, mask, None, volume._replace(hounsfield=None))
+        else:
+            probability = predict(network, read[0])
+            found = _Found(case, read[0], clean_mask(probability > THRESHOLD), probability, pixel_mm=read[1])
+    except ValueError as error:
+        return _Found(case, None, None, None, error=str(error))
+    return found._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
+
+
+def _written(found: _Found, out: Path, options: Options) -> dict:
+    """Write what is asked for of a case, and return its row of the journal."""
+    file, stem = found.case
+    row = {"file": str(file), "stem": stem, "stamp": _stamp(file)}
+    if found.error:
+        return row | {"status": "failed", "error": found.error}
+    mask, name = found.mask, f"{stem}_mask.png"
+    right, left = (int(np.count_nonzero(side)) for side in sides(mask))
+    row |= {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right, "left_px": left}
+    row |= {"lung": round(float(mask.mean()), 4), "milliseconds": found.milliseconds}
+    millilitres = None
+    if found.volume:
+        name, voxel = f"{stem}_mask.nii.gz", float(np.prod(found.volume.spacing_mm)) / 1000
+        write_nifti_mask(out / name, mask, found.volume)
+        millilitres = (right + left) * voxel
+        row |= {"slices": len(mask), "right_ml": round(right * voxel, 1), "left_ml": round(left * voxel, 1)}
+    else:
+        write_png(out / name, mask)
+        _write_pictures(found, out / stem, options)
+        if found.pixel_mm:
+            area = float(np.prod(found.pixel_mm))
+            row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
+    status = "ok" if right + left else "no lung found"
+    return row | {"status": status, "mask": name, "review": doubtful(mask, right, left, millilitres) or None}
+
+
+def _write_pictures(found: _Found, start: Path, options: Options) -> None:
+    if options.overlays:
+        write_png(start.with_name(f"{start.name}_overlay.png"), overlay(found.image, found.mask))
+    if options.cutouts:
+        write_png(start.with_name(f"{start.name}_cutout.png"), cut_out(found.image, found.mask))
+    if options.probabilities:
+        shades = np.rint(255 * found.probability).astype(np.uint8)
+        write_png(start.with_name(f"{start.name}_probability.png"), shades)
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterator:
+    """Yield what `work` makes of each item, in order, with `_AHEAD` of them begun before they are asked for."""
+    waiting: deque = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _plan(model: object, options: Options) -> dict:
+    """Return what the results hang on besides the files; a model that is no file is like no other."""
+    if hasattr(model, "predict_on_batch"):
+        return {"model": f"in memory, {time.time_ns()}"}
+    digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
+    return {"model": digest, "options": options.__dict__}
+
+
+def _read_journal(out: Path, plan: dict) -> dict[str, dict]:
+    """Return the rows, by file, of what was done before with this plan and still stands; begin the journal anew."""
+    file, done = out / _JOURNAL, {}
+    if file.exists():
+        for number, line in enumerate(file.open(encoding="utf-8")):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                break  # cut off by an interruption
+            if number == 0 and row != plan:
+                break
+            if number and row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])):
+                if (out / row["mask"]).exists():
+                    done[row["file"]] = row
+    with written(file) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in (plan, *done.values())), encoding="utf-8")
+    return done
+
+
+def _write_table(out: Path, files: list[str]) -> pd.DataFrame:
+    """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
+    with (out / _JOURNAL).open(encoding="utf-8") as journal:
+        next(journal)
+        rows = {row["file"]: row for row in map(json.loads, journal)}
+    table = pd.DataFrame([rows[file] for file in files]).reindex(columns=COLUMNS)
+    table = table.dropna(axis="columns", how="all").reindex(columns=[*_always(table)])
+    with written(out / "segmentation.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def _always(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the columns that every table has, and of the others those that have something in it."""
+    rare = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
+    yield from (column for column in COLUMNS if column not in rare or table[column].notna().any())
+
+
+def _stamp(path: Path) -> str:
+    """Return what changes when a file does, or the files of a folder."""
+    files = dicom_files(path) if path.is_dir() else [path]
+    try:
+        return hashlib.sha256(
+            repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
+        ).hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,83 @@
+"""The weights that come with lungnb, and how weights get into a network."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lungnb import images, pretrained
+from lungnb.backend import keras
+from lungnb.evaluation import score_images
+from lungnb.inference import load_model, load_pretrained, segment
+from lungnb.models import build_model, count_multiplications
+from lungnb.phantom import make_phantom
+from lungnb.prepare import prepare_dataset, read_manifest
+from lungnb.settings import SHIPPED, make_settings
+
+
+def dice(truth, found):
+    return 2 * (truth & found).sum() / (truth.sum() + found.sum())
+
+
+def test_the_shipped_network_is_small_and_says_where_it_comes_from():
+    model, run = load_pretrained(), json.loads((SHIPPED.parent / "run.json").read_text())
+    assert SHIPPED.stat().st_size <= 5e6 and model.count_params() <= 2.5e6
+    assert count_multiplications(build_model("unet", size=256)) <= 4e9
+    assert model.optimizer is None
+    assert run["plan"]["settings"]["dataset"] == "phantom-wild" and "-dirty" not in run["git_commit"]
+    assert run["parameters"] == model.count_params()
+    assert all(name in (SHIPPED.parent / "README.md").read_text() for name in (run["git_commit"], "make weights"))
+
+
+@pytest.mark.parametrize("kind", ["xray", "ct", "wilder"])
+def test_it_finds_the_lungs_of_phantoms_it_has_not_seen(kind):
+    cases = [make_phantom(index, seed=77, kind=kind) for index in range(8)]
+    scores = [dice(case.mask, segment(case.image).mask) for case in cases if case.mask.any()]
+    assert np.mean(scores) > (0.75 if kind == "wilder" else 0.95)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "least"), [("montgomery", 0.94), ("finding-lungs-in-ct-data", 0.94), ("lung-ct-bmp", 0.94)]
+)
+def test_it_finds_the_lungs_of_patients(real, dataset, least):
+    """On one image in ten; the figures of all are published."""
+    real(dataset)
+    settings = make_settings(dataset)
+    prepare_dataset(settings, progress=False)
+    manifest = read_manifest(settings)
+    manifest.iloc[::10].to_csv(settings.prepared / "manifest.csv", index=False)
+    assert score_images(load_pretrained(), settings, clean=True, progress=False)["dice"].mean() > least
+
+
+def test_bright_lungs_are_found_too(real):
+    """A film printed the other way round; https://en.wikipedia.org/wiki/Negative_(photography)."""
+    folder = real("montgomery")
+    files = sorted(folder.rglob("CXR_png/*.png"))[::20]
+    films = [images.read_image(file) for file in files]
+    agreement = [dice(segment(film).mask, segment(255 - film).mask) for film in films]
+    assert np.mean(agreement) > 0.9
+
+
+def test_a_training_is_shipped_without_its_optimizer(trained, tmp_path):
+    run = trained.results / "unet"
+    pretrained.ship(run, tmp_path / "weights")
+    shipped = tmp_path / "weights" / SHIPPED.name
+    assert shipped.stat().st_size < 0.7 * (run / "model.keras").stat().st_size
+    pairs = zip(load_model(shipped).get_weights(), load_model(run / "model.keras").get_weights(), strict=True)
+    for own, other in pairs:
+        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-6)
+    for name in ("run.json", "history.csv"):
+        assert (shipped.parent / name).read_bytes() == (run / name).read_bytes()
+    with pytest.raises(FileNotFoundError, match="train it"):
+        pretrained.ship(tmp_path)
+
+
+def test_training_can_begin_with_the_shipped_weights():
+    model = build_model("unet", size=32, weights="phantom")  # of any input size
+    for own, other in zip(model.get_weights(), load_pretrained().get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+    with pytest.raises(ValueError, match="not weights for"):
+        build_model("unet", size=32, filters=4, weights="phantom")
+    with pytest.raises(ValueError, match="not weights for"):
+        build_model("resunet", size=32, weights="phantom")
+    assert isinstance(model, keras.Model)

@@ -1,0 +1,233 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from test_inference import BLOCKS, bright
+
+from lungnb import segmentation
+from lungnb.images import write_png
+from lungnb.inference import segment
+from lungnb.segmentation import COLUMNS, doubtful, segment_files, sides
+
+
+@pytest.fixture(scope="module")
+def model():
+    return bright()
+
+
+@pytest.fixture
+def file_of_model(model, tmp_path):
+    model.save(tmp_path / "bright.keras")
+    return tmp_path / "bright.keras"
+
+
+def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
+    scans = tmp_path / "scans"
+    for name in ("a.png", "ward/a.png", "ward/b.png"):
+        write_png(scans / name, BLOCKS if name != "ward/b.png" else np.zeros((30, 40), np.uint8))
+    Image.fromarray(BLOCKS).save(scans / "c.jpg")
+    (scans / "broken.png").write_bytes(b"nothing")
+    (scans / "notes.txt").write_text("not an image")
+    out = tmp_path / "out"
+    table = segment_files([scans, tmp_path / "gone.png"], out, model, overlays=True, cutouts=True, progress=False)
+
+    rare = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
+    assert list(table) == [column for column in COLUMNS if column not in rare]
+    rows = table.set_index("file")
+    names = ["a.png", "broken.png", "c.jpg", "ward/a.png", "ward/b.png"]
+    assert sorted(rows.index) == sorted([*(str(scans / name) for name in names), str(tmp_path / "gone.png")])
+    status = {name: rows.loc[str(scans / name), "status"] for name in names}
+    assert status == {
+        "a.png": "ok",
+        "broken.png": "failed",
+        "c.jpg": "ok",
+        "ward/a.png": "ok",
+        "ward/b.png": "no lung found",
+    }
+    assert "cannot be read as an image" in rows.loc[str(scans / "broken.png"), "error"]
+    assert "there is no such file" in rows.loc[str(tmp_path / "gone.png"), "error"]
+    masks = table["mask"].dropna()
+    assert masks.is_unique
+    assert len(masks) == 4
+    for file, name in rows["mask"].dropna().items():
+        mask = np.asarray(Image.open(out / name))
+        assert set(np.unique(mask)) <= {0, 255}
+        assert mask.shape == np.asarray(Image.open(file)).shape == tuple(rows.loc[file, ["height", "width"]])
+        assert (mask > 0).mean() == pytest.approx(rows.loc[file, "lung"], abs=1e-4)
+        stem = name.removesuffix("_mask.png")
+        assert Image.open(out / f"{stem}_overlay.png").mode == "RGB"
+        assert Image.open(out / f"{stem}_cutout.png").mode == "RGBA"
+    assert len([file for file in out.iterdir() if not file.name.startswith(".")]) == 4 * 3 + 1
+    whole = table.dropna(subset="mask")
+    lung = (whole["right_px"] + whole["left_px"]) / (whole["height"] * whole["width"])
+    np.testing.assert_allclose(lung, whole["lung"], atol=1e-4)
+    stored = pd.read_csv(out / "segmentation.csv")
+    assert stored["file"].tolist() == table["file"].tolist()
+    assert stored["status"].tolist() == table["status"].tolist()
+
+
+def test_names_that_meet_do_not_overwrite_each_other(tmp_path, model):
+    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg")]
+    for number, file in enumerate(files):
+        picture = np.zeros((40, 40), np.uint8)
+        picture[8:20, 8 : 12 + 5 * number] = 255
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(file)
+    table = segment_files(files, tmp_path / "out", model, progress=False)
+    assert table["mask"].str.lower().is_unique
+    for file, name in zip(table["file"], table["mask"], strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)) > 0, segment(file, model).mask)
+
+
+def test_nothing_to_segment_is_said(tmp_path, model):
+    for paths in (tmp_path, str(tmp_path), [tmp_path]):
+        with pytest.raises(ValueError) as raised:
+            segment_files(paths, tmp_path / "out", model)
+        assert str(raised.value).endswith(f" in {tmp_path}.")
+    with pytest.raises(ValueError, match="in nothing"):
+        segment_files([], tmp_path / "out", model)
+
+
+def test_one_file_can_be_named_alone(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    for paths in (tmp_path / "a.png", str(tmp_path / "a.png"), iter([tmp_path / "a.png"])):
+        assert len(segment_files(paths, tmp_path / "out", model, progress=False)) == 1
+
+
+def test_right_and_left_are_the_patients():
+    mask = np.zeros((20, 40), bool)
+    mask[4:16, 5:15] = mask[4:12, 17:33] = True  # the larger one begins left of the middle
+    right, left = sides(mask)
+    assert right.sum() == 120 and left.sum() == 128 and right[:, :15].sum() == 120
+    joined = mask | (np.arange(20) == 10)[:, None]
+    right, left = sides(joined)
+    np.testing.assert_array_equal(right | left, joined)
+    assert not right[:, 20:].any() and not left[:, :20].any()
+    assert not any(side.any() for side in sides(np.zeros((5, 5), bool)))
+    volume = np.stack([mask, mask, joined])
+    assert [side.sum() for side in sides(volume)] == [side.sum() for side in (volume[..., :20], volume[..., 20:])]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "millilitres", "says"),
+    [
+        (100, 90, None, ""), (0, 0, None, "no lung"), (100, 0, None, "one lung only"),
+        (100, 20, None, "one lung far larger"), (10, 9, None, "2% of the picture"), (500, 400, None, "90% of"),
+        (100, 90, 4000, ""), (100, 90, 300, "300 mL"),
+    ],
+)  # fmt: skip
+def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
+    mask = (np.arange(1000) < right + left).reshape(20, 50)
+    found = doubtful(mask, right, left, millilitres)
+    assert says in found and bool(says) == bool(found)
+
+
+def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
+    for name in "abc":
+        write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
+    (tmp_path / "films" / "d.png").write_bytes(b"damaged")
+    films, out, asked = tmp_path / "films", tmp_path / "out", []
+    predict = segmentation.predict
+
+    def counted(network, grey):
+        asked.append(grey)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return predict(network, grey)
+
+    monkeypatch.setattr(segmentation, "predict", counted)
+    with pytest.raises(KeyboardInterrupt):
+        segment_files(films, out, file_of_model, progress=False)
+    with (out / ".segmentation.jsonl").open("a") as journal:
+        journal.write('{"file": "cut o')
+    assert not (out / "segmentation.csv").exists()
+
+    def again(**options):
+        asked.clear()
+        asked.extend([None, None])  # nothing is interrupted any more
+        table = segment_files(films, out, file_of_model, progress=False, **options)
+        assert table["status"].tolist() == ["ok", "ok", "ok", "failed"]
+        pd.testing.assert_frame_equal(pd.read_csv(out / "segmentation.csv"), table, check_dtype=False)
+        return len(asked) - 2
+
+    begun = len((out / ".segmentation.jsonl").read_text().splitlines()) - 2  # less the plan, and what was cut off
+    assert again() == 3 - begun and again() == 0
+    write_png(films / "b.png", BLOCKS[::-1])  # changed
+    (out / "c_mask.png").unlink()
+    assert again() == 2
+    assert again(overlays=True) == 3 and len([*out.glob("*_overlay.png")]) == 3  # asked for anew
+
+
+def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
+    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    films, out = tmp_path / "films", tmp_path / "out"
+    segment_files(films, out, file_of_model, progress=False)
+    write_png(tmp_path / "films" / "A" / "a.png", BLOCKS.T)  # comes before the other
+    table = segment_files(films, out, file_of_model, progress=False)
+    for file, name in zip(table["file"], table["mask"], strict=True):
+        assert np.asarray(Image.open(out / name)).shape == np.asarray(Image.open(file)).shape
+
+
+def test_probabilities_are_written_on_request(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    segment_files(tmp_path / "a.png", tmp_path / "out", model, probabilities=True, progress=False)
+    shades = np.asarray(Image.open(tmp_path / "out" / "a_probability.png"))
+    np.testing.assert_allclose(shades / 255, segment(BLOCKS, model).probability, atol=0.003)
+
+
+def test_patterns_name_files(tmp_path, model):
+    for name in ("a.png", "b/c.png", "b/d.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(BLOCKS).save(path)
+    table = segment_files(str(tmp_path / "**" / "*.png"), tmp_path / "out", model, progress=False)
+    assert table["file"].tolist() == [str(tmp_path / "a.png"), str(tmp_path / "b" / "c.png")]
+    both = segment_files([tmp_path, tmp_path / "a.png"], tmp_path / "out", model, progress=False)
+    assert len(both) == 5  # with the two masks, and the file named twice once
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "SPL"])
+def test_a_volume_gets_a_mask_on_its_own_grid(tmp_path, codes):
+    """A dark lung in a bright body; the model takes what is bright."""
+    nibabel = pytest.importorskip("nibabel")
+    from test_volumes import AFFINE, write_nifti, write_series
+
+    chest = np.full((6, 40, 40), -1000, np.float32)
+    chest[:, 10:30, 6:16] = chest[1:5, 12:28, 24:34] = 350  # right, left; "lung" to this model
+    path = write_nifti(tmp_path / "films" / "chest.nii.gz", chest, codes=codes)
+    write_series(tmp_path / "films" / "series", chest)
+    table = segment_files(tmp_path / "films", tmp_path / "out", bright(), progress=False).set_index("file")
+    row = table.loc[str(path)]
+    found, original = nibabel.load(tmp_path / "out" / row["mask"]), nibabel.load(path)
+    np.testing.assert_allclose(found.affine, original.affine)
+    truth = np.asarray(original.dataobj) > 0
+    mask = np.asarray(found.dataobj)
+    assert mask.dtype == np.uint8 and mask.shape == truth.shape
+    assert 2 * (truth & (mask > 0)).sum() / (truth.sum() + mask.sum()) > 0.9
+    voxel = abs(np.linalg.det(AFFINE[:3, :3])) / 1000
+    assert row["slices"] == 6 and row["right_ml"] == pytest.approx(1200 * voxel, rel=0.1)
+    assert row["left_ml"] == pytest.approx(640 * voxel, rel=0.15) and "mL" in row["review"]
+    series = table.loc[str(tmp_path / "films" / "series")]
+    assert (series["right_px"], series["left_px"]) == (row["right_px"], row["left_px"])
+
+
+def test_a_film_that_knows_its_pixels_gets_areas(tmp_path, model):
+    pytest.importorskip("pydicom")
+    from test_volumes import write_slice
+
+    tags = {"Modality": "DX", "PixelSpacing": [0.5, 0.25]}
+    write_slice(tmp_path / "a.dcm", BLOCKS, **tags)
+    write_slice(tmp_path / "b.dcm", BLOCKS, Modality="DX", PixelSpacing=None)
+    table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
+    for side in ("right", "left"):
+        assert table[f"{side}_mm2"][0] == pytest.approx(table[f"{side}_px"][0] / 8, abs=0.5)
+    assert np.isnan(table["right_mm2"][1])
+
+
+def test_the_journal_can_be_read(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    segment_files(tmp_path, tmp_path / "out", model, progress=False)
+    plan, row = map(json.loads, (tmp_path / "out" / ".segmentation.jsonl").read_text().splitlines())
+    assert "model" in plan and row["file"] == str(tmp_path / "a.png") and row["mask"] == "a_mask.png"
