@@ -95,7 +95,7 @@ def _segment(options: argparse.Namespace) -> int:
     for error in failed["error"]:
         print(f"lungnb: {error}", file=sys.stderr)
     print(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
-    if review := table["review"].notna().sum():
+    if review := (table["review"] != "").sum():
         print(f"{review} of them should be looked at: see its column review")
     if options.json:
         print(table.to_json(orient="records"))

@@ -76,7 +76,7 @@ _SOURCES = (
         licence="MIT, as lungnb itself",
         citation="None needed: drawn by lungnb, no patient's data",
         patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in minutes, to train on for images of kinds that no network has seen.",
+        note="Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
     ),
     Source(
         name="montgomery",

@@ -66,10 +66,11 @@ def locked(path: Path) -> Iterator[None]:
 
     Raises RuntimeError where another run holds it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        lock.acquire(timeout=0)
+        with writable(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout as error:
         raise RuntimeError(
             f"{path}: another run is at work there; wait until it is done, or give this one another place with "

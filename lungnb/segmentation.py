@@ -34,6 +34,7 @@ COLUMNS = (
     *("file", "status", "review", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
+_RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
 USUAL_SHARE = (0.04, 0.6)  # of a picture that two lungs take up; what is outside is worth a look
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller
@@ -194,7 +195,7 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
             area = float(np.prod(found.pixel_mm))
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
-    return row | {"status": status, "mask": name, "review": doubtful(mask, right, left, millilitres) or None}
+    return row | {"status": status, "mask": name, "review": doubtful(mask, right, left, millilitres)}
 
 
 def _write_pictures(found: _Found, start: Path, options: Options) -> None:
@@ -251,16 +252,11 @@ def _write_table(out: Path, files: list[str]) -> pd.DataFrame:
         next(journal)
         rows = {row["file"]: row for row in map(json.loads, journal)}
     table = pd.DataFrame([rows[file] for file in files]).reindex(columns=COLUMNS)
-    table = table.dropna(axis="columns", how="all").reindex(columns=[*_always(table)])
+    table["review"] = table["review"].fillna("")
+    table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
     with written(out / "segmentation.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
-
-
-def _always(table: pd.DataFrame) -> Iterator[str]:
-    """Yield the columns that every table has, and of the others those that have something in it."""
-    rare = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
-    yield from (column for column in COLUMNS if column not in rare or table[column].notna().any())
 
 
 def _stamp(path: Path) -> str:

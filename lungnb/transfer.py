@@ -30,7 +30,7 @@ from lungnb.phantom_drawing import Wild
 from lungnb.pictures import read_pair, subplots
 from lungnb.plots import MARKERS
 from lungnb.prepare import prepare_dataset, read_manifest
-from lungnb.settings import SHIPPED, Settings, home
+from lungnb.settings import SHIPPED, SPLITS, Settings, home
 from lungnb.sources import download
 from lungnb.statistics import mean_interval
 from lungnb.training import train
@@ -67,12 +67,15 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
     return pd.DataFrame(rows)
 
 
-def zero_patient(settings: Settings, model: object = None, progress: bool = True) -> pd.DataFrame:
-    """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
+def zero_patient(
+    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+) -> pd.DataFrame:
+    """Score the network that lungnb ships, or another, on the images of a prepared data set, all: a row an image.
 
     As `evaluation.score_images`, with masks cleaned up as `segment` does. Written to results/<dataset>/pretrained.csv.
     """
-    table = score_images(model or load_pretrained(), settings, clean=True, title=settings.name, progress=progress)
+    network = model or load_pretrained()
+    table = score_images(network, settings, splits, clean=True, title=settings.name, progress=progress)
     if model is None:
         with written(settings.results / "pretrained.csv") as temporary:
             table.to_csv(temporary, index=False)
@@ -96,13 +99,16 @@ def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 
 
-def changed(settings: Settings, model: object = None, progress: bool = True) -> pd.DataFrame:
+def changed(
+    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+) -> pd.DataFrame:
     """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
 
     Columns: `id`, `split`, and by what was done to image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """
     model, rows = model or load_pretrained(), []
-    manifest = read_manifest(settings).to_dict("records")
+    manifest = read_manifest(settings)
+    manifest = manifest[manifest["split"].isin(splits)].to_dict("records")
     for row in tqdm(manifest, f"Changing {settings.name}", unit="image", file=sys.stdout, disable=not progress):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
         pair, dice = read_pair(settings, row), {}

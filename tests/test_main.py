@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,9 +8,27 @@ import pytest
 
 from lungnb.__main__ import main
 from lungnb.images import read_mask, write_png
+from lungnb.phantom import make_phantom
 from lungnb.settings import RECIPES
 
 VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "publish")
+
+
+def test_segment_needs_no_training(home, capsys):
+    """The network that comes with lungnb does it."""
+    phantom = make_phantom(3)
+    write_png(home / "film.png", phantom.image)
+    assert main(["segment", str(home / "film.png"), "--out", str(home / "out"), "--probability", "--json"]) == 0
+    *_, table = capsys.readouterr().out.splitlines()
+    (row,) = json.loads(table)
+    assert (
+        row["status"] == "ok"
+        and row["review"] == ""
+        and row["right_px"] + row["left_px"] == pytest.approx(phantom.mask.sum(), rel=0.1)
+    )
+    assert (home / "out" / "film_probability.png").exists()
+    assert main(["segment", "nothing.png", "--out", str(home / "out")]) == 1
+    assert "nothing.png: there is no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -59,7 +78,6 @@ def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, c
         (["train", "phantom", "--set", "epochs=many"], "epochs"),
         (["train", "phantom", "--set", "epochs"], "NAME=VALUE"),
         (["train", "phantom", "--set", "image_size=100"], "multiple of 16"),
-        (["segment", "nothing.png", "--out", "out"], "no trained model"),
         (["segment", "film.png", "--out", "out", "--model", "model.h5"], ".keras"),
         (["segment", "film.png", "--out", "out", "--model", "missing.keras"], "missing.keras"),
     ],

@@ -13,6 +13,7 @@ from lungnb.models import build_model, count_multiplications
 from lungnb.phantom import make_phantom
 from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.settings import SHIPPED, make_settings
+from lungnb.sources import download
 
 
 def dice(truth, found):
@@ -23,7 +24,7 @@ def test_the_shipped_network_is_small_and_says_where_it_comes_from():
     model, run = load_pretrained(), json.loads((SHIPPED.parent / "run.json").read_text())
     assert SHIPPED.stat().st_size <= 5e6 and model.count_params() <= 2.5e6
     assert count_multiplications(build_model("unet", size=256)) <= 4e9
-    assert model.optimizer is None
+    assert getattr(model, "optimizer", None) is None
     assert run["plan"]["settings"]["dataset"] == "phantom-wild" and "-dirty" not in run["git_commit"]
     assert run["parameters"] == model.count_params()
     assert all(name in (SHIPPED.parent / "README.md").read_text() for name in (run["git_commit"], "make weights"))
@@ -43,6 +44,7 @@ def test_it_finds_the_lungs_of_patients(real, dataset, least):
     """On one image in ten; the figures of all are published."""
     real(dataset)
     settings = make_settings(dataset)
+    download(dataset, progress=False)
     prepare_dataset(settings, progress=False)
     manifest = read_manifest(settings)
     manifest.iloc[::10].to_csv(settings.prepared / "manifest.csv", index=False)
