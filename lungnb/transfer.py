@@ -151,7 +151,10 @@ def few_shot(
     therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
     seed, dice. Trainings done before are not repeated.
     """
-    epochs, shipped = min(settings.epochs, 10), json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))
+    epochs, shipped = (
+        min(settings.epochs, 10, max(steps // 3, 1)),
+        json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8")),
+    )
     size = {name: shipped["plan"]["settings"][name] for name in ("image_size", "filters", "depth")}
     rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
@@ -174,12 +177,13 @@ def leave_one_out(
     count: int,
     parts: Sequence[str] = Wild._fields,
     progress: bool = True,
+    splits: Sequence[str] = SPLITS,
 ) -> pd.DataFrame:
     """Train the U-Net on wild phantoms, then on such that lack one of `parts` each; score all on real images.
 
     `settings` are of the trainings, all alike, each on `count` phantoms of its own; `targets` are prepared data sets by
-    name, scored whole, with masks cleaned up. Returns a row a training, indexed by what was left out, and a column a
-    data set: the mean Dice.
+    name, of which `splits` are scored, with masks cleaned up. Returns a row a training, indexed by what was left out,
+    and a column a data set: the mean Dice.
     """
     rows = {}
     for field in (None, *parts):
@@ -191,7 +195,7 @@ def leave_one_out(
         prepare_dataset(own, progress)
         train(own, "unet", progress)
         model = load_model(own.results / "unet" / "model.keras")
-        scored = {target: zero_patient(of, model, progress) for target, of in targets.items()}
+        scored = {target: zero_patient(of, model, progress, splits) for target, of in targets.items()}
         rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
 
