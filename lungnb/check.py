@@ -25,7 +25,7 @@ from lungnb.sources import find_source
 COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")
 _SPECK = 0.002  # of the picture: a region smaller than this is none
-_AREA = (0.02, 0.6)  # of the picture, that lungs cover
+AREA = (0.02, 0.6)  # of the picture, that lungs cover
 _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
 _LOOK = "look at it in the gallery; mend it, or take both files out"
@@ -91,7 +91,7 @@ def _judge_mask(image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str, str
         return [("error", f"the mask touches {edge:.0%} of the picture's edge, as air around a body does", _LOOK)]
     found = []
     regions = count_regions(mask)
-    if not _AREA[0] <= area <= _AREA[1]:
+    if not AREA[0] <= area <= AREA[1]:
         found.append(("warning", f"the mask covers {area:.1%} of the picture", _LOOK))
     left = mask[:, : mask.shape[1] // 2].sum() / mask.sum()
     if not 0.05 <= left <= 0.95:

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
-
-
-_ELEMENTS = (
+_ELEMENTS = (  # of a DICOM file that anything here looks at
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "Modality", "ImageType", "SeriesInstanceUID"),
     *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTSequence"),
     *("PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.dicom import in_hounsfield, is_dicom, open_dicom
-from lungnb.images import SUFFIXES
+from lungnb.dicom import in_hounsfield, open_dicom
+from lungnb.images import FORMATS, SUFFIXES
+from lungnb.pairing import image_files
 from lungnb.volumes import NIFTI_SUFFIXES, is_nifti
 
 
@@ -37,16 +39,14 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return [*found]
 
 
-def _in_folder(folder: Path) -> Iterator[Path]:
-    """Yield the images and volumes in a folder and those below it; a folder of a series for its slices."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(place, name) for name in sorted(names) if not name.startswith(".")]
-        slices = [file for file in files if is_dicom(file)]
-        if _is_series(slices):
-            yield Path(place)
-            files = [file for file in files if file not in slices]
-        yield from (f for f in files if f.suffix.lower() in SUFFIXES or is_nifti(f) or is_dicom(f))
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the images and volumes in a folder and those below it; a folder of a series for its slices."""
+    files, slices = [folder / path for path in image_files(folder)], defaultdict(list)
+    for file in files:
+        if file.suffix.lower() not in FORMATS and not is_nifti(file):
+            slices[file.parent].append(file)
+    series = {place: own for place, own in slices.items() if _is_series(own)}
+    return [*series, *(file for file in files if file not in series.get(file.parent, ()))]
 
 
 def _is_series(slices: list[Path]) -> bool:

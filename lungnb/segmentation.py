@@ -1,7 +1,7 @@
 """Many files in, a mask each and one table out; what was done is not done twice.
 
 Images are read and masks are written on other threads while the network works. A journal in the folder of the masks
-keeps what is done, so that an interrupted run goes on where it was, and memory does not grow with the number of files.
+keeps what is done, so that an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,10 +21,11 @@ import pandas as pd
 from skimage.measure import regionprops
 from tqdm import tqdm
 
+from lungnb.check import AREA
 from lungnb.dicom import is_dicom, pixel_size_mm
 from lungnb.files import locked, written
 from lungnb.images import read_image, to_grey, write_png
-from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels
+from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels, segment
 from lungnb.listing import Case, list_images, name_images
 from lungnb.settings import SHIPPED
 from lungnb.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
@@ -35,14 +35,13 @@ COLUMNS = (
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
 _RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
-USUAL_SHARE = (0.04, 0.6)  # of a picture that two lungs take up; what is outside is worth a look
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller
+_JOURNAL = ".segmentation.jsonl"
 _AHEAD = 4  # files that are read, and that are written, while the network works on another
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """What is written for each image, besides its mask."""
 
     overlays: bool = False
@@ -98,7 +97,7 @@ def segment_files(
     listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities)
     network, window = open_model(model, None)
     with locked(out / "segmentation.csv"):
-        done = _read_journal(out, _plan(model, options))
+        done = _read_journal(out, _plan(model, window, options))
         cases = name_images(listed, done)
         with ThreadPoolExecutor(2 * _AHEAD) as pool, (out / _JOURNAL).open("a", encoding="utf-8") as journal:
             read = _ahead(pool, lambda case: _read(case, window), cases)
@@ -128,7 +127,7 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
     """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
-    reasons, (low, high) = [], USUAL_SHARE
+    reasons, (low, high) = [], AREA
     if not right + left:
         return "no lung"
     if max(right, left) > MAX_RATIO * min(right, left):
@@ -138,9 +137,6 @@ def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | N
     if mask.ndim == 2 and not low <= mask.mean() <= high:
         reasons.append(f"{mask.mean():.0%} of the picture")
     return ", ".join(reasons)
-
-
-_JOURNAL = ".segmentation.jsonl"
 
 
 def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, Any]:
@@ -165,8 +161,7 @@ def _segmented(network: Any, window: tuple[float, float] | None, case: Case, rea
             mask = clean_mask(np.stack([*slices]))
             found = _Found(case, None, mask, None, volume._replace(hounsfield=None))
         else:
-            probability = predict(network, read[0])
-            found = _Found(case, read[0], clean_mask(probability > THRESHOLD), probability, pixel_mm=read[1])
+            found = _Found(case, *segment(read[0], network), pixel_mm=read[1])
     except ValueError as error:
         return _Found(case, None, None, None, error=str(error))
     return found._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
@@ -219,28 +214,27 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
         yield waiting.popleft().result()
 
 
-def _plan(model: object, options: Options) -> dict:
+def _plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
     """Return what the results hang on besides the files; a model that is no file is like no other."""
     if hasattr(model, "predict_on_batch"):
         return {"model": f"in memory, {time.time_ns()}"}
     digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
-    return {"model": digest, "options": options.__dict__}
+    return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
 
 
 def _read_journal(out: Path, plan: dict) -> dict[str, dict]:
     """Return the rows, by file, of what was done before with this plan and still stands; begin the journal anew."""
     file, done = out / _JOURNAL, {}
-    if file.exists():
-        for number, line in enumerate(file.open(encoding="utf-8")):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break  # cut off by an interruption
-            if number == 0 and row != plan:
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.exists() else ()):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break  # cut off by an interruption
+        if number == 0:
+            if row != plan:
                 break
-            if number and row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])):
-                if (out / row["mask"]).exists():
-                    done[row["file"]] = row
+        elif row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])) and (out / row["mask"]).exists():
+            done[row["file"]] = row
     with written(file) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in (plan, *done.values())), encoding="utf-8")
     return done
@@ -263,8 +257,7 @@ def _stamp(path: Path) -> str:
     """Return what changes when a file does, or the files of a folder."""
     files = dicom_files(path) if path.is_dir() else [path]
     try:
-        return hashlib.sha256(
-            repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
-        ).hexdigest()
+        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     except OSError:
         return ""
+    return hashlib.sha256(repr(stats).encode()).hexdigest()

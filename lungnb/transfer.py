@@ -151,10 +151,8 @@ def few_shot(
     therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
     seed, dice. Trainings done before are not repeated.
     """
-    epochs, shipped = (
-        min(settings.epochs, 10, max(steps // 3, 1)),
-        json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8")),
-    )
+    epochs = min(settings.epochs, 10, max(steps // 3, 1))
+    shipped = json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))
     size = {name: shipped["plan"]["settings"][name] for name in ("image_size", "filters", "depth")}
     rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):

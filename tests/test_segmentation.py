@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from test_inference import BLOCKS, bright
 
-from lungnb import segmentation
+from lungnb import inference
 from lungnb.images import write_png
 from lungnb.inference import segment
 from lungnb.segmentation import COLUMNS, doubtful, segment_files, sides
@@ -129,7 +129,7 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
         write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
     (tmp_path / "films" / "d.png").write_bytes(b"damaged")
     films, out, asked = tmp_path / "films", tmp_path / "out", []
-    predict = segmentation.predict
+    predict = inference.predict
 
     def counted(network, grey):
         asked.append(grey)
@@ -137,7 +137,7 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
             raise KeyboardInterrupt
         return predict(network, grey)
 
-    monkeypatch.setattr(segmentation, "predict", counted)
+    monkeypatch.setattr(inference, "predict", counted)
     with pytest.raises(KeyboardInterrupt):
         segment_files(films, out, file_of_model, progress=False)
     with (out / ".segmentation.jsonl").open("a") as journal:
