@@ -36,7 +36,13 @@ def _quiet_stderr() -> Iterator[None]:
 
 
 with _quiet_stderr():
-    import keras
+    try:
+        import keras
+    except (ImportError, ValueError) as error:
+        chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
+        raise RuntimeError(
+            f"the Keras backend {chosen} cannot be loaded ({error}); install it, or set KERAS_BACKEND=tensorflow."
+        ) from error
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -4,10 +4,13 @@ A row is a name, what is done, and words that the sentence must have. What is do
 spoil (`place`), and raises one of the errors that the terminal shows without a traceback.
 """
 
+import importlib.util
 import json
 import os
 import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from types import SimpleNamespace
@@ -305,6 +308,18 @@ def test_a_command_says_it_and_ends_with_2(arguments, words, tmp_path, monkeypat
     assert main(arguments) == 2
     said = capsys.readouterr().err
     assert said.startswith("lungnb: ") and words in said and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("backend", ["theano", "jax"])
+def test_a_wrong_keras_backend_is_said(backend, place):
+    if backend == "jax" and importlib.util.find_spec("jax"):
+        pytest.skip("JAX is installed here, and therefore no wrong backend")
+    command = [sys.executable, "-m", "lungnb", "segment", str(place.film), "--out", str(place.folder / "out")]
+    found = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
+    assert found.returncode == 2 and found.stderr.count("\n") == 1, found.stderr
+    assert (
+        f"the Keras backend {backend} cannot be loaded" in found.stderr and "KERAS_BACKEND=tensorflow" in found.stderr
+    )
 
 
 def test_one_bad_file_never_stops_the_others(place, capsys):
