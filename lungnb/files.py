@@ -18,6 +18,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
+class NotWritten(OSError):
+    """A disk that is full, or a place that is not to be written to."""
+
+
 @contextmanager
 def written(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when the block succeeds.
@@ -25,7 +29,7 @@ def written(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, for writers that look at it. An interrupted run leaves no half-written
     `path`. Works for a file and for a folder.
 
-    Raises OSError as `writable` does.
+    Raises NotWritten as `writable` does.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
@@ -44,7 +48,7 @@ def written(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turn what a full disk, or a place that is not to be written to, raises in the block into a sentence: OSError."""
+    """Turn what a full disk, or a place closed to writing, raises in the block into a sentence: NotWritten."""
     try:
         yield
     except Exception as error:  # HDF5 and Keras have their own for a full disk
@@ -55,7 +59,7 @@ def writable(path: Path) -> Iterator[None]:
             reason = f"{os.strerror(error.errno).lower()}; name another place"
         else:
             raise
-        raise OSError(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
+        raise NotWritten(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
 
 
 @contextmanager

@@ -124,7 +124,8 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
         axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
-    figure.suptitle(f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}", fontsize=12)
+    title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
+    figure.suptitle(title, fontsize=12, parse_math=False)
     _legend(figure, truth=True, found=True)
     return figure
 
@@ -190,7 +191,10 @@ def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame)
 
 def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
     """Return a figure and `(rows, columns)` axes without ticks."""
-    figure, axes = subplots(rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False)
+    with plt.rc_context({"text.parse_math": False}):  # titles are names of files, and $ is a letter in them
+        figure, axes = subplots(
+            rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False
+        )
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.grid(False)

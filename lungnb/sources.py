@@ -17,7 +17,7 @@ import pandas as pd
 
 from lungnb.archives import find_fault, is_archive, unpack
 from lungnb.datasets import CATALOGUE, RemoteFile, Source
-from lungnb.files import locked, remove, written
+from lungnb.files import NotWritten, locked, remove, writable, written
 from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
@@ -108,12 +108,15 @@ def _bring(source: Source, folder: Path, progress: bool) -> None:
 def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
     """Unpack an archive into `part`, or put another file there; turn whatever goes wrong into a sentence."""
     try:
-        if not is_archive(file):
-            part.mkdir(exist_ok=True)
-            shutil.copy2(path, part / file.name)
-        else:
-            # Two archives may use the same names within, one for the images and one for their masks.
-            unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
+        with writable(folder):
+            if not is_archive(file):
+                part.mkdir(exist_ok=True)
+                shutil.copy2(path, part / file.name)
+            else:
+                # Two archives may use the same names within, one for the images and one for their masks.
+                unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
+    except NotWritten:
+        raise
     except Exception as error:  # zipfile and zlib raise many kinds for a damaged archive
         if path.parent == _arrivals(folder) and not isinstance(error, OSError):
             remove(path)  # so that the next run fetches it anew
@@ -138,10 +141,13 @@ def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Pa
     for fetch, address in _attempts(file):
         remove(target)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fetch(address, target, progress)
+            with writable(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                fetch(address, target, progress)
             fault = find_fault(target, file)
             fault = fault and f"what came {fault}"
+        except NotWritten:
+            raise  # no other address helps
         except (Exception, SystemExit) as error:  # each client raises its own; Kaggle's may try to end the program
             fault = _reason(error)
         if not fault:

@@ -240,7 +240,8 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
         cbar_kws={"label": "mean Dice"},
     )  # fmt: skip
     axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
-    axis.tick_params(axis="y", rotation=0)
+    axis.set_xticklabels(names, parse_math=False)
+    axis.set_yticklabels(names, parse_math=False, rotation=0)
     return figure
 
 

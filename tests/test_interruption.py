@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,42 @@ def test_work_that_was_killed_ends_as_work_that_was_not(tmp_path, address):
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, others[name], obj=name)
     for one, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder that is a disk of its own, and what to call with its size in KB; where the system lets one be made."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def resize(kilobytes, how="remount,"):
+        command = ["mount", "-t", "tmpfs", "-o", f"{how}size={kilobytes}k", "none", folder]
+        return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+    if not shutil.which("mount") or not resize(64, how=""):
+        pytest.skip("no right to mount a disk in memory here")
+    yield folder, resize
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_work_on_a_disk_that_fills_says_so_and_goes_on_when_there_is_room(tmp_path, address, small_disk):
+    whole, (disk, resize) = tmp_path / "whole", small_disk
+    finish(begin(whole, address))
+    stages, kilobytes = set(), 64
+    while True:
+        output, _ = (process := begin(disk / "home", address)).communicate(timeout=300)
+        if process.returncode == 0:
+            break
+        said = ("cannot be written: the disk is full; make room, then run this again", "more than there is room for")
+        assert any(sentence in output for sentence in said), output
+        all_whole(disk / "home")
+        stages.add([line for line in output.splitlines() if line in STAGES][-1])
+        kilobytes = round(1.3 * kilobytes)
+        resize(kilobytes)
+    assert len(stages) >= 3, stages
+    assert visible(disk / "home") == visible(whole)
+    for one, other in zip(results(whole)[1], results(disk / "home")[1], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
