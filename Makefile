@@ -22,10 +22,11 @@ baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and 
 	$(BIN)/python tests/baseline.py
 
 robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Linux), known holes of the packages
-	LUNGNB_KILLS=30 $(BIN)/python -m pytest -q tests/test_interruption.py
+	LUNGNB_KILLS=30 $(BIN)/python -m pytest -q tests/test_interruption.py tests/test_whole_report.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris pip-audit
 	$(BIN)/python tests/fuzz.py -runs=$(RUNS) -rss_limit_mb=4096 -timeout=20 -max_len=100000
-	$(BIN)/pip-audit --skip-editable || echo "Known holes were found, or could not be looked up: see above."
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
+		|| echo "Known holes were found, or could not be looked up: see above."
 
 WILD := phantom-wild --profile full --set split_file=split.csv --set models=unet --set schedule=cosine
 weights: .venv/core  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores

@@ -30,25 +30,33 @@ class Checkpoint(callbacks.ModelCheckpoint):
             os.replace(self._part, self._path)
 
 
-class Backup(callbacks.BackupAndRestore):
-    """BackupAndRestore that tells the epoch by the optimizer's count of steps.
+class Backup(callbacks.Callback):
+    """Weights and optimizer after the last whole epoch, in a file that is whole or the one before.
 
-    Keras writes weights and epoch into two files; a process killed between the two would train an epoch twice.
+    Keras's BackupAndRestore writes over the file it may need, so that a full disk leaves neither, and it keeps the
+    epoch in a second file; here the optimizer's count of steps tells the epoch.
     """
 
-    def __init__(self, folder: Path, steps: int) -> None:
-        super().__init__(folder, double_checkpoint=True, delete_checkpoint=False)
-        self._steps = steps
+    def __init__(self, file: Path, steps: int) -> None:
+        super().__init__()
+        self._file, self._part, self._steps = file, file.with_name(f".part.{file.name}"), steps
 
     def restore(self, model: keras.Model) -> int:
         """Restore weights and optimizer, if there is a backup, and return the epoch to go on with."""
-        self.set_model(model)
-        super().on_train_begin()
-        model._initial_epoch = int(model.optimizer.iterations) // self._steps
-        return model._initial_epoch
+        if self._file.exists():
+            model.optimizer.build(model.trainable_variables)
+            try:
+                model.load_weights(self._file)
+            except Exception as error:  # HDF5 raises many kinds
+                folder = self._file.parents[2]
+                raise ValueError(f"{self._file}: cannot be read; remove {folder} to train from the start.") from error
+        return int(model.optimizer.iterations) // self._steps
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        """Restore nothing anew: the learning rate may have been changed since."""
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Save, and only then let go of the backup before."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save_weights(self._part)
+        os.replace(self._part, self._file)
 
 
 class _Resuming(callbacks.Callback):

@@ -159,7 +159,7 @@ def _fit(
     through the backup from there to the call that trains the whole, as from an interrupted run to its resumption.
     """
     model = compiled_model(settings, model_name)
-    backup = Backup(folder / "training" / "backup", count_steps(settings, "train"))
+    backup = Backup(folder / "training" / "backup" / "latest.weights.h5", count_steps(settings, "train"))
     first = backup.restore(model)
     if first >= until:
         return
@@ -214,14 +214,13 @@ def _schedule(settings: Settings, rate: float) -> callbacks.Callback:
 
 def _past(file: Path, epochs: int) -> pd.DataFrame:
     """Return the history of the first `epochs` epochs, and drop from the file what came after them."""
-    if not file.exists() or not file.stat().st_size:  # a run cut off in its first epoch leaves it empty
+    if not epochs or not file.exists():  # of a first epoch that was cut off, even the header may be half there
+        remove(file)
         return pd.DataFrame({"epoch": [], MONITOR: []})
     history = pd.read_csv(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
     with written(file) as temporary:
         past.to_csv(temporary, index=False)
-    if past.empty:
-        remove(file)  # CSVLogger writes the header into a new file alone
     return past
 
 

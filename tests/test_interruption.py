@@ -209,7 +209,7 @@ def test_work_on_a_disk_that_fills_says_so_and_goes_on_when_there_is_room(tmp_pa
         stages.add([line for line in output.splitlines() if line in STAGES][-1])
         kilobytes = round(1.3 * kilobytes)
         resize(kilobytes)
-    assert len(stages) >= 3, stages
+    assert stages >= {"download", "train"}, stages
     assert visible(disk / "home") == visible(whole)
     for one, other in zip(results(whole)[1], results(disk / "home")[1], strict=True):
         np.testing.assert_array_equal(one, other)
