@@ -1,12 +1,13 @@
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from lungnb.files import locked, need, remove, write_json, written
+from lungnb.files import NotWritten, locked, need, remove, write_json, written
 
 
 def names(folder):
@@ -106,7 +107,7 @@ def test_one_run_at_a_time(tmp_path):
 def test_a_run_that_was_killed_holds_nothing_and_what_it_left_is_removed(tmp_path):
     target = tmp_path / "scans"
     code = (
-        "import os, signal, sys; from pathlib import Path; from lungnb.files import locked, written\n"
+        "import os, signal, sys; from pathlib import Path; from lungnb.files import NotWritten, locked, written\n"
         "with locked(Path(sys.argv[1])), written(sys.argv[1]) as part:\n"
         "    part.mkdir(); (part / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -143,6 +144,21 @@ def test_a_disk_that_is_really_full(tmp_path):
     found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.bin")], capture_output=True, text=True)
     assert found.returncode == 1 and "a.bin: cannot be written: the disk is full" in found.stderr
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system knows no other way to close a folder")
+@pytest.mark.parametrize("work", [lambda path: written(path), lambda path: locked(path)])
+def test_a_closed_folder_is_said(tmp_path, work):
+    closed, who = tmp_path / "closed", os.geteuid()
+    closed.mkdir(mode=0o555)
+    if who == 0:
+        os.seteuid(65534)  # to root, nothing is closed
+    try:
+        with pytest.raises(NotWritten, match=r"a\.csv: cannot be written: permission denied; name another place"):
+            with work(closed / "a.csv") as part:
+                part.touch()
+    finally:
+        os.seteuid(who)
 
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
