@@ -109,11 +109,14 @@ class Browser:
         self.number = ipywidgets.BoundedIntText(1, 1, len(self.cases), layout=room(width="80px"))
         self.wrong = button(layout=room(width="170px"))
         self.threshold = ipywidgets.FloatSlider(
-            THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=room(width="420px")
-        )
+            THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=room(width="420px"),
+            style={"description_width": "initial"},
+        )  # fmt: skip
         self.view = ipywidgets.ToggleButtons(options=VIEWS, style={"button_width": "120px"})
         self.status, self.caption, self.left_legend, self.right_legend = (ipywidgets.HTML() for _ in range(4))
-        self.left, self.right = (ipywidgets.Image(format="jpeg", layout=room(width="100%")) for _ in range(2))
+        self.left, self.right = (
+            ipywidgets.Image(format="jpeg", layout=room(width="100%", margin="0")) for _ in range(2)
+        )
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
@@ -123,7 +126,7 @@ class Browser:
     def _laid_out(self) -> ipywidgets.VBox:
         """Return the controls in two rows above the two pictures."""
         row = partial(ipywidgets.HBox, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
-        column = partial(ipywidgets.VBox, layout=ipywidgets.Layout(width="50%", padding="4px"))
+        column = partial(ipywidgets.VBox, layout=ipywidgets.Layout(width="50%", padding="4px", overflow="hidden"))
         of = ipywidgets.HTML(f"of {len(self.cases):,}&nbsp;")
         self.pictures = ipywidgets.HBox(
             [column([self.left, self.left_legend]), column([self.right, self.right_legend])]
@@ -162,7 +165,7 @@ class Browser:
             self.caption.value = f"<b>{name}</b> &hellip;"
         found = looking.result()
         self.wrong.disabled = bool(found.error)
-        self.pictures.layout.visibility = "hidden" if found.error else "visible"
+        self.pictures.layout.display = "none" if found.error else None
         if found.error:
             self.caption.value = f"<b>{name}</b> {html.escape(found.error)}"
         else:
