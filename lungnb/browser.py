@@ -5,43 +5,29 @@ Where no kernel runs, as on a page made from a notebook, the first few cases sta
 
 from __future__ import annotations
 
-import hashlib
 import html
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ipywidgets
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
-from skimage.measure import find_contours
 
+from lungnb.cases import Case, image_cases, prepared_cases
 from lungnb.doubt import ask, disagreement
-from lungnb.images import read_image, read_mask, shrink, to_grey
 from lungnb.inference import THRESHOLD, best_model, clean_mask, open_model
-from lungnb.listing import list_images
 from lungnb.marks import Marks
 from lungnb.metrics import count_pixels, scores
-from lungnb.pictures import FOUND, TRUTH, outline_grid
-from lungnb.prepare import LONGEST_SIDE, read_manifest
-from lungnb.settings import SHIPPED, SPLITS, Settings, home
-from lungnb.volumes import is_nifti, read_volume
+from lungnb.panels import outlines_legend, picture_of, scale_legend
+from lungnb.pictures import outline_grid
+from lungnb.settings import SHIPPED, Settings, home
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
 _FIRST = 6  # cases of the picture that stands for the browser
 _KEPT = 24  # cases whose probabilities are kept, some 5 MB each at most
-_SIDE = 640  # px, of what is sent to be looked at
-_COLORS = "cividis"  # from 0 to 1; reads the same for colour-blind eyes
-
-
-class _Case(NamedTuple):
-    name: str  # as it is shown
-    key: str  # in the table of marks
-    read: Callable[[], tuple[np.ndarray, np.ndarray | None]]  # image and true mask
 
 
 class _Found(NamedTuple):
@@ -82,7 +68,7 @@ def browse(
     known = isinstance(images, Settings)
     model = best_model(images) if known and model is None else model
     network, window = open_model(model, None)
-    cases = [*(_prepared_cases(images, split) if known else _image_cases(images, window))]
+    cases = [*(prepared_cases(images, split) if known else image_cases(images, window))]
     if not cases:
         raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
     name = (
@@ -95,7 +81,7 @@ def browse(
 class Browser:
     """What `browse` returns: the controls, which a notebook shows in `widget`, and the picture that stands for them."""
 
-    def __init__(self, cases: list[_Case], network: Any, marks: Marks, clean: bool) -> None:  # noqa: ANN401
+    def __init__(self, cases: list[Case], network: Any, marks: Marks, clean: bool) -> None:  # noqa: ANN401
         self.cases, self.network, self.marks, self.clean = cases, network, marks, clean
         self._pool, self._begun = ThreadPoolExecutor(1), {}
         self._make_controls()
@@ -182,10 +168,10 @@ class Browser:
             facts.append(f"disagreement {disagreement(found.answers, self.threshold.value):.3f}")
         self.caption.value = " &middot; ".join(facts)
         shown = {"image": found.image, "probability": found.answers[0], "disagreement": np.ptp(found.answers, axis=0)}
-        self.left.value = _picture(found.image, found.truth, mask)
-        self.right.value = _picture(shown[view])
-        self.left_legend.value = _outlines(found.truth is not None)
-        self.right_legend.value = "" if view == "image" else _scale(view)
+        self.left.value = picture_of(found.image, found.truth, mask)
+        self.right.value = picture_of(shown[view])
+        self.left_legend.value = outlines_legend(found.truth is not None)
+        self.right_legend.value = "" if view == "image" else scale_legend(view)
 
     def _mask(self, found: _Found) -> np.ndarray:
         mask = found.answers[0] > self.threshold.value
@@ -225,69 +211,3 @@ class Browser:
         held = io.BytesIO()
         outline_grid(cells).savefig(held, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
         return held.getvalue()
-
-
-def _prepared_cases(settings: Settings, split: str) -> Iterable[_Case]:
-    """Yield the images of a split of a prepared data set, with their true masks."""
-    manifest = read_manifest(settings)
-    if not (manifest["split"] == split).any():
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} that {settings.name} has, not {split!r}.")
-    for row in manifest[manifest["split"] == split].to_dict("records"):
-        image, mask = settings.prepared / row["image"], settings.prepared / row["mask"]
-        yield _Case(row["id"], row["id"], lambda image=image, mask=mask: (read_image(image), read_mask(mask)))
-
-
-def _image_cases(images: Any, window: tuple[float, float] | None) -> Iterable[_Case]:  # noqa: ANN401
-    """Yield the images that paths, folders, patterns and arrays give; an array is known by what it holds."""
-    for number, item in enumerate([images] if isinstance(images, (str, Path, np.ndarray)) else images, 1):
-        if isinstance(item, np.ndarray):
-            digest = hashlib.sha256(repr((item.shape, item.dtype)).encode() + item.tobytes()).hexdigest()
-            yield _Case(f"array {number}", f"array {digest[:16]}", partial(_read, item, window))
-            continue
-        for path in list_images(item):
-            yield _Case(path.name, str(path.absolute()), partial(_read, path, window))
-
-
-def _read(image: Path | np.ndarray, window: tuple[float, float] | None) -> tuple[np.ndarray, None]:
-    """Return an array, a file, or the middle slice of a volume as grey, no larger than prepared images are."""
-    if isinstance(image, np.ndarray):
-        grey = to_grey(image, window)
-    elif image.is_dir() or is_nifti(image):
-        slices = read_volume(image).hounsfield
-        grey = to_grey(slices[len(slices) // 2], window, image)
-    else:
-        grey = read_image(image, window)
-    return shrink(grey, LONGEST_SIDE), None
-
-
-def _picture(array: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> bytes:
-    """Return a grey image with the outlines of its masks, or probabilities in colours, as a JPEG."""
-    if array.dtype != np.uint8:
-        array = matplotlib.colormaps[_COLORS](array, bytes=True)[..., :3]
-    scale = _SIDE / max(array.shape[:2])
-    size = max(round(array.shape[1] * scale), 1), max(round(array.shape[0] * scale), 1)
-    picture = Image.fromarray(array).convert("RGB").resize(size, Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(picture)
-    for mask, color, dashed in ((truth, TRUTH, False), (found, FOUND, truth is not None)):
-        for contour in [] if mask is None else find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
-            points = [tuple(point) for point in (contour[:, ::-1] - 0.5) * scale]
-            for start in range(0, len(points), 12):
-                draw.line(points[start : start + (7 if dashed else 13)], color, width=3)
-    held = io.BytesIO()
-    picture.save(held, "JPEG", quality=90, subsampling=0)
-    return held.getvalue()
-
-
-def _outlines(truth: bool) -> str:
-    """Return what the outlines mean, as HTML."""
-    line = '<span style="display:inline-block;width:2.2em;border-top:3px {} {};vertical-align:middle"></span> {}'
-    lines = [line.format("solid", TRUTH, "true mask &emsp;")] if truth else []
-    return "".join([*lines, line.format("dashed" if truth else "solid", FOUND, "found")])
-
-
-def _scale(view: str) -> str:
-    """Return what the colours of a view mean, as HTML."""
-    colors = ", ".join(map(matplotlib.colors.to_hex, matplotlib.colormaps[_COLORS](np.linspace(0, 1, 9))))
-    bar = f'<span style="display:inline-block;width:9em;height:.8em;background:linear-gradient(to right, {colors})">'
-    what = {"probability": "probability of lung", "disagreement": "highest minus lowest of four answers"}[view]
-    return f"0 {bar}</span> 1 &emsp;{what}"

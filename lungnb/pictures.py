@@ -136,7 +136,7 @@ def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.nd
         axis.axis("off")
     for axis, (title, image, truth, found) in zip(axes.flat, cells, strict=False):
         _draw(axis, image, truth, found)
-        axis.set_title("\n".join(textwrap.wrap(title, 36)), fontsize=9)
+        axis.set_title("\n".join(textwrap.wrap(title, 36)), fontsize=9, parse_math=False)  # names of files
     _legend(figure, truth=any(cell[2] is not None for cell in cells), found=True)
     return figure
 

@@ -44,9 +44,10 @@ def test_the_first_cell_fetches_what_is_missing_and_is_quiet_elsewhere(tmp_path)
         subprocess.run([*git, *command], cwd=source, check=True)
     pip = tmp_path / "modules" / "pip"
     pip.mkdir(parents=True)
+    (pip / "__init__.py").write_text("")
     (pip / "__main__.py").write_text("import sys; open('pip.txt', 'w').write(' '.join(sys.argv[1:]))\n")
-    script = f"import sys; sys.path.insert(0, ''); sys.path.append({str(pip.parent)!r})\n{cell}\n"
-    own = {"PATH": os.environ["PATH"], "LUNGNB_REPOSITORY": source.as_uri(), "PYTHONPATH": str(pip.parent)}
+    script = f"{cell}\n"
+    own = os.environ | {"LUNGNB_REPOSITORY": source.as_uri(), "PYTHONPATH": str(pip.parent)}
 
     def run(code):
         command = [sys.executable, "-S", "-c", code]  # without the packages that are installed

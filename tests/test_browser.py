@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 import lungnb
-from lungnb import browser
+from lungnb import browser, cases
 from lungnb.images import read_image, read_mask, write_png
 from lungnb.inference import clean_mask
 from lungnb.metrics import count_pixels, scores
@@ -58,8 +58,8 @@ def test_only_what_is_shown_and_the_next_is_segmented(looked):
 
 def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     read = []
-    monkeypatch.setattr(browser, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
-    monkeypatch.setattr(browser, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
+    monkeypatch.setattr(cases, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
+    monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
     looked = lungnb.browse(films, Network())
     for number in range(1, 60):
         looked.number.value = number
@@ -128,12 +128,13 @@ def test_marks_that_cannot_be_written_are_said(films, home):
 
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
     (films / "a<b>&.png").write_bytes(b"no image")
+    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
     looked = lungnb.browse(films, Network())
     assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
     assert "cannot be read as an image" in looked.caption.value
     assert looked.wrong.disabled and looked.pictures.layout.display == "none"
     looked.next.click()
-    assert "film_00.png" in looked.caption.value and not looked.wrong.disabled
+    assert "b$_^$.png" in looked.caption.value and not looked.wrong.disabled
     assert looked.pictures.layout.display is None and len(looked.picture()) > 1000
 
 
