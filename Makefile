@@ -18,6 +18,12 @@ test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests
 	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
 
+browser: .venv/dev  ## the image browser in JupyterLab and Chromium (chromium and chromedriver must be there)
+	LUNGNB_CHROMIUM=1 $(BIN)/python -m pytest -q -rs tests/test_jupyterlab.py
+
+badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
+	$(BIN)/python tests/badges.py
+
 baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs
 	$(BIN)/python tests/baseline.py
 
@@ -58,4 +64,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test baseline robust weights lab format clean
+.PHONY: report test browser badges baseline robust weights lab format clean

@@ -20,6 +20,7 @@ _PLACES = {
     "inference": ("load_model", "load_pretrained", "segment"),
     "segmentation": ("segment_files",),
     "evaluation": ("compare", "evaluate"),
+    "browser": ("browse",),
     "report": ("run_series",),
 }
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}

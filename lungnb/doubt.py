@@ -62,7 +62,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
     for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
         grey, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
-        answers = [undo(predict(model, change(grey))) for change, undo in AUGMENTATIONS]
+        answers = ask(model, grey)
         images.append({"id": row["id"], "split": split} | _findings(truth, answers))
         by_threshold.append([_dice(truth, answers[0] > threshold) for threshold in THRESHOLDS])
         places = np.minimum((answers[0].ravel() * BINS).astype(int), BINS - 1)
@@ -75,13 +75,27 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     return Examination(pd.DataFrame(images), thresholds, reliability)
 
 
+def ask(model: object, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
+    """Return a model's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
+
+    `times` is the number of answers wanted, of the four there are by default.
+    """
+    return [undo(predict(model, change(grey))) for change, undo in AUGMENTATIONS[:times]]
+
+
+def disagreement(answers: list[np.ndarray], threshold: float = THRESHOLD) -> float:
+    """Return the mean of 1 - Dice between the mask of the first of some answers and that of each other one."""
+    mask, *others = (answer > threshold for answer in answers)
+    return 1 - float(np.mean([_dice(mask, other) for other in others]))
+
+
 def _findings(truth: np.ndarray, answers: list[np.ndarray]) -> dict[str, float]:
     """Return what the probabilities of one image, as it is and augmented, come to beside its true mask."""
-    mask, *others = (answer > THRESHOLD for answer in answers)
+    mask = answers[0] > THRESHOLD
     return {
         "dice": _dice(truth, mask),
         "augmented_dice": _dice(truth, np.mean(answers, axis=0) > THRESHOLD),
-        "disagreement": 1 - np.mean([_dice(mask, other) for other in others]),
+        "disagreement": disagreement(answers),
         "regions": count_regions(mask),
         "area": mask.mean(),
         "true_regions": count_regions(truth),

@@ -130,6 +130,18 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     return figure
 
 
+def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]]) -> Figure:
+    """Draw images three a row, each given as a title, the image, its true mask and the one found, or None for them."""
+    figure, axes = _grid(-(-len(cells) // 3), 3)
+    for axis in axes.flat[len(cells) :]:
+        axis.axis("off")
+    for axis, (title, image, truth, found) in zip(axes.flat, cells, strict=False):
+        _draw(axis, image, truth, found)
+        axis.set_title("\n".join(textwrap.wrap(title, 36)), fontsize=9, parse_math=False)  # names of files
+    _legend(figure, truth=any(cell[2] is not None for cell in cells), found=True)
+    return figure
+
+
 def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame, count: int = 9) -> Figure:
     """Draw the pairs with errors or warnings of `check`, `count` at most, each with its mask and what was found."""
     bad = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)

@@ -25,6 +25,7 @@ PAPERMILL = {
     "kernel_name": "python3",
     "progress_bar": False,
     "coalesce_streams": True,  # a progress bar is kept as its last state
+    "store_widget_state": False,  # so that pages show the picture that stands for a widget
     "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
 }
 # What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.

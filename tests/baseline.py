@@ -47,6 +47,8 @@ def _tidied(notebook, home):
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
+                # A widget is gone with its kernel; what stands for it, a picture, is what a reader then sees.
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
                 if "text" in output:
                     output.text = output.text.replace(home, "..")
                 if "text/html" in output.get("data", {}) and len(output.data.get("text/plain", "")) > TWIN:

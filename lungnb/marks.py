@@ -1,0 +1,59 @@
+"""Marks that a person sets: a table of the images whose masks are wrong, written at each mark."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from lungnb.files import locked, written
+
+COLUMNS = ("file", "model", "threshold", "marked")
+
+
+class Marks:
+    """The images that are marked as wrong with one model, in a CSV file that may hold marks of others too.
+
+    Its columns: `file` (path, id of a prepared image, or digest of an array), `model` (path, or the name of one in
+    memory), `threshold` (that of the mask that was looked at) and `marked` (when, UTC).
+
+    Raises ValueError for a file that is no such table, which is left as it is.
+    """
+
+    def __init__(self, file: Path, model: str) -> None:
+        self.file, self.model = file, model
+        self._keys = self._own(self._read())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._keys
+
+    def turn(self, key: str, threshold: float) -> None:
+        """Mark an image, or take its mark back; marks that others have set meanwhile stay.
+
+        Raises OSError as `files.written` does, RuntimeError while another writes.
+        """
+        with locked(self.file):
+            table = self._read()
+            same = (table["file"] == key) & (table["model"] == self.model)
+            table = table[~same]
+            if key not in self._keys:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                table.loc[len(same)] = [key, self.model, f"{threshold:g}", now]
+            with written(self.file) as temporary:
+                table.to_csv(temporary, index=False)
+            self._keys = self._own(table)
+
+    def _own(self, table: pd.DataFrame) -> set[str]:
+        return set(table.loc[table["model"] == self.model, "file"])
+
+    def _read(self) -> pd.DataFrame:
+        if not self.file.exists():
+            return pd.DataFrame(columns=COLUMNS, dtype=str)
+        try:
+            table = pd.read_csv(self.file, dtype=str, keep_default_na=False)
+        except (ValueError, OSError):  # pandas's own errors are ValueErrors
+            table = pd.DataFrame()
+        if tuple(table.columns) != COLUMNS:
+            raise ValueError(f"{self.file}: not a table of marks ({', '.join(COLUMNS)}); name another file.")
+        return table

@@ -1,0 +1,188 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import lungnb
+from lungnb import browser, cases
+from lungnb.images import read_image, read_mask, write_png
+from lungnb.inference import clean_mask
+from lungnb.metrics import count_pixels, scores
+from lungnb.phantom import make_phantom
+from lungnb.prepare import read_manifest
+
+
+class Network:
+    """Stands for a network that takes what is dark for lung."""
+
+    name, input_shape = "dark", (None, 64, 64, 1)
+
+    def __init__(self):
+        self.asked = 0
+
+    def predict_on_batch(self, batch):
+        self.asked += 1
+        return 1 - np.asarray(batch)
+
+
+@pytest.fixture
+def films(home):
+    for index in range(12):
+        write_png(home / "films" / f"film_{index:02}.png", make_phantom(index, size=64).image)
+    return home / "films"
+
+
+@pytest.fixture
+def looked(films):
+    return lungnb.browse(films, Network())
+
+
+def idle(looked):
+    """Wait until the thread has looked at all it was asked to."""
+    looked._pool.submit(int).result()
+
+
+def test_only_what_is_shown_and_the_next_is_segmented(looked):
+    idle(looked)
+    assert looked.network.asked == 2
+    looked.next.click()
+    idle(looked)
+    assert looked.network.asked == 3 and looked.number.value == 2 and "film_01.png" in looked.caption.value
+    looked.threshold.value, looked.view.value = 0.7, "probability"
+    idle(looked)
+    assert looked.network.asked == 3
+    looked.previous.click()
+    assert "film_00.png" in looked.caption.value and looked.network.asked == 3
+    looked.number.value = 12
+    assert looked.next.disabled and not looked.previous.disabled and looked.network.asked == 4
+
+
+def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
+    read = []
+    monkeypatch.setattr(cases, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
+    monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
+    looked = lungnb.browse(films, Network())
+    for number in range(1, 60):
+        looked.number.value = number
+    idle(looked)
+    assert len(read) == 60 and len(looked._begun) <= 24 and "of 1,000" in str(looked.widget.children[0].children)
+
+
+def test_the_threshold_changes_the_outline(looked):
+    before, caption = looked.left.value, looked.caption.value
+    looked.threshold.value = 0.9
+    assert looked.left.value != before and looked.caption.value != caption
+    found = looked._look_at(0).result()
+    share = clean_mask(found.answers[0] > 0.9).mean()
+    assert f"lung {share:.1%} of" in looked.caption.value and "Dice" not in looked.caption.value
+
+
+def test_each_view_has_its_picture_and_scale(looked):
+    pictures = {}
+    for view in browser.VIEWS:
+        looked.view.value = view
+        pictures[view] = looked.right.value
+        assert ("gradient" in looked.right_legend.value) == (view != "image")
+    assert len(set(pictures.values())) == 3 and all(value[:2] == b"\xff\xd8" for value in pictures.values())
+    assert "disagreement 0." in looked.caption.value
+    looked.view.value = "image"
+    assert looked.right.value == pictures["image"]
+
+
+def test_marks_are_kept_at_once_and_shown_again(looked, films, home):
+    looked.next.click()
+    looked.threshold.value = 0.35
+    looked.wrong.click()
+    table = pd.read_csv(home / "results" / "marks.csv")
+    assert table.drop(columns="marked").values.tolist() == [[str(films / "film_01.png"), "dark", 0.35]]
+    assert looked.wrong.description == "Marked as wrong" and "1 marked" in looked.status.value
+    looked.previous.click()
+    assert looked.wrong.description == "Mark as wrong"
+    again = lungnb.browse(films / "film_01.png", Network())
+    assert again.wrong.description == "Marked as wrong"
+    again.wrong.click()
+    assert pd.read_csv(home / "results" / "marks.csv").empty and again.status.value == ""
+
+
+def test_marks_of_another_network_and_of_another_browser_stay(films, home):
+    other = Network()
+    other.name = "other"
+    first, second = lungnb.browse(films, Network()), lungnb.browse(films, other)
+    first.wrong.click()
+    second.wrong.click()
+    assert pd.read_csv(home / "results" / "marks.csv")["model"].tolist() == ["dark", "other"]
+
+
+def test_another_table_is_refused_and_left_alone(films, home):
+    (home / "scores.csv").write_text("id,dice\n1,0.9\n")
+    with pytest.raises(ValueError, match=r"scores\.csv: not a table of marks .*name another file"):
+        lungnb.browse(films, Network(), marks=home / "scores.csv")
+    assert (home / "scores.csv").read_text() == "id,dice\n1,0.9\n"
+
+
+def test_marks_that_cannot_be_written_are_said(films, home):
+    (home / "file").write_text("")
+    looked = lungnb.browse(films, Network(), marks=home / "file" / "marks.csv")
+    looked.wrong.click()
+    assert "cannot be written" in looked.status.value and looked.wrong.description == "Mark as wrong"
+
+
+def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
+    (films / "a<b>&.png").write_bytes(b"no image")
+    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
+    looked = lungnb.browse(films, Network())
+    assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
+    assert "cannot be read as an image" in looked.caption.value
+    assert looked.wrong.disabled and looked.pictures.layout.display == "none"
+    looked.next.click()
+    assert "b$_^$.png" in looked.caption.value and not looked.wrong.disabled
+    assert looked.pictures.layout.display is None and len(looked.picture()) > 1000
+
+
+def test_arrays_are_known_by_what_they_hold(home):
+    arrays = [make_phantom(index, size=64).image for index in range(2)]
+    looked = lungnb.browse(arrays, Network())
+    looked.next.click()
+    assert "array 2" in looked.caption.value
+    looked.wrong.click()
+    single = lungnb.browse(arrays[1].copy(), Network())
+    assert single.wrong.description == "Marked as wrong" and len(single.cases) == 1
+    assert "expected (height, width)" in lungnb.browse([np.zeros((2, 2, 2, 2))], Network()).caption.value
+
+
+def test_of_a_prepared_set_the_truth_is_shown(trained):
+    looked = lungnb.browse(trained)
+    rows = read_manifest(trained).query("split == 'validation'").to_dict("records")
+    assert [case.name for case in looked.cases] == [row["id"] for row in rows]
+    looked.threshold.value = 0.3
+    truth = read_mask(trained.prepared / rows[0]["mask"])
+    probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.network).probability
+    dice = scores(count_pixels(truth, probability > 0.3))["dice"]
+    assert f"Dice <b>{dice:.3f}</b>" in looked.caption.value
+    assert "true mask" in looked.left_legend.value and "dashed" in looked.left_legend.value
+    assert looked.marks.file == trained.results / "marks.csv"
+    assert looked.marks.model.endswith("model.keras")
+    with pytest.raises(ValueError, match="split must be one of"):
+        lungnb.browse(trained, split="tset")
+
+
+def test_nothing_to_look_at_is_said(prepared, home):
+    with pytest.raises(FileNotFoundError, match="no trained model there yet"):
+        lungnb.browse(prepared)
+    with pytest.raises(ValueError, match="no images to browse"):
+        lungnb.browse([], Network())
+    (home / "empty").mkdir()
+    with pytest.raises(ValueError, match="no image files"):
+        lungnb.browse(home / "empty", Network())
+
+
+def test_large_films_are_looked_at_as_prepared_ones(home):
+    looked = lungnb.browse(np.zeros((3000, 1500), np.uint8), Network())
+    assert "512 x 1024 px" in looked.caption.value
+
+
+def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
+    bundle = looked._repr_mimebundle_()
+    assert bundle["text/plain"] == "<Browser of 12 images>" and bundle["image/jpeg"][:2] == b"\xff\xd8"
+    assert len(bundle["image/jpeg"]) < 150_000
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == looked.widget.model_id
+    assert looked.network.asked == 6 and str(home) not in str(bundle)
