@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections import Counter, defaultdict
@@ -27,6 +28,11 @@ from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 TABLE = "segmentation.parquet"  # a folder, with a file for each chunk
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
 RETRIES = 5  # of a chunk whose worker died; then it is the chunk that kills workers
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its side effect is wanted: all listen on 127.0.0.1 alone
+    "RAY_agent_register_timeout_ms": "100000",  # a busy machine is slow to start it
+}
 _PLAN = ".plan.json"  # hidden, so that readers of Parquet pass it by
 _TEXT = ("file", "status", "review", "mask", "error", "stem", "stamp")
 _COUNTS = ("height", "width", "slices", "right_px", "left_px")
@@ -62,6 +68,8 @@ def segment_on_cluster(
     """
     out, model = Path(out).absolute(), model and Path(model).absolute()
     folders = _folders(paths)
+    if not folders:
+        raise ValueError("no image files in nothing.")
     _, window = open_model(model, None)
     with locked(out / TABLE), _ray(address, workers):
         _begin(out / TABLE, plan(model, window, options))
@@ -74,7 +82,7 @@ def segment_on_cluster(
                 total.update({name: done[name] for name in ("images", "failed", "review")})
                 parts.add(done["part"])
     if not total["images"]:
-        raise ValueError(f"no image files in {', '.join(folder['folder'] for folder in folders) or 'nothing'}.")
+        raise ValueError(f"no image files in {', '.join(folder['folder'] for folder in folders)}.")
     for old in {file.name for file in (out / TABLE).glob("*.parquet")} - parts:
         remove(out / TABLE / old)  # of files that are gone, or were not named this time
     return total
@@ -126,9 +134,10 @@ def _run(folders: list[dict], workers: int | None, **arguments: object) -> Itera
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers or int(ray.cluster_resources()["CPU"]))
     chunks = ray.data.from_items(folders).map_batches(_chunks, batch_size=1, num_cpus=0)
     numbers = chunks.map(
-        _Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1, max_task_retries=RETRIES, max_restarts=-1
-    )
-    yield from numbers.iter_rows(prefetch_batches=0)
+        _Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1,
+        ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
+    )  # fmt: skip
+    yield from numbers.iter_rows()
 
 
 def _chunks(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -150,6 +159,8 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
     """Return the folders to be listed, and those of single files with their names, JSON; none lies in another."""
     given: set[Path] = set()
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        if "://" in str(path):
+            raise ValueError(f"{path}: not a folder or file that every machine sees; mount the storage, and name that.")
         path = os.path.abspath(path)
         given.update(map(Path, [path] if os.path.lexists(path) else glob.glob(path, recursive=True) or [path]))
     roots, single = {path for path in given if path.is_dir()}, defaultdict(list)
@@ -172,20 +183,17 @@ def _begin(table: Path, wanted: dict) -> None:
 @contextmanager
 def _ray(address: str, workers: int | None) -> Iterator[None]:
     """Join a Ray cluster, or start one on this machine that nothing outside it can reach."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before the import, as the others; nothing is told to anyone
-    if address == "local":
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's name for listening on 127.0.0.1 alone
-        os.environ.setdefault("RAY_agent_register_timeout_ms", "100000")  # a busy machine is slow to start it
+    os.environ.update(QUIET if address == "local" else {})  # before the import
     try:
-        import ray
         import ray.data
     except ImportError as error:
         raise ValueError("a cluster needs ray; pip install 'lungnb[cluster]'.") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     own = {"include_dashboard": False, "num_cpus": workers}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **(own if address == "local" else {}))
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RuntimeError(f"{address}: no Ray cluster answers there; start one, or say local.") from error
+    except Exception as error:  # a bare one, among others
+        raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
     try:
         yield
     except ray.exceptions.RayError as error:

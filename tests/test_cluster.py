@@ -1,0 +1,127 @@
+import os
+import sys
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_inference import bright
+
+from lungnb import cluster
+from lungnb.__main__ import main
+from lungnb.cluster import CHUNK, TABLE, segment_on_cluster
+from lungnb.files import remove
+from lungnb.images import write_png
+from lungnb.phantom import make_phantom
+from lungnb.segmentation import Options, segment_files
+
+NOT_COMPARED = ["milliseconds", "stem", "stamp"]
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Two nodes, of one core each, that listen on 127.0.0.1 alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.QUIET.items():
+            patch.setenv(name, value)
+        pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
+        from ray.cluster_utils import Cluster
+
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """A folder with more films than fit into a chunk, one of them damaged, and more below it; and a model."""
+    folder = tmp_path_factory.mktemp("films")
+    for number in range(CHUNK + 40):
+        write_png(folder / ("ward" if number % 5 == 0 else "") / f"{number:03}.png", make_phantom(number, 64).image)
+    (folder / "ward" / "damaged.png").write_bytes(b"nothing")
+    model = folder.parent / "bright.keras"
+    bright().save(model)
+    return folder, model
+
+
+def read(out):
+    """The rows of a cluster's table by file, the masks' bytes by name."""
+    rows = pd.read_parquet(out / TABLE).set_index("file").sort_index()
+    return rows, {path.relative_to(out): path.read_bytes() for path in out.rglob("[!.]*_mask.png")}
+
+
+def same(one, other):
+    (rows, masks), (other_rows, other_masks) = one, other
+    pd.testing.assert_frame_equal(rows.drop(columns=NOT_COMPARED), other_rows.drop(columns=NOT_COMPARED))
+    assert masks == other_masks
+
+
+def test_a_cluster_writes_what_one_machine_writes(tmp_path, address, films, capsys):
+    (folder, model), out = films, tmp_path / "cluster"
+    arguments = ["segment", str(folder), "--out", str(out), "--model", str(model), "--ray", address]
+    assert main(arguments) == 1  # for the one that is damaged
+    output = capsys.readouterr()
+    assert f"{CHUNK + 40} of {CHUNK + 41} images segmented" in output.out
+    assert f"{folder / 'ward' / 'damaged.png'}: cannot be read as an image" in output.err
+
+    rows, masks = read(out)
+    alone = segment_files(folder, tmp_path / "alone", model, progress=False).set_index("file").sort_index()
+    places = alone["mask"].copy()
+    alone["mask"] = [
+        name if pd.isna(name) or "ward" not in file else f"ward/{name}" for file, name in alone["mask"].items()
+    ]
+    shared = [name for name in alone if name != "milliseconds"]
+    pd.testing.assert_frame_equal(rows[shared], alone[shared], check_dtype=False)
+    assert {path.name: content for path, content in masks.items()} == {
+        name: (tmp_path / "alone" / name).read_bytes() for name in places.dropna()
+    }
+
+    # Again, with a film changed, a mask and a film gone: those, and nothing else.
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    first, gone, *_ = sorted(before)
+    first.unlink()
+    total = segment_on_cluster(folder, out, address, model, progress=False)
+    assert total == {"images": CHUNK + 41, "failed": 1, "review": (alone["review"] != "").sum()}
+    assert {path for path, at in before.items() if path.stat().st_mtime_ns != at} == {first}
+    same(read(out), (rows, masks))
+    assert segment_on_cluster([*folder.glob("00*.png")], out, address, model, progress=False)["images"] == 8
+    assert len(read(out)[0]) == 8
+
+
+def test_killed_workers_cost_nothing_but_time(tmp_path, address, films):
+    import psutil
+
+    (folder, model), killed, done = films, [], []
+
+    def kill():
+        """Kill every worker as soon as a mask is there."""
+        while not [*(tmp_path / "killed").rglob("[!.]*_mask.png")]:
+            time.sleep(0.01)
+        done.append(len([*(tmp_path / "killed" / TABLE).glob("*.parquet")]))
+        for process in psutil.process_iter(["cmdline"]):
+            if "_Worker" in " ".join(process.info["cmdline"] or ()) and process.info["cmdline"][0].startswith("ray::"):
+                process.kill()
+                killed.append(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    options = Options(overlays=True)
+    total = segment_on_cluster(folder, tmp_path / "killed", address, model, options, progress=False)
+    thread.join()
+    chunks = len([*(tmp_path / "killed" / TABLE).glob("*.parquet")])
+    assert killed and done[0] < chunks == 3 and total["images"] == CHUNK + 41
+    segment_on_cluster(folder, tmp_path / "undisturbed", address, model, options, progress=False)
+    same(read(tmp_path / "killed"), read(tmp_path / "undisturbed"))
+
+
+def test_what_a_cluster_cannot_do_is_said(tmp_path, films, monkeypatch):
+    _, model = films
+    with pytest.raises(ValueError, match="mount the storage"):
+        segment_on_cluster("s3://films/", tmp_path / "out", "local", model)
+    with pytest.raises(ValueError, match="in nothing"):
+        segment_on_cluster([], tmp_path / "out", "local", model)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"needs ray; pip install 'lungnb\[cluster\]'"):
+        segment_on_cluster(tmp_path, tmp_path / "out", "local", model)
