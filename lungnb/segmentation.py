@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from lungnb.check import AREA
 from lungnb.dicom import is_dicom, pixel_size_mm
+from lungnb.dicom_seg import write_dicom_seg
 from lungnb.files import locked, written
 from lungnb.images import read_image, to_grey, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels, segment
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     overlays: bool = False
     cutouts: bool = False
     probabilities: bool = False
+    dicom_segs: bool = False
 
 
 class _Found(NamedTuple):
@@ -69,6 +71,7 @@ def segment_files(
     overlays: bool = False,
     cutouts: bool = False,
     probabilities: bool = False,
+    dicom_segs: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
@@ -89,12 +92,13 @@ def segment_files(
         overlays: write the mask drawn on the image.
         cutouts: write the lungs alone.
         probabilities: write the probability of lung.
+        dicom_segs: write a DICOM Segmentation too, which carries the patient's identifiers; all files must be DICOM.
         progress: show a progress bar.
 
     Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
     another run works in the same folder.
     """
-    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities)
+    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
     network, window = open_model(model, None)
     with locked(out / "segmentation.csv"):
         done = _read_journal(out, plan(model, window, options))
@@ -198,7 +202,13 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     if found.error:
         return row | {"status": "failed", "error": found.error}
     mask, name = found.mask, f"{stem}_mask.png"
-    right, left = (int(np.count_nonzero(side)) for side in sides(mask))
+    lungs = sides(mask)
+    try:
+        if options.dicom_segs:
+            write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, found.volume)
+    except ValueError as error:
+        return row | {"status": "failed", "error": str(error)}
+    right, left = (int(np.count_nonzero(lung)) for lung in lungs)
     row |= {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right, "left_px": left}
     row |= {"lung": round(float(mask.mean()), 4), "milliseconds": found.milliseconds}
     millilitres = None
