@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -27,9 +28,9 @@ from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 
 TABLE = "segmentation.parquet"  # a folder, with a file for each chunk
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
-RETRIES = 5  # of a chunk whose worker died; then it is the chunk that kills workers
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
+TRIES = 5  # of a chunk whose worker dies; then it is taken that one of its files kills workers
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is told to anyone
+ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its side effect is wanted: all listen on 127.0.0.1 alone
     "RAY_agent_register_timeout_ms": "100000",  # a busy machine is slow to start it
 }
@@ -64,7 +65,7 @@ def segment_on_cluster(
         progress: show a progress bar, and the sentences of files that failed.
 
     Raises ValueError where there is nothing to segment or ray is missing, FileNotFoundError where there is no model,
-    RuntimeError where no cluster answers, another run works in `out`, or a chunk kills its workers.
+    RuntimeError where no cluster answers, or another run works in `out`.
     """
     out, model = Path(out).absolute(), model and Path(model).absolute()
     folders = _folders(paths)
@@ -107,7 +108,7 @@ class _Worker:
         before = {row["file"]: row for row in parquet.read_table(table).to_pylist()} if table.exists() else {}
         rows = {str(case.path): before.get(str(case.path)) for case in cases}
         new = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out)]
-        for row in segment_cases(new, self.network, self.window, self.out, self.options):
+        for row in self._segment(new, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": ""} | row
         kinds = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in _COUNTS}
         names = (*COLUMNS, "stem", "stamp")
@@ -118,6 +119,20 @@ class _Worker:
         errors = [row["error"] for row in rows.values() if row["status"] == "failed"]
         review = sum(row["review"] != "" for row in rows.values())
         return {"part": table.name, "images": len(rows), "failed": len(errors), "review": review, "errors": errors}
+
+    def _segment(self, cases: list[Case], tries: Path) -> Iterator[dict]:
+        """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
+        with tries.open("a", encoding="utf-8") as file:
+            file.write(".")
+        try:
+            if tries.stat().st_size <= TRIES:
+                yield from segment_cases(cases, self.network, self.window, self.out, self.options)
+            else:
+                for file, stem in cases:
+                    error = f"{file}: {TRIES} workers died of this file, or of one beside it; segment it alone."
+                    yield {"file": str(file), "stem": stem, "stamp": "", "status": "failed", "error": error}
+        finally:  # which a worker that dies does not come to
+            tries.unlink()
 
 
 def _is_done(row: dict | None, case: Case, out: Path) -> bool:
@@ -133,11 +148,7 @@ def _run(folders: list[dict], workers: int | None, **arguments: object) -> Itera
     context.target_max_block_size = 1  # a block is what is handed out: one chunk, as soon as it is listed
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers or int(ray.cluster_resources()["CPU"]))
     chunks = ray.data.from_items(folders).map_batches(_chunks, batch_size=1, num_cpus=0)
-    numbers = chunks.map(
-        _Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1,
-        ray_remote_args_fn=lambda: {"max_task_retries": RETRIES},
-    )  # fmt: skip
-    yield from numbers.iter_rows()
+    yield from chunks.map(_Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1).iter_rows()
 
 
 def _chunks(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -183,12 +194,13 @@ def _begin(table: Path, wanted: dict) -> None:
 @contextmanager
 def _ray(address: str, workers: int | None) -> Iterator[None]:
     """Join a Ray cluster, or start one on this machine that nothing outside it can reach."""
-    os.environ.update(QUIET if address == "local" else {})  # before the import
+    os.environ.update(QUIET | (ALONE if address == "local" else {}))  # before the import
     try:
         import ray.data
+        from ray.exceptions import RayError
     except ImportError as error:
         raise ValueError("a cluster needs ray; pip install 'lungnb[cluster]'.") from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     own = {"include_dashboard": False, "num_cpus": workers}
     try:
         ray.init(address, log_to_driver=False, logging_level="ERROR", **(own if address == "local" else {}))
@@ -196,7 +208,8 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
         raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
     try:
         yield
-    except ray.exceptions.RayError as error:
-        raise RuntimeError(f"the cluster gave up: {error}") from error
+    except RayError as error:
+        reasons = re.findall(r"^\w+Error: (.+)", str(error), re.MULTILINE)  # among a worker's traceback
+        raise RuntimeError(reasons[-1] if reasons else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()

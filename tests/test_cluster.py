@@ -3,7 +3,6 @@ import sys
 import threading
 import time
 
-import numpy as np
 import pandas as pd
 import pytest
 from test_inference import bright
@@ -11,7 +10,6 @@ from test_inference import bright
 from lungnb import cluster
 from lungnb.__main__ import main
 from lungnb.cluster import CHUNK, TABLE, segment_on_cluster
-from lungnb.files import remove
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import Options, segment_files
@@ -23,7 +21,7 @@ NOT_COMPARED = ["milliseconds", "stem", "stamp"]
 def address():
     """Two nodes, of one core each, that listen on 127.0.0.1 alone."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in cluster.QUIET.items():
+        for name, value in (cluster.QUIET | cluster.ALONE).items():
             patch.setenv(name, value)
         pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
         from ray.cluster_utils import Cluster
@@ -78,13 +76,15 @@ def test_a_cluster_writes_what_one_machine_writes(tmp_path, address, films, caps
         name: (tmp_path / "alone" / name).read_bytes() for name in places.dropna()
     }
 
-    # Again, with a film changed, a mask and a film gone: those, and nothing else.
+    # Again, with a film touched and a mask gone: those, and nothing else; then with few films, and their rows alone.
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
-    first, gone, *_ = sorted(before)
-    first.unlink()
+    (out / "001_mask.png").unlink()
+    os.utime(folder / "ward" / "000.png")
     total = segment_on_cluster(folder, out, address, model, progress=False)
     assert total == {"images": CHUNK + 41, "failed": 1, "review": (alone["review"] != "").sum()}
-    assert {path for path, at in before.items() if path.stat().st_mtime_ns != at} == {first}
+    assert {path for path, at in before.items() if path.stat().st_mtime_ns != at} == {
+        out / "001_mask.png", out / "ward" / "000_mask.png"
+    }  # fmt: skip
     same(read(out), (rows, masks))
     assert segment_on_cluster([*folder.glob("00*.png")], out, address, model, progress=False)["images"] == 8
     assert len(read(out)[0]) == 8

@@ -36,7 +36,9 @@ def test_frames_lie_where_the_slices_do(tmp_path, codes):
     assert file.SOPClassUID == pydicom.uid.SegmentationStorage and file.SegmentationType == "BINARY"
     assert [segment.SegmentLabel for segment in file.SegmentSequence] == ["Right lung", "Left lung"]
     types = [segment.SegmentedPropertyTypeCodeSequence[0] for segment in file.SegmentSequence]
-    assert [(code.CodeValue, code.CodingSchemeDesignator) for code in types] == [("3341006", "SCT"), ("44029006", "SCT")]
+    assert [(code.CodeValue, code.CodingSchemeDesignator) for code in types] == [
+        ("3341006", "SCT"), ("44029006", "SCT")
+    ]  # fmt: skip
     algorithm = file.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
     assert algorithm.AlgorithmName == "lungnb" and algorithm.AlgorithmVersion
 
