@@ -9,7 +9,7 @@ from test_inference import bright
 
 from lungnb import cluster
 from lungnb.__main__ import main
-from lungnb.cluster import CHUNK, TABLE, segment_on_cluster
+from lungnb.cluster import CHUNK, TABLE, TRIES, segment_on_cluster
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import Options, segment_files
@@ -114,6 +114,26 @@ def test_killed_workers_cost_nothing_but_time(tmp_path, address, films):
     assert killed and done[0] < chunks == 3 and total["images"] == CHUNK + 41
     segment_on_cluster(folder, tmp_path / "undisturbed", address, model, options, progress=False)
     same(read(tmp_path / "killed"), read(tmp_path / "undisturbed"))
+
+
+def test_a_chunk_that_kills_its_workers_is_given_up(tmp_path, films):
+    pytest.importorskip("pyarrow")
+    folder, model = films
+    chunk = {"part": "a.parquet", "files": [str(folder / "001.png")], "stems": ["001"]}
+    (tmp_path / TABLE).mkdir()
+    tries = tmp_path / TABLE / ".a.tries"
+    tries.write_text("." * TRIES)  # which workers that died have left
+    worker = cluster._Worker(model, tmp_path, Options())
+    said = worker(chunk)
+    assert said["failed"] == 1 and str(folder / "001.png") in said["errors"][0] and "died" in said["errors"][0]
+    assert worker(chunk)["failed"] == 0 and not tries.exists()
+
+
+def test_what_a_worker_cannot_write_is_a_sentence(tmp_path, address, films):
+    folder, model = films
+    (tmp_path / "001_mask.png" / "in the way").mkdir(parents=True)
+    with pytest.raises(RuntimeError, match=r"^\S*001_mask.png: cannot be written: .*name another place"):
+        segment_on_cluster([folder / "001.png"], tmp_path, address, model, progress=False)
 
 
 def test_what_a_cluster_cannot_do_is_said(tmp_path, films, monkeypatch):
