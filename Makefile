@@ -21,6 +21,10 @@ test: .venv/dev  ## unit tests, then every notebook against its stored outputs
 browser: .venv/dev  ## the image browser in JupyterLab and Chromium (chromium and chromedriver must be there)
 	LUNGNB_CHROMIUM=1 $(BIN)/python -m pytest -q -rs tests/test_jupyterlab.py
 
+cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers killed; alone, for starting a node takes Ray half a minute
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
+	LUNGNB_CLUSTER=1 $(BIN)/python -m pytest -q -rs tests/test_cluster.py
+
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
 	$(BIN)/python tests/badges.py
 
@@ -64,4 +68,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test browser badges baseline robust weights lab format clean
+.PHONY: report test browser cluster badges baseline robust weights lab format clean

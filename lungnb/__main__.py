@@ -87,9 +87,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    if options.ray:
+        return _segment_on_cluster(options)
     from lungnb.segmentation import segment_files
 
-    written = (options.overlay, options.cutout, options.probability)
+    written = (options.overlay, options.cutout, options.probability, options.dicom_seg)
     table = segment_files(options.paths, options.out, options.model, *written)
     failed = table[table["status"] == "failed"]
     for error in failed["error"]:
@@ -100,6 +102,20 @@ def _segment(options: argparse.Namespace) -> int:
     if options.json:
         print(table.to_json(orient="records"))
     return 1 if len(failed) else 0
+
+
+def _segment_on_cluster(options: argparse.Namespace) -> int:
+    from lungnb.cluster import TABLE, segment_on_cluster
+    from lungnb.segmentation import Options
+
+    if options.json:
+        raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
+    wanted = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
+    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, wanted)
+    print(f"{total['images'] - total['failed']} of {total['images']} images segmented; see {options.out}/{TABLE}")
+    if total["review"]:
+        print(f"{total['review']} of them should be looked at: see its column review")
+    return 1 if total["failed"] else 0
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -163,7 +179,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
     add("--probability", action="store_true", help="write <stem>_probability.png, 0 to 255")
+    add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
     add("--json", action="store_true", help="print the table as JSON, last")
+    add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
     add = _verb(
         verbs,
         "report",

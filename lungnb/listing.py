@@ -5,13 +5,13 @@ from __future__ import annotations
 import glob
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.dicom import in_hounsfield, open_dicom
 from lungnb.images import FORMATS, SUFFIXES
-from lungnb.pairing import image_files
+from lungnb.pairing import image_files, image_folders
 from lungnb.volumes import NIFTI_SUFFIXES, is_nifti
 
 
@@ -28,7 +28,7 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found |= dict.fromkeys(_in_folder(path))
+            found |= dict.fromkeys(_with_series([path / file for file in image_files(path)]))
         elif not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
             found |= dict.fromkeys(part for match in matches for part in list_images(match))
         else:
@@ -39,9 +39,15 @@ def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return [*found]
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    """Return the images and volumes in a folder and those below it; a folder of a series for its slices."""
-    files, slices = [folder / path for path in image_files(folder)], defaultdict(list)
+def list_folders(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield a folder and each below it, one at a time, with what `list_images` finds in it alone."""
+    for place, names in image_folders(folder):
+        yield place, _with_series([place / name for name in sorted(names)])
+
+
+def _with_series(files: list[Path]) -> list[Path]:
+    """Return files of images and volumes, with the folder of a series for its slices."""
+    slices = defaultdict(list)
     for file in files:
         if file.suffix.lower() not in FORMATS and not is_nifti(file):
             slices[file.parent].append(file)

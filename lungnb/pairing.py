@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,15 +85,14 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
 
 def image_files(raw: Path) -> list[Path]:
     """Return all files of images and volumes under `raw`, hidden ones left out, as sorted paths within it."""
-    found = []
+    return sorted((folder / name).relative_to(raw) for folder, names in image_folders(raw) for name in names)
+
+
+def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield `raw` and each folder below it, with the names of the images and volumes that lie in it."""
     for folder, folders, names in os.walk(raw):
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(folder, name).relative_to(raw)
-            for name in names
-            if not name.startswith(".") and _is_image(Path(folder, name))
-        ]
-    return sorted(found)
+        yield Path(folder), [name for name in names if not name.startswith(".") and _is_image(Path(folder, name))]
 
 
 def _is_image(path: Path) -> bool:

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from lungnb.check import AREA
 from lungnb.dicom import is_dicom, pixel_size_mm
+from lungnb.dicom_seg import write_dicom_seg
 from lungnb.files import locked, written
 from lungnb.images import read_image, to_grey, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels, segment
@@ -47,6 +48,7 @@ class Options(NamedTuple):
     overlays: bool = False
     cutouts: bool = False
     probabilities: bool = False
+    dicom_segs: bool = False
 
 
 class _Found(NamedTuple):
@@ -69,6 +71,7 @@ def segment_files(
     overlays: bool = False,
     cutouts: bool = False,
     probabilities: bool = False,
+    dicom_segs: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
@@ -89,25 +92,50 @@ def segment_files(
         overlays: write the mask drawn on the image.
         cutouts: write the lungs alone.
         probabilities: write the probability of lung.
+        dicom_segs: write a DICOM Segmentation too, which carries the patient's identifiers; all files must be DICOM.
         progress: show a progress bar.
 
     Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
     another run works in the same folder.
     """
-    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities)
+    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
     network, window = open_model(model, None)
     with locked(out / "segmentation.csv"):
-        done = _read_journal(out, _plan(model, window, options))
+        done = _read_journal(out, plan(model, window, options))
         cases = name_images(listed, done)
-        with ThreadPoolExecutor(2 * _AHEAD) as pool, (out / _JOURNAL).open("a", encoding="utf-8") as journal:
-            read = _ahead(pool, lambda case: _read(case, window), cases)
-            found = (_segmented(network, window, *each) for each in read)
-            rows = _ahead(pool, lambda each: _written(each, out, options), found)
-            bar = tqdm(rows, "Segmenting", len(cases), unit="file", file=sys.stdout, disable=not progress)
-            for row in bar:
+        rows = segment_cases(cases, network, window, out, options)
+        with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+            for row in tqdm(rows, "Segmenting", len(cases), unit="file", file=sys.stdout, disable=not progress):
                 journal.write(json.dumps(row) + "\n")
                 journal.flush()
         return _write_table(out, [str(path) for path in listed])
+
+
+def segment_cases(
+    cases: Iterable[Case],
+    network: Any,  # noqa: ANN401
+    window: tuple[float, float] | None,
+    out: Path,
+    options: Options,
+) -> Iterator[dict]:
+    """Segment one case after another, write what is asked for, and yield each one's row of the journal."""
+    with ThreadPoolExecutor(2 * _AHEAD) as pool:
+        read = _ahead(pool, lambda case: _read(case, window), cases)
+        found = (_segmented(network, window, *each) for each in read)
+        yield from _ahead(pool, lambda each: _written(each, out, options), found)
+
+
+def plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
+    """Return what the results hang on besides the files; a model that is no file is like no other."""
+    if hasattr(model, "predict_on_batch"):
+        return {"model": f"in memory, {time.time_ns()}"}
+    digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
+    return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
+
+
+def stands(row: dict, out: Path) -> bool:
+    """Whether what a row of the journal says was done still is: the same file, and its mask there."""
+    return row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])) and (out / row["mask"]).exists()
 
 
 def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -174,7 +202,13 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     if found.error:
         return row | {"status": "failed", "error": found.error}
     mask, name = found.mask, f"{stem}_mask.png"
-    right, left = (int(np.count_nonzero(side)) for side in sides(mask))
+    lungs = sides(mask)
+    try:
+        if options.dicom_segs:
+            write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, found.volume)
+    except ValueError as error:
+        return row | {"status": "failed", "error": str(error)}
+    right, left = (int(np.count_nonzero(lung)) for lung in lungs)
     row |= {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right, "left_px": left}
     row |= {"lung": round(float(mask.mean()), 4), "milliseconds": found.milliseconds}
     millilitres = None
@@ -214,14 +248,6 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
         yield waiting.popleft().result()
 
 
-def _plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
-    """Return what the results hang on besides the files; a model that is no file is like no other."""
-    if hasattr(model, "predict_on_batch"):
-        return {"model": f"in memory, {time.time_ns()}"}
-    digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
-    return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
-
-
 def _read_journal(out: Path, plan: dict) -> dict[str, dict]:
     """Return the rows, by file, of what was done before with this plan and still stands; begin the journal anew."""
     file, done = out / _JOURNAL, {}
@@ -233,7 +259,7 @@ def _read_journal(out: Path, plan: dict) -> dict[str, dict]:
         if number == 0:
             if row != plan:
                 break
-        elif row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])) and (out / row["mask"]).exists():
+        elif stands(row, out):
             done[row["file"]] = row
     with written(file) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in (plan, *done.values())), encoding="utf-8")

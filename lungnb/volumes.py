@@ -71,11 +71,20 @@ def read_nifti(path: str | Path) -> Volume:
 def write_nifti_mask(path: Path, mask: np.ndarray, volume: Volume) -> None:
     """Write a bool mask of a volume, `(slices, height, width)`, as .nii.gz (0 and 1) on its file's grid."""
     nibabel = _nibabel(path)
-    orientations = nibabel.orientations
-    turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.io_orientation(volume.affine))
-    array = orientations.apply_orientation(mask.transpose().astype(np.uint8), turn)
+    array = to_stored_axes(mask.astype(np.uint8), volume.affine)
     with written(path) as temporary:
         temporary.write_bytes(gzip.compress(nibabel.Nifti1Image(array, volume.affine).to_bytes(), compresslevel=4))
+
+
+def to_stored_axes(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return axial slices, `(slices, height, width)`, along the axes of the file whose affine this is.
+
+    Of a DICOM series these are column, row and slice.
+    """
+    from nibabel import orientations
+
+    turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.io_orientation(affine))
+    return orientations.apply_orientation(array.transpose(), turn)
 
 
 def read_dicom_series(folder: str | Path) -> Volume:
@@ -90,18 +99,18 @@ def read_dicom_series(folder: str | Path) -> Volume:
     angles; and for positions that are absent, repeated, or uneven, as where a slice is missing.
     """
     folder = Path(folder)
-    paths = dicom_files(folder) if folder.is_dir() else []
-    if not paths:
-        raise ValueError(f"{folder}: holds no DICOM files.")
-    headers = {path: _read_header(path) for path in paths}
-    paths, step = _by_position(folder, headers)
-    first = headers[paths[0]]
+    paths, first, step = _sorted(folder)
     _refuse_size(folder, (len(paths), *first.shape))
 
     array = np.empty((len(paths), *first.shape), np.float32)
     for index, path in enumerate(paths):
         array[index] = _read_hounsfield(path)
     return _axial(array.transpose(), _affine(first, step), folder)
+
+
+def sorted_slices(folder: Path) -> list[Path]:
+    """Return the files of the DICOM series in a folder, in the order of the slices of the file's own volume."""
+    return _sorted(folder)[0]
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -174,6 +183,16 @@ def _read_header(path: Path) -> _Header:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         wanted = ", ".join(("Rows", "Columns", *lengths))
         raise ValueError(f"{path}: does not say how it lies in the volume ({wanted}).") from error
+
+
+def _sorted(folder: Path) -> tuple[list[Path], _Header, float]:
+    """Return a series' files in order, where the first lies, and the distance between slices, mm."""
+    paths = dicom_files(folder) if folder.is_dir() else []
+    if not paths:
+        raise ValueError(f"{folder}: holds no DICOM files.")
+    headers = {path: _read_header(path) for path in paths}
+    paths, step = _by_position(folder, headers)
+    return paths, headers[paths[0]], step
 
 
 def _by_position(folder: Path, headers: dict[Path, _Header]) -> tuple[list[Path], float]:

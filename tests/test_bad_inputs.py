@@ -257,6 +257,8 @@ COMMANDS = [
     (["segment", "film.png", "--out", "masks", "--model", "gone.keras"], "gone.keras"),
     (["segment", "film.png", "--out", "masks", "--model", "model.h5"], ".keras"),
     (["segment", ".", "--out", "masks"], "no image files"),
+    (["segment", "film.png", "--out", "masks", "--ray", "local", "--json"], "--json prints a whole table"),
+    (["segment", "s3://films", "--out", "masks", "--ray", "local"], "mount the storage"),
 ]
 ROWS = [*IMAGES, *ARRAYS, *PREPARATION, *TRAINING, *MODELS]
 

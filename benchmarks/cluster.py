@@ -1,0 +1,91 @@
+"""How many films a Ray cluster segments a second, and what a million would take: `python benchmarks/cluster.py`.
+
+Draws phantom films, segments them on this machine with 1, 2 and 4 workers of one core each, beside the plain command,
+and writes `cluster.json` and `cluster.csv`. What starting takes, as the same for a single film says, is told apart.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from lungnb.cluster import segment_on_cluster
+from lungnb.files import write_json, written
+from lungnb.images import write_png
+from lungnb.phantom import make_phantom
+from lungnb.segmentation import segment_files
+
+MILLION = 1_000_000
+CORES = os.cpu_count()
+
+
+def main() -> None:
+    """Print films a second, and the hours and core hours of a million."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--films", type=int, default=2000)
+    parser.add_argument("--size", type=int, default=1024, help="px")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4], help="beyond the cores, they share them")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--price", type=float, help="of a core for an hour, to work out the cost of a million")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in tqdm(range(options.films), "Drawing"):
+            write_png(Path(folder, "films", f"{number:06}.png"), make_phantom(number, options.size).image)
+        films = Path(folder, "films")
+        for turn in range(options.rounds):
+            for workers in (0, *options.workers):
+                seconds = {"start": timed(films / "000000.png", workers), "all": timed(films, workers)}
+                rows.append({"workers": workers, "round": turn} | seconds)
+    table = summary(pd.DataFrame(rows), options)
+    print(table.to_string(float_format="{:.2f}".format))
+    with written(options.out / "cluster.csv") as temporary:
+        table.to_csv(temporary)
+    machine = {"cores": CORES, "processor": processor(), "system": platform.platform()}
+    versions = {name: version(name) for name in ("ray", "tensorflow", "keras", "numpy")} | {
+        "python": platform.python_version()
+    }
+    run = {"options": vars(options), "machine": machine, "versions": versions, "rounds": rows}
+    write_json(options.out / "cluster.json", run)
+
+
+def timed(films: Path, workers: int) -> float:
+    """Return the seconds that segmenting takes, with the start of Ray and of its workers; 0 is the plain command."""
+    with tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        if workers:
+            segment_on_cluster(films, out, "local", workers=workers, progress=False)
+        else:
+            segment_files(films, out, progress=False)
+        return time.perf_counter() - started
+
+
+def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
+    """Return medians by number of workers, and a million films worked out from them."""
+    rounds["films_a_second"] = (options.films - 1) / (rounds["all"] - rounds["start"])
+    rates = rounds.groupby("workers")["films_a_second"]
+    table = rounds.groupby("workers")[["start", "all", "films_a_second"]].median()
+    table["lowest"], table["highest"] = rates.min(), rates.max()
+    table["million_hours"] = (table["start"] + MILLION / table["films_a_second"]) / 3600
+    table["million_core_hours"] = table["million_hours"] * [min(workers or CORES, CORES) for workers in table.index]
+    if options.price:
+        table["million_costs"] = table["million_core_hours"] * options.price
+    return table
+
+
+def processor() -> str:
+    """Return the name of the processor, where the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    main()
