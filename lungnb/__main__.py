@@ -7,6 +7,7 @@ import os
 import sys
 
 from lungnb import __version__
+from lungnb.engines import ENGINES
 from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes
 
 MODEL_NAMES = tuple(TITLES)
@@ -90,7 +91,7 @@ def _segment(options: argparse.Namespace) -> int:
     from lungnb.segmentation import segment_files
 
     written = (options.overlay, options.cutout, options.probability)
-    table = segment_files(options.paths, options.out, options.model, *written)
+    table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
     failed = table[table["status"] == "failed"]
     for error in failed["error"]:
         print(f"lungnb: {error}", file=sys.stderr)
@@ -100,6 +101,15 @@ def _segment(options: argparse.Namespace) -> int:
     if options.json:
         print(table.to_json(orient="records"))
     return 1 if len(failed) else 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lungnb.export import export_model, parities
+
+    file = export_model(options.model, options.format, options.out, options.half)
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    for engine, parity in parities(file).items():
+        print(f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -160,10 +170,19 @@ def _parser() -> argparse.ArgumentParser:
     add("paths", nargs="+", help="image files, NIfTI volumes, folders of them or of a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras, as results/montgomery/unet/model.keras; default: the one that lungnb ships")
+    add("--engine", choices=("auto", *ENGINES), default="auto", help="what computes; auto: the first that is installed")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
     add("--probability", action="store_true", help="write <stem>_probability.png, 0 to 255")
     add("--json", action="store_true", help="print the table as JSON, last")
+    add = _verb(
+        verbs, "export", _export, "write a trained model for ONNX Runtime, OpenVINO or LiteRT, and check it",
+        "export results/montgomery/unet/model.keras --format onnx --out exported",
+    )  # fmt: skip
+    add("model", nargs="?", help="a model.keras; default: the one that lungnb ships")
+    add("--format", choices=("onnx", "openvino", "litert"), default="onnx", help="default: onnx")
+    add("--out", default=".", help="folder; default: this one")
+    add("--half", action="store_true", help="store the weights in half precision")
     add = _verb(
         verbs,
         "report",

@@ -70,6 +70,7 @@ def segment_files(
     cutouts: bool = False,
     probabilities: bool = False,
     progress: bool = True,
+    engine: str = "auto",
 ) -> pd.DataFrame:
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
 
@@ -90,12 +91,13 @@ def segment_files(
         cutouts: write the lungs alone.
         probabilities: write the probability of lung.
         progress: show a progress bar.
+        engine: as in `inference.segment`.
 
     Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
     another run works in the same folder.
     """
     listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities)
-    network, window = open_model(model, None)
+    network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
         done = _read_journal(out, _plan(model, window, options))
         cases = name_images(listed, done)
@@ -216,7 +218,7 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
 
 def _plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
     """Return what the results hang on besides the files; a model that is no file is like no other."""
-    if hasattr(model, "predict_on_batch"):
+    if callable(model):
         return {"model": f"in memory, {time.time_ns()}"}
     digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
     return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
