@@ -37,7 +37,6 @@ from lungnb.engines import (
 from lungnb.files import write_json, written
 from lungnb.images import fit_square, to_grey
 from lungnb.metrics import count_pixels, scores
-from lungnb.phantom import make_phantom
 from lungnb.settings import SHIPPED
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
@@ -131,6 +130,8 @@ def check(engine: Engine, reference: Reference) -> Parity:
 
 def draw_reference(model: Any) -> Reference:  # noqa: ANN401
     """Return phantoms, X-rays and CT slices, tame and wild, always the same ones, and a Keras model's masks of them."""
+    from lungnb.phantom import make_phantom  # half a second that whoever only uses an export need not wait
+
     phantoms = (make_phantom(index, _SEED, kind).image for kind, index in _PHANTOMS)
     images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
     return Reference(images, _masks(engine_of(model), images))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import find_boundaries
@@ -75,6 +74,8 @@ def load_pretrained() -> Any:  # noqa: ANN401
 
 def best_model(settings: Settings) -> Path:
     """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
+    import pandas as pd  # half a second that `segment` need not wait
+
     found = {}
     for file in settings.results.glob("*/model.keras"):
         history = file.with_name("history.csv")
@@ -95,9 +96,14 @@ def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
     The mask is `(height, width)`, or of a volume `(slices, height, width)`, whose holes are filled slice by slice.
     """
     labels, kept = region_labels(mask, regions)
-    cleaned = np.isin(labels, kept)
-    fill = ndimage.binary_fill_holes
-    return fill(cleaned) if mask.ndim == 2 else np.stack([fill(part) for part in cleaned])
+    cleaned = np.isin(labels, kept, kind="table")
+    return _fill_holes(cleaned) if mask.ndim == 2 else np.stack([_fill_holes(part) for part in cleaned])
+
+
+def _fill_holes(mask: np.ndarray) -> np.ndarray:
+    """Return a `(height, width)` mask with all that it encloses; several times as fast as SciPy's of the same kind."""
+    rest = label(np.pad(~mask, 1, constant_values=True), connectivity=1)
+    return (rest != rest[0, 0])[1:-1, 1:-1]
 
 
 def region_labels(mask: np.ndarray, regions: int = 2) -> tuple[np.ndarray, np.ndarray]:

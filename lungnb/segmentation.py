@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from skimage.measure import regionprops
 from tqdm import tqdm
 
 from lungnb.check import AREA
@@ -122,8 +121,7 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = np.broadcast_to(np.arange(mask.shape[-1]) < mask.shape[-1] / 2, mask.shape)
     if len(largest) < 2:
         return mask & middle, mask & ~middle
-    centres = {region.label: region.centroid[-1] for region in regionprops(labels) if region.label in largest}
-    right = np.isin(labels, min(centres, key=centres.get))
+    right = min((labels == region for region in largest), key=lambda lung: np.nonzero(lung)[-1].mean())
     return right, mask & ~right
 
 
