@@ -18,7 +18,7 @@ from lungnb.pictures import subplots
 
 
 def milliseconds(run: Callable[[np.ndarray], object], size: int, rounds: int = 30) -> float:
-    """Return the median time (ms) in which `run` answers one image, `(1, size, size, 1)`; the first two do not count."""
+    """Return the median time (ms) of an answer to one image, `(1, size, size, 1)`; the first two do not count."""
     batch, times = np.random.default_rng(0).random((1, size, size, 1), np.float32), []
     for _ in range(rounds + 2):
         started = time.perf_counter()
