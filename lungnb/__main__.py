@@ -106,6 +106,7 @@ def _segment(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> None:
     from lungnb.export import export_model, parities
 
+    print(f"Exporting to {options.format} ...")
     file = export_model(options.model, options.format, options.out, options.half)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     for engine, parity in parities(file).items():

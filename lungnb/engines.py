@@ -50,6 +50,12 @@ def installed(engine: str) -> bool:
     return find_spec(PACKAGES[engine]) is not None
 
 
+def require(engine: str) -> None:
+    """Raise a ValueError that names what to install, where an engine is not installed."""
+    if not installed(engine):
+        raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
+
+
 def precisions(engine: str) -> tuple[str, ...]:
     """Return the precisions to try an engine in, the fastest first: bf16 where the processor computes in it."""
     if engine == "openvino":
@@ -63,10 +69,9 @@ def precisions(engine: str) -> tuple[str, ...]:
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
     """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`, `.tflite` for `litert`.
 
-    Raises ValueError where the engine is not installed, naming what to install.
+    Raises ValueError as `require` does, and what the engine raises for a file that it cannot read.
     """
-    if not installed(engine):
-        raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
+    require(engine)
     return _OPEN[engine](file, precision)
 
 

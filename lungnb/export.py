@@ -33,6 +33,7 @@ from lungnb.engines import (
     model_file,
     open_exported,
     precisions,
+    require,
 )
 from lungnb.files import write_json, written
 from lungnb.images import fit_square, to_grey
@@ -152,8 +153,12 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     """Open a model with an engine whose masks were found to be those of Keras, or are found to be now."""
     if engine == "keras":
         return engine_of(load_model(path))
+    require(engine)
+    file = _exported(path)
+    if file is None:
+        print(f"Exporting {path.name} for {engine}, this once ...")
+        file = _export(path, "onnx", cache_folder() / _digest(path))
     *faster, last = precisions(engine)
-    file = _exported(path) or _export(path, "onnx", cache_folder() / _digest(path))
     for precision in faster:
         try:
             return _checked(engine, file, precision)
@@ -183,7 +188,6 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
     if not engines:
         raise ExportError(f"{file}: to check it, {READERS[format][0]} is needed: pip install 'lungnb[fast]'.")
     model = load_model(path)
-    print(f"{path}: exporting to {format}, once; this takes some seconds.")
     reference, found = draw_reference(model), {}
     with ExitStack() as stack:
         temporary = stack.enter_context(written(file))
@@ -204,11 +208,12 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
 def _convert(model: Any, format: str, file: Path, half: bool) -> None:  # noqa: ANN401
     from lungnb.backend import keras, quiet_stderr
 
-    # Named input or not, ONNX cannot be exported of a model that was loaded and never called without saying its input.
+    # Keras finds the input by itself only of a model that was called before.
     given = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")]
     try:
         with quiet_stderr(), warnings.catch_warnings(action="ignore"), TemporaryDirectory() as folder:
-            logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+            for talker in ("tensorflow", "tf2onnx"):
+                logging.getLogger(talker).setLevel(logging.ERROR)
             if format == "openvino":
                 # Not by Keras: OpenVINO's converter, which that calls, tells its maker of each use, unasked.
                 import openvino
