@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import warnings
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
 
+from lungnb.conversion import FORMATS, convert
 from lungnb.engines import (
     ENGINES,
     THRESHOLD,
@@ -40,7 +39,6 @@ from lungnb.images import fit_square, to_grey
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED
 
-FORMATS = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("litert",)}  # the engines of each
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # of an engine's masks with those of Keras, at least
 _PHANTOMS = [(kind, index) for kind in ("xray", "ct", "wild") for index in range(8)]  # of wild ones, half are CT
@@ -193,7 +191,11 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         temporary = stack.enter_context(written(file))
         if format == "openvino":
             stack.enter_context(written(file.with_suffix(".bin")))  # which OpenVINO writes beside the other
-        _convert(model, format, temporary, half)
+        try:
+            convert(model, format, temporary, half)
+        except Exception as error:  # what converters raise is theirs
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
         for engine in engines:
             opened = _opened(engine, temporary)
             found[opened.name] = check(opened, reference)
@@ -203,45 +205,6 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
             np.savez_compressed(images, images=reference.images, masks=masks)
         _note(file, _digest(path), found)
     return file
-
-
-def _convert(model: Any, format: str, file: Path, half: bool) -> None:  # noqa: ANN401
-    from lungnb.backend import keras, quiet_stderr
-
-    # Keras finds the input by itself only of a model that was called before.
-    given = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")]
-    try:
-        with quiet_stderr(), warnings.catch_warnings(action="ignore"), TemporaryDirectory() as folder:
-            for talker in ("tensorflow", "tf2onnx"):
-                logging.getLogger(talker).setLevel(logging.ERROR)
-            if format == "openvino":
-                # Not by Keras: OpenVINO's converter, which that calls, tells its maker of each use, unasked.
-                import openvino
-
-                _convert(model, "onnx", Path(folder, "model.onnx"), half)
-                openvino.save_model(openvino.Core().read_model(Path(folder, "model.onnx")), file, half)
-            else:
-                model.export(str(file), format=format, verbose=False, input_signature=given)
-                if half:
-                    _halve(file)
-    except Exception as error:  # what converters raise is theirs
-        reason = str(error).strip().partition("\n")[0]
-        raise ExportError(f"{model.name} cannot be exported to {format} ({reason or type(error).__name__}).") from error
-
-
-def _halve(file: Path) -> None:
-    """Store the weights of an ONNX file in half precision, each cast to float32 when the network is opened."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    network = onnx.load(file)
-    for weight in [each for each in network.graph.initializer if each.data_type == TensorProto.FLOAT]:
-        stored = numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), f"{weight.name}_half")
-        network.graph.initializer.remove(weight)
-        network.graph.initializer.append(stored)
-        cast = helper.make_node("Cast", [stored.name], [weight.name], to=TensorProto.FLOAT)
-        network.graph.node.insert(0, cast)
-    onnx.save(network, file)
 
 
 def _opened(engine: str, file: Path, precision: str = "f32") -> Engine:
