@@ -1,4 +1,4 @@
-"""A Keras model written as ONNX, OpenVINO or LiteRT; whether it is still the same network, `lungnb.export` finds out."""
+"""A Keras model written as ONNX, OpenVINO or LiteRT; whether it is still the same, `lungnb.export` finds out."""
 
 from __future__ import annotations
 
