@@ -10,7 +10,6 @@ from zipfile import ZIP_BZIP2, ZipFile
 import numpy as np
 
 from lungnb.backend import keras
-from lungnb.export import export_model
 from lungnb.files import need, written
 from lungnb.settings import SHIPPED
 
@@ -40,6 +39,8 @@ def ship(run: Path, folder: Path = SHIPPED.parent) -> None:
     at most), and what that frees is pressed out of the archive. Its form for other engines is written beside it, so
     that whoever has one of them waits for no TensorFlow. `make weights` ends with this.
     """
+    from lungnb.export import export_model  # which stands on what begins with these weights
+
     model = keras.saving.load_model(need(run / "model.keras", "train it"), compile=False, safe_mode=True)
     model.set_weights([weight.astype(np.float16).astype(np.float32) for weight in model.get_weights()])
     with written(folder / SHIPPED.name) as temporary:

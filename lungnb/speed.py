@@ -46,7 +46,7 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
         try:
             file = export_model(path, form, Path(folder) / form)
         except ExportError as error:
-            rows.append({"form": form, "engine": form, "said": str(error)})
+            rows.append({"form": form, "engine": form, "said": str(error).partition(": ")[2]})
             continue
         found = parities(file)
         megabytes = sum(part.stat().st_size for part in (file, file.with_suffix(".bin")) if part.exists()) / 1e6
