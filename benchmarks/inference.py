@@ -79,6 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     engines, few = [name for name in ENGINES if installed(name)], max(options.rounds // 10, 1)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a reader who has not used lungnb before
         films = Path(folder, "films")
         for index in range(options.files):
             write_png(films / f"{index:04}.png", make_phantom(index, size=512).image)
