@@ -39,7 +39,7 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 		|| echo "Known holes were found, or could not be looked up: see above."
 
 WILD := phantom-wild --profile full --set split_file=split.csv --set models=unet --set schedule=cosine
-weights: .venv/core  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores
+weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores
 	$(BIN)/lungnb download phantom-wild
 	$(BIN)/lungnb prepare $(WILD)
 	$(BIN)/lungnb train $(WILD) --set image_size=128 --set batch_size=16 --set learning_rate=0.003 \

@@ -19,6 +19,7 @@ _PLACES = {
     "training": ("train",),
     "inference": ("load_model", "load_pretrained", "segment"),
     "segmentation": ("segment_files",),
+    "export": ("export_model",),
     "evaluation": ("compare", "evaluate"),
     "browser": ("browse",),
     "report": ("run_series",),

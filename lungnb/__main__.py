@@ -7,6 +7,7 @@ import os
 import sys
 
 from lungnb import __version__
+from lungnb.engines import ENGINES
 from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes
 
 MODEL_NAMES = tuple(TITLES)
@@ -92,7 +93,7 @@ def _segment(options: argparse.Namespace) -> int:
     from lungnb.segmentation import segment_files
 
     written = (options.overlay, options.cutout, options.probability, options.dicom_seg)
-    table = segment_files(options.paths, options.out, options.model, *written)
+    table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
     failed = table[table["status"] == "failed"]
     for error in failed["error"]:
         print(f"lungnb: {error}", file=sys.stderr)
@@ -111,11 +112,21 @@ def _segment_on_cluster(options: argparse.Namespace) -> int:
     if options.json:
         raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
     wanted = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
-    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, wanted)
+    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, wanted, engine=options.engine)
     print(f"{total['images'] - total['failed']} of {total['images']} images segmented; see {options.out}/{TABLE}")
     if total["review"]:
         print(f"{total['review']} of them should be looked at: see its column review")
     return 1 if total["failed"] else 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lungnb.export import export_model, parities
+
+    print(f"Exporting to {options.format} ...")
+    file = export_model(options.model, options.format, options.out, options.half)
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    for engine, parity in parities(file).items():
+        print(f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -176,12 +187,21 @@ def _parser() -> argparse.ArgumentParser:
     add("paths", nargs="+", help="image files, NIfTI volumes, folders of them or of a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras, as results/montgomery/unet/model.keras; default: the one that lungnb ships")
+    add("--engine", choices=("auto", *ENGINES), default="auto", help="what computes; auto: the first that is installed")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
     add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
     add("--probability", action="store_true", help="write <stem>_probability.png, 0 to 255")
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
     add("--json", action="store_true", help="print the table as JSON, last")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
+    add = _verb(
+        verbs, "export", _export, "write a trained model for ONNX Runtime, OpenVINO or LiteRT, and check it",
+        "export results/montgomery/unet/model.keras --format onnx --out exported",
+    )  # fmt: skip
+    add("model", nargs="?", help="a model.keras; default: the one that lungnb ships")
+    add("--format", choices=("onnx", "openvino", "litert"), default="onnx", help="default: onnx")
+    add("--out", default=".", help="folder; default: this one")
+    add("--half", action="store_true", help="store the weights in half precision")
     add = _verb(
         verbs,
         "report",

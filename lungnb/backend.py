@@ -18,7 +18,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 @contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Hold back what C++ code writes to stderr; let it through if the block fails."""
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -35,7 +35,7 @@ def _quiet_stderr() -> Iterator[None]:
             os.close(saved)
 
 
-with _quiet_stderr():
+with quiet_stderr():
     try:
         import keras
     except (ImportError, ValueError) as error:

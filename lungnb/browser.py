@@ -71,9 +71,7 @@ def browse(
     cases = [*(prepared_cases(images, split) if known else image_cases(images, window))]
     if not cases:
         raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
-    name = (
-        network.name if hasattr(model, "predict_on_batch") else str(Path(model).absolute() if model else SHIPPED.stem)
-    )
+    name = model.name if callable(model) else str(Path(model).absolute() if model else SHIPPED.stem)
     folder = images.results if known else home() / "results"
     return Browser(cases, network, Marks(Path(marks or folder / "marks.csv"), name), clean=not known)
 

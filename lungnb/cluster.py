@@ -47,6 +47,7 @@ def segment_on_cluster(
     options: Options = Options(),  # noqa: B008
     workers: int | None = None,
     progress: bool = True,
+    engine: str = "auto",
 ) -> Counter:
     """Segment as `segmentation.segment_files` does, on a Ray cluster; return how many `images`, `failed`, `review`.
 
@@ -63,6 +64,7 @@ def segment_on_cluster(
         options: what is written besides masks.
         workers: how many, each on one core; default: as many as there are cores.
         progress: show a progress bar, and the sentences of files that failed.
+        engine: as in `inference.segment`; every machine must have what it needs.
 
     Raises ValueError where there is nothing to segment or ray is missing, FileNotFoundError where there is no model,
     RuntimeError where no cluster answers, or another run works in `out`.
@@ -71,12 +73,12 @@ def segment_on_cluster(
     folders = _folders(paths)
     if not folders:
         raise ValueError("no image files in nothing.")
-    _, window = open_model(model, None)
+    _, window = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
         _begin(out / TABLE, plan(model, window, options))
         total, parts = Counter(), set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
-            for done in _run(folders, workers, model=model, out=out, options=options):
+            for done in _run(folders, workers, model=model, out=out, options=options, engine=engine):
                 for error in done["errors"] if progress else ():
                     bar.write(f"lungnb: {error}", file=sys.stderr)
                 bar.update(done["images"])
@@ -92,10 +94,10 @@ def segment_on_cluster(
 class _Worker:
     """Holds the network, and segments one chunk after another."""
 
-    def __init__(self, model: Path | None, out: Path, options: Options) -> None:
+    def __init__(self, model: Path | None, out: Path, options: Options, engine: str = "auto") -> None:
         for pool in ("INTRA", "INTER"):  # before TensorFlow is imported; workers of one machine would fight for cores
             os.environ[f"TF_NUM_{pool}OP_THREADS"] = "1"
-        self.network, self.window = open_model(model, None)
+        self.network, self.window = open_model(model, None, engine)
         self.out, self.options = out, options
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:

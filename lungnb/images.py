@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -191,7 +192,8 @@ def fit_square(image: np.ndarray, size: int) -> Square:
     top, left = int((size - height / ratio) / 2), int((size - width / ratio) / 2)
     square = np.zeros((size, size), np.uint8)
     # Exact areas, as TensorFlow takes them; Pillow's box filter counts whole pixels only, and rounds twice.
-    small = _area_average(_area_average(image, new_height).T, new_width).T
+    down, across = _area_weights(image.shape[0], new_height), _area_weights(image.shape[1], new_width)
+    small = (across @ (down @ image).T).T
     square[top : top + new_height, left : left + new_width] = np.rint(small)
     return Square(square, top, left, new_height, new_width)
 
@@ -203,14 +205,14 @@ def unfit_square(probability: np.ndarray, square: Square, height: int, width: in
     return np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _area_average(image: np.ndarray, count: int) -> np.ndarray:
-    """Return an image's rows averaged to `count` rows, float64; each counts by the part of it in a new one."""
-    rows = len(image)
-    sums = np.concatenate([np.zeros((1, image.shape[1])), np.cumsum(image, axis=0, dtype=np.float64)])
-    edges = np.arange(count + 1) * (rows / count)
-    below = np.minimum(edges.astype(int), rows - 1)
-    sums_at_edges = sums[below] + (edges - below)[:, None] * image[below]
-    return np.diff(sums_at_edges, axis=0) * (count / rows)
+@lru_cache(maxsize=8)
+def _area_weights(rows: int, count: int) -> Any:  # noqa: ANN401
+    """Return the sparse `(count, rows)` matrix that averages rows; each counts by its part of a new one."""
+    from scipy.sparse import csr_array
+
+    edges, row = np.arange(count + 1)[:, None] * (rows / count), np.arange(rows)
+    overlaps = np.minimum(row + 1, edges[1:]) - np.maximum(row, edges[:-1])
+    return csr_array(np.maximum(overlaps, 0) * (count / rows))
 
 
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile
+from zipfile import ZIP_BZIP2, ZipFile
 
 import numpy as np
 
@@ -36,19 +36,23 @@ def ship(run: Path, folder: Path = SHIPPED.parent) -> None:
     """Make the model of a finished training, with its history and `run.json`, the one that lungnb ships.
 
     The optimizer, two thirds of the file, is left out, weights are rounded to half precision (a change of one in 2,000
-    at most), and what that frees is pressed out of the archive. `make weights` ends with this.
+    at most), and what that frees is pressed out of the archive. Its form for other engines is written beside it, so
+    that whoever has one of them waits for no TensorFlow. `make weights` ends with this.
     """
+    from lungnb.export import export_model  # which stands on what begins with these weights
+
     model = keras.saving.load_model(need(run / "model.keras", "train it"), compile=False, safe_mode=True)
     model.set_weights([weight.astype(np.float16).astype(np.float32) for weight in model.get_weights()])
     with written(folder / SHIPPED.name) as temporary:
         model.save(temporary)
         with ZipFile(temporary) as archive:
             parts = {part: archive.read(part) for part in archive.namelist()}
-        with ZipFile(temporary, "w", ZIP_DEFLATED, compresslevel=9) as archive:
+        with ZipFile(temporary, "w", ZIP_BZIP2) as archive:
             for part, content in parts.items():
                 archive.writestr(part, content)
     for name in ("history.csv", "run.json"):
         shutil.copyfile(run / name, folder / name)
+    export_model(folder / SHIPPED.name, "onnx", folder, half=True)
 
 
 if __name__ == "__main__":

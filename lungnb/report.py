@@ -44,6 +44,7 @@ COMPARISON_FILES = (
         "few_shot_worth.txt",
     ),  # of 09
     *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
+    *("exports.csv", "exports_chart.png"),  # of notebook 11
     *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
 )
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request

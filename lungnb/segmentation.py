@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from skimage.measure import regionprops
 from tqdm import tqdm
 
 from lungnb.check import AREA
@@ -73,6 +72,7 @@ def segment_files(
     probabilities: bool = False,
     dicom_segs: bool = False,
     progress: bool = True,
+    engine: str = "auto",
 ) -> pd.DataFrame:
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
 
@@ -94,12 +94,13 @@ def segment_files(
         probabilities: write the probability of lung.
         dicom_segs: write a DICOM Segmentation too, which carries the patient's identifiers; all files must be DICOM.
         progress: show a progress bar.
+        engine: as in `inference.segment`.
 
     Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
     another run works in the same folder.
     """
     listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
-    network, window = open_model(model, None)
+    network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
         done = _read_journal(out, plan(model, window, options))
         cases = name_images(listed, done)
@@ -127,7 +128,7 @@ def segment_cases(
 
 def plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
     """Return what the results hang on besides the files; a model that is no file is like no other."""
-    if hasattr(model, "predict_on_batch"):
+    if callable(model):
         return {"model": f"in memory, {time.time_ns()}"}
     digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
     return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
@@ -148,8 +149,7 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = np.broadcast_to(np.arange(mask.shape[-1]) < mask.shape[-1] / 2, mask.shape)
     if len(largest) < 2:
         return mask & middle, mask & ~middle
-    centres = {region.label: region.centroid[-1] for region in regionprops(labels) if region.label in largest}
-    right = np.isin(labels, min(centres, key=centres.get))
+    right = min((labels == region for region in largest), key=lambda lung: np.nonzero(lung)[-1].mean())
     return right, mask & ~right
 
 

@@ -32,6 +32,14 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of their own, in which a network that several tests use is exported once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUNGNB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def real(monkeypatch):
     """Call with a data set's name: its raw folder, or a skipped test where LUNGNB_RAW does not hold it."""

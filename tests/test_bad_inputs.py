@@ -24,6 +24,7 @@ from lungnb import build_model, evaluation, load_batches, load_model, make_setti
 from lungnb.__main__ import main
 from lungnb.check import check
 from lungnb.doubt import examine
+from lungnb.export import export_model
 from lungnb.images import read_image, read_mask, write_png
 from lungnb.losses import get_loss
 from lungnb.metrics import surface_scores
@@ -238,6 +239,11 @@ MODELS = [
     ("a model of strips", lambda at: load_model(other_model(at, 32, 64, 1)), "(None, size, size, 1) is expected"),
     ("not trained", lambda at: evaluation.evaluate(at.settings, "resunet"), "train it"),
     ("not trained, doubted", lambda at: examine(at.settings, "resunet", "test"), "resunet"),
+    ("an unknown engine", lambda at: segment(at.film, at.model, engine="tpu"), "auto, openvino, onnx, keras, not"),
+    ("an engine for no file", lambda at: segment(at.film, load_model(at.model), engine="onnx"), "save this one, and"),
+    ("an unknown format", lambda at: export_model(at.model, "h5", at.folder), "one of onnx, openvino, litert, not"),
+    ("an export of no model", lambda at: export_model(put(at, "m.keras", b"no"), "onnx", at.folder), "m.keras: cannot"),
+    ("an onnx for a model", lambda at: segment(at.film, put(at, "m.onnx", b"no")), "a model is a .keras file"),
     ("nothing to segment", lambda at: segment_files([], at.folder / "out", at.model), "no image files"),
     ("an empty folder", lambda at: segment_files([empty(at)], at.folder / "out", at.model), "no image files"),
     ("out is a file", lambda at: segment_files([at.film], at.film, at.model), "cannot be written"),
@@ -259,6 +265,7 @@ COMMANDS = [
     (["segment", ".", "--out", "masks"], "no image files"),
     (["segment", "film.png", "--out", "masks", "--ray", "local", "--json"], "--json prints a whole table"),
     (["segment", "s3://films", "--out", "masks", "--ray", "local"], "mount the storage"),
+    (["export", "gone.keras"], "gone.keras"),
 ]
 ROWS = [*IMAGES, *ARRAYS, *PREPARATION, *TRAINING, *MODELS]
 

@@ -1,0 +1,111 @@
+"""How fast networks segment, by engine: `python benchmarks/inference.py --out inference.json`.
+
+Milliseconds an image, one at a time, the median, of the network that comes with lungnb (128x128) and of one of the same
+architecture for 256x256; files a second of `segment_files` on 512x512 PNGs, reading and writing included; seconds until
+the first mask in a fresh process. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from lungnb.engines import ENGINES, PACKAGES, engine_of, installed, load_model
+from lungnb.export import open_network
+from lungnb.images import write_png
+from lungnb.phantom import make_phantom
+from lungnb.segmentation import segment_files
+from lungnb.settings import SHIPPED
+from lungnb.speed import milliseconds
+
+FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"
+
+
+def latencies(file: Path, engines: list[str], rounds: int) -> dict[str, float]:
+    """Return milliseconds an image of a model file by engine, `model.predict` first."""
+    model = load_model(file)
+    size = model.input_shape[1]
+    found = {"model.predict": milliseconds(lambda batch: model.predict(batch, verbose=0), size, rounds)}
+    for name in engines:
+        engine = engine_of(model) if name == "keras" else open_network(file, name)
+        found[engine.name] = milliseconds(engine, size, rounds)
+    return found
+
+
+def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:
+    """Return how many files of a folder `segment_files` segments in a second: the median, the first run left out."""
+    seconds = []
+    for _ in range(rounds + 1):
+        with tempfile.TemporaryDirectory() as out:
+            started = time.perf_counter()
+            segment_files(films, out, progress=False, engine=engine)
+            seconds.append(time.perf_counter() - started)
+    return count / statistics.median(seconds[1:])
+
+
+def first_mask(film: Path, engine: str, rounds: int) -> float:
+    """Return the seconds, the median, in which a fresh process segments one file."""
+    seconds = []
+    for _ in range(rounds):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", FIRST, str(film), engine], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def processor() -> str:
+    """Return the processor's name and what it has for networks."""
+    file = Path("/proc/cpuinfo")
+    text = file.read_text() if file.exists() else ""
+    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    return f"{name or platform.processor()}, {', '.join(f for f in ('avx2', 'avx512f', 'amx_bf16') if f in text)}"
+
+
+def main() -> None:
+    """Print the tables and write them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=50, help="of latencies; a tenth of it of the rest")
+    parser.add_argument("--out", type=Path, default=Path("inference.json"))
+    options = parser.parse_args()
+    engines, few = [name for name in ENGINES if installed(name)], max(options.rounds // 10, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a reader who has not used lungnb before
+        films = Path(folder, "films")
+        for index in range(options.files):
+            write_png(films / f"{index:04}.png", make_phantom(index, size=512).image)
+        larger = Path(folder, "unet256.keras")
+        from lungnb.models import build_model
+
+        build_model("unet", size=256, weights="phantom").save(larger)
+        times = {128: latencies(SHIPPED, engines, options.rounds), 256: latencies(larger, engines, options.rounds)}
+        rows = [
+            {
+                "engine": name,
+                "files_a_second_512": files_a_second(films, options.files, name, few),
+                "first_mask_s": first_mask(films / "0000.png", name, few),
+            }
+            for name in engines
+        ]
+    latency, whole = pd.DataFrame(times).rename_axis("ms an image"), pd.DataFrame(rows).set_index("engine")
+    print(f"{processor()}; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
+    print(latency.round(1).to_string(), whole.round(2).to_string(), sep="\n\n")
+    record = {
+        "processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version(),
+        "versions": {name: version(PACKAGES[name]) for name in engines} | {"tensorflow": version("tensorflow")},
+        "ms_an_image": latency.to_dict(), "whole": whole.to_dict("index"),
+    }  # fmt: skip
+    options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

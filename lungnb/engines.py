@@ -1,0 +1,168 @@
+"""Networks opened, and what computes them: OpenVINO, ONNX Runtime, LiteRT or Keras, each behind the same callable.
+
+`.keras` files are opened in Keras's safe mode. Exported files carry no code either, but their readers are not made for
+files of strangers: they are opened only where lungnb wrote them, see `lungnb.export`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lungnb.files import need
+from lungnb.settings import SHIPPED
+
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai_edge_litert", "keras": "keras"}
+THRESHOLD = 0.5  # probability above which a pixel is lung
+ENGINES = ("openvino", "onnx", "keras")  # those to segment with; `auto` takes the first that is installed
+
+
+class Engine(NamedTuple):
+    """A network that is ready to run: `(batch, size, size, 1)` float32, 0 to 1, in; the probability of lung out."""
+
+    name: str  # of the engine, with its version and precision
+    input_shape: tuple[int | None, ...]  # (None, size, size, 1)
+    run: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Return what the network makes of a batch."""
+        return self.run(batch)
+
+
+def engine_of(model: Any) -> Engine:  # noqa: ANN401
+    """Return an engine as it is, and a Keras model as one."""
+    if isinstance(model, Engine):
+        return model
+    # As fast as a `tf.function` called by hand, and the same on every backend of Keras.
+    return Engine(_named("keras"), model.input_shape, lambda batch: np.asarray(model.predict_on_batch(batch)))
+
+
+def installed(engine: str) -> bool:
+    """Whether what an engine needs is installed."""
+    return find_spec(PACKAGES[engine]) is not None
+
+
+def require(engine: str) -> None:
+    """Raise a ValueError that names what to install, where an engine is not installed."""
+    if not installed(engine):
+        raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
+
+
+def precisions(engine: str) -> tuple[str, ...]:
+    """Return the precisions to try an engine in, the fastest first: bf16 where the processor computes in it."""
+    if engine == "openvino":
+        import openvino
+
+        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return ("bf16", "f32")
+    return ("f32",)
+
+
+def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
+    """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`, `.tflite` for `litert`.
+
+    Raises ValueError as `require` does, and what the engine raises for a file that it cannot read.
+    """
+    require(engine)
+    return _OPEN[engine](file, precision)
+
+
+def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
+    """Load a trained model from a `.keras` file; None means the one that lungnb ships.
+
+    Files are loaded in Keras's safe mode, which runs no code from them; other formats are refused.
+    Raises FileNotFoundError where there is none, ValueError for a file that is not a model or not a fitting one.
+    """
+    path = model_file(model)
+    return _load(path, path.stat().st_mtime_ns)
+
+
+def model_file(model: str | Path | None = None) -> Path:
+    """Return the resolved path of a `.keras` file, that of the shipped network for None; errors as `load_model`."""
+    path = Path(model or SHIPPED)
+    if path.suffix != ".keras":
+        raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
+    return need(path, "train a model, or name another file,").resolve()
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
+    from lungnb.backend import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises what zip, h5py and JSON raise
+        raise ValueError(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+    shape = model.input_shape
+    if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 1 or model.output_shape != shape:
+        raise ValueError(
+            f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
+        )
+    model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
+    return model
+
+
+def _open_openvino(file: Path, precision: str) -> Engine:
+    import openvino
+
+    core, lock = openvino.Core(), Lock()
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _cores()}
+    network = core.compile_model(core.read_model(file), "CPU", options)
+    request = network.create_infer_request()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with lock:  # a request is for one thread at a time
+            return request.infer([batch])[0]
+
+    shape = network.input(0).partial_shape
+    return Engine(_named("openvino", precision), (None, *(shape[axis].get_length() for axis in (1, 2, 3))), run)
+
+
+def _open_onnx(file: Path, precision: str) -> Engine:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _cores()
+    # Threads that wait for work by spinning take the cores from those that read and write files.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    return Engine(
+        _named("onnx", precision), (None, *given.shape[1:]), lambda batch: session.run(None, {given.name: batch})[0]
+    )
+
+
+def _open_litert(file: Path, precision: str) -> Engine:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter, lock = Interpreter(model_path=str(file), num_threads=_cores()), Lock()
+    call = interpreter.get_signature_runner()
+    (name, given), (result, _) = *call.get_input_details().items(), *call.get_output_details().items()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with lock:
+            return call(**{name: batch})[result]
+
+    return Engine(_named("litert", precision), (None, *map(int, given["shape_signature"][1:])), run)
+
+
+_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx, "litert": _open_litert}
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; OMP_NUM_THREADS, which Ray sets for its workers, bounds them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
+
+
+def _named(engine: str, precision: str = "f32") -> str:
+    return f"{engine} {importlib.metadata.version(PACKAGES[engine].replace('_', '-'))} {precision}"
