@@ -324,6 +324,7 @@ def test_a_wrong_keras_backend_is_said(backend, place):
     if backend == "jax" and importlib.util.find_spec("jax"):
         pytest.skip("JAX is installed here, and therefore no wrong backend")
     command = [sys.executable, "-m", "lungnb", "segment", str(place.film), "--out", str(place.folder / "out")]
+    command += ["--engine", "keras"]  # the others need none
     found = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     assert found.returncode == 2 and found.stderr.count("\n") == 1, found.stderr
     assert (

@@ -4,6 +4,7 @@ import pytest
 
 import lungnb
 from lungnb import browser, cases
+from lungnb.engines import Engine
 from lungnb.images import read_image, read_mask, write_png
 from lungnb.inference import clean_mask
 from lungnb.metrics import count_pixels, scores
@@ -11,17 +12,18 @@ from lungnb.phantom import make_phantom
 from lungnb.prepare import read_manifest
 
 
-class Network:
-    """Stands for a network that takes what is dark for lung."""
+class Dark:
+    """Takes what is dark for lung, and counts how often it is asked."""
 
-    name, input_shape = "dark", (None, 64, 64, 1)
+    asked = 0
 
-    def __init__(self):
-        self.asked = 0
-
-    def predict_on_batch(self, batch):
+    def find(self, batch):
         self.asked += 1
         return 1 - np.asarray(batch)
+
+
+def network(name="dark"):
+    return Engine(name, (None, 64, 64, 1), Dark().find)
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def films(home):
 
 @pytest.fixture
 def looked(films):
-    return lungnb.browse(films, Network())
+    return lungnb.browse(films, network())
 
 
 def idle(looked):
@@ -43,24 +45,24 @@ def idle(looked):
 
 def test_only_what_is_shown_and_the_next_is_segmented(looked):
     idle(looked)
-    assert looked.network.asked == 2
+    assert looked.network.run.__self__.asked == 2
     looked.next.click()
     idle(looked)
-    assert looked.network.asked == 3 and looked.number.value == 2 and "film_01.png" in looked.caption.value
+    assert looked.network.run.__self__.asked == 3 and looked.number.value == 2 and "film_01.png" in looked.caption.value
     looked.threshold.value, looked.view.value = 0.7, "probability"
     idle(looked)
-    assert looked.network.asked == 3
+    assert looked.network.run.__self__.asked == 3
     looked.previous.click()
-    assert "film_00.png" in looked.caption.value and looked.network.asked == 3
+    assert "film_00.png" in looked.caption.value and looked.network.run.__self__.asked == 3
     looked.number.value = 12
-    assert looked.next.disabled and not looked.previous.disabled and looked.network.asked == 4
+    assert looked.next.disabled and not looked.previous.disabled and looked.network.run.__self__.asked == 4
 
 
 def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     read = []
     monkeypatch.setattr(cases, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
     monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
-    looked = lungnb.browse(films, Network())
+    looked = lungnb.browse(films, network())
     for number in range(1, 60):
         looked.number.value = number
     idle(looked)
@@ -97,16 +99,14 @@ def test_marks_are_kept_at_once_and_shown_again(looked, films, home):
     assert looked.wrong.description == "Marked as wrong" and "1 marked" in looked.status.value
     looked.previous.click()
     assert looked.wrong.description == "Mark as wrong"
-    again = lungnb.browse(films / "film_01.png", Network())
+    again = lungnb.browse(films / "film_01.png", network())
     assert again.wrong.description == "Marked as wrong"
     again.wrong.click()
     assert pd.read_csv(home / "results" / "marks.csv").empty and again.status.value == ""
 
 
 def test_marks_of_another_network_and_of_another_browser_stay(films, home):
-    other = Network()
-    other.name = "other"
-    first, second = lungnb.browse(films, Network()), lungnb.browse(films, other)
+    first, second = lungnb.browse(films, network()), lungnb.browse(films, network("other"))
     first.wrong.click()
     second.wrong.click()
     assert pd.read_csv(home / "results" / "marks.csv")["model"].tolist() == ["dark", "other"]
@@ -115,13 +115,13 @@ def test_marks_of_another_network_and_of_another_browser_stay(films, home):
 def test_another_table_is_refused_and_left_alone(films, home):
     (home / "scores.csv").write_text("id,dice\n1,0.9\n")
     with pytest.raises(ValueError, match=r"scores\.csv: not a table of marks .*name another file"):
-        lungnb.browse(films, Network(), marks=home / "scores.csv")
+        lungnb.browse(films, network(), marks=home / "scores.csv")
     assert (home / "scores.csv").read_text() == "id,dice\n1,0.9\n"
 
 
 def test_marks_that_cannot_be_written_are_said(films, home):
     (home / "file").write_text("")
-    looked = lungnb.browse(films, Network(), marks=home / "file" / "marks.csv")
+    looked = lungnb.browse(films, network(), marks=home / "file" / "marks.csv")
     looked.wrong.click()
     assert "cannot be written" in looked.status.value and looked.wrong.description == "Mark as wrong"
 
@@ -129,7 +129,7 @@ def test_marks_that_cannot_be_written_are_said(films, home):
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
     (films / "a<b>&.png").write_bytes(b"no image")
     write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
-    looked = lungnb.browse(films, Network())
+    looked = lungnb.browse(films, network())
     assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
     assert "cannot be read as an image" in looked.caption.value
     assert looked.wrong.disabled and looked.pictures.layout.display == "none"
@@ -140,13 +140,13 @@ def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
 
 def test_arrays_are_known_by_what_they_hold(home):
     arrays = [make_phantom(index, size=64).image for index in range(2)]
-    looked = lungnb.browse(arrays, Network())
+    looked = lungnb.browse(arrays, network())
     looked.next.click()
     assert "array 2" in looked.caption.value
     looked.wrong.click()
-    single = lungnb.browse(arrays[1].copy(), Network())
+    single = lungnb.browse(arrays[1].copy(), network())
     assert single.wrong.description == "Marked as wrong" and len(single.cases) == 1
-    assert "expected (height, width)" in lungnb.browse([np.zeros((2, 2, 2, 2))], Network()).caption.value
+    assert "expected (height, width)" in lungnb.browse([np.zeros((2, 2, 2, 2))], network()).caption.value
 
 
 def test_of_a_prepared_set_the_truth_is_shown(trained):
@@ -169,14 +169,14 @@ def test_nothing_to_look_at_is_said(prepared, home):
     with pytest.raises(FileNotFoundError, match="no trained model there yet"):
         lungnb.browse(prepared)
     with pytest.raises(ValueError, match="no images to browse"):
-        lungnb.browse([], Network())
+        lungnb.browse([], network())
     (home / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
-        lungnb.browse(home / "empty", Network())
+        lungnb.browse(home / "empty", network())
 
 
 def test_large_films_are_looked_at_as_prepared_ones(home):
-    looked = lungnb.browse(np.zeros((3000, 1500), np.uint8), Network())
+    looked = lungnb.browse(np.zeros((3000, 1500), np.uint8), network())
     assert "512 x 1024 px" in looked.caption.value
 
 
@@ -185,4 +185,4 @@ def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
     assert bundle["text/plain"] == "<Browser of 12 images>" and bundle["image/jpeg"][:2] == b"\xff\xd8"
     assert len(bundle["image/jpeg"]) < 150_000
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == looked.widget.model_id
-    assert looked.network.asked == 6 and str(home) not in str(bundle)
+    assert looked.network.run.__self__.asked == 6 and str(home) not in str(bundle)
