@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.backend import device_name, fix_seeds, keras
+from lungnb.backend import device_name, fix_seeds, graphs_let_go, keras
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
@@ -54,7 +54,7 @@ def train(
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
     if not _is_trained(folder, plan):
-        with locked(folder), writable(folder):
+        with locked(folder), writable(folder), graphs_let_go():
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(settings, model_name, folder, plan, progress, more)
     elif progress:

@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import shutil
@@ -46,6 +47,17 @@ def test_the_run_folder_tells_all(trained):
     assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
     assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=2))
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
+
+
+def test_trainings_leave_no_graphs_behind(prepared):
+    def graphs():
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    train(prepared, "unet", progress=False)
+    before = graphs()
+    train(prepared.replace(seed=2), "unet", progress=False)
+    assert graphs() == before
 
 
 def test_a_cosine_falls_over_all_epochs(trained):
