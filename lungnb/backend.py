@@ -64,7 +64,8 @@ def fix_seeds(seed: int, deterministic: bool = False) -> None:
 def graphs_let_go() -> Iterator[None]:
     """Let go of what was traced in the block, which would not be used again.
 
-    TensorFlow keeps each graph that has a gradient of its own in a table as long as the process lives: 60 MB a training.
+    TensorFlow keeps each graph that has a gradient of its own in a table as long as the process lives: some 60 MB for
+    each training of even a small network.
     """
     table = getattr(tf_ops.gradient_registry, "_registry", {}) if keras.backend.backend() == "tensorflow" else {}
     before = {*table}
