@@ -6,13 +6,12 @@ and writes `cluster.json` and `cluster.csv`. What starting takes, as the same fo
 
 import argparse
 import os
-import platform
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from machine import describe
 from tqdm import tqdm
 
 from lungnb.cluster import segment_on_cluster
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, help="of a core for an hour, to work out the cost of a million")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    rows = []
+    rows, machine = [], describe("ray", "tensorflow", "keras", "numpy")
     with tempfile.TemporaryDirectory() as folder:
         for number in tqdm(range(options.films), "Drawing"):
             write_png(Path(folder, "films", f"{number:06}.png"), make_phantom(number, options.size).image)
@@ -48,11 +47,7 @@ def main() -> None:
     print(table.to_string(float_format="{:.2f}".format))
     with written(options.out / "cluster.csv") as temporary:
         table.to_csv(temporary)
-    machine = {"cores": CORES, "processor": processor(), "system": platform.platform()}
-    versions = {name: version(name) for name in ("ray", "tensorflow", "keras", "numpy")} | {
-        "python": platform.python_version()
-    }
-    run = {"options": vars(options), "machine": machine, "versions": versions, "rounds": rows}
+    run = {"options": vars(options), "machine": machine, "rounds": rows}
     write_json(options.out / "cluster.json", run)
 
 
@@ -78,13 +73,6 @@ def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
     if options.price:
         table["million_costs"] = table["million_core_hours"] * options.price
     return table
-
-
-def processor() -> str:
-    """Return the name of the processor, where the system tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ the first mask in a fresh process. Run it on a machine that does nothing else.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from machine import describe
 
 from lungnb.engines import ENGINES, PACKAGES, engine_of, installed, load_model
 from lungnb.export import open_network
@@ -62,14 +61,6 @@ def first_mask(film: Path, engine: str, rounds: int) -> float:
     return statistics.median(seconds)
 
 
-def processor() -> str:
-    """Return the processor's name and what it has for networks."""
-    file = Path("/proc/cpuinfo")
-    text = file.read_text() if file.exists() else ""
-    name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
-    return f"{name or platform.processor()}, {', '.join(f for f in ('avx2', 'avx512f', 'amx_bf16') if f in text)}"
-
-
 def main() -> None:
     """Print the tables and write them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -78,6 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("inference.json"))
     options = parser.parse_args()
     engines, few = [name for name in ENGINES if installed(name)], max(options.rounds // 10, 1)
+    machine = describe("tensorflow", *(PACKAGES[name] for name in engines))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a reader who has not used lungnb before
         films = Path(folder, "films")
@@ -97,13 +89,11 @@ def main() -> None:
             for name in engines
         ]
     latency, whole = pd.DataFrame(times).rename_axis("ms an image"), pd.DataFrame(rows).set_index("engine")
-    print(f"{processor()}; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{machine['processor']} ({', '.join(machine['features'])}); {machine['cores']} cores; load {machine['load']}"
+    )
     print(latency.round(1).to_string(), whole.round(2).to_string(), sep="\n\n")
-    record = {
-        "processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg(), "python": platform.python_version(),
-        "versions": {name: version(PACKAGES[name]) for name in engines} | {"tensorflow": version("tensorflow")},
-        "ms_an_image": latency.to_dict(), "whole": whole.to_dict("index"),
-    }  # fmt: skip
+    record = {"machine": machine, "ms_an_image": latency.to_dict(), "whole": whole.to_dict("index")}
     options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

@@ -67,7 +67,9 @@ def graphs_let_go() -> Iterator[None]:
     TensorFlow keeps each graph that has a gradient of its own in a table as long as the process lives: some 60 MB for
     each training of even a small network.
     """
-    table = getattr(tf_ops.gradient_registry, "_registry", {}) if keras.backend.backend() == "tensorflow" else {}
+    table = {}
+    if keras.backend.backend() == "tensorflow":  # whose table is its own: a version without it is left as it is
+        table = getattr(getattr(tf_ops, "gradient_registry", None), "_registry", table)
     before = {*table}
     try:
         yield

@@ -63,7 +63,7 @@ def browse(
     Raises ValueError where there is nothing to look at, or `marks` is some other table; FileNotFoundError where nothing
     is prepared or trained.
 
-    Example: `lungnb.browse("films/")`; `lungnb.browse(make_settings("montgomery"), split="test")`.
+    Example: `lungnb.browse("films/")`; `lungnb.browse(make_settings("montgomery"))`.
     """
     known = isinstance(images, Settings)
     model = best_model(images) if known and model is None else model

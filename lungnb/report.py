@@ -199,9 +199,10 @@ def _summary(settings: Settings) -> str:
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
-    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95", "precision", "recall"]  # what fits the page
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
+    titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
     table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))

@@ -66,7 +66,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
     panels = {
         "ms an image": shown["milliseconds"],
         "MB": shown["megabytes"],
-        "1 - mean Dice (line: the most allowed)": 1 - shown["mean_dice"],
+        "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
     }
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         bars = axis.barh(labels, values, color=f"C{index}")

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the readers with atheris: `make fuzz RUNS=1000000`.
+"""Coverage-guided fuzzing of the readers with atheris: `make robust RUNS=1000000`.
 
 Finds what makes a reader raise anything but ValueError, hang, or take too much memory. What it finds becomes a case of
 test_images.py or test_bad_inputs.py. Needs `pip install atheris` (Linux).
