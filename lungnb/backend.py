@@ -9,7 +9,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+
+from lungnb.machine import has_amx
 
 # For what TensorFlow would log later on; what it writes while loading heeds no setting.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -44,13 +47,16 @@ with quiet_stderr():
             f"the Keras backend {chosen} cannot be loaded ({error}); install it, or set KERAS_BACKEND=tensorflow."
         ) from error
 
+    # The layout that TensorFlow's convolutions on CPUs take, and that GPUs' matrix units read without transposing,
+    # whatever ~/.keras/keras.json says.
+    keras.config.set_image_data_format("channels_last")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
         from tensorflow.python.framework import ops as tf_ops
 
-        for gpu in tf.config.list_physical_devices("GPU"):
+        for device in tf.config.list_physical_devices("GPU"):
             # Take GPU memory as it is needed, so that two notebooks can be open at once.
-            tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.experimental.set_memory_growth(device, True)
 
 
 def fix_seeds(seed: int, deterministic: bool = False) -> None:
@@ -82,7 +88,44 @@ def graphs_let_go() -> Iterator[None]:
 def device_name() -> str:
     """Return what the networks run on, such as `CPU, 2 cores` or a GPU's name."""
     if keras.backend.backend() == "tensorflow":
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        found = tf.config.list_physical_devices("GPU")
+        if found:
+            name = tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU")
+            return name if len(found) == 1 else f"{len(found)} of {name}"
     return f"CPU, {os.cpu_count()} cores"
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs to train on."""
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")] if on_tensorflow else []
+
+
+def on_all_gpus() -> AbstractContextManager:
+    """Return the scope in which to make a model, and its optimizer's variables, that is to be trained on all GPUs.
+
+    Each has a copy of the network and sees its part of the batch, and all take the same step (MirroredStrategy). With
+    one GPU or none, the scope does nothing.
+    """
+    found = gpus()
+    return _mirrored(*found).scope() if len(found) > 1 else nullcontext()
+
+
+@cache
+def _mirrored(*devices: str) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def devices_of(model: keras.Model) -> int:
+    """Return on how many devices a model is trained."""
+    return getattr(getattr(model, "distribute_strategy", None), "num_replicas_in_sync", 1)
+
+
+def fastest_precision() -> str:
+    """Return the precision to train in that is the fastest here: half the bits on matrix units."""
+    return "mixed_bfloat16" if gpus() or has_amx() else "float32"
+
+
+def worth_compiling() -> bool:
+    """Whether training is faster compiled by XLA: JAX knows no other way; on CPUs TensorFlow was slower with it."""
+    return keras.backend.backend() == "jax"

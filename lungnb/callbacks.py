@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.backend import keras
+from lungnb.backend import keras, on_all_gpus
 
 callbacks = keras.callbacks
 MONITOR = "val_loss"
@@ -44,13 +44,14 @@ class Backup(callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Restore weights and optimizer, if there is a backup, and return the epoch to go on with."""
         if self._file.exists():
-            model.optimizer.build(model.trainable_variables)
+            with on_all_gpus():
+                model.optimizer.build(model.trainable_variables)
             try:
                 model.load_weights(self._file)
             except Exception as error:  # HDF5 raises many kinds
                 folder = self._file.parents[2]
                 raise ValueError(f"{self._file}: cannot be read; remove {folder} to train from the start.") from error
-        return int(model.optimizer.iterations) // self._steps
+        return int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // self._steps
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save, and only then let go of the backup before."""

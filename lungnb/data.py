@@ -17,7 +17,9 @@ from lungnb.settings import SPLITS, Settings
 Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
 
 
-def load_batches(settings: Settings, split: str, training: bool = False, first_epoch: int = 0) -> Dataset:
+def load_batches(
+    settings: Settings, split: str, training: bool = False, first_epoch: int = 0, devices: int = 1
+) -> Dataset:
     """Return the batches of one split as a `tf.data.Dataset`.
 
     With `training`, the batches of all epochs from `first_epoch` on, one after another, `count_steps` an epoch; each
@@ -25,16 +27,25 @@ def load_batches(settings: Settings, split: str, training: bool = False, first_e
     matter of the seed and its number alone, so that training resumed at an epoch sees what uninterrupted training would
     have seen.
 
-    Raises ValueError for an unknown split, FileNotFoundError when nothing is prepared.
+    Where batches are to be shared out among `devices`, the first images come again at the end, as many as it takes for
+    every device to have a part of the last batch.
+
+    Raises ValueError for an unknown split and for a batch size that cannot be shared out, FileNotFoundError when
+    nothing is prepared.
     """
     import tensorflow as tf
 
+    if settings.batch_size % devices:
+        raise ValueError(
+            f"batch_size must be a multiple of {devices}, the devices to train on, not {settings.batch_size}."
+        )
     # Decoded once, and kept small: a mask and an image of 256x256 take 128 KB as uint8.
     decoded = _decoded(settings, split)
     if split == "train" and settings.train_images:
         whole = int(decoded.cardinality())
         decoded = decoded.shuffle(whole, settings.seed, reshuffle_each_iteration=False).take(settings.train_images)
     decoded = decoded.cache()
+    decoded = decoded.concatenate(decoded.take(-int(decoded.cardinality()) % devices)) if devices > 1 else decoded
     if not training:
         return decoded.batch(settings.batch_size).map(_to_unit).prefetch(tf.data.AUTOTUNE)
 

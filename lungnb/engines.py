@@ -7,7 +7,6 @@ files of strangers: they are opened only where lungnb wrote them, see `lungnb.ex
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lungnb.files import need
+from lungnb.machine import cores, has_amx
 from lungnb.settings import SHIPPED
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai_edge_litert", "keras": "keras"}
@@ -57,13 +57,8 @@ def require(engine: str) -> None:
 
 
 def precisions(engine: str) -> tuple[str, ...]:
-    """Return the precisions to try an engine in, the fastest first: bf16 where the processor computes in it."""
-    if engine == "openvino":
-        import openvino
-
-        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            return ("bf16", "f32")
-    return ("f32",)
+    """Return the precisions to try an engine in, the fastest first."""
+    return ("bf16", "f32") if engine == "openvino" and has_amx() else ("f32",)
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
@@ -114,7 +109,7 @@ def _open_openvino(file: Path, precision: str) -> Engine:
     import openvino
 
     core, lock = openvino.Core(), Lock()
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": _cores()}
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": cores()}
     network = core.compile_model(core.read_model(file), "CPU", options)
     request = network.create_infer_request()
 
@@ -130,7 +125,7 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = _cores()
+    options.intra_op_num_threads = cores()
     # Threads that wait for work by spinning take the cores from those that read and write files.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
@@ -143,7 +138,7 @@ def _open_onnx(file: Path, precision: str) -> Engine:
 def _open_litert(file: Path, precision: str) -> Engine:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter, lock = Interpreter(model_path=str(file), num_threads=_cores()), Lock()
+    interpreter, lock = Interpreter(model_path=str(file), num_threads=cores()), Lock()
     call = interpreter.get_signature_runner()
     (name, given), (result, _) = *call.get_input_details().items(), *call.get_output_details().items()
 
@@ -155,13 +150,6 @@ def _open_litert(file: Path, precision: str) -> Engine:
 
 
 _OPEN = {"openvino": _open_openvino, "onnx": _open_onnx, "litert": _open_litert}
-
-
-def _cores() -> int:
-    """Return how many cores this process may use; OMP_NUM_THREADS, which Ray sets for its workers, bounds them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(wanted)) if wanted.isdecimal() and int(wanted) else cores
 
 
 def _named(engine: str, precision: str = "f32") -> str:

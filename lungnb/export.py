@@ -101,7 +101,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
     """Open a trained model with an engine: `openvino`, `onnx`, `keras`, or `auto` for the first that is installed.
 
     OpenVINO and ONNX Runtime run on the CPU; with a GPU, `keras` may be faster. OpenVINO computes in bf16 where the
-    processor does and the masks remain those of Keras.
+    processor has AMX and the masks remain those of Keras.
 
     Raises FileNotFoundError where there is no model, ValueError for what is no model, and for an engine that is not
     installed or does not give the masks of Keras; `auto` warns of that and takes the next.

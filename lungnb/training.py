@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.backend import device_name, fix_seeds, graphs_let_go, keras
+from lungnb.backend import (
+    device_name,
+    devices_of,
+    fastest_precision,
+    fix_seeds,
+    graphs_let_go,
+    keras,
+    on_all_gpus,
+    worth_compiling,
+)
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
@@ -104,18 +113,22 @@ def read_run(settings: Settings, model_name: str) -> dict:
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
     fix_seeds(settings.seed, settings.deterministic)
-    keras.config.set_dtype_policy(settings.precision)
-    model = build_network(settings, model_name)
-    optimizer = keras.optimizers.get(settings.optimizer)
-    optimizer.learning_rate = settings.learning_rate
-    # jit_compile: left to "auto", Keras may pick XLA, which was the slower of the two on CPUs.
-    model.compile(
-        optimizer=optimizer,
-        loss=get_loss(settings.loss),
-        metrics=training_metrics(),
-        jit_compile=False,
-    )
+    keras.config.set_dtype_policy(_precision(settings))
+    with on_all_gpus():
+        model = build_network(settings, model_name)
+        optimizer = keras.optimizers.get(settings.optimizer)
+        optimizer.learning_rate = settings.learning_rate
+        model.compile(
+            optimizer=optimizer,
+            loss=get_loss(settings.loss),
+            metrics=training_metrics(),
+            jit_compile=worth_compiling(),  # left to "auto", Keras may pick XLA where it is the slower
+        )
     return model
+
+
+def _precision(settings: Settings) -> str:
+    return fastest_precision() if settings.precision == "auto" else settings.precision
 
 
 def build_network(settings: Settings, model_name: str) -> keras.Model:
@@ -159,13 +172,15 @@ def _fit(
     through the backup from there to the call that trains the whole, as from an interrupted run to its resumption.
     """
     model = compiled_model(settings, model_name)
+    devices = devices_of(model)
     backup = Backup(folder / "training" / "backup" / "latest.weights.h5", count_steps(settings, "train"))
     first = backup.restore(model)
     if first >= until:
         return
     frozen = until <= settings.frozen_epochs
     if frozen:
-        model.optimizer.build(model.trainable_variables)  # with the encoder's, which are to come
+        with on_all_gpus():
+            model.optimizer.build(model.trainable_variables)  # with the encoder's, which are to come
         model.get_layer("encoder").trainable = False
 
     past = _past(folder / "history.csv", first)
@@ -180,8 +195,8 @@ def _fit(
         # The plateau's memory lowers the rate again, from where it began.
         model.optimizer.learning_rate = rate
         model.fit(
-            load_batches(settings, "train", training=True, first_epoch=first),
-            validation_data=load_batches(settings, "validation"),
+            load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
+            validation_data=load_batches(settings, "validation", devices=devices),
             initial_epoch=first,
             epochs=until,
             steps_per_epoch=count_steps(settings, "train"),
@@ -237,6 +252,7 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
         "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
         "device": device_name(),
+        "precision": _precision(settings),
         "seed": settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
     }

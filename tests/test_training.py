@@ -2,6 +2,8 @@ import gc
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from conftest import ended, start
 from lungnb import training
 from lungnb.backend import keras
 from lungnb.models import build_model, count_multiplications
+from lungnb.settings import make_settings
 from lungnb.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
@@ -211,3 +214,48 @@ def test_training_that_stopped_early_stays_stopped(prepared, monkeypatch):
     assert before["val_loss"].iloc[-1] > before["val_loss"].min()
     assert train(settings, "unet", progress=False).equals(before)
     assert read_run(settings, "unet")["epochs"] == len(before)
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+half = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half, half])
+
+from lungnb import backend, training
+from lungnb.settings import make_settings
+backend.gpus = lambda: ["CPU:0", "CPU:1"]
+settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
+assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
+if sys.argv[3] == "killed":
+    from lungnb.callbacks import callbacks
+    die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
+    training.train(settings, "unet", progress=False, more=[die])
+training.train(settings, "unet", progress=False)
+"""
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+def test_two_devices_train_one_network(prepared, batch_size):
+    """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
+
+    def run(how):
+        command = [sys.executable, "-c", TWO_DEVICES, prepared.dataset, str(batch_size), how]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    count = len(list((prepared.prepared / "train" / "images").iterdir()))
+    assert count % 2
+    if batch_size % 2:
+        assert "batch_size must be a multiple of 2, the devices to train on, not 3." in run("whole").stderr
+        return
+    assert run("killed").returncode == 9
+    assert (prepared.results / "unet" / "training").exists()
+    done = run("whole")
+    assert done.returncode == 0, done.stderr
+    settings = make_settings(prepared.dataset, image_size=32, filters=2, depth=2)
+    history = read_history(settings, "unet")
+    assert history["epoch"].tolist() == [0, 1, 2] and np.isfinite(history.to_numpy()).all()
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    # What two devices trained, one computes.
+    model = keras.models.load_model(settings.results / "unet" / "model.keras", compile=False)
+    assert np.isfinite(model.predict(np.ones((1, 32, 32, 1)), verbose=0)).all()
