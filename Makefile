@@ -25,16 +25,22 @@ cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers k
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
 	LUNGNB_CLUSTER=1 $(BIN)/python -m pytest -q -rs tests/test_cluster.py
 
+jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/test_models.py tests/test_losses.py \
+		tests/test_metrics.py
+
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
 	$(BIN)/python tests/badges.py
 
 baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs
 	$(BIN)/python tests/baseline.py
 
+# The fuzzing in parts, a process each: atheris holds on to arrays that it sees compared.
 robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Linux), known holes of the packages
 	LUNGNB_KILLS=30 $(BIN)/python -m pytest -q tests/test_interruption.py tests/test_whole_report.py
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris pip-audit
-	corpus=$$(mktemp -d); for part in 1 2 3 4 5; do  `# a process each: atheris holds on to arrays it sees compared` \
+	corpus=$$(mktemp -d); for part in 1 2 3 4 5; do \
 		LUNGNB_CORPUS=$$corpus $(BIN)/python tests/fuzz.py -runs=$$(($(RUNS) / 5)) -rss_limit_mb=4096 -timeout=20 \
 			-max_len=100000 || exit 1; done
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
@@ -70,4 +76,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test browser cluster badges baseline robust weights lab format clean
+.PHONY: report test jax browser cluster badges baseline robust weights lab format clean

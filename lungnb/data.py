@@ -5,6 +5,7 @@ A batch is a pair of float32 tensors `(batch, size, size, 1)`: images from 0 to 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,13 @@ def augment(images: Any, masks: Any, settings: Settings, seed: tuple[int, int]) 
     a, b, d, e = cos * mirror, -sin, sin * mirror, cos
     c, f = middle - middle * (a + b), middle - middle * (d + e)
     transform = tf.stack([a, b, c, d, e, f, zero, zero], axis=1)
-    images = keras.ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
-    masks = keras.ops.image.affine_transform(masks, transform, interpolation="nearest", fill_mode="constant")
+    # TensorFlow's own, as all of the pipeline is: Keras's operations are those of the backend, which may be another.
+    warp = partial(
+        tf.raw_ops.ImageProjectiveTransformV3,
+        transforms=transform, output_shape=(size, size), fill_value=0.0, fill_mode="CONSTANT",
+    )  # fmt: skip
+    images = warp(images=images, interpolation="BILINEAR")
+    masks = warp(images=masks, interpolation="NEAREST")
 
     contrast = tf.reshape(contrast, (-1, 1, 1, 1))
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
