@@ -166,8 +166,8 @@ RECIPES: dict[str, Recipe] = {
     "montgomery-three": Recipe(
         "U-Net, ResUNet and R2U-Net against one another on Montgomery, with the Dice loss",
         Settings(
-            dataset="montgomery", split_file="montgomery-gaal2020", loss="dice", learning_rate=3e-3, batch_size=16,
-            repeats=3, stop_patience=15, plateau_patience=4,
+            dataset="montgomery", split_file="montgomery-gaal2020", filters=8, loss="dice", learning_rate=3e-3,
+            batch_size=16, repeats=3, stop_patience=15, plateau_patience=4,
         ),
     ),
     "cxr-bce-iou": Recipe(
