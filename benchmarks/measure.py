@@ -1,0 +1,71 @@
+"""Measuring in processes of their own, and what comes of it: a table, a JSON that says on what, a chart."""
+
+import json
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from machine import describe
+from matplotlib.figure import Figure
+
+from lungnb.pictures import subplots
+
+
+def apart(measure: Callable[..., dict], **arguments: object) -> dict:
+    """Return the arguments, what a function measures in a fresh process, and that process's peak memory (MB)."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return arguments | pool.submit(_measured, measure, arguments).result()
+
+
+def _measured(measure: Callable[..., dict], arguments: dict) -> dict:
+    before = measure(**arguments)
+    return before | {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
+
+
+def median_seconds(run: Callable[[], object], rounds: int, first: int = 2) -> float:
+    """Return the median time of a call; the first few, which compile and allocate, do not count."""
+    times = []
+    for _ in range(first + rounds):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[first:])
+
+
+def matrix_rate(side: int = 3000) -> float:
+    """Return the multiply-accumulates a second of a float32 matrix product, the most that the processor can do."""
+    one, other = np.random.default_rng(0).random((2, side, side), np.float32)
+    return side**3 / median_seconds(lambda: one @ other, 5)
+
+
+def write(table: pd.DataFrame, name: str, out: Path, figure: Figure, *packages: str) -> None:
+    """Print a table; write it as CSV, as JSON with the machine, and its chart."""
+    print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
+    out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out / f"{name}.csv", index=False)
+    record = {"machine": describe(*packages), "rows": table.to_dict("records")}
+    (out / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    figure.savefig(out / f"{name}.png", dpi=150)
+
+
+def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figure:
+    """Draw a bar a row for each of some columns, which have titles; rows are named by the columns in `label`."""
+    names = [", ".join(str(row[column]) for column in label) for _, row in table.iterrows()]
+    figure, axes = subplots(
+        1, len(values), figsize=(3.2 + 3.2 * len(values), 0.36 * len(table) + 1.2), sharey=True, layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for index, (axis, (column, title)) in enumerate(zip(axes[0], values.items(), strict=True)):
+        drawn = axis.barh(range(len(names)), table[column], color=f"C{index}")
+        axis.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=8)
+        axis.set_xlabel(title)
+        axis.margins(x=0.2)
+    axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
+    axes[0, 0].invert_yaxis()
+    return figure
