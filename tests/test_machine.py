@@ -1,0 +1,61 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lungnb import backend, engines, machine, training
+from lungnb.backend import keras
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("1", 1), ("0", None), ("many", None), ("100000", None)])
+def test_cores_are_those_allowed_and_no_more_than_wanted(monkeypatch, wanted, found):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    allowed = machine.cores()
+    assert 1 <= allowed <= os.cpu_count()
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+    assert machine.cores() == (found or allowed)
+
+
+@pytest.mark.parametrize(
+    ("flags", "amx"), [("avx2 avx512f avx512_bf16", False), ("avx512_bf16 amx_bf16 amx_tile", True), (None, False)]
+)
+def test_bf16_is_for_amx_alone(monkeypatch, tmp_path, flags, amx):
+    if flags:
+        (tmp_path / "cpuinfo").write_text(f"model name\t: any\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(machine, "Path", lambda _: tmp_path / "cpuinfo")
+    found = machine.has_amx.__wrapped__()  # of a machine that is not this one: not to be remembered
+    assert found is amx
+    for module in (engines, backend):
+        monkeypatch.setattr(module, "has_amx", lambda: found)
+    assert engines.precisions("openvino") == (("bf16", "f32") if amx else ("f32",))
+    assert engines.precisions("onnx") == ("f32",)
+    assert backend.fastest_precision() == ("mixed_bfloat16" if amx or backend.gpus() else "float32")
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux tells it")
+def test_this_processor_is_asked():
+    machine.has_amx.cache_clear()
+    assert machine.has_amx() == ("amx_bf16" in Path("/proc/cpuinfo").read_text())
+
+
+def test_auto_trains_in_the_fastest_precision(prepared, monkeypatch):
+    monkeypatch.setattr(backend, "has_amx", lambda: True)
+    try:
+        training.train(prepared.replace(precision="auto", epochs=1), "unet", progress=False)
+        run = training.read_run(prepared, "unet")
+        assert run["precision"] == "mixed_bfloat16" and run["plan"]["settings"]["precision"] == "auto"
+        model = keras.models.load_model(prepared.results / "unet" / "model.keras", compile=False)
+        assert model.get_layer("encoder_1_conv_1").compute_dtype == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_the_readers_own_layout_is_not_taken(tmp_path):
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "tensorflow"}')
+    script = "from lungnb.models import build_model; print(build_model('unet', size=16, depth=1).output_shape)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | {"KERAS_HOME": str(tmp_path)}
+    )
+    assert done.stdout.strip() == "(None, 16, 16, 1)", done.stderr
