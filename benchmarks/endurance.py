@@ -35,10 +35,12 @@ def segment_many(folder: Path, files: int, every: float) -> pd.DataFrame:
             time.sleep(every)
             done = sum(1 for _ in journal.open("rb")) if journal.exists() else 0
             try:
-                row = {"run": run, "seconds": round(time.monotonic() - begun, 1), "files": max(done - 1, 0)}
-                rows.append(row | {"memory_mb": round(process.memory_info().rss / 1e6)})
+                memory = round(process.memory_info().rss / 1e6)
             except psutil.Error:
                 break  # it has ended
+            if memory:  # none is left of one that ends just now
+                row = {"run": run, "seconds": round(time.monotonic() - begun, 1), "files": max(done - 1, 0)}
+                rows.append(row | {"memory_mb": memory})
             if run == "killed in the middle" and done > files / 2:
                 process.kill()
         if process.wait() and run == "to the end":
