@@ -30,6 +30,10 @@ jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/test_models.py tests/test_losses.py \
 		tests/test_metrics.py
 
+BENCHMARKS ?= phantom prepare score inference training frameworks
+bench: .venv/dev  ## measure on this machine, best left alone meanwhile: tables, charts, JSON in results/benchmarks; an hour
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
 	$(BIN)/python tests/badges.py
 
@@ -76,4 +80,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test jax browser cluster badges baseline robust weights lab format clean
+.PHONY: report test bench jax browser cluster badges baseline robust weights lab format clean

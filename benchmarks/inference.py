@@ -1,4 +1,4 @@
-"""How fast networks segment, by engine: `python benchmarks/inference.py --out inference.json`.
+"""How fast networks segment, by engine: `python benchmarks/inference.py`.
 
 Milliseconds an image, one at a time, the median, of the network that comes with lungnb (128x128) and of one of the same
 architecture for 256x256; files a second of `segment_files` on 512x512 PNGs, reading and writing included; seconds until
@@ -6,7 +6,6 @@ the first mask in a fresh process. Run it on a machine that does nothing else.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from machine import describe
+from measure import bars, write
 
 from lungnb.engines import ENGINES, PACKAGES, engine_of, installed, load_model
 from lungnb.export import open_network
@@ -62,14 +61,14 @@ def first_mask(film: Path, engine: str, rounds: int) -> float:
 
 
 def main() -> None:
-    """Print the tables and write them as JSON."""
+    """Print the tables and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=50, help="of latencies; a tenth of it of the rest")
-    parser.add_argument("--out", type=Path, default=Path("inference.json"))
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     engines, few = [name for name in ENGINES if installed(name)], max(options.rounds // 10, 1)
-    machine = describe("tensorflow", *(PACKAGES[name] for name in engines))
+    packages = ["tensorflow", *(PACKAGES[name] for name in engines)]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a reader who has not used lungnb before
         films = Path(folder, "films")
@@ -88,13 +87,12 @@ def main() -> None:
             }
             for name in engines
         ]
-    latency, whole = pd.DataFrame(times).rename_axis("ms an image"), pd.DataFrame(rows).set_index("engine")
-    print(
-        f"{machine['processor']} ({', '.join(machine['features'])}); {machine['cores']} cores; load {machine['load']}"
-    )
-    print(latency.round(1).to_string(), whole.round(2).to_string(), sep="\n\n")
-    record = {"machine": machine, "ms_an_image": latency.to_dict(), "whole": whole.to_dict("index")}
-    options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    latency = pd.DataFrame(times).add_prefix("ms_at_").rename_axis("engine").reset_index()
+    whole = pd.DataFrame(rows)
+    titles = {"ms_at_128": "ms an image, 128x128", "ms_at_256": "ms an image, 256x256"}
+    write(latency, "inference", options.out, bars(latency, ["engine"], titles), *packages)
+    titles = {"files_a_second_512": "files of 512x512 a second", "first_mask_s": "s to the first mask"}
+    write(whole, "segment", options.out, bars(whole, ["engine"], titles), *packages)
 
 
 if __name__ == "__main__":

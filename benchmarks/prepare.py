@@ -12,6 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pandas as pd
+from measure import bars, write
 from PIL import Image
 
 from lungnb.files import remove
@@ -27,11 +29,12 @@ def encode(file: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Print seconds and ratios."""
+    """Print seconds and ratios, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--size", type=int, default=512, help="px")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     seconds: dict[str, list[float]] = {"lungnb": [], "Pillow, all cores": [], "Pillow, one core": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -55,12 +58,10 @@ def main() -> None:
                 started = time.perf_counter()
                 run()
                 seconds[name].append(time.perf_counter() - started)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    for name, median in medians.items():
-        ratio = medians["lungnb"] / median
-        print(
-            f"{name:18} {median:7.2f} s for {options.pairs} pairs of {options.size}x{options.size}; ratio {ratio:.2f}"
-        )
+    table = pd.DataFrame([{"what": name, "seconds": statistics.median(times)} for name, times in seconds.items()])
+    table = table.assign(ratio=table["seconds"] / table["seconds"][0], pairs=options.pairs, size=options.size)
+    title = f"s for {options.pairs} pairs of {options.size}x{options.size}"
+    write(table, "prepare", options.out, bars(table, ["what"], {"seconds": title}), "pillow", "numpy")
 
 
 if __name__ == "__main__":

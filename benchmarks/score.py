@@ -5,19 +5,24 @@ Draws phantom masks, moves each a little for a prediction, and scores the pairs 
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from measure import bars, write
 
 from lungnb.metrics import count_pixels, score_image
 from lungnb.phantom import make_phantom
 
 
 def main() -> None:
-    """Print seconds, in all and for the overlap alone."""
+    """Print seconds, in all and for the overlap alone, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--size", type=int, default=512, help="px")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
+    rows = []
     drawn = [make_phantom(index, size=options.size).mask for index in range(min(options.pairs, 20))]
     pairs = [(mask, np.roll(mask, (3, 5), (0, 1))) for mask in drawn]
     for name, score in {"every score": score_image, "overlap alone": count_pixels}.items():
@@ -25,7 +30,9 @@ def main() -> None:
         for number in range(options.pairs):
             score(*pairs[number % len(pairs)])
         seconds = time.perf_counter() - started
-        print(f"{name:14} {seconds:7.2f} s for {options.pairs} pairs of {options.size}x{options.size}, one core")
+        rows.append({"what": name, "seconds": seconds, "pairs": options.pairs, "size": options.size})
+    table, title = pd.DataFrame(rows), f"s for {options.pairs} pairs of {options.size}x{options.size}, one core"
+    write(table, "score", options.out, bars(table, ["what"], {"seconds": title}), "numpy", "scipy")
 
 
 if __name__ == "__main__":
