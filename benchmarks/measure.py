@@ -63,7 +63,9 @@ def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figur
     )  # fmt: skip
     for index, (axis, (column, title)) in enumerate(zip(axes[0], values.items(), strict=True)):
         drawn = axis.barh(range(len(names)), table[column], color=f"C{index}")
-        axis.bar_label(drawn, fmt="{:.3g}", padding=3, fontsize=8)
+        axis.bar_label(
+            drawn, fmt=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}", padding=3, fontsize=8
+        )
         axis.set_xlabel(title)
         axis.margins(x=0.2)
     axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
