@@ -31,7 +31,7 @@ jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 		tests/test_metrics.py
 
 BENCHMARKS ?= phantom prepare score inference training frameworks
-bench: .venv/dev  ## measure on this machine, best left alone meanwhile: tables, charts, JSON in results/benchmarks; an hour
+bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import apart, bars, matrix_rate, median_seconds, write
+from measure import apart, bars, matrix_rate, write
+
+from lungnb.settings import TITLES
+from lungnb.speed import median_seconds
 
 NEEDS = {"lungnb": "lungnb", "PyTorch": "torch", "keras-unet-collection": "keras_unet_collection"}
-TITLES = {"unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net"}
+NETWORKS = ("unet", "resunet", "r2unet")
 FILTERS = 16
 
 
@@ -38,23 +41,22 @@ def measure(framework: str, network: str, size: int, count: int, rounds: int) ->
 
 def open_lungnb(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> tuple:
     """Return a training step, an answer, and the number of parameters."""
-    from lungnb.backend import keras, worth_compiling
+    from lungnb.backend import worth_compiling
     from lungnb.engines import engine_of
     from lungnb.models import build_model
 
     model = build_model(network, size=size, filters=FILTERS)
     model.compile("adam", "binary_crossentropy", jit_compile=worth_compiling())
     count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-    assert keras.config.floatx() == "float32"
     return lambda: model.train_on_batch(images, masks), lambda: engine_of(model)(images[:1]), count
 
 
 def open_torch(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> tuple:
     """The same of plain PyTorch."""
     import torch
-    from torch_networks import NETWORKS
+    import torch_networks
 
-    model = NETWORKS[network](FILTERS)
+    model = torch_networks.NETWORKS[network](FILTERS)
     optimizer, loss = torch.optim.Adam(model.parameters(), 1e-3), torch.nn.BCELoss()
     x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, masks))
 
@@ -110,7 +112,7 @@ def main() -> None:
     rows = [
         apart(measure, framework=framework, network=network, **sizes)
         for _ in range(options.rounds)
-        for network in TITLES
+        for network in NETWORKS
         for framework, package in NEEDS.items()
         if find_spec(package) and (framework, network) != ("keras-unet-collection", "resunet")  # it has another kind
     ]  # fmt: skip
@@ -121,7 +123,7 @@ def main() -> None:
     table["train_ratio"] = table["train_images_s"] / own(ours["train_images_s"])
     table["infer_ratio"] = own(ours["infer_ms"]) / table["infer_ms"]
     rate = matrix_rate()
-    macs = own({name: apart(multiplications, network=name, size=options.size)["multiplications"] for name in TITLES})
+    macs = own({name: apart(multiplications, network=name, size=options.size)["multiplications"] for name in NETWORKS})
     table["limit_infer_ms"] = 1000 * macs / rate
     table["limit_train_images_s"] = rate / (3 * macs)  # forward, and twice as much back
     table["network"] = own(TITLES)

@@ -5,6 +5,9 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+# Before anything is measured: afterwards it would be the benchmark's own.
+LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
 
 def describe(*packages: str) -> dict:
     """Return the processor and what it has for networks, its cores, the load before, the system, and versions."""
@@ -15,7 +18,7 @@ def describe(*packages: str) -> dict:
         "processor": name or platform.processor(),
         "features": [feature for feature in ("avx2", "avx512f", "amx_bf16") if feature in text.split()],
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "load": LOAD,
         "system": platform.platform(),
         "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
     }

@@ -2,8 +2,6 @@
 
 import json
 import resource
-import statistics
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -15,6 +13,7 @@ from machine import describe
 from matplotlib.figure import Figure
 
 from lungnb.pictures import subplots
+from lungnb.speed import median_seconds
 
 
 def apart(measure: Callable[..., dict], **arguments: object) -> dict:
@@ -24,18 +23,8 @@ def apart(measure: Callable[..., dict], **arguments: object) -> dict:
 
 
 def _measured(measure: Callable[..., dict], arguments: dict) -> dict:
-    before = measure(**arguments)
-    return before | {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
-
-
-def median_seconds(run: Callable[[], object], rounds: int, first: int = 2) -> float:
-    """Return the median time of a call; the first few, which compile and allocate, do not count."""
-    times = []
-    for _ in range(first + rounds):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times[first:])
+    measured = measure(**arguments)
+    return measured | {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 
 
 def matrix_rate(side: int = 3000) -> float:

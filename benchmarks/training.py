@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import apart, bars, median_seconds, write
+from measure import apart, bars, write
 
 from lungnb.phantom import write_phantoms
 from lungnb.settings import Settings
+from lungnb.speed import median_seconds
 
 EPOCHS = 4
 

@@ -127,5 +127,8 @@ def fastest_precision() -> str:
 
 
 def worth_compiling() -> bool:
-    """Whether training is faster compiled by XLA: JAX knows no other way; on CPUs TensorFlow was slower with it."""
+    """Whether to compile training with XLA: JAX knows no other way; TensorFlow was slower with it on CPUs.
+
+    `benchmarks/training.py` measures it.
+    """
     return keras.backend.backend() == "jax"

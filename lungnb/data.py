@@ -46,7 +46,7 @@ def load_batches(
         whole = int(decoded.cardinality())
         decoded = decoded.shuffle(whole, settings.seed, reshuffle_each_iteration=False).take(settings.train_images)
     decoded = decoded.cache()
-    decoded = decoded.concatenate(decoded.take(-int(decoded.cardinality()) % devices)) if devices > 1 else decoded
+    decoded = decoded.concatenate(decoded.take(-int(decoded.cardinality()) % devices))
     if not training:
         return decoded.batch(settings.batch_size).map(_to_unit).prefetch(tf.data.AUTOTUNE)
 

@@ -19,12 +19,18 @@ from lungnb.pictures import subplots
 
 def milliseconds(run: Callable[[np.ndarray], object], size: int, rounds: int = 30) -> float:
     """Return the median time (ms) of an answer to one image, `(1, size, size, 1)`; the first two do not count."""
-    batch, times = np.random.default_rng(0).random((1, size, size, 1), np.float32), []
+    batch = np.random.default_rng(0).random((1, size, size, 1), np.float32)
+    return 1000 * median_seconds(lambda: run(batch), rounds)
+
+
+def median_seconds(run: Callable[[], object], rounds: int) -> float:
+    """Return the median time of a call; the first two, which compile and allocate, do not count."""
+    times = []
     for _ in range(rounds + 2):
         started = time.perf_counter()
-        run(batch)
+        run()
         times.append(time.perf_counter() - started)
-    return 1000 * float(np.median(times[2:]))
+    return float(np.median(times[2:]))
 
 
 def compare_exports(model: str | Path | None = None, folder: str | Path = ".", rounds: int = 30) -> pd.DataFrame:

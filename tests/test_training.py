@@ -13,7 +13,6 @@ from conftest import ended, start
 from lungnb import training
 from lungnb.backend import keras
 from lungnb.models import build_model, count_multiplications
-from lungnb.settings import make_settings
 from lungnb.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
@@ -235,27 +234,28 @@ training.train(settings, "unet", progress=False)
 """
 
 
-@pytest.mark.parametrize("batch_size", [2, 3])
-def test_two_devices_train_one_network(prepared, batch_size):
+def on_two_devices(settings, batch_size, how):
+    command = [sys.executable, "-c", TWO_DEVICES, settings.dataset, str(batch_size), how]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_two_devices_train_one_network(prepared):
     """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
-
-    def run(how):
-        command = [sys.executable, "-c", TWO_DEVICES, prepared.dataset, str(batch_size), how]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    count = len(list((prepared.prepared / "train" / "images").iterdir()))
-    assert count % 2
-    if batch_size % 2:
-        assert "batch_size must be a multiple of 2, the devices to train on, not 3." in run("whole").stderr
-        return
-    assert run("killed").returncode == 9
+    assert len(list((prepared.prepared / "train" / "images").iterdir())) % 2
+    assert on_two_devices(prepared, 2, "killed").returncode == 9
     assert (prepared.results / "unet" / "training").exists()
-    done = run("whole")
+    done = on_two_devices(prepared, 2, "whole")
     assert done.returncode == 0, done.stderr
-    settings = make_settings(prepared.dataset, image_size=32, filters=2, depth=2)
-    history = read_history(settings, "unet")
+    history = read_history(prepared, "unet")
     assert history["epoch"].tolist() == [0, 1, 2] and np.isfinite(history.to_numpy()).all()
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     # What two devices trained, one computes.
-    model = keras.models.load_model(settings.results / "unet" / "model.keras", compile=False)
+    model = keras.models.load_model(prepared.results / "unet" / "model.keras", compile=False)
     assert np.isfinite(model.predict(np.ones((1, 32, 32, 1)), verbose=0)).all()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(prepared):
+    assert (
+        "batch_size must be a multiple of 2, the devices to train on, not 3."
+        in on_two_devices(prepared, 3, "whole").stderr
+    )
