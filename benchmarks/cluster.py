@@ -1,7 +1,7 @@
 """How many films a Ray cluster segments a second, and what a million would take: `python benchmarks/cluster.py`.
 
 Draws phantom films, segments them on this machine with 1, 2 and 4 workers of one core each, beside the plain command,
-and writes `cluster.json` and `cluster.csv`. What starting takes, as the same for a single film says, is told apart.
+what a million would take worked out. What starting takes, as the same for a single film says, is told apart.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from machine import describe
+from matplotlib.figure import Figure
+from measure import bars, write
 from tqdm import tqdm
 
 from lungnb.cluster import segment_on_cluster
-from lungnb.files import write_json, written
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import segment_files
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, help="of a core for an hour, to work out the cost of a million")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    rows, machine = [], describe("ray", "tensorflow", "keras", "numpy")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for number in tqdm(range(options.films), "Drawing"):
             write_png(Path(folder, "films", f"{number:06}.png"), make_phantom(number, options.size).image)
@@ -44,11 +44,7 @@ def main() -> None:
                 seconds = {"start": timed(films / "000000.png", workers), "all": timed(films, workers)}
                 rows.append({"workers": workers, "round": turn} | seconds)
     table = summary(pd.DataFrame(rows), options)
-    print(table.to_string(float_format="{:.2f}".format))
-    with written(options.out / "cluster.csv") as temporary:
-        table.to_csv(temporary)
-    run = {"options": vars(options), "machine": machine, "rounds": rows}
-    write_json(options.out / "cluster.json", run)
+    write(table, "cluster", options.out, chart(table), "ray", "openvino", "onnxruntime", "tensorflow", "numpy")
 
 
 def timed(films: Path, workers: int) -> float:
@@ -62,6 +58,13 @@ def timed(films: Path, workers: int) -> float:
         return time.perf_counter() - started
 
 
+def chart(table: pd.DataFrame) -> Figure:
+    """Draw the rate and what a million films take."""
+    named = table.assign(with_=["the plain command" if not n else f"Ray, {n} workers" for n in table["workers"]])
+    titles = {"films_a_second": "films a second", "million_hours": "hours for a million, on this machine"}
+    return bars(named, ["with_"], titles)
+
+
 def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
     """Return medians by number of workers, and a million films worked out from them."""
     rounds["films_a_second"] = (options.films - 1) / (rounds["all"] - rounds["start"])
@@ -72,7 +75,7 @@ def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
     table["million_core_hours"] = table["million_hours"] * [min(workers or CORES, CORES) for workers in table.index]
     if options.price:
         table["million_costs"] = table["million_core_hours"] * options.price
-    return table
+    return table.reset_index()
 
 
 if __name__ == "__main__":

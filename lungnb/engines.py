@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lungnb.files import need
-from lungnb.machine import cores, has_amx
+from lungnb.machine import cores, has_fast_bf16
 from lungnb.settings import SHIPPED
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai_edge_litert", "keras": "keras"}
@@ -58,7 +58,7 @@ def require(engine: str) -> None:
 
 def precisions(engine: str) -> tuple[str, ...]:
     """Return the precisions to try an engine in, the fastest first."""
-    return ("bf16", "f32") if engine == "openvino" and has_amx() else ("f32",)
+    return ("bf16", "f32") if engine == "openvino" and has_fast_bf16() else ("f32",)
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:

@@ -35,7 +35,7 @@ from lungnb.engines import (
     require,
 )
 from lungnb.files import write_json, written
-from lungnb.images import fit_square, to_grey
+from lungnb.images import Square, fit_square, to_grey, unfit_square
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED
 
@@ -43,6 +43,7 @@ READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # of an engine's masks with those of Keras, at least
 _PHANTOMS = [(kind, index) for kind in ("xray", "ct", "wild") for index in range(8)]  # of wild ones, half are CT
 _SEED = 11  # no data set's
+_SIDE = 512  # of the masks compared, at least: at a network's own size one pixel is much of a lung's tip
 
 
 class ExportError(ValueError):
@@ -67,7 +68,7 @@ class Reference(NamedTuple):
     """Images of a network's own size, and the masks that Keras gives."""
 
     images: np.ndarray  # (count, size, size), uint8
-    masks: np.ndarray  # (count, size, size), bool
+    masks: np.ndarray  # (count, side, side), bool, enlarged as those of images of that size are
 
 
 def export_model(
@@ -101,7 +102,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
     """Open a trained model with an engine: `openvino`, `onnx`, `keras`, or `auto` for the first that is installed.
 
     OpenVINO and ONNX Runtime run on the CPU; with a GPU, `keras` may be faster. OpenVINO computes in bf16 where the
-    processor has AMX and the masks remain those of Keras.
+    processor is faster in it (`machine.has_fast_bf16`) and the masks remain those of Keras.
 
     Raises FileNotFoundError where there is no model, ValueError for what is no model, and for an engine that is not
     installed or does not give the masks of Keras; `auto` warns of that and takes the next.
@@ -121,7 +122,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
 
 def check(engine: Engine, reference: Reference) -> Parity:
     """Return how well an engine's masks agree with those of Keras, image by image."""
-    pairs = zip(reference.masks, _masks(engine, reference.images), strict=True)
+    pairs = zip(reference.masks, _masks(engine, reference.images, reference.masks.shape[1]), strict=True)
     dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
     with_lung = int(reference.masks.any(axis=(1, 2)).sum())
     return Parity(float(np.mean(dice)), float(np.min(dice)), len(dice), with_lung)
@@ -132,8 +133,9 @@ def draw_reference(model: Any) -> Reference:  # noqa: ANN401
     from lungnb.phantom import make_phantom  # half a second that whoever only uses an export need not wait
 
     phantoms = (make_phantom(index, _SEED, kind).image for kind, index in _PHANTOMS)
-    images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
-    return Reference(images, _masks(engine_of(model), images))
+    size = model.input_shape[1]
+    images = np.stack([fit_square(to_grey(image), size).array for image in phantoms])
+    return Reference(images, _masks(engine_of(model), images, max(size, _SIDE)))
 
 
 def parities(file: Path) -> dict[str, Parity]:
@@ -223,10 +225,19 @@ def _accepted(engine: Engine, found: Parity, file: Path) -> Engine:
     return engine
 
 
-def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
-    """Return an engine's masks of `(count, size, size)` uint8 images, bool, made one at a time as `segment` does."""
+def _masks(engine: Engine, images: np.ndarray, side: int) -> np.ndarray:
+    """Return an engine's masks, `(count, side, side)`, bool, of `(count, size, size)` uint8 images.
+
+    They are made one at a time and enlarged, as `segment` does it.
+    """
     batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
-    return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
+    whole = (Square(image, 0, 0, *image.shape) for image in images)
+    return np.stack(
+        [
+            unfit_square(engine(batch)[0, :, :, 0], square, side, side) > THRESHOLD
+            for batch, square in zip(batches, whole, strict=True)
+        ]
+    )
 
 
 def _exported(path: Path) -> Path | None:

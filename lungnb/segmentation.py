@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 from tqdm import tqdm
 
 from lungnb.check import AREA
@@ -149,8 +150,13 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = np.broadcast_to(np.arange(mask.shape[-1]) < mask.shape[-1] / 2, mask.shape)
     if len(largest) < 2:
         return mask & middle, mask & ~middle
-    right = min((labels == region for region in largest), key=lambda lung: np.nonzero(lung)[-1].mean())
+    right = min((labels == region for region in largest), key=_middle_column)
     return right, mask & ~right
+
+
+def _middle_column(lung: np.ndarray) -> float:
+    """Return the mean column of a region, from its sums over columns, far sooner than from its pixels."""
+    return float(ndimage.center_of_mass(lung.sum(axis=tuple(range(lung.ndim - 1))))[0])
 
 
 def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:

@@ -142,6 +142,7 @@ def test_reference_is_always_the_same():
     first, second = draw_reference(Bright()), draw_reference(Bright())
     np.testing.assert_array_equal(first.images, second.images)
     assert first.images.shape == (24, 64, 64) and first.masks.any(axis=(1, 2)).all()
+    assert first.masks.shape == (24, 512, 512)  # one pixel of 64 would be much of a small lung
 
 
 def spoil(monkeypatch, *names):
@@ -168,6 +169,7 @@ def test_an_export_with_other_masks_is_refused_and_not_kept(tmp_path, monkeypatc
 def test_an_engine_of_another_version_is_checked_before_it_is_used(monkeypatch, tmp_path):
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
     monkeypatch.setattr(engines, "_named", lambda engine, precision="f32": f"{engine} 99 {precision}")
+    monkeypatch.setattr(export, "precisions", lambda engine: ("f32",))
     spoil(monkeypatch, "onnx 99")
     open_network(None, "openvino")
     with pytest.raises(ExportError, match="onnx 99 f32 is not used"):
