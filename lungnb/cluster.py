@@ -148,7 +148,8 @@ def _run(folders: list[dict], workers: int | None, **arguments: object) -> Itera
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # a block is what is handed out: one chunk, as soon as it is listed
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers or int(ray.cluster_resources()["CPU"]))
+    most = workers or int(ray.cluster_resources()["CPU"])
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=workers)  # else more come as they pay
     chunks = ray.data.from_items(folders).map_batches(_chunks, batch_size=1, num_cpus=0)
     yield from chunks.map(_Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1).iter_rows()
 
@@ -211,7 +212,7 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        reasons = re.findall(r"^\w+Error: (.+)", str(error), re.MULTILINE)  # among a worker's traceback
-        raise RuntimeError(reasons[-1] if reasons else f"the cluster gave up: {error}") from error
+        found = re.findall(r"^[\w.]*(?:Error|NotWritten): (.+)", str(error), re.MULTILINE)  # in a worker's traceback
+        raise RuntimeError(found[-1] if found else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()
