@@ -75,13 +75,15 @@ def pipeline_alone(raw: str) -> dict:
     return {"images_s": steps * settings.batch_size / seconds}
 
 
-def step_alone(size: int, batch: int, jit: bool, precision: str) -> dict:
+def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True) -> dict:
     """A step on one batch that is there already."""
-    from lungnb.backend import keras
+    from lungnb.backend import keras, normalise_at_once
     from lungnb.models import build_model
 
     keras.config.set_dtype_policy(precision)
     model = build_model("unet", size=size, filters=16)
+    if fused:
+        normalise_at_once(model)
     model.compile("adam", "binary_crossentropy", jit_compile=jit)
     images = np.random.default_rng(0).random((batch, size, size, 1), np.float32)
     masks = (images > 0.5).astype(np.float32)
@@ -90,21 +92,31 @@ def step_alone(size: int, batch: int, jit: bool, precision: str) -> dict:
 
 def against_the_script(raw: str, rounds: int) -> pd.DataFrame:
     """Return medians of alternating rounds: the script, lungnb, and lungnb's input pipeline."""
-    runs = {"plain script": plain_script, "lungnb": as_lungnb_trains, "lungnb's input pipeline alone": pipeline_alone}
-    rows = [{"what": name} | apart(run, raw=raw) for _ in range(rounds) for name, run in runs.items()]
-    table = pd.DataFrame(rows).drop(columns="raw").groupby("what", sort=False).median().reset_index()
+    runs = {
+        "plain script": (plain_script, {}),
+        "lungnb": (as_lungnb_trains, {}),
+        "lungnb, precision=auto": (as_lungnb_trains, {"precision": "auto"}),
+        "lungnb's input pipeline alone": (pipeline_alone, {}),
+    }
+    rows = [
+        {"what": name} | apart(run, raw=raw, **changes) for _ in range(rounds) for name, (run, changes) in runs.items()
+    ]
+    table = pd.DataFrame(rows)[["what", "images_s", "memory_mb"]].groupby("what", sort=False).median().reset_index()
     return table.assign(ratio=table["images_s"] / table["images_s"][0])
 
 
 def choices(rounds: int) -> pd.DataFrame:
-    """Return medians of alternating rounds: each choice of compiler and precision."""
+    """Return medians of alternating rounds: each choice of compiler, batch normalisation and precision."""
     asked = [
-        {"jit": jit, "precision": precision} for jit in (False, True) for precision in ("float32", "mixed_bfloat16")
+        {"jit": jit, "fused": fused, "precision": precision}
+        for jit, fused in ((False, False), (False, True), (True, False))
+        for precision in ("float32", "mixed_bfloat16")
     ]
     rows = [apart(step_alone, size=256, batch=8, **choice) for _ in range(rounds) for choice in asked]
-    table = pd.DataFrame(rows).groupby(["jit", "precision"], sort=False)[["images_s", "memory_mb"]].median()
+    table = pd.DataFrame(rows).groupby(["jit", "fused", "precision"], sort=False)[["images_s", "memory_mb"]].median()
     table = table.reset_index().assign(ratio=lambda found: found["images_s"] / found["images_s"][0])
-    return table.replace({"jit": {False: "as TensorFlow runs it", True: "XLA"}})
+    names = {"jit": {False: "TensorFlow", True: "XLA"}, "fused": {False: "normalised as by Keras", True: "at once"}}
+    return table.replace(names)
 
 
 def growth(folder: Path) -> pd.DataFrame:
@@ -141,7 +153,7 @@ def main() -> None:
         script = against_the_script(phantoms(Path(folder, "films"), options.images), options.rounds)
         write(script, "training", options.out, bars(script, ["what"], speed), "keras", "tensorflow", "numpy")
         chosen = choices(options.rounds)
-        write(chosen, "choices", options.out, bars(chosen, ["jit", "precision"], speed), "keras", "tensorflow")
+        write(chosen, "choices", options.out, bars(chosen, ["jit", "fused", "precision"], speed), "keras", "tensorflow")
         grown = growth(Path(folder))
         write(grown, "growth", options.out, bars(grown, ["grows", "to"], speed), "keras", "tensorflow")
 

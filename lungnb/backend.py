@@ -10,9 +10,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 
-from lungnb.machine import has_amx
+from lungnb.machine import has_fast_bf16
 
 # For what TensorFlow would log later on; what it writes while loading heeds no setting.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -122,8 +122,35 @@ def devices_of(model: keras.Model) -> int:
 
 
 def fastest_precision() -> str:
-    """Return the precision to train in that is the fastest here: half the bits on matrix units."""
-    return "mixed_bfloat16" if gpus() or has_amx() else "float32"
+    """Return the precision to train in that is the fastest here: half the bits where the processor is made for it."""
+    return "mixed_bfloat16" if gpus() or has_fast_bf16() else "float32"
+
+
+def normalise_at_once(model: keras.Model) -> None:
+    """Let the model's batch normalisation, while it is trained, be one operation of TensorFlow's, not Keras's dozen.
+
+    A U-Net trains 1.3 times as fast on CPUs, in bf16 1.5 times (`benchmarks/training.py`), to the same numbers but for
+    rounding. Nothing changes in what is saved. Does nothing on other backends.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            normalise_at_once(layer)
+        elif type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3):
+            layer.call = partial(_normalised, layer)  # of this one layer: its class, which is saved, stays Keras's
+
+
+def _normalised(layer: keras.layers.Layer, x: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
+    if not (training and layer.trainable) or len(x.shape) != 4:
+        return type(layer).call(layer, x, training=training, mask=mask)
+    scale, offset = (tf.cast(weight, tf.float32) for weight in (layer.gamma, layer.beta))
+    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=layer.epsilon, is_training=True)
+    count = tf.cast(tf.size(x), tf.float32) / x.shape[-1]
+    variance *= (count - 1) / count  # TensorFlow's is of a sample, Keras's of these values
+    for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(layer.momentum * moving + (1 - layer.momentum) * new)
+    return y
 
 
 def worth_compiling() -> bool:

@@ -15,26 +15,13 @@ def cores() -> int:
 
 
 @cache
-def has_amx() -> bool:
-    """Whether the processor has Intel's matrix units (AMX), which alone make training in bf16 the faster on CPUs.
-
-    By AVX-512, which has bf16 too, a U-Net trained on two thirds as many images a second in bf16 as in float32
-    (`benchmarks/training.py`). Only Linux tells.
-    """
-    return "amx_bf16" in _described()
-
-
-@cache
 def has_fast_bf16() -> bool:
-    """Whether OpenVINO computes faster in bf16: with AMX, and by the AVX-512 of AMD.
+    """Whether the processor computes faster in bf16: with Intel's matrix units (AMX), and by the AVX-512 of AMD.
 
-    For a mask it then took half the time of float32 on an AMD EPYC, but 1.7 times that time by the AVX-512 of an Intel
-    Xeon without AMX. Only Linux tells.
+    On an AMD EPYC a mask then took half the time of float32, and a U-Net trained on 1.5 to 1.7 times as many images a
+    second; by the AVX-512 of an Intel Xeon without AMX a mask took 1.7 times the time, and training was at two thirds
+    of the speed (`benchmarks/inference.py`, `training.py`). Only Linux tells.
     """
-    return has_amx() or {"AuthenticAMD", "avx512_bf16"} <= _described()
-
-
-def _described() -> set[str]:
-    """Return the words with which Linux describes the processor."""
     info = Path("/proc/cpuinfo")
-    return set(info.read_text(encoding="utf-8").split()) if info.exists() else set()
+    words = set(info.read_text(encoding="utf-8").split()) if info.exists() else set()
+    return "amx_bf16" in words or {"AuthenticAMD", "avx512_bf16"} <= words

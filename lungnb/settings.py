@@ -76,7 +76,7 @@ class Settings:
     plateau_patience: int = 5  # epochs without a better validation loss before the learning rate is halved
     seed: int = 1
     deterministic: bool = False  # the same bits in each run on one machine, at the price of speed
-    precision: str = "float32"  # or mixed_bfloat16; auto: that on TensorFlow's GPUs and processors with AMX
+    precision: str = "float32"  # or mixed_bfloat16; auto: that on TensorFlow's GPUs and processors fast in it
     # augmentation, of training images alone
     flip: bool = True  # left to right, half of the images
     rotation: float = 10.0  # at most, degrees

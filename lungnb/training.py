@@ -22,6 +22,7 @@ from lungnb.backend import (
     fix_seeds,
     graphs_let_go,
     keras,
+    normalise_at_once,
     on_all_gpus,
     worth_compiling,
 )
@@ -116,6 +117,7 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     keras.config.set_dtype_policy(_precision(settings))
     with on_all_gpus():
         model = build_network(settings, model_name)
+        normalise_at_once(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
         model.compile(

@@ -4,13 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb import training
+from lungnb import backend, training
 from lungnb.backend import keras
 from lungnb.models import build_model, count_multiplications
 from lungnb.training import read_history, read_run, train
@@ -259,3 +260,37 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(prepared):
         "batch_size must be a multiple of 2, the devices to train on, not 3."
         in on_two_devices(prepared, 3, "whole").stderr
     )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an operation of TensorFlow's")
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_normalising_at_once_trains_to_the_same_numbers(precision):
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 4, 32, 32, 1), np.float32)
+    keras.config.set_dtype_policy(precision)
+    try:
+        found = []
+        for change in (lambda model: None, backend.normalise_at_once):
+            keras.utils.set_random_seed(1)
+            model = build_model("unet", size=32, filters=4, depth=2)
+            model.get_layer("encoder_2_norm_1").trainable = False  # as those of a frozen encoder
+            change(model)
+            model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
+            losses = [model.train_on_batch(batch, batch > 0.5) for batch in images]
+            found.append((losses, model.get_weights(), model.predict(images[0], verbose=0), model.get_config()))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    (losses, weights, answers, config), (own_losses, own_weights, own_answers, own_config) = found
+    near = 1e-4 if precision == "float32" else 0.02
+    np.testing.assert_allclose(own_losses, losses, rtol=near)
+    for one, other in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=near)
+    np.testing.assert_allclose(own_answers, answers, atol=near)
+    assert own_config == config  # saved as Keras's own layers
+
+
+def test_normalising_at_once_reaches_layers_of_models_within_models():
+    model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
+    backend.normalise_at_once(model)
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) > 40 and all(isinstance(layer.call, partial) for layer in norms)
