@@ -64,9 +64,9 @@ def timed(films: Path, workers: int) -> float:
 
 def chart(table: pd.DataFrame) -> Figure:
     """Draw the rate and what a million films take."""
-    named = table.assign(with_=["the plain command" if not n else f"Ray, {n} workers" for n in table["workers"]])
+    names = ["the plain command" if not n else f"Ray, {n} worker{'s' * (n > 1)}" for n in table["workers"]]
     titles = {"films_a_second": "films a second", "million_hours": "hours for a million, on this machine"}
-    return bars(named, ["with_"], titles)
+    return bars(table.assign(name=names), ["name"], titles)
 
 
 def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:

@@ -115,8 +115,8 @@ def choices(rounds: int) -> pd.DataFrame:
     rows = [apart(step_alone, size=256, batch=8, **choice) for _ in range(rounds) for choice in asked]
     table = pd.DataFrame(rows).groupby(["jit", "fused", "precision"], sort=False)[["images_s", "memory_mb"]].median()
     table = table.reset_index().assign(ratio=lambda found: found["images_s"] / found["images_s"][0])
-    names = {"jit": {False: "TensorFlow", True: "XLA"}, "fused": {False: "normalised as by Keras", True: "at once"}}
-    return table.replace(names)
+    fused = {False: "Keras's normalisation", True: "normalised at once"}
+    return table.replace({"jit": {False: "TensorFlow", True: "XLA"}, "fused": fused})
 
 
 def growth(folder: Path) -> pd.DataFrame:

@@ -101,8 +101,20 @@ def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
         raise ValueError(
             f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
         )
+    _compute_in_float32(model)
     model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
     return model
+
+
+def _compute_in_float32(model: Any) -> None:  # noqa: ANN401
+    """Undo a training in half the bits, in which no exported form can be computed, nor a CPU that is not made for it.
+
+    The weights are float32 as they are.
+    """
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+        if hasattr(layer, "layers"):
+            _compute_in_float32(layer)
 
 
 def _open_openvino(file: Path, precision: str) -> Engine:

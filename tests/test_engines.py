@@ -68,6 +68,23 @@ def test_shipped_network_waits_for_no_tensorflow(engine, tmp_path):
 
 
 @exports
+@pytest.mark.parametrize("encoder", [None, "mobilenetv2"])
+def test_a_network_trained_in_half_the_bits_runs_in_float32(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        build_model("unet", size=64, filters=4, depth=3, encoder=encoder, weights=None).save(tmp_path / "half.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model = engines.load_model(tmp_path / "half.keras")
+    assert {layer.compute_dtype for layer in model._flatten_layers()} == {"float32"}
+    image = np.random.default_rng(0).random((1, 64, 64, 1), np.float32)
+    for engine in FAST:
+        found = open_network(tmp_path / "half.keras", engine)(image)
+        np.testing.assert_allclose(found, model.predict(image, verbose=0), atol=0.02)
+
+
+@exports
 @pytest.mark.parametrize(
     ("name", "form"), [*((name, "onnx") for name in (*MODELS, "mobilenetv2")), ("unet", "openvino"), ("unet", "litert")]
 )
