@@ -37,6 +37,14 @@ def repeat(settings: Settings, model_names: list[str], seeds: int = 1, progress:
     return pd.concat(tables, ignore_index=True)
 
 
+def image_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, from a table of `repeat`, a row an image and model: its mean scores over seeds, the images of all folds.
+
+    For `statistics.paired_tests`, to which one image with several seeds is one image.
+    """
+    return table.groupby(["model", "id", "patient"], sort=False).mean(numeric_only=True).reset_index()
+
+
 def variation(table: pd.DataFrame, score: str = "dice") -> pd.DataFrame:
     """Return, from a table of `repeat`, a row a model: a score's mean, and how it varies.
 

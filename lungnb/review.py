@@ -39,7 +39,11 @@ SECTIONS = (
         "Paired Wilcoxon tests of the Dice, Holm-corrected; effects from -1 to 1.",
         ("paired_tests.csv",),
     ),
-    Section("Patients, seeds, folds", "What would change with others.", ("variation.csv", "seeds.csv")),
+    Section(
+        "Patients, seeds, folds",
+        "What would change with others; paired tests of each image's mean over seeds, on the images of all folds.",
+        ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
+    ),
     Section("How scores are spread", "A point is an image, a diamond the mean.", ("scores.png",)),
     Section(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)

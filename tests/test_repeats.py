@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from lungnb.prepare import read_manifest
-from lungnb.repeats import repeat, repetitions, variation
+from lungnb.repeats import image_means, repeat, repetitions, variation
+from lungnb.statistics import paired_tests
 from lungnb.training import read_run
 
 
@@ -38,3 +39,19 @@ def test_variation_by_hand():
     assert row["low"] == pytest.approx(0.8) and row["high"] == pytest.approx(0.91)
     once = variation(table[table["seed"] == 1])
     assert once["dice"].tolist() == pytest.approx([0.85]) and once[["seeds_sd", "image_sd"]].isna().all(axis=None)
+
+
+def test_paired_tests_take_the_images_of_all_folds_once_each():
+    """Ten images in two folds with two seeds: the second network is 0.01 worse on each, whatever the seed."""
+    rows = [
+        (model, f"p{image}", seed, 1 + image % 2, 0.9 + image / 1000 + seed / 10_000 - worse)
+        for model, worse in (("unet", 0), ("resunet", 0.01))
+        for seed in (1, 2)
+        for image in range(10)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "id", "seed", "fold", "dice"]).assign(patient=lambda of: of["id"])
+    means = image_means(table)
+    assert len(means) == 20 and means.loc[0, "dice"] == pytest.approx(0.90015)
+    (test,) = paired_tests(means).to_dict("records")
+    assert test["difference"] == pytest.approx(0.01) and test["effect"] == 1
+    assert test["p"] == pytest.approx(2 / 2**10)  # all ten of one sign, exactly
