@@ -22,13 +22,23 @@ def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
     return [settings.replace(seed=settings.seed + n, fold=fold) for n in range(seeds) for fold in folds]
 
 
-def repeat(settings: Settings, model_names: list[str], seeds: int = 1, progress: bool = True) -> pd.DataFrame:
+def repeat(
+    settings: Settings,
+    model_names: list[str],
+    seeds: int = 1,
+    progress: bool = True,
+    scored: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Train and score every model with each seed on each fold; return all scores, with `model`, `seed` and `fold`.
 
-    What was trained before with the same settings is scored again, not trained again.
+    What was trained before with the same settings is scored again, not trained again. `scored` holds the scores of the
+    settings' own seed and fold, with `model`, where they are known: those are then taken as they are.
     """
     tables = []
     for run in repetitions(settings, seeds):
+        if scored is not None and run == settings:
+            tables.append(scored.assign(seed=run.seed, fold=run.fold))
+            continue
         prepare_dataset(run, progress)
         for name in model_names:
             train(run, name, progress)

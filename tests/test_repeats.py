@@ -16,7 +16,12 @@ def test_each_seed_meets_each_fold(prepared):
 
 
 def test_every_image_is_tested_once_with_every_seed(trained):
-    table = repeat(trained.replace(folds=2, epochs=1), ["unet"], seeds=2, progress=False)
+    settings = trained.replace(folds=2, epochs=1)
+    table = repeat(settings, ["unet"], seeds=2, progress=False)
+    own = table[(table["seed"] == settings.seed) & (table["fold"] == settings.fold)]
+    again = repeat(settings, ["unet"], progress=False, scored=own.assign(dice=2.0))  # no score of an image
+    assert (again.loc[again["fold"] == settings.fold, "dice"] == 2).all() and len(again) == len(table) / 2
+    assert (again.loc[again["fold"] != settings.fold, "dice"] <= 1).all()
     images = read_manifest(trained)["id"]
     assert len(table) == 2 * len(images)
     for seed in (1, 2):
