@@ -31,7 +31,7 @@ PAPERMILL = {
 # What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
 MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
 COMPARISON_FILES = (
-    *("comparison.csv", "paired_tests.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
+    *("comparison.csv", "paired_tests*.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
     *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
     *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
     *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
