@@ -75,13 +75,13 @@ def pipeline_alone(raw: str) -> dict:
     return {"images_s": steps * settings.batch_size / seconds}
 
 
-def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True) -> dict:
+def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16) -> dict:
     """A step on one batch that is there already."""
     from lungnb.backend import keras, normalise_at_once
     from lungnb.models import build_model
 
     keras.config.set_dtype_policy(precision)
-    model = build_model("unet", size=size, filters=16)
+    model = build_model("unet", size=size, filters=filters)
     if fused:
         normalise_at_once(model)
     model.compile("adam", "binary_crossentropy", jit_compile=jit)

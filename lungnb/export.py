@@ -228,14 +228,11 @@ def _masks(engine: Engine, images: np.ndarray, side: int) -> np.ndarray:
 
     They are made one at a time and enlarged, as `segment` does it.
     """
-    batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
-    whole = (Square(image, 0, 0, *image.shape) for image in images)
-    return np.stack(
-        [
-            unfit_square(engine(batch)[0, :, :, 0], square, side, side) > THRESHOLD
-            for batch, square in zip(batches, whole, strict=True)
-        ]
-    )
+    masks = []
+    for image in images:
+        probability = engine(image[None, :, :, None].astype(np.float32) / 255.0)[0, :, :, 0]
+        masks.append(unfit_square(probability, Square(image, 0, 0, *image.shape), side, side) > THRESHOLD)
+    return np.stack(masks)
 
 
 def _exported(path: Path) -> Path | None:
