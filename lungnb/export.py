@@ -35,7 +35,7 @@ from lungnb.engines import (
     require,
 )
 from lungnb.files import write_json, written
-from lungnb.images import Square, fit_square, to_grey, unfit_square
+from lungnb.images import fit_square, to_grey
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED
 
@@ -43,7 +43,6 @@ READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # of an engine's masks with those of Keras, at least
 _PHANTOMS = [(kind, index) for kind in ("xray", "ct", "wild") for index in range(8)]  # of wild ones, half are CT
 _SEED = 11  # no data set's
-_SIDE = 512  # of the masks compared, at least: at a network's own size one pixel is much of a lung's tip
 
 
 class ExportError(ValueError):
@@ -68,7 +67,7 @@ class Reference(NamedTuple):
     """Images of a network's own size, and the masks that Keras gives."""
 
     images: np.ndarray  # (count, size, size), uint8
-    masks: np.ndarray  # (count, side, side), bool, enlarged as those of images of that size are
+    masks: np.ndarray  # (count, size, size), bool
 
 
 def export_model(
@@ -122,7 +121,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
 
 def check(engine: Engine, reference: Reference) -> Parity:
     """Return how well an engine's masks agree with those of Keras, image by image."""
-    pairs = zip(reference.masks, _masks(engine, reference.images, reference.masks.shape[1]), strict=True)
+    pairs = zip(reference.masks, _masks(engine, reference.images), strict=True)
     dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
     with_lung = int(reference.masks.any(axis=(1, 2)).sum())
     return Parity(float(np.mean(dice)), float(np.min(dice)), len(dice), with_lung)
@@ -133,9 +132,8 @@ def draw_reference(model: Any) -> Reference:  # noqa: ANN401
     from lungnb.phantom import make_phantom  # half a second that whoever only uses an export need not wait
 
     phantoms = (make_phantom(index, _SEED, kind).image for kind, index in _PHANTOMS)
-    size = model.input_shape[1]
-    images = np.stack([fit_square(to_grey(image), size).array for image in phantoms])
-    return Reference(images, _masks(engine_of(model), images, max(size, _SIDE)))
+    images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
+    return Reference(images, _masks(engine_of(model), images))
 
 
 def parities(file: Path) -> dict[str, Parity]:
@@ -223,16 +221,10 @@ def _accepted(engine: Engine, found: Parity, file: Path) -> Engine:
     return engine
 
 
-def _masks(engine: Engine, images: np.ndarray, side: int) -> np.ndarray:
-    """Return an engine's masks, `(count, side, side)`, bool, of `(count, size, size)` uint8 images.
-
-    They are made one at a time and enlarged, as `segment` does it.
-    """
-    masks = []
-    for image in images:
-        probability = engine(image[None, :, :, None].astype(np.float32) / 255.0)[0, :, :, 0]
-        masks.append(unfit_square(probability, Square(image, 0, 0, *image.shape), side, side) > THRESHOLD)
-    return np.stack(masks)
+def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
+    """Return an engine's masks of `(count, size, size)` uint8 images, bool, made one at a time as `segment` does."""
+    batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
+    return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
 
 
 def _exported(path: Path) -> Path | None:
