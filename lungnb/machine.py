@@ -18,9 +18,9 @@ def cores() -> int:
 def has_fast_bf16() -> bool:
     """Whether the processor computes faster in bf16: with Intel's matrix units (AMX), and by the AVX-512 of AMD.
 
-    On an AMD EPYC OpenVINO then took half the time of float32 (whether its masks stay the same, `export` finds out), and
-    a U-Net trained on 1.4 to 1.8 times as many images a second; by the AVX-512 of an Intel Xeon without AMX a mask took
-    1.7 times the time, and training was at two thirds of the speed (`benchmarks/training.py`). Only Linux tells.
+    On an AMD EPYC OpenVINO then took half the time of float32 (whether its masks stay the same, `export` finds out),
+    and a U-Net trained on 1.4 to 1.8 times as many images a second; by the AVX-512 of an Intel Xeon without AMX a mask
+    took 1.7 times the time, and training was at two thirds of the speed (`benchmarks/training.py`). Only Linux tells.
     """
     info = Path("/proc/cpuinfo")
     words = set(info.read_text(encoding="utf-8").split()) if info.exists() else set()
