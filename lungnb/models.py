@@ -2,12 +2,13 @@
 
 Every model maps `(batch, height, width, 1)`, grey from 0 to 1, to `(batch, height, width, 1)`, the probability of lung.
 The layer that ends a stage is named after it: encoder_1 .. encoder_<depth>, bridge, decoder_<depth> .. decoder_1, lung.
+In a compact U-Net the first halving is that by patches, so that there is a level less.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,8 @@ _BATCH_NORM_MOMENTUM = 0.9
 # weight by about the learning rate a step, whatever its size: a network begins as it would, and becomes sure this much
 # faster. With a few channels it would take hundreds of steps until one that is right is also sure.
 _SHARPNESS = 4.0
+
+_PATCH = 2  # side of the patches that a compact U-Net sees as one, px
 
 
 def unet(
@@ -143,40 +146,71 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
     return _u_shape("transunet", _double_convolution, size, filters, depth, bridge=bridge)
 
 
+def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
+    """Return a U-Net that reads and writes patches of 2x2 pixels, for a quarter of the work.
+
+    A strided convolution makes a pixel of each patch, a transposed one makes the patch's mask of what the U, half the
+    image's size, says of it; such patches are Shi and others' (2016), https://arxiv.org/abs/1609.05158. Channels stop
+    doubling at eight times `filters`: more of them, at the bottom, are most of a U-Net's weights.
+
+    Args:
+        size: side of the square input, px; a multiple of 2**depth.
+        filters: channels at the top of the U; doubled at each halving, up to eight times as many.
+        depth: how often the resolution is halved, that by patches included.
+    """
+    _check(size, filters, depth)
+    inputs = keras.Input((size, size, 1), name="image")
+    patches = layers.Conv2D(_PATCH**2, _PATCH, strides=_PATCH, use_bias=False, name="patches")(inputs)
+    widths = [filters * min(2**level, 8) for level in range(depth)]
+    return keras.Model(inputs, _head(_u(_double_convolution, widths, patches), _PATCH), name="compact_unet")
+
+
 def _u_shape(
     name: str,
     unit: Callable,
     size: int,
     filters: int,
     depth: int,
+    **parts: Callable,
+) -> keras.Model:
+    """Return a network of a U as large as the image, whose channels double at each halving; the rest as in `_u`."""
+    _check(size, filters, depth)
+    inputs = keras.Input((size, size, 1), name="image")
+    widths = [filters * 2**level for level in range(depth + 1)]
+    return keras.Model(inputs, _head(_u(unit, widths, inputs, **parts)), name=name)
+
+
+def _u(
+    unit: Callable,
+    widths: Sequence[int],
+    x: keras.KerasTensor,
     *,
     way_down: Callable | None = None,
     bridge: Callable | None = None,
     gate: Callable | None = None,
-) -> keras.Model:
-    """Return the U that the networks share, made of `unit(x, channels, name)`.
+) -> keras.KerasTensor:
+    """Return the U that the networks share, made of `unit(x, channels, name)`; `widths`: channels from top to bottom.
 
     `way_down(image)` gives what the levels carry across and, last, what reaches the bottom; `bridge` stands there in
     place of `unit`; `gate(skip, coarse, name)` changes what is carried across.
     """
-    _check(size, filters, depth)
-    inputs = keras.Input((size, size, 1), name="image")
-    *skips, x = (way_down or partial(_way_down, unit, filters, depth))(inputs)
-    x = (bridge or unit)(x, filters * 2**depth, "bridge")
-    for level in range(depth, 0, -1):
-        channels, stage = filters * 2 ** (level - 1), f"decoder_{level}"
+    *levels, bottom = widths
+    *skips, x = (way_down or partial(_way_down, unit, levels))(x)
+    x = (bridge or unit)(x, bottom, "bridge")
+    for level in range(len(levels), 0, -1):
+        channels, stage = levels[level - 1], f"decoder_{level}"
         skip = gate(skips.pop(), x, stage) if gate else skips.pop()
         x = layers.Conv2DTranspose(channels, 2, strides=2, name=f"{stage}_up")(x)
         x = layers.Concatenate(name=f"{stage}_skip")([x, skip])
         x = unit(x, channels, stage)
-    return keras.Model(inputs, _head(x), name=name)
+    return x
 
 
-def _way_down(unit: Callable, filters: int, depth: int, x: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """Return the output of each level's unit, and the last one halved once more."""
+def _way_down(unit: Callable, levels: Sequence[int], x: keras.KerasTensor) -> list[keras.KerasTensor]:
+    """Return the output of each level's unit, of so many channels, and the last one halved once more."""
     skips = []
-    for level in range(1, depth + 1):
-        skips.append(unit(x, filters * 2 ** (level - 1), f"encoder_{level}"))
+    for level, channels in enumerate(levels, 1):
+        skips.append(unit(x, channels, f"encoder_{level}"))
         x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
     return [*skips, x]
 
@@ -234,10 +268,12 @@ def _batch_norm(name: str) -> layers.Layer:
     return layers.BatchNormalization(momentum=_BATCH_NORM_MOMENTUM, name=name)
 
 
-def _head(x: keras.KerasTensor) -> keras.KerasTensor:
+def _head(x: keras.KerasTensor, patch: int = 1) -> keras.KerasTensor:
+    """Return the probability of lung in each of the pixels, `patch` by `patch`, that each place of `x` stands for."""
     # float32 also under mixed precision: a loss near 0 needs the digits.
     small = keras.initializers.VarianceScaling(1 / _SHARPNESS**2, "fan_avg", "uniform")
-    x = layers.Conv2D(1, 1, kernel_initializer=small, dtype="float32", name="lung_conv")(x)
+    own = {"kernel_initializer": small, "dtype": "float32", "name": "lung_conv"}
+    x = layers.Conv2DTranspose(1, patch, strides=patch, **own)(x) if patch > 1 else layers.Conv2D(1, 1, **own)(x)
     x = layers.Rescaling(_SHARPNESS, dtype="float32", name="lung_sharper")(x)
     return layers.Activation("sigmoid", dtype="float32", name="lung")(x)
 
@@ -258,6 +294,7 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "r2unet": r2unet,
     "attention_unet": attention_unet,
     "transunet": transunet,
+    "compact_unet": compact_unet,
 }
 
 
@@ -265,7 +302,7 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     """Return the model called `name`, built with `arguments` (size, filters, depth, ...).
 
     `weights`, where there is no encoder, are those that the whole network begins with: a file's, or with `phantom`
-    those that lungnb ships, of a U-Net of 16 filters and depth 4.
+    those that lungnb ships, of a `compact_unet` of 16 filters and depth 5.
 
     Raises ValueError for an unknown name, listing those there are, for an encoder that is not for this model, and for
     weights that are not.

@@ -18,6 +18,7 @@ TITLES = {  # models, as charts and tables name them
     "r2unet": "R2U-Net",
     "attention_unet": "Attention U-Net",
     "transunet": "TransUNet",
+    "compact_unet": "Compact U-Net",
 }
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")

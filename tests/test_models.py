@@ -65,17 +65,31 @@ def transunet_count(f, depth, blocks=4):
     return unet_count(f, depth) + 9 * c + c + blocks * block + 2 * c
 
 
+def compact_unet_count(f, depth):
+    """2x2 patches to four channels and back; between them a U-Net whose channels stop at eight times the first."""
+
+    def stage(before, c):
+        return 9 * before * c + NORM * c + 9 * c * c + NORM * c
+
+    c = [4] + [f * min(2**level, 8) for level in range(depth)]
+    encoder = sum(stage(c[level - 1], c[level]) for level in range(1, depth + 1))
+    ups = sum(4 * c[level + 1] * c[level] + c[level] for level in range(1, depth))
+    decoder = sum(stage(2 * c[level], c[level]) for level in range(1, depth))
+    return 4 * 4 + encoder + ups + decoder + 4 * f + 1
+
+
 COUNTS = {
     "unet": unet_count,
     "resunet": resunet_count,
     "r2unet": r2unet_count,
     "attention_unet": attention_unet_count,
     "transunet": transunet_count,
+    "compact_unet": compact_unet_count,
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("filters", "depth"), [(2, 1), (4, 2), (3, 3), (16, 4)])
+@pytest.mark.parametrize(("filters", "depth"), [(2, 1), (4, 2), (3, 3), (16, 4), (2, 5)])
 def test_parameters_are_as_counted_by_hand(name, filters, depth):
     model = build_model(name, size=2**depth, filters=filters, depth=depth)
     assert model.count_params() == COUNTS[name](filters, depth)
@@ -161,23 +175,26 @@ def test_sizes_that_do_not_go_are_named(name, arguments, message):
 
 
 def test_an_unknown_model_lists_those_there_are():
-    with pytest.raises(
-        ValueError, match="model must be one of unet, resunet, r2unet, attention_unet, transunet, not 'vnet'"
-    ):
+    known = "unet, resunet, r2unet, attention_unet, transunet, compact_unet"
+    with pytest.raises(ValueError, match=f"model must be one of {known}, not 'vnet'"):
         build_model("vnet")
     assert set(TITLES) == set(MODELS)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_stages_bear_the_names_and_sizes_of_the_figure(name):
-    model = build_model(name, size=32, filters=3, depth=2)
-    expected = {
+    if name == "compact_unet":  # whose U is half the image's size
+        model = build_model(name, size=64, filters=3, depth=3)
+        top = {"lung": (None, 64, 64, 1), "patches": (None, 32, 32, 4)}
+    else:
+        model = build_model(name, size=32, filters=3, depth=2)
+        top = {"lung": (None, 32, 32, 1)}
+    expected = top | {
         "encoder_1": (None, 32, 32, 3),
         "encoder_2": (None, 16, 16, 6),
         "bridge": (None, 8, 8, 12),
         "decoder_2": (None, 16, 16, 6),
         "decoder_1": (None, 32, 32, 3),
-        "lung": (None, 32, 32, 1),
     }
     assert {stage: model.get_layer(stage).output.shape for stage in expected} == expected
     assert model.name == name
