@@ -1,8 +1,9 @@
 """How fast networks segment, by engine: `python benchmarks/inference.py`.
 
-Milliseconds an image, one at a time, the median, of the network that comes with lungnb (128x128) and of one of the same
-architecture for 256x256; files a second of `segment_files` on 512x512 PNGs, reading and writing included; seconds until
-the first mask in a fresh process. Run it on a machine that does nothing else.
+Milliseconds, one image at a time, the median: of a slice of 256x256 from array to cleaned mask, and of the network alone,
+the one that comes with lungnb (128x128) and one of the same architecture for 256x256; files a second of `segment_files`
+on 512x512 PNGs, reading and writing included; seconds until the first mask in a fresh process. Run it on a machine that
+does nothing else.
 """
 
 import argparse
@@ -17,26 +18,38 @@ from pathlib import Path
 import pandas as pd
 from measure import bars, write
 
-from lungnb.engines import ENGINES, PACKAGES, engine_of, installed, load_model
+from lungnb.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
 from lungnb.export import open_network
-from lungnb.images import write_png
+from lungnb.images import to_grey, write_png
+from lungnb.inference import clean_mask, predict
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import segment_files
 from lungnb.settings import SHIPPED
-from lungnb.speed import milliseconds
+from lungnb.speed import median_seconds, milliseconds
 
 FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"
 
 
-def latencies(file: Path, engines: list[str], rounds: int) -> dict[str, float]:
-    """Return milliseconds an image of a model file by engine, `model.predict` first."""
+def opened(file: Path, names: list[str]) -> list[Engine]:
+    """Return a model file in Keras's own way, `model.predict`, and in each of the engines."""
     model = load_model(file)
-    size = model.input_shape[1]
-    found = {"model.predict": milliseconds(lambda batch: model.predict(batch, verbose=0), size, rounds)}
-    for name in engines:
-        engine = engine_of(model) if name == "keras" else open_network(file, name)
-        found[engine.name] = milliseconds(engine, size, rounds)
-    return found
+    own = Engine("model.predict", model.input_shape, lambda batch: model.predict(batch, verbose=0))
+    return [own, *(open_network(file, name) for name in names)]
+
+
+def latencies(file: Path, names: list[str], rounds: int) -> dict[str, float]:
+    """Return the milliseconds that the network of a file takes for an image, by engine."""
+    return {each.name: milliseconds(each, each.input_shape[1], rounds) for each in opened(file, names)}
+
+
+def slice_latencies(file: Path, names: list[str], rounds: int) -> dict[str, float]:
+    """Return the milliseconds from a slice of 256x256 to its cleaned mask, by engine."""
+    grey = to_grey(make_phantom(0, kind="ct").image)
+    engines = opened(file, names)
+    return {
+        each.name: 1000 * median_seconds(lambda each=each: clean_mask(predict(each, grey) > THRESHOLD), rounds)
+        for each in engines
+    }
 
 
 def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:
@@ -77,8 +90,12 @@ def main() -> None:
         larger = Path(folder, "unet256.keras")
         from lungnb.models import build_model
 
-        build_model("unet", size=256, weights="phantom").save(larger)
-        times = {128: latencies(SHIPPED, engines, options.rounds), 256: latencies(larger, engines, options.rounds)}
+        build_model("compact_unet", size=256, depth=5, weights="phantom").save(larger)
+        times = {
+            "slice": slice_latencies(SHIPPED, engines, options.rounds),
+            "network_128": latencies(SHIPPED, engines, options.rounds),
+            "network_256": latencies(larger, engines, options.rounds),
+        }
         rows = [
             {
                 "engine": name,
@@ -87,9 +104,10 @@ def main() -> None:
             }
             for name in engines
         ]
-    latency = pd.DataFrame(times).add_prefix("ms_at_").rename_axis("engine").reset_index()
+    latency = pd.DataFrame(times).add_prefix("ms_").rename_axis("engine").reset_index()
     whole = pd.DataFrame(rows)
-    titles = {"ms_at_128": "ms an image, 128x128", "ms_at_256": "ms an image, 256x256"}
+    titles = {"ms_slice": "ms a slice, 256x256", "ms_network_128": "ms, network, 128x128"}
+    titles |= {"ms_network_256": "ms, network, 256x256"}
     write(latency, "inference", options.out, bars(latency, ["engine"], titles), *packages)
     titles = {"files_a_second_512": "files of 512x512 a second", "first_mask_s": "s to the first mask"}
     write(whole, "segment", options.out, bars(whole, ["engine"], titles), *packages)

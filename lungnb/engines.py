@@ -42,7 +42,7 @@ def engine_of(model: Any) -> Engine:  # noqa: ANN401
     if isinstance(model, Engine):
         return model
     # As fast as a `tf.function` called by hand, and the same on every backend of Keras.
-    return Engine(_named("keras"), model.input_shape, lambda batch: np.asarray(model.predict_on_batch(batch)))
+    return Engine(engine_name("keras"), model.input_shape, lambda batch: np.asarray(model.predict_on_batch(batch)))
 
 
 def installed(engine: str) -> bool:
@@ -54,6 +54,11 @@ def require(engine: str) -> None:
     """Raise a ValueError that names what to install, where an engine is not installed."""
     if not installed(engine):
         raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
+
+
+def engine_name(engine: str, precision: str = "f32") -> str:
+    """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
+    return f"{engine} {importlib.metadata.version(PACKAGES[engine].replace('_', '-'))} {precision}"
 
 
 def precisions(engine: str) -> tuple[str, ...]:
@@ -101,12 +106,12 @@ def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
         raise ValueError(
             f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
         )
-    _compute_in_float32(model)
+    compute_in_float32(model)
     model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
     return model
 
 
-def _compute_in_float32(model: Any) -> None:  # noqa: ANN401
+def compute_in_float32(model: Any) -> None:  # noqa: ANN401
     """Undo a training in half the bits, in which no exported form can be computed, nor a CPU that is not made for it.
 
     The weights are float32 as they are.
@@ -114,7 +119,7 @@ def _compute_in_float32(model: Any) -> None:  # noqa: ANN401
     for layer in model.layers:
         layer.dtype_policy = "float32"
         if hasattr(layer, "layers"):
-            _compute_in_float32(layer)
+            compute_in_float32(layer)
 
 
 def _open_openvino(file: Path, precision: str) -> Engine:
@@ -130,7 +135,7 @@ def _open_openvino(file: Path, precision: str) -> Engine:
             return request.infer([batch])[0]
 
     shape = network.input(0).partial_shape
-    return Engine(_named("openvino", precision), (None, *(shape[axis].get_length() for axis in (1, 2, 3))), run)
+    return Engine(engine_name("openvino", precision), (None, *(shape[axis].get_length() for axis in (1, 2, 3))), run)
 
 
 def _open_onnx(file: Path, precision: str) -> Engine:
@@ -143,7 +148,9 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     return Engine(
-        _named("onnx", precision), (None, *given.shape[1:]), lambda batch: session.run(None, {given.name: batch})[0]
+        engine_name("onnx", precision),
+        (None, *given.shape[1:]),
+        lambda batch: session.run(None, {given.name: batch})[0],
     )
 
 
@@ -158,11 +165,7 @@ def _open_litert(file: Path, precision: str) -> Engine:
         with lock:
             return call(**{name: batch})[result]
 
-    return Engine(_named("litert", precision), (None, *map(int, given["shape_signature"][1:])), run)
+    return Engine(engine_name("litert", precision), (None, *map(int, given["shape_signature"][1:])), run)
 
 
 _OPEN = {"openvino": _open_openvino, "onnx": _open_onnx, "litert": _open_litert}
-
-
-def _named(engine: str, precision: str = "f32") -> str:
-    return f"{engine} {importlib.metadata.version(PACKAGES[engine].replace('_', '-'))} {precision}"

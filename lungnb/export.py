@@ -26,6 +26,7 @@ from lungnb.engines import (
     ENGINES,
     THRESHOLD,
     Engine,
+    engine_name,
     engine_of,
     installed,
     load_model,
@@ -41,7 +42,7 @@ from lungnb.settings import SHIPPED
 
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("litert",)}  # the engines of each
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # of an engine's masks with those of Keras, at least
-_PHANTOMS = [(kind, index) for kind in ("xray", "ct", "wild") for index in range(8)]  # of wild ones, half are CT
+_PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # of the wild ones, whose lungs may be faint, half are CT
 _SEED = 11  # no data set's
 
 
@@ -131,7 +132,7 @@ def draw_reference(model: Any) -> Reference:  # noqa: ANN401
     """Return phantoms, X-rays and CT slices, tame and wild, always the same ones, and a Keras model's masks of them."""
     from lungnb.phantom import make_phantom  # half a second that whoever only uses an export need not wait
 
-    phantoms = (make_phantom(index, _SEED, kind).image for kind, index in _PHANTOMS)
+    phantoms = (make_phantom(index, _SEED, kind).image for kind, count in _PHANTOMS.items() for index in range(count))
     images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
     return Reference(images, _masks(engine_of(model), images))
 
@@ -165,16 +166,20 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
 
 def _checked(engine: str, file: Path, precision: str) -> Engine:
     """Open an exported file with an engine; check it, unless this version of it was checked before, and note that."""
+    name, model = engine_name(engine, precision), _record(file)["model"]
+    notes = cache_folder() / f"{model}.onnx"  # the same file, unless it is the one lungnb ships
+    found = (parities(notes) | parities(file)).get(name)
+    if found:
+        _accept(name, found, file)  # before it is opened, which takes a while
     opened = _opened(engine, file, precision)
-    notes = cache_folder() / f"{_record(file)['model']}.onnx"  # the same file, unless it is the one lungnb ships
-    found = (parities(notes) | parities(file)).get(opened.name)
     if found is None:
         with np.load(_beside(file, ".npz")) as stored:
             reference = Reference(stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool))
         found = check(opened, reference)
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
-            _note(notes, _record(file)["model"], {opened.name: found})
-    return _accepted(opened, found, file)
+            _note(notes, model, {name: found})
+        _accept(name, found, file)
+    return opened
 
 
 def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
@@ -197,7 +202,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         for engine in engines:
             opened = _opened(engine, temporary)
             found[opened.name] = check(opened, reference)
-            _accepted(opened, found[opened.name], file)
+            _accept(opened.name, found[opened.name], file)
         with written(_beside(file, ".npz")) as images:
             masks = np.packbits(reference.masks, axis=-1)
             np.savez_compressed(images, images=reference.images, masks=masks)
@@ -212,13 +217,13 @@ def _opened(engine: str, file: Path, precision: str = "f32") -> Engine:
         raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
 
 
-def _accepted(engine: Engine, found: Parity, file: Path) -> Engine:
+def _accept(name: str, found: Parity, file: Path) -> None:
+    """Raise an ExportError where an engine's masks were found not to be those of Keras."""
     if not found.passed:
         raise ExportError(
-            f"{file}: {engine.name} is not used: the Dice of its masks with those of Keras is {found.mean_dice:.4f} on "
+            f"{file}: {name} is not used: the Dice of its masks with those of Keras is {found.mean_dice:.4f} on "
             f"average and {found.worst_dice:.4f} at worst, where {MEAN_DICE} and {WORST_DICE} are asked for."
         )
-    return engine
 
 
 def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def predict(model: Any, grey: np.ndarray) -> np.ndarray:  # noqa: ANN401
 
 
 def load_pretrained() -> Any:  # noqa: ANN401
-    """Load the network that lungnb ships: a U-Net for X-rays and CT slices alike that has seen phantoms, no patient.
+    """Load the network that lungnb ships, a compact U-Net for X-rays and CT slices alike that has seen no patient.
 
     Its card, with its scores on real images, is the README.md beside its file, `settings.SHIPPED`.
     """

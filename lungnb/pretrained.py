@@ -1,4 +1,4 @@
-"""Weights that a network begins with: those lungnb ships, of a U-Net that has seen phantoms alone, or a file's."""
+"""Weights that a network begins with: those lungnb ships, of a network that has seen phantoms alone, or a file's."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
     file holds the network's own. Raises FileNotFoundError for a file that is not there, ValueError for other weights.
     """
     need(file, "train it, or name another file,")
+    held = ""
     try:
         if file.name.endswith(".weights.h5"):
             network.load_weights(file)
         else:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
+            held = f", but of a {model.name}"
             network.set_weights((model.get_layer(part) if part else model).get_weights())
     except (ValueError, OSError) as error:
         what = f"this {part} at this" if part else f"{network.name} at this width and"
-        raise ValueError(f"{file}: not weights for {what} depth ({error}).") from error
+        raise ValueError(f"{file}: not weights for {what} depth{held} ({error}).") from error
 
 
 def ship(run: Path, folder: Path = SHIPPED.parent) -> None:
     """Make the model of a finished training, with its history and `run.json`, the one that lungnb ships.
 
-    The optimizer, two thirds of the file, is left out, weights are rounded to half precision (a change of one in 2,000
-    at most), and what that frees is pressed out of the archive. Its form for other engines is written beside it, so
-    that whoever has one of them waits for no TensorFlow. `make weights` ends with this.
+    It computes in float32. The optimizer, two thirds of the file, is left out, weights are rounded to half precision (a
+    change of one in 2,000 at most), and what that frees is pressed out of the archive. Its form for other engines is
+    written beside it, so that whoever has one of them waits for no TensorFlow. `make weights` ends with this.
     """
-    from lungnb.export import export_model  # which stands on what begins with these weights
+    from lungnb.engines import compute_in_float32
+    from lungnb.export import export_model  # both stand on what begins with these weights
 
     model = keras.saving.load_model(need(run / "model.keras", "train it"), compile=False, safe_mode=True)
+    compute_in_float32(model)
     model.set_weights([weight.astype(np.float16).astype(np.float32) for weight in model.get_weights()])
     with written(folder / SHIPPED.name) as temporary:
         model.save(temporary)

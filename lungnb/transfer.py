@@ -144,27 +144,27 @@ CHANGES = {
 def few_shot(
     settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 200, progress: bool = True
 ) -> pd.DataFrame:
-    """Train the U-Net on a few real images, from phantom weights and from scratch; return a row a training.
+    """Train a network on a few real images, from phantom weights and from scratch; return a row a training.
 
-    Each is of the shipped network's size, sees as many batches, `steps`, of `count` training images drawn with the
+    Each is like the shipped network, sees as many batches, `steps`, of `count` training images drawn with the
     seed, and is scored on the test split, masks cleaned up. The epoch is picked on the validation images, which
     therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
     seed, dice. Trainings done before are not repeated.
     """
     epochs = min(settings.epochs, 10, max(steps // 3, 1))
-    shipped = json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))
-    size = {name: shipped["plan"]["settings"][name] for name in ("image_size", "filters", "depth")}
+    shipped = json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))["plan"]
+    name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
     rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
         own = settings.replace(
-            **size, models=("unet",), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
+            **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
             learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
-        train(own, "unet", progress, folder)
+        train(own, name, progress, folder)
         rows.append({"start": start, "images": count, "seed": seed, "dice": _dice(folder / "model.keras", settings)})
     return pd.DataFrame(rows)
 

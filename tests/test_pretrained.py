@@ -22,11 +22,13 @@ def dice(truth, found):
 
 def test_the_shipped_network_is_small_and_says_where_it_comes_from():
     model, run = load_pretrained(), json.loads((SHIPPED.parent / "run.json").read_text())
-    assert SHIPPED.stat().st_size <= 5e6 and model.count_params() <= 2.5e6
-    assert count_multiplications(build_model("unet", size=256)) <= 4e9
+    assert SHIPPED.stat().st_size <= 3e6 and model.count_params() <= 1.5e6
+    assert count_multiplications(model) <= 0.2e9
     assert getattr(model, "optimizer", None) is None
     assert run["plan"]["settings"]["dataset"] == "phantom-wild" and "-dirty" not in run["git_commit"]
     assert run["parameters"] == model.count_params()
+    opened = keras.models.load_model(SHIPPED, compile=False)  # as whoever does not have lungnb opens it
+    assert {layer.compute_dtype for layer in opened.layers} == {"float32"}
     assert all(name in (SHIPPED.parent / "README.md").read_text() for name in (run["git_commit"], "make weights"))
 
 
@@ -75,11 +77,11 @@ def test_a_training_is_shipped_without_its_optimizer(trained, tmp_path):
 
 
 def test_training_can_begin_with_the_shipped_weights():
-    model = build_model("unet", size=32, weights="phantom")  # of any input size
+    model = build_model("compact_unet", size=64, depth=5, weights="phantom")  # of any input size
     for own, other in zip(model.get_weights(), load_pretrained().get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
-    with pytest.raises(ValueError, match="not weights for"):
-        build_model("unet", size=32, filters=4, weights="phantom")
-    with pytest.raises(ValueError, match="not weights for"):
+    with pytest.raises(ValueError, match="not weights for compact_unet at this width and depth, but of a compact_unet"):
+        build_model("compact_unet", size=64, filters=4, depth=5, weights="phantom")
+    with pytest.raises(ValueError, match="not weights for resunet at this width and depth, but of a compact_unet"):
         build_model("resunet", size=32, weights="phantom")
     assert isinstance(model, keras.Model)
