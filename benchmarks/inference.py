@@ -1,9 +1,9 @@
 """How fast networks segment, by engine: `python benchmarks/inference.py`.
 
-Milliseconds, one image at a time, the median: of a slice of 256x256 from array to cleaned mask, and of the network alone,
-the one that comes with lungnb (128x128) and one of the same architecture for 256x256; files a second of `segment_files`
-on 512x512 PNGs, reading and writing included; seconds until the first mask in a fresh process. Run it on a machine that
-does nothing else.
+Milliseconds, one image at a time, the median: of a slice of 256x256 from array to cleaned mask, and of the network
+alone, the one that comes with lungnb (128x128) and one of the same architecture for 256x256; files a second of
+`segment_files` on 512x512 PNGs, reading and writing included; seconds until the first mask in a fresh process. Run it
+on a machine that does nothing else.
 """
 
 import argparse
