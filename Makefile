@@ -55,7 +55,7 @@ WILD := phantom-wild --profile full --set split_file=split.csv --set models=comp
 weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; half an hour on 2 cores
 	$(BIN)/lungnb download phantom-wild
 	$(BIN)/lungnb prepare $(WILD)
-	$(BIN)/lungnb train $(WILD) --set batch_size=16 --set learning_rate=0.003 --set epochs=24 --set stop_patience=24 \
+	$(BIN)/lungnb train $(WILD) --set batch_size=16 --set learning_rate=0.003 --set epochs=12 --set stop_patience=12 \
 		--set precision=auto
 	$(BIN)/python -m lungnb.pretrained results/phantom-wild/compact_unet
 

@@ -71,7 +71,7 @@ _SOURCES = (
     ),
     Source(
         name="phantom-wild",
-        title="Synthetic X-rays and CT slices far beyond what is real (8,000)",
+        title="Synthetic X-rays and CT slices far beyond what is real (16,000)",
         kind="wild",
         licence="MIT, as lungnb itself",
         citation="None needed: drawn by lungnb, no patient's data",

@@ -23,7 +23,7 @@ from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
 # How many are made: the X-rays suit a first run, the slices train an encoder, the wild ones of both a whole network.
-PHANTOMS = {"xray": 120, "ct": 600, "wild": 8000}
+PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
 TIMEOUT = 60  # seconds without a byte before a server is given up
 
 
