@@ -76,7 +76,8 @@ def export_chart(table: pd.DataFrame) -> Figure:
     }
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         bars = axis.barh(labels, values, color=f"C{index}")
-        axis.bar_label(bars, fmt="%.1f" if index < 2 else "%.0e", padding=3, fontsize=9)
+        fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
+        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
         axis.set_xlabel(title)
         axis.margins(x=0.2)
     axes[2].set_xlim(0, 1.4 * max(1 - MEAN_DICE, (1 - shown["mean_dice"]).max()))
