@@ -27,7 +27,7 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
             network.load_weights(file)
         else:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
-            held = f", but of a {model.name}"
+            held = f", but of a {model.name}, with which its filters and depth must be taken too"
             network.set_weights((model.get_layer(part) if part else model).get_weights())
     except (ValueError, OSError) as error:
         what = f"this {part} at this" if part else f"{network.name} at this width and"
