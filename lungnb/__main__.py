@@ -8,7 +8,7 @@ import sys
 
 from lungnb import __version__
 from lungnb.engines import ENGINES
-from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes
+from lungnb.settings import FILES, PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes, whole_path
 
 MODEL_NAMES = tuple(TITLES)
 
@@ -132,11 +132,17 @@ def _export(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from lungnb.report import run_series
 
-    everywhere = filter(None, [os.environ.get("LUNGNB_SET"), *options.set])
-    os.environ["LUNGNB_SET"] = ";".join(everywhere)  # reaches the notebooks
+    everywhere = [*filter(None, os.environ.get("LUNGNB_SET", "").split(";")), *options.set]
+    os.environ["LUNGNB_SET"] = ";".join(map(_elsewhere, everywhere))  # reaches the notebooks
     os.environ["LUNGNB_SEEDS"] = str(options.seeds)
     settings = _settings(options)
     print(run_series(settings.dataset, settings.profile, options.series == "all"))
+
+
+def _elsewhere(change: str) -> str:
+    """Return NAME=VALUE so that it means the same in another folder."""
+    name, equals, value = change.strip().partition("=")
+    return f"{name}{equals}{whole_path(value)}" if name in FILES else change
 
 
 def _publish(options: argparse.Namespace) -> None:

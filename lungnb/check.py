@@ -16,7 +16,7 @@ from scipy import ndimage
 from skimage.measure import label
 from tqdm import tqdm
 
-from lungnb.images import SUFFIXES, peculiarity, read_image, read_mask
+from lungnb.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.prepare import prepare_dataset, read_excluded
 from lungnb.settings import Settings, raw_folder
@@ -28,6 +28,8 @@ _SPECK = 0.002  # of the picture: a region smaller than this is none
 AREA = (0.02, 0.6)  # of the picture, that lungs cover
 _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
+_FEW = 5  # patients, each a folder of many images: rather classes
+_BLOCK = 1000  # images compared with all at once
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 
 
@@ -48,6 +50,7 @@ def check(settings: Settings, progress: bool = True) -> pd.DataFrame:
         work = pool.map(lambda row: _check_pair(row, settings, values), manifest.to_dict("records"))
         looked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     rows += [finding for findings, _ in looked for finding in findings]
+    rows += _folders(manifest, settings)
     rows += _copies(manifest, np.array([bits for _, bits in looked]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values("severity", key=lambda of: of.map(SEVERITIES.index), kind="stable", ignore_index=True)
@@ -110,16 +113,41 @@ def count_regions(mask: np.ndarray) -> int:
 
 
 def _greys(image: np.ndarray) -> float:
-    """Return the share of a picture's pixels that are neither nearly its darkest nor nearly its brightest."""
+    """Return the share of a picture's pixels that are neither nearly its darkest nor nearly its brightest.
+
+    Of a file of labels it is nothing.
+    """
     low, high = float(image.min()), float(image.max())
+    if high <= MAX_LABELS:
+        return 0.0
     inner = (image > low + 0.1 * (high - low)) & (image < high - 0.1 * (high - low))
     return float(inner.mean()) if high > low else 0.0
 
 
+def _folders(manifest: pd.DataFrame, settings: Settings) -> list[tuple]:
+    """Return a finding where folders may have been taken for patients that are none, or the other way round."""
+    folders = manifest["source_image"].map(lambda file: str(Path(file).parent))
+    if find_source(settings.dataset).kind != "own" or settings.patient_file or settings.patient_pattern:
+        return []
+    by_file, images = manifest["source_image"].is_unique, len(manifest)
+    patients, places = manifest["patient"].nunique(), folders.nunique()
+    if by_file and 1 < places == patients <= _FEW and images >= 10 * patients:
+        what = f"each of the {places} folders of images is taken for a patient"
+        return [(folders.iloc[0], "warning", what, "if they are none, give patient_pattern='(.+)': each name is one")]
+    if by_file and places > 2 and patients == images >= 2 * places:
+        what = f"images lie in {places} folders, and each image is taken for a patient"
+        return [(folders.iloc[0], "note", what, "if a folder is a patient, give patient_pattern='([^/]+)/[^/]+$'")]
+    return []
+
+
 def _copies(manifest: pd.DataFrame, hashes: np.ndarray) -> list[tuple]:
-    """Return a finding for each image that looks like an earlier one."""
-    distances = hash_distances(hashes, hashes)
-    pairs = np.argwhere(np.tril(distances <= NEAR, -1))
+    """Return a finding for each image that looks like an earlier one; some thousand at a time, to spare memory."""
+    pairs = [
+        (start + later, first)
+        for start in range(0, len(hashes), _BLOCK)
+        for later, first in np.argwhere(hash_distances(hashes[start : start + _BLOCK], hashes) <= NEAR)
+        if first < start + later
+    ]
     names, patients = manifest["source_image"].to_numpy(), manifest["patient"].to_numpy()
     return [
         (names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or let both be one patient's")

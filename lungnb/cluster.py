@@ -150,14 +150,15 @@ def _run(folders: list[dict], workers: int | None, **arguments: object) -> Itera
     context.target_max_block_size = 1  # a block is what is handed out: one chunk, as soon as it is listed
     most = workers or int(ray.cluster_resources()["CPU"])
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=workers)  # else more come as they pay
-    chunks = ray.data.from_items(folders).map_batches(_chunks, batch_size=1, num_cpus=0)
+    listed = ray.data.from_items(folders)
+    chunks = listed.map_batches(_chunks, fn_kwargs={"out": arguments["out"]}, batch_size=1, num_cpus=0)
     yield from chunks.map(_Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1).iter_rows()
 
 
-def _chunks(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
     """Yield what lies in a folder and those below it, or its files that are named, a chunk at a time."""
     root, base, names = Path(batch["folder"][0]), batch["base"][0], json.loads(batch["names"][0])
-    for folder, files in [(root, [root / name for name in names])] if names else list_folders(root):
+    for folder, files in [(root, [root / name for name in names])] if names else list_folders(root, out):
         within = Path(os.path.relpath(folder, base))
         key = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
         cases = name_images(files, {})

@@ -15,7 +15,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is taken for a decompression bomb
 _ELEMENTS = (  # of a DICOM file that anything here looks at
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "Modality", "ImageType", "SeriesInstanceUID"),
-    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTSequence"),
+    *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTSequence", "PixelPaddingValue"),
     *("PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),
 )
 
@@ -42,6 +42,8 @@ def read_dicom(path: Path) -> np.ndarray:
     Raises ValueError, naming the file, for what cannot be read as an image, and where pydicom is missing.
     """
     file = open_dicom(path)
+    if file.get("Modality") == "CT" and str(file.get("NumberOfFrames") or 1) != "1":
+        raise ValueError(f"{path}: has several frames; export the series with one file a slice.")
     pixels = first_frame(file, path)
     if pixels.ndim == 3:
         return pixels
@@ -51,7 +53,7 @@ def read_dicom(path: Path) -> np.ndarray:
         values = apply_modality_lut(pixels, file)
         if in_hounsfield(file):  # of which a window is a mere view, and MONOCHROME1 too
             return values.astype(np.float32)
-        shown = _through_own_window(values, file)
+        shown = _through_own_window(values, file, pixels != file.get("PixelPaddingValue"))
     except Exception as error:  # a table of its values, or a window, that makes no sense
         raise ValueError(f"{path}: cannot be read as a DICOM image; its grey scale is not described well.") from error
     return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
@@ -69,7 +71,10 @@ def open_dicom(path: Path, header_only: bool = False) -> Dataset:
     except ImportError as error:
         raise ValueError(f"{path}: reading DICOM needs pydicom; pip install 'lungnb[medical]'.") from error
     try:
-        file = pydicom.dcmread(path, stop_before_pixels=header_only)
+        try:
+            file = pydicom.dcmread(path, stop_before_pixels=header_only)
+        except pydicom.errors.InvalidDicomError:  # some writers leave out the preamble
+            file = _without_preamble(path, header_only)
         for name in _ELEMENTS:
             file.get(name)  # made out when it is first asked for, which may fail
         return file
@@ -77,6 +82,19 @@ def open_dicom(path: Path, header_only: bool = False) -> Dataset:
         raise ValueError(f"{path}: there is no such file.") from error
     except Exception as error:  # pydicom raises whatever its parsers raise
         raise ValueError(f"{path}: cannot be read as a DICOM image.") from error
+
+
+def _without_preamble(path: Path, header_only: bool) -> Dataset:
+    """Return a DICOM file that begins with its data; what these are encoded in, pydicom finds out."""
+    import pydicom
+
+    file = pydicom.dcmread(path, stop_before_pixels=header_only, force=True)
+    file.Rows  # noqa: B018  which what is no DICOM file does not happen to have
+    implicit, _ = file.original_encoding
+    syntaxes = {True: pydicom.uid.ImplicitVRLittleEndian, False: pydicom.uid.ExplicitVRLittleEndian}
+    file.ensure_file_meta()
+    file.file_meta.TransferSyntaxUID = syntaxes[bool(implicit)]
+    return file
 
 
 def first_frame(file: Dataset, path: Path) -> np.ndarray:
@@ -87,6 +105,8 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
         count = int(file.get("Rows") or 0) * int(file.get("Columns") or 0)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as a DICOM image; it has no size.") from error
+    if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise ValueError(f"{path}: holds no picture: it may be a report, or a note on images elsewhere.")
     if count > MAX_PIXELS:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.")
     try:
@@ -116,20 +136,27 @@ def pixel_size_mm(path: Path) -> tuple[float, float] | None:
     return (height, width) if min(height, width) > 0 else None
 
 
-def _through_own_window(values: np.ndarray, file: Dataset) -> np.ndarray:
-    """Return `values` as a DICOM file's own VOI LUT or window shows them, 0 to 1; without these, from their range."""
+def _through_own_window(values: np.ndarray, file: Dataset, inside: np.ndarray) -> np.ndarray:
+    """Return `values` as a DICOM file's own VOI LUT or window shows them, 0 to 1.
+
+    Without these, or with a window of no width, from the range of those `inside` the picture, bool.
+    """
     from pydicom.pixels import apply_voi, apply_windowing
 
     if file.get("VOILUTSequence"):
         table = file.VOILUTSequence[0].LUTDescriptor  # number of entries, first value, bits of an entry
-        low, high = 0, 2 ** table[2] - 1
+        bits = table[2]
         # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and so loses its way in long ones.
         table[2] = 16
+        brightest = int(apply_voi(np.arange(table[1], table[1] + (table[0] or 2**16)), file).max())
+        low, high = 0, 2**bits - 1 if brightest.bit_length() == bits else brightest  # many files state other bits
         values = apply_voi(np.rint(values).astype(np.int64), file)
-    elif None not in (file.get("WindowCenter"), file.get("WindowWidth")):
+    elif file.get("WindowCenter") is not None and np.min(file.get("WindowWidth") or 0) > 0:
         with np.errstate(over="ignore"):  # of a sigmoid's exponential
             low, high = apply_windowing(np.array([-1e9, 1e9]), file)  # the ends of the window, as it shows them
             values = apply_windowing(values, file)
     else:
-        low, high = float(values.min()), float(values.max())
+        known = values[inside] if inside.any() else values
+        low, high = float(known.min()), float(known.max())
+        values = np.clip(values, low, high)
     return ((values - low) / max(high - low, 1e-6)).astype(np.float32)

@@ -82,7 +82,9 @@ def locked(path: Path) -> Iterator[None]:
         ) from error
     try:
         for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-            remove(left)
+            process = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
+            if process.isdigit():  # else it is of a place whose name begins like this one's
+                remove(left)
         yield
     finally:
         lock.release()

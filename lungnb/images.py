@@ -17,10 +17,14 @@ from PIL import Image, ImageOps
 from lungnb.dicom import DICOM_SUFFIXES, MAX_PIXELS, is_dicom, read_dicom
 from lungnb.files import written
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+FORMATS = {
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"},
+    **{".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF"},
+}
 SUFFIXES = (*FORMATS, *DICOM_SUFFIXES)
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung, which every CT slice of a chest has, and no 8-bit image
+MAX_LABELS = 8  # of a mask: what has more greys is a picture, or came through JPEG
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_image raises where Pillow warns
@@ -30,9 +34,9 @@ def read_image(path: str | Path, window: tuple[float, float] | None = None) -> n
     """Return an image file as greyscale, `(height, width)`, uint8.
 
     Without `window`, 8-bit images come as they are; colours become luminance, transparency is dropped, EXIF rotation is
-    undone. Images with negative values are taken for CT slices in Hounsfield units and shown through LUNG_WINDOW. Other
-    deeper images (12 or 16 bit) are scaled from their own range. DICOM, of which the first frame is read, needs the
-    `medical` extra: CT comes in Hounsfield units, all else as its own VOI LUT or window shows it, bone white.
+    undone. Images with values below -200 are taken for CT slices in Hounsfield units and shown through LUNG_WINDOW.
+    Other deeper images (12 or 16 bit, floats) are scaled from their own range. DICOM, of which the first frame is read,
+    needs the `medical` extra: CT comes in Hounsfield units, all else as its own VOI LUT or window shows it, bone white.
 
     With `window` (black, white; HU) the image must be in Hounsfield units.
 
@@ -46,15 +50,17 @@ def read_image(path: str | Path, window: tuple[float, float] | None = None) -> n
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.ndarray:
     """Return a mask file as `(height, width)`, bool.
 
-    Lung is whatever is above half of the file's largest value, so that masks of 0/1 and of 0/255 mean the same; or,
-    where a data set marks several organs, the grey `values` given.
+    Lung is whatever is above half of the file's largest value, so that masks of 0/1 and of 0/255 mean the same; in a
+    file of labels, 0 to MAX_LABELS at most, all but 0; or, where a data set marks several organs, the grey `values`
+    given. Of colours, the strongest counts, so that a blue lung is as bright as a red one.
     """
-    array = _read_raster(Path(path))
+    array = _read_raster(Path(path), is_mask=True)
     if values is not None:
         return np.isin(array, values)
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: some of its values are not numbers (NaN or infinite).")
-    return array > max(array.max(), 1) / 2
+    labels = array.dtype.kind in "ui" and array.max() <= MAX_LABELS
+    return array > (0 if labels else array.max() / 2)
 
 
 def peculiarity(path: str | Path) -> str:
@@ -127,11 +133,11 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
     if array.dtype == np.uint8:
         return array
     low, high = float(array.min()), float(array.max())
-    if low < 0:
+    if low < LUNG_RANGE[1]:
         return _through_window(array, LUNG_WINDOW)
-    if high <= 1 and (array.dtype == bool or array.dtype.kind == "f"):
+    if low >= 0 and high <= 1 and (array.dtype == bool or array.dtype.kind == "f"):
         return np.rint(array * 255.0).astype(np.uint8)
-    if high <= 255:
+    if low >= 0 and high <= 255:
         return np.rint(array).astype(np.uint8)
     return _through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
 
@@ -225,22 +231,33 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, method))
 
 
-def _read_raster(path: Path) -> np.ndarray:
-    """Return the pixels of a PNG, JPEG, BMP or TIFF file, colours as luminance, depth kept."""
+def _read_raster(path: Path, is_mask: bool = False) -> np.ndarray:
+    """Return the pixels of a PNG, JPEG, BMP, TIFF or GIF file, depth kept; colours as luminance, or of a mask drawn."""
     if not os.path.isfile(path):  # a link to nothing, or a pipe, on which reading would wait for ever
         raise ValueError(f"{path}: {'not a file' if os.path.exists(path) else 'there is no such file'}.")
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path}: not an image format this reads ({', '.join(SUFFIXES)}).")
+        known = ", ".join(FORMATS if is_mask else SUFFIXES)
+        raise ValueError(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}).")
     try:
         # Opened here, for Pillow maps into memory what it opens itself, and scrambles a TIFF that is to be turned.
         with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            white_is_zero = image.format == "TIFF" and image.mode.startswith("I;16") and image.tag_v2.get(262) == 0
             image = ImageOps.exif_transpose(image)
+            if is_mask and image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+                return _drawn(image)
             if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
                 image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
-            return np.asarray(image)
+            return np.iinfo(np.uint16).max - np.asarray(image) if white_is_zero else np.asarray(image)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
     except Exception as error:  # Pillow raises whatever its parsers meet
         raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error
+
+
+def _drawn(image: Image.Image) -> np.ndarray:
+    """Return what a mask in colours draws: the strongest of them, or the opacity, where that alone varies."""
+    pixels = np.asarray(image.convert("RGBA"))
+    strongest = pixels[..., :3].max(axis=-1)
+    return strongest if np.ptp(strongest) else pixels[..., 3]

@@ -11,8 +11,11 @@ from typing import NamedTuple
 
 from lungnb.dicom import in_hounsfield, open_dicom
 from lungnb.images import FORMATS, SUFFIXES
-from lungnb.pairing import image_files, image_folders
+from lungnb.pairing import image_files, image_folders, stem_of
 from lungnb.volumes import NIFTI_SUFFIXES, is_nifti
+
+# How the names end of what is written for an image.
+WRITTEN = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
 
 
 class Case(NamedTuple):
@@ -22,27 +25,38 @@ class Case(NamedTuple):
     stem: str
 
 
-def list_images(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Return the files, and the folders of series, that paths, folders and patterns name; each once."""
+def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Path]:
+    """Return the files, and the folders of series, that paths, folders and patterns name; each once.
+
+    What was written into `out` before is none of them.
+    """
     paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found |= dict.fromkeys(_with_series([path / file for file in image_files(path)]))
-        elif not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
-            found |= dict.fromkeys(part for match in matches for part in list_images(match))
-        else:
-            found[path] = None
+    found = dict.fromkeys(file for path in paths for file in _listed(path) if not _is_written(file, out))
     if not found:
         kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
         raise ValueError(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
     return [*found]
 
 
-def list_folders(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield a folder and each below it, one at a time, with what `list_images` finds in it alone."""
     for place, names in image_folders(folder):
-        yield place, _with_series([place / name for name in sorted(names)])
+        files = [place / name for name in sorted(names)]
+        yield place, _with_series([file for file in files if not _is_written(file, out)])
+
+
+def _listed(path: Path) -> list[Path]:
+    """Return what a path, a folder or a pattern names."""
+    if path.is_dir():
+        return _with_series([path / file for file in image_files(path)])
+    if not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
+        return [part for match in matches for part in _listed(Path(match))]
+    return [path]
+
+
+def _is_written(file: Path, out: Path | None) -> bool:
+    """Whether a file lies in the folder of the masks and is called as what is written there."""
+    return bool(out) and file.name.endswith(WRITTEN) and out.absolute() in file.absolute().parents
 
 
 def _with_series(files: list[Path]) -> list[Path]:
@@ -56,11 +70,19 @@ def _with_series(files: list[Path]) -> list[Path]:
 
 
 def _is_series(slices: list[Path]) -> bool:
-    """Whether DICOM files of one folder are slices of CT, by the first of them."""
+    """Whether DICOM files of one folder are slices of CT, by the first of them, and not each of another series."""
     try:
-        return len(slices) > 1 and in_hounsfield(open_dicom(slices[0], header_only=True))
+        if len(slices) < 2 or not in_hounsfield(open_dicom(slices[0], header_only=True)):
+            return False
+        if _series_of(slices[0]) == _series_of(slices[-1]):  # as good as always; then the others need not be read
+            return True
+        return len({_series_of(file) for file in slices}) < len(slices)
     except ValueError:
         return False
+
+
+def _series_of(file: Path) -> str:
+    return str(open_dicom(file, header_only=True).get("SeriesInstanceUID"))
 
 
 def name_images(paths: list[Path], done: dict[str, dict]) -> list[Case]:
@@ -72,7 +94,7 @@ def name_images(paths: list[Path], done: dict[str, dict]) -> list[Case]:
     for path in paths:
         if str(path) in done:
             continue
-        stem = own = path.name if path.is_dir() else path.name.removesuffix(".gz").rsplit(".", 1)[0]
+        stem = own = path.name if path.is_dir() else stem_of(path)
         # Images of one name from several folders are told apart by their folder, then by a number.
         if stem.lower() in taken:
             stem = f"{path.parent.name}_{own}"

@@ -16,6 +16,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from lungnb.dicom import is_dicom, pixel_size_mm
 from lungnb.files import locked, need, write_json, written
 from lungnb.images import read_image, read_mask, resample_mm, shrink, to_grey, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
@@ -26,6 +27,7 @@ from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_vo
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
+_FORMAT = 2  # of what is made; raised when files come to be read otherwise, so that all is made anew
 _ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
 
 
@@ -49,6 +51,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     step = own if source.kind == "own" else f"run notebook 01, or `lungnb download {settings.dataset}`,"
     raw = need(raw_folder(settings.dataset), step)
     record = {
+        "format": _FORMAT,
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
         "split_file": _digest(split_path(settings)) if settings.split_file else None,
@@ -97,7 +100,8 @@ def read_manifest(settings: Settings) -> pd.DataFrame:
     A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell.
     """
     file = need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
-    return pd.read_csv(file, dtype={"id": str, "patient": str})
+    gaps = {"pixel_height_mm": [""], "pixel_width_mm": [""]}  # alone: patients may be called NA, or null
+    return pd.read_csv(file, dtype={"id": str, "patient": str}, keep_default_na=False, na_values=gaps)
 
 
 def read_excluded(settings: Settings) -> pd.DataFrame:
@@ -143,7 +147,7 @@ def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tu
 def _read_image_pair(
     pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
 ) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
-    """Return the id, the uint8 image, the bool mask and no pixel's size of a pair of image files."""
+    """Return the id, the uint8 image, the bool mask and the pixel's size (mm), if known, of a pair of image files."""
     image = read_image(raw / pair.image, settings.window)
     masks = [read_mask(raw / mask, values) for mask in pair.masks]
     height, width = image.shape
@@ -155,7 +159,9 @@ def _read_image_pair(
             raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
     lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
-    return [(pair.id, image, lungs, (None, None))]
+    pixel = pixel_size_mm(raw / pair.image) if is_dicom(raw / pair.image) else None
+    larger = (height / image.shape[0], width / image.shape[1])
+    return [(pair.id, image, lungs, tuple(np.multiply(pixel, larger)) if pixel else (None, None))]
 
 
 def _read_volume_pair(
@@ -203,7 +209,8 @@ def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _fingerprint(raw: Path) -> str:
     """Return a digest of the names, sizes and times of the image files under `raw`."""
-    stats = ((path.as_posix(), (raw / path).stat()) for path in image_files(raw))
+    # Of a link to nothing, the link's own: mended, it changes.
+    stats = ((path.as_posix(), os.stat(raw / path, follow_symlinks=(raw / path).exists())) for path in image_files(raw))
     return _digest_of(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
 
 

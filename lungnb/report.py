@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lungnb.files import need, written
 from lungnb.review import lighter, picture, review
-from lungnb.settings import RECIPES, TITLES, Settings, home, make_settings
+from lungnb.settings import FILES, RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
 
 PAPERMILL = {
@@ -151,7 +151,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
 
 def _without_paths(content: bytes, settings: Settings) -> bytes:
     """Return a file's content with the absolute paths among the settings cut down to their last part."""
-    for path in (settings.dataset, settings.split_file, settings.patient_file, settings.weights):
+    for path in (settings.dataset, *(getattr(settings, name) for name in FILES)):
         if path and Path(path).is_absolute():
             for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
                 content = content.replace(text.encode(), Path(path).name.encode())

@@ -100,7 +100,8 @@ def segment_files(
     Raises ValueError where there is nothing to segment, FileNotFoundError where there is no model, RuntimeError where
     another run works in the same folder.
     """
-    listed, out, options = list_images(paths), Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
+    out, options = Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
+    listed = list_images(paths, out)
     network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
         done = _read_journal(out, plan(model, window, options))
@@ -230,7 +231,9 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
             area = float(np.prod(found.pixel_mm))
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
-    return row | {"status": status, "mask": name, "review": doubtful(mask, right, left, millilitres)}
+    one_grey = found.image is not None and found.image[::8, ::8].std() < 1
+    review = "the picture is of one grey" if one_grey else doubtful(mask, right, left, millilitres)
+    return row | {"status": status, "mask": name, "review": review}
 
 
 def _write_pictures(found: _Found, start: Path, options: Options) -> None:
@@ -278,7 +281,7 @@ def _write_table(out: Path, files: list[str]) -> pd.DataFrame:
         next(journal)
         rows = {row["file"]: row for row in map(json.loads, journal)}
     table = pd.DataFrame([rows[file] for file in files]).reindex(columns=COLUMNS)
-    table["review"] = table["review"].fillna("")
+    table["review"] = table["review"].astype(object).fillna("")
     table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
     with written(out / "segmentation.csv") as temporary:
         table.to_csv(temporary, index=False)

@@ -21,6 +21,7 @@ TITLES = {  # models, as charts and tables name them
     "compact_unet": "Compact U-Net",
 }
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
+FILES = ("split_file", "patient_file", "weights")  # settings that may be the path of one
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 PROFILES: dict[str, dict[str, Any]] = {
@@ -50,7 +51,8 @@ class Settings:
     )
     fold: int = 1  # the fold, from 1 to folds
     patient_file: str | None = None  # a CSV with the columns id, patient; goes before patient_pattern
-    patient_pattern: str | None = None  # regular expression whose first group, found in an image's name, is the patient
+    patient_pattern: str | None = None  # regular expression whose first group, found in an image's name (with a slash
+    # in it: in the path within the data set), is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
     spacing: float = 0.0  # px side that volumes are resampled to, mm; 0 leaves them as they are
     volume_slices: int = 16  # of each volume, evenly spaced over its central half
@@ -99,6 +101,8 @@ class Settings:
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
             )
 
+        if self.window is not None and len(self.window) != 2:
+            raise ValueError(f"window must be two numbers, black and white, in HU, as -1000,400, not {self.window}.")
         if self.folds and (self.folds < 2 or not 1 <= self.fold <= self.folds):
             raise ValueError(f"folds must be 2 or more, and fold from 1 to folds, not {self.folds} and {self.fold}.")
         if self.folds and self.split_file:
@@ -207,7 +211,14 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if dataset and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # a published split lists the images of one data set
     everywhere = parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
-    return base.replace(**everywhere | _known(changes))
+    settings = base.replace(**everywhere | _known(changes))
+    files = {name: whole_path(getattr(settings, name)) for name in FILES if getattr(settings, name)}
+    return settings.replace(**files)
+
+
+def whole_path(value: str) -> str:
+    """Return the absolute path of a file that lies here, and anything else as it is; notebooks run elsewhere."""
+    return str(Path(value).expanduser().resolve()) if Path(value).expanduser().is_file() else value
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:

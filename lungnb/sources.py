@@ -77,7 +77,7 @@ def download(dataset: str, progress: bool = True) -> Path:
 
     Example: `download("montgomery")`.
     """
-    source, folder = find_source(dataset), raw_folder(dataset)
+    source, folder = find_source(dataset), raw_folder(dataset).resolve()  # which may be a link to another disk
     if holds_data(folder):
         return folder
     if source.kind == "own":
@@ -92,17 +92,31 @@ def download(dataset: str, progress: bool = True) -> Path:
 
 def _bring(source: Source, folder: Path, progress: bool) -> None:
     """Fetch or make a data set, and let it appear whole in `folder`."""
+    kept = folder.with_name(f".{folder.name}.kept")
+    _move_entries(kept, folder)  # of a run that was killed
     files = [(file, _at_hand(file, source, folder) or _fetch(file, source, folder, progress)) for file in source.files]
-    with written(folder) as part:
-        if not files:
-            from lungnb.phantom import write_phantoms
+    try:
+        with written(folder) as part:
+            if not files:
+                from lungnb.phantom import write_phantoms
 
-            write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
-        for file, path in files:
-            _place(file, path, part, source, folder, progress)
-        for entry in folder.iterdir() if folder.is_dir() else ():
-            os.replace(entry, part / entry.name)  # archives put there by hand stay
+                write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
+            for file, path in files:
+                _place(file, path, part, source, folder, progress)
+            _move_entries(folder, kept)  # archives put there by hand; nothing that is the reader's lies in the part
+    finally:
+        _move_entries(kept, folder)
     remove(_arrivals(folder))
+
+
+def _move_entries(source: Path, target: Path) -> None:
+    """Move what lies in a folder into another, but for what is there already, and remove the folder if it is empty."""
+    for entry in source.iterdir() if source.is_dir() else ():
+        target.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(target / entry.name):
+            os.replace(entry, target / entry.name)
+    with contextlib.suppress(OSError):
+        source.rmdir()
 
 
 def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:

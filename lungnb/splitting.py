@@ -1,4 +1,4 @@
-"""Which patient an image is of, and which split it belongs to: from names, from a table, or from a published split."""
+"""Which patient an image is of, and which split it belongs to: from names, folders, a table, or a published split."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], 
 
 
 def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Unlisted]:
-    """Return the pairs with their splits: those of `settings.split_file`, else by patient; and the images not listed.
+    """Return the pairs with their splits, and the images not listed.
 
-    The file is a CSV with the columns `id` and `split`, such as another's `manifest.csv`. Raises FileNotFoundError or
-    ValueError for another file, ValueError for fewer patients than splits.
+    The splits are those of `settings.split_file`; else, where every image lies in a folder called after a split, those
+    of the folders; else by patient. The file is a CSV with the columns `id` and `split`, such as another's
+    `manifest.csv`. Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
         return _assigned(pairs, str(split_path(settings)), "split", SPLITS)
+    if all(pair.split for pair in pairs) and any(pair.split == "train" for pair in pairs) and not settings.folds:
+        return _filled(pairs, settings), []
     split = _folds_of if settings.folds else _splits_of
     patients = split({pair.patient for pair in pairs}, settings)
     return [dataclasses.replace(pair, split=patients[pair.patient]) for pair in pairs], []
@@ -48,6 +51,25 @@ def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
     train, validation, _ = fractions
     place = _place(patient)
     return "train" if place < train else "validation" if place < train + validation else "test"
+
+
+def _filled(pairs: list[Pair], settings: Settings) -> list[Pair]:
+    """Return pairs with the splits of their folders; one without a folder takes its share of training's patients."""
+    learning = sorted({pair.patient for pair in pairs if pair.split == "train"}, key=_place)
+    moved: dict[str, str] = {}
+    for split, fraction in zip(SPLITS[1:], settings.split_fractions[1:], strict=True):
+        if fraction and not any(pair.split == split for pair in pairs):
+            count = max(round(fraction * len(learning)), 1)
+            moved |= dict.fromkeys(learning[len(moved) : len(moved) + count], split)
+    if len(moved) >= len(learning):
+        raise ValueError(
+            f"{settings.dataset}: {len(learning)} patients in the folder for training are too few to give some of "
+            "them to a split that has no folder."
+        )
+    return [
+        dataclasses.replace(pair, split=moved.get(pair.patient, "train")) if pair.split == "train" else pair
+        for pair in pairs
+    ]
 
 
 def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
@@ -82,12 +104,13 @@ def _assigned(
     """Return the pairs with `field` as a CSV says by image file or id, and the images that it does not list."""
     if not file:
         return pairs, []
-    table = pd.read_csv(need(Path(file), f"put the {field} file there"), dtype=str)
-    if not {"id", field} <= set(table) or table[field].isna().any():
-        raise ValueError(f"{file}: needs the columns id and {field}, without gaps.")
+    table = _read_table(Path(file), field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
     listed = dict(zip(table["id"], table[field], strict=True))
+    twice = table.groupby("id")[field].nunique()
+    if (twice > 1).any():
+        raise ValueError(f"{file}: {twice.idxmax()} has more than one {field}; leave one of its rows.")
     if "source_image" in table:  # a manifest: of a volume, each slice has an id of its own
         listed |= dict(zip(table["source_image"], table[field], strict=True))
     found, unlisted = [], []
@@ -99,6 +122,22 @@ def _assigned(
         else:
             found.append(dataclasses.replace(pair, **{field: value}))
     return found, unlisted
+
+
+def _read_table(file: Path, field: str) -> pd.DataFrame:
+    """Return a CSV with the columns `id` and `field`, all of it text; "NA" is a name like any other."""
+    need(file, f"put the {field} file there")
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
+    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{file}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
+    table = table.rename(columns=str.strip)
+    if not {"id", field} <= set(table):
+        found = ", ".join(table)
+        raise ValueError(f"{file}: needs the columns id and {field}, parted by a comma; it has {found}.")
+    if (table[field] == "").any():
+        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
+    return table
 
 
 def _splits_of(names: set[str], settings: Settings) -> dict[str, str]:

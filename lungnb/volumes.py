@@ -56,6 +56,8 @@ def read_nifti(path: str | Path) -> Volume:
         raise ValueError(f"{path}: there is no such file.") from error
     except Exception as error:  # nibabel raises whatever its parsers raise
         raise ValueError(f"{path}: cannot be read as a NIfTI volume.") from error
+    if len(image.shape) > 3 and set(image.shape[3:]) == {1}:
+        image = image.slicer[(slice(None),) * 3 + (0,) * (len(image.shape) - 3)]
     if len(image.shape) != 3:
         raise ValueError(f"{path}: has {len(image.shape)} dimensions, not the 3 of one volume.")
     _refuse_size(path, image.shape)
@@ -99,12 +101,13 @@ def read_dicom_series(folder: str | Path) -> Volume:
     angles; and for positions that are absent, repeated, or uneven, as where a slice is missing.
     """
     folder = Path(folder)
-    paths, first, step = _sorted(folder)
+    paths, first, last = _sorted(folder)
     _refuse_size(folder, (len(paths), *first.shape))
 
     array = np.empty((len(paths), *first.shape), np.float32)
     for index, path in enumerate(paths):
         array[index] = _read_hounsfield(path)
+    step = (last.position - first.position) / (len(paths) - 1)
     return _axial(array.transpose(), _affine(first, step), folder)
 
 
@@ -146,7 +149,9 @@ def _axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
     turned = affine @ orientations.inv_ornt_aff(turn, array.shape)
     array = orientations.apply_orientation(array, turn).transpose()
-    column, row, between = map(float, nibabel.affines.voxel_sizes(turned))
+    column, row, _ = map(float, nibabel.affines.voxel_sizes(turned))
+    # Across the slices: where the gantry was tilted, they are shifted along themselves too.
+    between = abs(float(np.linalg.det(affine[:3, :3]))) / (row * column)
     return Volume(np.ascontiguousarray(array), (between, row, column), tuple(turned[:3, 3].tolist()), affine)
 
 
@@ -185,18 +190,18 @@ def _read_header(path: Path) -> _Header:
         raise ValueError(f"{path}: does not say how it lies in the volume ({wanted}).") from error
 
 
-def _sorted(folder: Path) -> tuple[list[Path], _Header, float]:
-    """Return a series' files in order, where the first lies, and the distance between slices, mm."""
+def _sorted(folder: Path) -> tuple[list[Path], _Header, _Header]:
+    """Return a series' files in order, and where the first and the last of them lie."""
     paths = dicom_files(folder) if folder.is_dir() else []
     if not paths:
         raise ValueError(f"{folder}: holds no DICOM files.")
     headers = {path: _read_header(path) for path in paths}
-    paths, step = _by_position(folder, headers)
-    return paths, headers[paths[0]], step
+    paths = _by_position(folder, headers)
+    return paths, headers[paths[0]], headers[paths[-1]]
 
 
-def _by_position(folder: Path, headers: dict[Path, _Header]) -> tuple[list[Path], float]:
-    """Return a series' files sorted along the normal of the slices, and the distance between slices, mm."""
+def _by_position(folder: Path, headers: dict[Path, _Header]) -> list[Path]:
+    """Return a series' files sorted along the normal of the slices."""
     series = {header.series for header in headers.values()}
     if len(series) > 1:
         raise ValueError(f"{folder}: holds {len(series)} DICOM series; give each a folder of its own.")
@@ -220,7 +225,7 @@ def _by_position(folder: Path, headers: dict[Path, _Header]) -> tuple[list[Path]
             f"{folder}: {steps[worst]:g} mm between {paths[worst].name} and {paths[worst + 1].name}, and {step:g} mm "
             "between most slices: some are missing, or there twice."
         )
-    return paths, float(steps.mean())
+    return paths
 
 
 def _read_hounsfield(path: Path) -> np.ndarray:
@@ -234,12 +239,15 @@ def _read_hounsfield(path: Path) -> np.ndarray:
     return apply_modality_lut(pixels, file)
 
 
-def _affine(first: _Header, step: float) -> np.ndarray:
-    """Return the affine that leads from column, row and slice to mm, RAS, in a series with this first slice."""
+def _affine(first: _Header, step: np.ndarray) -> np.ndarray:
+    """Return the affine that leads from column, row and slice to mm, RAS, by the first slice and the step to the next.
+
+    The step is along the normal, but where the scanner's gantry was tilted.
+    """
     along_row, along_column = first.orientation[:3], first.orientation[3:]
     affine = np.eye(4)
     affine[:3, 0] = along_row * first.spacing[1]
     affine[:3, 1] = along_column * first.spacing[0]
-    affine[:3, 2] = np.cross(along_row, along_column) * step
+    affine[:3, 2] = step
     affine[:3, 3] = first.position
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts mm to the left and to posterior, NIfTI the reverse

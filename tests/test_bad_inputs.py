@@ -60,6 +60,10 @@ def png(path, width, height, data=b"\0" * 100):
     return path
 
 
+def parse_settings(change):
+    return make_settings(**parse_changes([change]))
+
+
 def half(path, name):
     target = path.with_name(name)
     target.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -154,9 +158,9 @@ IMAGES = [
     ("a TIFF without a height", lambda at: read_image(put(at, "a.tif", NO_HEIGHT)), "a.tif: cannot be read"),
     ("half a TIFF", lambda at: read_image(half(saved(at, "a.tif"), "half.tif")), "half.tif: cannot be read"),
     ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "is it whole, and what its name says?"),
-    ("a GIF", lambda at: read_image(saved(at, "a.gif")), "a.gif: not an image format this reads (.png"),
-    ("a GIF called PNG", lambda at: read_image(saved(at, "a.png", format="GIF")), "a.png: cannot be read as an image"),
-    ("a WebP", lambda at: read_image(put(at, "a.webp", b"RIFF")), "a.webp: not an image format"),
+    ("a WebP", lambda at: read_image(saved(at, "a.webp")), "a.webp: not an image format this reads (.png"),
+    ("a WebP called PNG", lambda at: read_image(saved(at, "a.png", format="WEBP")), "a.png: cannot be read"),
+    ("a DICOM mask", lambda at: read_mask(put(at, "a.dcm", b"")), "a.dcm: not a mask format this reads (.png"),
     ("no suffix", lambda at: read_image(put(at, "film", at.film.read_bytes())), "film: not an image format"),
     ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "more than 100,000,000 pixels; scale"),
     ("no width", lambda at: read_image(png(at.folder / "a.png", 0, 10)), "a.png: cannot be read as an image"),
@@ -171,7 +175,8 @@ IMAGES = [
     ("a pipe", lambda at: read_image(pipe(at)), "pipe.png: not a file"),
     ("too long a name", lambda at: read_image(at.folder / f"{'x' * 300}.png"), "xxx.png: there is no such file"),
     ("an empty DICOM", lambda at: read_image(put(at, "a.dcm", b"")), "a.dcm: cannot be read as a DICOM image"),
-    ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: cannot be read"),
+    ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: holds no picture"),
+    ("one number for a window", lambda at: parse_settings("window=400"), "window must be two numbers, black and white"),
     ("grey as HU", lambda at: read_image(at.film, window=(-100, 200)), "film.png: not in Hounsfield units"),
     ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "window must rise"),
     ("an empty NIfTI", lambda at: read_nifti(put(at, "a.nii", b"")), "a.nii: cannot be read as a NIfTI volume"),

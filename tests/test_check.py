@@ -139,3 +139,30 @@ def test_real_masks_that_are_wrong_are_found_and_no_others(real, dataset, wrong)
     findings = check(make_settings(dataset), progress=False)
     strange = findings[(findings["severity"] != "note") & ~findings["what"].str.startswith("left out")]
     assert sorted({file.split("/")[-1][:7] for file in strange["file"]}) == wrong
+
+
+def test_labels_are_a_mask(raw):
+    for number, (_, mask) in enumerate(PHANTOMS):
+        left = np.arange(SIZE[1]) < SIZE[1] // 2
+        save(raw / "masks" / f"good{number:02}.png", (mask * np.where(left, 1, 2)).astype(np.uint8))
+    assert found(raw) == {}
+
+
+def test_folders_that_may_not_be_patients_are_told(tmp_path):
+    for part, kind in enumerate(("normal", "covid")):
+        for number, (image, mask) in enumerate(PHANTOMS[10 * part : 10 * part + 10]):
+            save(tmp_path / "a" / kind / "images" / f"{number}.png", image)
+            save(tmp_path / "a" / kind / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
+    settings = make_settings(str(tmp_path / "a"), split_fractions=(0.7, 0.3, 0))
+    told = check(settings, progress=False)
+    assert told[["severity", "what"]].to_numpy().tolist() == [
+        ["warning", "each of the 2 folders of images is taken for a patient"]
+    ]
+
+
+def test_folders_that_may_be_patients_are_told(tmp_path):
+    for number, (image, mask) in enumerate(PHANTOMS):
+        save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
+        save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
+    (note,) = check(make_settings(str(tmp_path / "a")), progress=False).itertuples()
+    assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")

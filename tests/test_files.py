@@ -117,6 +117,13 @@ def test_a_run_that_was_killed_holds_nothing_and_what_it_left_is_removed(tmp_pat
         assert not [name for name in names(tmp_path) if ".part" in name]
 
 
+def test_what_another_place_s_run_is_writing_is_left_alone(tmp_path):
+    other = tmp_path / ".scans.simple-unet.4242.part.fold1of5"
+    other.mkdir()
+    with locked(tmp_path / "scans.fold1of5"):
+        assert other.exists()
+
+
 @pytest.mark.parametrize(
     ("error", "says"),
     [

@@ -7,6 +7,7 @@ from PIL import Image
 
 from lungnb import prepare
 from lungnb.images import hounsfield_to_grey, read_image
+from lungnb.pairing import stem_of
 from lungnb.prepare import prepare_dataset, read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, make_settings
 
@@ -484,3 +485,75 @@ def test_real_data_sets_are_read_as_published(real, dataset, pairs, left_out, si
     if dataset == "montgomery":
         assert manifest["source_mask"].str.count(";").eq(1).all()  # left and right
     shutil.rmtree(settings.prepared)
+
+
+def test_of_the_masks_of_several_organs_those_of_lungs_are_taken(raw):
+    write_scans(raw, "abcdef")
+    shutil.rmtree(raw / "masks")
+    organs = {"left lung": LEFT, "right lung": RIGHT, "heart": ~(LEFT | RIGHT)}
+    for name in "abcdef":
+        for organ, mask in organs.items():
+            save(raw / "masks" / organ / f"{name}.gif", mask * np.uint8(255))
+    settings, manifest = prepared(raw)
+    np.testing.assert_array_equal(pixels(settings, manifest["mask"][0]) > 0, LEFT | RIGHT)
+    excluded = read_excluded(settings)
+    assert set(excluded["reason"]) == {"another organ's"} and len(excluded) == 6
+    assert excluded["file"].str.startswith("masks/heart/").all()
+
+
+def test_the_folder_nearest_to_a_file_says_whether_it_is_a_mask(raw):
+    write_scans(raw / "labeled", "abc")
+    assert len(prepared(raw)[1]) == 3
+
+
+def test_what_stands_after_a_dot_may_be_part_of_a_name(raw):
+    write_scans(raw, ["1.2.840.1", "1.2.840.2", "1.2.840.3"])
+    assert prepared(raw)[1]["id"].tolist() == ["1.2.840.1", "1.2.840.2", "1.2.840.3"]
+    for name in ("1.2.840.1", "_a", "a", "A.tar.GZ"):
+        assert stem_of(Path(name)) == name
+    assert [stem_of(Path(name)) for name in ("a.b.PNG", "c.NII.gz", "d.nii", "e.dcm")] == ["a.b", "c", "d", "e"]
+
+
+def test_a_name_that_begins_with_a_line_is_another_name(raw):
+    write_scans(raw, ["a", "_a", "b"])
+    assert set(prepared(raw)[1]["id"]) == {"a", "_a", "b"}
+
+
+def test_folders_behind_links_are_read_and_loops_are_not(raw, tmp_path):
+    write_scans(tmp_path / "disk", "abcd")
+    raw.mkdir()
+    for name in ("images", "masks"):
+        (raw / name).symlink_to(tmp_path / "disk" / name)
+    (tmp_path / "disk" / "images" / "again").symlink_to(raw)
+    assert prepared(raw)[1]["id"].tolist() == [*"abcd"]
+
+
+def test_a_link_to_nothing_is_left_out(raw):
+    write_scans(raw, "abcd")
+    (raw / "images" / "d.png").unlink()
+    (raw / "images" / "d.png").symlink_to("gone.png")
+    settings, manifest = prepared(raw)
+    assert manifest["id"].tolist() == [*"abc"]
+    assert read_excluded(settings)["file"].tolist() == ["images/d.png"]
+
+
+def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
+    pytest.importorskip("pydicom")
+    from test_images import dicom
+
+    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    write_scans(raw, "abc")
+    for name in "abc":
+        (raw / "images" / f"{name}.png").unlink()
+        dicom(raw / "images" / f"{name}.dcm", IMAGE.astype(np.uint16), "DX", ImagerPixelSpacing=[0.2, 0.1])
+    _, manifest = prepared(raw)
+    assert manifest["width"].unique().tolist() == [15]
+    np.testing.assert_allclose(manifest[["pixel_height_mm", "pixel_width_mm"]], [[0.4, 0.2]] * 3)
+
+
+def test_files_of_another_kind_are_named_where_nothing_else_is(raw):
+    for folder in ("images", "masks"):
+        (raw / folder).mkdir(parents=True)
+        (raw / folder / "a.mha").touch()
+    with pytest.raises(ValueError, match=r"2 files are \.mha, which is not read"):
+        prepared(raw)

@@ -186,7 +186,38 @@ def test_patterns_name_files(tmp_path, model):
     table = segment_files(str(tmp_path / "**" / "*.png"), tmp_path / "out", model, progress=False)
     assert table["file"].tolist() == [str(tmp_path / "a.png"), str(tmp_path / "b" / "c.png")]
     both = segment_files([tmp_path, tmp_path / "a.png"], tmp_path / "out", model, progress=False)
-    assert len(both) == 5  # with the two masks, and the file named twice once
+    assert len(both) == 3  # without the two masks, and the file named twice once
+
+
+def test_an_empty_folder_among_those_that_a_pattern_names_is_passed_by(tmp_path, model):
+    (tmp_path / "scans" / "empty").mkdir(parents=True)
+    write_png(tmp_path / "scans" / "a.png", BLOCKS)
+    assert len(segment_files(str(tmp_path / "scans" / "*"), tmp_path / "out", model, progress=False)) == 1
+
+
+def test_masks_beside_the_images_are_no_images_later(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    for _ in range(2):
+        table = segment_files(tmp_path, tmp_path, model, overlays=True, progress=False)
+        assert table["file"].tolist() == [str(tmp_path / "a.png")]
+
+
+def test_a_picture_of_one_grey_is_to_be_looked_at(tmp_path, model):
+    write_png(tmp_path / "a.png", np.full((50, 40), 90, np.uint8))
+    assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0] == "the picture is of one grey"
+
+
+def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
+    pytest.importorskip("pydicom")
+    from test_images import dicom
+
+    (tmp_path / "films").mkdir()
+    for number in range(3):
+        dicom(
+            tmp_path / "films" / f"{number}.dcm", np.full((20, 30), 24), "CT", RescaleSlope=1, RescaleIntercept=-1024,
+            SeriesInstanceUID=f"1.2.{number}",
+        )  # fmt: skip
+    assert len(segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)) == 3
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "SPL"])

@@ -126,3 +126,10 @@ def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert make_settings("mine").dataset == make_settings("./mine").dataset == str(tmp_path / "mine")
     assert make_settings("mine").name == "mine"
+
+
+def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "patients.csv").write_text("id,patient\n")
+    monkeypatch.chdir(tmp_path)
+    settings = make_settings("scans", patient_file="patients.csv", weights="phantom")
+    assert settings.patient_file == str(tmp_path / "patients.csv") and settings.weights == "phantom"

@@ -435,3 +435,33 @@ def test_real_archive(raw, monkeypatch):
     images, masks = (sorted((folder / "lung_ct" / kind).glob("*.bmp")) for kind in ("images", "masks"))
     assert len(images) == 89 and [path.name for path in images] == [path.name for path in masks]
     assert tree(REAL / "lung-ct-bmp") == before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_lies_there_by_hand_outlives_a_run_that_fails(add, raw, tmp_path, linked):
+    content = make_zip({"images/a.png": b"1", "notes.txt/b.txt": b"2"})
+    add(RemoteFile("tiny.zip"))
+    folder = tmp_path / "disk" if linked else raw / "tiny"
+    folder.mkdir(parents=True)
+    if linked:
+        raw.mkdir(parents=True, exist_ok=True)
+        (raw / "tiny").symlink_to(folder)
+    (folder / "tiny.zip").write_bytes(b"no archive")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(DownloadError):
+        download("tiny", progress=False)
+    assert (folder / "tiny.zip").exists()
+    (folder / "tiny.zip").write_bytes(content)
+    download("tiny", progress=False)
+    assert (folder / "images" / "a.png").exists() and (folder / "tiny.zip").read_bytes() == content
+    kept = folder.with_name(f".{folder.name}.kept")
+    assert linked or entries(raw) == [".tiny.kept", "tiny"]
+    assert (kept / "notes.txt").read_text() == "mine"  # whose place the data set has taken
+
+
+def test_what_a_killed_run_had_put_aside_is_found_again(add, raw):
+    add(RemoteFile("tiny.zip"))
+    (raw / ".tiny.kept").mkdir(parents=True)
+    (raw / ".tiny.kept" / "tiny.zip").write_bytes(make_zip({"images/a.png": b"1"}))
+    download("tiny", progress=False)
+    assert entries(raw) == ["tiny"] and entries(raw / "tiny") == ["images", "tiny.zip"]

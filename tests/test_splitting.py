@@ -105,9 +105,12 @@ def test_patients_come_from_a_table(raw, tmp_path):
     [
         ("split", "name,split\na,test\n", "needs the columns id and split"),
         ("split", "id,split\na,exam\n", "split must be one of train, validation, test"),
-        ("split", "id,split\na,\n", "needs the columns id and split, without gaps"),
-        ("patient", "id,split\na,test\n", "needs the columns id and patient"),
-        ("patient", "id,patient\na,\n", "needs the columns id and patient, without gaps"),
+        ("split", "id,split\na,\n", "split is empty for a"),
+        ("patient", "id,split\na,test\n", "needs the columns id and patient, parted by a comma; it has id, split"),
+        ("patient", "id;patient\na;p\n", "needs the columns id and patient, parted by a comma; it has id;patient"),
+        ("patient", "id,patient\na,p\na,q\n", "a has more than one patient"),
+        ("patient", "", "cannot be read as a CSV"),
+        ("patient", "id,patient\na,\n", "patient is empty for a"),
     ],
 )
 def test_a_file_of_another_form_is_named(raw, tmp_path, field, content, message):
@@ -142,3 +145,58 @@ def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):
     _, second = prepared(raw, volume_slices=3, split_file=str(tmp_path / "manifest.csv"))
     assert second.groupby("patient")["split"].first().to_dict() == first.groupby("patient")["split"].first().to_dict()
     assert len(second) == 9
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "None"])
+def test_a_patient_may_be_called_what_pandas_takes_for_a_gap(raw, tmp_path, name):
+    write_scans(raw, ["a", "b", "c", name])
+    patients = "".join(f"{image},{image}\n" for image in ("a", "b", "c", name))
+    (tmp_path / "patients.csv").write_text(f"\ufeffid, patient\n{patients}", encoding="utf-8")
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"))
+    assert set(manifest["id"]) == set(manifest["patient"]) == {"a", "b", "c", name}
+
+
+def write_folders(raw, folders, count):
+    """Write images whose names begin anew in each folder."""
+    for folder in folders:
+        write_scans(raw / folder, [f"{n:04}" for n in range(count)])
+
+
+def test_folders_called_after_splits_are_the_splits(raw):
+    write_folders(raw, ["Training", "val", "test"], 6)
+    _, manifest = prepared(raw)
+    folder = manifest["source_image"].str.split("/").str[0]
+    assert folder.map({"Training": "train", "val": "validation", "test": "test"}).equals(manifest["split"])
+    assert manifest["patient"].nunique() == 18  # and no patients
+
+
+def test_a_split_without_a_folder_takes_its_share_of_training(raw):
+    write_folders(raw, ["train", "test"], 20)
+    _, manifest = prepared(raw)
+    assert (manifest["split"][manifest["source_image"].str.startswith("test/")] == "test").all()
+    others = manifest[manifest["source_image"].str.startswith("train/")]
+    assert others["split"].value_counts().to_dict() == {"train": 17, "validation": 3}
+
+
+def test_folds_go_before_folders(raw):
+    write_folders(raw, ["train", "test"], 10)
+    assert (prepared(raw, folds=5, fold=2)[1]["split"] == "test").sum() == 4
+
+
+def test_a_pattern_that_fits_no_name_is_an_error(raw):
+    write_scans(raw, [f"pat{patient:02}_{n}" for patient in range(5) for n in range(4)])
+    with pytest.raises(ValueError, match=r"is found in no image's name, of which one is pat0"):
+        prepared(raw, patient_pattern=r"(PAT\d+)")
+
+
+def test_a_pattern_with_a_slash_finds_patients_in_paths(raw):
+    for patient in range(6):
+        write_scans(raw / f"P{patient}", [f"IM{patient}{n}" for n in range(3)])
+    assert prepared(raw)[1]["patient"].nunique() == 18  # of names that are all different nothing is made
+    _, manifest = prepared(raw, patient_pattern=r"^(P\d)/")
+    assert manifest.groupby("patient").size().to_dict() == {f"P{n}": 3 for n in range(6)}
+
+
+def test_where_a_pattern_finds_nothing_each_name_is_a_patient(raw):
+    write_scans(raw, ["pat1", "pat2", "x1_1", "x1_2"])
+    assert set(prepared(raw, patient_pattern=r"(x\d+)_|pat")[1]["patient"]) == {"pat1", "pat2", "x1"}

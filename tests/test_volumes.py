@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lungnb import volumes
-from lungnb.volumes import central_slices, is_nifti, read_dicom_series, read_nifti, read_volume
+from lungnb.volumes import central_slices, is_nifti, read_dicom_series, read_nifti, read_volume, write_nifti_mask
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -126,6 +126,28 @@ def test_files_without_a_suffix_and_others_beside_them(tmp_path):
     (tmp_path / ".hidden.dcm").write_text("not a slice")
     (tmp_path / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM")
     assert_is_the_volume(read_volume(tmp_path))
+
+
+def test_a_tilted_gantry_shifts_the_slices(tmp_path):
+    tilted = AFFINE.copy()
+    tilted[1, 2] = 0.4 * tilted[2, 2]  # each slice a little further back
+    write_series(tmp_path / "a", affine=tilted)
+    volume = read_dicom_series(tmp_path / "a")
+    np.testing.assert_allclose(volume.spacing_mm, SPACING, rtol=1e-5)  # across the slices, and in them
+    path = tmp_path / "mask.nii.gz"
+    write_nifti_mask(path, np.ones(volume.hounsfield.shape, bool), volume)
+    found = nibabel.load(path)
+    corners = np.array([[0, 0, 0, 1], [0, 0, len(volume.hounsfield) - 1, 1]]).T
+    first, last = sorted((found.affine @ corners).T[:, :3].tolist(), key=lambda place: place[2])
+    depth = last[2] - first[2]
+    assert last[1] - first[1] == pytest.approx(0.4 * depth, rel=1e-4)
+
+
+def test_nifti_of_four_dimensions_with_one_volume(tmp_path):
+    path = write_nifti(tmp_path / "a.nii")
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., None], image.affine), tmp_path / "b.nii")
+    assert_is_the_volume(read_volume(tmp_path / "b.nii"))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64, ">i2"])
