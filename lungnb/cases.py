@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungnb.images import read_image, read_mask, shrink, to_grey
+from lungnb.images import read_image, read_mask, shrink, through_window, to_grey, volume_window
 from lungnb.listing import list_images
 from lungnb.prepare import LONGEST_SIDE, read_manifest
 from lungnb.settings import SPLITS, Settings
@@ -52,7 +52,7 @@ def _read(image: Path | np.ndarray, window: tuple[float, float] | None) -> tuple
         grey = to_grey(image, window)
     elif image.is_dir() or is_nifti(image):
         slices = read_volume(image).hounsfield
-        grey = to_grey(slices[len(slices) // 2], window, image)
+        grey = through_window(slices[len(slices) // 2], volume_window(slices, window, image))
     else:
         grey = read_image(image, window)
     return shrink(grey, LONGEST_SIDE), None

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lungnb.files import locked, remove, write_json, written
 from lungnb.inference import open_model
-from lungnb.listing import Case, list_folders, name_images
+from lungnb.listing import Case, list_folders, name_images, refuse_masks_of_others
 from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 
 TABLE = "segmentation.parquet"  # a folder, with a file for each chunk
@@ -75,6 +75,7 @@ def segment_on_cluster(
         raise ValueError("no image files in nothing.")
     _, window = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
+        refuse_masks_of_others(out, out / TABLE, "**/*")
         _begin(out / TABLE, plan(model, window, options))
         total, parts = Counter(), set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
@@ -109,7 +110,7 @@ class _Worker:
         table = self.out / TABLE / chunk["part"]
         before = {row["file"]: row for row in parquet.read_table(table).to_pylist()} if table.exists() else {}
         rows = {str(case.path): before.get(str(case.path)) for case in cases}
-        new = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out)]
+        new = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out, self.options)]
         for row in self._segment(new, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": ""} | row
         kinds = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in _COUNTS}
@@ -137,8 +138,8 @@ class _Worker:
             tries.unlink()
 
 
-def _is_done(row: dict | None, case: Case, out: Path) -> bool:
-    return row is not None and row["stem"] == case.stem and stands(row, out)
+def _is_done(row: dict | None, case: Case, out: Path, options: Options) -> bool:
+    return row is not None and row["stem"] == case.stem and stands(row, out, options)
 
 
 def _run(folders: list[dict], workers: int | None, **arguments: object) -> Iterator[dict]:

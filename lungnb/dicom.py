@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,24 @@ MAX_PIXELS = 100_000_000  # five times a full-size chest film; what is larger is
 _ELEMENTS = (  # of a DICOM file that anything here looks at
     *("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "Modality", "ImageType", "SeriesInstanceUID"),
     *("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTSequence", "PixelPaddingValue"),
-    *("PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient"),
+    *("PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"),
 )
+
+
+class Turn(NamedTuple):
+    """How a picture is turned to stand as films and slices are shown: the patient's left on the right, feet down."""
+
+    transposed: bool = False
+    flipped: tuple[int, ...] = ()  # axes, of what is transposed already
+
+    def upright(self, stored: np.ndarray) -> np.ndarray:
+        """Return a stored picture, `(height, width)`, as it is shown."""
+        return np.ascontiguousarray(np.flip(stored.T if self.transposed else stored, self.flipped))
+
+    def stored(self, upright: np.ndarray) -> np.ndarray:
+        """Return a picture, as it is shown, as it is stored."""
+        back = np.flip(upright, self.flipped)
+        return np.ascontiguousarray(back.T if self.transposed else back)
 
 
 def is_dicom(path: Path) -> bool:
@@ -134,6 +150,33 @@ def pixel_size_mm(path: Path) -> tuple[float, float] | None:
     except (TypeError, ValueError):
         return None
     return (height, width) if min(height, width) > 0 else None
+
+
+def turn_of(path: Path) -> Turn:
+    """Return how a DICOM image is turned to stand as usual, by where it says its rows and columns run.
+
+    Where it does not say, or shows the patient from the side, it stays as it is stored.
+    """
+    file = open_dicom(path, header_only=True)
+    try:
+        along_row, along_column = _directions(file)
+    except (IndexError, TypeError, ValueError):
+        return Turn()
+    transposed = along_column in "LR"
+    if transposed:
+        along_row, along_column = along_column, along_row
+    if along_row not in "LR":
+        return Turn()
+    return Turn(transposed, tuple(axis for axis, to in ((0, along_column), (1, along_row)) if to in "RAH"))
+
+
+def _directions(file: Dataset) -> tuple[str, str]:
+    """Return where a DICOM image's rows and columns run: to L or R, A or P, H or F."""
+    if file.get("ImageOrientationPatient"):
+        cosines = np.array(file.ImageOrientationPatient, float).reshape(2, 3)
+        axes = np.abs(cosines).argmax(axis=1)
+        return tuple(("LR", "PA", "HF")[axis][int(row[axis] < 0)] for axis, row in zip(axes, cosines, strict=True))
+    return tuple(str(direction)[0] for direction in file.get("PatientOrientation")[:2])
 
 
 def _through_own_window(values: np.ndarray, file: Dataset, inside: np.ndarray) -> np.ndarray:

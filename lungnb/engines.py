@@ -6,6 +6,7 @@ files of strangers: they are opened only where lungnb wrote them, see `lungnb.ex
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 from collections.abc import Callable
 from functools import lru_cache
@@ -58,7 +59,11 @@ def require(engine: str) -> None:
 
 def engine_name(engine: str, precision: str = "f32") -> str:
     """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
-    return f"{engine} {importlib.metadata.version(PACKAGES[engine].replace('_', '-'))} {precision}"
+    try:
+        version = importlib.metadata.version(PACKAGES[engine].replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:  # as onnxruntime-gpu, which installs onnxruntime
+        version = getattr(importlib.import_module(PACKAGES[engine]), "__version__", "unknown")
+    return f"{engine} {version} {precision}"
 
 
 def precisions(engine: str) -> tuple[str, ...]:

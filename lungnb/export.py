@@ -79,8 +79,8 @@ def export_model(
 ) -> Path:
     """Write a trained model for another engine, check that it gives the same masks, and return the file.
 
-    Writes `<stem>.onnx`, `<stem>.xml` with `<stem>.bin`, or `<stem>.tflite`, beside it `<stem>.npz`, the images and
-    masks it was checked with, and `<stem>.json`, which says how well each engine agreed. All of them take
+    Writes `<stem>.onnx`, `<stem>.xml` with `<stem>.bin`, or `<stem>.tflite`, beside it, called after it, an `.npz` with
+    the images and masks it was checked with, and a `.json`, which says how well each engine agreed. All of them take
     `(batch, size, size, 1)` float32, 0 to 1, and give the probability of lung in the same shape.
 
     Args:
@@ -92,6 +92,8 @@ def export_model(
     Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree with those
     of Keras less than MEAN_DICE and WORST_DICE ask for: nothing is kept of it.
     """
+    if half and format == "litert":
+        raise ValueError("weights in half precision are for onnx and openvino, not for litert.")
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")
     path = model_file(model)
@@ -110,14 +112,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
     if engine not in ("auto", *ENGINES):
         raise ValueError(f"engine must be one of auto, {', '.join(ENGINES)}, not {engine!r}.")
     path = model_file(model)
-    modified = path.stat().st_mtime_ns
-    for name in ENGINES[:-1] if engine == "auto" else ():
-        if installed(name) and (_exported(path) or find_spec("tf2onnx")):
-            try:
-                return _open(path, modified, name)
-            except ExportError as error:
-                warnings.warn(f"{error} Another engine is taken.", stacklevel=2)
-    return _open(path, modified, "keras" if engine == "auto" else engine)
+    return _open(path, path.stat().st_mtime_ns, engine)
 
 
 def check(engine: Engine, reference: Reference) -> Parity:
@@ -150,18 +145,35 @@ def cache_folder() -> Path:
 @lru_cache(maxsize=4)
 def _open(path: Path, _modified: int, engine: str) -> Engine:
     """Open a model with an engine whose masks were found to be those of Keras, or are found to be now."""
+    if engine == "auto":
+        return _open_first(path)
     if engine == "keras":
         return engine_of(load_model(path))
     require(engine)
     file = _exported(path)
     if file is None:
         print(f"Exporting {path.name} for {engine}, this once ...")
-        file = _export(path, "onnx", cache_folder() / _digest(path))
+        try:
+            file = _export(path, "onnx", cache_folder() / _digest(path))
+        except OSError as error:
+            hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
+            raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
     *faster, last = precisions(engine)
     for precision in faster:
         with suppress(ExportError):  # which the JSON says, and no reader needs to know
             return _checked(engine, file, precision)
     return _checked(engine, file, last)
+
+
+def _open_first(path: Path) -> Engine:
+    """Open a model with the first engine that is installed and gives the masks of Keras; Keras is the last."""
+    for name in ENGINES[:-1]:
+        if installed(name) and (_exported(path) or find_spec("tf2onnx")):
+            try:
+                return _open(path, path.stat().st_mtime_ns, name)
+            except ExportError as error:
+                warnings.warn(f"{error} Another engine is taken.", stacklevel=5)
+    return engine_of(load_model(path))
 
 
 def _checked(engine: str, file: Path, precision: str) -> Engine:
@@ -173,13 +185,20 @@ def _checked(engine: str, file: Path, precision: str) -> Engine:
         _accept(name, found, file)  # before it is opened, which takes a while
     opened = _opened(engine, file, precision)
     if found is None:
-        with np.load(_beside(file, ".npz")) as stored:
-            reference = Reference(stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool))
-        found = check(opened, reference)
+        found = check(opened, _read_reference(_beside(file, ".npz")))
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
-            _note(notes, model, {name: found})
+            _note(notes, _record(file), {name: found})
         _accept(name, found, file)
     return opened
+
+
+def _read_reference(file: Path) -> Reference:
+    """Return the images and masks that an export was checked with."""
+    try:
+        with np.load(file) as stored:
+            return Reference(stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool))
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        raise ExportError(f"{file}: is damaged; remove it and the export beside it, and both are made anew.") from error
 
 
 def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
@@ -206,13 +225,15 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         with written(_beside(file, ".npz")) as images:
             masks = np.packbits(reference.masks, axis=-1)
             np.savez_compressed(images, images=reference.images, masks=masks)
-        _note(file, _digest(path), found)
+        _note(file, {"model": _digest(path), "file": _digest(temporary)}, found)
     return file
 
 
 def _opened(engine: str, file: Path, precision: str = "f32") -> Engine:
     try:
         return open_exported(engine, file, precision)
+    except ImportError as error:
+        raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
     except Exception as error:  # what readers raise is theirs
         raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
 
@@ -236,27 +257,37 @@ def _exported(path: Path) -> Path | None:
     """Return the ONNX file that was made of a model, the one that lungnb comes with or one in the cache, if any."""
     digest = _digest(path)
     files = (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx")
-    return next((file for file in files if file.exists() and _record(file).get("model") == digest), None)
+    return next((file for file in files if file.exists() and _is_of(file, digest)), None)
+
+
+def _is_of(file: Path, digest: str) -> bool:
+    """Whether an exported file is the one that was made of the model with this checksum, and checked."""
+    record = _record(file)
+    return record.get("model") == digest and record.get("file") == _digest(file) and _beside(file, ".npz").exists()
 
 
 def _record(file: Path) -> dict:
     """Return the JSON beside an exported file, or nothing."""
     with suppress(OSError, ValueError):
-        return json.loads(_beside(file, ".json").read_text(encoding="utf-8"))
+        record = json.loads(_beside(file, ".json").read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
     return {}
 
 
-def _note(file: Path, digest: str, found: dict[str, Parity]) -> None:
-    """Add to the JSON beside an exported file of the model with this checksum; forget what it says of another model."""
-    record = _record(file)
-    known = record.get("parity", {}) if record.get("model") == digest else {}
+def _note(file: Path, of: dict[str, str], found: dict[str, Parity]) -> None:
+    """Add to the JSON beside an exported file; forget what it says `of` another one.
+
+    `of` has the checksums of the `model` and of the exported `file`.
+    """
+    record, of = _record(file), {name: of[name] for name in ("model", "file")}
+    known = record.get("parity", {}) if of.items() <= record.items() else {}
     asked = {"mean_dice": MEAN_DICE, "worst_dice": WORST_DICE}
     parity = known | {engine: each._asdict() for engine, each in found.items()}
-    write_json(_beside(file, ".json"), {"model": digest, "asked_for": asked, "parity": parity})
+    write_json(_beside(file, ".json"), of | {"asked_for": asked, "parity": parity})
 
 
 def _beside(file: Path, suffix: str) -> Path:
-    return file.with_name(file.stem + suffix)
+    return file.with_name(file.name + suffix)
 
 
 def _digest(path: Path) -> str:

@@ -73,12 +73,22 @@ def peculiarity(path: str | Path) -> str:
         deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
         clear = "transparency" if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info else None
         try:
-            pages, turned = getattr(image, "n_frames", 1), image.getexif().get(0x0112, 1) != 1
+            pages, turned = count_pages(image), image.getexif().get(0x0112, 1) != 1
         except Exception:  # Pillow raises whatever its parsers meet
             return "damaged after its first page"
         found = [deep, clear, f"{pages} pages, of which the first is read" if pages > 1 else None]
         found.append("turned by its EXIF data" if turned else None)
     return ", ".join(filter(None, found))
+
+
+def count_pages(image: Any) -> int:  # noqa: ANN401
+    """Return how many pictures an image of Pillow's, or a path, holds: TIFF and GIF files may hold several."""
+    if not isinstance(image, Image.Image):
+        if Path(image).suffix.lower() not in (".tif", ".tiff", ".gif"):
+            return 1
+        with Image.open(image, formats=("TIFF", "GIF")) as opened:
+            return count_pages(opened)
+    return getattr(image, "n_frames", 1)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
@@ -97,17 +107,52 @@ def hounsfield_to_grey(
     Raises ValueError, naming `name`, for values that are no Hounsfield units: 8-bit greys, shares from 0 to 1, and all
     else that has none of a chest's air and lung within LUNG_RANGE.
     """
+    _refuse_other_units(hounsfield, name)
+    return through_window(hounsfield, window)
+
+
+def volume_window(
+    volume: np.ndarray, window: tuple[float, float] | None = None, name: object = "the array"
+) -> tuple[float, float]:
+    """Return the values that are black and white in every slice of a volume, `(slices, height, width)`.
+
+    They are those of `window`, else as `read_image` has it for an image, but that a range of the volume's own leaves
+    out half a percent at both ends, for one voxel of metal would darken all. Errors as in `read_image`.
+    """
+    low, high = float(volume.min()), float(volume.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError(f"{name}: some of its values are not numbers (NaN or infinite).")
+    if window is not None:
+        _refuse_other_units(volume, name)
+        return window
+    scale = _scale(low, high, volume.dtype)
+    if scale == (low, high):
+        scale = tuple(map(float, np.percentile(volume[:, ::4, ::4], (0.5, 99.5))))
+    return scale if scale[1] > scale[0] else (low, max(high, low + 1))
+
+
+def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
+    """Raise a ValueError for values without air or lung in Hounsfield units."""
     low, high = LUNG_RANGE
-    if not ((hounsfield > low) & (hounsfield < high)).any():
+    parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # of a volume one slice at a time, to spare memory
+    if not any(((part > low) & (part < high)).any() for part in parts):
         raise ValueError(
             f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
             f"no air or lung between {low:g} and {high:g} HU, so it seems to be rescaled already; "
             "pass the CT numbers as the scanner gave them, or leave window out."
         )
-    return _through_window(hounsfield, window)
 
 
-def _through_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+def _scale(low: float, high: float, dtype: np.dtype) -> tuple[float, float]:
+    """Return what is black and what is white in a picture of values from `low` to `high`."""
+    if low < LUNG_RANGE[1]:
+        return LUNG_WINDOW
+    if low >= 0 and high <= 1.01 and dtype.kind in "bf":  # some interpolation goes a little beyond 1
+        return 0.0, 1.0
+    return (0.0, 255.0) if low >= 0 and high <= 255 else (low, high)
+
+
+def through_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     """Return `values` as uint8, from black at `window[0]` to white at `window[1]`."""
     low, high = window
     if not low < high:
@@ -132,14 +177,8 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
         return hounsfield_to_grey(array, window, name)
     if array.dtype == np.uint8:
         return array
-    low, high = float(array.min()), float(array.max())
-    if low < LUNG_RANGE[1]:
-        return _through_window(array, LUNG_WINDOW)
-    if low >= 0 and high <= 1 and (array.dtype == bool or array.dtype.kind == "f"):
-        return np.rint(array * 255.0).astype(np.uint8)
-    if low >= 0 and high <= 255:
-        return np.rint(array).astype(np.uint8)
-    return _through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
+    low, high = _scale(float(array.min()), float(array.max()), array.dtype)
+    return through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
 
 
 def resample_mm(
@@ -208,7 +247,7 @@ def unfit_square(probability: np.ndarray, square: Square, height: int, width: in
     """Cut the image's part out of a `(size, size)` probability map; resize it to the image's own `height`, `width`."""
     part = probability[square.top : square.top + square.height, square.left : square.left + square.width]
     part = np.ascontiguousarray(part, dtype=np.float32)
-    return np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
 
 
 @lru_cache(maxsize=8)

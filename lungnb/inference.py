@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
+from lungnb.dicom import Turn, is_dicom, turn_of
 from lungnb.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.export import open_network
 from lungnb.images import fit_square, read_image, to_grey, unfit_square
@@ -49,14 +51,26 @@ def segment(
     Example: `segment("chest.png").mask.mean()` is the part of the picture that is lung.
     """
     model, window = open_model(model, window, engine)
-    grey = read_image(image, window) if isinstance(image, (str, Path)) else to_grey(np.asarray(image), window)
-    probability = predict(model, grey)
+    if not isinstance(image, (str, Path)):
+        return segment_grey(to_grey(np.asarray(image), window), model, clean)
+    path = Path(image)
+    return segment_grey(read_image(path, window), model, clean, turn_of(path) if is_dicom(path) else Turn())
+
+
+def segment_grey(grey: np.ndarray, model: Any, clean: bool = True, turn: Turn = Turn()) -> Segmentation:  # noqa: ANN401, B008
+    """Segment a uint8 image `(height, width)`, which the network sees upright, with a model that is open already."""
+    probability = turn.stored(predict(model, turn.upright(grey)))
     mask = probability > THRESHOLD
     return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
 
 
 def predict(model: Any, grey: np.ndarray) -> np.ndarray:  # noqa: ANN401
-    """Return the probability of lung, float32, for a uint8 image `(height, width)` at its own size."""
+    """Return the probability of lung, float32, for a uint8 image `(height, width)` at its own size.
+
+    In a picture of one grey there is none, whatever a network may make of it.
+    """
+    if grey.min() == grey.max():
+        return np.zeros(grey.shape, np.float32)
     engine = engine_of(model)
     square = fit_square(grey, engine.input_shape[1])
     probability = engine(square.array[None, :, :, None].astype(np.float32) / 255.0)[0, :, :, 0]
@@ -155,5 +169,6 @@ def open_model(
     path = Path(model or SHIPPED)
     run = path.with_name("run.json")
     if window is None and run.exists():
-        window = json.loads(run.read_text(encoding="utf-8"))["plan"]["settings"].get("window")
+        with suppress(KeyError, TypeError, ValueError):  # a run.json of some other program's
+            window = json.loads(run.read_text(encoding="utf-8"))["plan"]["settings"].get("window")
     return open_network(path, engine), tuple(window) if window else None

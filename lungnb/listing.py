@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from lungnb.images import FORMATS, SUFFIXES
 from lungnb.pairing import image_files, image_folders, stem_of
 from lungnb.volumes import NIFTI_SUFFIXES, is_nifti
 
+LONGEST_NAME = 200  # bytes, of the 255 that most file systems take, before the ending
 # How the names end of what is written for an image.
 WRITTEN = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
 
@@ -31,11 +34,11 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
     What was written into `out` before is none of them.
     """
     paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    found = dict.fromkeys(file for path in paths for file in _listed(path) if not _is_written(file, out))
-    if not found:
+    files = [file for path in paths for file in _listed(path) if not _is_written(file, out)]
+    if not files:
         kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
         raise ValueError(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
-    return [*found]
+    return [*{key_of(file): file for file in reversed(files)}.values()][::-1]  # as it was named first
 
 
 def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
@@ -43,6 +46,13 @@ def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
     for place, names in image_folders(folder):
         files = [place / name for name in sorted(names)]
         yield place, _with_series([file for file in files if not _is_written(file, out)])
+
+
+def refuse_masks_of_others(out: Path, record: Path, pattern: str = "*") -> None:
+    """Raise a ValueError where there is no `record` of an earlier run in `out`, but files called as what is written."""
+    other = next((file for file in out.glob(pattern) if file.name.endswith(WRITTEN)), None)
+    if other and not record.exists():
+        raise ValueError(f"{other} is there already, and not of an earlier run: name another folder for the masks.")
 
 
 def _listed(path: Path) -> list[Path]:
@@ -56,7 +66,7 @@ def _listed(path: Path) -> list[Path]:
 
 def _is_written(file: Path, out: Path | None) -> bool:
     """Whether a file lies in the folder of the masks and is called as what is written there."""
-    return bool(out) and file.name.endswith(WRITTEN) and out.absolute() in file.absolute().parents
+    return bool(out) and file.name.endswith(WRITTEN) and out.resolve() in file.resolve().parents
 
 
 def _with_series(files: list[Path]) -> list[Path]:
@@ -66,7 +76,8 @@ def _with_series(files: list[Path]) -> list[Path]:
         if file.suffix.lower() not in FORMATS and not is_nifti(file):
             slices[file.parent].append(file)
     series = {place: own for place, own in slices.items() if _is_series(own)}
-    return [*series, *(file for file in files if file not in series.get(file.parent, ()))]
+    own = {file for each in series.values() for file in each}
+    return [*series, *(file for file in files if file not in own)]
 
 
 def _is_series(slices: list[Path]) -> bool:
@@ -85,16 +96,26 @@ def _series_of(file: Path) -> str:
     return str(open_dicom(file, header_only=True).get("SeriesInstanceUID"))
 
 
-def name_images(paths: list[Path], done: dict[str, dict]) -> list[Case]:
-    """Return the paths not `done` with names for what is written, other than each other's in any case.
+def key_of(path: Path) -> str:
+    """Return what a path is called wherever one stands."""
+    return os.path.abspath(path)
 
-    `done` has, by path, rows with the names that are taken, `stem`.
+
+def name_images(paths: list[Path], known: dict[str, str]) -> list[Case]:
+    """Return the paths with names for what is written, other than each other's in any case.
+
+    `known` has, by the key of a path, the name that it got before, and keeps.
     """
-    taken, cases = {row["stem"].lower() for row in done.values()}, []
+    taken, cases = {stem.lower() for stem in known.values()}, []
     for path in paths:
-        if str(path) in done:
+        if key_of(path) in known:
+            cases.append(Case(path, known[key_of(path)]))
             continue
-        stem = own = path.name if path.is_dir() else stem_of(path)
+        stem = path.resolve().name if path.is_dir() else stem_of(path)
+        stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are no text, which no table takes
+        if len(os.fsencode(stem)) > LONGEST_NAME:
+            stem = f"{stem[: LONGEST_NAME // 8]}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
+        own = stem
         # Images of one name from several folders are told apart by their folder, then by a number.
         if stem.lower() in taken:
             stem = f"{path.parent.name}_{own}"

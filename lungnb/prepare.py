@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lungnb.dicom import is_dicom, pixel_size_mm
 from lungnb.files import locked, need, write_json, written
-from lungnb.images import read_image, read_mask, resample_mm, shrink, to_grey, write_png
+from lungnb.images import read_image, read_mask, resample_mm, shrink, through_window, volume_window, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
 from lungnb.sources import Source, find_source
@@ -174,7 +174,8 @@ def _read_volume_pair(
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
-        images = [to_grey(volume.hounsfield[index], settings.window, raw / pair.image) for index in indices]
+        scale = volume_window(volume.hounsfield, settings.window, raw / pair.image)
+        images = [through_window(volume.hounsfield[index], scale) for index in indices]
         masks = [_read_lung(raw / mask, volume, values)[indices] for mask in pair.masks]
     lungs = np.logical_or.reduce(masks)
     spacing = volume.spacing_mm[1:]

@@ -18,16 +18,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage
 from tqdm import tqdm
 
-from lungnb.check import AREA
-from lungnb.dicom import is_dicom, pixel_size_mm
+from lungnb import __version__
+from lungnb.dicom import Turn, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
-from lungnb.files import locked, written
-from lungnb.images import read_image, to_grey, write_png
-from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, region_labels, segment
-from lungnb.listing import Case, list_images, name_images
+from lungnb.files import locked, remove, written
+from lungnb.images import count_pages, read_image, through_window, volume_window, write_png
+from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, segment_grey
+from lungnb.listing import Case, key_of, list_images, name_images, refuse_masks_of_others
+from lungnb.lungs import doubtful, sides
 from lungnb.settings import SHIPPED
 from lungnb.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 
@@ -36,8 +36,7 @@ COLUMNS = (
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
 _RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
-USUAL_ML = (1000, 9000)  # of both lungs together, by CT
-MAX_RATIO = 3.0  # of the larger lung to the smaller
+_COUNTS = ("height", "width", "slices", "right_px", "left_px")  # whole numbers, also beside a file that failed
 _JOURNAL = ".segmentation.jsonl"
 _AHEAD = 4  # files that are read, and that are written, while the network works on another
 
@@ -51,6 +50,16 @@ class Options(NamedTuple):
     dicom_segs: bool = False
 
 
+class _Read(NamedTuple):
+    """An image as it was read, or why it was not; a volume is read later."""
+
+    image: np.ndarray | None = None
+    pixel_mm: tuple[float, float] | None = None
+    turn: Turn = Turn()
+    pages: int = 1
+    error: str = ""
+
+
 class _Found(NamedTuple):
     """What the network made of a case."""
 
@@ -59,7 +68,7 @@ class _Found(NamedTuple):
     mask: np.ndarray | None  # (height, width), or of a volume (slices, height, width)
     probability: np.ndarray | None
     volume: Any = None
-    pixel_mm: tuple[float, float] | None = None
+    read: _Read = _Read()
     milliseconds: float = 0.0
     error: str = ""
 
@@ -104,14 +113,19 @@ def segment_files(
     listed = list_images(paths, out)
     network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
-        done = _read_journal(out, plan(model, window, options))
-        cases = name_images(listed, done)
-        rows = segment_cases(cases, network, window, out, options)
+        refuse_masks_of_others(out, out / _JOURNAL)
+        for left in out.glob(".*.part.*"):
+            remove(left)  # of a run that was killed
+        rows, wanted = _read_journal(out), repr(plan(model, window, options))
+        wanted = hashlib.sha256(wanted.encode()).hexdigest()[:16]
+        cases = name_images(listed, {key: row["stem"] for key, row in rows.items()})
+        new = [case for case in cases if not _is_done(rows.get(key_of(case.path)), wanted, out, options)]
         with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
-            for row in tqdm(rows, "Segmenting", len(cases), unit="file", file=sys.stdout, disable=not progress):
-                journal.write(json.dumps(row) + "\n")
+            work = segment_cases(new, network, window, out, options)
+            for row in tqdm(work, "Segmenting", len(new), unit="file", file=sys.stdout, disable=not progress):
+                journal.write(json.dumps({"key": key_of(Path(row["file"])), "plan": wanted} | row) + "\n")
                 journal.flush()
-        return _write_table(out, [str(path) for path in listed])
+        return _write_table(out, listed)
 
 
 def segment_cases(
@@ -133,73 +147,62 @@ def plan(model: object, window: tuple[float, float] | None, options: Options) ->
     if callable(model):
         return {"model": f"in memory, {time.time_ns()}"}
     digest = hashlib.sha256(Path(model or SHIPPED).read_bytes()).hexdigest()
-    return {"model": digest, "window": list(window) if window else None, "options": options._asdict()}
+    window = list(window) if window else None
+    return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
 
 
-def stands(row: dict, out: Path) -> bool:
-    """Whether what a row of the journal says was done still is: the same file, and its mask there."""
-    return row["status"] != "failed" and row["stamp"] == _stamp(Path(row["file"])) and (out / row["mask"]).exists()
+def stands(row: dict, out: Path, options: Options) -> bool:
+    """Whether what a row of the journal says was done still is: the same file, and all that was written of it there."""
+    if row["status"] == "failed" or row["stamp"] != _stamp(Path(row["file"])):
+        return False
+    wanted = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
+    if row["mask"].endswith(".nii.gz"):
+        wanted = {"_seg.dcm": options.dicom_segs}
+    names = [row["mask"], *(row["stem"] + ending for ending, asked in wanted.items() if asked)]
+    return all((out / name).exists() for name in names)
 
 
-def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the patient's right and left lung of a mask, `(height, width)` or `(slices, height, width)`, bool.
-
-    Two regions are told apart by where their middles lie; lungs that are one region by the middle of the picture. The
-    patient's right is on the left, as films and slices are shown.
-    """
-    labels, largest = region_labels(mask)
-    middle = np.broadcast_to(np.arange(mask.shape[-1]) < mask.shape[-1] / 2, mask.shape)
-    if len(largest) < 2:
-        return mask & middle, mask & ~middle
-    right = min((labels == region for region in largest), key=_middle_column)
-    return right, mask & ~right
+def _is_done(row: dict | None, wanted: str, out: Path, options: Options) -> bool:
+    return row is not None and row["plan"] == wanted and stands(row, out, options)
 
 
-def _middle_column(lung: np.ndarray) -> float:
-    """Return the mean column of a region, from its sums over columns, far sooner than from its pixels."""
-    return float(ndimage.center_of_mass(lung.sum(axis=tuple(range(lung.ndim - 1))))[0])
-
-
-def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
-    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
-    reasons, (low, high) = [], AREA
-    if not right + left:
-        return "no lung"
-    if max(right, left) > MAX_RATIO * min(right, left):
-        reasons.append("one lung far larger" if min(right, left) else "one lung only")
-    if millilitres is not None and not USUAL_ML[0] <= millilitres <= USUAL_ML[1]:
-        reasons.append(f"{millilitres:.0f} mL")
-    if mask.ndim == 2 and not low <= mask.mean() <= high:
-        reasons.append(f"{mask.mean():.0%} of the picture")
-    return ", ".join(reasons)
-
-
-def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, Any]:
-    """Return a case with its image and its pixel's size, or with the error; volumes are read one at a time, later."""
-    if case.path.is_dir() or is_nifti(case.path):
-        return case, None
+def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, _Read]:
+    """Return a case with what was read of it, or with the error; volumes are read one at a time, later."""
+    path = case.path
+    if path.is_dir() or is_nifti(path):
+        return case, _Read()
     try:
-        return case, (read_image(case.path, window), pixel_size_mm(case.path) if is_dicom(case.path) else None)
-    except ValueError as error:
-        return case, error
+        known = (pixel_size_mm(path), turn_of(path)) if is_dicom(path) else (None, Turn())
+        return case, _Read(read_image(path, window), *known, count_pages(path))
+    except (ValueError, OSError, MemoryError) as error:
+        return case, _Read(error=_sentence(error, path))
 
 
-def _segmented(network: Any, window: tuple[float, float] | None, case: Case, read: Any) -> _Found:  # noqa: ANN401
+def _segmented(network: Any, window: tuple[float, float] | None, case: Case, read: _Read) -> _Found:  # noqa: ANN401
     """Let the network find the lungs in what was read."""
     started = time.perf_counter()
     try:
-        if isinstance(read, ValueError):
-            raise read
-        if read is None:
+        if read.error:
+            return _Found(case, None, None, None, error=read.error)
+        if read.image is None:
             volume = read_volume(case.path)
-            slices = (predict(network, to_grey(part, window, case.path)) > THRESHOLD for part in volume.hounsfield)
+            scale = volume_window(volume.hounsfield, window, case.path)
+            slices = (predict(network, through_window(part, scale)) > THRESHOLD for part in volume.hounsfield)
             mask = clean_mask(np.stack([*slices]))
             found = _Found(case, None, mask, None, volume._replace(hounsfield=None))
         else:
-            found = _Found(case, *segment(read[0], network), pixel_mm=read[1])
-    except ValueError as error:
-        return _Found(case, None, None, None, error=str(error))
+            found = _Found(case, *segment_grey(read.image, network, turn=read.turn), read=read._replace(image=None))
+    except (ValueError, OSError, MemoryError) as error:
+        return _Found(case, None, None, None, error=_sentence(error, case.path))
     return found._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
+
+
+def _sentence(error: Exception, path: Path) -> str:
+    """Return why a file could not be used; what is read raises ValueErrors that say it all."""
+    if isinstance(error, ValueError):
+        return str(error)
+    reason = "it takes more memory than there is" if isinstance(error, MemoryError) else error.strerror or str(error)
+    return f"{path}: cannot be read: {reason.lower()}."
 
 
 def _written(found: _Found, out: Path, options: Options) -> dict:
@@ -209,7 +212,8 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     if found.error:
         return row | {"status": "failed", "error": found.error}
     mask, name = found.mask, f"{stem}_mask.png"
-    lungs = sides(mask)
+    turn = found.read.turn
+    lungs = tuple(map(turn.stored, sides(turn.upright(mask)))) if found.image is not None else sides(mask)
     try:
         if options.dicom_segs:
             write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, found.volume)
@@ -227,12 +231,12 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     else:
         write_png(out / name, mask)
         _write_pictures(found, out / stem, options)
-        if found.pixel_mm:
-            area = float(np.prod(found.pixel_mm))
+        if found.read.pixel_mm:
+            area = float(np.prod(found.read.pixel_mm))
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
-    one_grey = found.image is not None and found.image[::8, ::8].std() < 1
-    review = "the picture is of one grey" if one_grey else doubtful(mask, right, left, millilitres)
+    pages = f"the first of {found.read.pages} pages" if found.read.pages > 1 else ""
+    review = ", ".join(filter(None, [pages, doubtful(mask, right, left, millilitres)]))
     return row | {"status": status, "mask": name, "review": review}
 
 
@@ -257,42 +261,44 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
         yield waiting.popleft().result()
 
 
-def _read_journal(out: Path, plan: dict) -> dict[str, dict]:
-    """Return the rows, by file, of what was done before with this plan and still stands; begin the journal anew."""
-    file, done = out / _JOURNAL, {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines() if file.exists() else ()):
+def _read_journal(out: Path) -> dict[str, dict]:
+    """Return the rows of earlier runs, by key, the last of each; leave the journal with these alone."""
+    file, rows = out / _JOURNAL, {}
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
         try:
             row = json.loads(line)
-        except ValueError:
-            break  # cut off by an interruption
-        if number == 0:
-            if row != plan:
-                break
-        elif stands(row, out):
-            done[row["file"]] = row
+            rows[row["key"]] = row
+        except (KeyError, TypeError, ValueError):
+            continue  # cut off by an interruption
     with written(file) as temporary:
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in (plan, *done.values())), encoding="utf-8")
-    return done
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
+    return rows
 
 
-def _write_table(out: Path, files: list[str]) -> pd.DataFrame:
+def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
-    with (out / _JOURNAL).open(encoding="utf-8") as journal:
-        next(journal)
-        rows = {row["file"]: row for row in map(json.loads, journal)}
-    table = pd.DataFrame([rows[file] for file in files]).reindex(columns=COLUMNS)
+    rows = _read_journal(out)
+    found = [rows[key_of(file)] | {"file": str(file)} for file in files]
+    found = [{name: _as_text(row[name]) for name in COLUMNS if name in row} for row in found]
+    table = pd.DataFrame(found).reindex(columns=COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
+    table = table.astype({column: "Int64" for column in _COUNTS if column in table})
     with written(out / "segmentation.csv") as temporary:
         table.to_csv(temporary, index=False)
     return table
 
 
+def _as_text(value: object) -> object:
+    """Return a value of the table, with what of a file's name is no text written out."""
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
 def _stamp(path: Path) -> str:
     """Return what changes when a file does, or the files of a folder."""
-    files = dicom_files(path) if path.is_dir() else [path]
     try:
+        files = dicom_files(path) if path.is_dir() else [path]
         stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     except OSError:
         return ""
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    return hashlib.sha256(repr(stats).encode(errors="surrogateescape")).hexdigest()

@@ -117,8 +117,9 @@ def sorted_slices(folder: Path) -> list[Path]:
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    """Return the DICOM files that lie in a folder, hidden ones left out, sorted by name."""
-    return sorted(file for file in folder.iterdir() if not file.name.startswith(".") and is_dicom(file))
+    """Return the DICOM images that lie in a folder, hidden ones and lungnb's own left out, sorted by name."""
+    files = (file for file in folder.iterdir() if not file.name.startswith(".") and is_dicom(file))
+    return sorted(file for file in files if not file.name.endswith("_seg.dcm"))
 
 
 def central_slices(count: int, wanted: int) -> list[int]:

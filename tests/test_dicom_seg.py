@@ -6,7 +6,8 @@ from test_inference import BLOCKS, bright
 
 from lungnb.__main__ import main
 from lungnb.images import write_png
-from lungnb.segmentation import segment_files, sides
+from lungnb.lungs import sides
+from lungnb.segmentation import segment_files
 from lungnb.volumes import read_volume
 
 pydicom = pytest.importorskip("pydicom")

@@ -122,7 +122,9 @@ def test_a_model_is_exported_once(model, monkeypatch, tmp_path, capsys):
     picture = np.zeros((1, *first.input_shape[1:]), np.float32)
     np.testing.assert_array_equal(open_network(model, "onnx")(picture), first(picture))
     assert open_network(model).name.startswith(FAST[0])
-    assert sorted(file.suffix for file in (tmp_path / "own").iterdir()) == [".json", ".npz", ".onnx"]
+    assert sorted(file.name.partition(".")[2] for file in (tmp_path / "own").iterdir()) == [
+        "onnx", "onnx.json", "onnx.npz",
+    ]  # fmt: skip
 
 
 @exports
@@ -220,15 +222,63 @@ def test_bf16_that_gives_other_masks_is_not_used(monkeypatch, tmp_path):
 
 
 @exports
-def test_a_damaged_export_is_not_used(model, monkeypatch, tmp_path):
+@pytest.mark.parametrize("spoilt", ["onnx", "onnx.json", "onnx.npz"])
+def test_a_damaged_export_is_made_anew(model, monkeypatch, tmp_path, capsys, spoilt):
+    monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
+    expected = open_network(model, "onnx")
+    export._open.cache_clear()
+    (file,) = (tmp_path / "own").glob(f"*.{spoilt}")
+    file.write_bytes(b"[]") if spoilt != "onnx.npz" else file.unlink()
+    capsys.readouterr()
+    picture = np.random.default_rng(0).random((1, *expected.input_shape[1:]), np.float32)
+    np.testing.assert_array_equal(open_network(model, "onnx")(picture), expected(picture))
+    assert "Exporting" in capsys.readouterr().out
+
+
+@exports
+def test_an_export_that_cannot_be_checked_is_not_used(model, monkeypatch, tmp_path):
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
     open_network(model, "onnx")
     export._open.cache_clear()
-    next((tmp_path / "own").glob("*.onnx")).write_bytes(b"no network")
-    with pytest.raises(ExportError, match="cannot open it; remove it"):
+    next((tmp_path / "own").glob("*.npz")).write_bytes(b"no images")
+    for module in (engines, export):
+        monkeypatch.setattr(module, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
+    with pytest.raises(ExportError, match=r"npz: is damaged; remove it and the export beside it"):
         open_network(model, "onnx")
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="is damaged"):
         assert open_network(model).name.startswith("keras")
+
+
+@exports
+def test_where_an_export_cannot_be_kept_keras_is_taken_once_for_all(model, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "file" / "own"))
+    with pytest.raises(ExportError, match=r"cannot be kept in .*own: LUNGNB_CACHE names another folder"):
+        open_network(model, "onnx")
+    with pytest.warns(UserWarning, match="LUNGNB_CACHE"):
+        first = open_network(model)
+    monkeypatch.setattr(export, "_export", None)  # it is not tried again
+    assert first.name.startswith("keras") and open_network(model) is first
+
+
+@exports
+def test_an_engine_that_is_broken_is_said(monkeypatch):
+    monkeypatch.setattr(export, "open_exported", lambda *_: exec("raise ImportError('libtbb.so.12: no such file')"))
+    with pytest.raises(ExportError, match=r"engine onnx is installed, and cannot be imported \(libtbb"):
+        open_network(None, "onnx")
+
+
+@exports
+def test_a_package_of_another_name_may_bring_an_engine(monkeypatch):
+    import importlib.metadata
+
+    import onnxruntime
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert engines.engine_name("onnx") == f"onnx {onnxruntime.__version__} f32"
 
 
 def test_without_the_extra_keras_is_taken(monkeypatch, model):
@@ -270,5 +320,5 @@ def test_command_exports(tmp_path, capsys):
     assert main(["export", "--format", "openvino", "--out", str(tmp_path)]) == 0
     assert "Dice with the masks of Keras 1.0000" in capsys.readouterr().out
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "phantom.bin", "phantom.json", "phantom.npz", "phantom.xml",
+        "phantom.bin", "phantom.xml", "phantom.xml.json", "phantom.xml.npz",
     ]  # fmt: skip

@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,10 +8,11 @@ import pytest
 from PIL import Image
 from test_inference import BLOCKS, bright
 
-from lungnb import inference
-from lungnb.images import write_png
+from lungnb import inference, segmentation
+from lungnb.images import read_image, write_png
 from lungnb.inference import segment
-from lungnb.segmentation import COLUMNS, doubtful, segment_files, sides
+from lungnb.lungs import doubtful, sides
+from lungnb.segmentation import COLUMNS, segment_files
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +107,43 @@ def test_right_and_left_are_the_patients():
     joined = mask | (np.arange(20) == 10)[:, None]
     right, left = sides(joined)
     np.testing.assert_array_equal(right | left, joined)
-    assert not right[:, 20:].any() and not left[:, :20].any()
+    assert not right[:, 17:].any() and not left[:, :15].any()  # cut where they touch, not in the middle of the picture
     assert not any(side.any() for side in sides(np.zeros((5, 5), bool)))
     volume = np.stack([mask, mask, joined])
-    assert [side.sum() for side in sides(volume)] == [side.sum() for side in (volume[..., :20], volume[..., 20:])]
+    right, left = sides(volume)
+    assert not right[..., 17:].any() and not left[..., :15].any() and (right | left == volume).all()
+
+
+LUNGS = np.zeros((40, 60), bool)  # two of them, beside one another
+LUNGS[6:34, 8:26] = LUNGS[6:34, 32:50] = True
+TOUCHING = LUNGS.copy()
+TOUCHING[18:20, 26:32] = True
+PIECES = np.zeros((40, 60), bool)  # of the left one, and nothing of the right
+PIECES[4:18, 36:54] = PIECES[20:38, 34:55] = True
+
+
+@pytest.mark.parametrize("speck", [(36, 20), (2, 2), (2, 55)])
+def test_lungs_that_touch_are_two_whatever_speck_lies_beside_them(speck):
+    mask = TOUCHING.copy()
+    mask[speck] = True
+    for found in (sides(mask), (side[0] for side in sides(mask[None]))):
+        right, left = found
+        assert (
+            abs(int(right.sum()) - int(left.sum())) < 20 and not (right & left).any() and (right | left == mask).all()
+        )
+
+
+def test_pieces_of_one_lung_are_not_two():
+    right, left = sides(PIECES)
+    assert not right.any() and (left == PIECES).all()
+    left, right = sides(PIECES[:, ::-1])[::-1]
+    assert not left.any() and (right == PIECES[:, ::-1]).all()
+    assert doubtful(PIECES, right.sum(), 0) == "one lung only"
+
+
+def test_one_lung_is_not_cut():
+    for mask in (LUNGS & (np.arange(60) < 30), np.roll(LUNGS & (np.arange(60) < 30), 13, axis=1)):
+        assert sorted(side.sum() for side in sides(mask)) == [0, mask.sum()]
 
 
 @pytest.mark.parametrize(
@@ -153,12 +189,17 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
         pd.testing.assert_frame_equal(stored, table, check_dtype=False)
         return len(asked) - 2
 
-    begun = len((out / ".segmentation.jsonl").read_text().splitlines()) - 2  # less the plan, and what was cut off
+    begun = len((out / ".segmentation.jsonl").read_text().splitlines()) - 1  # less what was cut off
     assert again() == 3 - begun and again() == 0
     write_png(films / "b.png", BLOCKS[::-1])  # changed
     (out / "c_mask.png").unlink()
     assert again() == 2
     assert again(overlays=True) == 3 and len([*out.glob("*_overlay.png")]) == 3  # asked for anew
+    (out / "a_overlay.png").unlink()
+    assert again(overlays=True) == 1 and (out / "a_overlay.png").exists()
+    monkeypatch.chdir(tmp_path)
+    films = Path("films")
+    assert again(overlays=True) == 0 and len([*out.glob("*_mask.png")]) == 3  # however the folder is called
 
 
 def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
@@ -202,9 +243,98 @@ def test_masks_beside_the_images_are_no_images_later(tmp_path, model):
         assert table["file"].tolist() == [str(tmp_path / "a.png")]
 
 
-def test_a_picture_of_one_grey_is_to_be_looked_at(tmp_path, model):
-    write_png(tmp_path / "a.png", np.full((50, 40), 90, np.uint8))
-    assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0] == "the picture is of one grey"
+def test_a_picture_of_one_grey_has_no_lung(tmp_path, model):
+    write_png(tmp_path / "a.png", np.full((50, 40), 255, np.uint8))  # lung to this model
+    (row,) = segment_files(tmp_path, tmp_path / "out", model, progress=False).itertuples()
+    assert (row.status, row.review) == ("no lung found", "no lung")
+
+
+def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    write_png(tmp_path / "a_mask.png", BLOCKS > 100)
+    truth = (tmp_path / "a_mask.png").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"a_mask\.png is there already, and not of an earlier run: name another folder"
+    ):
+        segment_files(tmp_path / "a.png", tmp_path, model, progress=False)
+    assert (tmp_path / "a_mask.png").read_bytes() == truth
+
+
+def test_names_of_any_length_and_encoding(tmp_path, model):
+    names = [*(letter * 120 + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 60 for letter in "xy"), os.fsdecode(b"caf\xe9")]
+    try:
+        for name in names:
+            write_png(tmp_path / "a.png", BLOCKS)
+            os.rename(tmp_path / "a.png", tmp_path / f"{name}.png")
+    except OSError:
+        pytest.skip("this file system does not take such names")
+    table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
+    assert set(table["status"]) == {"ok"} and all((tmp_path / "out" / mask).exists() for mask in table["mask"])
+    assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 3
+
+
+def test_what_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch):
+    for name in ("a", "b", "c"):
+        write_png(tmp_path / f"{name}.png", BLOCKS)
+    read = segmentation.read_image
+
+    def fail(path, window):
+        errors = {"a": MemoryError(), "b": PermissionError(13, "Permission denied")}
+        if path.stem in errors:
+            raise errors[path.stem]
+        return read(path, window)
+
+    monkeypatch.setattr(segmentation, "read_image", fail)
+    table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
+    assert table["status"].tolist() == ["failed", "failed", "ok"]
+    assert table["error"][0].endswith("a.png: cannot be read: it takes more memory than there is.")
+    assert table["error"][1].endswith("b.png: cannot be read: permission denied.")
+    assert ".0," not in (tmp_path / "out" / "segmentation.csv").read_text().splitlines()[-1].rpartition("png,")[2][:12]
+
+
+def test_what_a_killed_run_was_writing_is_removed(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".a_mask.4242.part.png").touch()
+    segment_files(tmp_path / "a.png", tmp_path / "out", model, progress=False)
+    assert not [*(tmp_path / "out").glob(".*.part.*")]
+
+
+def test_pages_that_are_not_read_are_told(tmp_path, model):
+    first, second = Image.fromarray(BLOCKS), Image.fromarray(BLOCKS[::-1])
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0].startswith(
+        "the first of 2 pages"
+    )
+
+
+@pytest.mark.parametrize(
+    ("tags", "turned"),
+    [
+        ({}, lambda stored: stored),
+        ({"PatientOrientation": ["L", "F"]}, lambda stored: stored),
+        ({"PatientOrientation": ["R", "F"]}, lambda stored: stored[:, ::-1]),
+        ({"PatientOrientation": ["F", "L"]}, lambda stored: stored.T),
+        ({"PatientOrientation": ["P", "F"]}, lambda stored: stored),  # from the side
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}, lambda stored: stored),
+        ({"ImageOrientationPatient": [-1, 0, 0, 0, -1, 0]}, lambda stored: stored[::-1, ::-1]),  # prone
+        ({"ImageOrientationPatient": [0, -1, 0, -1, 0, 0]}, lambda stored: stored.T[::-1, ::-1]),
+    ],
+)
+def test_a_dicom_image_is_turned_as_it_says(tmp_path, model, tags, turned):
+    """The model takes what is bright; the right lung, on the left of what is shown, is the smaller one."""
+    pytest.importorskip("pydicom")
+    from test_images import dicom
+
+    shown = np.zeros((40, 40), np.uint16)
+    shown[10:30, 4:12] = shown[8:32, 24:36] = 1000
+    stored = turned(shown)  # each of these undoes itself
+    path = dicom(tmp_path / "a.dcm", stored, "DX", **tags)
+    np.testing.assert_array_equal(read_image(path) > 0, stored > 0)
+    (row,) = segment_files(path, tmp_path / "out", model, progress=False).itertuples()
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "a_mask.png") > 0, segment(path, model).mask)
+    assert abs((read_image(tmp_path / "out" / "a_mask.png") > 0) ^ (stored > 0)).mean() < 0.05
+    assert row.right_px < 0.7 * row.left_px
 
 
 def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
@@ -261,5 +391,5 @@ def test_a_film_that_knows_its_pixels_gets_areas(tmp_path, model):
 def test_the_journal_can_be_read(tmp_path, model):
     write_png(tmp_path / "a.png", BLOCKS)
     segment_files(tmp_path, tmp_path / "out", model, progress=False)
-    plan, row = map(json.loads, (tmp_path / "out" / ".segmentation.jsonl").read_text().splitlines())
-    assert "model" in plan and row["file"] == str(tmp_path / "a.png") and row["mask"] == "a_mask.png"
+    (row,) = map(json.loads, (tmp_path / "out" / ".segmentation.jsonl").read_text().splitlines())
+    assert row["key"] == row["file"] == str(tmp_path / "a.png") and row["mask"] == "a_mask.png"
