@@ -60,9 +60,12 @@ with quiet_stderr():
 
 
 def fix_seeds(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, NumPy and Keras; with `deterministic`, make TensorFlow's operations give the same bits each time."""
+    """Seed Python, NumPy and Keras; with `deterministic`, make TensorFlow's operations give the same bits each time.
+
+    JAX's do so anyway on a CPU.
+    """
     keras.utils.set_random_seed(seed)
-    if deterministic:
+    if deterministic and keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()
 
 

@@ -21,6 +21,7 @@ class Checkpoint(callbacks.ModelCheckpoint):
 
     def __init__(self, path: Path, best: float | None) -> None:
         self._path, self._part = path, path.with_name(f".{path.stem}.part.keras")
+        self._part.unlink(missing_ok=True)  # of a run that was killed while it wrote
         super().__init__(self._part, monitor=MONITOR, save_best_only=True, initial_value_threshold=best)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -52,6 +53,12 @@ class Backup(callbacks.Callback):
                 folder = self._file.parents[2]
                 raise ValueError(f"{self._file}: cannot be read; remove {folder} to train from the start.") from error
         return int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // self._steps
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Let what draws at random, as dropout does, draw the same in an epoch that is gone on with."""
+        for variable in self.model.variables:
+            if variable.path.endswith("seed_generator_state"):
+                variable.assign([int(variable[0]), epoch << 20])
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Save, and only then let go of the backup before."""

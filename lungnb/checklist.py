@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lungnb.evaluation import command_of, read_scores, trained_settings
 from lungnb.prepare import read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.sources import find_source
-from lungnb.statistics import mean_interval
+from lungnb.statistics import counted, mean_interval
 from lungnb.training import read_run
 
 UNKNOWN = "not stated"
@@ -55,6 +56,7 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
     trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
     by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
     worst = scored.loc[scored["dice"].idxmin()]
+    phantom = settings.dataset.startswith("phantom")
     found = {
         "titles": ", ".join(by_model),
         "excluded": len(read_excluded(settings)),
@@ -70,13 +72,15 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
         "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
         "device": run["device"],
         "split": scored["split"].iloc[0],
-        "scored": scored["id"].nunique(),
+        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
+        "level": _level(manifest),
+        "truth": "What the images were drawn from." if phantom else "The masks that come with the images.",
         "dice": "; ".join(f"{name} {own['dice'].mean():.3f}" for name, own in by_model.items()),
         "intervals": "; ".join(f"{name} {_interval(own)}" for name, own in by_model.items()),
         "worst": worst["id"],
         "worst_dice": worst["dice"],
         "worst_model": title_of(worst["model"]),
-        "command": command_of(trained, model_names[0]),
+        "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
         "commit": run.get("git_commit") or "unknown",
     }
     return dataclasses.asdict(find_source(settings.dataset)) | dataclasses.asdict(trained) | found
@@ -89,6 +93,12 @@ def _parts(manifest: pd.DataFrame) -> str:
     return "; ".join(f"{row.Index}: {row.images} images of {row.patients} patients" for row in rows)
 
 
+def _level(manifest: pd.DataFrame) -> str:
+    """Return whether patients are in one split each."""
+    torn = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
+    return "By patient." if not torn else f"By image: {counted(torn, 'patient')} of several images are in two or more."
+
+
 def _how_split(settings: Settings) -> str:
     """Return how patients were assigned to splits."""
     if settings.split_file:
@@ -99,4 +109,5 @@ def _how_split(settings: Settings) -> str:
 
 
 def _interval(scores: pd.DataFrame) -> str:
-    return "{:.3f} to {:.3f}".format(*mean_interval(scores, "dice"))
+    low, high = mean_interval(scores, "dice")
+    return "unknown, of one patient" if np.isnan(low) else f"{low:.3f} to {high:.3f}"

@@ -59,15 +59,16 @@ def pretrained_features(
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum, layer.trainable = _BATCH_NORM_MOMENTUM, weights is None
     if weights not in (None, "imagenet"):
-        take_weights(network, phantom_file(encoder, depth) if weights == "phantom" else Path(weights), "encoder")
+        take_weights(network, phantom_file(encoder, depth, size) if weights == "phantom" else Path(weights), "encoder")
     colour = layers.Concatenate(name="three_channels")([image] * 3)
     colour = layers.Rescaling(backbone.scale, backbone.offset, name="preprocessing")(colour)
     return dict(zip(strides, network(colour), strict=True))
 
 
-def phantom_file(encoder: str, depth: int) -> Path:
+def phantom_file(encoder: str, depth: int, size: int, window: tuple[float, float] | None = None) -> Path:
     """Return where the model trained on phantoms lies whose encoder `weights="phantom"` takes."""
-    return home() / "data" / "weights" / f"phantom_{encoder}_{depth}.keras"
+    seen = f"{size}px" + (f"_{window[0]:g}_{window[1]:g}" if window else "")
+    return home() / "data" / "weights" / f"phantom_{encoder}_{depth}_{seen}.keras"
 
 
 def _application(backbone: Backbone, encoder: str, weights: str | None, size: int) -> keras.Model:

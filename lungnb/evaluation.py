@@ -23,20 +23,21 @@ from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, clean_mask, load_model, predict
 from lungnb.losses import get_loss
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
-from lungnb.prepare import read_manifest
+from lungnb.prepare import data_digest, read_manifest
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, title_of
-from lungnb.statistics import FEW, first_places, mean_interval, paired, paired_tests, pooled_counts
-from lungnb.training import data_digest, read_run
+from lungnb.statistics import FEW, FEWEST, counted, first_places, mean_interval, paired, paired_tests, pooled_counts
+from lungnb.training import read_run
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
     """Score a trained model on a split: a row an image with the counts of pixels, every score, loss, and milliseconds.
 
-    Distances (`hd95`, `assd`, the tolerance of `nsd`) are in the row's `unit`: mm where the manifest knows a pixel's
-    size, else px of the prepared image. The loss is the one that the model was trained with, of the probabilities at
-    the prepared image's size against its mask; training takes it at the network's size. The milliseconds are those of
-    one image at a time, resizing included, reading and writing left out. For the test split, `scores.csv` and
-    `summary.json` are written beside the model. A data set prepared without a test split is scored on validation.
+    Distances (`hd95`, `assd`, the tolerance of `nsd`) are in the row's `unit`: mm where the manifest knows every
+    image's size of a pixel, else px of the prepared image. The loss is the one that the model was trained with, of the
+    probabilities at the prepared image's size against its mask; training takes it at the network's size. The
+    milliseconds are those of one image at a time, resizing included, reading and writing left out. For the test split,
+    `scores.csv` and `summary.json` are written beside the model. A data set prepared without a test split is scored on
+    validation.
 
     Raises ValueError when the data set was prepared anew after training, since its training images may stand in the
     test split now, and when the model gives something else than numbers, naming the image.
@@ -75,7 +76,7 @@ def score_images(
     if not rows:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {', '.join(splits)!r}.")
     predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
-    table = []
+    table, in_mm = [], manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None)  # of all, or of none
     for row in tqdm(rows, f"Scoring {title}", unit="image", file=sys.stdout, disable=not progress):
         image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
         started = time.perf_counter()
@@ -85,19 +86,14 @@ def score_images(
         milliseconds = 1000 * (time.perf_counter() - started)
         if not np.isfinite(probability).all():
             raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
-        counts, spacing = count_pixels(truth, prediction), _spacing(row)
+        counts = count_pixels(truth, prediction)
+        spacing = (row["pixel_height_mm"], row["pixel_width_mm"]) if in_mm else None
         known = {key: row[key] for key in ("id", "patient", "split")} | {"unit": "mm" if spacing else "px"}
         scored = scores(counts) | surface_scores(truth, prediction, spacing)
         if loss:
             scored["loss"] = _loss_of_image(loss, truth, probability)
         table.append(known | scored | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
     return pd.DataFrame(table)
-
-
-def _spacing(row: dict) -> tuple[float, float] | None:
-    """Return a pixel's height and width (mm) from a row of the manifest, where they are known."""
-    spacing = row.get("pixel_height_mm", np.nan), row.get("pixel_width_mm", np.nan)
-    return None if np.isnan(spacing).any() else spacing
 
 
 def _loss_of_image(loss: object, truth: np.ndarray, probability: np.ndarray) -> float:
@@ -214,28 +210,55 @@ def verdict(settings: Settings, model_names: list[str]) -> str:
     best, count = ranking.index[0], int(table["images"].iloc[0])
     low, high = table.loc[best, ["dice_low", "dice_high"]]
     interval = "" if np.isnan(low) else f" (95 % interval {low:.3f} to {high:.3f})"
-    where = f"on {count} {scored['split'].iloc[0]} images of {settings.name}."
+    where = f"on {counted(count, scored['split'].iloc[0] + ' image')} of {settings.name}."
     if len(ranking) > 1:
         text = [f"{best} has the highest mean Dice, {ranking.iloc[0]:.3f}{interval}, {where}"]
     else:
         text = [f"{best} has a mean Dice of {ranking.iloc[0]:.3f}{interval} {where}"]
     names = {title_of(name): name for name in model_names}
+    tests = paired_tests(scored)
     for other in ranking.index[1:]:
-        tests = paired_tests(scored).set_index(["first", "second"])
-        pair = (names[best], names[other])
-        p = tests.loc[pair if pair in tests.index else pair[::-1], "p_holm"]
-        gap = ranking.iloc[0] - ranking[other]
-        sure = "a difference that is unlikely to be chance" if p < 0.05 else "which chance alone could explain"
-        text.append(f"{other} is {gap:.3f} behind, {sure} (paired Wilcoxon, Holm-corrected p = {p:.2g}).")
-    quick, small = table["milliseconds_per_image"].idxmin(), table["parameters"].idxmin()
-    speed = f"{table.loc[quick, 'milliseconds_per_image']:.0f} ms an image on this machine"
-    size = f"{table.loc[small, 'parameters']:,} parameters"
-    if len(ranking) > 1:
-        text.append(
-            f"{quick} is the quickest at {speed}, {small if small != quick else 'and'} the smallest with {size}."
-        )
-    else:
-        text.append(f"It takes {speed} and has {size}.")
+        pair = {names[best], names[other]}
+        test = next(row for row in tests.itertuples() if {row.first, row.second} == pair)
+        text.append(_behind(other, ranking.iloc[0] - ranking[other], test))
+    text += [_cost(table), _unlike(settings, model_names)]
     if count < FEW:
-        text.append(f"With {count} images, fewer than {FEW}, none of this should be taken for more than a hint.")
-    return " ".join(text)
+        text.append(
+            f"With {counted(count, 'image')}, fewer than {FEW}, none of this should be taken for more than a hint."
+        )
+    return " ".join(filter(None, text))
+
+
+def _behind(other: str, gap: float, test: Any) -> str:  # noqa: ANN401
+    """Return how far a model is behind the best, and how sure that is by a row of `paired_tests`."""
+    behind = f"{other} is {gap:.3f} behind" if gap >= 0.0005 else f"{other} is less than 0.001 behind"
+    if test.patients < FEWEST:
+        return f"{behind}, on too few patients to tell that from chance."
+    by = f"(paired Wilcoxon, Holm-corrected p = {test.p_holm:.2g})"
+    if test.p_holm >= 0.05:
+        return f"{behind}, which chance alone could explain {by}."
+    if test.difference * test.effect < 0:  # the mean is of a few images that went wrong
+        return f"{behind} in the mean and yet ahead on most images, which is unlikely to be chance {by}."
+    return f"{behind}, a difference that is unlikely to be chance {by}."
+
+
+def _cost(table: pd.DataFrame) -> str:
+    """Return which model of a table of `compare` is the quickest, and which the smallest."""
+    times, small = table["milliseconds_per_image"], table["parameters"].idxmin()
+    quick, size = times.idxmin(), f"{table['parameters'].min():,} parameters"
+    speed = f"{times.min():.0f} ms an image on this machine"
+    if len(table) == 1:
+        return f"It takes {speed} and has {size}."
+    if times.max() <= 1.2 * times.min():  # no more than what timing it again may change
+        return f"All are about as quick, at {speed} or little more; {small} is the smallest with {size}."
+    return f"{quick} is the quickest at {speed}, {small if small != quick else 'and'} the smallest with {size}."
+
+
+def _unlike(settings: Settings, model_names: list[str]) -> str:
+    """Return in what the models' trainings differ besides the model, as a sentence, or nothing."""
+    trained = [dataclasses.asdict(trained_settings(settings, name)) for name in model_names]
+    values = {name: [each[name] for each in trained] for name in trained[0] if name not in ("models", "profile")}
+    unlike = [f"{name} {', '.join(map(str, of))}" for name, of in values.items() if any(of[0] != each for each in of)]
+    return f"They were not trained alike, so that this may be no matter of the networks: {'; '.join(unlike)}." * bool(
+        unlike
+    )

@@ -71,8 +71,24 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _is_prepared(settings: Settings, record: dict) -> bool:
+    return _record_of(settings) == record
+
+
+def _record_of(settings: Settings) -> dict:
+    """Return how the prepared folder was made, if it is there."""
     file = settings.prepared / "prepared.json"
-    return file.exists() and json.loads(file.read_text(encoding="utf-8")) == record
+    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {name: value for name, value in record.items() if name != "content"}
+
+
+def data_digest(settings: Settings) -> str:
+    """Return a digest of the prepared data set, pixels and all, so that results are not taken for those of other data.
+
+    It does not hang on where the raw files lie, or when they were written.
+    """
+    manifest = read_manifest(settings).to_csv(index=False)
+    content = json.loads((settings.prepared / "prepared.json").read_text(encoding="utf-8")).get("content", "")
+    return _digest_of([manifest, content])
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
@@ -89,9 +105,10 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
         columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
         columns += ["source_image", "source_mask"]
-        pd.DataFrame(rows, columns=columns).sort_values("id").to_csv(folder / "manifest.csv", index=False)
+        rows = sorted(rows, key=lambda row: row["id"])
+        pd.DataFrame(rows, columns=columns).to_csv(folder / "manifest.csv", index=False)
         pd.DataFrame(sorted(excluded), columns=["file", "reason"]).to_csv(folder / "excluded.csv", index=False)
-        write_json(folder / "prepared.json", record)
+        write_json(folder / "prepared.json", record | {"content": _digest_of(row["content"] for row in rows)})
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
@@ -140,7 +157,8 @@ def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tu
         write_png(folder / row["mask"], mask)
         size = {"height": image.shape[0], "width": image.shape[1]}
         size |= {"pixel_height_mm": pixel_height, "pixel_width_mm": pixel_width}
-        rows.append({"id": name, "patient": pair.patient, "split": pair.split} | row | size | sources)
+        content = {"content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()}
+        rows.append({"id": name, "patient": pair.patient, "split": pair.split} | row | size | sources | content)
     return rows
 
 

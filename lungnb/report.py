@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import sys
 import threading
@@ -16,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from lungnb.files import need, written
+from lungnb.files import need, remove, written
 from lungnb.review import lighter, picture, review
 from lungnb.settings import FILES, RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
@@ -30,10 +31,14 @@ PAPERMILL = {
 }
 # What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
 MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
-COMPARISON_FILES = (
+COMPARED = (  # by notebook 06
     *("comparison.csv", "paired_tests*.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
     *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
     *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
+)
+PICTURED = ("worst_*.png", "predictions_*.png", "side_by_side.png")  # by it too, and not to be published
+COMPARISON_FILES = (
+    *COMPARED,
     *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
     *(
         "zero_patient.csv",
@@ -68,7 +73,10 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
     settings = make_settings(dataset, profile)
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
     notebooks = series(everything, settings.models)
-    with _progress_bar(notebooks, settings) as starts_cell:
+    for pattern in (*COMPARED, *PICTURED):
+        for old in (settings.results / "comparison").glob(pattern):
+            remove(old)  # of a run with other models, or more seeds
+    with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
             done.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +92,17 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
     return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
+
+
+@contextmanager
+def _at_home() -> Iterator[None]:
+    """Let notebooks, which run in their own folder, read and write where this process does."""
+    before = os.environ.get("LUNGNB_HOME")
+    os.environ["LUNGNB_HOME"] = str(home())
+    try:
+        yield
+    finally:
+        os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
 
 
 def series(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:

@@ -53,7 +53,7 @@ SECTIONS = (
     Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
     Section(
         "Are probabilities true",
-        "Points below the line are surer than they may be.",
+        "Points below the line are of too much lung, those above of too little.",
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
     Section(

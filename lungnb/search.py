@@ -25,8 +25,9 @@ from lungnb.backend import keras
 from lungnb.files import need, remove, written
 from lungnb.losses import LOSSES
 from lungnb.pictures import subplots
+from lungnb.prepare import data_digest
 from lungnb.settings import Settings
-from lungnb.training import build_network, data_digest, train
+from lungnb.training import build_network, train
 
 if TYPE_CHECKING:
     import optuna

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SPLITS = ("train", "validation", "test")
-SCHEDULES = ("plateau", "cosine")
+# What some settings may be; the modules named after them say how.
+CHOICES = {
+    "loss": ("bce", "dice", "iou", "bce_dice", "bce_iou"),
+    "optimizer": ("adam", "adamw", "nadam", "rmsprop", "sgd", "lion"),
+    "schedule": ("plateau", "cosine"),
+    "precision": ("float32", "mixed_bfloat16", "auto"),
+    "encoder": ("mobilenetv2", "vgg16", "resnet50", "efficientnetv2b0", "densenet121", None),
+}
 TITLES = {  # models, as charts and tables name them
     "unet": "U-Net",
     "resunet": "ResUNet",
@@ -87,9 +94,19 @@ class Settings:
     contrast: float = 0.2  # at most, as a fraction
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value, kinds = getattr(self, field.name), {"int": (int,), "float": (int, float)}.get(str(field.type))
+            if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise ValueError(f"{field.name} must be a number like {field.default}, not {value!r}.")
         for name in ("image_size", "depth", "filters", "batch_size", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                listed = ", ".join(filter(None, known))
+                raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         if self.image_size % 2**self.depth:
             raise ValueError(
                 f"image_size must be a multiple of {2**self.depth} for a depth of {self.depth}, not {self.image_size}."
@@ -107,12 +124,10 @@ class Settings:
             raise ValueError(f"folds must be 2 or more, and fold from 1 to folds, not {self.folds} and {self.fold}.")
         if self.folds and self.split_file:
             raise ValueError(f"folds make splits of their own: set split_file to None, not {self.split_file}.")
-        if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}.")
         if self.frozen_epochs and not self.encoder:
             raise ValueError("frozen_epochs needs an encoder that is to be frozen.")
-        if not self.models:
-            raise ValueError("models must name one model at least.")
+        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
+            raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
 
     @property
     def name(self) -> str:

@@ -14,7 +14,13 @@ from scipy import stats
 from lungnb.metrics import LOWER_IS_BETTER, Counts
 
 FEW = 50  # images, under which an interval or a test says little
+FEWEST = 6  # patients, under which no paired test can tell a difference from chance
 RESAMPLES = 5000  # of the bootstrap
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words, such as "1 image" or "2 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
@@ -93,13 +99,15 @@ def classification_table(counts: Counts) -> pd.DataFrame:
 
 
 def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over images.
+    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over patients.
 
-    Columns: the two models, the mean difference of first minus second, the effect size (matched-pairs rank-biserial
-    correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs. Raises ValueError as `paired`
-    does.
+    A patient's Dice is the mean over their images, for images of one patient are no independent witnesses. Columns: the
+    two models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
+    rank-biserial correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs. Raises
+    ValueError as `paired` does.
     """
     wide = paired(table, "dice")
+    wide = wide.groupby(table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]).mean()
     rows = []
     for first, second in combinations(wide.columns, 2):
         difference = (wide[first] - wide[second]).to_numpy()
@@ -107,8 +115,9 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
         p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
         ranks = stats.rankdata(np.abs(nonzero))
         effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
-        rows.append({"first": first, "second": second, "difference": difference.mean(), "effect": effect, "p": p})
-    tests = pd.DataFrame(rows, columns=["first", "second", "difference", "effect", "p"])
+        known = {"first": first, "second": second, "patients": len(wide), "difference": difference.mean()}
+        rows.append(known | {"effect": effect, "p": p})
+    tests = pd.DataFrame(rows, columns=["first", "second", "patients", "difference", "effect", "p"])
     # Holm: the smallest p is multiplied by the number of pairs, the next by one less; never falling.
     order = tests["p"].sort_values().index
     factors = np.arange(len(order), 0, -1)

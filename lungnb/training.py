@@ -33,8 +33,8 @@ from lungnb.files import locked, need, remove, writable, write_json, written
 from lungnb.losses import get_loss
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
-from lungnb.prepare import prepare_dataset, read_manifest
-from lungnb.settings import Settings
+from lungnb.prepare import data_digest, prepare_dataset
+from lungnb.settings import SHIPPED, Settings
 from lungnb.sources import download
 
 callbacks = keras.callbacks
@@ -62,7 +62,7 @@ def train(
     """
     folder = folder or settings.results / model_name
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
-    plan = json.loads(json.dumps(plan))  # as it will be read back: a tuple is not a list
+    plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
     if not _is_trained(folder, plan):
         with locked(folder), writable(folder), graphs_let_go():
             if not _is_trained(folder, plan):  # another run may have done it just now
@@ -87,7 +87,7 @@ def _train(
     """Train from where an interrupted run with the same plan stopped, else from the start, and write what became."""
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
     if _read(folder / "training" / "plan.json") != plan:
-        for name in ("training", "run.json", "model.keras", "history.csv"):
+        for name in ("training", "run.json", "model.keras", "history.csv", "scores.csv", "summary.json"):
             remove(folder / name)
         write_json(folder / "training" / "plan.json", plan)
     if settings.encoder and settings.weights == "phantom":
@@ -137,7 +137,10 @@ def build_network(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model of the settings' size, with the settings' encoder and weights, not compiled."""
     size = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
     encoder = {"encoder": settings.encoder} if settings.encoder else {}
-    return build_model(model_name, **size, **encoder, weights=settings.weights)
+    weights = settings.weights
+    if encoder and weights == "phantom":
+        weights = str(phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window))
+    return build_model(model_name, **size, **encoder, weights=weights)
 
 
 def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
@@ -145,7 +148,7 @@ def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
 
     The whole U-Net learns to find the phantoms' lungs, at this input size, window and depth; no patient's data is used.
     """
-    file = phantom_file(settings.encoder, settings.depth)
+    file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
     if not file.exists():
         own = settings.replace(
             dataset="phantom-ct", split_file=None, patient_file=None, patient_pattern=None, spacing=0.0, weights=None,
@@ -269,9 +272,15 @@ def _git_commit() -> str | None:
         return None
 
 
-def data_digest(settings: Settings) -> str:
-    """Return a digest of the manifest, so that results are not taken for those of other data."""
-    return hashlib.sha256(read_manifest(settings).to_csv(index=False).encode()).hexdigest()
+def _weights_digest(settings: Settings) -> dict[str, str]:
+    """Return what file of weights training begins with, by its content; nothing where it begins with none.
+
+    An encoder's from phantoms are trained here, always alike.
+    """
+    if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
+        return {}
+    file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
+    return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.exists() else {}
 
 
 def _read(file: Path) -> dict:

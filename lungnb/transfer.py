@@ -46,8 +46,10 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
     `dice_high`). What is prepared or trained already is not done again. A patient whose images stand in two sets by the
     same name is in the same split of both, unless a split file says otherwise.
 
-    Raises ValueError where two of the settings are of one data set.
+    Raises ValueError where two of the settings are of one data set, or set `folds`, which are dealt in each on its own.
     """
+    if any(run.folds for run in runs):
+        raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise ValueError(f"each data set must stand there once, not {', '.join(names)}.")
@@ -142,7 +144,7 @@ CHANGES = {
 
 
 def few_shot(
-    settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 200, progress: bool = True
+    settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 1000, progress: bool = True
 ) -> pd.DataFrame:
     """Train a network on a few real images, from phantom weights and from scratch; return a row a training.
 

@@ -1,8 +1,9 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from lungnb.backend import keras
-from lungnb.callbacks import EarlyStopping, ReduceLROnPlateau
+from lungnb.callbacks import Backup, EarlyStopping, ReduceLROnPlateau
 from lungnb.models import build_model
 
 LOSSES = [1.0, 0.9, 0.95, 0.94, 0.93, 0.92, 0.91, 0.905]
@@ -35,3 +36,18 @@ def test_early_stopping_and_plateaus_remember(cut):
     rates, stopped = remembering(cut)
     assert rates == [0.8, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2, 0.1]  # halved after each two epochs without a better one
     assert stopped == 6  # the fifth after epoch 1
+
+
+def test_what_draws_at_random_draws_the_same_in_an_epoch_that_is_gone_on_with(tmp_path):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+    model.compile("sgd", "mse")
+    backup = Backup(tmp_path / "latest.weights.h5", 1)
+    backup.set_model(model)
+
+    def drawn(epoch):
+        backup.on_epoch_begin(epoch)
+        return keras.ops.convert_to_numpy(model(np.ones((64, 4)), training=True))
+
+    first, second = drawn(0), drawn(1)
+    assert (drawn(1) == second).all() and (first != second).any() and (drawn(0) == first).all()

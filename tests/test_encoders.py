@@ -73,7 +73,7 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         build_model("resunet", encoder="vgg16")
     with pytest.raises(ValueError, match="needs images of 32 px at least and a depth of 5 at most"):
         unet(16, 2, 2, encoder="vgg16")
-    with pytest.raises(FileNotFoundError, match=r"phantom_mobilenetv2_2\.keras is not there yet: train it"):
+    with pytest.raises(FileNotFoundError, match=r"phantom_mobilenetv2_2_32px\.keras is not there yet: train it"):
         unet(**SMALL, weights="phantom")
     with pytest.raises(FileNotFoundError, match="or name another file, first"):
         unet(**SMALL, weights=str(tmp_path / "none.keras"))
@@ -165,7 +165,7 @@ def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     monkeypatch.setattr(training, "PHANTOM_EPOCHS", 1)
     settings = prepared.replace(encoder="vgg16", weights="phantom", epochs=1)
     train(settings, "unet", progress=False)
-    file = phantom_file("vgg16", 2)
+    file = phantom_file("vgg16", 2, 32)
     assert file.exists()
     before = file.stat().st_mtime_ns
     trained = keras.models.load_model(file, compile=False).get_layer("encoder").get_weights()
@@ -173,6 +173,7 @@ def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     assert all(map(np.array_equal, found, trained))
     train(settings.replace(seed=2), "unet", progress=False)
     assert file.stat().st_mtime_ns == before
+    assert phantom_file("vgg16", 2, 64) != file != phantom_file("vgg16", 2, 32, (-125, 275))  # which saw other pictures
 
 
 def test_frozen_epochs_need_an_encoder():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shlex
 
@@ -11,6 +12,7 @@ from lungnb.__main__ import _parser, _settings
 from lungnb.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
+from lungnb.inference import load_model
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
 from lungnb.prepare import prepare_dataset, read_manifest
 from lungnb.repeats import compare_seeds, over_seeds
@@ -28,7 +30,8 @@ def store(settings, **models):
     for number, (name, own) in enumerate(table.groupby("model", sort=False)):
         (settings.results / name).mkdir(parents=True)
         own.drop(columns="model").to_csv(settings.results / name / "scores.csv", index=False)
-        run = {"parameters": 1000 * (number + 1), "epochs": 7, "wall_seconds": 90.0}
+        plan = {"settings": dataclasses.asdict(settings)}
+        run = {"plan": plan, "parameters": 1000 * (number + 1), "epochs": 7, "wall_seconds": 90.0}
         write_json(settings.results / name / "run.json", run)
     return list(models)
 
@@ -187,6 +190,55 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
     assert any(s.startswith("ResUNet is 0.00") and "chance alone could explain" in s for s in sentences)
     assert "the smallest with 1,000 parameters" in text
     assert (f"With {count} images, fewer than 50" in text) == few
+
+
+def test_the_verdict_on_a_mean_that_a_few_images_make():
+    settings, rng = make_settings(), np.random.default_rng(0)
+    base = rng.uniform(0.9, 0.95, 60)
+    better = base + rng.uniform(0.005, 0.01, 60)
+    better[:3] -= 0.4
+    text = verdict(settings, store(settings, unet=base, resunet=better))
+    assert "behind in the mean and yet ahead on most images, which is unlikely to be chance" in text
+
+
+def test_the_verdict_on_few_patients_tests_nothing():
+    settings = make_settings()
+    text = verdict(settings, store(settings, unet=[0.9], resunet=[0.8999]))
+    assert "on 1 test image of phantom" in text and "With 1 image, fewer" in text
+    assert "ResUNet is less than 0.001 behind, on too few patients to tell that from chance." in text
+
+
+def test_the_verdict_says_what_was_not_trained_alike():
+    settings = make_settings()
+    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
+    assert "trained alike" not in verdict(settings, names)
+    file = settings.results / "unet" / "run.json"
+    run = json.loads(file.read_text())
+    run["plan"]["settings"]["epochs"] = 2
+    write_json(file, run)
+    assert "They were not trained alike, so that this may be no matter of the networks: epochs 2, 12." in verdict(
+        settings, names
+    )
+
+
+def test_networks_of_one_speed_are_not_ranked_by_it():
+    settings = make_settings()
+    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
+    assert "All are about as quick, at 14 ms an image" in verdict(settings, names)
+    file = settings.results / "unet" / "scores.csv"
+    pd.read_csv(file, dtype={"id": str}).assign(milliseconds=30).to_csv(file, index=False)
+    assert "ResUNet is the quickest at 14 ms" in verdict(settings, names)
+
+
+def test_distances_are_in_mm_of_all_images_or_of_none(trained):
+    manifest = pd.read_csv(trained.prepared / "manifest.csv")
+    sizes = ["pixel_height_mm", "pixel_width_mm"]
+    manifest[sizes] = 0.5
+    model = load_model(trained.results / "unet" / "model.keras")
+    for unit in ("mm", "px"):
+        manifest.to_csv(trained.prepared / "manifest.csv", index=False)
+        assert set(evaluation.score_images(model, trained, progress=False)["unit"]) == {unit}
+        manifest.loc[0, sizes] = np.nan
 
 
 def test_the_verdict_on_one_model():

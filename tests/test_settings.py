@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from lungnb.settings import PROFILES, Settings, holds_data, make_settings, raw_folder
+from lungnb.backend import keras
+from lungnb.settings import CHOICES, PROFILES, Settings, holds_data, make_settings, raw_folder
 from lungnb.settings import home as project_folder
 
 
@@ -133,3 +134,30 @@ def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_pat
     monkeypatch.chdir(tmp_path)
     settings = make_settings("scans", patient_file="patients.csv", weights="phantom")
     assert settings.patient_file == str(tmp_path / "patients.csv") and settings.weights == "phantom"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "dicee"}, "loss must be one of bce, dice"),
+        ({"optimizer": "adm"}, "optimizer must be one of adam"),
+        ({"encoder": "vgg"}, "encoder must be one of mobilenetv2, vgg16"),
+        ({"precision": "mixed_float16"}, "precision must be one of float32, mixed_bfloat16, auto"),
+        ({"models": "unet"}, "models must be some of unet, resunet"),
+        ({"models": ("vnet",)}, "models must be some of unet, resunet"),
+        ({"learning_rate": -1}, "learning_rate must be above 0"),
+        ({"epochs": "20"}, "epochs must be a number like 50, not '20'"),
+    ],
+)
+def test_values_that_nothing_can_be_made_of_are_told_at_once(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_settings(**changes)
+
+
+def test_choices_are_those_there_are():
+    from lungnb.encoders import BACKBONES
+    from lungnb.losses import LOSSES
+
+    assert set(CHOICES["loss"]) == set(LOSSES) and {*CHOICES["encoder"]} - {None} == set(BACKBONES)
+    for name in CHOICES["optimizer"]:
+        keras.optimizers.get(name)

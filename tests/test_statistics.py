@@ -171,3 +171,10 @@ def test_what_cannot_be_paired_is_named(of):
         of(table.assign(dice=[np.nan, 0.8, 0.7, 0.6]))
     with pytest.raises(ValueError, match="000 stands twice in the scores of unet"):
         of(pd.concat([table, table.head(1)]))
+
+
+def test_images_of_one_patient_are_one_witness():
+    table = table_of(unet=np.arange(48) / 100, resunet=np.arange(48) / 100 + np.tile([0.05, -0.01, -0.01], 16))
+    table["patient"] = table["id"].astype(int) % 3
+    (row,) = paired_tests(table).itertuples()
+    assert row.patients == 3 and row.p >= 0.25

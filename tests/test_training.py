@@ -1,10 +1,12 @@
 import gc
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,10 @@ import pytest
 from conftest import ended, start
 from lungnb import backend, training
 from lungnb.backend import keras
+from lungnb.engines import load_model
+from lungnb.images import read_mask, write_png
 from lungnb.models import build_model, count_multiplications
+from lungnb.prepare import data_digest, prepare_dataset
 from lungnb.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
@@ -294,3 +299,36 @@ def test_normalising_at_once_reaches_layers_of_models_within_models():
     backend.normalise_at_once(model)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 40 and all(isinstance(layer.call, partial) for layer in norms)
+
+
+def test_masks_that_were_mended_are_learned_anew(trained):
+    mask = next((trained.prepared / "train" / "masks").iterdir())
+    before, raw = data_digest(trained), Path(trained.dataset) / "masks" / mask.name
+    os.utime(raw)  # another time, the same content
+    prepare_dataset(trained, progress=False)
+    assert data_digest(trained) == before
+    content = raw.read_bytes()
+    try:
+        write_png(raw, ~read_mask(raw))
+        prepare_dataset(trained, progress=False)
+        assert data_digest(trained) != before
+        evaluation = trained.results / "unet" / "scores.csv"
+        evaluation.touch()
+        train(trained.replace(epochs=1), "unet", progress=False)
+        assert not evaluation.exists()  # which were the other network's
+    finally:
+        raw.write_bytes(content)
+
+
+def test_other_weights_to_begin_with_are_learned_from_anew(trained, monkeypatch):
+    file = trained.results / "unet" / "model.keras"
+    shutil.copy(file, trained.results / "weights.keras")
+    settings = trained.replace(weights=str(trained.results / "weights.keras"), epochs=1)
+    train(settings, "unet", progress=False)
+    monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
+    train(settings, "unet", progress=False)
+    network = load_model(file)
+    network.set_weights([0.9 * weight for weight in network.get_weights()])
+    network.save(trained.results / "weights.keras")
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        train(settings, "unet", progress=False)
