@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import redirect_stdout
 
 from lungnb import __version__
 from lungnb.engines import ENGINES
@@ -57,23 +58,27 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from lungnb.check import check
+    from lungnb.statistics import counted
 
     findings = check(_settings(options))
     for row in findings[findings["severity"] != "note"].itertuples():
-        print(f"{row.severity}: {row.file}: {row.what}; {row.advice}.")
+        what = row.what if row.what.endswith("?") else f"{row.what};"
+        print(f"{row.severity}: {row.file}: {what} {row.advice}.")
     counts = findings["severity"].value_counts()
-    print(", ".join(f"{counts.get(name, 0)} {name}s" for name in ("error", "warning", "note")))
+    print(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
     return 1 if counts.get("error") else 0
 
 
 def _train(options: argparse.Namespace) -> None:
+    from lungnb.statistics import counted
     from lungnb.training import train
 
     settings = _settings(options)
     for name in options.model or settings.models:
         history = train(settings, name)
         best = history.loc[history["val_loss"].idxmin()]
-        print(f"{name}: validation Dice {best['val_dice']:.4f} after {len(history)} epochs; {settings.results / name}")
+        epochs = counted(len(history), "epoch")
+        print(f"{name}: validation Dice {best['val_dice']:.4f} after {epochs}; {settings.results / name}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -93,13 +98,14 @@ def _segment(options: argparse.Namespace) -> int:
     from lungnb.segmentation import segment_files
 
     written = (options.overlay, options.cutout, options.probability, options.dicom_seg)
-    table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
-    failed = table[table["status"] == "failed"]
-    for error in failed["error"]:
-        print(f"lungnb: {error}", file=sys.stderr)
-    print(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
-    if review := (table["review"] != "").sum():
-        print(f"{review} of them should be looked at: see its column review")
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # of which JSON has the standard output alone
+        table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
+        failed = table[table["status"] == "failed"]
+        for error in failed["error"]:
+            print(f"lungnb: {error}", file=sys.stderr)
+        print(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
+        if review := (table["review"] != "").sum():
+            print(f"{review} of them should be looked at: see its column review")
     if options.json:
         print(table.to_json(orient="records"))
     return 1 if len(failed) else 0
@@ -194,11 +200,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras, as results/montgomery/unet/model.keras; default: the one that lungnb ships")
     add("--engine", choices=("auto", *ENGINES), default="auto", help="what computes; auto: the first that is installed")
-    add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask drawn on the image")
-    add("--cutout", action="store_true", help="write <stem>_cutout.png, the lungs alone")
-    add("--probability", action="store_true", help="write <stem>_probability.png, 0 to 255")
+    add(
+        "--overlay",
+        action="store_true",
+        help="write <stem>_overlay.png, the mask on the image, or on nine slices",
+    )
+    add("--cutout", action="store_true", help="of images: write <stem>_cutout.png, the lungs alone, cropped")
+    add("--probability", action="store_true", help="of images: write <stem>_probability.png, 0 to 255")
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
-    add("--json", action="store_true", help="print the table as JSON, last")
+    add("--json", action="store_true", help="print the table as JSON, and all else as errors are")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
     add = _verb(
         verbs, "export", _export, "write a trained model for ONNX Runtime, OpenVINO or LiteRT, and check it",

@@ -21,6 +21,7 @@ from lungnb.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.prepare import prepare_dataset, read_excluded
 from lungnb.settings import Settings, raw_folder
 from lungnb.sources import find_source
+from lungnb.statistics import counted
 
 COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")
@@ -28,6 +29,9 @@ _SPECK = 0.002  # of the picture: a region smaller than this is none
 AREA = (0.02, 0.6)  # of the picture, that lungs cover
 _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
+_MEND = "mend it, then run this again"
+_ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
+_FEWEST = 5  # patients of a split, under which its scores say next to nothing
 _FEW = 5  # patients, each a folder of many images: rather classes
 _BLOCK = 1000  # images compared with all at once
 _LOOK = "look at it in the gallery; mend it, or take both files out"
@@ -42,7 +46,12 @@ def check(settings: Settings, progress: bool = True) -> pd.DataFrame:
     manifest, excluded = prepare_dataset(settings, progress), read_excluded(settings)
     unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
     rows = [
-        (file, "warning" if lonely else "error", f"left out: {reason}", "mend it, or leave it out")
+        (
+            file,
+            "warning" if lonely else "error",
+            f"left out: {reason.removeprefix(f'{file}: ')}",
+            _ADVICE.get(reason, _MEND),
+        )
         for (file, reason), lonely in zip(excluded.to_numpy(), unpaired, strict=True)
     ]
     values = find_source(settings.dataset).mask_values
@@ -50,7 +59,7 @@ def check(settings: Settings, progress: bool = True) -> pd.DataFrame:
         work = pool.map(lambda row: _check_pair(row, settings, values), manifest.to_dict("records"))
         looked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     rows += [finding for findings, _ in looked for finding in findings]
-    rows += _folders(manifest, settings)
+    rows += _few(manifest) + _folders(manifest, settings)
     rows += _copies(manifest, np.array([bits for _, bits in looked]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values("severity", key=lambda of: of.map(SEVERITIES.index), kind="stable", ignore_index=True)
@@ -122,6 +131,17 @@ def _greys(image: np.ndarray) -> float:
         return 0.0
     inner = (image > low + 0.1 * (high - low)) & (image < high - 0.1 * (high - low))
     return float(inner.mean()) if high > low else 0.0
+
+
+def _few(manifest: pd.DataFrame) -> list[tuple]:
+    """Return a finding for a split of hardly any patients."""
+    patients = manifest.groupby("split")["patient"].nunique()
+    what = "{} in the {} split: scores on so few say next to nothing"
+    return [
+        ("manifest.csv", "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
+        for split, count in patients.items()
+        if split != "train" and count < _FEWEST
+    ]
 
 
 def _folders(manifest: pd.DataFrame, settings: Settings) -> list[tuple]:

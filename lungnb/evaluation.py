@@ -146,19 +146,26 @@ def command_of(settings: Settings, model_name: str) -> str:
     Example: `command_of(make_settings(profile="simple-unet", seed=2), "unet")` ends in
     `lungnb evaluate montgomery --recipe simple-unet --set seed=2 --model unet`.
     """
+    words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
+    for change in changes_of(settings):
+        words += ["--set", change]
+    options, model = shlex.join(words), f"--model {model_name}"
+    steps = [f"download {shlex.quote(settings.dataset)}", f"prepare {options}", f"train {options} {model}"]
+    return " && ".join(f"lungnb {step}" for step in [*steps, f"evaluate {options} {model}"])
+
+
+def changes_of(settings: Settings) -> list[str]:
+    """Return in what settings differ from their profile or recipe, each as `NAME=VALUE`."""
     recipe = settings.profile in RECIPES
     base = RECIPES[settings.profile].settings if recipe else Settings(**PROFILES[settings.profile])
     if settings.dataset != base.dataset:
         base = base.replace(split_file=None)  # as make_settings does
-    words = [settings.dataset, "--recipe" if recipe else "--profile", settings.profile]
+    changes = []
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name not in ("dataset", "profile") and value != getattr(base, field.name):
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += ["--set", f"{field.name}={text}"]
-    options, model = shlex.join(words), f"--model {model_name}"
-    steps = [f"download {shlex.quote(settings.dataset)}", f"prepare {options}", f"train {options} {model}"]
-    return " && ".join(f"lungnb {step}" for step in [*steps, f"evaluate {options} {model}"])
+            changes.append(f"{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return changes
 
 
 def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:

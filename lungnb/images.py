@@ -166,7 +166,7 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
     Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
     """
     if array.dtype.kind not in "buif":
-        raise ValueError(f"{name}: its values are not numbers.")
+        raise ValueError(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
     if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
         array = array[..., 0] if array.shape[-1] == 1 else array[..., :3] @ np.array([0.299, 0.587, 0.114])
     if array.ndim != 2 or not array.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,9 @@ from skimage.segmentation import find_boundaries
 from lungnb.dicom import Turn, is_dicom, turn_of
 from lungnb.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.export import open_network
-from lungnb.images import fit_square, read_image, to_grey, unfit_square
+from lungnb.images import fit_square, read_image, through_window, to_grey, unfit_square, volume_window
 from lungnb.settings import SHIPPED, Settings
+from lungnb.volumes import is_nifti, read_volume
 
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
 
@@ -23,22 +25,24 @@ OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colou
 class Segmentation(NamedTuple):
     """What `segment` returns: the image as it was read and, at the same size, its mask and the probability of lung."""
 
-    image: np.ndarray  # (height, width), uint8
+    image: np.ndarray  # (height, width), uint8; of a volume each has an axis of slices before these
     mask: np.ndarray  # (height, width), bool
     probability: np.ndarray  # (height, width), float32, 0 to 1
 
 
 def segment(
-    image: str | Path | np.ndarray,
+    image: str | Path | np.ndarray | Sequence[str | Path | np.ndarray],
     model: object = None,
     clean: bool = True,
     window: tuple[float, float] | None = None,
     engine: str = "auto",
-) -> Segmentation:
-    """Segment the lungs in one image: an image file, or an array as `images.to_grey` takes it.
+) -> Segmentation | list[Segmentation]:
+    """Segment the lungs in an image, a volume, or several; `segmentation.segment_files` writes masks and a table.
 
     Args:
-        image: path, or `(height, width)` array: uint8, [0, 1], or Hounsfield units.
+        image: the path of an image file, a NIfTI volume or the folder of a DICOM series, or an array as
+            `images.to_grey` takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units. Of a list of these, a
+            folder of images or a pattern the answer is a list.
         model: the path of a `model.keras`, None for the one that lungnb ships, a Keras model, or an `Engine`.
         clean: keep the two largest regions of the mask and fill their holes.
         window: Hounsfield units shown as black and as white, which the image must then be in; None means as the model
@@ -51,10 +55,35 @@ def segment(
     Example: `segment("chest.png").mask.mean()` is the part of the picture that is lung.
     """
     model, window = open_model(model, window, engine)
+    if isinstance(image, (list, tuple)) and all(map(_is_image, image)):
+        return [segment(each, model, clean, window) for each in image]
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window), model, clean)
     path = Path(image)
+    if path.is_dir() or not path.exists():
+        from lungnb.listing import list_images  # with pandas, half a second that a single file need not wait
+
+        files = list_images(path)
+        if files != [path]:
+            return [segment(file, model, clean, window) for file in files]
+    if path.is_dir() or is_nifti(path):
+        return _segment_volume(path, model, clean, window)
     return segment_grey(read_image(path, window), model, clean, turn_of(path) if is_dicom(path) else Turn())
+
+
+def _is_image(item: object) -> bool:
+    """Whether an item of a list is an image of its own, rather than a row of one."""
+    return isinstance(item, (str, Path)) or (isinstance(item, np.ndarray) and item.ndim > 1)
+
+
+def _segment_volume(path: Path, model: Any, clean: bool, window: tuple[float, float] | None) -> Segmentation:  # noqa: ANN401
+    """Segment a volume slice by slice; all of the answer is `(slices, height, width)`, as `read_volume` turns it."""
+    hounsfield = read_volume(path).hounsfield
+    scale = volume_window(hounsfield, window, path)
+    greys = np.stack([through_window(part, scale) for part in hounsfield])
+    probability = np.stack([predict(model, grey) for grey in greys])
+    mask = probability > THRESHOLD
+    return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
 
 
 def segment_grey(grey: np.ndarray, model: Any, clean: bool = True, turn: Turn = Turn()) -> Segmentation:  # noqa: ANN401, B008

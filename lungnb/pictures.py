@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lungnb.images import LUNG_WINDOW, read_image, read_mask, to_grey
+from lungnb.inference import Segmentation, cut_out, overlay
 from lungnb.phantom import make_phantom
 from lungnb.settings import Settings, title_of
 from lungnb.volumes import is_nifti, read_volume
@@ -34,6 +35,14 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
         _draw(axis, image)
         axis.set_title(title, fontsize=9)
     return figure
+
+
+def show_segmentation(found: Segmentation) -> Figure:
+    """Draw what `segment` found: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
+    image, mask = found.image, found.mask
+    if image.ndim == 3:
+        image, mask = image[len(image) // 2], mask[len(mask) // 2]
+    return show_images([image, overlay(image, mask), cut_out(image, mask)], ["image", "overlay", "lungs"])
 
 
 def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:

@@ -249,6 +249,7 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
         true, found, pixels = own["tp"] + own["fn"], own["tp"] + own["fp"], own[["tp", "fp", "fn", "tn"]].sum(axis=1)
         gap = (200 * (found - true) / (found + true)).dropna()
         axis.scatter((true / pixels)[gap.index], gap, s=22, color=f"C{index}", alpha=0.7)
+        axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # where both areas are the same
         for shift, dash in ((0, "-"), (-1.96, "--"), (1.96, "--")):
             level = gap.mean() + shift * gap.std()
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)

@@ -17,10 +17,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from lungnb.evaluation import changes_of
 from lungnb.files import need, remove, written
 from lungnb.review import lighter, picture, review
 from lungnb.settings import FILES, RECIPES, TITLES, Settings, home, make_settings
 from lungnb.sources import find_source
+from lungnb.statistics import counted
 
 PAPERMILL = {
     "kernel_name": "python3",
@@ -214,7 +216,9 @@ def _summary(settings: Settings) -> str:
     """Return the head of the report as HTML: the verdict and the table of the comparison, if it was made."""
     folder = settings.results / "comparison"
     kind = "recipe" if settings.profile in RECIPES else "profile"
-    facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>.</p>"
+    changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
+    facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
+    facts += _data_errors(folder / "check.csv") + _untrained(folder / "untrained.csv")
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
@@ -225,10 +229,30 @@ def _summary(settings: Settings) -> str:
     table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
-    shown = table.to_html(float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0)
+    shown = table.to_html(
+        float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0, na_rep=""
+    )
     side_by_side = folder / "side_by_side.png"
     pictures = picture(side_by_side) if side_by_side.exists() else ""
     return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{pictures}'
+
+
+def _data_errors(file: Path) -> str:
+    """Return as HTML how many errors `check` found in the data, if it found any."""
+    errors = (pd.read_csv(file)["severity"] == "error").sum() if file.exists() else 0
+    where = '<a href="#02_prepare">notebook 02</a> names them'
+    return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
+
+
+def _untrained(file: Path) -> str:
+    """Return as HTML what the network that comes with lungnb makes of the same images, if it was asked."""
+    if not file.exists():
+        return ""
+    (row,) = pd.read_csv(file).to_dict("records")
+    return (
+        f"<p>Without any training, the network that comes with lungnb has a mean Dice of {row['dice']:.3f} on these "
+        f"{counted(row['images'], 'image')}, masks cleaned up.</p>"
+    )
 
 
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import re
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import NamedTuple
@@ -95,7 +94,9 @@ def review(settings: Settings) -> str:
 def data_flow(settings: Settings) -> pd.DataFrame:
     """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
     manifest, excluded = read_manifest(settings), read_excluded(settings)
-    reasons = excluded["reason"].map(lambda text: re.sub(r"\d+x\d+", "of this size", text.rpartition(": ")[2]))
+    reasons = excluded["reason"].map(lambda text: text.rpartition(": ")[2])
+    shapes = r"mask .+ is \d+x\d+, its image \d+x\d+"
+    reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)
     rows = [("used", len(manifest), manifest["patient"].nunique())]
     rows += [(f"left out, {reason}", count, None) for reason, count in reasons.value_counts().items()]
     for split in SPLITS:
@@ -128,7 +129,7 @@ def _section(title: str, text: str, table: pd.DataFrame) -> str:
 def _table(table: pd.DataFrame) -> str:
     """Return a table as HTML, escaped, its first column as names of rows; a wide one, of many columns, on its side."""
     table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # a CSV's numbers of rows
-    table = table.set_index(table.columns[0]).rename_axis(None)
+    table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
     if len(table.columns) > 8:
         table = table.T
     cells = table.map(_cell)

@@ -24,7 +24,7 @@ from lungnb import __version__
 from lungnb.dicom import Turn, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
 from lungnb.files import locked, remove, written
-from lungnb.images import count_pages, read_image, through_window, volume_window, write_png
+from lungnb.images import count_pages, read_image, shrink, through_window, volume_window, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, segment_grey
 from lungnb.listing import Case, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.lungs import doubtful, sides
@@ -38,6 +38,7 @@ COLUMNS = (
 _RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
 _COUNTS = ("height", "width", "slices", "right_px", "left_px")  # whole numbers, also beside a file that failed
 _JOURNAL = ".segmentation.jsonl"
+_SHOWN, _SIDE = 9, 320  # slices of a volume that are drawn, and how large, px
 _AHEAD = 4  # files that are read, and that are written, while the network works on another
 
 
@@ -68,6 +69,7 @@ class _Found(NamedTuple):
     mask: np.ndarray | None  # (height, width), or of a volume (slices, height, width)
     probability: np.ndarray | None
     volume: Any = None
+    shown: dict[int, np.ndarray] | None = None  # some of its slices, as grey, by their number
     read: _Read = _Read()
     milliseconds: float = 0.0
     error: str = ""
@@ -88,8 +90,9 @@ def segment_files(
 
     Writes into `out`, for each image, `<stem>_mask.png` (0 and 255, at the image's own size), and on request
     `<stem>_overlay.png`, `<stem>_cutout.png` and `<stem>_probability.png` (0 to 255); for a volume `<stem>_mask.nii.gz`
-    (0 and 1) on the volume's own grid. Areas (px; mm² and mL where the file says how large a pixel is) are of the
-    patient's right and left lung, which a picture shows on its left and right. `review` says why a person should look.
+    (0 and 1) on the volume's own grid, and on request an overlay of nine slices. Areas (px; mm² and mL where the file
+    says how large a pixel is) are of the patient's right and left lung, which a picture shows on its left and right.
+    `review` says why a person should look.
 
     A file that cannot be used gets a row that says why, and the rest goes on. What was done before, with the same model
     and options, of a file that did not change since, is not done again.
@@ -157,7 +160,7 @@ def stands(row: dict, out: Path, options: Options) -> bool:
         return False
     wanted = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
     if row["mask"].endswith(".nii.gz"):
-        wanted = {"_seg.dcm": options.dicom_segs}
+        wanted = {"_overlay.png": options.overlays, "_seg.dcm": options.dicom_segs}
     names = [row["mask"], *(row["stem"] + ending for ending, asked in wanted.items() if asked)]
     return all((out / name).exists() for name in names)
 
@@ -189,7 +192,9 @@ def _segmented(network: Any, window: tuple[float, float] | None, case: Case, rea
             scale = volume_window(volume.hounsfield, window, case.path)
             slices = (predict(network, through_window(part, scale)) > THRESHOLD for part in volume.hounsfield)
             mask = clean_mask(np.stack([*slices]))
-            found = _Found(case, None, mask, None, volume._replace(hounsfield=None))
+            places = np.linspace(0, len(mask) - 1, _SHOWN + 2)[1:-1].round().astype(int)
+            shown = {int(place): through_window(volume.hounsfield[place], scale) for place in places}
+            found = _Found(case, None, mask, None, volume._replace(hounsfield=None), shown)
         else:
             found = _Found(case, *segment_grey(read.image, network, turn=read.turn), read=read._replace(image=None))
     except (ValueError, OSError, MemoryError) as error:
@@ -226,6 +231,8 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     if found.volume:
         name, voxel = f"{stem}_mask.nii.gz", float(np.prod(found.volume.spacing_mm)) / 1000
         write_nifti_mask(out / name, mask, found.volume)
+        if options.overlays:
+            write_png(out / f"{stem}_overlay.png", _sheet(found))
         millilitres = (right + left) * voxel
         row |= {"slices": len(mask), "right_ml": round(right * voxel, 1), "left_ml": round(left * voxel, 1)}
     else:
@@ -238,6 +245,18 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
     pages = f"the first of {found.read.pages} pages" if found.read.pages > 1 else ""
     review = ", ".join(filter(None, [pages, doubtful(mask, right, left, millilitres)]))
     return row | {"status": status, "mask": name, "review": review}
+
+
+def _sheet(found: _Found) -> np.ndarray:
+    """Return a volume's overlays side by side, three in a row, each of `_SIDE` px at most."""
+    pictures = []
+    for place, grey in found.shown.items():
+        small = shrink(grey, _SIDE)
+        mask = shrink(found.mask[place], _SIDE)
+        pictures.append(overlay(small, mask))
+    blank = [np.zeros_like(pictures[0])] * (-len(pictures) % 3)
+    rows = [np.hstack([*pictures, *blank][start : start + 3]) for start in range(0, len(pictures), 3)]
+    return np.vstack(rows)
 
 
 def _write_pictures(found: _Found, start: Path, options: Options) -> None:

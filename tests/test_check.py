@@ -42,13 +42,15 @@ def raw(tmp_path):
 
 def found(raw):
     table = check(make_settings(str(raw)), progress=False)
-    return {(row.file, row.severity): row.what for row in table.itertuples()}
+    few = table["file"] == "manifest.csv"  # of twenty patients, some splits have but three
+    assert table["what"][few].str.contains("split: scores on so few say next to nothing").all()
+    return {(row.file, row.severity): row.what for row in table[~few].itertuples()}
 
 
 def test_a_good_set_has_no_findings(raw, capsys):
     assert found(raw) == {}
     assert main(["check", str(raw)]) == 0
-    assert capsys.readouterr().out.endswith("0 errors, 0 warnings, 0 notes\n")
+    assert capsys.readouterr().out.endswith("0 errors, 2 warnings, 0 notes\n")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_copies_lonely_and_broken_files_are_found(raw):
     findings = found(raw)
     assert findings["images/good04.png", "warning"] == "looks like a copy of images/copy.png"
     assert findings["images/lonely.png", "warning"] == "left out: no mask of this name"
-    assert findings["images/good05.png", "error"].startswith("left out: images/good05.png: cannot be read")
+    assert findings["images/good05.png", "error"].startswith("left out: cannot be read")
 
 
 def test_unusual_files_are_noted(raw):
@@ -118,7 +120,10 @@ def test_errors_reach_the_terminal_and_the_gallery(raw, capsys):
     save(raw / "masks" / "good07.png", inverted(LUNGS))
     assert main(["check", str(raw)]) == 1
     shown = capsys.readouterr().out
-    assert "error: masks/good07.png: the mask seems to be inverted" in shown and "1 errors, 0 warnings" in shown
+    assert (
+        "error: masks/good07.png: the mask seems to be inverted" in shown
+        and "\n1 error, 2 warnings, 0 notes\n" in shown
+    )
     settings = make_settings(str(raw))
     findings, manifest = check(settings, progress=False), read_manifest(settings)
     axes = drawn(pictures.suspects(settings, manifest, findings))
@@ -155,6 +160,7 @@ def test_folders_that_may_not_be_patients_are_told(tmp_path):
             save(tmp_path / "a" / kind / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
     settings = make_settings(str(tmp_path / "a"), split_fractions=(0.7, 0.3, 0))
     told = check(settings, progress=False)
+    told = told[told["file"] != "manifest.csv"]
     assert told[["severity", "what"]].to_numpy().tolist() == [
         ["warning", "each of the 2 folders of images is taken for a patient"]
     ]
@@ -164,5 +170,6 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     for number, (image, mask) in enumerate(PHANTOMS):
         save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
         save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
-    (note,) = check(make_settings(str(tmp_path / "a")), progress=False).itertuples()
+    told = check(make_settings(str(tmp_path / "a")), progress=False)
+    (note,) = told[told["file"] != "manifest.csv"].itertuples()
     assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")

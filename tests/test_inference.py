@@ -213,3 +213,23 @@ def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
     write_png(tmp_path / "grey.png", np.full((32, 32), 90, np.uint8))
     table = segment_files(tmp_path / "grey.png", tmp_path / "out", tmp_path / "model.keras", progress=False)
     assert table["status"].tolist() == ["failed"] and "Hounsfield" in table["error"][0]
+
+
+def test_several_images_get_a_list(tmp_path):
+    for name in ("a", "b"):
+        write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
+    model, expected = bright(), segment(BLOCKS, bright()).mask
+    for several in ([BLOCKS, tmp_path / "films" / "a.png"], tmp_path / "films", str(tmp_path / "films" / "*.png")):
+        found = segment(several, model)
+        assert len(found) == 2 and all((each.mask == expected).all() for each in found)
+    with pytest.raises(ValueError, match="give a path, an array of numbers, or a list of these"):
+        segment(None, model)
+
+
+def test_a_volume_is_segmented_whole(tmp_path):
+    pytest.importorskip("nibabel")
+    from test_volumes import HOUNSFIELD, write_nifti
+
+    found = segment(write_nifti(tmp_path / "a.nii"), bright())
+    assert found.image.shape == found.mask.shape == found.probability.shape == HOUNSFIELD.shape
+    assert found.image.dtype == np.uint8 and found.mask.dtype == bool and found.probability.dtype == np.float32

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import nbformat
@@ -131,3 +132,26 @@ def test_keep_writes_figures_tables_and_texts(home):
     folder = settings.results / "comparison"
     assert sorted(path.name for path in folder.iterdir()) == ["curves.png", "table.csv", "verdict.txt"]
     pd.testing.assert_frame_equal(pd.read_csv(folder / "table.csv", index_col=0), table)
+
+
+def test_notebooks_read_and_write_where_the_report_is_made(tmp_path, monkeypatch):
+    monkeypatch.delenv("LUNGNB_HOME")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    source = "from lungnb.settings import home\nprint('at', home())"
+    paths = [notebook(tmp_path / "elsewhere" / "00_first.ipynb", "First", source)]
+    monkeypatch.setattr(report, "series", lambda everything, models: paths)
+    old = tmp_path / "results" / "phantom" / "comparison" / "worst_r2unet.png"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    assert f"at {tmp_path}\n" in report.run_series().read_text()
+    assert "LUNGNB_HOME" not in os.environ and not old.exists()
+
+
+def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
+    settings = make_settings("phantom", epochs=3)
+    report.keep(settings, "check", pd.DataFrame({"severity": ["error", "note", "error"]}))
+    report.keep(settings, "untrained", pd.DataFrame({"images": [7], "dice": [0.9414]}))
+    page = report.write_report(settings, []).read_text()
+    assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
+    assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page

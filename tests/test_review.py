@@ -62,7 +62,9 @@ def test_reasons_are_counted_not_listed(trained):
 
 
 def test_cells_are_escaped_and_missing_ones_empty():
-    table = pd.DataFrame({"name": ["<i>"], "count": [12345], "share": [0.123456], "gone": [None], "whole": [3.0]})
+    table = pd.DataFrame(
+        {"name": ["<i>", "b"], "count": [12345, 1], "share": [0.123456, 1], "gone": [None, 2], "whole": [3.0, 1]}
+    )
     page = _table(table)
     for text in ("<th>&lt;i&gt;</th>", "<td>12,345</td>", "<td>0.1235</td>", "<td></td>", "<td>3</td>"):
         assert text in page
