@@ -9,7 +9,17 @@ from contextlib import redirect_stdout
 
 from lungnb import __version__
 from lungnb.engines import ENGINES
-from lungnb.settings import FILES, PROFILES, RECIPES, TITLES, Settings, make_settings, parse_changes, whole_path
+from lungnb.settings import (
+    FILES,
+    PROFILES,
+    RECIPES,
+    TITLES,
+    Settings,
+    counted,
+    make_settings,
+    parse_changes,
+    whole_path,
+)
 
 MODEL_NAMES = tuple(TITLES)
 
@@ -58,7 +68,6 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from lungnb.check import check
-    from lungnb.statistics import counted
 
     findings = check(_settings(options))
     for row in findings[findings["severity"] != "note"].itertuples():
@@ -70,7 +79,6 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from lungnb.statistics import counted
     from lungnb.training import train
 
     settings = _settings(options)

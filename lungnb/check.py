@@ -19,9 +19,8 @@ from tqdm import tqdm
 from lungnb.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.prepare import prepare_dataset, read_excluded
-from lungnb.settings import Settings, raw_folder
+from lungnb.settings import Settings, counted, raw_folder
 from lungnb.sources import find_source
-from lungnb.statistics import counted
 
 COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")

@@ -15,9 +15,9 @@ import pandas as pd
 
 from lungnb.evaluation import command_of, read_scores, trained_settings
 from lungnb.prepare import read_excluded, read_manifest
-from lungnb.settings import SPLITS, Settings, title_of
+from lungnb.settings import SPLITS, Settings, counted, title_of
 from lungnb.sources import find_source
-from lungnb.statistics import counted, mean_interval
+from lungnb.statistics import mean_interval
 from lungnb.training import read_run
 
 UNKNOWN = "not stated"

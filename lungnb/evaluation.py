@@ -24,8 +24,8 @@ from lungnb.inference import THRESHOLD, clean_mask, load_model, predict
 from lungnb.losses import get_loss
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import data_digest, read_manifest
-from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, title_of
-from lungnb.statistics import FEW, FEWEST, counted, first_places, mean_interval, paired, paired_tests, pooled_counts
+from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
+from lungnb.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.training import read_run
 
 

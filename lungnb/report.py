@@ -20,9 +20,8 @@ from tqdm import tqdm
 from lungnb.evaluation import changes_of
 from lungnb.files import need, remove, written
 from lungnb.review import lighter, picture, review
-from lungnb.settings import FILES, RECIPES, TITLES, Settings, home, make_settings
+from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, home, make_settings
 from lungnb.sources import find_source
-from lungnb.statistics import counted
 
 PAPERMILL = {
     "kernel_name": "python3",

@@ -266,6 +266,11 @@ def _read_value(text: str, kind: str) -> Any:  # noqa: ANN401
     return {"int": int, "float": float}.get(kind, str)(text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words, such as "1 image" or "2 images"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def title_of(model_name: str) -> str:
     """Return a model's name as charts and tables write it."""
     return TITLES.get(model_name, model_name)

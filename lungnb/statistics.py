@@ -18,11 +18,6 @@ FEWEST = 6  # patients, under which no paired test can tell a difference from ch
 RESAMPLES = 5000  # of the bootstrap
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words, such as "1 image" or "2 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN of one patient."""
     result = _resampled_means(table[[score]], table["patient"])

@@ -98,3 +98,13 @@ def test_recipes_are_listed_with_what_they_are(capsys):
 def test_importing_loads_no_tensorflow():
     code = "import sys, lungnb, lungnb.__main__; sys.exit('tensorflow' in sys.modules or 'matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_json_has_the_standard_output_alone(home, capsys):
+    write_png(home / "film.png", make_phantom(1, size=64).image)
+    (home / "text.png").write_text("no image")
+    files = [str(home / name) for name in ("film.png", "text.png")]
+    assert main(["segment", *files, "--out", str(home / "masks"), "--json"]) == 1
+    shown = capsys.readouterr()
+    film, text = json.loads(shown.out)
+    assert film["height"] == 64 and text["height"] is None and "1 of 2 images segmented" in shown.err

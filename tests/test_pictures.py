@@ -7,6 +7,7 @@ from conftest import drawn
 from lungnb import pictures
 from lungnb.evaluation import evaluate
 from lungnb.images import write_png
+from lungnb.inference import Segmentation
 from lungnb.pairing import image_files
 from lungnb.prepare import read_manifest
 
@@ -51,3 +52,12 @@ def test_files_of_a_raw_set_are_shown_whatever_they_are(tmp_path):
     figure = pictures.show_files(tmp_path, image_files(tmp_path))
     titles = [axis.get_title() for axis in drawn(figure)]
     assert titles == ["a.nii.gz, slice 2", "b.png", "c.png cannot be read"]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (5, 20, 30)])
+def test_what_segment_found_is_drawn(shape):
+    mask = np.zeros(shape, bool)
+    mask[..., 5:15, 5:12] = True
+    found = Segmentation(np.full(shape, 90, np.uint8), mask, mask.astype(np.float32))
+    titles = [axis.get_title() for axis in drawn(pictures.show_segmentation(found))]
+    assert titles == ["image", "overlay", "lungs"]

@@ -393,3 +393,28 @@ def test_the_journal_can_be_read(tmp_path, model):
     segment_files(tmp_path, tmp_path / "out", model, progress=False)
     (row,) = map(json.loads, (tmp_path / "out" / ".segmentation.jsonl").read_text().splitlines())
     assert row["key"] == row["file"] == str(tmp_path / "a.png") and row["mask"] == "a_mask.png"
+
+
+def test_the_overlay_of_a_volume_shows_nine_slices(tmp_path, model):
+    pytest.importorskip("nibabel")
+    from test_volumes import write_nifti
+
+    path = write_nifti(tmp_path / "a.nii", np.full((12, 40, 30), -1000, np.float32))
+    segment_files(path, tmp_path / "out", model, overlays=True, cutouts=True, progress=False)
+    assert np.asarray(Image.open(tmp_path / "out" / "a_overlay.png")).shape == (120, 90, 3)
+    few = write_nifti(tmp_path / "b.nii", np.full((2, 40, 30), -1000, np.float32))
+    segment_files(few, tmp_path / "few", model, overlays=True, progress=False)
+    assert np.asarray(Image.open(tmp_path / "few" / "b_overlay.png")).shape == (40, 90, 3)
+
+
+def test_a_blank_slice_of_a_volume_has_no_lung(tmp_path, model):
+    nibabel = pytest.importorskip("nibabel")
+    from test_volumes import write_nifti
+
+    chest = np.full((6, 40, 40), -1000, np.float32)
+    chest[:, 10:30, 6:16] = chest[:, 12:28, 24:34] = 350
+    chest[5] = 400  # all of it bright, which the model takes for lung
+    path = write_nifti(tmp_path / "a.nii", chest, codes="LPS")
+    segment_files(path, tmp_path / "out", model, progress=False)
+    mask = np.asarray(nibabel.load(tmp_path / "out" / "a_mask.nii.gz").dataobj)
+    assert sorted(mask.any(axis=(0, 1)).tolist()) == [False] + [True] * 5
