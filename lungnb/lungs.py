@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 
@@ -22,16 +24,19 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     is on the left, as films and slices are shown.
     """
     labels, largest = region_labels(mask)
-    regions = [labels == region for region in largest]
+    boxes = ndimage.find_objects(labels)
+    regions = [_Region(labels[box] == label, box) for label in largest for box in [boxes[label - 1]]]
     if len(regions) == 2 and _beside(*regions):
-        right = min(regions, key=_middle_column)
+        first = min(regions, key=lambda region: region.middle())
+        right = np.zeros_like(mask)
+        right[first.box] = first.mask
         return right, mask & ~right
     middle = mask.shape[-1] / 2
     if regions and _is_across(regions[0], middle):
-        on_right = np.broadcast_to(np.arange(mask.shape[-1]) < _thinnest_column(regions[0]), mask.shape)
+        on_right = np.arange(mask.shape[-1]) < _thinnest_column(regions[0])
         return mask & on_right, mask & ~on_right
     lung, none = mask.copy(), np.zeros_like(mask)
-    return (lung, none) if regions and _middle_column(mask) < middle else (none, lung)
+    return (lung, none) if regions and regions[0].middle() < middle else (none, lung)
 
 
 def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
@@ -48,41 +53,43 @@ def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | N
     return ", ".join(reasons)
 
 
-def _beside(larger: np.ndarray, smaller: np.ndarray) -> bool:
+class _Region(NamedTuple):
+    """A connected region: its mask within the box that it fills, and the box."""
+
+    mask: np.ndarray
+    box: tuple[slice, ...]
+
+    def extent(self, axis: int = -1) -> tuple[int, int]:
+        """Return where it begins along an axis and where it has ended."""
+        return self.box[axis].start, self.box[axis].stop
+
+    def columns(self) -> np.ndarray:
+        """Return how much of it lies in each column of its box."""
+        return self.mask.sum(axis=tuple(range(self.mask.ndim - 1)))
+
+    def middle(self) -> float:
+        """Return its mean column, from its sums over columns, far sooner than from its pixels."""
+        return self.box[-1].start + float(ndimage.center_of_mass(self.columns())[0])
+
+
+def _beside(larger: _Region, smaller: _Region) -> bool:
     """Whether two regions are two lungs: neither is a speck, nor do they lie above one another."""
-    (first, last), (start, end) = _extent(larger), _extent(smaller)
+    (first, last), (start, end) = larger.extent(), smaller.extent()
     shared = min(last, end) - max(first, start)
-    return smaller.sum() >= _SPECK * larger.sum() and shared < 0.5 * min(last - first, end - start)
+    return smaller.mask.sum() >= _SPECK * larger.mask.sum() and shared < 0.5 * min(last - first, end - start)
 
 
-def _is_across(region: np.ndarray, middle: float) -> bool:
+def _is_across(region: _Region, middle: float) -> bool:
     """Whether a region is both lungs: wide, and about the middle of the picture."""
-    (first, last), (top, bottom) = _extent(region), _extent(region, -2)
+    (first, last), (top, bottom) = region.extent(), region.extent(-2)
     quarter = (last - first) / 4
     return last - first > _WIDE * (bottom - top) and first + quarter < middle < last - quarter
 
 
-def _thinnest_column(region: np.ndarray) -> int:
-    """Return the column, in the middle third of a region, that has least of it."""
-    first, last = _extent(region)
-    third = (last - first) // 3
-    columns = np.arange(first + third, last - third)
-    heights = _columns(region)[columns]
-    thinnest = columns[heights == heights.min()]
-    return int(thinnest[np.abs(thinnest - (first + last) / 2).argmin()])
-
-
-def _extent(region: np.ndarray, axis: int = -1) -> tuple[int, int]:
-    """Return where a region begins along an axis and where it has ended."""
-    axes = {number - region.ndim for number in range(region.ndim)} - {axis}
-    places = np.flatnonzero(region.any(axis=tuple(axes)))
-    return int(places[0]), int(places[-1]) + 1
-
-
-def _columns(region: np.ndarray) -> np.ndarray:
-    return region.sum(axis=tuple(range(region.ndim - 1)))
-
-
-def _middle_column(region: np.ndarray) -> float:
-    """Return the mean column of a region, from its sums over columns, far sooner than from its pixels."""
-    return float(ndimage.center_of_mass(_columns(region))[0])
+def _thinnest_column(region: _Region) -> int:
+    """Return the column, in the middle third of a region, that has least of it, the nearest to its middle."""
+    heights = region.columns()
+    third = len(heights) // 3
+    inner = heights[third : len(heights) - third]
+    thinnest = np.flatnonzero(inner == inner.min())
+    return region.box[-1].start + third + int(thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
