@@ -217,7 +217,7 @@ def _summary(settings: Settings) -> str:
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
     facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
-    facts += _data_errors(folder / "check.csv") + _untrained(folder / "untrained.csv")
+    facts += _data_errors(folder / "check.csv")
     if not (folder / "verdict.txt").exists():
         return facts
     table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
@@ -231,9 +231,9 @@ def _summary(settings: Settings) -> str:
     shown = table.to_html(
         float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0, na_rep=""
     )
-    side_by_side = folder / "side_by_side.png"
+    untrained, side_by_side = _untrained(folder / "untrained.csv"), folder / "side_by_side.png"
     pictures = picture(side_by_side) if side_by_side.exists() else ""
-    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{pictures}'
+    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{untrained}{pictures}'
 
 
 def _data_errors(file: Path) -> str:

@@ -35,7 +35,8 @@ SECTIONS = (
     ),
     Section(
         "Which is better",
-        "Paired Wilcoxon tests of the Dice, Holm-corrected; effects from -1 to 1.",
+        "Paired Wilcoxon tests of patients' Dice, first minus second; effects from -1 to 1; p_holm is corrected for "
+        "the number of pairs.",
         ("paired_tests.csv",),
     ),
     Section(
@@ -133,7 +134,7 @@ def _table(table: pd.DataFrame) -> str:
     if len(table.columns) > 8:
         table = table.T
     cells = table.map(_cell)
-    prose = cells.map(len).max(axis=None) > 60  # reads from the left
+    prose = max(map(len, cells.to_numpy().ravel()), default=0) > 60  # reads from the left
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if prose else None)}</div>'
 

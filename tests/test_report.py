@@ -148,10 +148,19 @@ def test_notebooks_read_and_write_where_the_report_is_made(tmp_path, monkeypatch
     assert "LUNGNB_HOME" not in os.environ and not old.exists()
 
 
+def evaluation_table():
+    """What `compare` gives of one model on one patient, without an interval."""
+    row = {"dice": 0.9, "dice_low": None, "dice_high": None, "first": None, "iou": 0.8, "hd95": 3.0, "unit": "px"}
+    row |= {"parameters": 10, "training_minutes": 1.0, "milliseconds_per_image": 5.0}
+    return pd.DataFrame([row], index=pd.Index(["U-Net"], name="model"))
+
+
 def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
     settings = make_settings("phantom", epochs=3)
     report.keep(settings, "check", pd.DataFrame({"severity": ["error", "note", "error"]}))
     report.keep(settings, "untrained", pd.DataFrame({"images": [7], "dice": [0.9414]}))
+    for name, item in (("verdict", "fine"), ("comparison", evaluation_table())):
+        report.keep(settings, name, item)
     page = report.write_report(settings, []).read_text()
     assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
-    assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page
+    assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
