@@ -7,6 +7,7 @@ import difflib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,8 +96,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, kinds = getattr(self, field.name), {"int": (int,), "float": (int, float)}.get(str(field.type))
-            if kinds and (not isinstance(value, kinds) or isinstance(value, bool)):
+            value, kind = getattr(self, field.name), {"int": Integral, "float": Real}.get(str(field.type))
+            if kind and (not isinstance(value, kind) or isinstance(value, bool)):
                 raise ValueError(f"{field.name} must be a number like {field.default}, not {value!r}.")
         for name in ("image_size", "depth", "filters", "batch_size", "epochs"):
             if getattr(self, name) < 1:
