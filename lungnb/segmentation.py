@@ -117,7 +117,7 @@ def segment_files(
     network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
         refuse_masks_of_others(out, out / _JOURNAL)
-        for left in out.glob(".*.part.*"):
+        for left in out.glob(".*.[0-9]*.part.*"):
             remove(left)  # of a run that was killed
         rows, wanted = _read_journal(out), repr(plan(model, window, options))
         wanted = hashlib.sha256(wanted.encode()).hexdigest()[:16]
@@ -156,7 +156,7 @@ def plan(model: object, window: tuple[float, float] | None, options: Options) ->
 
 def stands(row: dict, out: Path, options: Options) -> bool:
     """Whether what a row of the journal says was done still is: the same file, and all that was written of it there."""
-    if row["status"] == "failed" or row["stamp"] != _stamp(Path(row["file"])):
+    if row["status"] == "failed" or row["stamp"] != _stamp(Path(row.get("key", row["file"]))):
         return False
     wanted = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
     if row["mask"].endswith(".nii.gz"):

@@ -200,6 +200,11 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
     monkeypatch.chdir(tmp_path)
     films = Path("films")
     assert again(overlays=True) == 0 and len([*out.glob("*_mask.png")]) == 3  # however the folder is called
+    write_png(films / "b.png", BLOCKS)
+    assert again(overlays=True) == 1
+    monkeypatch.chdir(films)
+    films = Path("../films")
+    assert again(overlays=True) == 0  # and wherever one stands
 
 
 def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
