@@ -229,7 +229,7 @@ TRAINING = [
     ("an unknown profile", lambda at: make_settings(profile="fast"), "profile must be one of quick, full"),
     ("an unknown schedule", lambda at: Settings(schedule="step"), "schedule must be one of plateau, cosine"),
     ("a batch of none", lambda at: Settings(batch_size=0), "batch_size must be at least 1, not 0"),
-    ("no models", lambda at: Settings(models=()), "models must name one model at least"),
+    ("no models", lambda at: Settings(models=()), "models must be some of unet, resunet"),
     ("a loss that explodes", lambda at: train(prepared(at, learning_rate=1e30), "unet", False), "lower learn"),
     ("one set twice", lambda at: across([at.settings, at.settings]), "each data set must stand there once"),
 ]  # fmt: skip
