@@ -50,8 +50,9 @@ def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 def refuse_masks_of_others(out: Path, record: Path, pattern: str = "*") -> None:
     """Raise a ValueError where there is no `record` of an earlier run in `out`, but files called as what is written."""
-    other = next((file for file in out.glob(pattern) if file.name.endswith(WRITTEN)), None)
-    if other and not record.exists():
+    if record.exists():
+        return
+    if other := next((file for file in out.glob(pattern) if file.name.endswith(WRITTEN) and file.is_file()), None):
         raise ValueError(f"{other} is there already, and not of an earlier run: name another folder for the masks.")
 
 
