@@ -58,7 +58,7 @@ def read_dicom(path: Path) -> np.ndarray:
     Raises ValueError, naming the file, for what cannot be read as an image, and where pydicom is missing.
     """
     file = open_dicom(path)
-    if file.get("Modality") == "CT" and str(file.get("NumberOfFrames") or 1) != "1":
+    if file.get("Modality") == "CT" and _frames(file) != 1:
         raise ValueError(f"{path}: has several frames; export the series with one file a slice.")
     pixels = first_frame(file, path)
     if pixels.ndim == 3:
@@ -131,6 +131,18 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
     except Exception as error:  # pydicom raises whatever its decoders raise
         hint = "if it is compressed, pip install 'pylibjpeg[all]' may help."
         raise ValueError(f"{path}: cannot be read as a DICOM image; {hint}") from error
+
+
+def count_frames(path: Path) -> int:
+    """Return how many pictures a DICOM file holds, of which the first is read."""
+    return _frames(open_dicom(path, header_only=True))
+
+
+def _frames(file: Dataset) -> int:
+    try:
+        return int(file.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError):
+        return 1
 
 
 def in_hounsfield(file: Dataset) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from lungnb.dicom import DICOM_SUFFIXES, MAX_PIXELS, is_dicom, read_dicom
+from lungnb.dicom import DICOM_SUFFIXES, MAX_PIXELS, count_frames, is_dicom, read_dicom
 from lungnb.files import written
 
 FORMATS = {
@@ -67,7 +67,8 @@ def peculiarity(path: str | Path) -> str:
     """Return in what a readable image file is not plain 8-bit greyscale or colour, such as "16-bit"; else nothing."""
     path, found = Path(path), []
     if is_dicom(path):
-        return ""
+        frames = count_frames(path)
+        return f"{frames} frames, of which the first is read" if frames > 1 else ""
     with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
         modes = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}
         deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)

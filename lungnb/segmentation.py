@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb import __version__
-from lungnb.dicom import Turn, is_dicom, pixel_size_mm, turn_of
+from lungnb.dicom import Turn, count_frames, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
 from lungnb.files import locked, remove, written
 from lungnb.images import count_pages, read_image, shrink, through_window, volume_window, write_png
@@ -175,8 +175,11 @@ def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, _Read]:
     if path.is_dir() or is_nifti(path):
         return case, _Read()
     try:
-        known = (pixel_size_mm(path), turn_of(path)) if is_dicom(path) else (None, Turn())
-        return case, _Read(read_image(path, window), *known, count_pages(path))
+        if is_dicom(path):
+            known = pixel_size_mm(path), turn_of(path), count_frames(path)
+        else:
+            known = None, Turn(), count_pages(path)
+        return case, _Read(read_image(path, window), *known)
     except (ValueError, OSError, MemoryError) as error:
         return case, _Read(error=_sentence(error, path))
 
@@ -242,7 +245,7 @@ def _written(found: _Found, out: Path, options: Options) -> dict:
             area = float(np.prod(found.read.pixel_mm))
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
-    pages = f"the first of {found.read.pages} pages" if found.read.pages > 1 else ""
+    pages = f"the first of {found.read.pages} pictures" if found.read.pages > 1 else ""
     review = ", ".join(filter(None, [pages, doubtful(mask, right, left, millilitres)]))
     return row | {"status": status, "mask": name, "review": review}
 

@@ -9,6 +9,7 @@ from lungnb import images
 from lungnb.images import (
     fit_square,
     hounsfield_to_grey,
+    peculiarity,
     read_image,
     read_mask,
     resample_mm,
@@ -427,6 +428,7 @@ def test_the_first_of_several_dicom_frames_is_read(tmp_path):
     frames = np.stack([GREY, GREY[::-1]]).reshape(40, 30)
     path = dicom(tmp_path / "a.dcm", frames, "XA", Rows=20, NumberOfFrames=2)
     np.testing.assert_allclose(read_image(path).astype(int), GREY, atol=2)
+    assert peculiarity(path) == "2 frames, of which the first is read"
 
 
 def test_a_dicom_of_too_many_pixels_is_refused_by_its_header(tmp_path):

@@ -309,7 +309,7 @@ def test_pages_that_are_not_read_are_told(tmp_path, model):
     first, second = Image.fromarray(BLOCKS), Image.fromarray(BLOCKS[::-1])
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0].startswith(
-        "the first of 2 pages"
+        "the first of 2 pictures"
     )
 
 
