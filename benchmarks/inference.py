@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from measure import bars, write
+from measure import apart, bars, write
 
 from lungnb.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
 from lungnb.export import open_network
@@ -27,29 +27,30 @@ from lungnb.segmentation import segment_files
 from lungnb.settings import SHIPPED
 from lungnb.speed import median_seconds, milliseconds
 
+PREDICT = "model.predict"
 FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"
 
 
-def opened(file: Path, names: list[str]) -> list[Engine]:
-    """Return a model file in Keras's own way, `model.predict`, and in each of the engines."""
-    model = load_model(file)
-    own = Engine("model.predict", model.input_shape, lambda batch: model.predict(batch, verbose=0))
-    return [own, *(open_network(file, name) for name in names)]
-
-
-def latencies(file: Path, names: list[str], rounds: int) -> dict[str, float]:
-    """Return the milliseconds that the network of a file takes for an image, by engine."""
-    return {each.name: milliseconds(each, each.input_shape[1], rounds) for each in opened(file, names)}
-
-
-def slice_latencies(file: Path, names: list[str], rounds: int) -> dict[str, float]:
-    """Return the milliseconds from a slice of 256x256 to its cleaned mask, by engine."""
-    grey = to_grey(make_phantom(0, kind="ct").image)
-    engines = opened(file, names)
+def latencies(engine: str, larger: str, rounds: int) -> dict[str, object]:
+    """Return an engine's milliseconds: from a slice of 256x256 to its cleaned mask, and of two networks alone."""
+    (shipped, large), grey = (
+        (opened(file, engine) for file in (SHIPPED, larger)),
+        to_grey(make_phantom(0, kind="ct").image),
+    )
     return {
-        each.name: 1000 * median_seconds(lambda each=each: clean_mask(predict(each, grey) > THRESHOLD), rounds)
-        for each in engines
+        "engine": shipped.name,
+        "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > THRESHOLD), rounds),
+        "ms_network_128": milliseconds(shipped, 128, rounds),
+        "ms_network_256": milliseconds(large, 256, rounds),
     }
+
+
+def opened(file: str | Path, engine: str) -> Engine:
+    """Return a model file in an engine, or in Keras's own way, `model.predict`."""
+    if engine != PREDICT:
+        return open_network(file, engine)
+    model = load_model(file)
+    return Engine(PREDICT, model.input_shape, lambda batch: model.predict(batch, verbose=0))
 
 
 def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:
@@ -91,11 +92,9 @@ def main() -> None:
         from lungnb.models import build_model
 
         build_model("compact_unet", size=256, depth=5, weights="phantom").save(larger)
-        times = {
-            "slice": slice_latencies(SHIPPED, engines, options.rounds),
-            "network_128": latencies(SHIPPED, engines, options.rounds),
-            "network_256": latencies(larger, engines, options.rounds),
-        }
+        # Each in a process of its own: the threads of one engine, which wait for work, disturb the next.
+        asked = {"larger": str(larger), "rounds": options.rounds}
+        times = [apart(latencies, engine=name, **asked) for name in (PREDICT, *engines)]
         rows = [
             {
                 "engine": name,
@@ -104,7 +103,7 @@ def main() -> None:
             }
             for name in engines
         ]
-    latency = pd.DataFrame(times).add_prefix("ms_").rename_axis("engine").reset_index()
+    latency = pd.DataFrame(times)[["engine", "ms_slice", "ms_network_128", "ms_network_256"]]
     whole = pd.DataFrame(rows)
     titles = {"ms_slice": "ms a slice, 256x256", "ms_network_128": "ms, network, 128x128"}
     titles |= {"ms_network_256": "ms, network, 256x256"}
