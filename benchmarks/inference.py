@@ -33,10 +33,8 @@ FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"
 
 def latencies(engine: str, larger: str, rounds: int) -> dict[str, object]:
     """Return an engine's milliseconds: from a slice of 256x256 to its cleaned mask, and of two networks alone."""
-    (shipped, large), grey = (
-        (opened(file, engine) for file in (SHIPPED, larger)),
-        to_grey(make_phantom(0, kind="ct").image),
-    )
+    shipped, large = (opened(file, engine) for file in (SHIPPED, larger))
+    grey = to_grey(make_phantom(0, kind="ct").image)
     return {
         "engine": shipped.name,
         "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > THRESHOLD), rounds),

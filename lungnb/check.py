@@ -30,8 +30,8 @@ _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the 
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
 _MEND = "mend it, then run this again"
 _ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
-_FEWEST = 5  # patients of a split, under which its scores say next to nothing
-_FEW = 5  # patients, each a folder of many images: rather classes
+_FEW_PATIENTS = 5  # of a split, under which its scores say next to nothing
+_FEW_FOLDERS = 5  # taken for patients, of many images each: rather classes
 _BLOCK = 1000  # images compared with all at once
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 
@@ -139,7 +139,7 @@ def _few(manifest: pd.DataFrame) -> list[tuple]:
     return [
         ("manifest.csv", "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
-        if split != "train" and count < _FEWEST
+        if split != "train" and count < _FEW_PATIENTS
     ]
 
 
@@ -150,7 +150,7 @@ def _folders(manifest: pd.DataFrame, settings: Settings) -> list[tuple]:
         return []
     by_file, images = manifest["source_image"].is_unique, len(manifest)
     patients, places = manifest["patient"].nunique(), folders.nunique()
-    if by_file and 1 < places == patients <= _FEW and images >= 10 * patients:
+    if by_file and 1 < places == patients <= _FEW_FOLDERS and images >= 10 * patients:
         what = f"each of the {places} folders of images is taken for a patient"
         return [(folders.iloc[0], "warning", what, "if they are none, give patient_pattern='(.+)': each name is one")]
     if by_file and places > 2 and patients == images >= 2 * places:

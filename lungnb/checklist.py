@@ -56,7 +56,8 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
     trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
     by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
     worst = scored.loc[scored["dice"].idxmin()]
-    phantom = settings.dataset.startswith("phantom")
+    source = find_source(settings.dataset)
+    is_drawn = source.kind != "own" and not source.files
     found = {
         "titles": ", ".join(by_model),
         "excluded": len(read_excluded(settings)),
@@ -74,7 +75,7 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
         "split": scored["split"].iloc[0],
         "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
         "level": _level(manifest),
-        "truth": "What the images were drawn from." if phantom else "The masks that come with the images.",
+        "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
         "dice": "; ".join(f"{name} {own['dice'].mean():.3f}" for name, own in by_model.items()),
         "intervals": "; ".join(f"{name} {_interval(own)}" for name, own in by_model.items()),
         "worst": worst["id"],
@@ -83,7 +84,7 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
         "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
         "commit": run.get("git_commit") or "unknown",
     }
-    return dataclasses.asdict(find_source(settings.dataset)) | dataclasses.asdict(trained) | found
+    return dataclasses.asdict(source) | dataclasses.asdict(trained) | found
 
 
 def _parts(manifest: pd.DataFrame) -> str:

@@ -58,8 +58,8 @@ def read_dicom(path: Path) -> np.ndarray:
     Raises ValueError, naming the file, for what cannot be read as an image, and where pydicom is missing.
     """
     file = open_dicom(path)
-    if file.get("Modality") == "CT" and _frames(file) != 1:
-        raise ValueError(f"{path}: has several frames; export the series with one file a slice.")
+    if file.get("Modality") == "CT":
+        refuse_frames(file, path)
     pixels = first_frame(file, path)
     if pixels.ndim == 3:
         return pixels
@@ -136,6 +136,12 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
 def count_frames(path: Path) -> int:
     """Return how many pictures a DICOM file holds, of which the first is read."""
     return _frames(open_dicom(path, header_only=True))
+
+
+def refuse_frames(file: Dataset, path: Path) -> None:
+    """Raise a ValueError for an opened DICOM file with several pictures, as of CT, which lie in a volume."""
+    if _frames(file) != 1:
+        raise ValueError(f"{path}: has several frames; export the series with one file a slice.")
 
 
 def _frames(file: Dataset) -> int:

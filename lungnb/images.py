@@ -74,7 +74,7 @@ def peculiarity(path: str | Path) -> str:
         deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
         clear = "transparency" if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info else None
         try:
-            pages, turned = count_pages(image), image.getexif().get(0x0112, 1) != 1
+            pages, turned = getattr(image, "n_frames", 1), image.getexif().get(0x0112, 1) != 1
         except Exception:  # Pillow raises whatever its parsers meet
             return "damaged after its first page"
         found = [deep, clear, f"{pages} pages, of which the first is read" if pages > 1 else None]
@@ -82,14 +82,12 @@ def peculiarity(path: str | Path) -> str:
     return ", ".join(filter(None, found))
 
 
-def count_pages(image: Any) -> int:  # noqa: ANN401
-    """Return how many pictures an image of Pillow's, or a path, holds: TIFF and GIF files may hold several."""
-    if not isinstance(image, Image.Image):
-        if Path(image).suffix.lower() not in (".tif", ".tiff", ".gif"):
-            return 1
-        with Image.open(image, formats=("TIFF", "GIF")) as opened:
-            return count_pages(opened)
-    return getattr(image, "n_frames", 1)
+def count_pages(path: Path) -> int:
+    """Return how many pictures a file holds, of which the first is read: a TIFF or a GIF may hold several."""
+    if path.suffix.lower() not in (".tif", ".tiff", ".gif"):
+        return 1
+    with Image.open(path, formats=("TIFF", "GIF")) as image:
+        return getattr(image, "n_frames", 1)
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,12 +78,23 @@ def _is_image(item: object) -> bool:
 
 def _segment_volume(path: Path, model: Any, clean: bool, window: tuple[float, float] | None) -> Segmentation:  # noqa: ANN401
     """Segment a volume slice by slice; all of the answer is `(slices, height, width)`, as `read_volume` turns it."""
-    hounsfield = read_volume(path).hounsfield
-    scale = volume_window(hounsfield, window, path)
-    greys = np.stack([through_window(part, scale) for part in hounsfield])
-    probability = np.stack([predict(model, grey) for grey in greys])
+    found = zip(*predict_slices(model, read_volume(path).hounsfield, window, path), strict=True)
+    greys, probability = map(np.stack, found)
     mask = probability > THRESHOLD
     return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
+
+
+def predict_slices(
+    model: Any,  # noqa: ANN401
+    hounsfield: np.ndarray,
+    window: tuple[float, float] | None,
+    name: object,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each slice of a volume, `(slices, height, width)`, as grey, and its probability of lung."""
+    scale = volume_window(hounsfield, window, name)
+    for part in hounsfield:
+        grey = through_window(part, scale)
+        yield grey, predict(model, grey)
 
 
 def segment_grey(grey: np.ndarray, model: Any, clean: bool = True, turn: Turn = Turn()) -> Segmentation:  # noqa: ANN401, B008

@@ -38,7 +38,10 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
     if not files:
         kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
         raise ValueError(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
-    return [*{key_of(file): file for file in reversed(files)}.values()][::-1]  # as it was named first
+    found: dict[str, Path] = {}
+    for file in files:
+        found.setdefault(key_of(file), file)
+    return [*found.values()]
 
 
 def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:

@@ -71,14 +71,14 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _is_prepared(settings: Settings, record: dict) -> bool:
-    return _record_of(settings) == record
+    found = _read_record(settings)
+    return found == record | {"content": found.get("content")}
 
 
-def _record_of(settings: Settings) -> dict:
-    """Return how the prepared folder was made, if it is there."""
+def _read_record(settings: Settings) -> dict:
+    """Return how the prepared folder was made and a digest of its content, if it is there."""
     file = settings.prepared / "prepared.json"
-    record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    return {name: value for name, value in record.items() if name != "content"}
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
 def data_digest(settings: Settings) -> str:
@@ -87,8 +87,7 @@ def data_digest(settings: Settings) -> str:
     It does not hang on where the raw files lie, or when they were written.
     """
     manifest = read_manifest(settings).to_csv(index=False)
-    content = json.loads((settings.prepared / "prepared.json").read_text(encoding="utf-8")).get("content", "")
-    return _digest_of([manifest, content])
+    return _digest_of([manifest, _read_record(settings).get("content", "")])
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:

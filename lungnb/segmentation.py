@@ -24,8 +24,8 @@ from lungnb import __version__
 from lungnb.dicom import Turn, count_frames, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
 from lungnb.files import locked, remove, written
-from lungnb.images import count_pages, read_image, shrink, through_window, volume_window, write_png
-from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict, segment_grey
+from lungnb.images import count_pages, read_image, shrink, write_png
+from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict_slices, segment_grey
 from lungnb.listing import Case, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.lungs import doubtful, sides
 from lungnb.settings import SHIPPED
@@ -192,12 +192,12 @@ def _segmented(network: Any, window: tuple[float, float] | None, case: Case, rea
             return _Found(case, None, None, None, error=read.error)
         if read.image is None:
             volume = read_volume(case.path)
-            scale = volume_window(volume.hounsfield, window, case.path)
-            slices = (predict(network, through_window(part, scale)) > THRESHOLD for part in volume.hounsfield)
-            mask = clean_mask(np.stack([*slices]))
-            places = np.linspace(0, len(mask) - 1, _SHOWN + 2)[1:-1].round().astype(int)
-            shown = {int(place): through_window(volume.hounsfield[place], scale) for place in places}
-            found = _Found(case, None, mask, None, volume._replace(hounsfield=None), shown)
+            places = np.linspace(0, len(volume.hounsfield) - 1, _SHOWN + 2)[1:-1].round().astype(int)
+            masks, shown = [], {}  # probabilities of a whole volume would take four times its mask's memory
+            for place, (grey, probability) in enumerate(predict_slices(network, volume.hounsfield, window, case.path)):
+                masks.append(probability > THRESHOLD)
+                shown |= {place: grey} if place in places else {}
+            found = _Found(case, None, clean_mask(np.stack(masks)), None, volume._replace(hounsfield=None), shown)
         else:
             found = _Found(case, *segment_grey(read.image, network, turn=read.turn), read=read._replace(image=None))
     except (ValueError, OSError, MemoryError) as error:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungnb.dicom import first_frame, in_hounsfield, is_dicom, open_dicom
+from lungnb.dicom import first_frame, in_hounsfield, is_dicom, open_dicom, refuse_frames
 from lungnb.files import written
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -178,8 +178,7 @@ def _read_header(path: Path) -> _Header:
     file = open_dicom(path, header_only=True)
     if "LOCALIZER" in (file.get("ImageType") or ()):
         raise ValueError(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
-    if str(file.get("NumberOfFrames") or 1) != "1":
-        raise ValueError(f"{path}: has several frames; export the series with one file a slice.")
+    refuse_frames(file, path)
     if not in_hounsfield(file):
         raise ValueError(f"{path}: not CT in Hounsfield units (Modality CT with a RescaleIntercept).")
     lengths = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
