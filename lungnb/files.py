@@ -19,7 +19,11 @@ _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, 
 
 
 class NotWritten(OSError):
-    """A disk that is full, or a place that is not to be written to."""
+    """A file that cannot be written; the message names it and says why and what to do."""
+
+
+class DiskFull(NotWritten):
+    """A file that cannot be written because the disk is full, so that no other file can be either."""
 
 
 @contextmanager
@@ -54,12 +58,12 @@ def writable(path: Path) -> Iterator[None]:
     except Exception as error:  # HDF5 and Keras have their own for a full disk
         place = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
         if getattr(error, "errno", None) in _FULL or "No space left" in str(error):
-            reason = "the disk is full; make room, then run this again"
+            kind, reason = DiskFull, "the disk is full; make room, then run this again"
         elif place and error.errno in _CLOSED:
-            reason = f"{os.strerror(error.errno).lower()}; name another place"
+            kind, reason = NotWritten, f"{os.strerror(error.errno).lower()}; name another place"
         else:
             raise
-        raise NotWritten(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
+        raise kind(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
 
 
 @contextmanager

@@ -16,9 +16,8 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.dicom import is_dicom, pixel_size_mm
 from lungnb.files import locked, need, write_json, written
-from lungnb.images import read_image, read_mask, resample_mm, shrink, through_window, volume_window, write_png
+from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
 from lungnb.sources import Source, find_source
@@ -165,7 +164,7 @@ def _read_image_pair(
     pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
 ) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
     """Return the id, the uint8 image, the bool mask and the pixel's size (mm), if known, of a pair of image files."""
-    image = read_image(raw / pair.image, settings.window)
+    image, pixel, *_ = read_picture(raw / pair.image, settings.window)
     masks = [read_mask(raw / mask, values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > MAX_ASPECT * min(height, width):
@@ -176,7 +175,6 @@ def _read_image_pair(
             raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
     lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
-    pixel = pixel_size_mm(raw / pair.image) if is_dicom(raw / pair.image) else None
     larger = (height / image.shape[0], width / image.shape[1])
     return [(pair.id, image, lungs, tuple(np.multiply(pixel, larger)) if pixel else (None, None))]
 
