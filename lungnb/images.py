@@ -61,7 +61,7 @@ def read_picture(path: str | Path, window: tuple[float, float] | None = None) ->
     """Return an image file as `read_image` does, with the size of its pixels and how it is turned, if it tells."""
     path = Path(path)
     with guarded(path):
-        if is_dicom(path):
+        if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
             values, pixel_mm, turn, frames = read_dicom(path)
             return Picture(to_grey(values, window, path), pixel_mm, turn, frames > 1)
         values, has_more = _read_raster(path)

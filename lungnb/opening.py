@@ -32,7 +32,7 @@ class Refused(ValueError):
 def memory_limit() -> int:
     """Return how many bytes of memory one file may take: LUNGNB_MAX_GB, else 1 GB.
 
-    Raises ValueError if the variable is not a positive number.
+    Raises Refused if the variable is not a positive number.
     """
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
     try:
@@ -40,7 +40,7 @@ def memory_limit() -> int:
     except ValueError:
         gigabytes = math.nan
     if not 0 < gigabytes < math.inf:
-        raise ValueError(f"{LIMIT_VARIABLE} must be a positive number of GB, such as 4, not {text!r}.")
+        raise Refused(f"{LIMIT_VARIABLE} must be a positive number of GB, such as 4, not {text!r}.")
     return int(gigabytes * 1e9)
 
 
@@ -91,11 +91,10 @@ def open_file(path: str | Path) -> BinaryIO:
         raise Refused(f"{path}: there is no such file.") from error
     except (OSError, ValueError) as error:
         raise Refused(f"{path}: cannot be opened: {_reason(error)}.") from error
-    file = os.fdopen(number, "rb")
     status = os.fstat(number)
     if stat.S_ISREG(status.st_mode) and status.st_size:
-        return file
-    file.close()
+        return os.fdopen(number, "rb")
+    os.close(number)
     raise Refused(f"{path}: {'the file is empty' if stat.S_ISREG(status.st_mode) else 'not a file'}.")
 
 
