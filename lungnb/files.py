@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_WORDS = ("No space left", "disk is full")
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 # Columns that hold text, also where a name in them looks like a number or like a missing value.
 _TEXT = (
@@ -64,9 +66,11 @@ def writable(path: Path) -> Iterator[None]:
     """Turn what a full disk, or a place closed to writing, raises in the block into a sentence: NotWritten."""
     try:
         yield
-    except Exception as error:  # HDF5 and Keras have their own for a full disk
+    except NotWritten:
+        raise  # it names the file
+    except Exception as error:  # HDF5, Keras and SQLite have their own for a full disk
         place = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
-        if getattr(error, "errno", None) in _FULL or "No space left" in str(error):
+        if getattr(error, "errno", None) in _FULL or any(words in str(error) for words in _FULL_WORDS):
             reason = "the disk is full; make room, then run this again"
         elif place and error.errno in _CLOSED:
             reason = f"{os.strerror(error.errno).lower()}; name another place"
@@ -115,6 +119,15 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` to `path` as indented JSON."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def text_name(name: str) -> str:
+    """Return a file's name for a file of lungnb's own, as text that every library takes.
+
+    Bytes that are not UTF-8 become `_`. A digest of the name follows them, so that two such names stay different.
+    """
+    text = re.sub("[\ud800-\udfff]", "_", name)
+    return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.evaluation import changes_of
-from lungnb.files import need, remove, written
+from lungnb.files import need, read_table, remove, write_table, written
 from lungnb.review import lighter, picture, review
 from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, home, make_settings
 from lungnb.sources import find_source
@@ -133,8 +133,7 @@ def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Fi
         with written(folder / f"{name}.png") as temporary:
             item.savefig(temporary)
     elif isinstance(item, pd.DataFrame):
-        with written(folder / f"{name}.csv") as temporary:
-            item.to_csv(temporary)
+        write_table(item, folder / f"{name}.csv", index=True)
     else:
         with written(folder / f"{name}.txt") as temporary:
             temporary.write_text(item, encoding="utf-8")
@@ -220,7 +219,7 @@ def _summary(settings: Settings) -> str:
     facts += _data_errors(folder / "check.csv")
     if not (folder / "verdict.txt").exists():
         return facts
-    table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
+    table = read_table(folder / "comparison.csv", index_col=0).rename_axis(None)
     columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
@@ -238,7 +237,7 @@ def _summary(settings: Settings) -> str:
 
 def _data_errors(file: Path) -> str:
     """Return as HTML how many errors `check` found in the data, if it found any."""
-    errors = (pd.read_csv(file)["severity"] == "error").sum() if file.exists() else 0
+    errors = (read_table(file)["severity"] == "error").sum() if file.exists() else 0
     where = '<a href="#02_prepare">notebook 02</a> names them'
     return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
 
@@ -247,7 +246,7 @@ def _untrained(file: Path) -> str:
     """Return as HTML what the network that comes with lungnb makes of the same images, if it was asked."""
     if not file.exists():
         return ""
-    (row,) = pd.read_csv(file).to_dict("records")
+    (row,) = read_table(file).to_dict("records")
     return (
         f"<p>Without any training, the network that comes with lungnb has a mean Dice of {row['dice']:.3f} on these "
         f"{counted(row['images'], 'image')}, masks cleaned up.</p>"

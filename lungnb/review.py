@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from lungnb.evaluation import trained_settings
+from lungnb.files import read_table
 from lungnb.inference import THRESHOLD
 from lungnb.prepare import read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, title_of
@@ -78,7 +79,7 @@ def review(settings: Settings) -> str:
         parts.append(_section("Data", text, data_flow(settings)))
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
-        shown = [picture(file) if file.suffix == ".png" else _table(pd.read_csv(file)) for file in files]
+        shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
         links = ", ".join(
             f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
         )
@@ -87,7 +88,7 @@ def review(settings: Settings) -> str:
     if (folder / "comparison.csv").exists():
         parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
     if (folder / "claim.csv").exists():
-        claim = pd.read_csv(folder / "claim.csv")
+        claim = read_table(folder / "claim.csv")
         parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 

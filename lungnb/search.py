@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from tqdm import tqdm
 
 from lungnb.backend import keras
-from lungnb.files import need, remove, written
+from lungnb.files import need, remove, write_table
 from lungnb.losses import LOSSES
 from lungnb.pictures import subplots
 from lungnb.prepare import data_digest
@@ -199,8 +199,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
     ]
     columns = ("number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds")
     table = pd.DataFrame(rows, columns=columns)
-    with written(_path(settings, model_name, ".csv")) as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(table, _path(settings, model_name, ".csv"))
     return table
 
 

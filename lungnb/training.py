@@ -29,7 +29,7 @@ from lungnb.backend import (
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import locked, need, remove, writable, write_json, written
+from lungnb.files import locked, need, remove, writable, write_json, write_table, written
 from lungnb.losses import get_loss
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
@@ -239,8 +239,7 @@ def _past(file: Path, epochs: int) -> pd.DataFrame:
         return pd.DataFrame({"epoch": [], MONITOR: []})
     history = pd.read_csv(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
-    with written(file) as temporary:
-        past.to_csv(temporary, index=False)
+    write_table(past, file)
     return past
 
 

@@ -22,7 +22,7 @@ from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
 from lungnb.evaluation import score_images
-from lungnb.files import written
+from lungnb.files import write_table
 from lungnb.inference import load_model, load_pretrained, segment
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantom import write_phantoms
@@ -79,8 +79,7 @@ def zero_patient(
     network = model or load_pretrained()
     table = score_images(network, settings, splits, clean=True, title=settings.name, progress=progress)
     if model is None:
-        with written(settings.results / "pretrained.csv") as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(table, settings.results / "pretrained.csv")
     return table
 
 
