@@ -28,7 +28,8 @@ _TEXT = (
     *("id", "patient", "split", "file", "image", "mask", "source_image", "source_mask", "model", "status", "review"),
     *("error", "reason", "worst", "trained_on", "tested_on"),
 )
-_ENCODED = re.compile("%(?=[0-9a-fA-F]{2})")
+# A percent sign that would be decoded, and a leading space, which readers of CSV may drop.
+_ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
 # What may start a formula, at the start of a cell or after a semicolon, by which some spreadsheets split lines.
 _FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
 
@@ -135,7 +136,8 @@ def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> N
 
     Text is percent-encoded as in URLs where it must be: characters that cannot be printed (line breaks, escape
     sequences, bytes of a file name that are not UTF-8), the first character of what a spreadsheet would take for a
-    formula, and a percent sign before two hexadecimal digits. All else, such as umlauts, stays readable.
+    formula, a leading space, and a percent sign before two hexadecimal digits. All else, such as umlauts, stays
+    readable.
 
     Args:
         table: its text and its labels are encoded, its numbers are not.
@@ -178,7 +180,8 @@ def escape_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def escape(text: str) -> str:
     """Return text as a cell of a table has it; `write_table` says what is encoded."""
-    text = _FORMULA.sub(lambda match: match[1] + _percent(match[2]), _ENCODED.sub("%25", text))
+    text = _ENCODED.sub(lambda match: _percent(match[0]), text)
+    text = _FORMULA.sub(lambda match: match[1] + _percent(match[2]), text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _percent(c) for c in text)
 
 
