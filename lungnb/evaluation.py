@@ -22,6 +22,7 @@ from lungnb.files import need, read_table, write_json, write_table
 from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, clean_mask, load_model, predict
 from lungnb.losses import get_loss
+from lungnb.messages import printable
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import data_digest, read_manifest
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
@@ -76,7 +77,7 @@ def score_images(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {', '.join(splits)!r}.")
     predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
     table, in_mm = [], manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None)  # of all, or of none
-    for row in tqdm(rows, f"Scoring {title}", unit="image", file=sys.stdout, disable=not progress):
+    for row in tqdm(rows, printable(f"Scoring {title}"), unit="image", file=sys.stdout, disable=not progress):
         image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
         started = time.perf_counter()
         probability = predict(model, image)

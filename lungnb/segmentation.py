@@ -23,7 +23,7 @@ from tqdm import tqdm
 from lungnb import __version__
 from lungnb.dicom import Turn, count_frames, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
-from lungnb.files import locked, remove, write_table, written
+from lungnb.files import locked, remove, writable, write_table, written
 from lungnb.images import count_pages, read_image, shrink, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict_slices, segment_grey
 from lungnb.listing import Case, key_of, list_images, name_images, refuse_masks_of_others
@@ -123,7 +123,7 @@ def segment_files(
         wanted = hashlib.sha256(wanted.encode()).hexdigest()[:16]
         cases = name_images(listed, {key: row["stem"] for key, row in rows.items()})
         new = [case for case in cases if not _is_done(rows.get(key_of(case.path)), wanted, out, options)]
-        with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+        with writable(out / _JOURNAL), (out / _JOURNAL).open("a", encoding="utf-8") as journal:
             work = segment_cases(new, network, window, out, options)
             for row in tqdm(work, "Segmenting", len(new), unit="file", file=sys.stdout, disable=not progress):
                 journal.write(json.dumps({"key": key_of(Path(row["file"])), "plan": wanted} | row) + "\n")

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from lungnb.evaluation import score_images
 from lungnb.files import write_table
 from lungnb.inference import load_model, load_pretrained, segment
+from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantom import write_phantoms
 from lungnb.phantom_drawing import Wild
@@ -110,7 +111,9 @@ def changed(
     model, rows = model or load_pretrained(), []
     manifest = read_manifest(settings)
     manifest = manifest[manifest["split"].isin(splits)].to_dict("records")
-    for row in tqdm(manifest, f"Changing {settings.name}", unit="image", file=sys.stdout, disable=not progress):
+    for row in tqdm(
+        manifest, printable(f"Changing {settings.name}"), unit="image", file=sys.stdout, disable=not progress
+    ):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
         pair, dice = read_pair(settings, row), {}
         for name, change in CHANGES.items():
