@@ -265,7 +265,7 @@ def _reason(error: BaseException) -> str:
         return "no connection"
     text = " ".join(str(error).split())
     text = re.split(r"(?<=\w)\. (?=[A-Z])", text)[0].rstrip(".") or type(error).__name__  # the first sentence
-    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
+    text = re.sub(r"\[Errno -?\d+\] ", "", text)
     text = "".join(letter for letter in text if letter.isprintable())  # a server may have written it
     return text if len(text) < 160 else f"{text[:160]}..."
 

@@ -17,7 +17,6 @@ from email.message import Message
 from http.client import HTTPException, HTTPResponse, responses
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, getproxies
 
@@ -185,8 +184,10 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
             raise OSError(f"it leads to {url[:80]!r}, which is no web address")
         try:
             response = opener.open(Request(url, headers=headers), timeout=STALL_SECONDS)
-        except URLError as error:
-            raise OSError(f"no connection: {error.reason}") from error
+        except OSError as error:
+            raise OSError(f"no connection: {getattr(error, 'reason', error)}") from error
+        except HTTPException as error:
+            raise OSError("its answer is not valid HTTP") from error
         location = response.headers.get("Location")
         if response.status not in REDIRECTS or not location:
             return response
