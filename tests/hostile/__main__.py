@@ -15,6 +15,7 @@ from pathlib import Path
 
 from hostile import Case, all_cases
 from hostile.answers import RIGHT, judge, over_limits
+from hostile.commands import INTO
 from hostile.worker import Worker
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
@@ -52,7 +53,8 @@ class Sandbox:
         before = self._names() | {out}
         taken = worker.run(command, log)
         text = log.read_text(errors="replace") if log.exists() else ""
-        answer, sentence = judge(case, taken, out, text, self.good, mask)
+        written = path if case.command == INTO else out
+        answer, sentence = judge(case, taken, path, written, text, self.good, mask)
         if strays := self._names() - before:
             answer, sentence = "ESCAPED", ", ".join(map(str, strays))
         if any(not (self.folder / name).exists() for name in KEPT):
@@ -78,13 +80,11 @@ class Sandbox:
 
 
 def chosen(words: list[str]) -> list[tuple[str, Case]]:
-    """Return the cases of the kinds, or with the parts of names, that are given; all of them for none."""
-    cases = [(kind, case) for kind, cases in all_cases().items() for case in cases.values()]
-    return [
-        (kind, case)
-        for kind, case in cases
-        if not words or any(word in (kind, case.name) or word in case.name for word in words)
-    ]
+    """Return the cases of the kinds that are given, or with the given parts of names; all cases for no words."""
+    kinds = all_cases()
+    parts = [word for word in words if word not in kinds]
+    cases = [(kind, case) for kind, cases in kinds.items() for case in cases.values()]
+    return [(kind, case) for kind, case in cases if not words or kind in words or any(p in case.name for p in parts)]
 
 
 def _kilobytes(path: Path) -> float:
@@ -122,17 +122,18 @@ def main() -> int:
         sandbox.stop()
         if not options.keep:
             shutil.rmtree(folder, ignore_errors=True)
-    print(
-        f"\n{len(cases)} cases in {time.perf_counter() - started:.0f} s, {len(wrong)} answered wrongly; see {options.out}"
-    )
+    seconds = time.perf_counter() - started
+    print(f"\n{len(cases)} cases in {seconds:.0f} s, {len(wrong)} answered wrongly; see {options.out}")
     for row in wrong:
         _show(row, folder)
     return 1 if wrong else 0
 
 
 def _show(row: dict, folder: Path) -> None:
+    """Print a row; whatever is in its sentence, a terminal shows it."""
     sentence = ascii(row["sentence"].replace(str(folder), ""))[1:-1]
-    print(f"{row['answer']:14} {row['seconds']:>6} s {row['MB']:>6} MB {row['kB']:>8} kB  {row['kind']:7} {row['input']:44} {sentence:.100}", flush=True)  # fmt: skip
+    numbers = f"{row['seconds']:>6} s {row['MB']:>5} MB {row['kB']:>9} kB"
+    print(f"{row['answer']:14} {numbers}  {row['kind']:8} {row['input']:44} {sentence:.110}", flush=True)
 
 
 if __name__ == "__main__":

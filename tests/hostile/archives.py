@@ -15,12 +15,16 @@ from hostile.streams import GB, Part, checksum, deflated, size_of
 
 UNPACK = ("unpack", "{path}", "{out}")
 OUTSIDE = {  # names that lead out of the folder, on one system or another
-    "up": "../escaped", "up_later": "a/../../escaped", "absolute": "/escaped", "drive": "C:/escaped", "drive_later": "a/C:/x",
-    "share": "//host/x", "back": "..\\escaped", "back_absolute": "\\escaped", "space": ".. /x", "escape": "\x1b[31m/../x",
+    "up": "../escaped", "up_later": "a/../../escaped", "absolute": "/escaped", "drive": "C:/escaped",
+    "drive_later": "a/C:/x",
+    "share": "//host/x", "back": "..\\escaped", "back_absolute": "\\escaped", "space": ".. /x",
+    "escape": "\x1b[31m/../x",
 }  # fmt: skip
 ODD = {
-    "dot": "./x", "dots": ".../x", "trailing": "a/.. ", "newline": "a\nb", "zero": "a\0../x", "colon": "a:b/x", "empty": "", "long": "x" * 300,
-    "deep": "a/" * 2500 + "b", "device": "CON", "stream": "a.png:b", "bell": "a\7\x1b[2J", "not_utf8": "a\udcff", "hidden": ".x.download",
+    "dot": "./x", "dots": ".../x", "trailing": "a/.. ", "newline": "a\nb", "zero": "a\0../x", "colon": "a:b/x",
+    "empty": "", "long": "x" * 300,
+    "deep": "a/" * 2500 + "b", "device": "CON", "stream": "a.png:b", "bell": "a\7\x1b[2J", "not_utf8": "a\udcff",
+    "hidden": ".x.download",
 }  # fmt: skip
 
 
@@ -105,16 +109,34 @@ def cases() -> Iterator[Case]:
     for kind in ("S_IFLNK", "S_IFIFO", "S_IFCHR", "S_IFBLK", "S_IFSOCK"):
         member = Member("x", (b"/etc/passwd",), mode=getattr(stat, kind) | 0o777)
         cases.append(of_bytes(f"kind_{kind}.zip", archive, member, answer="sentence"))
-    cases.append(of_bytes("through_link.zip", archive, Member("l", (b"..",), mode=stat.S_IFLNK | 0o777), Member("l/escaped"), answer="sentence"))  # fmt: skip
-    pairs = {"file_and_folder": ["a", "a/b"], "folder_and_file": ["a/b", "a"], "twice": ["a", "a"], "cases": ["A", "a"], "accents": ["\xe9", "e\u0301"]}  # fmt: skip
+    cases.append(
+        of_bytes(
+            "through_link.zip",
+            archive,
+            Member("l", (b"..",), mode=stat.S_IFLNK | 0o777),
+            Member("l/escaped"),
+            answer="sentence",
+        )
+    )
+    pairs = {
+        "file_and_folder": ["a", "a/b"],
+        "folder_and_file": ["a/b", "a"],
+        "twice": ["a", "a"],
+        "cases": ["A", "a"],
+        "accents": ["\xe9", "e\u0301"],
+    }
     for name, names in pairs.items():
         cases.append(of_bytes(f"{name}.zip", stored, names))
     plain = stored(["a", "b"], b"x" * 1000, zipfile.ZIP_DEFLATED)
     damage = {
-        "cut": plain[:-5], "cut_start": plain[20:], "half": plain[: len(plain) // 2], "encrypted": archive(Member("x", flags=0x801)),
-        "method_99": archive(Member("x", method=99)), "wrong_sum": plain.replace(struct.pack("<I", zlib.crc32(b"x" * 1000)), b"sums"),
-        "junk_inside": plain[:40] + b"\xff" * 5 + plain[45:], "web_page": b"<!DOCTYPE html>" + plain, "empty": b"", "none": stored([]),
-        "prefixed": b"junk" * 1000 + plain, "comment": archive(Member("x"), comment=b"PK\5\6" * 5000), "zip64": plain.replace(b"PK\5\6", b"PK\6\6"),
+        "cut": plain[:-5], "cut_start": plain[20:], "half": plain[: len(plain) // 2],
+        "encrypted": archive(Member("x", flags=0x801)),
+        "method_99": archive(Member("x", method=99)),
+        "wrong_sum": plain.replace(struct.pack("<I", zlib.crc32(b"x" * 1000)), b"sums"),
+        "junk_inside": plain[:40] + b"\xff" * 5 + plain[45:], "web_page": b"<!DOCTYPE html>" + plain, "empty": b"",
+        "none": stored([]),
+        "prefixed": b"junk" * 1000 + plain, "comment": archive(Member("x"), comment=b"PK\5\6" * 5000),
+        "zip64": plain.replace(b"PK\5\6", b"PK\6\6"),
         "setuid": archive(Member("x", mode=stat.S_IFREG | 0o6777)), "count": plain[:-14] + b"\xff" * 4 + plain[-10:],
     }  # fmt: skip
     cases += [of_bytes(f"damaged_{name}.zip", lambda content: content, content) for name, content in damage.items()]

@@ -30,7 +30,9 @@ def cases() -> Iterator[Case]:
     """Yield the cases."""
     plain = bytes(64 * 64)
     for side in (64, 5_000, 10_000, 40_000):
-        yield of_bytes(f"runs_{side}.bmp", bmp, side, side, b"\xff\x40" * min(side * side // 255, 4_000_000) + b"\0\1", RUNS_8)  # fmt: skip
+        yield of_bytes(
+            f"runs_{side}.bmp", bmp, side, side, b"\xff\x40" * min(side * side // 255, 4_000_000) + b"\0\1", RUNS_8
+        )
         yield of_bytes(f"jumps_{side}.bmp", bmp, side, side, b"\0\2\xff\xff" * 1_000_000 + b"\0\1", RUNS_8)
         yield of_bytes(f"line_ends_{side}.bmp", bmp, side, side, b"\0\0" * 2_000_000 + b"\0\1", RUNS_8)
     yield of_bytes("runs_4bit.bmp", bmp, 10_000, 10_000, b"\xff\x44" * 400_000 + b"\0\1", RUNS_4, 4)
@@ -54,7 +56,11 @@ def cases() -> Iterator[Case]:
     for size in (0, 11, 12, 39, 108, 124, 2**31, 2**32 - 1):
         yield of_bytes(f"header_{size}.bmp", bmp, 64, 64, plain, header_size=size)
     for offset in (0, 1, 2**31, 2**32 - 1):
-        yield of_bytes(f"pixels_at_{offset}.bmp", lambda offset: bmp(64, 64, plain).replace(struct.pack("<I", 1078), struct.pack("<I", offset), 1), offset)  # fmt: skip
+        yield of_bytes(
+            f"pixels_at_{offset}.bmp",
+            lambda offset: bmp(64, 64, plain).replace(struct.pack("<I", 1078), struct.pack("<I", offset), 1),
+            offset,
+        )
     yield of_bytes("compression_99.bmp", bmp, 64, 64, plain, 99)
     yield of_bytes("cut.bmp", lambda: bmp(64, 64, plain)[:40], answer="sentence")
     yield of_bytes("empty.bmp", lambda: b"", answer="sentence")

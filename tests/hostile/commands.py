@@ -42,17 +42,26 @@ ROW = {  # what a forged row of the journal says
     "more": {"x": "y" * 10**6},
 }
 LINES = {  # what else a journal can hold
-    "list": b"[]\n", "number": b"5\n", "text": b'"x"\n', "null": b"null\n", "nested": b"[" * 200_000 + b"\n", "nested_row": b'{"key":' * 100_000 + b"\n",
-    "digits": b'{"key": ' + b"1" * 100_000 + b"}\n", "not_utf8": b"\xff\xfe\n", "zeros": bytes(9_000_000), "line_9MB": b"x" * 9_000_000,
-    "lines_4M": b"{}\n" * 3_000_000, "cut": b'{"key": "a', "keys_only": b'{"key": "a"}\n' * 1000, "surrogate": b'{"key": "\\ud800"}\n',
+    "list": b"[]\n", "number": b"5\n", "text": b'"x"\n', "null": b"null\n", "nested": b"[" * 200_000 + b"\n",
+    "nested_row": b'{"key":' * 100_000 + b"\n",
+    "digits": b'{"key": ' + b"1" * 100_000 + b"}\n", "not_utf8": b"\xff\xfe\n", "zeros": bytes(9_000_000),
+    "line_9MB": b"x" * 9_000_000,
+    "lines_4M": b"{}\n" * 3_000_000, "cut": b'{"key": "a', "keys_only": b'{"key": "a"}\n' * 1000,
+    "surrogate": b'{"key": "\\ud800"}\n',
 }  # fmt: skip
 SETTINGS = (
-    "split_fractions=nan,nan,nan", "split_fractions=inf,-inf,1", "split_fractions=0.7,0.3", "volume_slices=100000000000000000000", "volume_slices=0",
-    "volume_slices=-1", "spacing=-1", "spacing=nan", "spacing=inf", "spacing=1e-300", "image_size=1000000000", "image_size=0", "image_size=-32",
-    "window=nan,nan", "window=5,5", "window=1,0", "window=inf,-inf", "folds=1000000000", "folds=-1", "fold=0", "seed=-1", "seed=1000000000000000000000000",
-    "epochs=0", "batch_size=0", "learning_rate=nan", "learning_rate=inf", "depth=1000000000000", "filters=-1", "patient_pattern=(", "patient_pattern=x",
-    "patient_file=/dev/null", "patient_file={path}", "split_file=/dev/zero", "split_file=../../x", "models=x", "encoder=../x", "no_such=1", "epochs",
-    "=1", "rotation=nan", "zoom=-5", "contrast=inf", "train_images=-1", "repeats=-5", "name=x", "weights=/dev/zero", "dataset=", "profile=x",
+    "split_fractions=nan,nan,nan", "split_fractions=inf,-inf,1", "split_fractions=0.7,0.3",
+    "volume_slices=100000000000000000000", "volume_slices=0",
+    "volume_slices=-1", "spacing=-1", "spacing=nan", "spacing=inf", "spacing=1e-300", "image_size=1000000000",
+    "image_size=0", "image_size=-32",
+    "window=nan,nan", "window=5,5", "window=1,0", "window=inf,-inf", "folds=1000000000", "folds=-1", "fold=0",
+    "seed=-1", "seed=1000000000000000000000000",
+    "epochs=0", "batch_size=0", "learning_rate=nan", "learning_rate=inf", "depth=1000000000000", "filters=-1",
+    "patient_pattern=(", "patient_pattern=x",
+    "patient_file=/dev/null", "patient_file={path}", "split_file=/dev/zero", "split_file=../../x", "models=x",
+    "encoder=../x", "no_such=1", "epochs",
+    "=1", "rotation=nan", "zoom=-5", "contrast=inf", "train_images=-1", "repeats=-5", "name=x", "weights=/dev/zero",
+    "dataset=", "profile=x",
 )  # fmt: skip
 
 
@@ -112,19 +121,30 @@ def cases() -> Iterator[Case]:
     """Yield the cases."""
     yield from (case._replace(command=INTO) for case in outputs())
     folders = {
-        "root": "/", "back_to_root": "{path}/" + "../" * 20, "above": "..", "here": ".", "home": "{home}", "data": "{home}/data",
-        "prepared": "{home}/data/prepared", "results": "{home}/results", "empty": "", "spaces": "  ", "dots": "...", "devices": "/dev/", "missing": "{path}/x",
+        "root": "/", "back_to_root": "{path}/" + "../" * 20, "above": "..", "here": ".", "home": "{home}",
+        "data": "{home}/data",
+        "prepared": "{home}/data/prepared", "results": "{home}/results", "empty": "", "spaces": "  ", "dots": "...",
+        "devices": "/dev/", "missing": "{path}/x",
     }  # fmt: skip
     for name, folder in folders.items():
         yield Case(f"prepare_{name}", data_set, "sentence", command=("prepare", folder))
     for number, change in enumerate(SETTINGS):
         name = "".join(character for character in change if character.isalnum() or character in "=,.-")
         yield Case(f"set_{number}_{name[:30]}", data_set, command=("prepare", "{path}/", "--set", change))
-    for name, arguments in {"empty": ("",), "space": (" ",), "none": ("nothing.png",), "pattern": ("{path}/**/*",), "proc": ("/proc/self/fd",), "dev": ("/dev",)}.items():  # fmt: skip
+    for name, arguments in {
+        "empty": ("",),
+        "space": (" ",),
+        "none": ("nothing.png",),
+        "pattern": ("{path}/**/*",),
+        "proc": ("/proc/self/fd",),
+        "dev": ("/dev",),
+    }.items():
         yield Case(f"segment_{name}", data_set, command=("segment", *arguments, "--out", "{out}", "--engine", "onnx"))
     hostile = {
-        "thin.png": partial(_write, content=partial(png, 1_000_000, 1)), "second.tif": partial(_write, content=partial(tiff, picture(), after=b"\1")),
-        "pipe.png": pipe, "pipe.tif": pipe, "zero.dcm": partial(link, to="/dev/zero"), "large.nii.gz": partial(_write, content=lambda: gzipped(header((2000, 2000, 100), np.uint8), 401 * 10**6)),
+        "thin.png": partial(_write, content=partial(png, 1_000_000, 1)),
+        "second.tif": partial(_write, content=partial(tiff, picture(), after=b"\1")),
+        "pipe.png": pipe, "pipe.tif": pipe, "zero.dcm": partial(link, to="/dev/zero"),
+        "large.nii.gz": partial(_write, content=lambda: gzipped(header((2000, 2000, 100), np.uint8), 401 * 10**6)),
         "extension.nii.gz": partial(_write, content=lambda: gzipped(header(vox_offset=2 * GB) + b"\1\0\0\0", 2 * GB)),
     }  # fmt: skip
     for verb in ("prepare", "check"):

@@ -44,7 +44,7 @@ NUMBERS = {  # of elements that hold numbers: sizes, depths, frames
     "NumberOfFrames": ("1000000000", "-5", "0", "1e9", "x"),
 }
 TEXTS = {  # of elements that hold numbers as text
-    "PixelSpacing": ("inf\\inf", "nan\\nan", "1e200\\1e200", "1e-200\\1e-200", "-1\\-1", "0\\0", "1\\1\\1", "1", "x\\y", ""),
+    "PixelSpacing": ("inf\\inf", "nan\\nan", "1e200\\1e200", "1e-200\\1e-200", "-1\\-1", "0\\0", "1\\1\\1", "1", "x\\y"),
     "ImagerPixelSpacing": ("inf\\inf", "1e308\\1e308", "1\\inf"),
     "WindowCenter": ("1e308", "nan", "inf", "-1e308", "x", "1\\2\\3", ""),
     "WindowWidth": ("1e308", "nan", "inf", "0", "-1", "1e-300", "x", "0\\1", ""),
@@ -113,24 +113,17 @@ def sizes() -> Iterator[Case]:
 
 def tables() -> Iterator[Case]:
     """Yield look-up tables that cannot be."""
+    kinds = {"US": (4, 0, 16), "SS": (4, -5, 16), "UL": (300_000_000, 0, 16), "SL": (-5, 10, 16)}
+    kinds |= {"FL": (1e9, 0.0, 16.0), "FD": (1e300, 0.0, 16.0), "UV": (2**62, 0, 16), "SV": (-(2**62), 0, 16)}
+    descriptors = ((4,), (4, 0), (0, 0, 16), (4, 0, 0), (4, 0, 64), (4, 0, 65_535), (4, 0, 8), (65_535, 0, 16))
     for kind in ("VOILUTSequence", "ModalityLUTSequence"):
-        for vr, descriptor in {
-            "US": (4, 0, 16), "SS": (4, -5, 16), "UL": (300_000_000, 0, 16), "SL": (-5, 10, 16), "FL": (1e9, 0.0, 16.0),
-            "FD": (1e300, 0.0, 16.0), "UV": (2**62, 0, 16), "SV": (-(2**62), 0, 16),
-        }.items():  # fmt: skip
-            yield of_bytes(f"{kind}_{vr}.dcm", lambda *what: film(extra=table(*what)), descriptor, vr, PIXELS[:8], kind)
-        for descriptor in ((4,), (4, 0), (0, 0, 16), (4, 0, 0), (4, 0, 64), (4, 0, 65_535), (4, 0, 8), (65_535, 0, 16)):
-            name = "_".join(map(str, descriptor))
-            yield of_bytes(
-                f"{kind}_{name}.dcm", lambda *what: film(extra=table(*what)), descriptor, "US", PIXELS[:8], kind
-            )
-        yield of_bytes(
-            f"{kind}_4G.dcm", lambda *what: film(extra=table(*what)), (2**32 - 1, 0, 16), "UL", PIXELS[:8], kind
-        )
-        yield of_bytes(f"{kind}_no_data.dcm", lambda *what: film(extra=table(*what)), (4, 0, 16), "US", b"", kind)
-        yield of_bytes(
-            f"{kind}_long.dcm", lambda *what: film(extra=table(*what)), (0, 0, 16), "US", bytes(8_000_000), kind
-        )
+        for vr, descriptor in kinds.items():
+            yield of_bytes(f"{kind}_{vr}.dcm", _with_table, kind, descriptor, vr)
+        for descriptor in descriptors:
+            yield of_bytes(f"{kind}_{'_'.join(map(str, descriptor))}.dcm", _with_table, kind, descriptor)
+        yield of_bytes(f"{kind}_4G.dcm", _with_table, kind, (2**32 - 1, 0, 16), "UL")
+        yield of_bytes(f"{kind}_no_data.dcm", _with_table, kind, (4, 0, 16), data=b"")
+        yield of_bytes(f"{kind}_long.dcm", _with_table, kind, (0, 0, 16), data=bytes(8_000_000))
     for descriptor in ((0, 0, 16), (4, 0, 8), (256, 0, 64)):
         palette = {f"{colour}PaletteColorLookupTable{part}": value for colour in ("Red", "Green", "Blue")
                    for part, value in (("Descriptor", descriptor), ("Data", bytes(range(8))))}  # fmt: skip
@@ -147,23 +140,19 @@ def coded() -> Iterator[Case]:
     yield of_bytes("runs_segments.dcm", lambda: encapsulated(run_lengths(b"\x81\0" * 99, 15, (OPEN,) * 15), RLE))
     yield of_bytes("runs_segments_4G.dcm", lambda: encapsulated(run_lengths(b"\x81\0" * 99, OPEN), RLE))
     yield of_bytes("runs_cut.dcm", lambda: encapsulated(b"\1\0\0\0", RLE))
-    for side in (300, 6_000, 20_000):
+    for side in (300, 6_000, 20_000, 65_535):
         yield of_bytes(f"jpeg_{side}.dcm", lambda side: encapsulated(resized(jpeg(), side, side), JPEG), side)
-    yield of_bytes("jpeg_65535.dcm", lambda: encapsulated(resized(jpeg(), 65_535, 65_535), JPEG))
     yield of_bytes("jpeg_scans_3000.dcm", lambda: encapsulated(scans(3_000, 9_999, 9_999), JPEG))
     yield of_bytes("jpeg_junk.dcm", lambda: encapsulated(b"junk" * 100, JPEG))
     for side in (300, 9_000):
         yield of_bytes(f"jpeg_2000_{side}.dcm", lambda side: encapsulated(jpeg_2000(side), JPEG_2000), side)
-        yield of_bytes(f"jpeg_2000_{side}_said.dcm", lambda side: encapsulated(jpeg_2000(side), JPEG_2000, Rows=side, Columns=side), side)  # fmt: skip
-    huge = struct.pack(">II", 2**31, 2**31)
-    yield of_bytes(
-        "jpeg_2000_2G.dcm",
-        lambda: encapsulated(jpeg_2000(256).replace(struct.pack(">II", 256, 256), huge, 1), JPEG_2000),
-    )
+        yield of_bytes(f"jpeg_2000_{side}_said.dcm", lambda side: _said(jpeg_2000(side), JPEG_2000, side), side)
+    small, huge = struct.pack(">II", 256, 256), struct.pack(">II", 2**31, 2**31)
+    yield of_bytes("jpeg_2000_2G.dcm", lambda: encapsulated(jpeg_2000(256).replace(small, huge, 1), JPEG_2000))
     yield of_bytes("jpeg_2000_cut.dcm", lambda: encapsulated(jpeg_2000(256)[:50], JPEG_2000))
     for side in (256, 9_999, 65_535):
         yield of_bytes(f"jpeg_ls_{side}.dcm", lambda side: encapsulated(jpeg_ls(side, side), JPEG_LS), side)
-        yield of_bytes(f"jpeg_ls_{side}_said.dcm", lambda side: encapsulated(jpeg_ls(side, side), JPEG_LS, Rows=side, Columns=side), side)  # fmt: skip
+        yield of_bytes(f"jpeg_ls_{side}_said.dcm", lambda side: _said(jpeg_ls(side, side), JPEG_LS, side), side)
     yield of_bytes("fragments_1M.dcm", lambda: encapsulated(b"", JPEG, 1_000_000))
     yield of_bytes("fragments_frames.dcm", lambda: encapsulated(jpeg(), JPEG, 500, NumberOfFrames="500"))
     yield of_bytes("syntax_unknown.dcm", film, "1.2.3.4.5")
@@ -184,10 +173,22 @@ def damaged() -> Iterator[Case]:
     yield of_bytes("few_pixels.dcm", film, PixelData=bytes(100))
     yield of_bytes("big_endian_said.dcm", film, "1.2.840.10008.1.2.2")
     yield of_bytes("implicit_said.dcm", film, "1.2.840.10008.1.2")
-    yield of_bytes("meta_length_4G.dcm", lambda: film().replace(element(2, 0, "UL", b"")[:6], element(2, 0, "UL", b"")[:6], 1)[:140] + b"\xff" * 4 + film()[144:])  # fmt: skip
+    yield of_bytes("meta_length_4G.dcm", lambda: film()[:140] + b"\xff" * 4 + film()[144:])
     bad = "SECRET^PATIENT \xff"
-    for keyword in ("SeriesInstanceUID", "Modality", "SpecificCharacterSet", "ImageType", "WindowCenter", "PixelSpacing", "NumberOfFrames",
-                    "RescaleIntercept", "ImagePositionPatient", "ImageOrientationPatient", "PatientOrientation", "SOPClassUID"):  # fmt: skip
+    for keyword in (
+        "SeriesInstanceUID",
+        "Modality",
+        "SpecificCharacterSet",
+        "ImageType",
+        "WindowCenter",
+        "PixelSpacing",
+        "NumberOfFrames",
+        "RescaleIntercept",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PatientOrientation",
+        "SOPClassUID",
+    ):
         yield of_bytes(f"secret_{keyword}.dcm", film, **{keyword: bad, "WindowWidth": "10"})
         yield of_bytes(f"secret_{keyword}_long.dcm", film, **{keyword: bad * 20, "Modality": bad})
     for vr in ("IS", "DS", "UI", "DA", "TM", "AS", "PN", "AT", "XX", "UN", "SQ"):
@@ -197,7 +198,9 @@ def damaged() -> Iterator[Case]:
     )
     yield of_bytes("secret_private_creator.dcm", lambda: film(extra=element(0x41, 0x10, "LO", b"SECRET" * 100)))
     with_segmentation = (*SEGMENT, "--dicom-seg")
-    yield of_bytes("secret_to_segmentation.dcm", film, StudyInstanceUID=bad, PatientBirthDate=bad)._replace(command=with_segmentation)  # fmt: skip
+    yield of_bytes("secret_to_segmentation.dcm", film, StudyInstanceUID=bad, PatientBirthDate=bad)._replace(
+        command=with_segmentation
+    )
 
 
 def folders() -> Iterator[Case]:
@@ -236,3 +239,11 @@ def _overlay(rows: int, columns: int) -> bytes:
         0x6000, 0x11, "US", struct.pack("<H", columns)
     )
     return size + element(0x6000, 0x100, "US", b"\1\0") + element(0x6000, 0x3000, "OW", bytes(8192))
+
+
+def _with_table(kind: str, descriptor: tuple, vr: str = "US", data: bytes = PIXELS[:8]) -> bytes:
+    return film(extra=table(descriptor, vr, data, kind))
+
+
+def _said(code: bytes, syntax: str, side: int) -> bytes:
+    return encapsulated(code, syntax, Rows=side, Columns=side)

@@ -58,7 +58,16 @@ def marked(start: int) -> bytes:
 
 def cases() -> Iterator[Case]:
     """Yield the cases."""
-    for count, side in ((100, 256), (1_000, 256), (30_000, 256), (100, 4_000), (3_000, 4_000), (100, 10_000), (3_000, 10_000), (30_000, 9_500)):  # fmt: skip
+    for count, side in (
+        (100, 256),
+        (1_000, 256),
+        (30_000, 256),
+        (100, 4_000),
+        (3_000, 4_000),
+        (100, 10_000),
+        (3_000, 10_000),
+        (30_000, 9_500),
+    ):
         yield of_bytes(f"scans_{count}_{side}.jpg", scans, count, side, side)
         yield of_bytes(f"scans_{count}_{side}_colour.jpg", scans, count, side, side, "RGB")
     yield of_bytes("scans_3000_thin.jpg", scans, 3_000, 65_500, 100)
@@ -66,13 +75,24 @@ def cases() -> Iterator[Case]:
         yield of_bytes(
             f"says_{width}x{height}.jpg", lambda width, height: resized(jpeg(), width, height), width, height
         )
-        yield of_bytes(f"says_{width}x{height}_progressive.jpg", lambda width, height: resized(jpeg(progressive=True), width, height), width, height)  # fmt: skip
+        yield of_bytes(
+            f"says_{width}x{height}_progressive.jpg",
+            lambda width, height: resized(jpeg(progressive=True), width, height),
+            width,
+            height,
+        )
     for width, height in ((65_500, 1), (1, 65_500), (65_500, 1_500)):
         yield of_bytes(f"thin_{width}x{height}.jpg", jpeg, width, height)
     yield of_bytes("large_10000x10000_colour.jpg", jpeg, 10_000, 10_000, "RGB", quality=1)
     yield of_bytes("large_10000x10000_cmyk.jpg", jpeg, 10_000, 10_000, "CMYK", quality=1)
     yield of_bytes("large_10000x10000_progressive.jpg", jpeg, 10_000, 10_000, "RGB", quality=1, progressive=True)
-    for name, marker, data in (("exif", 0xE1, b"Exif\0\0"), ("profile", 0xE2, b"ICC_PROFILE\0\1\xff"), ("photoshop", 0xED, b"Photoshop 3.0\0"), ("comment", 0xFE, b""), ("mpf", 0xE2, b"MPF\0")):  # fmt: skip
+    for name, marker, data in (
+        ("exif", 0xE1, b"Exif\0\0"),
+        ("profile", 0xE2, b"ICC_PROFILE\0\1\xff"),
+        ("photoshop", 0xED, b"Photoshop 3.0\0"),
+        ("comment", 0xFE, b""),
+        ("mpf", 0xE2, b"MPF\0"),
+    ):
         yield of_bytes(f"{name}_150x64kB.jpg", segments, marker, 150, data + bytes(65_533 - len(data)))
         yield of_bytes(f"{name}_500k_small.jpg", segments, marker, 9_900_000 // (4 + len(data)), data)
     yield of_bytes("fill_9MB.jpg", lambda: jpeg()[:2] + b"\xff" * 9_000_000 + jpeg()[2:])
@@ -81,15 +101,26 @@ def cases() -> Iterator[Case]:
     for count in (2, 1_000, 10**6, 2**32 - 1):
         yield of_bytes(f"pictures_{count}.jpg", pictures, count)
     yield of_bytes("pictures_no_places.jpg", pictures, 50, 0)
-    for name, marker in {"extended": 0xC1, "lossless": 0xC3, "arithmetic": 0xC9, "arithmetic_progressive": 0xCA, "hierarchical": 0xC5}.items():  # fmt: skip
+    for name, marker in {
+        "extended": 0xC1,
+        "lossless": 0xC3,
+        "arithmetic": 0xC9,
+        "arithmetic_progressive": 0xCA,
+        "hierarchical": 0xC5,
+    }.items():
         yield of_bytes(f"kind_{name}.jpg", marked, marker)
     yield of_bytes("bits_12.jpg", lambda: jpeg().replace(b"\xff\xc0\0\x0b\x08", b"\xff\xc0\0\x0b\x0c", 1))
-    yield of_bytes("channels_255.jpg", lambda: jpeg().replace(b"\xff\xc0\0\x0b\x08\1\0\1\0\1", b"\xff\xc0\0\x0b\x08\1\0\1\0\xff", 1))  # fmt: skip
+    yield of_bytes(
+        "channels_255.jpg",
+        lambda: jpeg().replace(b"\xff\xc0\0\x0b\x08\1\0\1\0\1", b"\xff\xc0\0\x0b\x08\1\0\1\0\xff", 1),
+    )
     entry = lambda tag, kind, count, value: struct.pack("<HHII", tag, kind, count, value)  # noqa: E731
     exifs = {
         "loop": entry(0x8769, 4, 1, 8), "turn_99": entry(0x0112, 3, 1, 99), "turn_many": entry(0x0112, 3, 2**32 - 1, 8),
-        "turn_text": entry(0x0112, 2, 3, 0x414141), "turn_ratio": entry(0x0112, 5, 1, 8), "gps_loop": entry(0x8825, 4, 1, 8),
-        "makernote": entry(0x927C, 7, 2**31, 8), "thumbnail": entry(0x0201, 4, 1, 2**32 - 1), "resolution_zero": entry(0x011A, 5, 1, 40),
+        "turn_text": entry(0x0112, 2, 3, 0x414141), "turn_ratio": entry(0x0112, 5, 1, 8),
+        "gps_loop": entry(0x8825, 4, 1, 8),
+        "makernote": entry(0x927C, 7, 2**31, 8), "thumbnail": entry(0x0201, 4, 1, 2**32 - 1),
+        "resolution_zero": entry(0x011A, 5, 1, 40),
         "types_unknown": entry(0x0112, 99, 1, 1) * 1000, "same_5000": entry(0x0112, 3, 1, 6) * 5000,
     }  # fmt: skip
     for name, entries in exifs.items():

@@ -80,7 +80,12 @@ def structures() -> Iterator[tuple[str, Callable[[dict], object]]]:
     yield "text_of_9MB", lambda config: config.update(name="x" * 9_000_000)
     yield "keys_500k", lambda config: config.update({f"k{number}": 0 for number in range(500_000)})
     for count in (2_000, 50_000):
-        yield f"layers_{count}", lambda _, count=count: sequence(*[layer("Activation", {"name": f"a{number}", "activation": "relu"}) for number in range(count)])  # fmt: skip
+        yield (
+            f"layers_{count}",
+            lambda _, count=count: sequence(
+                *[layer("Activation", {"name": f"a{number}", "activation": "relu"}) for number in range(count)]
+            ),
+        )
     for units in (0, -1, 10**6, 10**9, 2**62, 10**30, "x", None):
         yield f"dense_{units}", lambda _, units=units: sequence(dense({"name": "d", "units": units}))
         yield f"filters_{units}", lambda config, units=units: first_convolution(config, filters=units)
@@ -89,18 +94,58 @@ def structures() -> Iterator[tuple[str, Callable[[dict], object]]]:
             f"kernel_{str(size)[:12].strip('[]').replace(', ', 'x')}",
             lambda config, size=size: first_convolution(config, kernel_size=size),
         )
-    for shape in ((None, 10**5, 10**5, 1), (None, None, None, 1), (10**9, 32, 32, 1), (None, 32, 32, 3), (None, 0, 0, 1), (None, 2**62, 2**62, 1), (), None):  # fmt: skip
+    for shape in (
+        (None, 10**5, 10**5, 1),
+        (None, None, None, 1),
+        (10**9, 32, 32, 1),
+        (None, 32, 32, 3),
+        (None, 0, 0, 1),
+        (None, 2**62, 2**62, 1),
+        (),
+        None,
+    ):
         yield f"input_{str(shape).replace(', ', 'x').strip('()')}", lambda _, shape=shape: sequence(shape=shape)
-    yield "upsampled", lambda _: sequence(*[layer("UpSampling2D", {"name": f"u{number}", "size": [1000, 1000]}) for number in range(3)])  # fmt: skip
+    yield (
+        "upsampled",
+        lambda _: sequence(
+            *[layer("UpSampling2D", {"name": f"u{number}", "size": [1000, 1000]}) for number in range(3)]
+        ),
+    )
     yield "padded", lambda _: sequence(layer("ZeroPadding2D", {"name": "p", "padding": [[10**6, 0], [10**6, 0]]}))
     yield (
         "repeated",
         lambda _: sequence(layer("Flatten", {"name": "f"}), layer("RepeatVector", {"name": "r", "n": 10**8})),
     )
-    yield "constant_large", lambda _: sequence(dense({"name": "d", "units": 1, "bias_initializer": layer("Constant", {"value": [[0.0] * 1000] * 300}, "keras.initializers")}))  # fmt: skip
-    for name, top in {"dense": dense({"units": 1}), "optimizer": layer("Adam", {}, "keras.optimizers"), "loss": layer("Dice", {}, "keras.losses"), "dtype": layer("DTypePolicy", {"name": "float32"}, "keras"), "function": {"module": "builtins", "class_name": "function", "config": "relu", "registered_name": "function"}}.items():  # fmt: skip
+    yield (
+        "constant_large",
+        lambda _: sequence(
+            dense(
+                {
+                    "name": "d",
+                    "units": 1,
+                    "bias_initializer": layer("Constant", {"value": [[0.0] * 1000] * 300}, "keras.initializers"),
+                }
+            )
+        ),
+    )
+    for name, top in {
+        "dense": dense({"units": 1}),
+        "optimizer": layer("Adam", {}, "keras.optimizers"),
+        "loss": layer("Dice", {}, "keras.losses"),
+        "dtype": layer("DTypePolicy", {"name": "float32"}, "keras"),
+        "function": {"module": "builtins", "class_name": "function", "config": "relu", "registered_name": "function"},
+    }.items():
         yield f"top_{name}", lambda _, top=top: top
-    for name, (module, class_name) in {"os": ("os", "system"), "subprocess": ("subprocess", "Popen"), "builtins": ("builtins", "eval"), "pickle": ("pickle", "loads"), "file": ("keras.utils", "get_file"), "model": ("keras.models", "load_model"), "missing": ("no.such", "Module"), "relative": ("..", "x")}.items():  # fmt: skip
+    for name, (module, class_name) in {
+        "os": ("os", "system"),
+        "subprocess": ("subprocess", "Popen"),
+        "builtins": ("builtins", "eval"),
+        "pickle": ("pickle", "loads"),
+        "file": ("keras.utils", "get_file"),
+        "model": ("keras.models", "load_model"),
+        "missing": ("no.such", "Module"),
+        "relative": ("..", "x"),
+    }.items():
         yield f"module_{name}", lambda _, m=module, c=class_name: layer(c, {"name": "touch escaped"}, m)
         yield f"layer_module_{name}", lambda _, m=module, c=class_name: sequence(layer(c, {"name": "touch escaped"}, m))
     yield "lambda", lambda _: sequence(layer("Lambda", {"name": "l", "function": code}))
@@ -124,17 +169,33 @@ def cases() -> Iterator[Case]:
     for name, change in structures():
         made.append(Case(f"structure_{name}.keras", partial(configured, change=change), "sentence"))
     members = {
-        "config_2GB": {"config": (2 * GB,)}, "config_spaces": {"config": (b"{", b" " * 10**6 * 9, b"}")}, "metadata_2GB": {"metadata": (2 * GB,)},
-        "weights_3GB": {"weights": (3 * GB,)}, "weights_junk": {"weights": b"junk"}, "weights_cut": {"weights": shipped()[WEIGHTS][:99_999]},
-        "weights_none": {"weights": None}, "config_none": {"config": None}, "outside": {"../escaped": b"x"}, "assets_2GB": {"assets/x": (2 * GB,)},
+        "config_2GB": {"config": (2 * GB,)}, "config_spaces": {"config": (b"{", b" " * 10**6 * 9, b"}")},
+        "metadata_2GB": {"metadata": (2 * GB,)},
+        "weights_3GB": {"weights": (3 * GB,)}, "weights_junk": {"weights": b"junk"},
+        "weights_cut": {"weights": shipped()[WEIGHTS][:99_999]},
+        "weights_none": {"weights": None}, "config_none": {"config": None}, "outside": {"../escaped": b"x"},
+        "assets_2GB": {"assets/x": (2 * GB,)},
         "weights_flipped": {"weights": shipped()[WEIGHTS][:2_000] + b"\xff" * 500 + shipped()[WEIGHTS][2_500:]},
     }  # fmt: skip
     for name, changes in members.items():
         answer = "either" if name in ("metadata_2GB", "outside", "assets_2GB", "weights_flipped") else "sentence"
         made.append(Case(f"member_{name}.keras", partial(model, **changes), answer))
-    contents = {"cut": whole[:-1000], "empty": b"", "text": b"no model", "hdf5": shipped()[WEIGHTS], "pickle": b"\x80\4\x95.", "zeros": bytes(10**6)}  # fmt: skip
-    made += [Case(f"{name}.keras", lambda path, c=content: path.write_bytes(c), "sentence") for name, content in contents.items()]  # fmt: skip
-    made += [Case(f"named_{end}", lambda path: path.write_bytes(whole), "sentence", f"x.{end}") for end in ("h5", "pkl", "pb", "onnx")]  # fmt: skip
+    contents = {
+        "cut": whole[:-1000],
+        "empty": b"",
+        "text": b"no model",
+        "hdf5": shipped()[WEIGHTS],
+        "pickle": b"\x80\4\x95.",
+        "zeros": bytes(10**6),
+    }
+    made += [
+        Case(f"{name}.keras", lambda path, c=content: path.write_bytes(c), "sentence")
+        for name, content in contents.items()
+    ]
+    made += [
+        Case(f"named_{end}", lambda path: path.write_bytes(whole), "sentence", f"x.{end}")
+        for end in ("h5", "pkl", "pb", "onnx")
+    ]
     made.append(Case("pipe.keras", pipe, "sentence"))
     made.append(Case("link_zero.keras", partial(link, to="/dev/zero"), "sentence"))
     made.append(Case("folder.keras", Path.mkdir, "sentence"))

@@ -51,7 +51,13 @@ def second_version(shape: tuple[int, int, int]) -> bytes:
 
 def cases() -> Iterator[Case]:
     """Yield the cases."""
-    for name, dtype in (("u8", np.uint8), ("i16", np.int16), ("f32", np.float32), ("f64", np.float64), ("c128", np.complex128)):  # fmt: skip
+    for name, dtype in (
+        ("u8", np.uint8),
+        ("i16", np.int16),
+        ("f32", np.float32),
+        ("f64", np.float64),
+        ("c128", np.complex128),
+    ):
         yield of_bytes(f"voxels_4e8_{name}.nii.gz", chest, (2000, 2000, 100), dtype)
         yield of_bytes(f"voxels_1e8_{name}.nii.gz", chest, (1000, 1000, 100), dtype)
         yield of_bytes(f"voxels_3e7_{name}.nii.gz", chest, (512, 512, 115), dtype)
@@ -59,9 +65,26 @@ def cases() -> Iterator[Case]:
     yield of_bytes("slices_thin_1e8.nii.gz", chest, (32_767, 2, 1500), np.uint8)
     yield of_bytes("time_1000.nii.gz", chest, (256, 256, 20, 1000), np.uint8)
     yield of_bytes("dims_7.nii.gz", chest, (64, 64, 8, 8, 8, 8, 8), np.uint8)
-    for shape in ((32_767, 1, 1), (1, 32_767, 1), (1, 1, 32_767), (2, 2, 32_767), (32_767, 32_767, 1), (64, 64, 32_767), (1, 1, 1)):  # fmt: skip
+    for shape in (
+        (32_767, 1, 1),
+        (1, 32_767, 1),
+        (1, 1, 32_767),
+        (2, 2, 32_767),
+        (32_767, 32_767, 1),
+        (64, 64, 32_767),
+        (1, 1, 1),
+    ):
         yield of_bytes(f"shape_{'x'.join(map(str, shape))}.nii.gz", chest, shape, np.int16)
-    for shape in ((32_767,) * 3, (-32, -32, 8), (0, 32, 8), (32, 32), (32,), (32, 32, 8, 0), (32, 32, 8, 1, 1, 1, 1), (32, 32, 8, 2)):  # fmt: skip
+    for shape in (
+        (32_767,) * 3,
+        (-32, -32, 8),
+        (0, 32, 8),
+        (32, 32),
+        (32,),
+        (32, 32, 8, 0),
+        (32, 32, 8, 1, 1, 1, 1),
+        (32, 32, 8, 2),
+    ):
         name = "x".join(map(str, shape))
         yield of_bytes(f"says_{name}.nii", lambda shape: header(shape) + _NO_EXTENSION + bytes(16_384), shape)
     for count in (-1, 0, 8, 9, 32_767):
@@ -74,14 +97,31 @@ def cases() -> Iterator[Case]:
         yield of_bytes(f"extension_{name}.nii", lambda start: start + bytes(50_000), start)
     many = header(vox_offset=352 + 160 * 2**20) + b"\1\0\0\0"
     yield of_bytes("extensions_10M.nii.gz", lambda: gzipped(many, *[struct.pack("<ii", 16, 6) + bytes(8)] * 2_000_000))
-    yield of_bytes("extensions_500k.nii", lambda: header(vox_offset=352 + 8_000_000) + b"\1\0\0\0" + (struct.pack("<ii", 16, 6) + bytes(8)) * 500_000 + bytes(16_384))  # fmt: skip
+    yield of_bytes(
+        "extensions_500k.nii",
+        lambda: (
+            header(vox_offset=352 + 8_000_000)
+            + b"\1\0\0\0"
+            + (struct.pack("<ii", 16, 6) + bytes(8)) * 500_000
+            + bytes(16_384)
+        ),
+    )
     for place in (-1.0, 0.0, 1.0, 347.0, 400.5, 4e9, 3e38, float("nan"), float("inf"), float("-inf")):
         yield of_bytes(f"voxels_at_{place:g}.nii", nifti, vox_offset=place)
     yield of_bytes("voxels_at_4GB.nii.gz", lambda: gzipped(header(vox_offset=4e9), 4 * GB + 2**20))
-    for name, value in (("inf", np.inf), ("nan", np.nan), ("3e38", 3e38), ("1e-45", 1e-45), ("negative", -1), ("zero", 0)):  # fmt: skip
+    for name, value in (
+        ("inf", np.inf),
+        ("nan", np.nan),
+        ("3e38", 3e38),
+        ("1e-45", 1e-45),
+        ("negative", -1),
+        ("zero", 0),
+    ):
         yield of_bytes(f"slope_{name}.nii", nifti, scl_slope=value, scl_inter=0)
         yield of_bytes(f"inter_{name}.nii", nifti, scl_slope=1, scl_inter=value)
-        yield of_bytes(f"affine_{name}.nii", nifti, srow_x=[value, 0, 0, 0], srow_y=[0, value, 0, 0], srow_z=[0, 0, value, 0])  # fmt: skip
+        yield of_bytes(
+            f"affine_{name}.nii", nifti, srow_x=[value, 0, 0, 0], srow_y=[0, value, 0, 0], srow_z=[0, 0, value, 0]
+        )
         yield of_bytes(f"origin_{name}.nii", nifti, srow_x=[1, 0, 0, value])
         yield of_bytes(
             f"spacing_{name}.nii", nifti, sform_code=0, qform_code=1, pixdim=[1, value, value, value, 1, 1, 1, 1]
@@ -90,11 +130,22 @@ def cases() -> Iterator[Case]:
     yield of_bytes("turn_nan.nii", nifti, sform_code=0, qform_code=1, quatern_b=np.nan, quatern_c=5)
     yield of_bytes("turn_large.nii", nifti, sform_code=0, qform_code=1, quatern_b=5, quatern_c=5, quatern_d=5)
     yield of_bytes("no_place.nii", nifti, sform_code=0, qform_code=0, answer="sentence")
-    for name, code in (("rgb", 128), ("rgba", 2304), ("c64", 32), ("c256", 2048), ("f128", 1536), ("bit", 1), ("unknown", 999), ("none", 0)):  # fmt: skip
+    for name, code in (
+        ("rgb", 128),
+        ("rgba", 2304),
+        ("c64", 32),
+        ("c256", 2048),
+        ("f128", 1536),
+        ("bit", 1),
+        ("unknown", 999),
+        ("none", 0),
+    ):
         yield of_bytes(f"values_{name}.nii", lambda code: nifti(datatype=code) + bytes(300_000), code)
     for name, values in (("nan", np.nan), ("inf", np.inf), ("large", 3e38), ("equal", 7)):
         floats = np.full(32 * 32 * 8, values, np.float32)
-        yield of_bytes(f"all_{name}.nii", lambda floats: header(dtype=np.float32) + _NO_EXTENSION + floats.tobytes(), floats)  # fmt: skip
+        yield of_bytes(
+            f"all_{name}.nii", lambda floats: header(dtype=np.float32) + _NO_EXTENSION + floats.tobytes(), floats
+        )
     whole = gzipped(nifti())
     yield of_bytes("cut.nii.gz", lambda: whole[:-300])
     yield of_bytes("cut_header.nii.gz", lambda: gzipped(nifti()[:200]))

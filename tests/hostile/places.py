@@ -104,7 +104,7 @@ def cases() -> Iterator[Case]:
                 yield Case(f"link_{name}{ending}", partial(link, to=to), "sentence", f"x{suffix}")
         yield Case(f"link_self{ending}", partial(link, to=f"x{suffix}"), "sentence", f"x{suffix}")
         yield Case(f"link_nowhere{ending}", partial(link, to="nowhere"), "sentence", f"x{suffix}")
-        yield Case(f"folder{ending}", folder, "sentence", f"x{suffix}")
+        yield Case(f"folder{ending}", folder, "nothing", f"x{suffix}")
     yield Case("folder_of_pipes", partial(folder, held="pipe"), "sentence", "folder")
     yield Case("folder_named.png", partial(folder, held="x.png"), "mask", "folder.png")
     yield Case("folder_loop", lambda path: (folder(path, "x.png"), link(path / "loop", str(path))), "mask", "folder")

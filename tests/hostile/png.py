@@ -93,7 +93,9 @@ def cases() -> Iterator[Case]:
             more = {place: (kind, count, size)}
             name = f"{kind.decode()}_{count}x{size // 1000}kB_{place}.png"
             yield of_bytes(name, lambda more: png(64, 64, **{p: text(*what) for p, what in more.items()}), more)
-    yield of_bytes("text_300k.png", lambda: png(64, 64, before=b"".join(chunk(b"tEXt", b"k%d\0v" % n) for n in range(300_000))))  # fmt: skip
+    yield of_bytes(
+        "text_300k.png", lambda: png(64, 64, before=b"".join(chunk(b"tEXt", b"k%d\0v" % n) for n in range(300_000)))
+    )
     yield of_bytes("text_same_key_300k.png", lambda: png(64, 64, after=chunk(b"tEXt", b"k\0v") * 300_000))
     yield of_bytes("unknown_chunks_700k.png", lambda: png(64, 64, before=chunk(b"prVt") * 700_000))
     yield of_bytes("empty_idat_700k.png", lambda: png(64, 64, before=chunk(b"IDAT") * 700_000))
@@ -113,8 +115,12 @@ def cases() -> Iterator[Case]:
     yield of_bytes("depth_3.png", lambda: png(64, 64, depth=3))
     yield of_bytes("palette_missing.png", lambda: png(64, 64, colour="palette").replace(b"PLTE", b"prVt", 1))
     yield of_bytes("exif_self.png", lambda: png(64, 64, before=exif(struct.pack("<HHII", 0x8769, 4, 1, 8))))
-    yield of_bytes("exif_huge_count.png", lambda: png(64, 64, before=exif(struct.pack("<HHII", 0x0112, 3, 2**32 - 1, 8))))  # fmt: skip
-    yield of_bytes("exif_turn_text.png", lambda: png(64, 64, before=exif(struct.pack("<HHII", 0x0112, 2, 4, 0x41414141))))  # fmt: skip
+    yield of_bytes(
+        "exif_huge_count.png", lambda: png(64, 64, before=exif(struct.pack("<HHII", 0x0112, 3, 2**32 - 1, 8)))
+    )
+    yield of_bytes(
+        "exif_turn_text.png", lambda: png(64, 64, before=exif(struct.pack("<HHII", 0x0112, 2, 4, 0x41414141)))
+    )
     yield of_bytes("exif_junk.png", lambda: png(64, 64, before=chunk(b"eXIf", b"II*\0" + b"\xff" * 1000)))
     yield of_bytes("exif_cut.png", lambda: png(64, 64, before=chunk(b"eXIf", b"MM")))
     yield of_bytes("empty.png", lambda: b"", answer="sentence")

@@ -112,8 +112,7 @@ def broken_directories() -> dict[str, bytes]:
 def strips(compression: int, data: bytes, width: int, height: int, bits: int = 8, samples: int = 1) -> bytes:
     """Return a TIFF of one compressed strip."""
     colour = {1: 1, 3: 2, 4: 5}[samples]
-    bits_entry = (SHORT, 1, bits) if samples == 1 else (SHORT, 1, bits)
-    changes = {"COMPRESSION": (SHORT, 1, compression), "BITS": bits_entry, "COLOUR": (SHORT, 1, colour)}
+    changes = {"COMPRESSION": (SHORT, 1, compression), "BITS": (SHORT, 1, bits), "COLOUR": (SHORT, 1, colour)}
     return tiff(picture(width, height, size=len(data), SAMPLES=(SHORT, 1, samples), **changes), data)
 
 
@@ -129,8 +128,14 @@ def tiled(side: int, tile: int, count: int = 1) -> bytes:
 def cases() -> Iterator[Case]:
     """Yield the cases."""
     small = {WIDTH: (LONG, 1, 16), HEIGHT: (LONG, 1, 16)}
-    for count, directory, name in ((200, picture(), "whole"), (20_000, picture(), "whole"), (80_000, picture(), "whole"),
-                                   (300_000, small, "small"), (500_000, {BITS: (SHORT, 1, 8)}, "one_entry"), (1_500_000, {}, "empty")):  # fmt: skip
+    for count, directory, name in (
+        (200, picture(), "whole"),
+        (20_000, picture(), "whole"),
+        (80_000, picture(), "whole"),
+        (300_000, small, "small"),
+        (500_000, {BITS: (SHORT, 1, 8)}, "one_entry"),
+        (1_500_000, {}, "empty"),
+    ):
         yield of_bytes(f"chain_{count}_{name}.tif", chain, count, directory)
     for count in (1, 2, 1000, 50_000):
         yield of_bytes(f"loop_{count}.tif", chain, count, picture(), loop=True)
@@ -143,7 +148,13 @@ def cases() -> Iterator[Case]:
         yield of_bytes(f"second_at_{offset}.tif", tiff, picture(), following=offset)
     for name, width, height in (("large", 10_000, 10_000), ("thin", 1_000_000, 1), ("tall", 1, 1_000_000)):
         for bits in (1, 8, 16, 32):
-            yield of_bytes(f"{name}_{width}x{height}_{bits}bit.tif", lambda w, h, bits: strips(8, zlibbed(*chest_rows(-(-w * bits // 8), h)), w, h, bits), width, height, bits)  # fmt: skip
+            yield of_bytes(
+                f"{name}_{width}x{height}_{bits}bit.tif",
+                lambda w, h, bits: strips(8, zlibbed(*chest_rows(-(-w * bits // 8), h)), w, h, bits),
+                width,
+                height,
+                bits,
+            )
     yield of_bytes("deflate_4GB_in_64x64.tif", lambda: strips(8, zlibbed(4 * GB), 64, 64))
     yield of_bytes("packbits_10000x10000.tif", lambda: strips(32773, b"\x81\0" * 781_250, 10_000, 10_000))
     yield of_bytes("packbits_too_long.tif", lambda: strips(32773, b"\x81\0" * 4_000_000, 64, 64))
@@ -162,8 +173,13 @@ def cases() -> Iterator[Case]:
     big = b"II+\0\x08\0\0\0"
     yield of_bytes("bigtiff_far.tif", lambda: big + struct.pack("<Q", 2**63))
     yield of_bytes("bigtiff_entries.tif", lambda: big + struct.pack("<QQ", 16, 2**60) + bytes(1000))
-    yield of_bytes("bigtiff_count.tif", lambda: big + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQ", WIDTH, LONG8, 2**60, 8) + bytes(8))  # fmt: skip
-    yield of_bytes("bigtiff_loop.tif", lambda: big + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQQ", WIDTH, LONG8, 1, 16, 16))  # fmt: skip
+    yield of_bytes(
+        "bigtiff_count.tif",
+        lambda: big + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQ", WIDTH, LONG8, 2**60, 8) + bytes(8),
+    )
+    yield of_bytes(
+        "bigtiff_loop.tif", lambda: big + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQQ", WIDTH, LONG8, 1, 16, 16)
+    )
     yield of_bytes("other_order.tif", lambda: b"MM\0*" + struct.pack(">I", 8) + packed(picture(), 8, ">"))
     yield of_bytes("text.tif", lambda: b"no picture", answer="sentence")
     yield of_bytes("empty.tif", lambda: b"", answer="sentence")
