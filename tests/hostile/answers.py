@@ -22,7 +22,7 @@ def judge(case: Case, taken: Taken, path: Path, out: Path, log: str, good: Path,
         answer = taken.error if taken.error.isupper() else "TRACEBACK"
         return answer, taken.error.strip().splitlines()[-1]
     if case.command == SEGMENT or (case.command[0] == "segment" and taken.status in (0, 1)):
-        answer, sentence = _of_table(out, good, good_mask)
+        answer, sentence = _of_table(out, good if "{good}" in case.command else None, good_mask)
     else:
         answer, sentence = ("done", "") if taken.status == 0 else ("sentence", _sentence(log))
     if answer == "sentence" and len(sentence) < 20:
@@ -57,8 +57,8 @@ def over_limits(taken: Taken, kilobytes: float) -> str:
     return "SLOW" if taken.seconds > LIMIT_SECONDS else "LARGE" if taken.mb > LIMIT_MB else ""
 
 
-def _of_table(out: Path, good: Path, good_mask: bytes) -> tuple[str, str]:
-    """Return the answer that the table of masks gives."""
+def _of_table(out: Path, good: Path | None, good_mask: bytes) -> tuple[str, str]:
+    """Return the answer that the table of masks gives; the `good` film must be in it with its mask."""
     table = out / "segmentation.csv"
     if not table.is_file():
         return "NO TABLE", ""
@@ -69,7 +69,7 @@ def _of_table(out: Path, good: Path, good_mask: bytes) -> tuple[str, str]:
         return "UNSAFE TABLE", "a row is broken"
     rows = [dict(zip(cells[0], map(unquote, row), strict=True)) for row in cells[1:]]
     goods = [row for row in rows if row["file"] == str(good)]
-    if [row["status"] for row in goods] != ["ok"] or _bytes(out / goods[0]["mask"]) != good_mask:
+    if good and ([row["status"] for row in goods] != ["ok"] or _bytes(out / goods[0]["mask"]) != good_mask):
         return "GOOD FILM LOST", ""
     others = [row for row in rows if row["file"] != str(good)]
     if not others:

@@ -4,6 +4,7 @@ Every file names a patient, whose name, number and birth date must not get into 
 """
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -129,15 +130,14 @@ def jpeg_ls(width: int, height: int) -> bytes:
     return b"\xff\xd8" + frame + b"\xff\xda\0\x08\1\1\0\0\0\0" + bytes(1000) + b"\xff\xd9"
 
 
-def series(folder: Path, hostile: bytes | None, slices: int = 6) -> None:
+def series(folder: Path, hostile: Callable[[], bytes], slices: int = 6) -> None:
     """Write a CT series of some slices, one of them hostile."""
     folder.mkdir()
     for number in range(slices):
         changes = {"RescaleIntercept": "-1024", "RescaleSlope": "1", "PixelSpacing": "1\\1", "Modality": "CT"}
         changes |= {"ImageOrientationPatient": "1\\0\\0\\0\\1\\0", "ImagePositionPatient": f"0\\0\\{number}"}
         (folder / f"slice_{number}.dcm").write_bytes(film(**changes, SOPInstanceUID=f"1.2.3.{number + 1}"))
-    if hostile is not None:
-        (folder / "slice_2.dcm").write_bytes(hostile)
+    (folder / "slice_2.dcm").write_bytes(hostile())
 
 
 def _tag(element: bytes) -> tuple[int, int]:

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from functools import partial
 
-from hostile import SEGMENT, Case, of_bytes
+from hostile import Case, of_bytes
 from hostile.dicom import (
     DEFLATED,
     EXPLICIT,
@@ -44,7 +44,7 @@ NUMBERS = {  # of elements that hold numbers: sizes, depths, frames
     "NumberOfFrames": ("1000000000", "-5", "0", "1e9", "x"),
 }
 TEXTS = {  # of elements that hold numbers as text
-    "PixelSpacing": ("inf\\inf", "nan\\nan", "1e200\\1e200", "1e-200\\1e-200", "-1\\-1", "0\\0", "1\\1\\1", "1", "x\\y"),
+    "PixelSpacing": ("inf\\inf", "nan\\nan", "1e200\\1e200", "1e-200\\1e-200", "-1\\-1", "0\\0", "1\\1\\1", "1", "x"),
     "ImagerPixelSpacing": ("inf\\inf", "1e308\\1e308", "1\\inf"),
     "WindowCenter": ("1e308", "nan", "inf", "-1e308", "x", "1\\2\\3", ""),
     "WindowWidth": ("1e308", "nan", "inf", "0", "-1", "1e-300", "x", "0\\1", ""),
@@ -66,7 +66,7 @@ def odd_values() -> Iterator[Case]:
     for keyword, values in TEXTS.items():
         window = {"WindowCenter": "128", "WindowWidth": "256"} if keyword.startswith(("Window", "VOI")) else {}
         for number, value in enumerate(values):
-            name = f"{keyword}_{number}_{''.join(filter(str.isalnum, value))[:12]}"
+            name = f"{keyword}_{number}_{''.join(filter(str.isalnum, value))[:12].lower()}"
             yield of_bytes(f"{name}.dcm", film, **window | {keyword: value})
             if keyword.startswith(("Rescale", "Window")):
                 yield of_bytes(f"{name}_ct.dcm", film, **CT | window | {keyword: value})
@@ -197,7 +197,7 @@ def damaged() -> Iterator[Case]:
         "secret_meta.dcm", lambda: meta(EXPLICIT, named("SourceApplicationEntityTitle", bad * 3)) + film()[400:]
     )
     yield of_bytes("secret_private_creator.dcm", lambda: film(extra=element(0x41, 0x10, "LO", b"SECRET" * 100)))
-    with_segmentation = (*SEGMENT, "--dicom-seg")
+    with_segmentation = ("segment", "{path}", "--out", "{out}", "--engine", "onnx", "--dicom-seg")
     yield of_bytes("secret_to_segmentation.dcm", film, StudyInstanceUID=bad, PatientBirthDate=bad)._replace(
         command=with_segmentation
     )
@@ -206,19 +206,20 @@ def damaged() -> Iterator[Case]:
 def folders() -> Iterator[Case]:
     """Yield series with one hostile slice."""
     ct = CT | {"PixelSpacing": "1\\1", "ImageOrientationPatient": "1\\0\\0\\0\\1\\0", "SOPInstanceUID": "1.2.3.3"}
+    ct["ImagePositionPatient"] = "0\\0\\2"
     slices = {
-        "whole": None,
-        "cut": film()[:300],
-        "pixels_cut": film(**ct, ImagePositionPatient="0\\0\\2", PixelData=b""),
-        "far": film(**ct, ImagePositionPatient="0\\0\\1e300"),
-        "nan": film(**ct, ImagePositionPatient="0\\0\\nan"),
-        "spacing_inf": film(**ct | {"PixelSpacing": "inf\\inf"}, ImagePositionPatient="0\\0\\2"),
-        "spacing_zero": film(**ct | {"PixelSpacing": "0\\0"}, ImagePositionPatient="0\\0\\2"),
-        "large": film(**ct, ImagePositionPatient="0\\0\\2", Rows=65_535, Columns=65_535),
-        "deflated": film(DEFLATED, zeros=3 * GB, **ct, ImagePositionPatient="0\\0\\2"),
-        "nested": film(extra=nested(100_000), **ct, ImagePositionPatient="0\\0\\2"),
-        "series_secret": film(**ct | {"SeriesInstanceUID": "SECRET"}, ImagePositionPatient="0\\0\\2"),
-        "slope_inf": film(**ct | {"RescaleSlope": "1e308"}, ImagePositionPatient="0\\0\\2"),
+        "whole": partial(film, **ct),
+        "cut": lambda: film(**ct)[:300],
+        "pixels_cut": partial(film, **ct, PixelData=b""),
+        "far": partial(film, **ct | {"ImagePositionPatient": "0\\0\\1e300"}),
+        "nan": partial(film, **ct | {"ImagePositionPatient": "0\\0\\nan"}),
+        "spacing_inf": partial(film, **ct | {"PixelSpacing": "inf\\inf"}),
+        "spacing_zero": partial(film, **ct | {"PixelSpacing": "0\\0"}),
+        "large": partial(film, **ct, Rows=65_535, Columns=65_535),
+        "deflated": partial(film, DEFLATED, zeros=3 * GB, **ct),
+        "nested": partial(film, extra=nested(100_000), **ct),
+        "series_secret": partial(film, **ct | {"SeriesInstanceUID": "SECRET"}),
+        "slope_inf": partial(film, **ct | {"RescaleSlope": "1e308"}),
     }
     for name, hostile in slices.items():
         yield Case(f"series_{name}", partial(series, hostile=hostile), "mask" if name == "whole" else "either")

@@ -3,7 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from hostile import Case
@@ -16,6 +16,7 @@ COMMAND = ("segment", "{good}", "--out", "{out}", "--engine", "keras", "--model"
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 
 
+@cache
 def shipped() -> dict[str, bytes]:
     """Return the members of the file of the network that lungnb ships."""
     with zipfile.ZipFile(SHIPPED) as opened:

@@ -96,7 +96,7 @@ def cases() -> Iterator[Case]:
         )
         yield of_bytes(f"extension_{name}.nii", lambda start: start + bytes(50_000), start)
     many = header(vox_offset=352 + 160 * 2**20) + b"\1\0\0\0"
-    yield of_bytes("extensions_10M.nii.gz", lambda: gzipped(many, *[struct.pack("<ii", 16, 6) + bytes(8)] * 2_000_000))
+    yield of_bytes("extensions_10M.nii.gz", lambda: gzipped(many, (struct.pack("<ii", 16, 6) + bytes(8), 10_000_000)))
     yield of_bytes(
         "extensions_500k.nii",
         lambda: (

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from functools import lru_cache
 
-_BLOCK = 16 * 2**20  # bytes, about
+_BLOCK = 4 * 2**20  # bytes, about
 GB = 10**9
 LIGHT, DARK = b"\xd8", b"\x18"
 Part = bytes | int | tuple[bytes, int]
