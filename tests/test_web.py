@@ -176,7 +176,7 @@ def endless_chunks(answer):
         (lambda a: a.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n"), "not valid HTTP"),
         (lambda a: a.wfile.write(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 10**6), "127.0.0.1: "),
         (lambda a: None, "127.0.0.1: "),
-        (lambda a: time.sleep(5), "bytes in 1 seconds"),
+        (lambda a: time.sleep(5), "127.0.0.1: "),
         (drip_headers, "bytes in 1 seconds"),
         (drip_chunk, "bytes in 1 seconds"),
         (drip_body, "bytes in 1 seconds"),
