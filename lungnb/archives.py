@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lungnb.datasets import RemoteFile
 
-MAX_FILES, MAX_BYTES = 200_000, 100 * 2**30  # of an unpacked archive
+MAX_FILES, MAX_BYTES = 200_000, 100 * 2**30  # of an unpacked archive; folders count as files
 MAX_TABLE = 32 * 2**20  # bytes of an archive's table of contents, which zipfile reads at once
 # A real archive grows 3-fold (CT slices with their masks) to 93-fold (the masks alone), both as BMP. A bomb grows
 # 1000-fold, and so do empty masks: that is why an archive may grow to LARGE bytes at any ratio.
@@ -63,6 +63,7 @@ def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bo
             raise ValueError("it holds no data")
         for member in members:
             _refuse_hostile(member)
+        _refuse_many(members)
         packed = archive.stat().st_size
         if sum(member.compress_size for member in members) > packed:
             raise ValueError("its members overlap, as those of a zip bomb do")
@@ -111,6 +112,18 @@ def _refuse_hostile(member: zipfile.ZipInfo) -> None:
         raise ValueError(f"its member {name[:80]!r} is encrypted")
     if member.compress_type not in METHODS:
         raise ValueError(f"its member {name[:80]!r} is compressed by another method than deflate")
+
+
+def _refuse_many(members: list[zipfile.ZipInfo]) -> None:
+    """Raise ValueError if the members make too many files and folders: one member can make hundreds of folders."""
+    paths: set[str] = set()
+    for member in members:
+        path = _path(member).rstrip("/")
+        while path and path not in paths:
+            paths.add(path)
+            path = path.rpartition("/")[0]
+        if len(paths) > MAX_FILES:
+            raise ValueError(f"its files and folders are more than {MAX_FILES:,}")
 
 
 def _refuse_large(size: int, packed: int, free: int) -> None:

@@ -70,6 +70,7 @@ HOSTILE = {
     "overstated size": (edited(PLAIN, 24, 2**31), "bomb"),
     "overlapping": (overlapping(50), "overlap"),
     "number of members": (make_zip([(f"{i}", b"") for i in range(11)]), "11 files are more than 10"),
+    "folders within folders": (make_zip([("a", "1"), ("b/" * 20, ""), ("c/" * 20, "")]), "folders are more than 10"),
     "table of contents": (table_only(720_000), "table of contents"),
     "twice": (make_zip([("a", "1"), ("a", "2")]), "'a' cannot have this name"),
     "file, then folder": (make_zip([("a", "1"), ("a/b", "2")]), "'a/b' cannot have this name"),
