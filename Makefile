@@ -32,7 +32,7 @@ jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 
 CASES ?=
 hostile: .venv/dev  ## hostile and damaged input of all kinds, a table of answers in results/benchmarks (Linux); CASES='png thin' for some
-	PYTHONPATH=tests $(BIN)/python -m hostile $(CASES)
+	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m hostile $(CASES)
 
 BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_ITEMS = 100_000  # of sequences in one file: pydicom makes an object of 2 kB of each
 MAX_SCANS = 100  # of a JPEG stream; a progressive one has about ten
+MAX_FILLING = 10_000  # bytes between the segments of a JPEG stream, which Pillow passes over one by one
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # of a lookup table, by the standard
 PIXEL_MM = (0.001, 100.0)  # sizes of a pixel that are believed, mm
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, little and big endian
+_JPEG = b"\xff\xd8"  # how a JPEG stream begins
 _BLOCK = 2**20  # pixels that are scaled at once: float64 of a whole film would take a gigabyte
 _INFLATED_AT_ONCE = 2**24  # bytes
 # The elements that anything here looks at. Nothing else is kept in memory, and nothing that names a patient is read.
@@ -215,16 +217,16 @@ def _refuse_other_stream(file: Dataset, path: Path, rows: int, columns: int) -> 
     from pydicom.encaps import get_frame
 
     frame = get_frame(file.PixelData, 0, number_of_frames=max(count_frames(file), 1))
-    size = stream_size(frame)
+    size = stream_size(frame, path)
     if size and size != (rows, columns):
         raise Refused(
             f"{path}: its compressed picture is {size[1]:,} x {size[0]:,} pixels and its header says "
             f"{columns:,} x {rows:,}. Export it again."
         )
-    refuse_scans(frame, path)
+    refuse_jpeg(frame, path)
 
 
-def stream_size(stream: bytes) -> tuple[int, int] | None:
+def stream_size(stream: bytes, path: Path) -> tuple[int, int] | None:
     """Return the height and the width that a JPEG, JPEG-LS or JPEG 2000 stream claims, None for another stream.
 
     Sources: ITU-T T.81, B.2.2 (frame header), T.87, C.2.2, and T.800, A.5.1 (SIZ).
@@ -233,20 +235,36 @@ def stream_size(stream: bytes) -> tuple[int, int] | None:
     if siz >= 0 and len(stream) >= siz + 24:
         width, height, left, top = struct.unpack(">4I", stream[siz + 8 : siz + 24])
         return height - top, width - left
-    place = 2
-    while stream[:2] == b"\xff\xd8" and len(stream) >= place + 9 and stream[place] == 0xFF:
-        marker = stream[place + 1]
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return struct.unpack(">2H", stream[place + 5 : place + 9])
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
+    for marker, place in _jpeg_segments(stream, path):
+        if (marker == 0xF7 or 0xC0 <= marker <= 0xCF) and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">2H", stream[place + 5 : place + 9])
+            return height, width
     return None
 
 
-def refuse_scans(stream: bytes, path: Path) -> None:
-    """Raise Refused for a JPEG stream of so many scans that decoding it would take minutes."""
+def refuse_jpeg(stream: bytes, path: Path) -> None:
+    """Raise Refused for a JPEG stream that would take minutes to decode: of many scans, or filled up with bytes."""
     # Within a scan 0xFF is always followed by 0, so that this finds the starts of scans and few others.
-    if stream[:2] == b"\xff\xd8" and stream.count(b"\xff\xda") > MAX_SCANS:
+    if stream.startswith(_JPEG) and stream.count(b"\xff\xda") > MAX_SCANS:
         raise Refused(f"{path}: has more than {MAX_SCANS} scans. Save it as a usual JPEG or PNG.")
+    for _ in _jpeg_segments(stream, path):
+        pass
+
+
+def _jpeg_segments(stream: bytes, path: Path) -> Iterator[tuple[int, int]]:
+    """Yield the marker of each segment of a JPEG stream before its first scan, and the place where it begins."""
+    place, filling = len(_JPEG), 0
+    while stream.startswith(_JPEG) and place + 9 <= len(stream) and filling <= MAX_FILLING:
+        marker = stream[place + 1]
+        if stream[place] != 0xFF or marker in (0x00, 0xFF):
+            place, filling = place + 1, filling + 1
+            continue
+        yield marker, place
+        if marker == 0xDA:
+            return
+        place += 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
+    if filling > MAX_FILLING:
+        raise Refused(f"{path}: has {MAX_FILLING:,} bytes or more between its segments. Save it as a usual JPEG.")
 
 
 def count_frames(file: Dataset) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from lungnb.check import AREA
-from lungnb.inference import region_labels
+from lungnb.inference import largest_regions
 
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller
@@ -23,9 +23,7 @@ def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     column near their middle. Anything else is one lung, in one piece or in two above one another. The patient's right
     is on the left, as films and slices are shown.
     """
-    labels, largest = region_labels(mask)
-    boxes = ndimage.find_objects(labels)
-    regions = [_Region(labels[box] == label, box) for label in largest for box in [boxes[label - 1]]]
+    regions = [_Region(*region) for region in largest_regions(mask)]
     if len(regions) == 2 and _beside(*regions):
         first = min(regions, key=lambda region: region.middle())
         right = np.zeros_like(mask)
