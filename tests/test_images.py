@@ -693,11 +693,10 @@ def test_a_dicom_file_without_its_preamble_is_read(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "b.dcm"), read_image(path))
 
 
-@pytest.mark.parametrize("filling", [b"\xff", b"\0"])
-def test_a_jpeg_filled_up_between_its_segments_is_refused(tmp_path, filling):
+def test_a_jpeg_filled_up_between_its_segments_is_refused(tmp_path):
     content = saved(tmp_path / "a.jpg", GREY).read_bytes()
-    (tmp_path / "a.jpg").write_bytes(content[:2] + 9 * filling + content[2:])
+    (tmp_path / "a.jpg").write_bytes(content[:2] + 9 * b"\xff" + content[2:])
     assert read_image(tmp_path / "a.jpg").shape == GREY.shape
-    (tmp_path / "a.jpg").write_bytes(content[:2] + 100_000 * filling + content[2:])
+    (tmp_path / "a.jpg").write_bytes(content[:2] + 100_000 * b"\xff" + content[2:])
     with pytest.raises(ValueError, match=r"a\.jpg: has 10,000 bytes or more between its segments"):
         read_image(tmp_path / "a.jpg")
