@@ -170,7 +170,7 @@ def _checked(item: Any, allowed: set, depth: int = 0) -> Any:  # noqa: ANN401
 
 def _wrong_class(item: dict, allowed: set) -> str:
     """Return why an object in a structure is refused."""
-    name = str(item["class_name"])[:50]
+    name = str(item["config"] if item["class_name"] == "function" else item["class_name"])[:50]
     if name in _CODE:
         return f"holds code (a {name} layer), which is not run; build the network without it."
     if allowed is _NETWORKS:
@@ -182,14 +182,15 @@ def _check_costs(config: dict) -> None:
     """Raise Unfit for a network that takes too much time or memory to be built or run."""
     if _calls(config) > MAX_CALLS:
         raise Unfit(f"calls more than {MAX_CALLS:,} layers for one image; take a smaller network.")
-    costs, gigabytes = network_costs(config), memory_limit() / 1e9
-    # What takes long to compute is allowed with the same setting.
-    needed = max(costs.bytes / 1e9, costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9)
-    if needed > gigabytes:
+    costs, limit = network_costs(config), memory_limit()
+    ways = f"; to allow that, set LUNGNB_MAX_GB to {{}} (now {limit / 1e9:g})."
+    if costs.bytes > limit:
         raise Unfit(
-            f"takes {costs.bytes / 1e9:,.1f} GB of memory and {costs.multiplications / 1e12:,.1f} million million "
-            f"multiplications for one image; to allow it, set LUNGNB_MAX_GB to {math.ceil(needed)} (now {gigabytes:g})."
+            f"takes {costs.bytes / 1e9:,.1f} GB of memory for one image{ways.format(math.ceil(costs.bytes / 1e9))}"
         )
+    if costs.multiplications > MULTIPLICATIONS_PER_BYTE * limit:  # so that one setting allows both
+        needed = math.ceil(costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9)
+        raise Unfit(f"takes {costs.multiplications:.0e} multiplications for one image{ways.format(needed)}")
 
 
 def _calls(network: dict) -> int:
