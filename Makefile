@@ -30,6 +30,10 @@ jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/test_models.py tests/test_losses.py \
 		tests/test_metrics.py
 
+CASES ?=
+hostile: .venv/dev  ## hostile and damaged input of all kinds, a table of answers in results/benchmarks (Linux); CASES='png thin' for some
+	PYTHONPATH=tests $(BIN)/python -m hostile $(CASES)
+
 BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -81,4 +85,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test bench jax browser cluster badges baseline robust weights lab format clean
+.PHONY: report test hostile bench jax browser cluster badges baseline robust weights lab format clean

@@ -21,12 +21,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, remove, write_json, written
+from lungnb.files import locked, remove, writable, write_json, written
 from lungnb.inference import open_model
-from lungnb.listing import Case, list_folders, name_images, refuse_masks_of_others
+from lungnb.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
+from lungnb.messages import printable
 from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 
-TABLE = "segmentation.parquet"  # a folder, with a file for each chunk
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
 TRIES = 5  # of a chunk whose worker dies; then it is taken that one of its files kills workers
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is told to anyone
@@ -81,7 +81,7 @@ def segment_on_cluster(
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
             for done in _run(folders, workers, model=model, out=out, options=options, engine=engine):
                 for error in done["errors"] if progress else ():
-                    bar.write(f"lungnb: {error}", file=sys.stderr)
+                    bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
                 bar.update(done["images"])
                 total.update({name: done[name] for name in ("images", "failed", "review")})
                 parts.add(done["part"])
@@ -125,7 +125,7 @@ class _Worker:
 
     def _segment(self, cases: list[Case], tries: Path) -> Iterator[dict]:
         """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
-        with tries.open("a", encoding="utf-8") as file:
+        with writable(tries), tries.open("a", encoding="utf-8") as file:
             file.write(".")
         try:
             if tries.stat().st_size <= TRIES:
@@ -177,7 +177,7 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if "://" in str(path):
             raise ValueError(f"{path}: not a folder or file that every machine sees; mount the storage, and name that.")
-        path = os.path.abspath(path)
+        path = os.path.abspath(as_path(path))
         given.update(map(Path, [path] if os.path.lexists(path) else glob.glob(path, recursive=True) or [path]))
     roots, single = {path for path in given if path.is_dir()}, defaultdict(list)
     for path in sorted(given - roots):
@@ -214,7 +214,8 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     try:
         yield
     except RayError as error:
-        found = re.findall(r"^[\w.]*(?:Error|NotWritten): (.+)", str(error), re.MULTILINE)  # in a worker's traceback
-        raise RuntimeError(found[-1] if found else f"the cluster gave up: {error}") from error
+        ours = r"^[\w.]*(?:Error|Refused|NotWritten|DiskFull): (.+)"  # in a worker's traceback
+        sentences = re.findall(ours, str(error), re.MULTILINE)
+        raise RuntimeError(sentences[-1] if sentences else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()

@@ -14,6 +14,7 @@ import numpy as np
 from lungnb import __version__
 from lungnb.dicom import is_dicom, open_dicom
 from lungnb.files import written
+from lungnb.opening import Refused, guarded
 from lungnb.volumes import Volume, sorted_slices, to_stored_axes
 
 LUNGS = {"Right lung": "3341006", "Left lung": "44029006"}  # SNOMED CT, which pydicom knows but in part
@@ -34,31 +35,34 @@ def write_dicom_seg(
         source: the DICOM image, or the folder of the series.
         volume: of a series, what `read_volume` gave.
 
-    Raises ValueError, naming `source`, where it is not DICOM or says too little of itself, and where
+    Raises Refused, naming `source`, where it is not DICOM or says too little of itself, and where
     highdicom is missing.
     """
     if not (source.is_dir() or is_dicom(source)):
-        raise ValueError(f"{source}: not DICOM, so that no DICOM Segmentation of it can be written.")
+        raise Refused(f"{source}: not DICOM, so that no DICOM Segmentation of it can be written.")
     try:
         import highdicom
     except ImportError as error:
-        raise ValueError(f"{source}: DICOM Segmentation needs highdicom; pip install 'lungnb[medical]'.") from error
-    images = [open_dicom(file, header_only=True) for file in (sorted_slices(source) if volume else [source])]
+        raise Refused(f"{source}: DICOM Segmentation needs highdicom; pip install 'lungnb[medical]'.") from error
+    files = sorted_slices(source) if volume else [source]
     frames = [to_stored_axes(lung, volume.affine).transpose() if volume else lung[None] for lung in lungs]
-    for image in images:
-        for name in (*_EMPTY, *_STUDY):
-            image.setdefault(name, "")
     uid = highdicom.UID
+    with guarded(source, "a DICOM image"):
+        images = [open_dicom(file, header_only=True, whole=True) for file in files]
+        for image in images:
+            for name in (*_EMPTY, *_STUDY):
+                image.setdefault(name, "")
     try:
-        segmentation = highdicom.seg.Segmentation(
-            images, np.stack(frames, axis=-1).astype(np.uint8), "BINARY", _segments(), uid(), 1, uid(), 1,
-            "lungnb", "lungnb", __version__, "none", content_label="LUNGS", series_description="Lungs (lungnb)",
-        )  # fmt: skip
-    except Exception as error:  # highdicom raises what pydicom does, with values of the header in it
-        wanted = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
-        raise ValueError(f"{source}: says too little of itself for a DICOM Segmentation ({wanted}).") from error
-    with written(path) as temporary:
-        segmentation.save_as(temporary)
+        with guarded(source, "a DICOM image"):
+            segmentation = highdicom.seg.Segmentation(
+                images, np.stack(frames, axis=-1).astype(np.uint8), "BINARY", _segments(), uid(), 1, uid(), 1,
+                "lungnb", "lungnb", __version__, "none", content_label="LUNGS", series_description="Lungs (lungnb)",
+            )  # fmt: skip
+            with written(path) as temporary:
+                segmentation.save_as(temporary)
+    except Refused:  # what highdicom raises has values of the header in it
+        elements = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
+        raise Refused(f"{source}: says too little of itself for a DICOM Segmentation ({elements}).") from None
 
 
 def _segments() -> list[Any]:

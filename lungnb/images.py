@@ -1,12 +1,12 @@
 """Any image file to a greyscale array, an array to a PNG, and an array to the square that a network sees.
 
-Nothing else in the module opens an image file, but `dicom.py`, and `volumes.py` for what has many slices.
+Nothing else in the module opens an image file, except `dicom.py`, and `volumes.py` for what has many slices.
 """
 
 from __future__ import annotations
 
-import os
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from lungnb.dicom import DICOM_SUFFIXES, MAX_PIXELS, count_frames, is_dicom, read_dicom
+from lungnb.dicom import DICOM_SUFFIXES, Turn, count_frames, is_dicom, open_dicom, read_dicom, refuse_scans
 from lungnb.files import written
+from lungnb.opening import Refused, guarded, open_file, refuse_shape
 
 FORMATS = {
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"},
@@ -25,9 +26,19 @@ SUFFIXES = (*FORMATS, *DICOM_SUFFIXES)
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung, which every CT slice of a chest has, and no 8-bit image
 MAX_LABELS = 8  # of a mask: what has more greys is a picture, or came through JPEG
+_PILLOW_FORMATS = tuple(sorted(set(FORMATS.values())))
+_BYTES = {"1": 4, "L": 4, "P": 14, "I;16": 8, "I": 20, "F": 20}  # a pixel takes while it is read, by Pillow's modes
+_BYTES_OF_COLOURS = 14
+_AT_ONCE = 2**20  # pixels of which temporary copies are made: those of a whole film would take a gigabyte
 
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # read_image raises where Pillow warns
+
+class Picture(NamedTuple):
+    """An image file as it was read."""
+
+    grey: np.ndarray  # (height, width), uint8
+    pixel_mm: tuple[float, float] | None = None  # height and width of a pixel, mm; None if unknown
+    turn: Turn = Turn()
+    has_more: bool = False  # whether the file holds more pictures than this one, the first
 
 
 def read_image(path: str | Path, window: tuple[float, float] | None = None) -> np.ndarray:
@@ -43,8 +54,18 @@ def read_image(path: str | Path, window: tuple[float, float] | None = None) -> n
     Raises ValueError, naming the file, for what is not a readable image of one of the formats, and with `window` for
     what is not in Hounsfield units.
     """
+    return read_picture(path, window).grey
+
+
+def read_picture(path: str | Path, window: tuple[float, float] | None = None) -> Picture:
+    """Return an image file as `read_image` does, with the size of its pixels and how it is turned, if it tells."""
     path = Path(path)
-    return to_grey(read_dicom(path) if is_dicom(path) else _read_raster(path), window, path)
+    with guarded(path):
+        if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
+            values, pixel_mm, turn, frames = read_dicom(path)
+            return Picture(to_grey(values, window, path), pixel_mm, turn, frames > 1)
+        values, has_more = _read_raster(path)
+        return Picture(to_grey(values, window, path), has_more=has_more)
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.ndarray:
@@ -54,40 +75,32 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> np.nda
     file of labels, 0 to MAX_LABELS at most, all but 0; or, where a data set marks several organs, the grey `values`
     given. Of colours, the strongest counts, so that a blue lung is as bright as a red one.
     """
-    array = _read_raster(Path(path), is_mask=True)
-    if values is not None:
-        return np.isin(array, values)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: some of its values are not numbers (NaN or infinite).")
-    labels = array.dtype.kind in "ui" and array.max() <= MAX_LABELS
-    return array > (0 if labels else array.max() / 2)
+    with guarded(path):
+        array, _ = _read_raster(Path(path), is_mask=True)
+        if values is not None:
+            return np.isin(array, values)
+        if not np.isfinite(array).all():
+            raise Refused(f"{path}: some of its values are not numbers (NaN or infinite).")
+        labels = array.dtype.kind in "ui" and array.max() <= MAX_LABELS
+        return array > (0 if labels else array.max() / 2)
 
 
 def peculiarity(path: str | Path) -> str:
-    """Return in what a readable image file is not plain 8-bit greyscale or colour, such as "16-bit"; else nothing."""
-    path, found = Path(path), []
-    if is_dicom(path):
-        frames = count_frames(path)
-        return f"{frames} frames, of which the first is read" if frames > 1 else ""
-    with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
-        modes = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}
-        deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
-        clear = "transparency" if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info else None
-        try:
-            pages, turned = getattr(image, "n_frames", 1), image.getexif().get(0x0112, 1) != 1
-        except Exception:  # Pillow raises whatever its parsers meet
-            return "damaged after its first page"
-        found = [deep, clear, f"{pages} pages, of which the first is read" if pages > 1 else None]
-        found.append("turned by its EXIF data" if turned else None)
-    return ", ".join(filter(None, found))
-
-
-def count_pages(path: Path) -> int:
-    """Return how many pictures a file holds, of which the first is read: a TIFF or a GIF may hold several."""
-    if path.suffix.lower() not in (".tif", ".tiff", ".gif"):
-        return 1
-    with Image.open(path, formats=("TIFF", "GIF")) as image:
-        return getattr(image, "n_frames", 1)
+    """Return how a readable image file differs from plain 8-bit greyscale or colour, such as "16-bit"; else nothing."""
+    path = Path(path)
+    with guarded(path):
+        if is_dicom(path):
+            frames = count_frames(open_dicom(path, header_only=True))
+            return f"{frames} frames, of which the first is read" if frames > 1 else ""
+        with _opened(path) as image:
+            modes = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}
+            deep = "16-bit" if image.mode.startswith("I;16") else modes.get(image.mode)
+            clear = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
+            turned = image.getexif().get(0x0112, 1) != 1
+            traits = [deep, "transparency" if clear else None]
+            traits += ["several pages, of which the first is read" if _has_more(image) else None]
+            traits += ["turned by its EXIF data" if turned else None]
+            return ", ".join(filter(None, traits))
 
 
 def write_png(path: str | Path, array: np.ndarray) -> None:
@@ -120,7 +133,7 @@ def volume_window(
     """
     low, high = float(volume.min()), float(volume.max())
     if not np.isfinite([low, high]).all():
-        raise ValueError(f"{name}: some of its values are not numbers (NaN or infinite).")
+        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite).")
     if window is not None:
         _refuse_other_units(volume, name)
         return window
@@ -135,7 +148,7 @@ def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
     low, high = LUNG_RANGE
     parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # of a volume one slice at a time, to spare memory
     if not any(((part > low) & (part < high)).any() for part in parts):
-        raise ValueError(
+        raise Refused(
             f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
             f"no air or lung between {low:g} and {high:g} HU, so it seems to be rescaled already; "
             "pass the CT numbers as the scanner gave them, or leave window out."
@@ -155,8 +168,12 @@ def through_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarra
     """Return `values` as uint8, from black at `window[0]` to white at `window[1]`."""
     low, high = window
     if not low < high:
-        raise ValueError(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
-    return np.rint((np.clip(values, low, high) - low) * (255.0 / (high - low))).astype(np.uint8)
+        raise Refused(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
+    shown, step = np.empty(values.shape, np.uint8), max(_AT_ONCE // max(values[:1].size, 1), 1)
+    for start in range(0, len(values), step):
+        part = np.clip(values[start : start + step], low, high)
+        shown[start : start + step] = np.rint((part - low) * (255.0 / (high - low)))
+    return shown
 
 
 def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: object = "the array") -> np.ndarray:
@@ -165,19 +182,26 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
     Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
     """
     if array.dtype.kind not in "buif":
-        raise ValueError(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
+        raise Refused(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
     if array.ndim == 3 and array.shape[-1] in (1, 3, 4):
-        array = array[..., 0] if array.shape[-1] == 1 else array[..., :3] @ np.array([0.299, 0.587, 0.114])
+        array = array[..., 0] if array.shape[-1] == 1 else _luminance(array)
     if array.ndim != 2 or not array.size:
-        raise ValueError(f"{name}: expected (height, width), with 1, 3 or 4 channels at most, not {array.shape}.")
+        raise Refused(f"{name}: expected (height, width), with 1, 3 or 4 channels at most, not {array.shape}.")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name}: some of its values are not numbers (NaN or infinite).")
+        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite).")
     if window is not None:
         return hounsfield_to_grey(array, window, name)
     if array.dtype == np.uint8:
         return array
     low, high = _scale(float(array.min()), float(array.max()), array.dtype)
     return through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
+
+
+def _luminance(array: np.ndarray) -> np.ndarray:
+    """Return the luminance of colours, `(height, width, 3 or 4)`, as float64 (ITU-R BT.601), some rows at a time."""
+    weights, step = np.array([0.299, 0.587, 0.114]), max(_AT_ONCE // max(array.shape[1], 1), 1)
+    parts = [array[start : start + step, :, :3] @ weights for start in range(0, len(array), step)]
+    return np.concatenate(parts) if parts else np.zeros(array.shape[:2])
 
 
 def resample_mm(
@@ -204,7 +228,7 @@ def resample_mm(
 
     old, new = np.asarray(spacing_mm, float), np.broadcast_to(np.asarray(new_spacing_mm, float), (array.ndim,))
     if old.shape != (array.ndim,) or not (old > 0).all() or not (new > 0).all():
-        raise ValueError(f"spacing_mm needs a positive number for each of {array.ndim} axes, not {spacing_mm}, {new}.")
+        raise Refused(f"spacing_mm needs a positive number for each of {array.ndim} axes, not {spacing_mm}, {new}.")
     shape = np.maximum(np.rint(array.shape * old / new), 1).astype(int)
     if tuple(shape) == array.shape:
         return array
@@ -237,7 +261,10 @@ def fit_square(image: np.ndarray, size: int) -> Square:
     square = np.zeros((size, size), np.uint8)
     # Exact areas, as TensorFlow takes them; Pillow's box filter counts whole pixels only, and rounds twice.
     down, across = _area_weights(image.shape[0], new_height), _area_weights(image.shape[1], new_width)
-    small = (across @ (down @ image).T).T
+    # Some columns at a time, of which SciPy makes a copy in float64.
+    step = max(_AT_ONCE // image.shape[0], 1)
+    shrunk = np.hstack([down @ image[:, start : start + step] for start in range(0, image.shape[1], step)])
+    small = (across @ shrunk.T).T
     square[top : top + new_height, left : left + new_width] = np.rint(small)
     return Square(square, top, left, new_height, new_width)
 
@@ -254,9 +281,13 @@ def _area_weights(rows: int, count: int) -> Any:  # noqa: ANN401
     """Return the sparse `(count, rows)` matrix that averages rows; each counts by its part of a new one."""
     from scipy.sparse import csr_array
 
-    edges, row = np.arange(count + 1)[:, None] * (rows / count), np.arange(rows)
-    overlaps = np.minimum(row + 1, edges[1:]) - np.maximum(row, edges[:-1])
-    return csr_array(np.maximum(overlaps, 0) * (count / rows))
+    edges = np.arange(count + 1) * (rows / count)
+    # The rows that each new one covers: the first, and a number that is enough for all; those beside it weigh nothing.
+    row = np.floor(edges[:-1]).astype(int)[:, None] + np.arange(int(np.ceil(rows / count)) + 1)
+    overlaps = np.minimum(row + 1, edges[1:, None]) - np.maximum(row, edges[:-1, None])
+    new_row, place = np.nonzero((overlaps > 0) & (row < rows))
+    weights = overlaps[new_row, place] * (count / rows)
+    return csr_array((weights, (new_row, row[new_row, place])), shape=(count, rows))
 
 
 def shrink(image: np.ndarray, longest: int) -> np.ndarray:
@@ -269,29 +300,53 @@ def shrink(image: np.ndarray, longest: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, method))
 
 
-def _read_raster(path: Path, is_mask: bool = False) -> np.ndarray:
-    """Return the pixels of a PNG, JPEG, BMP, TIFF or GIF file, depth kept; colours as luminance, or of a mask drawn."""
-    if not os.path.isfile(path):  # a link to nothing, or a pipe, on which reading would wait for ever
-        raise ValueError(f"{path}: {'not a file' if os.path.exists(path) else 'there is no such file'}.")
+@contextmanager
+def _opened(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
+    """Open a PNG, JPEG, BMP, TIFF or GIF file whose header claims nothing beyond the limits."""
     if path.suffix.lower() not in FORMATS:
         known = ", ".join(FORMATS if is_mask else SUFFIXES)
-        raise ValueError(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}).")
+        raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}).")
+    # Opened here, for Pillow maps into memory what it opens itself, and scrambles a TIFF that is to be turned.
+    with open_file(path) as file:
+        try:
+            image = Image.open(file, formats=_PILLOW_FORMATS)
+        except Image.DecompressionBombError:
+            raise Refused(f"{path}: has more pixels than Pillow opens. Scale it down.") from None
+        with image:
+            if image.format in ("JPEG", "MPO"):
+                place = file.tell()
+                file.seek(0)
+                refuse_scans(file.read(), path)
+                file.seek(place)
+            refuse_shape(path, image.height, image.width, _BYTES.get(image.mode[:4], _BYTES_OF_COLOURS))
+            yield image
+
+
+def _read_raster(path: Path, is_mask: bool = False) -> tuple[np.ndarray, bool]:
+    """Return the pixels of an image file, depth kept, and whether it holds more pictures.
+
+    Colours become luminance, or of a mask what they draw.
+    """
+    with _opened(path, is_mask) as opened:
+        white_is_zero = opened.format == "TIFF" and opened.mode.startswith("I;16") and opened.tag_v2.get(262) == 0
+        image = ImageOps.exif_transpose(opened)
+        if is_mask and image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
+            return _drawn(image), _has_more(opened)
+        if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
+            image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+        pixels = np.asarray(image)
+        return (np.iinfo(np.uint16).max - pixels if white_is_zero else pixels), _has_more(opened)
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Return whether an opened file holds more pictures than the first, which has been read.
+
+    The number is not counted: that takes minutes for a file of a million empty pages.
+    """
     try:
-        # Opened here, for Pillow maps into memory what it opens itself, and scrambles a TIFF that is to be turned.
-        with path.open("rb") as file, Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            white_is_zero = image.format == "TIFF" and image.mode.startswith("I;16") and image.tag_v2.get(262) == 0
-            image = ImageOps.exif_transpose(image)
-            if is_mask and image.mode not in ("1", "L", "I", "F") and not image.mode.startswith("I;16"):
-                return _drawn(image)
-            if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
-                image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
-            return np.iinfo(np.uint16).max - np.asarray(image) if white_is_zero else np.asarray(image)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: more than {MAX_PIXELS:,} pixels; scale it down first.") from error
-    except Exception as error:  # Pillow raises whatever its parsers meet
-        raise ValueError(f"{path}: cannot be read as an image; is it whole, and what its name says?") from error
+        return bool(getattr(image, "is_animated", False))  # of a GIF, Pillow reads on to tell
+    except Exception:  # Pillow raises whatever its parsers meet
+        return True  # there is something, though it is damaged
 
 
 def _drawn(image: Image.Image) -> np.ndarray:

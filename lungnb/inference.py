@@ -12,10 +12,11 @@ import numpy as np
 from scipy import ndimage
 from skimage.segmentation import find_boundaries
 
-from lungnb.dicom import Turn, is_dicom, turn_of
+from lungnb.dicom import Turn
 from lungnb.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.export import open_network
-from lungnb.images import fit_square, read_image, through_window, to_grey, unfit_square, volume_window
+from lungnb.images import fit_square, read_picture, through_window, to_grey, unfit_square, volume_window
+from lungnb.opening import guarded
 from lungnb.settings import SHIPPED, Settings
 from lungnb.volumes import is_nifti, read_volume
 
@@ -59,16 +60,17 @@ def segment(
         return [segment(each, model, clean, window) for each in image]
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window), model, clean)
-    path = Path(image)
-    if path.is_dir() or not path.exists():
+    if not str(image).strip() or Path(image).is_dir() or not Path(image).exists():
         from lungnb.listing import list_images  # with pandas, half a second that a single file need not wait
 
-        files = list_images(path)
-        if files != [path]:
+        files = list_images(image)
+        if files != [Path(image)]:
             return [segment(file, model, clean, window) for file in files]
+    path = Path(image)
     if path.is_dir() or is_nifti(path):
         return _segment_volume(path, model, clean, window)
-    return segment_grey(read_image(path, window), model, clean, turn_of(path) if is_dicom(path) else Turn())
+    picture = read_picture(path, window)
+    return segment_grey(picture.grey, model, clean, picture.turn)
 
 
 def _is_image(item: object) -> bool:
@@ -78,10 +80,14 @@ def _is_image(item: object) -> bool:
 
 def _segment_volume(path: Path, model: Any, clean: bool, window: tuple[float, float] | None) -> Segmentation:  # noqa: ANN401
     """Segment a volume slice by slice; all of the answer is `(slices, height, width)`, as `read_volume` turns it."""
-    found = zip(*predict_slices(model, read_volume(path).hounsfield, window, path), strict=True)
-    greys, probability = map(np.stack, found)
-    mask = probability > THRESHOLD
-    return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
+    with guarded(path, "a volume"):
+        hounsfield = read_volume(path).hounsfield
+        greys, probability = np.empty(hounsfield.shape, np.uint8), np.empty(hounsfield.shape, np.float32)
+        for place, (grey, lung) in enumerate(predict_slices(model, hounsfield, window, path)):
+            greys[place], probability[place] = grey, lung
+        del hounsfield  # a volume takes much memory, and cleaning its mask takes more
+        mask = probability > THRESHOLD
+        return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
 
 
 def predict_slices(
@@ -179,11 +185,13 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
 
 def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = OUTLINE) -> np.ndarray:
     """Return a uint8 RGB picture, `(height, width, 3)`: the image with the mask tinted and outlined."""
-    picture = np.repeat(image[:, :, None], 3, axis=2).astype(np.float32)
-    picture[mask] = 0.75 * picture[mask] + 0.25 * np.array(color)
+    picture = np.repeat(image[:, :, None], 3, axis=2)
+    shades = np.arange(256, dtype=np.float32)[:, None]
+    tinted = (0.75 * shades + 0.25 * np.array(color)).astype(np.uint8)  # of each grey
+    picture[mask] = tinted[image[mask]]
     width = max(round(max(image.shape) / 512), 1)
     picture[ndimage.binary_dilation(find_boundaries(mask, mode="inner"), iterations=width)] = color
-    return picture.astype(np.uint8)
+    return picture
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

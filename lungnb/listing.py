@@ -13,12 +13,15 @@ from typing import NamedTuple
 
 from lungnb.dicom import in_hounsfield, open_dicom
 from lungnb.images import FORMATS, SUFFIXES
+from lungnb.opening import Refused, guarded
 from lungnb.pairing import image_files, image_folders, stem_of
 from lungnb.volumes import NIFTI_SUFFIXES, is_nifti
 
 LONGEST_NAME = 200  # bytes, of the 255 that most file systems take, before the ending
 # How the names end of what is written for an image.
 WRITTEN = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
+JOURNAL = ".segmentation.jsonl"  # in the folder of the masks: what is done
+TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
 
 
 class Case(NamedTuple):
@@ -31,13 +34,13 @@ class Case(NamedTuple):
 def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Path]:
     """Return the files, and the folders of series, that paths, folders and patterns name; each once.
 
-    What was written into `out` before is none of them.
+    What lungnb wrote, into `out` or in an earlier run into another folder, is left out.
     """
-    paths = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    files = [file for path in paths for file in _listed(path) if not _is_written(file, out)]
+    paths = [as_path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    files = without_written([file for path in paths for file in _listed(path)], out)
     if not files:
         kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
-        raise ValueError(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
+        raise Refused(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
     found: dict[str, Path] = {}
     for file in files:
         found.setdefault(key_of(file), file)
@@ -47,8 +50,14 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
 def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield a folder and each below it, one at a time, with what `list_images` finds in it alone."""
     for place, names in image_folders(folder):
-        files = [place / name for name in sorted(names)]
-        yield place, _with_series([file for file in files if not _is_written(file, out)])
+        yield place, _with_series(without_written([place / name for name in sorted(names)], out))
+
+
+def as_path(path: str | Path) -> Path:
+    """Return a path that a user gave; raise Refused for an empty one, which would mean the working folder."""
+    if not str(path).strip():
+        raise Refused("the path of an image is empty: name a file or a folder ('.' for this one).")
+    return Path(path)
 
 
 def refuse_masks_of_others(out: Path, record: Path, pattern: str = "*") -> None:
@@ -68,9 +77,13 @@ def _listed(path: Path) -> list[Path]:
     return [path]
 
 
-def _is_written(file: Path, out: Path | None) -> bool:
-    """Whether a file lies in the folder of the masks and is called as what is written there."""
-    return bool(out) and file.name.endswith(WRITTEN) and out.resolve() in file.resolve().parents
+def without_written(files: list[Path], out: Path | None) -> list[Path]:
+    """Return the files without those that lungnb wrote: called so, and in `out` or a folder with a run's records."""
+    suspects = {file for file in files if file.name.endswith(WRITTEN)}
+    folders = {folder for file in suspects for folder in file.resolve().parents}
+    outputs = {folder for folder in folders if (folder / JOURNAL).exists() or (folder / TABLE).exists()}
+    outputs |= {out.resolve()} if out else set()
+    return [file for file in files if file not in suspects or outputs.isdisjoint(file.resolve().parents)]
 
 
 def _with_series(files: list[Path]) -> list[Path]:
@@ -87,12 +100,13 @@ def _with_series(files: list[Path]) -> list[Path]:
 def _is_series(slices: list[Path]) -> bool:
     """Whether DICOM files of one folder are slices of CT, by the first of them, and not each of another series."""
     try:
-        if len(slices) < 2 or not in_hounsfield(open_dicom(slices[0], header_only=True)):
-            return False
-        if _series_of(slices[0]) == _series_of(slices[-1]):  # as good as always; then the others need not be read
-            return True
-        return len({_series_of(file) for file in slices}) < len(slices)
-    except ValueError:
+        with guarded(slices[0]):
+            if len(slices) < 2 or not in_hounsfield(open_dicom(slices[0], header_only=True)):
+                return False
+            if _series_of(slices[0]) == _series_of(slices[-1]):  # as good as always; the others need not be read
+                return True
+            return len({_series_of(file) for file in slices}) < len(slices)
+    except Refused:
         return False
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from collections import deque
@@ -21,13 +22,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb import __version__
-from lungnb.dicom import Turn, count_frames, is_dicom, pixel_size_mm, turn_of
 from lungnb.dicom_seg import write_dicom_seg
-from lungnb.files import locked, remove, written
-from lungnb.images import count_pages, read_image, shrink, write_png
+from lungnb.files import DiskFull, NotWritten, locked, remove, writable, write_table, written
+from lungnb.images import Picture, read_picture, shrink, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict_slices, segment_grey
-from lungnb.listing import Case, key_of, list_images, name_images, refuse_masks_of_others
+from lungnb.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.lungs import doubtful, sides
+from lungnb.opening import Refused, guarded, is_regular, open_file
 from lungnb.settings import SHIPPED
 from lungnb.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 
@@ -36,8 +37,9 @@ COLUMNS = (
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
 _RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
+_NUMBERS = (*_RARE, "height", "width", "right_px", "left_px", "lung", "milliseconds")
 _COUNTS = ("height", "width", "slices", "right_px", "left_px")  # whole numbers, also beside a file that failed
-_JOURNAL = ".segmentation.jsonl"
+_STATUSES = ("ok", "no lung found", "failed")
 _SHOWN, _SIDE = 9, 320  # slices of a volume that are drawn, and how large, px
 _AHEAD = 4  # files that are read, and that are written, while the network works on another
 
@@ -51,27 +53,18 @@ class Options(NamedTuple):
     dicom_segs: bool = False
 
 
-class _Read(NamedTuple):
-    """An image as it was read, or why it was not; a volume is read later."""
-
-    image: np.ndarray | None = None
-    pixel_mm: tuple[float, float] | None = None
-    turn: Turn = Turn()
-    pages: int = 1
-    error: str = ""
-
-
-class _Found(NamedTuple):
-    """What the network made of a case."""
+class _Progress(NamedTuple):
+    """What has become of a case: each step adds to it, and an error ends it."""
 
     case: Case
-    image: np.ndarray | None  # of an image, uint8
-    mask: np.ndarray | None  # (height, width), or of a volume (slices, height, width)
-    probability: np.ndarray | None
-    volume: Any = None
-    shown: dict[int, np.ndarray] | None = None  # some of its slices, as grey, by their number
-    read: _Read = _Read()
+    stamp: str = ""  # of the file as it was read
+    picture: Picture | None = None  # of an image file; a volume is read when it is segmented
+    mask: np.ndarray | None = None  # (height, width), or of a volume (slices, height, width)
+    probability: np.ndarray | None = None  # of an image file
+    volume: Any = None  # without its values
+    shown: dict[int, np.ndarray] | None = None  # some slices of a volume, as grey, by their number
     milliseconds: float = 0.0
+    row: dict | None = None
     error: str = ""
 
 
@@ -116,14 +109,14 @@ def segment_files(
     listed = list_images(paths, out)
     network, window = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
-        refuse_masks_of_others(out, out / _JOURNAL)
+        refuse_masks_of_others(out, out / JOURNAL)
         for left in out.glob(".*.[0-9]*.part.*"):
             remove(left)  # of a run that was killed
         rows, wanted = _read_journal(out), repr(plan(model, window, options))
         wanted = hashlib.sha256(wanted.encode()).hexdigest()[:16]
         cases = name_images(listed, {key: row["stem"] for key, row in rows.items()})
         new = [case for case in cases if not _is_done(rows.get(key_of(case.path)), wanted, out, options)]
-        with (out / _JOURNAL).open("a", encoding="utf-8") as journal:
+        with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
             work = segment_cases(new, network, window, out, options)
             for row in tqdm(work, "Segmenting", len(new), unit="file", file=sys.stdout, disable=not progress):
                 journal.write(json.dumps({"key": key_of(Path(row["file"])), "plan": wanted} | row) + "\n")
@@ -138,11 +131,33 @@ def segment_cases(
     out: Path,
     options: Options,
 ) -> Iterator[dict]:
-    """Segment one case after another, write what is asked for, and yield each one's row of the journal."""
+    """Segment one case after another, write what is asked for, and yield each one's row of the journal.
+
+    Whatever goes wrong with one file becomes the error in its row. A full disk alone ends the work: DiskFull.
+    """
     with ThreadPoolExecutor(2 * _AHEAD) as pool:
-        read = _ahead(pool, lambda case: _read(case, window), cases)
-        found = (_segmented(network, window, *each) for each in read)
-        yield from _ahead(pool, lambda each: _written(each, out, options), found)
+        read = _ahead(pool, lambda case: read_case(case, window), cases)
+        segmented = (_attempt(_segment, progress, network, window) for progress in read)
+        for progress in _ahead(pool, lambda progress: _attempt(_write, progress, out, options), segmented):
+            yield progress.row or _row(progress) | {"status": "failed", "error": progress.error}
+
+
+def read_case(case: Case, window: tuple[float, float] | None = None) -> _Progress:
+    """Return a case with its image, or with the sentence that says why it cannot be read."""
+    return _attempt(_read, _Progress(case), window)
+
+
+def _attempt(step: Callable[..., _Progress], progress: _Progress, *arguments: object) -> _Progress:
+    """Return what a step makes of a case, or the case with a sentence on whatever went wrong."""
+    if progress.error:
+        return progress
+    try:
+        with guarded(progress.case.path):
+            return step(progress, *arguments)
+    except DiskFull:
+        raise
+    except (Refused, NotWritten) as error:
+        return _Progress(progress.case, progress.stamp, error=str(error))
 
 
 def plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
@@ -156,7 +171,7 @@ def plan(model: object, window: tuple[float, float] | None, options: Options) ->
 
 def stands(row: dict, out: Path, options: Options) -> bool:
     """Whether what a row of the journal says was done still is: the same file, and all that was written of it there."""
-    if row["status"] == "failed" or row["stamp"] != _stamp(Path(row.get("key", row["file"]))):
+    if row["status"] == "failed" or not row["stamp"] or row["stamp"] != _stamp(Path(row.get("key", row["file"]))):
         return False
     wanted = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
     if row["mask"].endswith(".nii.gz"):
@@ -169,106 +184,96 @@ def _is_done(row: dict | None, wanted: str, out: Path, options: Options) -> bool
     return row is not None and row["plan"] == wanted and stands(row, out, options)
 
 
-def _read(case: Case, window: tuple[float, float] | None) -> tuple[Case, _Read]:
-    """Return a case with what was read of it, or with the error; volumes are read one at a time, later."""
-    path = case.path
-    if path.is_dir() or is_nifti(path):
-        return case, _Read()
-    try:
-        if is_dicom(path):
-            known = pixel_size_mm(path), turn_of(path), count_frames(path)
-        else:
-            known = None, Turn(), count_pages(path)
-        return case, _Read(read_image(path, window), *known)
-    except (ValueError, OSError, MemoryError) as error:
-        return case, _Read(error=_sentence(error, path))
+def _read(progress: _Progress, window: tuple[float, float] | None) -> _Progress:
+    """Read an image; volumes are read one at a time, when they are segmented."""
+    path = progress.case.path
+    progress = progress._replace(stamp=_stamp(path))
+    return progress if _is_volume(path) else progress._replace(picture=read_picture(path, window))
 
 
-def _segmented(network: Any, window: tuple[float, float] | None, case: Case, read: _Read) -> _Found:  # noqa: ANN401
-    """Let the network find the lungs in what was read."""
+def _is_volume(path: Path) -> bool:
+    return path.is_dir() or is_nifti(path)
+
+
+def _segment(progress: _Progress, network: Any, window: tuple[float, float] | None) -> _Progress:  # noqa: ANN401
+    """Let the network predict the lungs of an image or a volume."""
     started = time.perf_counter()
-    try:
-        if read.error:
-            return _Found(case, None, None, None, error=read.error)
-        if read.image is None:
-            volume = read_volume(case.path)
-            places = np.linspace(0, len(volume.hounsfield) - 1, _SHOWN + 2)[1:-1].round().astype(int)
-            masks, shown = [], {}  # probabilities of a whole volume would take four times its mask's memory
-            for place, (grey, probability) in enumerate(predict_slices(network, volume.hounsfield, window, case.path)):
-                masks.append(probability > THRESHOLD)
-                shown |= {place: grey} if place in places else {}
-            found = _Found(case, None, clean_mask(np.stack(masks)), None, volume._replace(hounsfield=None), shown)
-        else:
-            found = _Found(case, *segment_grey(read.image, network, turn=read.turn), read=read._replace(image=None))
-    except (ValueError, OSError, MemoryError) as error:
-        return _Found(case, None, None, None, error=_sentence(error, case.path))
-    return found._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
+    if progress.picture:
+        _, mask, probability = segment_grey(progress.picture.grey, network, turn=progress.picture.turn)
+        progress = progress._replace(mask=mask, probability=probability)
+    else:
+        progress = _segment_volume(progress, network, window)
+    return progress._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
-def _sentence(error: Exception, path: Path) -> str:
-    """Return why a file could not be used; what is read raises ValueErrors that say it all."""
-    if isinstance(error, ValueError):
-        return str(error)
-    reason = "it takes more memory than there is" if isinstance(error, MemoryError) else error.strerror or str(error)
-    return f"{path}: cannot be read: {reason.lower()}."
+def _segment_volume(progress: _Progress, network: Any, window: tuple[float, float] | None) -> _Progress:  # noqa: ANN401
+    """Segment a volume slice by slice; its probabilities would take four times its mask's memory, and are not kept."""
+    path = progress.case.path
+    volume = read_volume(path)
+    mask, shown = np.empty(volume.hounsfield.shape, bool), {}
+    places = np.linspace(0, len(mask) - 1, _SHOWN + 2)[1:-1].round().astype(int)
+    for place, (grey, probability) in enumerate(predict_slices(network, volume.hounsfield, window, path)):
+        mask[place] = probability > THRESHOLD
+        shown |= {place: grey} if place in places else {}
+    volume = volume._replace(hounsfield=None)  # a volume takes much memory, and cleaning its mask takes more
+    return progress._replace(mask=clean_mask(mask), volume=volume, shown=shown)
 
 
-def _written(found: _Found, out: Path, options: Options) -> dict:
-    """Write what is asked for of a case, and return its row of the journal."""
-    file, stem = found.case
-    row = {"file": str(file), "stem": stem, "stamp": _stamp(file)}
-    if found.error:
-        return row | {"status": "failed", "error": found.error}
-    mask, name = found.mask, f"{stem}_mask.png"
-    turn = found.read.turn
-    lungs = tuple(map(turn.stored, sides(turn.upright(mask)))) if found.image is not None else sides(mask)
-    try:
-        if options.dicom_segs:
-            write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, found.volume)
-    except ValueError as error:
-        return row | {"status": "failed", "error": str(error)}
+def _row(progress: _Progress) -> dict:
+    """Return the beginning of a case's row of the journal."""
+    return {"file": str(progress.case.path), "stem": progress.case.stem, "stamp": progress.stamp}
+
+
+def _write(progress: _Progress, out: Path, options: Options) -> _Progress:
+    """Write what is asked for of a case, and add its row of the journal."""
+    (file, stem), mask, picture = progress.case, progress.mask, progress.picture
+    lungs = tuple(map(picture.turn.stored, sides(picture.turn.upright(mask)))) if picture else sides(mask)
+    if options.dicom_segs:
+        write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, progress.volume)
     right, left = (int(np.count_nonzero(lung)) for lung in lungs)
-    row |= {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right, "left_px": left}
-    row |= {"lung": round(float(mask.mean()), 4), "milliseconds": found.milliseconds}
+    row = _row(progress) | {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right, "left_px": left}
+    row |= {"lung": round(float(mask.mean()), 4), "milliseconds": progress.milliseconds}
     millilitres = None
-    if found.volume:
-        name, voxel = f"{stem}_mask.nii.gz", float(np.prod(found.volume.spacing_mm)) / 1000
-        write_nifti_mask(out / name, mask, found.volume)
+    if progress.volume:
+        name, voxel = f"{stem}_mask.nii.gz", float(np.prod(progress.volume.spacing_mm)) / 1000
+        write_nifti_mask(out / name, mask, progress.volume)
         if options.overlays:
-            write_png(out / f"{stem}_overlay.png", _sheet(found))
+            write_png(out / f"{stem}_overlay.png", _sheet(progress))
         millilitres = (right + left) * voxel
         row |= {"slices": len(mask), "right_ml": round(right * voxel, 1), "left_ml": round(left * voxel, 1)}
     else:
+        name = f"{stem}_mask.png"
         write_png(out / name, mask)
-        _write_pictures(found, out / stem, options)
-        if found.read.pixel_mm:
-            area = float(np.prod(found.read.pixel_mm))
+        _write_pictures(progress, out / stem, options)
+        if picture.pixel_mm:
+            area = float(np.prod(picture.pixel_mm))
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
-    pages = f"the first of {found.read.pages} pictures" if found.read.pages > 1 else ""
+    pages = "the first of several pictures" if picture and picture.has_more else ""
     review = ", ".join(filter(None, [pages, doubtful(mask, right, left, millilitres)]))
-    return row | {"status": status, "mask": name, "review": review}
+    return progress._replace(row=row | {"status": status, "mask": name, "review": review}, mask=None, probability=None)
 
 
-def _sheet(found: _Found) -> np.ndarray:
+def _sheet(progress: _Progress) -> np.ndarray:
     """Return a volume's overlays side by side, three in a row, each of `_SIDE` px at most."""
     pictures = []
-    for place, grey in found.shown.items():
+    for place, grey in progress.shown.items():
         small = shrink(grey, _SIDE)
-        mask = shrink(found.mask[place], _SIDE)
+        mask = shrink(progress.mask[place], _SIDE)
         pictures.append(overlay(small, mask))
     blank = [np.zeros_like(pictures[0])] * (-len(pictures) % 3)
     rows = [np.hstack([*pictures, *blank][start : start + 3]) for start in range(0, len(pictures), 3)]
     return np.vstack(rows)
 
 
-def _write_pictures(found: _Found, start: Path, options: Options) -> None:
+def _write_pictures(progress: _Progress, start: Path, options: Options) -> None:
+    image, mask = progress.picture.grey, progress.mask
     if options.overlays:
-        write_png(start.with_name(f"{start.name}_overlay.png"), overlay(found.image, found.mask))
+        write_png(start.with_name(f"{start.name}_overlay.png"), overlay(image, mask))
     if options.cutouts:
-        write_png(start.with_name(f"{start.name}_cutout.png"), cut_out(found.image, found.mask))
+        write_png(start.with_name(f"{start.name}_cutout.png"), cut_out(image, mask))
     if options.probabilities:
-        shades = np.rint(255 * found.probability).astype(np.uint8)
+        shades = np.rint(255 * progress.probability).astype(np.uint8)
         write_png(start.with_name(f"{start.name}_probability.png"), shades)
 
 
@@ -285,42 +290,56 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
 
 def _read_journal(out: Path) -> dict[str, dict]:
     """Return the rows of earlier runs, by key, the last of each; leave the journal with these alone."""
-    file, rows = out / _JOURNAL, {}
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    file, rows = out / JOURNAL, {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if is_regular(file) else ():
         try:
             row = json.loads(line)
-            rows[row["key"]] = row
-        except (KeyError, TypeError, ValueError):
-            continue  # cut off by an interruption
+            rows |= {row["key"]: row} if _is_sound(row) else {}
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue  # cut off by an interruption, or not written by lungnb
     with written(file) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
     return rows
+
+
+def _is_sound(row: dict) -> bool:
+    """Return whether a row of the journal may be ours: what it names lies in the folder of the masks, and all fits."""
+    texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "status")]
+    stem, mask, kinds = row["stem"], row.get("mask", ""), (str, int, float, type(None))
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(value, kinds) for value in row.values())
+        and stem not in ("", ".", "..") and not set(stem) & {"/", os.sep, "\0"}
+        and row["status"] in _STATUSES
+        and (row["status"] == "failed" or mask in (f"{stem}_mask.png", f"{stem}_mask.nii.gz"))
+        and all(isinstance(row.get(name, 0), (int, float)) for name in _NUMBERS)
+        and all(isinstance(row.get(name, ""), str) for name in ("review", "error"))
+    )  # fmt: skip
 
 
 def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
     rows = _read_journal(out)
     found = [rows[key_of(file)] | {"file": str(file)} for file in files]
-    found = [{name: _as_text(row[name]) for name in COLUMNS if name in row} for row in found]
+    found = [{name: row[name] for name in COLUMNS if name in row} for row in found]
     table = pd.DataFrame(found).reindex(columns=COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
     table = table.astype({column: "Int64" for column in _COUNTS if column in table})
-    with written(out / "segmentation.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(table, out / "segmentation.csv")
     return table
 
 
-def _as_text(value: object) -> object:
-    """Return a value of the table, with what of a file's name is no text written out."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
-
 def _stamp(path: Path) -> str:
-    """Return what changes when a file does, or the files of a folder."""
+    """Return a digest of what a file holds, or the files of a series, so that no mask of other pixels is kept.
+
+    It is empty for what cannot be read.
+    """
+    total = hashlib.sha256()
     try:
-        files = dicom_files(path) if path.is_dir() else [path]
-        stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    except OSError:
+        for file in dicom_files(path) if path.is_dir() else [path]:
+            with open_file(file) as opened:
+                total.update(os.fsencode(file.name) + hashlib.file_digest(opened, "sha256").digest())
+    except (OSError, ValueError):
         return ""
-    return hashlib.sha256(repr(stats).encode(errors="surrogateescape")).hexdigest()
+    return total.hexdigest()

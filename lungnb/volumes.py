@@ -7,16 +7,27 @@ from the patient's right to the left: the standard axial DICOM. Needs the `medic
 from __future__ import annotations
 
 import gzip
+import logging
+import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from lungnb.dicom import first_frame, in_hounsfield, is_dicom, open_dicom, refuse_frames
 from lungnb.files import written
+from lungnb.opening import MAX_ASPECT, Refused, guarded, open_file, refuse_memory
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-MAX_VOXELS = 400_000_000  # 1,500 slices of 512x512, 1.6 GB; what is larger is taken for a decompression bomb
+MAX_SIDE = 2048  # voxels along one axis; the longest CT of a chest has about 1,500 slices
+MAX_EXTENSIONS = 16 * 2**20  # bytes of a NIfTI file before its voxels: header and extensions
+VOXEL_BYTES = 7  # that a voxel takes while its volume is segmented: float32 values, masks, labels
+_NIFTI_HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}  # length in bytes, nibabel's class
+_AT_ONCE = 2**24  # bytes of a compressed file that are read at once
+_PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # elements, numbers in each
 STEP_TOLERANCE = 0.1  # of the usual distance between slices; positions are rounded when they are written
 
 
@@ -44,30 +55,67 @@ def read_nifti(path: str | Path) -> Volume:
 
     The values are those of the file: Hounsfield units for CT as the scanner gave it, labels for a mask.
 
-    Raises ValueError, naming the file, for what is no 3-D NIfTI file, has more than MAX_VOXELS (found by its header,
-    before anything is unpacked) or does not say how it lies, and where nibabel is missing.
+    Raises Refused, naming the file, for what is no 3-D NIfTI file or does not say how it lies, where nibabel is
+    missing, and, by the header and before anything is unpacked, for a volume that would take more memory than the
+    limit, is longer than MAX_SIDE along an axis, or is too thin to show a chest.
     """
-    nibabel = _nibabel(path)
     path = Path(path)
-    try:
-        image = nibabel.load(path)
-        placed = image.header["sform_code"] or image.header["qform_code"]
-    except FileNotFoundError as error:
-        raise ValueError(f"{path}: there is no such file.") from error
-    except Exception as error:  # nibabel raises whatever its parsers raise
-        raise ValueError(f"{path}: cannot be read as a NIfTI volume.") from error
-    if len(image.shape) > 3 and set(image.shape[3:]) == {1}:
-        image = image.slicer[(slice(None),) * 3 + (0,) * (len(image.shape) - 3)]
-    if len(image.shape) != 3:
-        raise ValueError(f"{path}: has {len(image.shape)} dimensions, not the 3 of one volume.")
-    _refuse_size(path, image.shape)
-    if not placed:
-        raise ValueError(f"{path}: its header does not say how the volume lies (sform_code and qform_code are 0).")
-    try:
-        array = image.get_fdata(dtype=np.float32, caching="unchanged")
-    except Exception as error:  # or its decompressor
-        raise ValueError(f"{path}: cannot be read as a NIfTI volume; is it whole?") from error
-    return _axial(array, image.affine, path)
+    nibabel = _nibabel(path)
+    with guarded(path, "a NIfTI volume"), open_file(path) as stored, _unpacked(stored, path) as file:
+        header = _read_nifti_header(file, path, nibabel)
+        array = _read_voxels(file, header)
+        return _axial(array, header.get_best_affine(), path)
+
+
+def _unpacked(stored: BinaryIO, path: Path) -> BinaryIO:
+    """Return a file to be read that unpacks another while it is read, if its name says that it is packed."""
+    return gzip.GzipFile(fileobj=stored) if path.name.lower().endswith(".gz") else stored
+
+
+def _read_nifti_header(file: BinaryIO, path: Path, nibabel: Any) -> Any:  # noqa: ANN401
+    """Return the header of an opened NIfTI file, checked, and leave the file at its first voxel."""
+    start = file.read(max(_NIFTI_HEADERS))
+    length = next((size for size in _NIFTI_HEADERS if size in _as_both_endians(start[:4])), None)
+    if length is None or len(start) < length:
+        raise Refused(f"{path}: cannot be read as a NIfTI volume; it does not begin with a NIfTI header.")
+    header = getattr(nibabel, _NIFTI_HEADERS[length])(start[:length])
+    if header["magic"].item() in (b"ni1", b"ni2"):
+        raise Refused(f"{path}: keeps its voxels in another file (.img). Convert it to a single .nii file.")
+    shape = header.get_data_shape()
+    if len(shape) > 3 and set(shape[3:]) == {1}:
+        header.set_data_shape(shape := shape[:3])
+    if len(shape) != 3:
+        raise Refused(f"{path}: has {len(shape)} dimensions, not the 3 of one volume.")
+    if header.get_data_dtype().kind not in "buif":
+        raise Refused(f"{path}: its voxels are colours or complex numbers. Save it with one number a voxel.")
+    refuse_size(path, shape)
+    if not (header["sform_code"] or header["qform_code"]):
+        raise Refused(f"{path}: its header does not say how the volume lies (sform_code and qform_code are 0).")
+    offset = float(header["vox_offset"])
+    if not (length <= offset <= MAX_EXTENSIONS):
+        raise Refused(f"{path}: its voxels begin at byte {offset:g}, which makes no sense; is it whole?")
+    file.seek(int(offset))
+    return header
+
+
+def _as_both_endians(number: bytes) -> tuple[int, int]:
+    return int.from_bytes(number, "little"), int.from_bytes(number, "big")
+
+
+def _read_voxels(file: BinaryIO, header: Any) -> np.ndarray:  # noqa: ANN401
+    """Return the voxels of an opened NIfTI file as float32, on the axes of the file, scaled by its header."""
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
+    slope, inter = header.get_slope_inter()
+    array = np.empty(shape, np.float32, order="F")
+    flat, step, start = array.ravel(order="K"), max(_AT_ONCE // dtype.itemsize, 1), 0
+    while start < flat.size:
+        content = file.read(min(step, flat.size - start) * dtype.itemsize)
+        part = np.frombuffer(content, dtype)
+        if not part.size:
+            raise EOFError
+        flat[start : start + part.size] = part if slope in (None, 1) and not inter else part * slope + inter
+        start += part.size
+    return array
 
 
 def write_nifti_mask(path: Path, mask: np.ndarray, volume: Volume) -> None:
@@ -101,14 +149,14 @@ def read_dicom_series(folder: str | Path) -> Volume:
     angles; and for positions that are absent, repeated, or uneven, as where a slice is missing.
     """
     folder = Path(folder)
-    paths, first, last = _sorted(folder)
-    _refuse_size(folder, (len(paths), *first.shape))
-
-    array = np.empty((len(paths), *first.shape), np.float32)
-    for index, path in enumerate(paths):
-        array[index] = _read_hounsfield(path)
-    step = (last.position - first.position) / (len(paths) - 1)
-    return _axial(array.transpose(), _affine(first, step), folder)
+    with guarded(folder, "a DICOM series"):
+        paths, first, last = _sorted(folder)
+        refuse_size(folder, (*first.shape, len(paths)))
+        array = np.empty((len(paths), *first.shape), np.float32)
+        for index, path in enumerate(paths):
+            array[index] = _read_hounsfield(path)
+        step = (last.position - first.position) / (len(paths) - 1)
+        return _axial(array.transpose(), _affine(first, step), folder)
 
 
 def sorted_slices(folder: Path) -> list[Path]:
@@ -128,7 +176,7 @@ def central_slices(count: int, wanted: int) -> list[int]:
     Example: `central_slices(80, 4)` is `[25, 35, 45, 55]`.
     """
     if wanted < 1:
-        raise ValueError(f"volume_slices must be at least 1, not {wanted}.")
+        raise Refused(f"volume_slices must be at least 1, not {wanted}.")
     return sorted({int(count / 4 + (number + 0.5) * count / 2 / wanted) for number in range(wanted)})
 
 
@@ -137,7 +185,8 @@ def _nibabel(path: str | Path) -> Any:  # noqa: ANN401
     try:
         import nibabel
     except ImportError as error:
-        raise ValueError(f"{path}: reading volumes needs nibabel; pip install 'lungnb[medical]'.") from error
+        raise Refused(f"{path}: reading volumes needs nibabel; pip install 'lungnb[medical]'.") from error
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it tells what it mends in a header
     return nibabel
 
 
@@ -146,21 +195,26 @@ def _axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     nibabel = _nibabel(path)
     orientations = nibabel.orientations
     if not np.isfinite(affine).all() or not abs(np.linalg.det(affine)) > 1e-9:
-        raise ValueError(f"{path}: its header does not say how the volume lies: the affine has no inverse.")
+        raise Refused(f"{path}: its header does not say how the volume lies: the affine has no inverse.")
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
     turned = affine @ orientations.inv_ornt_aff(turn, array.shape)
     array = orientations.apply_orientation(array, turn).transpose()
     column, row, _ = map(float, nibabel.affines.voxel_sizes(turned))
     # Across the slices: where the gantry was tilted, they are shifted along themselves too.
     between = abs(float(np.linalg.det(affine[:3, :3]))) / (row * column)
-    return Volume(np.ascontiguousarray(array), (between, row, column), tuple(turned[:3, 3].tolist()), affine)
+    return Volume(array, (between, row, column), tuple(turned[:3, 3].tolist()), affine)
 
 
-def _refuse_size(path: Path, shape: tuple[int, ...]) -> None:
-    """Raise a ValueError for a volume without voxels, or with too many."""
-    if not 0 < np.prod(shape, dtype=float) <= MAX_VOXELS:
-        size = "x".join(map(str, shape))
-        raise ValueError(f"{path}: {size} voxels, where 1 to {MAX_VOXELS:,} are read; cut the volume first.")
+def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
+    """Raise Refused for a volume of this shape that is too large for the memory limit, too long, too thin, or empty."""
+    size = " x ".join(f"{side:,}" for side in shape)
+    if min(shape) < 1:
+        raise Refused(f"{path}: {size} voxels: it is empty.")
+    if max(shape) > MAX_SIDE:
+        raise Refused(f"{path}: {size} voxels, and {MAX_SIDE:,} along an axis are the most. Cut the volume.")
+    if max(shape) > MAX_ASPECT * sorted(shape)[1]:
+        raise Refused(f"{path}: {size} voxels: it is too thin to show a chest. Crop it.")
+    refuse_memory(path, VOXEL_BYTES * math.prod(shape), f"{size} voxels", "Cut the volume")
 
 
 class _Header(NamedTuple):
@@ -175,26 +229,35 @@ class _Header(NamedTuple):
 
 def _read_header(path: Path) -> _Header:
     """Return where a CT slice lies; raise a ValueError for what is none."""
-    file = open_dicom(path, header_only=True)
-    if "LOCALIZER" in (file.get("ImageType") or ()):
-        raise ValueError(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
-    refuse_frames(file, path)
-    if not in_hounsfield(file):
-        raise ValueError(f"{path}: not CT in Hounsfield units (Modality CT with a RescaleIntercept).")
-    lengths = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
-    try:
-        numbers = [np.array(file[name].value, float).reshape(length) for name, length in lengths.items()]
-        return _Header(file.SeriesInstanceUID, (file.Rows, file.Columns), *numbers)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        wanted = ", ".join(("Rows", "Columns", *lengths))
-        raise ValueError(f"{path}: does not say how it lies in the volume ({wanted}).") from error
+    with guarded(path, "a DICOM image"):
+        file = open_dicom(path, header_only=True)
+        if "LOCALIZER" in (file.get("ImageType") or ()):
+            raise Refused(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
+        refuse_frames(file, path)
+        if not in_hounsfield(file):
+            raise Refused(f"{path}: not CT in Hounsfield units (Modality CT with a RescaleIntercept).")
+        try:
+            return _placed(file)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            elements = ", ".join(("Rows", "Columns", *_PLACE))
+            raise Refused(f"{path}: does not say how it lies in the volume ({elements}).") from None
+
+
+def _placed(file: Dataset) -> _Header:
+    """Return where an opened CT slice lies; raise a ValueError, among others, if it does not say."""
+    numbers = [np.array(file[name].value, float).reshape(length) for name, length in _PLACE.items()]
+    if not np.isfinite(np.concatenate(numbers)).all():
+        raise ValueError
+    return _Header(file.SeriesInstanceUID, (int(file.Rows), int(file.Columns)), *numbers)
 
 
 def _sorted(folder: Path) -> tuple[list[Path], _Header, _Header]:
     """Return a series' files in order, and where the first and the last of them lie."""
     paths = dicom_files(folder) if folder.is_dir() else []
     if not paths:
-        raise ValueError(f"{folder}: holds no DICOM files.")
+        raise Refused(f"{folder}: holds no DICOM files.")
+    if len(paths) > MAX_SIDE:
+        raise Refused(f"{folder}: {len(paths):,} DICOM files, and {MAX_SIDE:,} slices are the most of a volume.")
     headers = {path: _read_header(path) for path in paths}
     paths = _by_position(folder, headers)
     return paths, headers[paths[0]], headers[paths[-1]]
@@ -204,14 +267,14 @@ def _by_position(folder: Path, headers: dict[Path, _Header]) -> list[Path]:
     """Return a series' files sorted along the normal of the slices."""
     series = {header.series for header in headers.values()}
     if len(series) > 1:
-        raise ValueError(f"{folder}: holds {len(series)} DICOM series; give each a folder of its own.")
+        raise Refused(f"{folder}: holds {len(series)} DICOM series; give each a folder of its own.")
     if len(headers) < 2:
-        raise ValueError(f"{folder}: holds one slice only, which is no volume.")
+        raise Refused(f"{folder}: holds one slice only, which is no volume.")
     (first_path, first), *_ = headers.items()
     for path, header in headers.items():
         for name in ("shape", "spacing", "orientation"):
             if not np.allclose(getattr(header, name), getattr(first, name), atol=1e-3):
-                raise ValueError(f"{path}: its {name} differs from that of {first_path.name} in the same series.")
+                raise Refused(f"{path}: its {name} differs from that of {first_path.name} in the same series.")
 
     normal = np.cross(first.orientation[:3], first.orientation[3:])
     places = {path: header.position @ normal for path, header in headers.items()}
@@ -221,7 +284,7 @@ def _by_position(folder: Path, headers: dict[Path, _Header]) -> list[Path]:
     uneven = np.abs(steps - step)
     if step < 1e-3 or uneven.max() > STEP_TOLERANCE * step:
         worst = int(uneven.argmax())
-        raise ValueError(
+        raise Refused(
             f"{folder}: {steps[worst]:g} mm between {paths[worst].name} and {paths[worst + 1].name}, and {step:g} mm "
             "between most slices: some are missing, or there twice."
         )
@@ -232,11 +295,12 @@ def _read_hounsfield(path: Path) -> np.ndarray:
     """Return a CT slice, `(height, width)`, HU."""
     from pydicom.pixels import apply_modality_lut
 
-    file = open_dicom(path)
-    pixels = first_frame(file, path)
-    if pixels.ndim != 2:
-        raise ValueError(f"{path}: has colours, so that it cannot be in Hounsfield units.")
-    return apply_modality_lut(pixels, file)
+    with guarded(path, "a DICOM image"):
+        file = open_dicom(path)
+        pixels = first_frame(file, path)
+        if pixels.ndim != 2:
+            raise Refused(f"{path}: has colours, so that it cannot be in Hounsfield units.")
+        return apply_modality_lut(pixels, file)
 
 
 def _affine(first: _Header, step: np.ndarray) -> np.ndarray:

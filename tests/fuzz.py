@@ -1,45 +1,78 @@
-"""Coverage-guided fuzzing of the readers with atheris: `make robust RUNS=1000000`.
+"""Coverage-guided fuzzing of what `lungnb segment` reads, with atheris: `make robust RUNS=1000000`.
 
-Finds what makes a reader raise anything but ValueError, hang, or take too much memory. What it finds becomes a case of
+The reader is that of the command, guard and all, for every format. A finding is an exception that gets through, a
+sentence that does not name the file, a hang, or too much memory. With LUNGNB_FUZZ=files, each input is segmented by
+`segment_files` in a folder that also holds a good film, which must get its mask. What is found becomes a case of
 test_images.py or test_bad_inputs.py. Needs `pip install atheris` (Linux).
 """
 
 import io
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "pydicom", "lungnb"]):
+with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"]):
+    import nibabel
     import numpy as np
+    import pydicom
     from PIL import Image
 
-    from lungnb import dicom, images
-    from lungnb.images import peculiarity, read_image, read_mask
+    from lungnb.check import peculiarity
+    from lungnb.images import read_mask
+    from lungnb.inference import open_model
+    from lungnb.listing import Case
+    from lungnb.phantom import make_phantom
+    from lungnb.segmentation import read_case, segment_files
+    from lungnb.volumes import read_nifti
 
-SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm")
-# A picture of the usual limit, a hundred million pixels, takes seconds; what is sought here is not there.
-images.MAX_PIXELS = dicom.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 1_000_000
+SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm", ".gif", ".nii", ".nii.gz", "")
+# A picture of the usual limit takes seconds; what is sought here is not there.
+os.environ["LUNGNB_MAX_GB"] = "0.03"
 # In memory where the system has such a folder: a million files are to be written.
 FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 
 
-def one_input(data):
+def read_one(data):
     """Read bytes as a file of the kind that the first of them says."""
     if not data:
         return
     path = FOLDER / f"a{SUFFIXES[data[0] % len(SUFFIXES)]}"
     path.write_bytes(data[1:])
+    readers = [lambda: read_mask(path), lambda: peculiarity(path)]
+    if ".nii" in path.name:
+        readers = [lambda: read_nifti(path)]
+    else:
+        progress = read_case(Case(path, "a"))
+        if not progress.error:
+            grey = progress.picture.grey
+            assert grey.dtype == np.uint8 and grey.ndim == 2 and grey.size
+        assert not progress.error or str(path) in progress.error, progress.error
+    for read in readers:
+        try:
+            read()
+        except ValueError as error:
+            assert str(path) in str(error), error
+
+
+def segment_one(data):
+    """Segment bytes as a file beside a good film."""
+    if not data:
+        return
+    films, out = FOLDER / "films", FOLDER / "out"
+    path = films / f"b{SUFFIXES[data[0] % (len(SUFFIXES) - 1)]}"
+    path.write_bytes(data[1:])
     try:
-        image = read_image(path)
-        assert image.dtype == np.uint8 and image.ndim == 2 and image.size
-        peculiarity(path)
-        if path.suffix != ".dcm":
-            assert read_mask(path).dtype == bool
-    except ValueError as error:
-        assert str(path) in str(error), error
+        table = segment_files(films, out, NETWORK, progress=False).set_index("file")
+        assert table.loc[str(films / "good.png"), "status"] == "ok" and (out / "good_mask.png").exists()
+        row = table.loc[str(path)]
+        assert row["status"] != "failed" or str(path) in row["error"], row["error"]
+    finally:
+        path.unlink()
+        shutil.rmtree(out)
 
 
 def seeds(folder):
@@ -52,25 +85,36 @@ def seeds(folder):
         "F": grey.astype(np.float32),
         "RGB": np.dstack([grey] * 3),
     }
-    for number, form in enumerate(("PNG", "JPEG", "BMP", "TIFF")):
+    for form, suffix in (("PNG", ".png"), ("JPEG", ".jpg"), ("BMP", ".bmp"), ("TIFF", ".tif"), ("GIF", ".gif")):
         for mode, array in kinds.items():
             held = io.BytesIO()
             try:
-                Image.fromarray(array).save(held, form)
+                pages = {"save_all": True, "append_images": [Image.fromarray(array)]} if form in ("TIFF", "GIF") else {}
+                Image.fromarray(array).save(held, form, **pages)
             except (OSError, KeyError):
                 continue  # a format that knows no such pixels
-            (folder / f"{form}_{mode}".replace(";", "")).write_bytes(bytes([number]) + held.getvalue())
-    import pydicom
-
+            write_seed(folder / f"{form}_{mode}".replace(";", ""), suffix, held.getvalue())
     for name in ("ct", "mr", "rgb_color", "jpeg2k"):
         content = pydicom.examples.get_path(name).read_bytes()
         if len(content) < 60_000:
-            (folder / f"DICOM_{name}").write_bytes(bytes([4]) + content)
+            write_seed(folder / f"DICOM_{name}", ".dcm", content)
+    volume = nibabel.Nifti1Image(np.arange(512, dtype=np.int16).reshape(8, 8, 8) - 500, np.eye(4)).to_bytes()
+    write_seed(folder / "NIFTI", ".nii", volume)
+
+
+def write_seed(file, suffix, content):
+    file.write_bytes(bytes([SUFFIXES.index(suffix)]) + content)
 
 
 if __name__ == "__main__":
     corpus = Path(os.environ.get("LUNGNB_CORPUS", FOLDER / "corpus"))
     corpus.mkdir(parents=True, exist_ok=True)
     seeds(corpus)
-    atheris.Setup([*sys.argv, str(corpus)], one_input)
+    target = read_one
+    if os.environ.get("LUNGNB_FUZZ") == "files":
+        (FOLDER / "films").mkdir()
+        Image.fromarray(make_phantom(0, size=64).image).save(FOLDER / "films" / "good.png")
+        NETWORK, _ = open_model(None, None, "onnx")
+        target = segment_one
+    atheris.Setup([*sys.argv, str(corpus)], target)
     atheris.Fuzz()

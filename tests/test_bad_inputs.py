@@ -151,7 +151,7 @@ def spoiled_scores(place, change):
 
 
 IMAGES = [
-    ("an empty file", lambda at: read_image(put(at, "a.png", b"")), "a.png: cannot be read as an image"),
+    ("an empty file", lambda at: read_image(put(at, "a.png", b"")), "a.png: the file is empty"),
     ("half a PNG", lambda at: read_image(half(at.film, "half.png")), "half.png: cannot be read as an image"),
     ("half a JPEG", lambda at: read_image(half(saved(at, "a.jpg"), "half.jpg")), "half.jpg: cannot be read"),
     ("half a BMP", lambda at: read_image(half(saved(at, "a.bmp"), "half.bmp")), "half.bmp: cannot be read"),
@@ -162,7 +162,7 @@ IMAGES = [
     ("a WebP called PNG", lambda at: read_image(saved(at, "a.png", format="WEBP")), "a.png: cannot be read"),
     ("a DICOM mask", lambda at: read_mask(put(at, "a.dcm", b"")), "a.dcm: not a mask format this reads (.png"),
     ("no suffix", lambda at: read_image(put(at, "film", at.film.read_bytes())), "film: not an image format"),
-    ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "more than 100,000,000 pixels; scale"),
+    ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "has more pixels than Pillow opens"),
     ("no width", lambda at: read_image(png(at.folder / "a.png", 0, 10)), "a.png: cannot be read as an image"),
     ("NaN", lambda at: read_image(with_value(at, "a.tif", np.nan)), "a.tif: some of its values are not numbers"),
     ("infinity", lambda at: read_image(with_value(at, "a.tif", np.inf)), "a.tif: some of its values are not numbers"),
@@ -170,16 +170,16 @@ IMAGES = [
     ("a mask of text", lambda at: read_mask(put(at, "m.png", b"no")), "m.png: cannot be read as an image"),
     ("no file", lambda at: read_image(at.folder / "gone.png"), "gone.png: there is no such file"),
     ("a link to nothing", lambda at: read_image(link(at, "l.png", "gone.png")), "l.png: there is no such file"),
-    ("links in a loop", lambda at: read_image(loop(at)), "a.png: there is no such file"),
+    ("links in a loop", lambda at: read_image(loop(at)), "a.png: cannot be opened: too many levels"),
     ("a folder", lambda at: (at.folder / "d.png").mkdir() or read_image(at.folder / "d.png"), "d.png: not a file"),
     ("a pipe", lambda at: read_image(pipe(at)), "pipe.png: not a file"),
-    ("too long a name", lambda at: read_image(at.folder / f"{'x' * 300}.png"), "xxx.png: there is no such file"),
-    ("an empty DICOM", lambda at: read_image(put(at, "a.dcm", b"")), "a.dcm: cannot be read as a DICOM image"),
+    ("too long a name", lambda at: read_image(at.folder / f"{'x' * 300}.png"), "cannot be opened: file name too long"),
+    ("an empty DICOM", lambda at: read_image(put(at, "a.dcm", b"")), "a.dcm: the file is empty"),
     ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: holds no picture"),
     ("one number for a window", lambda at: parse_settings("window=400"), "window must be two numbers, black and white"),
     ("grey as HU", lambda at: read_image(at.film, window=(-100, 200)), "film.png: not in Hounsfield units"),
     ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "window must rise"),
-    ("an empty NIfTI", lambda at: read_nifti(put(at, "a.nii", b"")), "a.nii: cannot be read as a NIfTI volume"),
+    ("an empty NIfTI", lambda at: read_nifti(put(at, "a.nii", b"")), "a.nii: the file is empty"),
     ("text called NIfTI", lambda at: read_nifti(put(at, "a.nii.gz", b"text")), "a.nii.gz: cannot be read as a NIfTI"),
     ("no series", lambda at: read_dicom_series(at.folder), "no DICOM"),
 ]  # fmt: skip
@@ -347,7 +347,7 @@ def test_one_bad_file_never_stops_the_others(place, capsys):
         saved(place, "ünïcødé 肺 film.png"), saved(place, f"{'long' * 50}.png"),
         saved(place, "big endian.tif", deep.astype(">u2")),
         saved(place, "one bit.png", GREY > 99), saved(place, "pixel.png", GREY[:1, :1]),
-        saved(place, "strip.png", np.zeros((1, 20_000), np.uint8)), saved(place, "deep.png", deep),
+        saved(place, "strip.png", np.zeros((2, 200), np.uint8)), saved(place, "deep.png", deep),
         saved(place, "animated.png", save_all=True, append_images=[Image.fromarray(GREY)]),
     ]  # fmt: skip
     Image.fromarray(GREY).convert("CMYK").save(films / "cmyk.jpg")

@@ -1,4 +1,9 @@
+import io
+import os
 import re
+import struct
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +17,16 @@ from lungnb.images import (
     peculiarity,
     read_image,
     read_mask,
+    read_picture,
     resample_mm,
     shrink,
     to_grey,
     unfit_square,
     write_png,
 )
+from lungnb.volumes import read_nifti
+
+pydicom = pytest.importorskip("pydicom")
 
 RNG = np.random.default_rng(3)
 GREY = RNG.integers(0, 256, (20, 30), np.uint8)
@@ -272,21 +281,93 @@ def test_missing_files_and_other_formats_are_named(tmp_path):
         read_image(tmp_path / "b.png")
 
 
-def test_too_many_pixels_are_refused(tmp_path, monkeypatch):
+def test_too_many_pixels_are_refused_and_the_sentence_names_the_setting(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.png", GREY)
-    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size)
+    monkeypatch.setenv("LUNGNB_MAX_GB", "0.0001")
     assert read_image(path).shape == GREY.shape
-    monkeypatch.setattr(images, "MAX_PIXELS", GREY.size - 1)
-    with pytest.raises(ValueError, match=r"a\.png: more than 599 pixels; scale it down first\."):
+    monkeypatch.setenv("LUNGNB_MAX_GB", "0.00001")
+    with pytest.raises(ValueError, match=r"a\.png: .* pixels would need .* the limit is 1e-05 GB.*LUNGNB_MAX_GB=1"):
         read_image(path)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # pytest undoes the module's own filter
-def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path):
-    side = 1 + int(images.MAX_PIXELS**0.5)
+@pytest.mark.parametrize("value", ["many", "0", "-1", "nan", "inf"])
+def test_a_limit_that_is_no_number_of_gigabytes_is_said(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("LUNGNB_MAX_GB", value)
+    with pytest.raises(ValueError, match="LUNGNB_MAX_GB must be a positive number of GB"):
+        read_image(saved(tmp_path / "a.png", GREY))
+
+
+@pytest.mark.parametrize("side", [10_001, 15_000])  # Pillow itself refuses the second
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked(tmp_path, side):
     Image.new("1", (side, side)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match="more than 100,000,000 pixels"):
+    with pytest.raises(ValueError, match=r"would need about|more pixels than Pillow opens"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("shape", [(1, 101), (500_000, 2)])
+def test_a_picture_too_thin_for_a_chest_is_refused(tmp_path, shape):
+    assert read_image(saved(tmp_path / "wide.png", np.zeros((2, 200), np.uint8))).shape == (2, 200)
+    with pytest.raises(ValueError, match="more than 100 times the other"):
+        read_image(saved(tmp_path / "a.png", np.zeros(shape, np.uint8)))
+
+
+def test_a_jpeg_of_many_scans_is_refused(tmp_path):
+    content = saved(tmp_path / "a.jpg", GREY, progressive=True).read_bytes()
+    last = content.rfind(b"\xff\xda")
+    assert read_image(tmp_path / "a.jpg").shape == GREY.shape
+    (tmp_path / "a.jpg").write_bytes(content[:-2] + content[last:-2] * 100 + content[-2:])
+    with pytest.raises(ValueError, match=r"a\.jpg: has more than 100 scans"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".gif", ".dcm", ".nii", ".nii.gz"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "proc"])
+def test_only_regular_files_are_opened(tmp_path, suffix, kind):
+    path = tmp_path / f"a{suffix}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"device": "/dev/zero", "proc": "/proc/self/maps"}[kind])
+    with pytest.raises(ValueError, match=r"a\.[\w.]+: (not a file|the file is empty)"):
+        read_nifti(path) if ".nii" in suffix else read_image(path)
+
+
+BROKEN_SECOND_PAGES = {
+    "of nothing": struct.pack("<HI", 0, 0),
+    "cut off": b"\xff\xff\x01",
+    "missing": b"",
+    "of text": struct.pack("<HHHI4sHHI4sI", 2, 256, 2, 4, b"abc", 257, 2, 4, b"abc", 0),
+    "of no pixels": struct.pack("<HHHIIHHIII", 2, 256, 4, 1, 0, 257, 4, 1, 0, 0),
+}
+
+
+@pytest.mark.parametrize("second", BROKEN_SECOND_PAGES.values(), ids=BROKEN_SECOND_PAGES)
+def test_a_broken_second_page_leaves_the_first_alone(tmp_path, second):
+    content = bytearray(saved(tmp_path / "a.tif", GREY).read_bytes())
+    directory = struct.unpack("<I", content[4:8])[0]
+    entries = struct.unpack("<H", content[directory : directory + 2])[0]
+    end = directory + 2 + 12 * entries
+    content[end : end + 4] = struct.pack("<I", len(content))
+    (tmp_path / "a.tif").write_bytes(bytes(content) + second)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), GREY)
+    assert read_picture(tmp_path / "a.tif").has_more
+    assert peculiarity(tmp_path / "a.tif") == "several pages, of which the first is read"
+
+
+def test_what_a_library_says_of_a_file_is_dropped_and_kept_in_the_log_as_a_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGNB_LOG", str(tmp_path / "log.txt"))
+
+    def fail(*_, **__):
+        warnings.warn("DOE^JANE", stacklevel=1)
+        raise KeyError("DOE^JANE")
+
+    monkeypatch.setattr(images, "to_grey", fail)
+    with warnings.catch_warnings(record=True) as shown, pytest.raises(ValueError, match="KeyError") as raised:
+        read_image(saved(tmp_path / "a.png", GREY))
+    log = (tmp_path / "log.txt").read_text()
+    assert "KeyError" in log and " in fail" in log
+    assert "DOE" not in log + str(raised.value) + "".join(str(warning.message) for warning in shown)
+    assert raised.value.__suppress_context__  # so that a notebook does not show it either
 
 
 SHAPES = [(64, 64), (300, 100), (100, 300), (97, 64), (33, 250), (1, 40)]
@@ -335,7 +416,6 @@ def test_shrink_keeps_what_is_small_and_masks_hard():
 
 
 def dicom(path, pixels, modality, **tags):
-    pydicom = pytest.importorskip("pydicom")
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
@@ -352,7 +432,6 @@ def dicom(path, pixels, modality, **tags):
 
 
 def voi_table(first, entries, bits):
-    pydicom = pytest.importorskip("pydicom")
     table = pydicom.dataset.Dataset()
     table.LUTDescriptor = [len(entries), first, bits]
     table.add_new("LUTData", "US", list(entries))
@@ -433,12 +512,80 @@ def test_the_first_of_several_dicom_frames_is_read(tmp_path):
 
 def test_a_dicom_of_too_many_pixels_is_refused_by_its_header(tmp_path):
     path = dicom(tmp_path / "a.dcm", FILM, "DX", Rows=20_000, Columns=20_000)
-    with pytest.raises(ValueError, match=r"a\.dcm: more than 100,000,000 pixels"):
+    with pytest.raises(ValueError, match=r"a\.dcm: 20,000 x 20,000 pixels would need about"):
         read_image(path)
 
 
+def with_transfer_syntax(path, syntax, data):
+    """Rewrite a DICOM file with data in another transfer syntax behind its meta information."""
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = syntax
+    length = 132 + 12 + file.file_meta.FileMetaInformationGroupLength
+    file.save_as(path)
+    content = path.read_bytes()
+    length = 132 + 12 + struct.unpack("<I", content[140:144])[0]
+    path.write_bytes(content[:length] + data)
+    return path
+
+
+def test_a_deflated_dicom_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    data = content[132 + 12 + struct.unpack("<I", content[140:144])[0] :]
+    shown = read_image(path)
+    deflated = pydicom.uid.DeflatedExplicitVRLittleEndian
+    small, large = (zlib.compressobj(9, zlib.DEFLATED, -15) for _ in range(2))
+    with_transfer_syntax(path, deflated, small.compress(data) + small.flush())
+    np.testing.assert_array_equal(read_image(path), shown)
+    padding = struct.pack("<HH2sHI", 0x7FDF, 0x1010, b"OB", 0, 2**29) + b"\0" * 2**29
+    with_transfer_syntax(path, deflated, large.compress(data) + large.compress(padding) + large.flush())
+    assert path.stat().st_size < 10**6
+    with pytest.raises(ValueError, match=r"a\.dcm: .* MB or more of data would need about .* LUNGNB_MAX_GB=2"):
+        read_image(path)
+
+
+def test_a_dicom_of_many_items_is_refused(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    place = content.find(struct.pack("<HH", 0x7FE0, 0x10))
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    sequence = struct.pack("<HH2sHI", 0x40, 0xA730, b"SQ", 0, 0xFFFFFFFF)
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(content[:place] + sequence + 1000 * item + end + content[place:])
+    assert read_image(path).shape == FILM.shape
+    path.write_bytes(content[:place] + sequence + 100_001 * item + end + content[place:])
+    with pytest.raises(ValueError, match=r"a\.dcm: has more than 100,000 items"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("spacing", [["inf", "inf"], ["1e200", "1e200"], ["-1", "-1"], ["0", "0"], ["1", "1", "1"]])
+def test_a_size_of_a_pixel_that_makes_no_sense_is_not_believed(tmp_path, spacing):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", PixelSpacing=["0.125", "0.125"])
+    assert read_picture(path).pixel_mm == (0.125, 0.125)
+    text, other = b"0.125\\0.125 ", "\\".join(spacing).encode()
+    content = path.read_bytes()
+    assert text in content
+    length = (len(other) + 1) // 2 * 2
+    old, new = struct.pack("<H", len(text)) + text, struct.pack("<H", length) + other.ljust(length)
+    path.write_bytes(content.replace(old, new))
+    assert read_picture(path).pixel_mm is None
+
+
+def test_a_compressed_stream_larger_than_the_header_says_is_refused(tmp_path):
+    path = dicom(tmp_path / "a.dcm", np.zeros((64, 64), np.uint8), "DX")
+    for form, syntax in (("JPEG", "JPEGBaseline8Bit"), ("JPEG2000", "JPEG2000Lossless")):
+        held = io.BytesIO()
+        Image.fromarray(np.zeros((65, 64), np.uint8)).save(held, form)
+        file = pydicom.dcmread(path)
+        file.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+        file.PixelData = pydicom.encaps.encapsulate([held.getvalue()])
+        file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+        file.save_as(tmp_path / f"{form}.dcm")
+        with pytest.raises(ValueError, match="its compressed picture is 64 x 65 pixels and its header says 64 x 64"):
+            read_image(tmp_path / f"{form}.dcm")
+
+
 def real_dicom_files():
-    pydicom = pytest.importorskip("pydicom")
     return sorted(path for path in (Path(pydicom.__file__).parent / "data" / "test_files").rglob("*") if path.is_file())
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from test_inference import BLOCKS, bright
 
 from lungnb import inference, segmentation
+from lungnb.files import DiskFull, writable
 from lungnb.images import read_image, write_png
 from lungnb.inference import segment
 from lungnb.lungs import doubtful, sides
@@ -278,24 +279,110 @@ def test_names_of_any_length_and_encoding(tmp_path, model):
     assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 3
 
 
-def test_what_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch):
-    for name in ("a", "b", "c"):
-        write_png(tmp_path / f"{name}.png", BLOCKS)
-    read = segmentation.read_image
+STEPS = {"read": "read_picture", "predict": "segment_grey", "write": "write_png"}
 
-    def fail(path, window):
-        errors = {"a": MemoryError(), "b": PermissionError(13, "Permission denied")}
-        if path.stem in errors:
-            raise errors[path.stem]
-        return read(path, window)
 
-    monkeypatch.setattr(segmentation, "read_image", fail)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "needs more memory than there is"),
+        (PermissionError(13, "Permission denied"), "cannot be read: permission denied."),
+        (RecursionError(), "is nested too deeply"),
+        (OverflowError("cannot convert float infinity to integer"), "cannot be read as an image"),
+        (TypeError("DOE^JANE"), "(TypeError)"),
+    ],
+)
+def test_whatever_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch, step, error, words):
+    for number, name in enumerate(("a", "b")):
+        write_png(tmp_path / f"{name}.png", BLOCKS[number:])
+    work = getattr(segmentation, STEPS[step])
+
+    def fail(first, *others, **options):
+        if (isinstance(first, np.ndarray) and first.shape == BLOCKS.shape) or "a" in Path(str(first)).stem[0]:
+            raise error
+        return work(first, *others, **options)
+
+    monkeypatch.setattr(segmentation, STEPS[step], fail)
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
-    assert table["status"].tolist() == ["failed", "failed", "ok"]
-    assert table["error"][0].endswith("a.png: cannot be read: it takes more memory than there is.")
-    assert table["error"][1].endswith("b.png: cannot be read: permission denied.")
+    assert table["status"].tolist() == ["failed", "ok"]
+    assert table["error"][0].startswith(f"{tmp_path / 'a.png'}: ") and words in table["error"][0]
+    assert "DOE" not in table["error"][0]
     stored = pd.read_csv(tmp_path / "out" / "segmentation.csv", dtype=str)
-    assert stored["height"].tolist()[2] == str(BLOCKS.shape[0])  # a whole number, also beside files that failed
+    assert stored["height"].tolist()[1] == str(BLOCKS.shape[0] - 1)  # a whole number, also beside files that failed
+
+
+def test_a_full_disk_ends_the_work_and_names_the_file(tmp_path, model, monkeypatch):
+    write_png(tmp_path / "a.png", BLOCKS)
+
+    def fail(path, _):
+        with writable(path):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(segmentation, "write_png", fail)
+    with pytest.raises(DiskFull, match=r"a_mask\.png: cannot be written: the disk is full"):
+        segment_files(tmp_path, tmp_path / "out", model, progress=False)
+
+
+def test_other_pixels_of_the_same_size_and_time_are_segmented_anew(tmp_path, file_of_model):
+    film, out = tmp_path / "a.bmp", tmp_path / "out"
+    Image.fromarray(BLOCKS).save(film)
+    segment_files(film, out, file_of_model, progress=False)
+    before, times = film.stat(), (out / "a_mask.png").stat().st_mtime_ns
+    segment_files(film, out, file_of_model, progress=False)
+    assert (out / "a_mask.png").stat().st_mtime_ns == times  # nothing is done twice
+    Image.fromarray(BLOCKS[::-1]).save(film)
+    os.utime(film, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (film.stat().st_size, film.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    segment_files(film, out, file_of_model, progress=False)
+    mask = segment(BLOCKS[::-1], file_of_model).mask
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "a_mask.png")) > 0, mask)
+
+
+FORGED = [
+    {"stem": "../../elsewhere"},
+    {"stem": "/tmp/elsewhere"},
+    {"stem": ".."},
+    {"stem": "a\0"},
+    {"stem": 3},
+    {"mask": "../a_mask.png"},
+    {"status": "done"},
+    {"plan": None},
+    {"height": "tall"},
+    {"review": 7},
+    {"right_px": [1]},
+]
+
+
+@pytest.mark.parametrize("changes", [*FORGED, "[]", "null", '"key"', "{", "[" * 100_000, '{"key": 1}', "\xff\0"])
+def test_a_forged_journal_is_not_believed(tmp_path, file_of_model, changes):
+    film, out = tmp_path / "films" / "a.png", tmp_path / "deep" / "er" / "out"
+    write_png(film, BLOCKS)
+    segment_files(film, out, file_of_model, progress=False)
+    journal = out / ".segmentation.jsonl"
+    row = changes if isinstance(changes, str) else json.dumps(json.loads(journal.read_text()) | changes)
+    journal.write_text(row + "\n", encoding="latin-1")
+    (out / "a_mask.png").unlink()
+    before = {*tmp_path.rglob("*")}
+    table = segment_files(film, out, file_of_model, progress=False)
+    assert table["mask"].tolist() == ["a_mask.png"] and (out / "a_mask.png").exists()
+    assert {*tmp_path.rglob("*")} - before == {out / "a_mask.png"}
+
+
+def test_masks_of_an_earlier_run_among_the_films_are_no_films(tmp_path, model):
+    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    write_png(tmp_path / "films" / "drawn_mask.png", BLOCKS)  # a film that is merely called so
+    segment_files(tmp_path / "films" / "a.png", tmp_path / "films" / "masks", model, overlays=True, progress=False)
+    table = segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)
+    assert [Path(file).name for file in table["file"]] == ["a.png", "drawn_mask.png"]
+
+
+@pytest.mark.parametrize("path", ["", "  "])
+def test_an_empty_path_is_not_the_working_folder(tmp_path, model, path):
+    with pytest.raises(ValueError, match="the path of an image is empty"):
+        segment_files([path], tmp_path / "out", model, progress=False)
+    with pytest.raises(ValueError, match="the path of an image is empty"):
+        segment(path, model)
 
 
 def test_what_a_killed_run_was_writing_is_removed(tmp_path, model):
@@ -310,7 +397,7 @@ def test_pages_that_are_not_read_are_told(tmp_path, model):
     first, second = Image.fromarray(BLOCKS), Image.fromarray(BLOCKS[::-1])
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0].startswith(
-        "the first of 2 pictures"
+        "the first of several pictures"
     )
 
 

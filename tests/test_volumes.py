@@ -233,17 +233,50 @@ def test_nifti_that_is_no_volume_is_refused(tmp_path):
     refused("cannot be read as a NIfTI volume; is it whole", path)
 
 
-def test_too_many_voxels_are_refused_by_the_header_alone(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1000, 1000, 500), r"1,000 x 1,000 x 500 voxels would need about 3\.5 GB .* LUNGNB_MAX_GB=4"),
+        ((4, 4, 3000), "2,048 along an axis are the most"),
+        ((1, 1, 2000), "too thin to show a chest"),
+        ((0, 10, 10), "it is empty"),
+    ],
+)
+def test_too_many_voxels_are_refused_by_the_header_alone(tmp_path, shape, words):
     header = nibabel.Nifti1Image(np.zeros((1, 1, 1), np.int16), AFFINE).header
-    header.set_data_shape((1000, 1000, 500))
+    header.set_data_shape(shape)
     path = tmp_path / "bomb.nii.gz"
     path.write_bytes(gzip.compress(header.binaryblock + b"\0" * 4))  # no data: what reads it fails in another way
-    with pytest.raises(ValueError, match=r"bomb\.nii\.gz: 1000x1000x500 voxels, where 1 to 400,000,000 are read"):
+    with pytest.raises(ValueError, match=rf"bomb\.nii\.gz: .*{words}"):
         read_nifti(path)
+
+
+def test_a_series_of_too_many_voxels_is_refused(tmp_path, monkeypatch):
     write_series(tmp_path / "a")
-    monkeypatch.setattr(volumes, "MAX_VOXELS", HOUNSFIELD.size - 1)
-    with pytest.raises(ValueError, match="9x12x10 voxels"):
+    assert read_dicom_series(tmp_path / "a").hounsfield.shape == SHAPE
+    monkeypatch.setattr(volumes, "VOXEL_BYTES", 10**9)
+    with pytest.raises(ValueError, match="12 x 10 x 9 voxels would need"):
         read_dicom_series(tmp_path / "a")
+
+
+@pytest.mark.parametrize("offset", [2.0**31, -1.0, float("nan"), float("inf")])
+def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
+    """Before the file is unpacked as far as there."""
+    content = bytearray(write_nifti(tmp_path / "a.nii").read_bytes())
+    content[108:112] = np.float32(offset).tobytes()
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"a\.nii\.gz: (its voxels begin|cannot be read as a NIfTI volume)"):
+        read_nifti(tmp_path / "a.nii.gz")
+
+
+def test_a_volume_of_colours_or_in_two_files_is_named(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), AFFINE), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match="colours or complex numbers"):
+        read_nifti(tmp_path / "a.nii")
+    nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 4, 4), np.int16), AFFINE), tmp_path / "b.img")
+    (tmp_path / "b.hdr").rename(tmp_path / "b.nii")
+    with pytest.raises(ValueError, match="keeps its voxels in another file"):
+        read_nifti(tmp_path / "b.nii")
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(300, 16), (80, 4), (33, 16), (9, 16), (2, 16), (1, 16), (301, 1)])
