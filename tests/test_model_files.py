@@ -25,6 +25,7 @@ def pack(path, config, weights, method=ZIP_DEFLATED, **others):
     """Write a `.keras` file of a structure, or its text, and weights."""
     with ZipFile(path, "w", method) as archive:
         archive.writestr("metadata.json", "{}")
+        config, weights = (part() if callable(part) else part for part in (config, weights))
         archive.writestr("config.json", config if isinstance(config, (str, bytes)) else json.dumps(config))
         archive.writestr("model.weights.h5", weights)
         for name, text in others.items():
@@ -130,7 +131,7 @@ CONFIGS = {  # structures, and what is said of them
     "2 MB of lists": ("[" + "[]," * 660_000 + "[]]", "cannot be loaded"),
     "networks within networks": (nested(60, "x" * 20_000), "brackets deep"),
     "networks with long texts": (nested(10, "x" * 150_000), "cannot be loaded"),
-    "a bomb": (b" " * 500_000_000, "describes its layers in 500,000,000 bytes"),
+    "a bomb": (lambda: b" " * 200_000_000, "describes its layers in 200,000,000 bytes"),
     "a layer": (layer("dense", "image", "Dense", units=1), r"holds a 'Dense', not a network"),
     "an optimizer": ({"module": "keras.optimizers", "class_name": "Adam", "config": {}}, "'Adam', not a network"),
     "a subclass": (functional(image()) | {"module": None, "class_name": "Mine"}, "'Mine', not a network"),
@@ -150,34 +151,37 @@ CONFIGS = {  # structures, and what is said of them
     "a name of a million letters": (chain(("x" * 1_000_000, {})), "holds a 'x{50}', which"),
     "escapes in a name": (chain(("\x1b[31m", {})), r"holds a '\\x1b\[31m', which"),
     "a billion weights": (chain(("Conv2D", {"filters": 30_000, "kernel_size": 1}),
-                                ("Conv2D", {"filters": 30_000, "kernel_size": 1})), r"takes [\d.]+ GB of memory"),
+                                ("Conv2D", {"filters": 30_000, "kernel_size": 1})), "would need about"),
     "a dense layer": (
         chain(("Flatten", {}), ("Dense", {"units": 1_000_000}), ("Reshape", {"target_shape": [1000, 1000, 1]})),
-        "takes"),
-    "a million channels": (chain(("Conv2D", {"filters": 1_000_000, "kernel_size": 1})), "takes 16"),
-    "a large image": (chain(size=32_768), r"takes 8\.6 GB .* set LUNGNB_MAX_GB to 9 \(now 1\)"),
+        "would need about"),
+    "a million channels": (chain(("Conv2D", {"filters": 1_000_000, "kernel_size": 1})), "would need about 16"),
+    "a large image": (
+        chain(size=32_768),
+        r"would need about 8\.6 GB of memory, and the limit is 1 GB\. .* LUNGNB_MAX_GB=9"),
     "upsampling": (chain(("UpSampling2D", {"size": [1000, 1000]}), ("AveragePooling2D", {"pool_size": [1000, 1000]})),
-                   "takes"),
-    "padding": (chain(("ZeroPadding2D", {"padding": 100_000}), ("Cropping2D", {"cropping": 100_000})), "takes"),
+                   "would need about"),
+    "padding": (
+        chain(("ZeroPadding2D", {"padding": 100_000}), ("Cropping2D", {"cropping": 100_000})), "would need about"),
     "repetition": (
         chain(("Flatten", {}), ("RepeatVector", {"n": 1_000_000}), ("Reshape", {"target_shape": [64, 64, -1]})),
-        "takes"),
+        "would need about"),
     "attention of all pixels": (
         functional(image(512), layer("row", "image", "Reshape", target_shape=[-1, 1]), attention("row"),
-                   layer("square", "attention", "Reshape", target_shape=[512, 512, 1])), "takes"),
+                   layer("square", "attention", "Reshape", target_shape=[512, 512, 1])), "would need about"),
     "batches joined": (
         functional(image(), *(layer(f"l{n}", [f"l{n - 1}" if n else "image"] * 2, "Concatenate", axis=0)
-                              for n in range(30))), "takes"),
+                              for n in range(30))), "would need about"),
     "a fixed batch": (functional(image() | {"config": {"name": "image", "batch_shape": [100_000, SIZE, SIZE, 1]}},
-                                 layer("x", "image", "Conv2D", filters=1, kernel_size=1)), "takes|expected of both"),
+                                 layer("x", "image", "Conv2D", filters=1, kernel_size=1)), "would need about"),
     "many separable channels": (chain(("SeparableConv2D", {"filters": 1, "kernel_size": 1,
-                                                           "depth_multiplier": 1_000_000})), "takes"),
+                                                           "depth_multiplier": 1_000_000})), "would need about"),
     "far apart pixels": (chain(("Conv2D", {"filters": 1, "kernel_size": 3, "padding": "same",
-                                           "dilation_rate": 100_000})), "takes 3"),
+                                           "dilation_rate": 100_000})), "would need about 3"),
     "a wide window": (chain(("MaxPooling2D", {"pool_size": 60, "strides": 1, "padding": "same"}),
                             *[("Conv2D", {"filters": 500, "kernel_size": 1}),
                               ("MaxPooling2D", {"pool_size": 1000, "strides": 1, "padding": "same"})]),
-                      r"takes 2e\+12 multiplications"),
+                      r"needs 2e\+12 multiplications .* set LUNGNB_MAX_GB=2"),
     "a convolution as activation": (
         chain(("Activation", {"activation": layer("x", "image", "Conv2D", filters=1_000_000, kernel_size=1)})),
         "holds a 'Conv2D', which"),
@@ -277,7 +281,6 @@ def external_groups(values):
     file["layers"] = h5py.ExternalLink("pipe", "/")
 
 
-ZEROS = hdf5(lambda file: file.create_dataset("x", (100_000_000,), "f4")[:1])
 HOSTILE_WEIGHTS = {
     "nothing": (b"", "cannot be loaded"),
     "no HDF5": (b"x" * 1000, "cannot be loaded"),
@@ -298,7 +301,7 @@ HOSTILE_WEIGHTS = {
         weights_with(lambda values: [values.create_group(f"g{n}") for n in range(50_001)]),
         "50,000 arrays",
     ),
-    "a bomb": (b"\0" * 900_000_000, "unpacks to 0.9 GB of weights"),
+    "a bomb": (lambda: b"\0" * 300_000_000, "unpacks to 0.3 GB of weights"),
 }
 
 
@@ -307,7 +310,7 @@ def test_weights_are_refused(tmp_path, name, limited, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.mkfifo("pipe")
     weights, said = HOSTILE_WEIGHTS[name]
-    pack("x.keras", chain(), weights)
+    pack("x.keras", chain(), weights, ZIP_DEFLATED if name == "a bomb" else ZIP_STORED)
     with pytest.raises(ValueError, match=rf"^{tmp_path}/x\.keras: .*({said})"):
         load_model(tmp_path / "x.keras")
 
@@ -374,13 +377,13 @@ def test_every_network_is_opened_as_keras_opens_it(tmp_path, name, method):
 def test_large_networks_are_within_the_limits(encoder):
     with keras.StatelessScope(initialize_variables=False):  # so that it takes no memory here
         config = keras.saving.serialize_keras_object(build_model("unet", size=512, filters=64, encoder=encoder))
-    costs = network_costs(config)
+    costs = network_costs(json.loads(json.dumps(config)))
     assert 0.5e9 < costs.bytes < 1e9 and costs.multiplications < 2e12
 
 
 def test_more_memory_may_be_allowed(tmp_path, monkeypatch):
     pack(tmp_path / "x.keras", chain(("Conv2D", {"filters": 100_000, "kernel_size": 1})), WEIGHTS)
-    with pytest.raises(ValueError, match=r"takes 1\.7 GB .* set LUNGNB_MAX_GB to 2 \(now 1\)"):
+    with pytest.raises(ValueError, match=r"would need about 1\.7 GB .* set LUNGNB_MAX_GB=2"):
         load_model(tmp_path / "x.keras")
     monkeypatch.setenv("LUNGNB_MAX_GB", "2")
     with pytest.raises(ValueError, match="cannot be loaded"):  # for its weights are missing
