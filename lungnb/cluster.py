@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, remove, writable, write_json, written
+from lungnb.files import locked, read_json, remove, writable, write_json, written
 from lungnb.inference import open_model
 from lungnb.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
 from lungnb.messages import printable
@@ -191,7 +191,7 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
 def _begin(table: Path, wanted: dict) -> None:
     """Remove what was done with another model or other options."""
     file = table / _PLAN
-    if not file.exists() or json.loads(file.read_text(encoding="utf-8")) != wanted:
+    if read_json(file) != wanted:
         remove(table)
         write_json(file, wanted)
 

@@ -25,6 +25,7 @@ from lungnb.losses import get_loss
 from lungnb.messages import printable
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import data_digest, read_manifest
+from lungnb.records import settings_of
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
 from lungnb.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.training import read_run
@@ -104,8 +105,7 @@ def _loss_of_image(loss: object, truth: np.ndarray, probability: np.ndarray) -> 
 
 def trained_settings(settings: Settings, model_name: str) -> Settings:
     """Return the settings that a model was trained with, as its `run.json` has them."""
-    stored = read_run(settings, model_name)["plan"]["settings"]
-    return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+    return settings_of(read_run(settings, model_name))
 
 
 def summarise(settings: Settings, model_name: str, command: str = "") -> dict:

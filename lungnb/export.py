@@ -9,7 +9,7 @@ is needed, and an engine that was not checked yet, of another version or precisi
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import os
 import warnings
 from contextlib import ExitStack, suppress
@@ -17,6 +17,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
 import platformdirs
@@ -35,10 +36,11 @@ from lungnb.engines import (
     precisions,
     require,
 )
-from lungnb.files import write_json, written
+from lungnb.files import read_json, write_json, written
 from lungnb.images import fit_square, to_grey
 from lungnb.messages import say
 from lungnb.metrics import count_pixels, scores
+from lungnb.opening import memory_limit, open_file
 from lungnb.settings import SHIPPED
 
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("litert",)}  # the engines of each
@@ -135,7 +137,17 @@ def draw_reference(model: Any) -> Reference:  # noqa: ANN401
 
 def parities(file: Path) -> dict[str, Parity]:
     """Return how well each engine agreed that an exported file was checked with, as the JSON beside it says."""
-    return {engine: Parity(**found) for engine, found in _record(file).get("parity", {}).items()}
+    found = _record(file).get("parity")
+    known = {engine: _parity(each) for engine, each in found.items()} if isinstance(found, dict) else {}
+    return {engine: parity for engine, parity in known.items() if parity}
+
+
+def _parity(found: object) -> Parity | None:
+    """Return what a JSON says of an engine, if it says that in full."""
+    if not isinstance(found, dict) or set(found) != set(Parity._fields):
+        return None
+    numbers = all(type(number) in (int, float) and math.isfinite(number) for number in found.values())
+    return Parity(**found) if numbers else None
 
 
 def cache_folder() -> Path:
@@ -186,18 +198,25 @@ def _checked(engine: str, file: Path, precision: str) -> Engine:
         _accept(name, found, file)  # before it is opened, which takes a while
     opened = _opened(engine, file, precision)
     if found is None:
-        found = check(opened, _read_reference(_beside(file, ".npz")))
+        found = check(opened, _read_reference(_beside(file, ".npz"), opened.input_shape[1]))
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
             _note(notes, _record(file), {name: found})
         _accept(name, found, file)
     return opened
 
 
-def _read_reference(file: Path) -> Reference:
-    """Return the images and masks that an export was checked with."""
+def _read_reference(file: Path, size: int | None) -> Reference:
+    """Return the images, `size` px a side, and the masks that an export was checked with."""
     try:
-        with np.load(file) as stored:
-            return Reference(stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool))
+        with open_file(file) as opened, ZipFile(opened) as archive:
+            if sum(member.file_size for member in archive.infolist()) > memory_limit():
+                raise ValueError("it unpacks to more than the memory limit")
+        with np.load(file, allow_pickle=False) as stored:
+            images, masks = stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool)
+        masks = masks[..., : images.shape[2]]  # eight pixels to a byte
+        if images.shape != (len(images), size, size) or images.dtype != np.uint8 or masks.shape != images.shape:
+            raise ValueError("it holds other arrays")
+        return Reference(images, masks)
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise ExportError(f"{file}: is damaged; remove it and the export beside it, and both are made anew.") from error
 
@@ -258,7 +277,7 @@ def _exported(path: Path) -> Path | None:
     """Return the ONNX file that was made of a model, the one that lungnb comes with or one in the cache, if any."""
     digest = _digest(path)
     files = (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx")
-    return next((file for file in files if file.exists() and _is_of(file, digest)), None)
+    return next((file for file in files if file.is_file() and _is_of(file, digest)), None)
 
 
 def _is_of(file: Path, digest: str) -> bool:
@@ -269,10 +288,7 @@ def _is_of(file: Path, digest: str) -> bool:
 
 def _record(file: Path) -> dict:
     """Return the JSON beside an exported file, or nothing."""
-    with suppress(OSError, ValueError):
-        record = json.loads(_beside(file, ".json").read_text(encoding="utf-8"))
-        return record if isinstance(record, dict) else {}
-    return {}
+    return read_json(_beside(file, ".json"))
 
 
 def _note(file: Path, of: dict[str, str], found: dict[str, Parity]) -> None:
@@ -281,9 +297,9 @@ def _note(file: Path, of: dict[str, str], found: dict[str, Parity]) -> None:
     `of` has the checksums of the `model` and of the exported `file`.
     """
     record, of = _record(file), {name: of[name] for name in ("model", "file")}
-    known = record.get("parity", {}) if of.items() <= record.items() else {}
+    known = parities(file) if all(record.get(name) == digest for name, digest in of.items()) else {}
     asked = {"mean_dice": MEAN_DICE, "worst_dice": WORST_DICE}
-    parity = known | {engine: each._asdict() for engine, each in found.items()}
+    parity = {engine: each._asdict() for engine, each in (known | found).items()}
     write_json(_beside(file, ".json"), of | {"asked_for": asked, "parity": parity})
 
 
@@ -292,4 +308,5 @@ def _beside(file: Path, suffix: str) -> Path:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,6 +33,8 @@ _ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
 # What may start a formula, at the start of a cell or after a semicolon, by which some spreadsheets split lines.
 _FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
 
+MAX_JSON_BYTES = 10_000_000  # lungnb's own have some 2,000
+
 
 class NotWritten(OSError):
     """A file that cannot be written; the message names it and says why and what to do."""
@@ -124,6 +126,21 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` to `path` as indented JSON."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Return the content of a JSON file that `write_json` wrote; nothing if it is not there or is damaged.
+
+    Damaged is what is no JSON object, what is nested too deeply, and what is larger than MAX_JSON_BYTES.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def text_name(name: str) -> str:

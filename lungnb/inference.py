@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from lungnb.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.export import open_network
 from lungnb.images import fit_square, read_picture, through_window, to_grey, unfit_square, volume_window
 from lungnb.opening import guarded
+from lungnb.records import read_epochs, trained_window
 from lungnb.settings import SHIPPED, Settings
 from lungnb.volumes import is_nifti, read_volume
 
@@ -133,13 +132,11 @@ def load_pretrained() -> Any:  # noqa: ANN401
 
 def best_model(settings: Settings) -> Path:
     """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
-    import pandas as pd  # half a second that `segment` need not wait
-
     found = {}
     for file in settings.results.glob("*/model.keras"):
         history = file.with_name("history.csv")
         if (file.with_name("run.json")).exists() and history.exists():
-            epochs = pd.read_csv(history)
+            epochs = read_epochs(history)
             found[file] = epochs.loc[epochs["val_loss"].idxmin(), "val_dice"]
     if not found:
         raise FileNotFoundError(
@@ -227,15 +224,14 @@ def open_model(
 ) -> tuple[Engine, tuple[float, float] | None]:
     """Return a model, of those that `segment` takes, ready to run, and the window given, else the one of its training.
 
-    Raises ValueError for a Keras model that another engine is to run, besides what `export.open_network` raises.
+    Raises ValueError for a Keras model that another engine is to run and for a damaged `run.json` beside the model,
+    and what `export.open_network` raises.
     """
     if callable(model):
         if engine not in ("auto", "keras"):
             raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
         return engine_of(model), window
     path = Path(model or SHIPPED)
-    run = path.with_name("run.json")
-    if window is None and run.exists():
-        with suppress(KeyError, TypeError, ValueError):  # a run.json of some other program's
-            window = json.loads(run.read_text(encoding="utf-8"))["plan"]["settings"].get("window")
+    if window is None:
+        window = trained_window(path.with_name("run.json"))
     return open_network(path, engine), tuple(window) if window else None

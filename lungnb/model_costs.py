@@ -13,6 +13,11 @@ from lungnb.backend import keras
 
 layers = keras.layers
 _GRAPH_BYTES = 50_000_000  # of the graph that TensorFlow makes of a network
+_CONVOLUTIONS = (
+    *(layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose),
+    *(layers.DepthwiseConv2D, layers.SeparableConv2D),
+)
+_SLOW_ACTIVATIONS = (keras.activations.sparsemax, keras.activations.sparse_plus, keras.activations.sparse_sigmoid)
 _SIZES = ("batch_shape", "input_shape", "build_input_shape")  # settings that hold a shape, the batch first
 
 
@@ -72,7 +77,10 @@ def _run(network: Any) -> tuple[int, int]:  # noqa: ANN401
 
 
 def _run_layer(layer: Any, taken: list, given: list) -> tuple[int, int]:  # noqa: ANN401
-    """Return the bytes that a call of a layer needs besides its inputs and outputs, and its multiplications."""
+    """Return the bytes that a call of a layer needs besides its inputs and outputs, and its multiplications.
+
+    The bytes are those that TensorFlow was measured to take on a CPU.
+    """
     if not taken:
         return 0, 0
     if isinstance(layer, keras.Model):
@@ -80,21 +88,36 @@ def _run_layer(layer: Any, taken: list, given: list) -> tuple[int, int]:  # noqa
             raise Unfit("holds a network that is given another size than its own; build it with one size.")
         return _run(layer)
     places = max(math.prod(tensor.shape[1:-1]) for tensor in (*taken, *given))
-    weights = layer.count_params() if isinstance(layer, keras.Layer) else 0
+    made = sum(map(_bytes, given))
     if isinstance(layer, layers.MultiHeadAttention):
         channels = layer.num_heads * (layer.key_dim + (layer.value_dim or layer.key_dim))
         scores = layer.num_heads * places**2
-        return 4 * (3 * scores + 2 * places * channels), places * (weights + places * channels)
-    if isinstance(layer, layers.SeparableConv2D):
-        return 4 * places * taken[0].shape[-1] * layer.depth_multiplier, places * weights
+        return 4 * (2 * scores + 2 * places * channels), places * (layer.count_params() + places * channels)
     if isinstance(layer, (layers.MaxPooling2D, layers.AveragePooling2D)):
         return 0, math.prod(given[0].shape) * math.prod(layer.pool_size)
-    return 0, places * weights
+    scratch = 2 * made if getattr(layer, "activation", None) in _SLOW_ACTIVATIONS else 0
+    if isinstance(layer, (layers.LayerNormalization, layers.PReLU, layers.UpSampling2D)):
+        return scratch + made, 0
+    if isinstance(layer, (*_CONVOLUTIONS, layers.Dense)):
+        return scratch + _padded(layer, taken[0]), places * layer.count_params()
+    return scratch, 0
+
+
+def _padded(layer: Any, taken: Any) -> int:  # noqa: ANN401
+    """Return the bytes of the copies of its input that a convolution makes: if dilated, padded by all of its reach."""
+    channels = taken.shape[-1] * getattr(layer, "depth_multiplier", 0)
+    copies = 4 * math.prod(taken.shape[:-1]) * channels if isinstance(layer, layers.SeparableConv2D) else 0
+    dilation = getattr(layer, "dilation_rate", (1,))
+    if max(dilation) > 1:
+        reach = [step * (size - 1) for step, size in zip(dilation, layer.kernel_size, strict=True)]
+        sides = [side + more for side, more in zip(taken.shape[1:-1], reach, strict=True)]
+        copies += 2 * 4 * taken.shape[0] * math.prod(sides) * taken.shape[-1]
+    return copies
 
 
 def _bytes(tensor: Any) -> int:  # noqa: ANN401
     """Return the bytes of a tensor: at least 4 a value, because lungnb computes in float32."""
     if None in tensor.shape:
-        raise Unfit("has layers without a fixed size; build it for images of one size.")
+        raise Unfit("has layers without a fixed size; (None, size, size, 1) is expected of the image.")
     bits = int("".join(filter(str.isdigit, str(tensor.dtype))) or 8)
     return math.prod(tensor.shape) * max(bits // 8, 4)

@@ -21,7 +21,7 @@ import h5py
 
 from lungnb.backend import keras
 from lungnb.model_costs import Unfit, network_costs
-from lungnb.opening import memory_limit, open_file
+from lungnb.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_CONFIG_BYTES = 2_000_000  # of the structure; a U-Net with DenseNet121 has 357,000
@@ -69,21 +69,23 @@ _ZEROS = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "
 def read_network(path: Path) -> Any:  # noqa: ANN401
     """Return the network in a `.keras` file with its weights, not compiled.
 
-    Raises ValueError for a file that holds no network or one with code, and for one that takes more than
-    `opening.memory_limit`. Raises OSError if the file cannot be read.
+    Raises Refused for a file that holds no network or one with code, and for one that takes more than
+    `opening.memory_limit`.
     """
     with open_file(path) as file, TemporaryDirectory() as folder:
         try:
             config, weights = _unpack(file, Path(folder))
             config = _checked(config, _NETWORKS)
-            _check_costs(config)
+            _check_costs(path, config)
             check_weights(weights)
             network = keras.saving.deserialize_keras_object(config, safe_mode=True)
             network.load_weights(weights)
         except Unfit as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise Refused(f"{path}: {error}") from error
+        except Refused:
+            raise
         except Exception as error:  # Keras raises what zip, h5py and JSON raise
-            raise ValueError(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+            raise Refused(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
     return network
 
 
@@ -93,6 +95,7 @@ def check_weights(file: Path) -> None:
     Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
     storage could read other files.
     """
+    open_file(file).close()  # which refuses pipes and devices
     with h5py.File(file) as weights:
         names: list[str] = []
 
@@ -170,7 +173,7 @@ def _checked(item: Any, allowed: set, depth: int = 0) -> Any:  # noqa: ANN401
 
 def _wrong_class(item: dict, allowed: set) -> str:
     """Return why an object in a structure is refused."""
-    name = str(item["class_name"])[:50]
+    name = str(item["config"] if item["class_name"] == "function" else item["class_name"])[:50]
     if name in _CODE:
         return f"holds code (a {name} layer), which is not run; build the network without it."
     if allowed is _NETWORKS:
@@ -178,17 +181,18 @@ def _wrong_class(item: dict, allowed: set) -> str:
     return f"holds a {name!a}, which is not among the layers that lungnb opens; build the network without it."
 
 
-def _check_costs(config: dict) -> None:
-    """Raise Unfit for a network that takes too much time or memory to be built or run."""
+def _check_costs(path: Path, config: dict) -> None:
+    """Raise Unfit or Refused for a network that takes too much time or memory to be built or run."""
     if _calls(config) > MAX_CALLS:
         raise Unfit(f"calls more than {MAX_CALLS:,} layers for one image; take a smaller network.")
-    costs, gigabytes = network_costs(config), memory_limit() / 1e9
-    # What takes long to compute is allowed with the same setting.
-    needed = max(costs.bytes / 1e9, costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9)
-    if needed > gigabytes:
+    costs = network_costs(config)
+    refuse_memory(path, costs.bytes, "its network", "Take a smaller network")
+    gigabytes = costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9  # of the limit that would allow them
+    if gigabytes > memory_limit() / 1e9:
         raise Unfit(
-            f"takes {costs.bytes / 1e9:,.1f} GB of memory and {costs.multiplications / 1e12:,.1f} million million "
-            f"multiplications for one image; to allow it, set LUNGNB_MAX_GB to {math.ceil(needed)} (now {gigabytes:g})."
+            f"its network needs {costs.multiplications:.0e} multiplications for one image, and the limit is "
+            f"{MULTIPLICATIONS_PER_BYTE * memory_limit():.0e}. Take a smaller network, or set "
+            f"{LIMIT_VARIABLE}={math.ceil(gigabytes)}."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import threading
@@ -16,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import escape_table, locked, need, read_table, write_json, write_table, written
+from lungnb.files import escape_table, locked, need, read_json, read_table, write_json, write_table, written
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
@@ -76,8 +75,7 @@ def _is_prepared(settings: Settings, record: dict) -> bool:
 
 def _read_record(settings: Settings) -> dict:
     """Return how the prepared folder was made and a digest of its content, if it is there."""
-    file = settings.prepared / "prepared.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_json(settings.prepared / "prepared.json")
 
 
 def data_digest(settings: Settings) -> str:
@@ -86,7 +84,7 @@ def data_digest(settings: Settings) -> str:
     It does not hang on where the raw files lie, or when they were written.
     """
     manifest = escape_table(read_manifest(settings)).to_csv(index=False)
-    return _digest_of([manifest, _read_record(settings).get("content", "")])
+    return _digest_of([manifest, str(_read_record(settings).get("content", ""))])
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:

@@ -29,12 +29,13 @@ from lungnb.backend import (
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import locked, need, remove, writable, write_json, write_table, written
+from lungnb.files import locked, need, read_json, remove, writable, write_json, write_table, written
 from lungnb.losses import get_loss
 from lungnb.messages import say
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
 from lungnb.prepare import data_digest, prepare_dataset
+from lungnb.records import Record, read_epochs, read_run_file
 from lungnb.settings import SHIPPED, Settings
 from lungnb.sources import download
 
@@ -70,11 +71,11 @@ def train(
                 _train(settings, model_name, folder, plan, progress, more)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
-    return pd.read_csv(folder / "history.csv")
+    return read_epochs(folder / "history.csv")
 
 
 def _is_trained(folder: Path, plan: dict) -> bool:
-    return _read(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists()
+    return read_json(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists()
 
 
 def _train(
@@ -87,7 +88,7 @@ def _train(
 ) -> None:
     """Train from where an interrupted run with the same plan stopped, else from the start, and write what became."""
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
-    if _read(folder / "training" / "plan.json") != plan:
+    if read_json(folder / "training" / "plan.json") != plan:
         for name in ("training", "run.json", "model.keras", "history.csv", "scores.csv", "summary.json"):
             remove(folder / name)
         write_json(folder / "training" / "plan.json", plan)
@@ -95,21 +96,27 @@ def _train(
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(settings, model_name, folder, progress, until, more)
-    history = pd.read_csv(folder / "history.csv")
+    history = read_epochs(folder / "history.csv")
     write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
     remove(folder / "training")
 
 
 def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
-    """Return the training history of a model, a row an epoch: losses, scores, learning rate, seconds."""
+    """Return the training history of a model, a row an epoch: losses, scores, learning rate, seconds.
+
+    Raises FileNotFoundError if it is not trained, ValueError if the file is damaged.
+    """
     step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
-    return pd.read_csv(need(settings.results / model_name / "history.csv", step))
+    return read_epochs(need(settings.results / model_name / "history.csv", step))
 
 
-def read_run(settings: Settings, model_name: str) -> dict:
-    """Return what a finished training run recorded of itself, the content of `run.json`."""
+def read_run(settings: Settings, model_name: str) -> Record:
+    """Return what a finished training run recorded of itself, the content of `run.json`.
+
+    Raises FileNotFoundError if there is none, ValueError if the file is damaged.
+    """
     step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
-    return _read(need(settings.results / model_name / "run.json", step))
+    return read_run_file(need(settings.results / model_name / "run.json", step))
 
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
@@ -238,7 +245,7 @@ def _past(file: Path, epochs: int) -> pd.DataFrame:
     if not epochs or not file.exists():  # of a first epoch that was cut off, even the header may be half there
         remove(file)
         return pd.DataFrame({"epoch": [], MONITOR: []})
-    history = pd.read_csv(file)
+    history = read_epochs(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
     write_table(past, file)
     return past
@@ -280,8 +287,4 @@ def _weights_digest(settings: Settings) -> dict[str, str]:
     if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
         return {}
     file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
-    return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.exists() else {}
-
-
-def _read(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
