@@ -102,7 +102,7 @@ def _segment(options: argparse.Namespace) -> int:
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # because only the JSON is for standard output
         table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
         failed = table[table["status"] == "failed"]
-        say(*("lungnb: " + failed["error"]), file=sys.stderr)
+        say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
         say(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
         if review := (table["review"] != "").sum():
             say(f"{review} of them should be looked at: see its column review")
