@@ -57,6 +57,8 @@ def written(path: str | Path) -> Iterator[Path]:
             if temporary.is_dir():
                 remove(path)  # a folder cannot be renamed over another
             os.replace(temporary, path)
+    except NotWritten as error:  # of a file in a folder that is not there yet by its name
+        raise NotWritten(str(error).replace(str(temporary), str(path))) from error
     finally:
         with suppress(OSError):
             remove(temporary)
