@@ -33,16 +33,6 @@ TEXTS = (
 )
 HOSTILE = ("$\\bad$.png", "a\r.png", "b\nc.png", "\x1b[31md.png", "e\u202ef.png", "=g;=h.png", "-i.png")
 HOSTILE += ("@j%20k.png", "l%0Am.png")
-    "$\\bad$.png",
-    "a\r.png",
-    "b\nc.png",
-    "\x1b[31md.png",
-    "e\u202ef.png",
-    "=g;=h.png",
-    "-i.png",
-    "@j%20k.png",
-    "l%0Am.png",
-)
 BYTES = tuple(os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png", b"caf\xe9 \xc3\xa4.png"))
 OTHERS = ("NA.png", "null.png", "001.png", "1e5.png", 'a,"b".png', " space .png", "C:\\x.png", "ü.png", "a'b.png")
 
