@@ -124,7 +124,7 @@ def test_main_itself_imports_next_to_nothing():
     assert set(done.stdout.split()) <= {"__future__", "lungnb", "lungnb.__main__", "importlib"}
 
 
-@pytest.mark.parametrize("arguments", [["recipes"], ["--help"], ["download"]])
+@pytest.mark.parametrize("arguments", [["recipes"], ["--help"]])
 def test_a_reader_that_leaves_early(arguments):
     for pipe in ("head -1", "true"):
         status, output, errors = run(*arguments, pipe=pipe)
