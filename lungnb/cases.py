@@ -12,6 +12,7 @@ import numpy as np
 
 from lungnb.images import read_image, read_mask, shrink, through_window, to_grey, volume_window
 from lungnb.listing import list_images
+from lungnb.messages import printable
 from lungnb.prepare import LONGEST_SIDE, read_manifest
 from lungnb.settings import SPLITS, Settings
 from lungnb.volumes import is_nifti, read_volume
@@ -32,7 +33,7 @@ def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} that {settings.name} has, not {split!r}.")
     for row in manifest[manifest["split"] == split].to_dict("records"):
         image, mask = settings.prepared / row["image"], settings.prepared / row["mask"]
-        yield Case(row["id"], row["id"], lambda image=image, mask=mask: (read_image(image), read_mask(mask)))
+        yield Case(printable(row["id"]), row["id"], lambda image=image, mask=mask: (read_image(image), read_mask(mask)))
 
 
 def image_cases(images: Any, window: tuple[float, float] | None) -> Iterable[Case]:  # noqa: ANN401
@@ -43,7 +44,7 @@ def image_cases(images: Any, window: tuple[float, float] | None) -> Iterable[Cas
             yield Case(f"array {number}", f"array {digest[:16]}", partial(_read, item, window))
             continue
         for path in list_images(item):
-            yield Case(path.name, str(path.absolute()), partial(_read, path, window))
+            yield Case(printable(path.name), str(path.absolute()), partial(_read, path, window))
 
 
 def _read(image: Path | np.ndarray, window: tuple[float, float] | None) -> tuple[np.ndarray, None]:

@@ -9,9 +9,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -63,6 +64,8 @@ def written(path: str | Path) -> Iterator[Path]:
             if temporary.is_dir():
                 remove(path)  # a folder cannot be renamed over another
             os.replace(temporary, path)
+    except NotWritten as error:  # of a file in a folder that is not there yet by its name
+        raise NotWritten(str(error).replace(str(temporary), str(path))) from error
     finally:
         with suppress(OSError):
             remove(temporary)
@@ -171,6 +174,11 @@ def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> N
         escape_table(table).to_csv(temporary, index=index)
 
 
+def make_table(rows: Iterable, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table of rows in which names of files may have bytes that are not UTF-8."""
+    return _pandas().DataFrame(rows, columns=columns)
+
+
 def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401
     """Read a table that `write_table` wrote, with all names as they were.
 
@@ -185,10 +193,8 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
 
     Example: `read_table("masks/segmentation.csv")["file"]` are the exact paths.
     """
-    import pandas as pd  # half a second that `segment` need not wait
-
     as_written = {"dtype": dict.fromkeys(_TEXT, str), "keep_default_na": False, "na_values": [""]}
-    table = pd.read_csv(path, **as_written | options)
+    table = _pandas().read_csv(path, **as_written | options)
     for name in table.columns.intersection(_TEXT):
         table[name] = table[name].fillna("")
     return _with_text(table, unescape)
@@ -219,7 +225,7 @@ def _percent(character: str) -> str:
 
 def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """Return a table with its text and its labels changed by a function; all else stays as it is."""
-    import pandas as pd
+    pd = _pandas()
 
     def changed(value: object) -> object:
         return change(value) if isinstance(value, str) else value
@@ -228,9 +234,17 @@ def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     for place in range(table.shape[1]):
         before = [*table.iloc[:, place]]
         after = [changed(value) for value in before]
-        if after != before:  # as objects, because Arrow, in which pandas may keep text, takes no undecodable bytes
-            table.isetitem(place, pd.Series(after, table.index, dtype=object))
+        if after != before:
+            table.isetitem(place, pd.Series(after, table.index))
     return table
+
+
+def _pandas() -> ModuleType:
+    """Return pandas, set to keep text as Python does: Arrow, if installed, takes no bytes that are not UTF-8."""
+    import pandas  # half a second that `segment` need not wait
+
+    pandas.set_option("mode.string_storage", "python")
+    return pandas
 
 
 def need(path: Path, step: str) -> Path:

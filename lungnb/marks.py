@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.files import locked, read_table, write_table
+from lungnb.files import locked, make_table, read_table, write_table
 
 COLUMNS = ("file", "model", "threshold", "marked")
 
@@ -48,7 +48,7 @@ class Marks:
 
     def _read(self) -> pd.DataFrame:
         if not self.file.exists():
-            return pd.DataFrame(columns=COLUMNS, dtype=str)
+            return make_table([], COLUMNS)
         try:
             table = read_table(self.file, dtype=str, na_values=[])
         except (ValueError, OSError):  # pandas's own errors are ValueErrors

@@ -40,7 +40,7 @@ def explain(error: BaseException) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)
     says_what = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))
-    if isinstance(error, OSError) and error.filename and error.strerror:
+    if isinstance(error, OSError) and isinstance(error.filename, (str, bytes)) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}."
     if says_what and frames and _is_ours(frames[-1]):
         return str(error)

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 
 from lungnb.images import LUNG_WINDOW, read_image, read_mask, to_grey
 from lungnb.inference import Segmentation, cut_out, overlay
+from lungnb.messages import printable
 from lungnb.phantom import make_phantom
 from lungnb.settings import Settings, title_of
 from lungnb.volumes import is_nifti, read_volume
@@ -33,7 +34,7 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
     figure, axes = _grid(-(-len(images) // columns), columns)
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
         _draw(axis, image)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, parse_math=False)  # because names of files may hold dollar signs
     return figure
 
 
@@ -60,7 +61,7 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
     """Draw some of the `files` of a raw data set, evenly chosen: images, masks, and the middle slice of a volume."""
     shown = [*files][:: max(len(files) // count, 1)][:count]
     images, titles = zip(*(_read_raw(raw / file) for file in shown), strict=True)
-    return show_images(images, titles)
+    return show_images(images, [*map(printable, titles)])
 
 
 def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
@@ -70,7 +71,7 @@ def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Fi
     for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
         image, mask = read_pair(settings, row)
         _draw(axis, image, truth=mask)
-        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9)
+        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9, parse_math=False)
     _legend(figure, truth=True)
     return figure
 
@@ -93,7 +94,7 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
         _draw(line[0], image)
         _draw(line[1], image, truth=truth)
         _draw(line[2], image, found=prediction)
-        line[0].set_ylabel(row["id"], fontsize=9)
+        line[0].set_ylabel(row["id"], fontsize=9, parse_math=False)
         line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
     for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
         axis.set_title(title)
@@ -115,7 +116,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
             image, truth = read_pair(settings, row)
             _draw(axis, image, truth=truth, found=prediction)
     for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
-        axis.set_ylabel(row["id"], fontsize=9)
+        axis.set_ylabel(row["id"], fontsize=9, parse_math=False)
     _legend(figure, truth=True, found=True)
     return figure
 
@@ -130,7 +131,7 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
         image, truth = read_pair(settings, row)
         _draw(axis, image, truth=truth, found=prediction)
-        axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9)
+        axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9, parse_math=False)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
     title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
@@ -146,7 +147,7 @@ def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.nd
         axis.axis("off")
     for axis, (title, image, truth, found) in zip(axes.flat, cells, strict=False):
         _draw(axis, image, truth, found)
-        axis.set_title("\n".join(textwrap.wrap(title, 36)), fontsize=9, parse_math=False)  # names of files
+        axis.set_title("\n".join(textwrap.wrap(printable(title), 36)), fontsize=9, parse_math=False)
     _legend(figure, truth=any(cell[2] is not None for cell in cells), found=True)
     return figure
 
@@ -163,7 +164,7 @@ def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame,
     for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
         image, truth = read_pair(settings, row)
         _draw(axis, image, truth=truth)
-        axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9)
+        axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9, parse_math=False)
     return figure
 
 

@@ -15,7 +15,17 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import escape_table, locked, need, read_json, read_table, write_json, write_table, written
+from lungnb.files import (
+    escape_table,
+    locked,
+    make_table,
+    need,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    written,
+)
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
@@ -102,8 +112,8 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
         columns += ["source_image", "source_mask"]
         rows = sorted(rows, key=lambda row: row["id"])
-        write_table(pd.DataFrame(rows, columns=columns), folder / "manifest.csv")
-        write_table(pd.DataFrame(sorted(excluded), columns=["file", "reason"]), folder / "excluded.csv")
+        write_table(make_table(rows, columns), folder / "manifest.csv")
+        write_table(make_table(sorted(excluded), ["file", "reason"]), folder / "excluded.csv")
         write_json(folder / "prepared.json", record | {"content": _digest_of(row["content"] for row in rows)})
 
 

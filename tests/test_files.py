@@ -1,13 +1,20 @@
 import errno
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from lungnb.files import NotWritten, locked, need, remove, write_json, written
+from lungnb import report
+from lungnb.files import NotWritten, locked, need, remove, writable, write_json, written
+from lungnb.images import write_png
+from lungnb.phantom import make_phantom
+from lungnb.segmentation import segment_files
 
 
 def names(folder):
@@ -175,3 +182,42 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
             pass
     with pytest.raises(FileNotFoundError, match="other"), written(tmp_path / "b.txt"):
         open(tmp_path / "other")  # what has nothing to do with the place stays what it is
+
+
+def test_a_full_disk_is_said_once_and_by_the_file_s_name(tmp_path):
+    inner = re.escape(str(tmp_path / "a.csv"))
+    with pytest.raises(NotWritten, match=f"^{inner}: cannot be written: the disk is full"), writable(tmp_path / "b"):
+        with written(tmp_path / "a.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    inner = re.escape(str(tmp_path / "tree" / "a.csv"))
+    with pytest.raises(NotWritten, match=f"^{inner}: cannot"), written(tmp_path / "tree") as tree:
+        with written(tree / "a.csv"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(NotWritten, match=r"search\.db: cannot be written: the disk is full"),
+        writable(Path("search.db")),
+    ):
+        raise ZeroDivisionError("(sqlite3.OperationalError) database or disk is full")
+
+
+def test_a_journal_on_a_full_disk_is_named(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")  # as the system says it of a write, without a name
+
+    usual = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r", **more: Full() if mode == "a" else usual(path, mode, **more)
+    )
+    write_png(tmp_path / "film.png", make_phantom(1, size=64).image)
+    with pytest.raises(NotWritten, match=r"segmentation\.jsonl: cannot be written: the disk is full"):
+        segment_files(tmp_path / "film.png", tmp_path / "out", progress=False)
+
+
+def test_a_notebook_on_a_full_disk_is_named(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("papermill.execute_notebook", fail)
+    with pytest.raises(NotWritten, match=r"notebooks.00_start\.ipynb: cannot be written: the disk is full"):
+        report.run_series("phantom")

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lungnb
+from conftest import drawn
+from lungnb import pictures
 from lungnb.__main__ import main
 from lungnb.evaluation import evaluate, read_scores
 from lungnb.files import escape, read_table, text_name, unescape, write_table
@@ -29,7 +31,8 @@ TEXTS = (
     | st.binary().map(os.fsdecode)
     | st.text("=+-@＝%;,|\"' \r\n\t\x1b\0aF20\u2028\u202e\ufeff\udcff\\", min_size=1)
 )
-HOSTILE = ("a\r.png", "b\nc.png", "\x1b[31md.png", "e\u202ef.png", "=g;=h.png", "-i.png", "@j%20k.png", "l%0Am.png")
+HOSTILE = ("$\\bad$.png", "a\r.png", "b\nc.png", "\x1b[31md.png", "e\u202ef.png", "=g;=h.png", "-i.png")
+HOSTILE += ("@j%20k.png", "l%0Am.png")
 BYTES = tuple(os.fsdecode(name) for name in (b"\xff.png", b"\xfe.png", b"caf\xe9 \xc3\xa4.png"))
 OTHERS = ("NA.png", "null.png", "001.png", "1e5.png", 'a,"b".png', " space .png", "C:\\x.png", "ü.png", "a'b.png")
 
@@ -128,6 +131,14 @@ def test_hostile_names_go_from_raw_files_to_scores(home, capsys):
     scores = evaluate(config, "unet", progress=False)
     assert read_scores(config, ["unet"])["id"].tolist() == scores["id"].tolist()
     assert {*scores["id"]} == {*manifest.loc[manifest["split"] == "test", "id"]}
+    rows = pictures.pick_images(scores)
+    for figure in (
+        pictures.show_files(raw, manifest["source_image"].map(Path), 99),
+        pictures.image_grid(config, manifest, 99),
+        pictures.failure_gallery(config, "unet", rows),
+        pictures.model_grid(config, ["unet"], rows),
+    ):
+        drawn(figure)
     page = review(config)
     assert "\x1b" not in page and "\r" not in page
 
