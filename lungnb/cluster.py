@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, remove, write_json, written
+from lungnb.files import locked, remove, remove_made, write_json, written
 from lungnb.inference import open_model
 from lungnb.listing import Case, list_folders, name_images, refuse_masks_of_others
 from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
@@ -192,7 +192,7 @@ def _begin(table: Path, wanted: dict) -> None:
     """Remove what was done with another model or other options."""
     file = table / _PLAN
     if not file.exists() or json.loads(file.read_text(encoding="utf-8")) != wanted:
-        remove(table)
+        remove_made(table, _PLAN)
         write_json(file, wanted)
 
 

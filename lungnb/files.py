@@ -6,6 +6,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.\d+\.(part|old)(?P<suffix>\..*)?", re.DOTALL)  # of a process that was killed
 
 
 class NotWritten(OSError):
@@ -23,27 +25,46 @@ class NotWritten(OSError):
 
 
 @contextmanager
-def written(path: str | Path) -> Iterator[Path]:
+def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when the block succeeds.
 
     The temporary name keeps the suffix, for writers that look at it. An interrupted run leaves no half-written
-    `path`. Works for a file and for a folder.
+    `path`. Works for a file and for a folder. A folder that exists is replaced only if lungnb made it, as
+    `refuse_foreign` says.
 
-    Raises NotWritten as `writable` does.
+    Raises NotWritten as `writable` and `refuse_foreign` do.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary, old = (path.with_name(f".{path.stem}.{os.getpid()}.{name}{path.suffix}") for name in ("part", "old"))
     try:
         with writable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             remove(temporary)
             yield temporary
-            if temporary.is_dir():
-                remove(path)  # a folder cannot be renamed over another
+            if temporary.is_dir() and os.path.lexists(path):
+                refuse_foreign(path, proof)
+                remove(old)
+                os.replace(path, old)  # at once, so that a folder is never half removed under its name
             os.replace(temporary, path)
     finally:
         with suppress(OSError):
             remove(temporary)
+            remove(old)
+
+
+def refuse_foreign(folder: Path, proof: str | None = None) -> None:
+    """Raise NotWritten for a folder that lungnb did not make.
+
+    lungnb made a folder if it is empty, except for what an interrupted run left, or if it holds the file `proof`.
+    A link to a folder is someone else's, wherever it leads.
+    """
+    if not folder.is_dir():
+        return
+    if folder.is_symlink():
+        raise NotWritten(f"{folder}: is a link, which lungnb does not replace; remove it, or name another place.")
+    is_proven = proof is not None and (folder / proof).is_file()
+    if not is_proven and not all(_LEFTOVER.fullmatch(entry.name) for entry in folder.iterdir()):
+        raise NotWritten(f"{folder}: holds files that lungnb did not write; move them away, or name another place.")
 
 
 @contextmanager
@@ -81,9 +102,9 @@ def locked(path: Path) -> Iterator[None]:
             "LUNGNB_HOME."
         ) from error
     try:
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-            process = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
-            if process.isdigit():  # else it is of a place whose name begins like this one's
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
+            name = _LEFTOVER.fullmatch(left.name)  # of this place, not of one whose name begins like this one's
+            if name and name["stem"] == path.stem and (name["suffix"] or "") == path.suffix:
                 remove(left)
         yield
     finally:
@@ -96,6 +117,27 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_made(folder: Path, proof: str) -> None:
+    """Remove a folder that lungnb made, if it is there; the file `proof` in it says that it is.
+
+    Raises NotWritten as `refuse_foreign` does.
+    """
+    refuse_foreign(folder, proof)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name != proof:
+            remove(entry)
+    remove(folder)  # the proof goes last, so that a removal that was interrupted can be taken up again
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file, or an empty dict if there is no such file, or it holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
