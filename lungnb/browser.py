@@ -23,7 +23,8 @@ from lungnb.marks import Marks
 from lungnb.metrics import count_pixels, scores
 from lungnb.panels import outlines_legend, picture_of, scale_legend
 from lungnb.pictures import outline_grid
-from lungnb.settings import SHIPPED, Settings, home
+from lungnb.places import home
+from lungnb.settings import SHIPPED, Settings
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
 _FIRST = 6  # cases of the picture that stands for the browser

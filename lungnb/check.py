@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from lungnb.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.leakage import NEAR, hash_distances, perceptual_hash
+from lungnb.places import raw_folder
 from lungnb.prepare import prepare_dataset, read_excluded
-from lungnb.settings import Settings, counted, raw_folder
+from lungnb.settings import Settings, counted
 from lungnb.sources import find_source
 
 COLUMNS = ("file", "severity", "what", "advice")

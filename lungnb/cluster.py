@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, read_json, remove, writable, write_json, written
+from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
 from lungnb.inference import open_model
 from lungnb.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
 from lungnb.messages import printable
@@ -192,7 +192,7 @@ def _begin(table: Path, wanted: dict) -> None:
     """Remove what was done with another model or other options."""
     file = table / _PLAN
     if read_json(file) != wanted:
-        remove(table)
+        remove_made(table, _PLAN)
         write_json(file, wanted)
 
 

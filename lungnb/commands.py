@@ -285,5 +285,6 @@ def _add_settings(add: object) -> None:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    dataset = options.dataset or options.named_dataset or os.environ.get("LUNGNB_DATASET")
+    given = (options.dataset, options.named_dataset, os.environ.get("LUNGNB_DATASET") or None)
+    dataset = next((dataset for dataset in given if dataset is not None), None)  # an empty one is refused
     return make_settings(dataset, options.recipe or options.profile, **parse_changes(options.set))

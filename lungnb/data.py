@@ -13,6 +13,7 @@ import numpy as np
 
 from lungnb.backend import keras
 from lungnb.files import need
+from lungnb.origin import refuse_other_origin
 from lungnb.settings import SPLITS, Settings
 
 Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
@@ -145,6 +146,7 @@ def _names(settings: Settings, split: str, part: str) -> list[str]:
     """Return the sorted names of a split's images or masks."""
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
+    refuse_other_origin(settings)
     need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
     # Sorted as image_dataset_from_directory does, by whole file name.
     names = [path.stem for path in sorted((settings.prepared / split / part).glob("*.png"), key=lambda path: path.name)]

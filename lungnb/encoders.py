@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.backend import keras
+from lungnb.places import home
 from lungnb.pretrained import take_weights
-from lungnb.settings import home
 
 layers = keras.layers
 

@@ -35,6 +35,7 @@ _ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
 _FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
 
 MAX_JSON_BYTES = 10_000_000  # lungnb's own have some 2,000
+_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.\d+\.(part|old)(?P<suffix>\..*)?", re.DOTALL)  # of a process that was killed
 
 
 class NotWritten(OSError):
@@ -46,29 +47,48 @@ class DiskFull(NotWritten):
 
 
 @contextmanager
-def written(path: str | Path) -> Iterator[Path]:
+def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when the block succeeds.
 
     The temporary name keeps the suffix, for writers that look at it. An interrupted run leaves no half-written
-    `path`. Works for a file and for a folder.
+    `path`. Works for a file and for a folder. A folder that exists is replaced only if lungnb made it, as
+    `refuse_foreign` says.
 
-    Raises NotWritten as `writable` does.
+    Raises NotWritten as `writable` and `refuse_foreign` do.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary, old = (path.with_name(f".{path.stem}.{os.getpid()}.{name}{path.suffix}") for name in ("part", "old"))
     try:
         with writable(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             remove(temporary)
             yield temporary
-            if temporary.is_dir():
-                remove(path)  # a folder cannot be renamed over another
+            if temporary.is_dir() and os.path.lexists(path):
+                refuse_foreign(path, proof)
+                remove(old)
+                os.replace(path, old)  # at once, so that a folder is never half removed under its name
             os.replace(temporary, path)
     except NotWritten as error:  # of a file in a folder that is not there yet by its name
         raise NotWritten(str(error).replace(str(temporary), str(path))) from error
     finally:
         with suppress(OSError):
             remove(temporary)
+            remove(old)
+
+
+def refuse_foreign(folder: Path, proof: str | None = None) -> None:
+    """Raise NotWritten for a folder that lungnb did not make.
+
+    lungnb made a folder if it is empty, except for what an interrupted run left, or if it holds the file `proof`.
+    A link to a folder is someone else's, wherever it leads.
+    """
+    if not folder.is_dir():
+        return
+    if folder.is_symlink():
+        raise NotWritten(f"{folder}: is a link, which lungnb does not replace; remove it, or name another place.")
+    is_proven = proof is not None and (folder / proof).is_file()
+    if not is_proven and not all(_LEFTOVER.fullmatch(entry.name) for entry in folder.iterdir()):
+        raise NotWritten(f"{folder}: holds files that lungnb did not write; move them away, or name another place.")
 
 
 @contextmanager
@@ -108,9 +128,9 @@ def locked(path: Path) -> Iterator[None]:
             "LUNGNB_HOME."
         ) from error
     try:
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*.part{glob.escape(path.suffix)}"):
-            process = left.name.removeprefix(f".{path.stem}.").removesuffix(f".part{path.suffix}")
-            if process.isdigit():  # else it is of a place whose name begins like this one's
+        for left in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
+            name = _LEFTOVER.fullmatch(left.name)  # of this place, not of one whose name begins like this one's
+            if name and name["stem"] == path.stem and (name["suffix"] or "") == path.suffix:
                 remove(left)
         yield
     finally:
@@ -123,6 +143,18 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_made(folder: Path, proof: str) -> None:
+    """Remove a folder that lungnb made, if it is there; the file `proof` in it says that it is.
+
+    Raises NotWritten as `refuse_foreign` does.
+    """
+    refuse_foreign(folder, proof)
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name != proof:
+            remove(entry)
+    remove(folder)  # the proof goes last, so that a removal that was interrupted can be taken up again
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:

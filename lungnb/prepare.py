@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,23 @@ from PIL import Image
 from tqdm import tqdm
 
 from lungnb.files import (
+    NotWritten,
     escape_table,
     locked,
     make_table,
     need,
     read_json,
     read_table,
+    refuse_foreign,
     write_json,
     write_table,
     written,
 )
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
+from lungnb.origin import origin_of, refuse_other_origin
 from lungnb.pairing import Pair, find_pairs, image_files
-from lungnb.settings import Settings, raw_folder
+from lungnb.places import raw_folder
+from lungnb.settings import Settings
 from lungnb.sources import Source, find_source
 from lungnb.splitting import assign_patients, assign_splits, split_path
 from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
@@ -36,6 +41,7 @@ from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_vo
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
 _FORMAT = 3  # of what is made; raised when files come to be read otherwise, so that all is made anew
+_RECORD = "prepared.json"  # how a prepared folder was made
 _ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
 
 
@@ -48,11 +54,13 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     Does nothing when it was made before from the same files with the same settings. What cannot be used (no mask, no
     image, unreadable, sizes that disagree) is left out and listed in `excluded.csv` with the reason.
 
-    Raises FileNotFoundError where there is no raw data set, ValueError where it holds no usable pair.
+    Raises FileNotFoundError where there is no raw data set, ValueError where it holds no usable pair, or where another
+    data set of the same name was prepared or trained on before.
 
     Example: `prepare_dataset(make_settings("montgomery", "full"))`.
     """
     source = find_source(settings.dataset)
+    refuse_other_origin(settings)
     if not source.has_masks:
         raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
     own = "make the folder, with images/ and masks/ in it,"
@@ -75,17 +83,25 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         with locked(settings.prepared):
             if not _is_prepared(settings, record):  # another run may have done it just now
                 _prepare(settings, source, raw, record, progress)
+    _record_origin(settings)
     return read_manifest(settings)
 
 
 def _is_prepared(settings: Settings, record: dict) -> bool:
     found = _read_record(settings)
-    return found == record | {"content": found.get("content")}
+    return found == record | {name: found[name] for name in ("content", "origin") if name in found}
 
 
 def _read_record(settings: Settings) -> dict:
     """Return how the prepared folder was made and a digest of its content, if it is there."""
-    return read_json(settings.prepared / "prepared.json")
+    return read_json(settings.prepared / _RECORD)
+
+
+def _record_origin(settings: Settings) -> None:
+    """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
+    if _read_record(settings).get("origin") != origin_of(settings.dataset):
+        with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # it can be read without, and by others
+            write_json(settings.prepared / _RECORD, _read_record(settings) | {"origin": origin_of(settings.dataset)})
 
 
 def data_digest(settings: Settings) -> str:
@@ -103,7 +119,9 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
     for step in (assign_patients, assign_splits):
         pairs, unlisted = step(pairs, settings)
         excluded += unlisted
-    with written(settings.prepared) as folder:
+    record |= {"origin": origin_of(settings.dataset)}
+    refuse_foreign(settings.prepared, _RECORD)  # now, not only after minutes of work
+    with written(settings.prepared, proof=_RECORD) as folder:
         rows = _convert_all(pairs, raw, folder, settings, source.mask_values, progress)
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
         rows = [row for row in rows if "error" not in row]
@@ -114,14 +132,16 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         rows = sorted(rows, key=lambda row: row["id"])
         write_table(make_table(rows, columns), folder / "manifest.csv")
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / "excluded.csv")
-        write_json(folder / "prepared.json", record | {"content": _digest_of(row["content"] for row in rows)})
+        write_json(folder / _RECORD, record | {"content": _digest_of(row["content"] for row in rows)})
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
     """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`.
 
-    A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell.
+    A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell. Raises ValueError
+    where the folder was prepared from another data set of the same name.
     """
+    refuse_other_origin(settings)
     step = f"run notebook 02, or `lungnb prepare {settings.dataset}`,"
     return read_table(need(settings.prepared / "manifest.csv", step))
 

@@ -20,8 +20,10 @@ from tqdm import tqdm
 from lungnb.evaluation import changes_of
 from lungnb.files import need, read_table, remove, writable, write_table, written
 from lungnb.messages import printable
+from lungnb.origin import refuse_other_origin
+from lungnb.places import home, raw_folder
 from lungnb.review import lighter, picture, review
-from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, home, make_settings
+from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, make_settings
 from lungnb.sources import find_source
 
 PAPERMILL = {
@@ -76,6 +78,7 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
 
     settings = make_settings(dataset, profile)
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
+    refuse_other_origin(settings)
     notebooks = series(everything, settings.models)
     for pattern in (*COMPARED, *PICTURED):
         for old in (settings.results / "comparison").glob(pattern):
@@ -160,6 +163,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     name = settings.profile if settings.profile in RECIPES else settings.name
     folder = Path(folder or home() / "results" / "published" / name)
     compared = settings.results / "comparison"
+    refuse_other_origin(settings)
     need(compared / "verdict.txt", "compare the models (notebook 06, or `lungnb report`)")
     sources = [(file, folder / file.name) for pattern in COMPARISON_FILES for file in sorted(compared.glob(pattern))]
     for model in settings.models:
@@ -174,7 +178,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
 
 def _without_paths(content: bytes, settings: Settings) -> bytes:
     """Return a file's content with the absolute paths among the settings cut down to their last part."""
-    for path in (settings.dataset, *(getattr(settings, name) for name in FILES)):
+    for path in (settings.dataset, str(raw_folder(settings.dataset)), *(getattr(settings, name) for name in FILES)):
         if path and Path(path).is_absolute():
             for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
                 content = content.replace(text.encode(), Path(path).name.encode())

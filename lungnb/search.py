@@ -26,7 +26,7 @@ from lungnb.files import need, remove, writable, write_table
 from lungnb.losses import LOSSES
 from lungnb.pictures import subplots
 from lungnb.prepare import data_digest
-from lungnb.settings import Settings
+from lungnb.settings import LIMITS, Settings
 from lungnb.training import build_network, train
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def search(settings: Settings, model_name: str, trials: int = 20, progress: bool
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
         while len(table) < trials:
             # A seed for each trial: what it tries depends on the trials before it, not on when they were.
-            seed = settings.seed * 100_003 + len(table)
+            seed = (settings.seed * 100_003 + len(table)) % 2**32  # the highest that NumPy takes
             study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed)
             with writable(_path(settings, model_name, ".db")):
                 study.optimize(
@@ -169,7 +169,9 @@ def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, b
 
 def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, augmentation: float) -> Settings:
     """Return the settings with the hyper-parameters of a trial."""
-    augmented = {name: getattr(settings, name) * augmentation for name in ("rotation", "zoom", "contrast")}
+    augmented = {
+        name: min(getattr(settings, name) * augmentation, LIMITS[name][1]) for name in ("rotation", "zoom", "contrast")
+    }
     return settings.replace(learning_rate=learning_rate, loss=loss, filters=filters, **augmented)
 
 

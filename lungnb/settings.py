@@ -1,4 +1,4 @@
-"""The settings of a run: what a reader may turn, the two profiles, the recipes, and where data and results live."""
+"""The settings of a run: what a reader may turn, the two profiles, and the recipes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lungnb.files import text_name
+from lungnb.places import home, is_path, raw_folder, refuse_name, refuse_nul
 
 SPLITS = ("train", "validation", "test")
 # What some settings may be; the modules named after them say how.
@@ -22,6 +23,29 @@ CHOICES = {
     "precision": ("float32", "mixed_bfloat16", "auto"),
     "encoder": ("mobilenetv2", "vgg16", "resnet50", "efficientnetv2b0", "densenet121", None),
 }
+LIMITS = {  # the lowest and the highest value of every setting that is a number
+    "image_size": (1, 4096),
+    "spacing": (0.1, 20),  # or 0
+    "volume_slices": (1, 10_000),
+    "folds": (2, 1000),  # or 0
+    "fold": (1, 1000),
+    "depth": (1, 10),
+    "filters": (1, 1024),
+    "frozen_epochs": (0, 100_000),
+    "learning_rate": (1e-12, 1e30),
+    "batch_size": (1, 4096),
+    "epochs": (1, 100_000),
+    "train_images": (0, 10**9),
+    "repeats": (1, 100_000),
+    "stop_patience": (0, 100_000),
+    "plateau_patience": (0, 100_000),
+    "seed": (0, 2**32 - 1),  # what NumPy takes
+    "rotation": (0, 180),
+    "zoom": (0, 0.9),
+    "contrast": (0, 1),
+}
+_OR_ZERO = ("spacing", "folds")  # 0 switches these off
+_MAX_HU = 100_000  # of a window, above and below 0
 TITLES = {  # models, as charts and tables name them
     "unet": "U-Net",
     "resunet": "ResUNet",
@@ -32,13 +56,34 @@ TITLES = {  # models, as charts and tables name them
 }
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 FILES = ("split_file", "patient_file", "weights")  # settings that may be the path of one
-_NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 PROFILES: dict[str, dict[str, Any]] = {
     # quick: minutes on a laptop, small images and networks; full: the figures one quotes, an hour or more.
     "quick": {"image_size": 128, "filters": 8, "epochs": 12, "batch_size": 8},
     "full": {"image_size": 256, "filters": 16, "epochs": 50, "batch_size": 8},
 }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return NumPy's numbers as Python's, which JSON takes, also those in a tuple or a list; all else as it is."""
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def _refuse_number(field: dataclasses.Field, value: object) -> None:
+    """Raise ValueError where the value of a setting is no number, or out of the range in `LIMITS`."""
+    low, high = LIMITS[field.name]
+    or_zero = field.name in _OR_ZERO
+    if not _are_numbers(value, kind={"int": Integral, "float": Real}[str(field.type)]) or not (
+        low <= value <= high or (or_zero and value == 0)
+    ):
+        noun, zero = "a whole number" if field.type == "int" else "a number", ", or 0" if or_zero else ""
+        raise ValueError(f"{field.name} must be {noun} from {low:,} to {high:,}{zero}, not {value!r}.")
+
+
+def _are_numbers(*values: object, kind: type = Real) -> bool:
+    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
 
 
 @dataclass(frozen=True)
@@ -97,15 +142,14 @@ class Settings:
     contrast: float = 0.2  # at most, as a fraction
 
     def __post_init__(self) -> None:
+        self._check_dataset()
         for field in dataclasses.fields(self):
-            value, kind = getattr(self, field.name), {"int": Integral, "float": Real}.get(str(field.type))
-            if kind and (not isinstance(value, kind) or isinstance(value, bool)):
-                raise ValueError(f"{field.name} must be a number like {field.default}, not {value!r}.")
-        for name in ("image_size", "depth", "filters", "batch_size", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
+            value = _plain(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            if field.name in LIMITS:
+                _refuse_number(field, value)
+            elif field.type == "bool" and not isinstance(value, bool):
+                raise ValueError(f"{field.name} must be True or False, not {value!r}.")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 listed = ", ".join(filter(None, known))
@@ -114,23 +158,45 @@ class Settings:
             raise ValueError(
                 f"image_size must be a multiple of {2**self.depth} for a depth of {self.depth}, not {self.image_size}."
             )
-        fractions = self.split_fractions
-        if len(fractions) != 3 or abs(sum(fractions) - 1) > 1e-6 or min(fractions[:2]) <= 0 or fractions[2] < 0:
-            raise ValueError(
-                "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
-                f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {fractions}."
-            )
-
-        if self.window is not None and len(self.window) != 2:
-            raise ValueError(f"window must be two numbers, black and white, in HU, as -1000,400, not {self.window}.")
-        if self.folds and (self.folds < 2 or not 1 <= self.fold <= self.folds):
-            raise ValueError(f"folds must be 2 or more, and fold from 1 to folds, not {self.folds} and {self.fold}.")
+        if self.folds and self.fold > self.folds:
+            raise ValueError(f"fold must be from 1 to the number of folds, {self.folds}, not {self.fold}.")
         if self.folds and self.split_file:
             raise ValueError(f"folds make splits of their own: set split_file to None, not {self.split_file}.")
         if self.frozen_epochs and not self.encoder:
             raise ValueError("frozen_epochs needs an encoder that is to be frozen.")
         if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
+        self._check_fractions()
+        self._check_window()
+
+    def _check_dataset(self) -> None:
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
+        if is_path(self.dataset):
+            raw_folder(self.dataset)  # refuses a folder that cannot be a data set
+        else:
+            refuse_name(self.dataset, self.dataset)
+
+    def _check_fractions(self) -> None:
+        match self.split_fractions:
+            case (train, validation, test) if _are_numbers(train, validation, test):
+                if train > 0 and validation > 0 and test >= 0 and abs(train + validation + test - 1) <= 1e-6:
+                    return
+        raise ValueError(
+            "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
+            f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {self.split_fractions!r}."
+        )
+
+    def _check_window(self) -> None:
+        match self.window:
+            case None:
+                return
+            case (black, white) if _are_numbers(black, white) and -_MAX_HU <= black < white <= _MAX_HU:
+                return
+        raise ValueError(
+            f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as white, "
+            f"such as -1000,400, not {self.window!r}."
+        )
 
     @property
     def name(self) -> str:
@@ -224,9 +290,11 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         base = Settings(profile=profile, **PROFILES[profile])
     else:
         raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
+    if dataset is not None:
+        refuse_nul(dataset)
     if dataset and (is_path(dataset) or Path(dataset, "images").is_dir()):
         dataset = str(Path(dataset).expanduser().resolve())  # a notebook runs in another folder than a terminal
-    if dataset and dataset != base.dataset:
+    if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # a published split lists the images of one data set
     everywhere = parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
     settings = base.replace(**everywhere | _known(changes))
@@ -277,42 +345,6 @@ def counted(number: int, noun: str) -> str:
 def title_of(model_name: str) -> str:
     """Return a model's name as charts and tables write it."""
     return TITLES.get(model_name, model_name)
-
-
-def home() -> Path:
-    """The folder that holds data/ and results/: LUNGNB_HOME, else the project around the working folder, else that."""
-    if os.environ.get("LUNGNB_HOME"):
-        return Path(os.environ["LUNGNB_HOME"]).expanduser().resolve()
-    here = Path.cwd()
-    return next(
-        (folder for folder in (here, *here.parents) if (folder / "notebooks" / "00_start.ipynb").exists()), here
-    )
-
-
-def raw_root() -> Path:
-    """The folder that holds raw data sets by name: LUNGNB_RAW (relative to home()), else data/raw."""
-    return home() / Path(os.environ.get("LUNGNB_RAW") or "data/raw").expanduser()
-
-
-def raw_folder(dataset: str) -> Path:
-    """Where a raw data set is found, or is to be put: the reader's own path, LUNGNB_RAW, else data/raw."""
-    if is_path(dataset):
-        return Path(dataset).expanduser().resolve()
-    found = raw_root() / dataset
-    return found if holds_data(found) else home() / "data" / "raw" / dataset
-
-
-def holds_data(folder: Path) -> bool:
-    """Whether a raw folder holds data: more than hidden files, notes and archives that are yet to be unpacked."""
-    if not folder.is_dir():
-        return False
-    entries = (entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX")))
-    return any(entry.is_dir() or not entry.name.lower().endswith(_NOT_DATA) for entry in entries)
-
-
-def is_path(dataset: str) -> bool:
-    """Whether `dataset` is a path of the reader's own rather than a name."""
-    return "/" in dataset or os.sep in dataset or dataset in (".", "..")
 
 
 def _known(changes: dict[str, Any]) -> dict[str, Any]:

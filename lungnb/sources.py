@@ -17,7 +17,7 @@ import pandas as pd
 from lungnb.archives import find_fault, is_archive, unpack
 from lungnb.datasets import CATALOGUE, RemoteFile, Source
 from lungnb.files import NotWritten, locked, remove, writable, written
-from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
+from lungnb.places import holds_data, home, is_path, raw_folder, raw_root
 from lungnb.web import STALL_SECONDS, Refused, Watch, fetch_web, room_for_download, watched
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"

@@ -12,7 +12,8 @@ import pandas as pd
 
 from lungnb.files import need, unescape
 from lungnb.pairing import Pair
-from lungnb.settings import SPLITS, Settings, raw_folder
+from lungnb.places import raw_folder
+from lungnb.settings import SPLITS, Settings
 
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
 Unlisted = list[tuple[str, str]]  # files left out, each with why

@@ -29,11 +29,12 @@ from lungnb.backend import (
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import locked, need, read_json, remove, writable, write_json, write_table, written
+from lungnb.files import locked, need, read_json, remove, remove_made, writable, write_json, write_table, written
 from lungnb.losses import get_loss
 from lungnb.messages import say
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
+from lungnb.origin import origin_of, refuse_other_origin
 from lungnb.prepare import data_digest, prepare_dataset
 from lungnb.records import Record, read_epochs, read_run_file
 from lungnb.settings import SHIPPED, Settings
@@ -41,6 +42,7 @@ from lungnb.sources import download
 
 callbacks = keras.callbacks
 PHANTOM_EPOCHS = 12  # in which an encoder is trained on phantoms
+_PLAN = "plan.json"  # in the folder of a training that goes on: what is trained
 _FROZEN_FACTOR = 10  # how much faster the rest learns while the encoder is frozen
 
 
@@ -58,17 +60,20 @@ def train(
     training that was finished with the same settings on the same data is not repeated. Remove the folder to train anew.
     `more` are callbacks besides its own.
 
-    Raises ValueError for an unknown model or a loss that became NaN, FileNotFoundError when nothing is prepared.
+    Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
+    same name; FileNotFoundError when nothing is prepared.
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
     folder = folder or settings.results / model_name
+    refuse_other_origin(settings, folder)
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
-    if not _is_trained(folder, plan):
+    if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), graphs_let_go():
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(settings, model_name, folder, plan, progress, more)
+            remove_made(folder / "training", _PLAN)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return read_epochs(folder / "history.csv")
@@ -88,16 +93,18 @@ def _train(
 ) -> None:
     """Train from where an interrupted run with the same plan stopped, else from the start, and write what became."""
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
-    if read_json(folder / "training" / "plan.json") != plan:
-        for name in ("training", "run.json", "model.keras", "history.csv", "scores.csv", "summary.json"):
+    if read_json(folder / "training" / _PLAN) != plan:
+        remove_made(folder / "training", _PLAN)
+        for name in ("run.json", "model.keras", "history.csv", "scores.csv", "summary.json"):
             remove(folder / name)
-        write_json(folder / "training" / "plan.json", plan)
+        write_json(folder / "training" / _PLAN, plan)
     if settings.encoder and settings.weights == "phantom":
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(settings, model_name, folder, progress, until, more)
     history = read_epochs(folder / "history.csv")
-    write_json(folder / "run.json", {"plan": plan} | _describe(settings, model_name, history) | {"git_commit": commit})
+    run = {"plan": plan, "origin": origin_of(settings.dataset)} | _describe(settings, model_name, history)
+    write_json(folder / "run.json", run | {"git_commit": commit})
     remove(folder / "training")
 
 
@@ -106,6 +113,7 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
 
     Raises FileNotFoundError if it is not trained, ValueError if the file is damaged.
     """
+    refuse_other_origin(settings)
     step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
     return read_epochs(need(settings.results / model_name / "history.csv", step))
 
@@ -115,6 +123,7 @@ def read_run(settings: Settings, model_name: str) -> Record:
 
     Raises FileNotFoundError if there is none, ValueError if the file is damaged.
     """
+    refuse_other_origin(settings)
     step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
     return read_run_file(need(settings.results / model_name / "run.json", step))
 
@@ -227,7 +236,7 @@ def _fit(
             ],
         )
     if not math.isfinite(_past(folder / "history.csv", until)[MONITOR].iloc[-1]):
-        remove(folder / "training")
+        remove_made(folder / "training", _PLAN)
         raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
 
 

@@ -29,9 +29,10 @@ from lungnb.metrics import count_pixels, scores
 from lungnb.phantom import write_phantoms
 from lungnb.phantom_drawing import Wild
 from lungnb.pictures import read_pair, subplots
+from lungnb.places import home
 from lungnb.plots import MARKERS
 from lungnb.prepare import prepare_dataset, read_manifest
-from lungnb.settings import SHIPPED, SPLITS, Settings, home
+from lungnb.settings import SHIPPED, SPLITS, Settings
 from lungnb.sources import download
 from lungnb.statistics import mean_interval
 from lungnb.training import train

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lungnb import report
-from lungnb.files import NotWritten, locked, need, remove, writable, write_json, written
+from lungnb import files, report
+from lungnb.files import NotWritten, locked, need, read_json, remove, remove_made, writable, write_json, written
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import segment_files
@@ -46,11 +46,78 @@ def test_an_interrupted_write_leaves_the_file_of_before_and_nothing_else(tmp_pat
 def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
     target = tmp_path / "tree"
     for name in ("old", "new"):
-        with written(target) as part:
+        with written(target, proof="made.json") as part:
             (part / "deep").mkdir(parents=True)
             (part / "deep" / name).touch()
+            (part / "made.json").touch()
     assert names(target / "deep") == ["new"]
     assert names(tmp_path) == ["tree"]
+
+
+@pytest.mark.parametrize("content", ["mine.txt", ".hidden", "made.json/mine.txt", ".notes.part", "made.jsonl"])
+def test_a_folder_of_someone_else_is_never_replaced_or_removed(tmp_path, content):
+    target = tmp_path / "tree"
+    (target / content).parent.mkdir(parents=True)
+    (target / content).write_text("mine")
+    for proof in (None, "made.json"):
+        with pytest.raises(NotWritten, match="tree: holds files that lungnb did not write; move them away"):
+            with written(target, proof) as part:
+                part.mkdir()
+        assert (target / content).read_text() == "mine" and names(tmp_path) == ["tree"]
+    with pytest.raises(NotWritten, match="tree: holds files that lungnb did not write"):
+        remove_made(target, "made.json")
+    assert (target / content).read_text() == "mine"
+
+
+def test_a_link_in_the_place_of_a_folder_is_left_with_what_is_behind_it(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "made.json").touch()
+    (tmp_path / "tree").symlink_to("elsewhere")
+    with pytest.raises(NotWritten, match="tree: is a link, which lungnb does not replace"):
+        with written(tmp_path / "tree", "made.json") as part:
+            part.mkdir()
+    with pytest.raises(NotWritten, match="tree: is a link"):
+        remove_made(tmp_path / "tree", "made.json")
+    assert (tmp_path / "tree").is_symlink() and names(tmp_path / "elsewhere") == ["made.json"]
+
+
+def test_a_folder_that_is_empty_but_for_what_a_killed_run_left_is_replaced(tmp_path):
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / ".plan.4242.part.json").touch()
+    with written(tmp_path / "tree") as part:
+        part.mkdir()
+    assert names(tmp_path / "tree") == []
+    remove_made(tmp_path / "tree", "made.json")
+    remove_made(tmp_path / "tree", "made.json")  # nor is anything said of one that is not there
+    assert names(tmp_path) == []
+
+
+def test_what_proves_that_a_folder_may_be_removed_goes_last(tmp_path, monkeypatch):
+    """Else a removal that was interrupted could not be taken up again."""
+    tree = tmp_path / "tree"
+    for name in ("a", "made.json", "z"):
+        tree.mkdir(exist_ok=True)
+        (tree / name).touch()
+    gone, unlink = [], Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda path, **rest: (gone.append(path.name), unlink(path, **rest)))
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda path: gone.extend(names(path)))
+        remove_made(tree, "made.json")
+    assert sorted(gone[:-1]) == ["a", "z"] and gone[-1] == "made.json"
+
+
+def test_an_old_folder_that_a_killed_run_set_aside_is_removed(tmp_path):
+    (tmp_path / ".tree.4242.old").mkdir()
+    (tmp_path / ".tree.4242.old" / "a").touch()
+    (tmp_path / ".trees.4242.old").mkdir()
+    with locked(tmp_path / "tree"):
+        assert [name for name in names(tmp_path) if "old" in name] == [".trees.4242.old"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\udcff", "[" * 100_000, '{"a": NaN'])
+def test_a_json_file_that_is_none_reads_as_empty(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert read_json(tmp_path / "a.json") == read_json(tmp_path / "b.json") == {}
 
 
 def test_an_interrupted_folder_leaves_the_one_before(tmp_path):

@@ -144,7 +144,7 @@ def test_notebooks_read_and_write_where_the_report_is_made(tmp_path, monkeypatch
     monkeypatch.delenv("LUNGNB_HOME")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
-    source = "from lungnb.settings import home\nprint('at', home())"
+    source = "from lungnb.places import home\nprint('at', home())"
     paths = [notebook(tmp_path / "elsewhere" / "00_first.ipynb", "First", source)]
     monkeypatch.setattr(report, "series", lambda everything, models: paths)
     old = tmp_path / "results" / "phantom" / "comparison" / "worst_r2unet.png"

@@ -1,11 +1,14 @@
 import dataclasses
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lungnb.backend import keras
-from lungnb.settings import CHOICES, PROFILES, Settings, holds_data, make_settings, raw_folder
-from lungnb.settings import home as project_folder
+from lungnb.places import holds_data, raw_folder
+from lungnb.places import home as project_folder
+from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings
 
 
 def test_profiles_set_size_and_length_and_take_changes():
@@ -22,11 +25,11 @@ def test_profiles_set_size_and_length_and_take_changes():
         ({"profile": "huge"}, "profile must be one of quick, full, simple-unet, ct-bmp"),
         ({"epoch": 3}, "no setting 'epoch': did you mean epochs?"),
         ({"colour": 3}, "no setting 'colour': The settings are dataset, profile, image_size"),
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"filters": -2}, "filters must be at least 1, not -2"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"folds": 1}, "folds must be 2 or more, and fold from 1 to folds, not 1 and 1"),
-        ({"folds": 5, "fold": 6}, "folds must be 2 or more, and fold from 1 to folds, not 5 and 6"),
+        ({"epochs": 0}, "epochs must be a whole number from 1 to 100,000, not 0"),
+        ({"filters": -2}, "filters must be a whole number from 1 to 1,024, not -2"),
+        ({"batch_size": 0}, "batch_size must be a whole number from 1 to 4,096, not 0"),
+        ({"folds": 1}, "folds must be a whole number from 2 to 1,000, or 0, not 1"),
+        ({"folds": 5, "fold": 6}, "fold must be from 1 to the number of folds, 5, not 6"),
         (
             {"folds": 5, "split_file": "mine.csv"},
             "folds make splits of their own: set split_file to None, not mine.csv",
@@ -145,8 +148,8 @@ def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_pat
         ({"precision": "mixed_float16"}, "precision must be one of float32, mixed_bfloat16, auto"),
         ({"models": "unet"}, "models must be some of unet, resunet"),
         ({"models": ("vnet",)}, "models must be some of unet, resunet"),
-        ({"learning_rate": -1}, "learning_rate must be above 0"),
-        ({"epochs": "20"}, "epochs must be a number like 50, not '20'"),
+        ({"learning_rate": -1}, "learning_rate must be a number from 1e-12 to 1e.30, not -1"),
+        ({"epochs": "20"}, "epochs must be a whole number from 1 to 100,000, not '20'"),
     ],
 )
 def test_values_that_nothing_can_be_made_of_are_told_at_once(changes, message):
@@ -161,3 +164,81 @@ def test_choices_are_those_there_are():
     assert set(CHOICES["loss"]) == set(LOSSES) and {*CHOICES["encoder"]} - {None} == set(BACKBONES)
     for name in CHOICES["optimizer"]:
         keras.optimizers.get(name)
+
+
+NUMBERS = [field for field in dataclasses.fields(Settings) if field.type in ("int", "float")]
+
+
+def test_every_number_among_the_settings_has_a_range_and_nothing_else_has():
+    assert {field.name for field in NUMBERS} == set(LIMITS)
+
+
+@pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
+def test_a_number_out_of_its_range_is_a_sentence(field):
+    low, high = LIMITS[field.name]
+    for value in (low - 1, -1, high * 2, -(10**20), 10**40, float("nan"), float("inf"), True, None, "1", "10^20", 1j):
+        with pytest.raises(ValueError) as raised:
+            make_settings(**{field.name: value})
+        assert str(raised.value).startswith(f"{field.name} must be a ")
+        assert f" from {low:,} to {high:,}" in str(raised.value) and str(raised.value).endswith(f"not {value!r}.")
+
+
+def test_both_ends_of_each_range_are_settings():
+    for name, ends in LIMITS.items():
+        for value in ends:
+            around = {"depth": 1, "image_size": 2048, "folds": 1000 if name == "fold" else 0}
+            around |= {"encoder": "vgg16", "weights": None} if name == "frozen_epochs" else {}
+            around |= {"image_size": {1: 2, 4096: 4096}[value]} if name == "image_size" else {name: value}
+            settings = make_settings(**around)
+            assert getattr(settings, name) == around[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "volume_slices=100000000000000000000",
+            "volume_slices must be a whole number from 1 to 10,000, not 10000",
+        ),
+        ("volume_slices=10^20", "volume_slices takes a value like 16, not '10^20'"),
+        ("spacing=-1", "spacing must be a number from 0.1 to 20, or 0, not -1.0"),
+        ("spacing=nan", "spacing must be a number from 0.1 to 20, or 0, not nan"),
+        ("depth=100000000000000000000", "depth must be a whole number from 1 to 10, not"),
+        ("seed=-1", "seed must be a whole number from 0 to 4,294,967,295, not -1"),
+        ("split_fractions=nan,0.5,0.5", "split_fractions must be three shares"),
+        ("split_fractions=nan,nan,nan", "split_fractions must be three shares"),
+        ("split_fractions=0.5,0.5,nan", "split_fractions must be three shares"),
+        ("split_fractions=inf,-inf,1", "split_fractions must be three shares"),
+        ("window=400,-1000", "window must be two rising numbers from -100,000 to 100,000"),
+        ("window=nan,400", "window must be two rising numbers"),
+        ("window=-inf,inf", "window must be two rising numbers"),
+        ("window=-1000", "window must be two rising numbers"),
+    ],
+)
+def test_settings_as_text_keep_to_the_ranges_too(monkeypatch, change, message):
+    monkeypatch.setenv("LUNGNB_SET", change)
+    with pytest.raises(ValueError) as raised:
+        make_settings()
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"flip": 1}, {"deterministic": "no"}, {"split_fractions": 0.7}, {"split_fractions": "abc"}, {"window": (True, 2)}],
+)
+def test_values_of_another_kind_are_a_sentence(changes):
+    with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
+        make_settings(**changes)
+
+
+def test_numpy_s_numbers_become_python_s_which_json_takes():
+    settings = make_settings(
+        epochs=np.int64(3), rotation=np.float32(3), flip=np.bool_(False), window=[np.float32(-3), 4], seed=2**32 - 1
+    )
+    assert (settings.epochs, settings.rotation, settings.flip, settings.window) == (3, 3.0, False, (-3.0, 4))
+    json.dumps(dataclasses.asdict(settings))
+
+
+def test_recipes_and_profiles_keep_to_the_ranges():
+    for name in (*PROFILES, *RECIPES):
+        assert make_settings(profile=name).profile == name

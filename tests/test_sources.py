@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lungnb import archives, sources
-from lungnb.settings import home, raw_folder
+from lungnb.places import home, raw_folder
 from lungnb.sources import CATALOGUE, DownloadError, RemoteFile, Source, catalogue, download, find_source
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"

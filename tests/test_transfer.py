@@ -10,8 +10,8 @@ from lungnb.evaluation import score_images
 from lungnb.inference import load_model
 from lungnb.models import build_model
 from lungnb.phantom import write_phantoms
+from lungnb.places import raw_folder
 from lungnb.prepare import read_manifest
-from lungnb.settings import raw_folder
 from lungnb.training import read_run
 from lungnb.transfer import (
     across,
