@@ -25,7 +25,7 @@ needs_cluster = pytest.mark.skipif(
 def address():
     """Two nodes, of one core each, that listen on 127.0.0.1 alone."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (cluster.QUIET | cluster.ALONE).items():
+        for name, value in (cluster.ALONE | cluster.NO_WEB).items():
             patch.setenv(name, value)
         pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
         from ray.cluster_utils import Cluster
