@@ -1,7 +1,8 @@
 """Log what a Python process sends, or tries to send, beyond this machine.
 
 Python imports this module as it starts if its folder is on PYTHONPATH, so processes that a process starts are watched
-too. Each attempt is a line of JSON in the file that LUNGNB_CONNECTIONS names. Code in C and C++ is not seen.
+too. Each attempt is a line of JSON in the file that LUNGNB_CONNECTIONS names. Code in C and C++ is not seen, nor a name
+that `socket.connect` looks up by itself.
 """
 
 import ipaddress
