@@ -63,8 +63,9 @@ weights: .venv/dev  ## train the network that lungnb ships, on drawn images alon
 		--set precision=auto
 	$(BIN)/python -m lungnb.pretrained results/phantom-wild/compact_unet
 
-lab: .venv/core  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+lab: .venv/core  ## JupyterLab on the notebooks; it asks no server for news, updates or extensions
+	$(BIN)/jupyter lab --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		--LabApp.extension_manager=readonly notebooks
 
 format: .venv/dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format lungnb tests conftest.py

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import importlib
 
+from lungnb import telemetry
+
+telemetry.switch_off()  # before any library that reports to its maker is imported
+
 __version__ = "0.1.0"
 
 _PLACES = {

@@ -29,11 +29,12 @@ from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
 TRIES = 5  # of a chunk whose worker dies; then it is taken that one of its files kills workers
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # nothing is told to anyone
 ALONE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its side effect is wanted: all listen on 127.0.0.1 alone
     "RAY_agent_register_timeout_ms": "100000",  # a busy machine is slow to start it
 }
+# As it starts, Ray asks the web which cloud this machine is in. This proxy is a local port on which nothing listens.
+NO_WEB = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")} | {"no_proxy": "127.0.0.1,localhost"}
 _PLAN = ".plan.json"  # hidden, so that readers of Parquet pass it by
 _TEXT = ("file", "status", "review", "mask", "error", "stem", "stamp")
 _COUNTS = ("height", "width", "slices", "right_px", "left_px")
@@ -199,7 +200,7 @@ def _begin(table: Path, wanted: dict) -> None:
 @contextmanager
 def _ray(address: str, workers: int | None) -> Iterator[None]:
     """Join a Ray cluster, or start one on this machine that nothing outside it can reach."""
-    os.environ.update(QUIET | (ALONE if address == "local" else {}))  # before the import
+    os.environ.update(ALONE if address == "local" else {})  # before the import
     try:
         import ray.data
         from ray.exceptions import RayError
@@ -208,7 +209,8 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     own = {"include_dashboard": False, "num_cpus": workers}
     try:
-        ray.init(address, log_to_driver=False, logging_level="ERROR", **(own if address == "local" else {}))
+        with _environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
+            ray.init(address, log_to_driver=False, logging_level="ERROR", **(own if address == "local" else {}))
     except Exception as error:  # a bare one, among others
         raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
     try:
@@ -219,3 +221,15 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
         raise RuntimeError(sentences[-1] if sentences else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables inside the block, and restore them after it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -146,6 +146,7 @@ def _open_openvino(file: Path, precision: str) -> Engine:
 def _open_onnx(file: Path, precision: str) -> Engine:
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # Windows builds that report to the system heed no variable
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
     # Threads that wait for work by spinning take the cores from those that read and write files.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import watching
 from test_inference import bright
 
 from lungnb import cluster
@@ -25,7 +26,7 @@ needs_cluster = pytest.mark.skipif(
 def address():
     """Two nodes, of one core each, that listen on 127.0.0.1 alone."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (cluster.QUIET | cluster.ALONE).items():
+        for name, value in (cluster.ALONE | cluster.NO_WEB).items():
             patch.setenv(name, value)
         pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
         from ray.cluster_utils import Cluster
@@ -126,6 +127,16 @@ def test_a_chunk_that_kills_its_workers_is_given_up(tmp_path, films):
     said = worker(chunk)
     assert said["failed"] == 1 and str(folder / "001.png") in said["errors"][0] and "died" in said["errors"][0]
     assert worker(chunk)["failed"] == 0 and not tries.exists()
+
+
+@needs_cluster
+def test_a_cluster_of_this_machine_sends_nothing_beyond_it(tmp_path, films):
+    pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
+    folder, model = films
+    command = [sys.executable, "-m", "lungnb", "segment", folder / "001.png", "--model", model, "--out", tmp_path / "out"]
+    result = watching.run(tmp_path, *command, "--ray", "local")
+    assert result.returncode == 0, result.stdout + result.stderr
+    watching.assert_silent(tmp_path, left={"auth_token"})  # by which Ray's processes know each other
 
 
 @needs_cluster

@@ -1,5 +1,7 @@
 """The report's own notebooks, from raw files to `report.html`, on images that somebody hostile has named.
 
+They run without network and in an empty home folder, and send and leave nothing there.
+
 With LUNGNB_KILLS above 3 (`make robust`), the series is also killed at random moments and ends as if it had not been.
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import watching
 from PIL import Image
 
 from lungnb import report
@@ -59,8 +62,9 @@ def films(tmp_path):
 
 
 def begin(films, home):
-    environment = os.environ | {"LUNGNB_HOME": str(home), "LUNGNB_SET": TINY}
-    command = [sys.executable, "-m", "lungnb", "report", str(films)]
+    watch = home.parent / "watch"
+    environment = watching.environment(watch) | {"LUNGNB_HOME": str(home), "LUNGNB_SET": TINY}
+    command = watching.without_network(watch, [sys.executable, "-m", "lungnb", "report", str(films)])
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -70,6 +74,7 @@ def whole_report(films, home):
     process = begin(films, home)
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
+    watching.assert_silent(home.parent / "watch")
     return (home / "results" / "films" / "report.html").read_text(encoding="utf-8")
 
 
