@@ -23,6 +23,7 @@ _PLACES = {
     "evaluation": ("compare", "evaluate"),
     "browser": ("browse",),
     "report": ("run_series",),
+    "files": ("read_table",),
 }
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = sorted(_PLACE)

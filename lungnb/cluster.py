@@ -21,9 +21,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, remove, write_json, written
+from lungnb.files import locked, remove, writable, write_json, written
 from lungnb.inference import open_model
 from lungnb.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
+from lungnb.messages import printable
 from lungnb.segmentation import COLUMNS, Options, plan, segment_cases, stands
 
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
@@ -80,7 +81,7 @@ def segment_on_cluster(
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
             for done in _run(folders, workers, model=model, out=out, options=options, engine=engine):
                 for error in done["errors"] if progress else ():
-                    bar.write(f"lungnb: {error}", file=sys.stderr)
+                    bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
                 bar.update(done["images"])
                 total.update({name: done[name] for name in ("images", "failed", "review")})
                 parts.add(done["part"])
@@ -124,7 +125,7 @@ class _Worker:
 
     def _segment(self, cases: list[Case], tries: Path) -> Iterator[dict]:
         """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
-        with tries.open("a", encoding="utf-8") as file:
+        with writable(tries), tries.open("a", encoding="utf-8") as file:
             file.write(".")
         try:
             if tries.stat().st_size <= TRIES:

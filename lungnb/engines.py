@@ -1,7 +1,8 @@
 """Networks opened, and what computes them: OpenVINO, ONNX Runtime, LiteRT or Keras, each behind the same callable.
 
-`.keras` files are opened in Keras's safe mode. Exported files carry no code either, but their readers are not made for
-files of strangers: they are opened only where lungnb wrote them, see `lungnb.export`.
+`.keras` files are checked before Keras builds anything of them (`lungnb.model_files`). Exported files carry no code
+either, but their readers are not made for files of strangers. So lungnb opens only those that it wrote itself
+(`lungnb.export`).
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
 def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
     """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
-    Files are loaded in Keras's safe mode, which runs no code from them; other formats are refused.
-    Raises FileNotFoundError where there is none, ValueError for a file that is not a model or not a fitting one.
+    No code from a file is run (`model_files.read_network`), and other formats are refused. Raises FileNotFoundError if
+    there is no such file, ValueError for a file that is not a model or whose model does not take one grey image.
     """
     path = model_file(model)
     return _load(path, path.stat().st_mtime_ns)
@@ -95,19 +96,18 @@ def model_file(model: str | Path | None = None) -> Path:
     path = Path(model or SHIPPED)
     if path.suffix != ".keras":
         raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
-    return need(path, "train a model, or name another file,").resolve()
+    if not need(path, "train a model, or name another file,").is_file():
+        raise ValueError(f"{path}: is not a regular file; name a .keras file.")
+    return path.resolve()
 
 
 @lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
-    from lungnb.backend import keras
+    from lungnb.model_files import read_network
 
-    try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises what zip, h5py and JSON raise
-        raise ValueError(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+    model = read_network(path)
     shape = model.input_shape
-    if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 1 or model.output_shape != shape:
+    if shape != model.output_shape or not isinstance(shape, tuple) or shape != (None, *shape[1:2] * 2, 1):
         raise ValueError(
             f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
         )

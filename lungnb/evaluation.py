@@ -18,10 +18,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.backend import keras
-from lungnb.files import need, write_json, written
+from lungnb.files import need, read_table, write_json, write_table
 from lungnb.images import read_image, read_mask
 from lungnb.inference import THRESHOLD, clean_mask, load_model, predict
 from lungnb.losses import get_loss
+from lungnb.messages import printable
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.prepare import data_digest, read_manifest
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
@@ -51,8 +52,7 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     model = load_model(settings.results / model_name / "model.keras")
     table = score_images(model, settings, [split], loss, title=model_name, progress=progress)
     if split == "test" or not (manifest["split"] == "test").any():
-        with written(settings.results / model_name / "scores.csv") as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(table, settings.results / model_name / "scores.csv")
         summarise(settings, model_name)
     return table
 
@@ -77,7 +77,7 @@ def score_images(
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {', '.join(splits)!r}.")
     predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
     table, in_mm = [], manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None)  # of all, or of none
-    for row in tqdm(rows, f"Scoring {title}", unit="image", file=sys.stdout, disable=not progress):
+    for row in tqdm(rows, printable(f"Scoring {title}"), unit="image", file=sys.stdout, disable=not progress):
         image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
         started = time.perf_counter()
         probability = predict(model, image)
@@ -175,7 +175,7 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """
     step = "score the models (notebook 06, or `lungnb evaluate`)"
     files = {name: need(settings.results / name / "scores.csv", step) for name in model_names}
-    tables = {name: pd.read_csv(file, dtype={"id": str, "patient": str}) for name, file in files.items()}
+    tables = {name: read_table(file) for name, file in files.items()}
     for name, own in tables.items():
         if not {*SCORES, *SURFACE_SCORES, "unit"} <= {*own}:
             raise ValueError(f"{name} was scored by an earlier lungnb, which lacked some scores; {step} again.")

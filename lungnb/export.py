@@ -37,6 +37,7 @@ from lungnb.engines import (
 )
 from lungnb.files import write_json, written
 from lungnb.images import fit_square, to_grey
+from lungnb.messages import say
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED
 
@@ -152,7 +153,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     require(engine)
     file = _exported(path)
     if file is None:
-        print(f"Exporting {path.name} for {engine}, this once ...")
+        say(f"Exporting {path.name} for {engine}, this once ...")
         try:
             file = _export(path, "onnx", cache_folder() / _digest(path))
         except OSError as error:

@@ -1,21 +1,37 @@
-"""Files that are whole or not there, one run at a time at each place, and clear words when something is missing."""
+"""Files that are whole or not there, tables whose cells are safe, and one run at a time at each place."""
 
 from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_WORDS = ("No space left", "disk is full")
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+# Columns that hold text, also where a name in them looks like a number or like a missing value.
+_TEXT = (
+    *("id", "patient", "split", "file", "image", "mask", "source_image", "source_mask", "model", "status", "review"),
+    *("error", "reason", "worst", "trained_on", "tested_on"),
+)
+# A percent sign that would be decoded, and a leading space, which readers of CSV may drop.
+_ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
+# What may start a formula, at the start of a cell or after a semicolon, by which some spreadsheets split lines.
+_FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
 
 
 class NotWritten(OSError):
@@ -55,9 +71,11 @@ def writable(path: Path) -> Iterator[None]:
     """Turn what a full disk, or a place closed to writing, raises in the block into a sentence: NotWritten."""
     try:
         yield
-    except Exception as error:  # HDF5 and Keras have their own for a full disk
+    except NotWritten:
+        raise  # it names the file
+    except Exception as error:  # HDF5, Keras and SQLite have their own for a full disk
         place = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
-        if getattr(error, "errno", None) in _FULL or "No space left" in str(error):
+        if getattr(error, "errno", None) in _FULL or any(words in str(error) for words in _FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
         elif place and error.errno in _CLOSED:
             kind, reason = NotWritten, f"{os.strerror(error.errno).lower()}; name another place"
@@ -106,6 +124,96 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` to `path` as indented JSON."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def text_name(name: str) -> str:
+    """Return a file's name for a file of lungnb's own, as text that every library takes.
+
+    Bytes that are not UTF-8 become `_`. A digest of the name follows them, so that two such names stay different.
+    """
+    text = re.sub("[\ud800-\udfff]", "_", name)
+    return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> None:
+    """Write a table as CSV, so that `read_table` returns the same text and no cell can do harm.
+
+    Text is percent-encoded as in URLs where it must be: characters that cannot be printed (line breaks, escape
+    sequences, bytes of a file name that are not UTF-8), the first character of what a spreadsheet would take for a
+    formula, a leading space, and a percent sign before two hexadecimal digits. All else, such as umlauts, stays
+    readable.
+
+    Args:
+        table: its text and its labels are encoded, its numbers are not.
+        path: the CSV file.
+        index: write the index too.
+
+    Raises NotWritten as `writable` does.
+    """
+    with written(path) as temporary:
+        escape_table(table).to_csv(temporary, index=index)
+
+
+def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401
+    """Read a table that `write_table` wrote, with all names as they were.
+
+    Columns of names, such as `file`, `id` and `patient`, hold text, also where it is empty, `NA` or `001`. In other
+    columns an empty cell is a missing value.
+
+    Args:
+        path: the CSV file.
+        options: for `pandas.read_csv`.
+
+    Raises ValueError where `path` is no CSV file, OSError where it cannot be read.
+
+    Example: `read_table("masks/segmentation.csv")["file"]` are the exact paths.
+    """
+    import pandas as pd  # half a second that `segment` need not wait
+
+    as_written = {"dtype": dict.fromkeys(_TEXT, str), "keep_default_na": False, "na_values": [""]}
+    table = pd.read_csv(path, **as_written | options)
+    for name in table.columns.intersection(_TEXT):
+        table[name] = table[name].fillna("")
+    return _with_text(table, unescape)
+
+
+def escape_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its text and its labels as `write_table` writes them."""
+    return _with_text(table, escape)
+
+
+def escape(text: str) -> str:
+    """Return text as a cell of a table has it; `write_table` says what is encoded."""
+    text = _ENCODED.sub(lambda match: _percent(match[0]), text)
+    text = _FORMULA.sub(lambda match: match[1] + _percent(match[2]), text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else _percent(c) for c in text)
+
+
+def unescape(cell: str) -> str:
+    """Return the text that `escape` made a cell of."""
+    return unquote(cell, errors="surrogateescape") if "%" in cell else cell
+
+
+def _percent(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"  # as Python reads a byte of a file name that is not UTF-8
+    encoded = character.encode(errors="surrogateescape" if is_byte else "surrogatepass")
+    return "".join(f"%{byte:02X}" for byte in encoded)
+
+
+def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """Return a table with its text and its labels changed by a function; all else stays as it is."""
+    import pandas as pd
+
+    def changed(value: object) -> object:
+        return change(value) if isinstance(value, str) else value
+
+    table = table.rename(index=changed, columns=changed).rename_axis(index=changed, columns=changed)
+    for place in range(table.shape[1]):
+        before = [*table.iloc[:, place]]
+        after = [changed(value) for value in before]
+        if after != before:  # as objects, because Arrow, in which pandas may keep text, takes no undecodable bytes
+            table.isetitem(place, pd.Series(after, table.index, dtype=object))
+    return table
 
 
 def need(path: Path, step: str) -> Path:

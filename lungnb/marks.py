@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.files import locked, written
+from lungnb.files import locked, read_table, write_table
 
 COLUMNS = ("file", "model", "threshold", "marked")
 
@@ -40,8 +40,7 @@ class Marks:
             if key not in self._keys:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
                 table.loc[len(same)] = [key, self.model, f"{threshold:g}", now]
-            with written(self.file) as temporary:
-                table.to_csv(temporary, index=False)
+            write_table(table, self.file)
             self._keys = self._own(table)
 
     def _own(self, table: pd.DataFrame) -> set[str]:
@@ -51,7 +50,7 @@ class Marks:
         if not self.file.exists():
             return pd.DataFrame(columns=COLUMNS, dtype=str)
         try:
-            table = pd.read_csv(self.file, dtype=str, keep_default_na=False)
+            table = read_table(self.file, dtype=str, na_values=[])
         except (ValueError, OSError):  # pandas's own errors are ValueErrors
             table = pd.DataFrame()
         if tuple(table.columns) != COLUMNS:

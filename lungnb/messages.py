@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 LOG = "LUNGNB_LOG"  # the environment variable that names the file for tracebacks
 _PACKAGE = str(Path(__file__).parent)
@@ -34,18 +35,20 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 def explain(error: BaseException) -> str:
     """Return one sentence on an error that ends a command.
 
-    Errors that lungnb raises say what to do. For all others, which are mistakes in lungnb or in a library, say of what
-    kind they are and where in lungnb they arose.
+    Errors that lungnb raises say what to do. All others are mistakes in lungnb or in a library: for these, say of what
+    kind the error is and where in lungnb it arose.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, OSError) and (error.filename or not error.errno):
-        return str(error)
-    if isinstance(error, (ValueError, OSError, RuntimeError)) and frames and _is_ours(frames[-1]):
+    says_what = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}."
+    if says_what and frames and _is_ours(frames[-1]):
         return str(error)
     place = next((f"{Path(at.filename).name}:{at.lineno}" for at in reversed(frames) if _is_ours(at)), "lungnb")
-    what = f" ({error})" if isinstance(error, (ValueError, OSError, RuntimeError)) and str(error) else ""
-    kept = f"the traceback is in {os.environ[LOG]}" if os.environ.get(LOG) else f"set {LOG}=FILE for its traceback"
-    return f"unexpected {type(error).__name__} at {place}{what}; {kept}."
+    what = f": {error}" if says_what and str(error) else ""
+    log = os.environ.get(LOG)
+    hint = f"Its traceback is in {log}." if log else f"Set {LOG}=FILE to keep its traceback in FILE."
+    return f"unexpected {type(error).__name__} at {place}{what.rstrip('.')}. {hint}"
 
 
 def log_traceback(error: BaseException) -> None:
@@ -58,6 +61,67 @@ def log_traceback(error: BaseException) -> None:
         text = "".join(f"{line}\n" for line in [datetime.now(UTC).isoformat(timespec="seconds"), *_trace(error)])
         with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
             log.write(text)  # in one piece, because threads and processes may share the file
+
+
+class _Output:
+    """A standard stream that ends no work: what cannot be written to it any more is dropped.
+
+    This is so when the reader has left, as in `lungnb recipes | head -1`, and on a full disk.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream, self._error = stream or open(os.devnull, "w"), None
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # for a terminal that does not know all characters
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, or drop, a text; return its length."""
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write, or drop, what is in the buffer."""
+        with self._dropping():
+            self._stream.flush()
+
+    def finish(self) -> int:
+        """Flush; return 2, after a sentence, if something was dropped that a reader still waits for, else 0."""
+        self.flush()
+        if self._error is None or isinstance(self._error, BrokenPipeError):
+            return 0
+        say(f"lungnb: standard output: {self._error.strerror.lower()}; not all was printed.", file=sys.stderr)
+        return 2
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._error = error
+            with open(os.devnull, "w") as nowhere:  # which also takes what Python writes as it ends
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+@contextmanager
+def steady_output() -> Iterator[_Output]:
+    """Let no stream end the work in the block, and show warnings as single lines; give the standard output."""
+    output, errors = _Output(sys.stdout), _Output(sys.stderr)
+    with redirect_stdout(output), redirect_stderr(errors), warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        try:
+            yield output
+        finally:
+            output.flush()
+            errors.flush()
+
+
+def show_warning(message: Warning | str, *_: object) -> None:
+    """Print a warning as one line on standard error; for `warnings.showwarning`."""
+    say(f"lungnb: {message}", file=sys.stderr)
 
 
 def _trace(error: BaseException | None) -> Iterator[str]:
@@ -81,8 +145,3 @@ def _escape(character: str) -> str:
     """Return a character as Python writes it in a string, and an undecodable byte of a file name as that byte."""
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()
-
-
-def show_warning(message: Warning | str, *_: object) -> None:
-    """Show a warning as one line on standard error; for `warnings.showwarning`."""
-    say(f"lungnb: {message}", file=sys.stderr)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lungnb.dicom import is_dicom
+from lungnb.files import text_name
 from lungnb.images import SUFFIXES
 from lungnb.sources import Source
 from lungnb.volumes import is_nifti
@@ -85,7 +86,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
             if own:
                 lungs = tuple(filter(_is_of_lungs, own))
                 excluded += [(str(mask), "another organ's") for mask in own if lungs and mask not in lungs]
-                pairs.append(Pair(name, patient or name, image, lungs or own, _split_folder(image)))
+                name, patient = text_name(name), text_name(patient or name)
+                pairs.append(Pair(name, patient, image, lungs or own, _split_folder(image)))
                 used.update(own)
             else:
                 excluded.append((str(image), "no mask of this name"))

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import written
+from lungnb.files import write_table, written
 from lungnb.phantom_ct import ct_phantom
 from lungnb.phantom_drawing import TAME, Phantom, Wild, check_size
 from lungnb.phantom_xray import xray_phantom
@@ -122,7 +122,7 @@ def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, ki
 def _write_split(folder: Path, patients: list[int]) -> None:
     """Write which patients of a set of kind "wild" are for training and which for validation."""
     rows = [(_NAME.format(patient, 1), "validation" if _for_validation(patient) else "train") for patient in patients]
-    pd.DataFrame(rows, columns=["id", "split"]).to_csv(folder / "split.csv", index=False)
+    write_table(pd.DataFrame(rows, columns=["id", "split"]), folder / "split.csv")
 
 
 def _patient_xray(patient: int, image: int, seed: int, size: int, wild: Wild = TAME) -> Phantom:

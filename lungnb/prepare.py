@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.files import locked, need, write_json, written
+from lungnb.files import escape_table, locked, need, read_table, write_json, write_table, written
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.settings import Settings, raw_folder
@@ -26,7 +26,7 @@ from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_vo
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
-_FORMAT = 2  # of what is made; raised when files come to be read otherwise, so that all is made anew
+_FORMAT = 3  # of what is made; raised when files come to be read otherwise, so that all is made anew
 _ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
 
 
@@ -85,7 +85,7 @@ def data_digest(settings: Settings) -> str:
 
     It does not hang on where the raw files lie, or when they were written.
     """
-    manifest = read_manifest(settings).to_csv(index=False)
+    manifest = escape_table(read_manifest(settings)).to_csv(index=False)
     return _digest_of([manifest, _read_record(settings).get("content", "")])
 
 
@@ -104,8 +104,8 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
         columns += ["source_image", "source_mask"]
         rows = sorted(rows, key=lambda row: row["id"])
-        pd.DataFrame(rows, columns=columns).to_csv(folder / "manifest.csv", index=False)
-        pd.DataFrame(sorted(excluded), columns=["file", "reason"]).to_csv(folder / "excluded.csv", index=False)
+        write_table(pd.DataFrame(rows, columns=columns), folder / "manifest.csv")
+        write_table(pd.DataFrame(sorted(excluded), columns=["file", "reason"]), folder / "excluded.csv")
         write_json(folder / "prepared.json", record | {"content": _digest_of(row["content"] for row in rows)})
 
 
@@ -114,15 +114,14 @@ def read_manifest(settings: Settings) -> pd.DataFrame:
 
     A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell.
     """
-    file = need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
-    gaps = {"pixel_height_mm": [""], "pixel_width_mm": [""]}  # alone: patients may be called NA, or null
-    return pd.read_csv(file, dtype={"id": str, "patient": str}, keep_default_na=False, na_values=gaps)
+    step = f"run notebook 02, or `lungnb prepare {settings.dataset}`,"
+    return read_table(need(settings.prepared / "manifest.csv", step))
 
 
 def read_excluded(settings: Settings) -> pd.DataFrame:
     """Return the files that preparation left out, each with its reason."""
     read_manifest(settings)
-    return pd.read_csv(settings.prepared / "excluded.csv")
+    return read_table(settings.prepared / "excluded.csv")
 
 
 def _convert_all(
@@ -235,4 +234,4 @@ def _digest(file: Path) -> str:
 
 
 def _digest_of(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

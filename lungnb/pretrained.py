@@ -11,11 +11,12 @@ import numpy as np
 
 from lungnb.backend import keras
 from lungnb.files import need, written
+from lungnb.model_files import check_weights, read_network
 from lungnb.settings import SHIPPED
 
 
 def take_weights(network: keras.Model, file: Path, part: str | None = None) -> None:
-    """Copy weights into a network from a `.keras` model, opened in safe mode, or from a `.weights.h5` file.
+    """Copy weights into a network from a `.keras` model or from a `.weights.h5` file.
 
     A model may be of another input size. `part` names the layer of the model that is like the network; a `.weights.h5`
     file holds the network's own. Raises FileNotFoundError for a file that is not there, ValueError for other weights.
@@ -24,9 +25,10 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
     held = ""
     try:
         if file.name.endswith(".weights.h5"):
+            check_weights(file)
             network.load_weights(file)
         else:
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
+            model = read_network(file)
             held = f", but of a {model.name}, with which its filters and depth must be taken too"
             network.set_weights((model.get_layer(part) if part else model).get_weights())
     except (ValueError, OSError) as error:
@@ -44,7 +46,7 @@ def ship(run: Path, folder: Path = SHIPPED.parent) -> None:
     from lungnb.engines import compute_in_float32
     from lungnb.export import export_model  # both stand on what begins with these weights
 
-    model = keras.saving.load_model(need(run / "model.keras", "train it"), compile=False, safe_mode=True)
+    model = read_network(need(run / "model.keras", "train it"))
     compute_in_float32(model)
     model.set_weights([weight.astype(np.float16).astype(np.float32) for weight in model.get_weights()])
     with written(folder / SHIPPED.name) as temporary:

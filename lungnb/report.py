@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.evaluation import changes_of
-from lungnb.files import need, remove, written
+from lungnb.files import need, read_table, remove, writable, write_table, written
+from lungnb.messages import printable
 from lungnb.review import lighter, picture, review
 from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, home, make_settings
 from lungnb.sources import find_source
@@ -53,6 +54,8 @@ COMPARISON_FILES = (
     *("exports.csv", "exports_chart.png"),  # of notebook 11
     *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
 )
+# Characters of file names that a page would hide, or that would turn the text after them; and bytes that are not UTF-8.
+_UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 
 
@@ -80,16 +83,17 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
     with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
-            done.parent.mkdir(parents=True, exist_ok=True)
             try:
-                papermill.execute_notebook(
-                    notebook,
-                    done,
-                    parameters={"DATASET": settings.dataset, "PROFILE": profile},
-                    cwd=notebook.parent,
-                    on_cell_execute=starts_cell(notebook),
-                    **PAPERMILL,
-                )
+                with writable(done):
+                    done.parent.mkdir(parents=True, exist_ok=True)
+                    papermill.execute_notebook(
+                        notebook,
+                        done,
+                        parameters={"DATASET": settings.dataset, "PROFILE": profile},
+                        cwd=notebook.parent,
+                        on_cell_execute=starts_cell(notebook),
+                        **PAPERMILL,
+                    )
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
     return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
@@ -133,11 +137,10 @@ def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Fi
         with written(folder / f"{name}.png") as temporary:
             item.savefig(temporary)
     elif isinstance(item, pd.DataFrame):
-        with written(folder / f"{name}.csv") as temporary:
-            item.to_csv(temporary)
+        write_table(item, folder / f"{name}.csv", index=True)
     else:
         with written(folder / f"{name}.txt") as temporary:
-            temporary.write_text(item, encoding="utf-8")
+            temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
     return item
 
 
@@ -188,18 +191,32 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     for path in notebooks:
         notebook = nbformat.read(need(path, "run the series (`lungnb report`)"), as_version=4)
         title = html.escape(_title(notebook))
-        body, _ = exporter.from_notebook_node(_without_preamble(notebook))
+        body, _ = exporter.from_notebook_node(_with_light_images(_without_preamble(notebook)))
         links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         sections.append(f'<section id="{path.stem}">{body}</section>')
     body = _linked("\n".join(sections), {path.stem for path in notebooks})
-    body = re.sub(r"data:image/png;base64,([\w+/=\n]+)", lambda found: lighter(found[1]), body)
     page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
     filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review(settings)}
     with written(settings.results / "report.html") as temporary:
-        temporary.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page), encoding="utf-8")
+        text = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page)
+        temporary.write_text(_UNSEEN.sub(lambda match: printable(match[0]), text), encoding="utf-8")
     return settings.results / "report.html"
+
+
+def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the notebook with each PNG that its cells show turned into a JPEG, if that is shorter.
+
+    This is done before there is HTML, because there the text of a table could pass for an image.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                kind, image = lighter(data.pop("image/png"))
+                data[kind] = image
+    return notebook
 
 
 def _linked(body: str, sections: set[str]) -> str:
@@ -220,7 +237,7 @@ def _summary(settings: Settings) -> str:
     facts += _data_errors(folder / "check.csv")
     if not (folder / "verdict.txt").exists():
         return facts
-    table = pd.read_csv(folder / "comparison.csv", index_col=0).rename_axis(None)
+    table = read_table(folder / "comparison.csv", index_col=0).rename_axis(None)
     columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
@@ -238,7 +255,7 @@ def _summary(settings: Settings) -> str:
 
 def _data_errors(file: Path) -> str:
     """Return as HTML how many errors `check` found in the data, if it found any."""
-    errors = (pd.read_csv(file)["severity"] == "error").sum() if file.exists() else 0
+    errors = (read_table(file)["severity"] == "error").sum() if file.exists() else 0
     where = '<a href="#02_prepare">notebook 02</a> names them'
     return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
 
@@ -247,7 +264,7 @@ def _untrained(file: Path) -> str:
     """Return as HTML what the network that comes with lungnb makes of the same images, if it was asked."""
     if not file.exists():
         return ""
-    (row,) = pd.read_csv(file).to_dict("records")
+    (row,) = read_table(file).to_dict("records")
     return (
         f"<p>Without any training, the network that comes with lungnb has a mean Dice of {row['dice']:.3f} on these "
         f"{counted(row['images'], 'image')}, masks cleaned up.</p>"

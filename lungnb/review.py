@@ -12,7 +12,9 @@ import pandas as pd
 from PIL import Image
 
 from lungnb.evaluation import trained_settings
+from lungnb.files import read_table
 from lungnb.inference import THRESHOLD
+from lungnb.messages import printable
 from lungnb.prepare import read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.training import read_run
@@ -78,7 +80,7 @@ def review(settings: Settings) -> str:
         parts.append(_section("Data", text, data_flow(settings)))
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
-        shown = [picture(file) if file.suffix == ".png" else _table(pd.read_csv(file)) for file in files]
+        shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
         links = ", ".join(
             f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
         )
@@ -87,7 +89,7 @@ def review(settings: Settings) -> str:
     if (folder / "comparison.csv").exists():
         parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
     if (folder / "claim.csv").exists():
-        claim = pd.read_csv(folder / "claim.csv")
+        claim = read_table(folder / "claim.csv")
         parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 
@@ -96,7 +98,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
     manifest, excluded = read_manifest(settings), read_excluded(settings)
     reasons = excluded["reason"].map(lambda text: text.rpartition(": ")[2])
-    shapes = r"mask .+ is \d+x\d+, its image \d+x\d+"
+    shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
     reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)
     rows = [("used", len(manifest), manifest["patient"].nunique())]
     rows += [(f"left out, {reason}", count, None) for reason, count in reasons.value_counts().items()]
@@ -133,7 +135,7 @@ def _table(table: pd.DataFrame) -> str:
     table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
     if len(table.columns) > 8:
         table = table.T
-    cells = table.map(_cell)
+    cells = table.map(_cell).rename(index=_label, columns=_label)
     prose = max(map(len, cells.to_numpy().ravel()), default=0) > 60  # reads from the left
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if prose else None)}</div>'
@@ -145,18 +147,29 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, (float, int)) and not isinstance(value, bool):
         return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
-    return str(value)
+    return printable(value)
+
+
+def _label(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
 
 
 def picture(file: Path) -> str:
     """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG where they are fewer."""
     name = html.escape(file.stem.replace("_", " "))
-    return f'<p><img alt="{name}" src="{lighter(b64encode(file.read_bytes()).decode())}"></p>'
+    kind, image = lighter(b64encode(file.read_bytes()).decode())
+    return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
 
 
-def lighter(png: str) -> str:
-    """Return the data URL of a PNG, given in base64, or of a JPEG of it where that is shorter, as of X-rays."""
-    held = io.BytesIO()
-    Image.open(io.BytesIO(b64decode(png))).convert("RGB").save(held, "JPEG", quality=85)
-    jpeg = b64encode(held.getvalue()).decode()
-    return f"data:image/jpeg;base64,{jpeg}" if len(jpeg) < len(png) else f"data:image/png;base64,{png}"
+def lighter(png: str) -> tuple[str, str]:
+    """Return the media type and the base64 of a PNG, given in base64, or of a JPEG of it if that is shorter.
+
+    It is shorter for X-rays. What is no readable PNG is returned as it is.
+    """
+    jpeg = io.BytesIO()
+    try:
+        Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
+    except Exception:  # Pillow's decoders raise many kinds
+        return "image/png", png
+    short = b64encode(jpeg.getvalue()).decode()
+    return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)

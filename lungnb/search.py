@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from tqdm import tqdm
 
 from lungnb.backend import keras
-from lungnb.files import need, remove, written
+from lungnb.files import need, remove, writable, write_table
 from lungnb.losses import LOSSES
 from lungnb.pictures import subplots
 from lungnb.prepare import data_digest
@@ -67,12 +67,13 @@ def search(settings: Settings, model_name: str, trials: int = 20, progress: bool
             # A seed for each trial: what it tries depends on the trials before it, not on when they were.
             seed = settings.seed * 100_003 + len(table)
             study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed)
-            study.optimize(
-                lambda trial: _validation_dice(settings, model_name, trial, bar),
-                n_trials=1,
-                catch=FloatingPointError,
-                gc_after_trial=True,
-            )
+            with writable(_path(settings, model_name, ".db")):
+                study.optimize(
+                    lambda trial: _validation_dice(settings, model_name, trial, bar),
+                    n_trials=1,
+                    catch=FloatingPointError,
+                    gc_after_trial=True,
+                )
             table = _write_table(study, settings, model_name)
             bar.set_postfix_str(f"best validation Dice {_complete(table)['validation_dice'].max():.3f}", refresh=False)
             bar.update()
@@ -177,14 +178,15 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     build_network(settings, model_name)  # raises what is wrong with the model's name before a file is made
     plan = {"settings": dataclasses.asdict(settings), "data": data_digest(settings)}
     file = _path(settings, model_name, ".db")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return _optuna().create_study(
-        storage=f"sqlite:///{file}",
-        study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
-        direction="maximize",
-        pruner=_optuna().pruners.MedianPruner(_RANDOM, n_warmup_steps=settings.epochs // 4),
-        load_if_exists=True,
-    )
+    with writable(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _optuna().create_study(
+            storage=f"sqlite:///{file}",
+            study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
+            direction="maximize",
+            pruner=_optuna().pruners.MedianPruner(_RANDOM, n_warmup_steps=settings.epochs // 4),
+            load_if_exists=True,
+        )
 
 
 def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:
@@ -199,8 +201,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
     ]
     columns = ("number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds")
     table = pd.DataFrame(rows, columns=columns)
-    with written(_path(settings, model_name, ".csv")) as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(table, _path(settings, model_name, ".csv"))
     return table
 
 

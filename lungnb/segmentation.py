@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lungnb import __version__
 from lungnb.dicom_seg import write_dicom_seg
-from lungnb.files import DiskFull, NotWritten, locked, remove, writable, written
+from lungnb.files import DiskFull, NotWritten, locked, remove, writable, write_table, written
 from lungnb.images import Picture, read_picture, shrink, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict_slices, segment_grey
 from lungnb.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
@@ -321,19 +321,13 @@ def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
     rows = _read_journal(out)
     found = [rows[key_of(file)] | {"file": str(file)} for file in files]
-    found = [{name: _as_text(row[name]) for name in COLUMNS if name in row} for row in found]
+    found = [{name: row[name] for name in COLUMNS if name in row} for row in found]
     table = pd.DataFrame(found).reindex(columns=COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
     table = table.astype({column: "Int64" for column in _COUNTS if column in table})
-    with written(out / "segmentation.csv") as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(table, out / "segmentation.csv")
     return table
-
-
-def _as_text(value: object) -> object:
-    """Return a value of the table, with what of a file's name is no text written out."""
-    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _stamp(path: Path) -> str:

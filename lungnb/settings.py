@@ -11,6 +11,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lungnb.files import text_name
+
 SPLITS = ("train", "validation", "test")
 # What some settings may be; the modules named after them say how.
 CHOICES = {
@@ -133,7 +135,7 @@ class Settings:
     @property
     def name(self) -> str:
         """The data set's name in folders: that of the catalogue, or the last part of the reader's own path."""
-        return Path(self.dataset).expanduser().resolve().name if is_path(self.dataset) else self.dataset
+        return text_name(Path(self.dataset).expanduser().resolve().name) if is_path(self.dataset) else self.dataset
 
     @property
     def prepared(self) -> Path:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import io
+import glob
 import os
 import re
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,12 +18,12 @@ from lungnb.archives import find_fault, is_archive, unpack
 from lungnb.datasets import CATALOGUE, RemoteFile, Source
 from lungnb.files import NotWritten, locked, remove, writable, written
 from lungnb.settings import holds_data, home, is_path, raw_folder, raw_root
+from lungnb.web import STALL_SECONDS, Refused, Watch, fetch_web, room_for_download, watched
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
 # How many are made: the X-rays suit a first run, the slices train an encoder, the wild ones of both a whole network.
 PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
-TIMEOUT = 60  # seconds without a byte before a server is given up
 
 
 class DownloadError(OSError):
@@ -182,42 +181,42 @@ def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None],
         if scheme == "drive":
             attempts.append((_from_drive, DRIVE_URL.format(id=rest)))
         elif scheme == "kaggle":
-            attempts += [(_from_web, KAGGLE_URL.format(id=rest))] if "/" in rest else []
+            attempts += [(fetch_web, KAGGLE_URL.format(id=rest))] if "/" in rest else []
             attempts.append((_from_kaggle, rest))
         else:
-            attempts.append((_from_web, address))
+            attempts.append((fetch_web, address))
     return attempts
-
-
-def _from_web(url: str, target: Path, progress: bool) -> None:
-    """Fetch a URL with Keras, under another name until it is whole."""
-    from lungnb.backend import keras
-
-    part = target.with_name(f"{target.name}.part")
-    remove(part)  # Keras would take what an interrupted run left for the file
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
-    try:
-        with contextlib.nullcontext() if progress else contextlib.redirect_stdout(io.StringIO()):
-            arrived = keras.utils.get_file(part.name, url, cache_dir=str(part.parent), cache_subdir="")
-    finally:
-        socket.setdefaulttimeout(timeout)
-    os.replace(arrived, target)
 
 
 def _from_drive(url: str, target: Path, progress: bool) -> None:
     """Fetch a Google Drive file with gdown, which keeps what it has of an interrupted one and goes on from there."""
     import gdown
 
-    begun = {path: path.stat().st_size for path in target.parent.glob(f"{target.name}*.part")}
+    def get(watch: Watch) -> None:
+        def count(arrived: int, total: int | None) -> None:
+            watch.count(arrived - watch.arrived)
+            if max(arrived, total or 0) > room_for_download(target.parent, arrived):
+                raise Refused("its bytes are more than there is room for")
+
+        # gdown reads and writes cookies in the user's home folder unless told not to.
+        options = {"resume": True, "timeout": STALL_SECONDS, "use_cookies": False}
+        gdown.download(url, str(target), quiet=not progress, progress=count, cancel=watch.stop, **options)
+
+    begun = {path: path.stat().st_size for path in _drive_parts(target)}
     try:
-        gdown.download(url, str(target), quiet=not progress, resume=True, timeout=TIMEOUT)
-    except gdown.exceptions.DownloadError as error:
-        for path, size in begun.items():
+        watched(get)
+    except (gdown.exceptions.DownloadError, Refused) as error:
+        for path in _drive_parts(target):
             # A file that changed at its publisher's cannot be gone on with, and gdown would try so for ever.
-            if type(error) is gdown.exceptions.DownloadError and path.exists() and path.stat().st_size == size:
+            stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
+            if stuck or isinstance(error, Refused):
                 remove(path)
         raise
+
+
+def _drive_parts(target: Path) -> list[Path]:
+    """Return what gdown left of interrupted downloads of a file."""
+    return list(target.parent.glob(f"{glob.escape(target.name)}*.part"))
 
 
 def _from_kaggle(name: str, target: Path, progress: bool) -> None:
@@ -264,8 +263,10 @@ def _reason(error: BaseException) -> str:
     """Return an error as part of a sentence."""
     if "Connection" in type(error).__name__:
         return "no connection"
-    text = " ".join(str(error).split()).rpartition(" -- ")[2].split(". ")[0].rstrip(".") or type(error).__name__
-    text = re.sub(r"^\[Errno -?\d+\] ", "", text)
+    text = " ".join(str(error).split())
+    text = re.split(r"(?<=\w)\. (?=[A-Z])", text)[0].rstrip(".") or type(error).__name__  # the first sentence
+    text = re.sub(r"\[Errno -?\d+\] ", "", text)
+    text = "".join(letter for letter in text if letter.isprintable())  # a server may have written it
     return text if len(text) < 160 else f"{text[:160]}..."
 
 

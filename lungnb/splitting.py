@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lungnb.files import need
+from lungnb.files import need, unescape
 from lungnb.pairing import Pair
 from lungnb.settings import SPLITS, Settings, raw_folder
 
@@ -107,12 +107,15 @@ def _assigned(
     table = _read_table(Path(file), field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
-    listed = dict(zip(table["id"], table[field], strict=True))
     twice = table.groupby("id")[field].nunique()
     if (twice > 1).any():
         raise ValueError(f"{file}: {twice.idxmax()} has more than one {field}; leave one of its rows.")
-    if "source_image" in table:  # a manifest: of a volume, each slice has an id of its own
-        listed |= dict(zip(table["source_image"], table[field], strict=True))
+    is_manifest = "source_image" in table  # in which each slice of a volume has an id of its own
+    values = table[field].map(unescape) if is_manifest else table[field]
+    cells = [*zip(table["id"], values, strict=True)]
+    cells += zip(table["source_image"], values, strict=True) if is_manifest else []
+    # A cell stands for the name as it is, else for the name that lungnb encodes so.
+    listed = {unescape(name): value for name, value in cells} | dict(cells)
     found, unlisted = [], []
     for pair in pairs:
         names = (pair.image.as_posix(), pair.id, pair.image.name)

@@ -29,8 +29,9 @@ from lungnb.backend import (
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import locked, need, remove, writable, write_json, written
+from lungnb.files import locked, need, remove, writable, write_json, write_table, written
 from lungnb.losses import get_loss
+from lungnb.messages import say
 from lungnb.metrics import training_metrics
 from lungnb.models import build_model, count_multiplications
 from lungnb.prepare import data_digest, prepare_dataset
@@ -68,7 +69,7 @@ def train(
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(settings, model_name, folder, plan, progress, more)
     elif progress:
-        print(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
+        say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return pd.read_csv(folder / "history.csv")
 
 
@@ -239,8 +240,7 @@ def _past(file: Path, epochs: int) -> pd.DataFrame:
         return pd.DataFrame({"epoch": [], MONITOR: []})
     history = pd.read_csv(file)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
-    with written(file) as temporary:
-        past.to_csv(temporary, index=False)
+    write_table(past, file)
     return past
 
 

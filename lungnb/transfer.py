@@ -22,8 +22,9 @@ from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
 from lungnb.evaluation import score_images
-from lungnb.files import written
+from lungnb.files import write_table
 from lungnb.inference import load_model, load_pretrained, segment
+from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantom import write_phantoms
 from lungnb.phantom_drawing import Wild
@@ -79,8 +80,7 @@ def zero_patient(
     network = model or load_pretrained()
     table = score_images(network, settings, splits, clean=True, title=settings.name, progress=progress)
     if model is None:
-        with written(settings.results / "pretrained.csv") as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(table, settings.results / "pretrained.csv")
     return table
 
 
@@ -111,7 +111,9 @@ def changed(
     model, rows = model or load_pretrained(), []
     manifest = read_manifest(settings)
     manifest = manifest[manifest["split"].isin(splits)].to_dict("records")
-    for row in tqdm(manifest, f"Changing {settings.name}", unit="image", file=sys.stdout, disable=not progress):
+    for row in tqdm(
+        manifest, printable(f"Changing {settings.name}"), unit="image", file=sys.stdout, disable=not progress
+    ):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
         pair, dice = read_pair(settings, row), {}
         for name, change in CHANGES.items():

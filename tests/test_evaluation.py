@@ -8,7 +8,7 @@ import pytest
 
 from conftest import table_of
 from lungnb import evaluation
-from lungnb.__main__ import _parser, _settings
+from lungnb.commands import _settings, make_parser
 from lungnb.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.files import write_json
 from lungnb.images import read_image, read_mask
@@ -307,7 +307,7 @@ def test_the_command_gives_the_settings(arguments, home, monkeypatch):
     download, *commands = command_of(settings, "unet").split(" && ")
     assert shlex.split(download) == ["lungnb", "download", settings.dataset]
     for verb, command in zip(("prepare", "train", "evaluate"), commands, strict=True):
-        options = _parser().parse_args(shlex.split(command)[1:])
+        options = make_parser().parse_args(shlex.split(command)[1:])
         assert shlex.split(command)[:2] == ["lungnb", verb] and _settings(options) == settings
         assert verb == "prepare" or options.model == ["unet"]
 

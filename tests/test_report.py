@@ -1,14 +1,20 @@
+import base64
+import json
 import os
 import shutil
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lungnb import plots, report
 from lungnb.evaluation import evaluate
+from lungnb.files import write_table
+from lungnb.images import write_png
 from lungnb.metrics import Counts
+from lungnb.review import lighter
 from lungnb.settings import RECIPES, make_settings
 
 
@@ -164,3 +170,47 @@ def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
     page = report.write_report(settings, []).read_text()
     assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
     assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
+
+
+HOSTILE = (
+    "data:image/png;base64,AAAA",
+    'x" onerror="alert(1)"><script>alert(1)</script>',
+    '<img src="data:image/png;base64,AAAA">',
+    "{{BODY}}",
+    "{{NOTHING}}",
+    "=1\x1b[31m\r\n\udcff",
+)
+
+
+def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(trained):
+    settings = trained.replace(models=("unet",))
+    manifest = pd.DataFrame({"id": HOSTILE, "patient": HOSTILE, "split": "test", "source_image": HOSTILE})
+    excluded = pd.DataFrame({"file": HOSTILE, "reason": [f"a file: {text}" for text in HOSTILE]})
+    write_table(manifest, settings.prepared / "manifest.csv")
+    write_table(excluded, settings.prepared / "excluded.csv")
+    for name in ("comparison", "check", "doubts", "zero_patient", "claim"):
+        table = evaluation_table().assign(worst=HOSTILE[0], severity="error") if name == "comparison" else None
+        report.keep(settings, name, manifest.assign(severity="error") if table is None else table)
+    report.keep(settings, "verdict", " ".join(HOSTILE))
+    film = np.random.default_rng(0).normal(128, 30, (200, 200)).clip(0, 255).astype(np.uint8)
+    write_png(settings.results / "film.png", film)
+    image = base64.encodebytes((settings.results / "film.png").read_bytes()).decode()
+    outputs = [
+        new_output("stream", text="\n".join(HOSTILE)),
+        new_output("display_data", {"text/html": manifest.to_html(), "text/plain": str(manifest)}),
+        new_output("display_data", {"image/png": image}),
+        new_output("display_data", {"image/png": "AAAA"}),
+    ]
+    path = settings.results / "00_first.ipynb"
+    cells = [new_markdown_cell("# First"), new_code_cell("1", outputs=outputs)]
+    path.write_text(json.dumps(new_notebook(cells=cells)))
+    page = report.write_report(settings, [path]).read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>") and page.count("data:image/jpeg;base64,") == 1
+    assert "<script" not in page and "<img onerror" not in page
+    assert "&lt;img src=" in page and "{{NOTHING}}" in page and r"=1\x1b[31m\r\n\xff" in page
+    assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("png", ["AAAA", "", "no base64!", "iVBORw0KGgo=", base64.b64encode(b"\x89PNG" * 9).decode()])
+def test_an_image_that_cannot_be_read_stays_as_it_is(png):
+    assert lighter(png) == ("image/png", png)

@@ -1,0 +1,220 @@
+"""Fetch a file over HTTP: continue a broken download, and refuse what is endless, too slow or not as announced."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import string
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from email.message import Message
+from http.client import HTTPException, HTTPResponse, responses
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, getproxies
+
+from tqdm import tqdm
+
+from lungnb.files import remove, write_json
+
+STALL_SECONDS, STALL_BYTES = 60, 512 * 2**10  # a download that brings fewer bytes in these seconds is given up
+MAX_DOWNLOAD = 8 * 2**30  # bytes; the largest file of the catalogue has about 4 GB
+OVERLAP = 64 * 2**10  # bytes fetched again when a download continues, to see that the file is still the same
+BLOCK = 2**20  # bytes read at once
+SCHEMES, REDIRECTS, MAX_REDIRECTS = ("http", "https"), (301, 302, 303, 307, 308), 10
+
+
+class Refused(OSError):
+    """What the server sends is not the file, so that nothing of it is worth keeping."""
+
+
+class Watch:
+    """Link a client that fetches in a thread with the caller that watches it."""
+
+    def __init__(self) -> None:
+        self.arrived = 0  # bytes
+        self.stop = threading.Event()
+
+    def count(self, size: int) -> None:
+        """Count `size` bytes as arrived; raise OSError if nobody waits for them any more."""
+        if self.stop.is_set():
+            raise OSError("the download was stopped")
+        self.arrived += size
+
+
+def watched(fetch: Callable[[Watch], None]) -> None:
+    """Call `fetch` in a thread of its own and wait for it.
+
+    A timeout of the socket is not enough: a server that sends a byte now and then never runs into it.
+
+    Raises what `fetch` raises; OSError if fewer than STALL_BYTES arrive within STALL_SECONDS.
+    """
+    watch, done = Watch(), Future[None]()
+
+    def work() -> None:
+        try:
+            done.set_result(fetch(watch))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        since, arrived = time.monotonic(), 0
+        while not wait([done], timeout=0.2).done:
+            if time.monotonic() - since > STALL_SECONDS:
+                if watch.arrived - arrived < STALL_BYTES:
+                    raise OSError(f"it sent fewer than {STALL_BYTES:,} bytes in {STALL_SECONDS} seconds")
+                since, arrived = time.monotonic(), watch.arrived
+        done.result()
+    finally:
+        watch.stop.set()
+        thread.join(1)  # it may wait for the server for longer, but it writes nothing any more
+
+
+def fetch_web(url: str, target: Path, progress: bool = True) -> None:
+    """Fetch a URL to `target`, and continue where an earlier call broke off.
+
+    Until the file is whole, it is `<target>.part`, and `<target>.part.json` says which file it is part of.
+
+    Raises OSError if the server cannot be reached, is too slow or breaks off; the part then stays for the next call.
+    Raises Refused if the server sends another file than it announced or began; the part is then removed.
+    """
+    part, note = (target.with_name(target.name + suffix) for suffix in (".part", ".part.json"))
+    try:
+        watched(lambda watch: _receive(url, part, note, progress, watch))
+    except BaseException as error:
+        if isinstance(error, Refused) or not note.exists():
+            with suppress(OSError):  # Windows removes no file that the thread still has open
+                remove(part)
+                remove(note)
+        raise
+    os.replace(part, target)
+    remove(note)
+
+
+def room_for_download(folder: Path, arrived: int = 0) -> int:
+    """Return how many bytes a file in `folder` may have, if `arrived` of them are there: half the disk at most.
+
+    The other half is for the unpacked files.
+    """
+    return min(MAX_DOWNLOAD, (shutil.disk_usage(folder).free + arrived) // 2)
+
+
+def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> None:
+    """Write the body of a URL to `part`, after the bytes that are there already if they are of the same file."""
+    begun = _read_note(url, part, note)
+    size = part.stat().st_size if begun else 0
+    start = max(size - OVERLAP, size // 2)
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    if start and begun["validator"]:
+        headers["If-Range"] = begun["validator"]  # the server sends the whole file if it has changed
+    with _open(url, headers) as response:
+        watch.count(0)
+        if start and response.status == 206:
+            _check_range(response.headers, start, begun)
+            total = begun["total"]
+        elif start and response.status == 416:  # the file is shorter now
+            remove(part)
+            return _receive(url, part, note, progress, watch)
+        elif response.status == 200:
+            start, size, total = 0, 0, response.length
+            remove(part)
+            remove(note)
+        else:
+            raise OSError(f"the server answers {response.status} {responses.get(response.status, '')}".rstrip())
+        if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
+            raise Refused(f"the server sends the file in the encoding {encoding!r}, which was not asked for")
+        room = room_for_download(part.parent, size)
+        if total is not None and total > room:
+            raise OSError(f"its {total / 1e9:,.2f} GB are more than there is room for ({room / 1e9:,.2f} GB)")
+        if total and not size:
+            write_json(note, {"url": url, "validator": _validator(response.headers), "total": total})
+        _append(response, part, start, total, room, progress, watch)
+
+
+def _append(
+    response: HTTPResponse, part: Path, start: int, total: int | None, room: int, progress: bool, watch: Watch
+) -> None:
+    """Append a body, whose first byte is byte `start` of the file, to a part; compare what both have."""
+    with part.open("a+b") as file:
+        file.seek(start)
+        known = file.read()  # these bytes come again
+        size, limit = file.tell(), room if total is None else total
+        with tqdm(
+            desc=part.stem, total=total, initial=size, unit="B", unit_scale=True, file=sys.stdout, disable=not progress
+        ) as bar:
+            while block := _read(response, size):
+                watch.count(len(block))
+                if not block.startswith(known[: len(block)]):
+                    raise Refused("the server continues with other bytes than it began with")
+                block, known = block[len(known) :], known[len(block) :]
+                size += len(block)
+                if size > limit:
+                    raise Refused(f"it sends more than {limit:,} bytes")
+                file.write(block)
+                bar.update(len(block))
+    if total is not None and size < total:
+        raise OSError(f"the connection broke after {size:,} of {total:,} bytes, which the next run continues")
+
+
+def _read(response: HTTPResponse, size: int) -> bytes:
+    """Return the next bytes of a body as soon as there are any; b"" at its end."""
+    try:
+        return response.read1(BLOCK)
+    except (OSError, HTTPException) as error:
+        raise OSError(f"the connection broke after {size:,} bytes") from error
+
+
+def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
+    """Open a URL and follow its redirects, to HTTP and HTTPS alone; return the last answer, whatever its status."""
+    opener = OpenerDirector()  # the usual one opens files and FTP too, and reads endless bodies of redirects
+    proxies = {scheme: proxy for scheme, proxy in getproxies().items() if scheme in SCHEMES}
+    for handler in (ProxyHandler(proxies), HTTPHandler(), HTTPSHandler()):
+        opener.add_handler(handler)
+    for _ in range(MAX_REDIRECTS + 1):
+        if urlsplit(url).scheme not in SCHEMES:
+            raise OSError(f"it leads to {url[:80]!r}, which is no web address")
+        try:
+            response = opener.open(Request(url, headers=headers), timeout=STALL_SECONDS)
+        except OSError as error:
+            raise OSError(f"no connection: {getattr(error, 'reason', error)}") from error
+        except HTTPException as error:
+            raise OSError("its answer is not valid HTTP") from error
+        location = response.headers.get("Location")
+        if response.status not in REDIRECTS or not location:
+            return response
+        response.close()
+        url = urljoin(url, quote(location, encoding="iso-8859-1", safe=string.punctuation))
+    raise OSError(f"it redirects more than {MAX_REDIRECTS} times")
+
+
+def _read_note(url: str, part: Path, note: Path) -> dict[str, Any]:
+    """Return what is known of the file that `part` is the beginning of; nothing if it cannot be continued."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        if begun["url"] == url and "validator" in begun and part.stat().st_size <= begun["total"]:
+            return begun
+    return {}
+
+
+def _validator(headers: Message) -> str | None:
+    """Return what tells one version of a file from the next: a strong ETag, or a time; None if the server has none."""
+    tag = headers.get("ETag", "")
+    return tag if tag.startswith('"') else headers.get("Last-Modified")
+
+
+def _check_range(headers: Message, start: int, begun: dict[str, Any]) -> None:
+    """Raise Refused if an answer is not the rest of the file that was begun, from `start` on."""
+    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
+    if not match or (int(match[1]), int(match[2])) != (start, begun["total"]):
+        raise Refused("the server sends another part of the file than it was asked for")
+    if _validator(headers) not in (None, begun["validator"]):
+        raise Refused("the server has another file now than when the download began")

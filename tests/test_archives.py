@@ -1,0 +1,172 @@
+"""Hostile zip archives: each is refused in a sentence, within its limits, and nothing of it stays."""
+
+import io
+import os
+import re
+import stat
+import struct
+import time
+import warnings
+import zipfile
+import zlib
+
+import pytest
+
+from lungnb import archives
+from lungnb.archives import find_fault, unpack
+from lungnb.datasets import CATALOGUE, RemoteFile, Source
+from lungnb.settings import raw_folder
+from lungnb.sources import DownloadError, download
+
+MIB = 2**20
+
+
+def make_zip(members, method=zipfile.ZIP_DEFLATED):
+    """A zip archive, as bytes, of pairs of a name and a content."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as zipped:
+        warnings.simplefilter("ignore")  # of names that are there twice
+        for name, content in members:
+            zipped.writestr(name, content)
+    return buffer.getvalue()
+
+
+def edited(content, offset, value, kind="<I"):
+    """An archive with another value in the last entry of its table of contents."""
+    content = bytearray(content)
+    struct.pack_into(kind, content, content.rfind(b"PK\1\2") + offset, value)
+    return bytes(content)
+
+
+def table_only(entries):
+    """An archive that is a table of contents alone, of `entries` members without a byte."""
+    table = (struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, *7 * [0], 1, *6 * [0]) + b"a") * entries
+    counts = struct.pack("<QQQQ", entries, entries, len(table), 0)
+    end = (
+        struct.pack("<4sQHHLL", b"PK\6\6", 44, 45, 45, 0, 0)
+        + counts
+        + struct.pack("<4sLQL", b"PK\6\7", 0, len(table), 1)
+    )
+    return table + end + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+
+
+def overlapping(entries):
+    """A bomb all of whose members are the same few bytes of the archive."""
+    zeros, packer = bytes(8 * MIB), zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(zeros) + packer.flush()
+    sizes = (zlib.crc32(zeros), len(packed), len(zeros), 1)
+    member = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 0, *sizes, 0) + b"a" + packed
+    table = entries * (struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, 0, 8, 0, 0, *sizes, *6 * [0]) + b"a")
+    return member + table + struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, entries, entries, len(table), len(member), 0)
+
+
+BOMB = make_zip([("a", bytes(257 * MIB))])
+PLAIN = make_zip([("a.png", b"image" * 100)])
+HOSTILE = {
+    "one large member": (BOMB, "bomb"),
+    "many members": (make_zip([(f"a{i}", bytes(33 * MIB)) for i in range(8)]), "bomb"),
+    "overstated packed size": (edited(BOMB, 20, 2**30), "overlap"),
+    "understated size": (edited(BOMB, 24, 1000), "CRC"),
+    "overstated size": (edited(PLAIN, 24, 2**31), "bomb"),
+    "overlapping": (overlapping(50), "overlap"),
+    "number of members": (make_zip([(f"{i}", b"") for i in range(11)]), "11 files are more than 10"),
+    "table of contents": (table_only(720_000), "table of contents"),
+    "twice": (make_zip([("a", "1"), ("a", "2")]), "'a' cannot have this name"),
+    "file, then folder": (make_zip([("a", "1"), ("a/b", "2")]), "'a/b' cannot have this name"),
+    "folder, then file": (make_zip([("a/b", "1"), ("a", "2")]), "'a' cannot have this name"),
+    "the folder itself": (make_zip([(".", "1")]), "'.' cannot have this name"),
+    "long name": (make_zip([("x" * 300, "1")]), "cannot have this name"),
+    "deep name": (make_zip([("a/" * 2500 + "b", "1")]), "more than 500 characters"),
+    "line break": (make_zip([("a\nb", "1")]), "control characters"),
+    "carriage return": (make_zip([("a\rb", "1")]), "control characters"),
+    "escape": (make_zip([("\x1b[31mred", "1")]), "control characters"),
+    "C1 control": (make_zip([("a\x9b31m", "1")]), "control characters"),
+    "NUL": (make_zip([("aXb", "1")]).replace(b"aXb", b"a\0b"), "control characters"),
+    "parent of Windows": (make_zip([("a/.. /x", "1")]), "leads out"),
+    "inner drive": (make_zip([("a/C:/x", "1")]), "leads out"),
+    "encrypted": (edited(PLAIN, 8, 1, "<H"), "encrypted"),
+    "unknown method": (edited(PLAIN, 10, 99, "<H"), "another method"),
+    "LZMA": (make_zip([("a", "1")], zipfile.ZIP_LZMA), "another method"),
+    "BZ2": (make_zip([("a", "1")], zipfile.ZIP_BZIP2), "another method"),
+    "nothing": (make_zip([]), "no data"),
+    "folders alone": (make_zip([("a/", "")]), "no data"),
+    "cut within": (PLAIN[:40] + PLAIN[60:], "a.zip"),
+    "two disks": (table_only(1).replace(b"PK\6\7\0", b"PK\6\7\1"), "not a whole zip"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("here", ["fetched", "by hand"])
+def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
+    content, says = HOSTILE[name]
+    monkeypatch.setattr(archives, "MAX_FILES", 10)
+    if name == "overlapping":
+        monkeypatch.setattr(archives, "MAX_FILES", 100)
+    address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()
+    monkeypatch.setattr("lungnb.sources.fetch_web", lambda url, target, progress: target.write_bytes(content))
+    source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip", address),))
+    monkeypatch.setitem(CATALOGUE, "tiny", source)
+    raw_folder("tiny").mkdir(parents=True)
+    if here == "by hand":
+        (raw_folder("tiny") / "a.zip").write_bytes(content)
+    begun = time.monotonic()
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert says in str(error.value) and str(error.value).isprintable()
+    assert len(re.findall(r"\. [A-Z]", str(error.value))) <= 1
+    assert time.monotonic() - begun < 10
+    left = [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert left == (["a.zip"] if here == "by hand" else [])
+
+
+def test_real_ratios_pass(tmp_path):
+    """An archive may grow to 256 MiB at any ratio, and 200-fold at any size."""
+    (tmp_path / "masks.zip").write_bytes(make_zip([(f"{i}.bmp", bytes(32 * MIB)) for i in range(8)]))
+    unpack(tmp_path / "masks.zip", tmp_path / "masks", progress=False)
+    assert sum(path.stat().st_size for path in (tmp_path / "masks").iterdir()) == 256 * MIB
+    noise = os.urandom(2 * MIB)
+    (tmp_path / "large.zip").write_bytes(make_zip([("noise", noise), ("zeros", bytes(300 * MIB))]))
+    unpack(tmp_path / "large.zip", tmp_path / "large", progress=False)
+    assert (tmp_path / "large" / "noise").read_bytes() == noise
+
+
+def test_a_disk_without_room_keeps_the_archive(tmp_path, monkeypatch):
+    """An OSError is no fault of the archive, so that it is not fetched again."""
+    usage = archives.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    (tmp_path / "a.zip").write_bytes(PLAIN)
+    with pytest.raises(OSError, match="more than there is room for"):
+        unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
+
+
+def test_names_and_rights_are_those_of_plain_files(tmp_path):
+    setuid = zipfile.ZipInfo("set/run")
+    setuid.external_attr = (stat.S_IFREG | 0o6777) << 16
+    members = [
+        ("dir\\b.png", "b"),
+        ("A.txt", "1"),
+        (setuid, "x"),
+        ("./c", "c"),
+        ("empty/", ""),
+        ("Füße 1. Bild.png", "ü"),
+    ]
+    (tmp_path / "a.zip").write_bytes(b"before" + make_zip(members))
+    unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
+    files = {path.relative_to(tmp_path / "in").as_posix(): path for path in (tmp_path / "in").rglob("*")}
+    assert {"dir/b.png", "A.txt", "set/run", "c", "empty", "Füße 1. Bild.png"} <= set(files)
+    assert not any(path.stat().st_mode & 0o7111 for path in files.values() if path.is_file())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_a_folder_or_a_device_is_no_archive(home, monkeypatch, make):
+    source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip"),))
+    monkeypatch.setitem(CATALOGUE, "tiny", source)
+    raw_folder("tiny").mkdir(parents=True)
+    make(raw_folder("tiny") / ".." / "x.zip")
+    assert find_fault(raw_folder("tiny") / ".." / "x.zip", RemoteFile("x.zip")) == "is not a regular file"
+    make(raw_folder("tiny") / "a.zip")
+    if (raw_folder("tiny") / "a.zip").is_dir():
+        return  # a folder is taken for data
+    with pytest.raises(DownloadError, match="not a regular file"):
+        download("tiny", progress=False)
