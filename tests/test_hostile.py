@@ -52,7 +52,7 @@ def test_names_of_cases_are_those_of_files_and_come_once():
     assert all(re.fullmatch(r"[\w.,=+-]+", name, re.ASCII) for name in names)
 
 
-@pytest.mark.parametrize("kind", ["good", "png", "jpeg", "bmp", "gif", "tiff", "dicom", "nifti", "places"])
+@pytest.mark.parametrize("kind", ["good", "png", "jpeg", "bmp", "gif", "tiff", "dicom", "nifti", "mixed", "places"])
 def test_small_cases_get_a_mask_or_a_sentence_beside_a_good_film(kind, tmp_path):
     small = [case for name, case in all_cases()[kind].items() if not re.search(r"\d{3}|\d[kMG]|\de\d", name)]
     cases = {}

@@ -38,9 +38,9 @@ def of_bytes(
 
 def all_cases() -> dict[str, dict[str, Case]]:
     """Return the cases of every kind, by kind and name."""
-    from hostile import archives, bmp, commands, dicom_cases, gif, good, jpeg, models, nifti, places, png, tiff
+    from hostile import archives, bmp, commands, dicom_cases, gif, good, jpeg, mixed, models, nifti, places, png, tiff
 
-    kinds = (good, png, jpeg, bmp, gif, tiff, dicom_cases, nifti, places, archives, models, commands)
+    kinds = (good, png, jpeg, bmp, gif, tiff, dicom_cases, nifti, mixed, places, archives, models, commands)
     return {
         kind.__name__.rpartition(".")[2].removesuffix("_cases"): {case.name: case for case in kind.cases()}
         for kind in kinds

@@ -1,7 +1,10 @@
 """TIFF files: chains of directories, second directories broken in many ways, strips and tiles, bombs."""
 
+import io
 import struct
 from collections.abc import Iterator
+
+from PIL import Image
 
 from hostile import Case, of_bytes
 from hostile.streams import GB, chest_rows, zlibbed
@@ -125,6 +128,14 @@ def tiled(side: int, tile: int, count: int = 1) -> bytes:
     return tiff(entries | sizes | {TILE_OFFSETS: (LONG, count, 8), TILE_COUNTS: (LONG, count, 200)})
 
 
+def saved(compression: str, width: int, height: int, mode: str = "L") -> bytes:
+    """Return a whole TIFF as Pillow writes it."""
+    rows = b"".join(content * count for content, count in chest_rows(width, height))
+    buffer = io.BytesIO()
+    Image.frombytes("L", (width, height), rows).convert(mode).save(buffer, "TIFF", compression=compression)
+    return buffer.getvalue()
+
+
 def cases() -> Iterator[Case]:
     """Yield the cases."""
     small = {WIDTH: (LONG, 1, 16), HEIGHT: (LONG, 1, 16)}
@@ -158,6 +169,16 @@ def cases() -> Iterator[Case]:
     yield of_bytes("deflate_4GB_in_64x64.tif", lambda: strips(8, zlibbed(4 * GB), 64, 64))
     yield of_bytes("packbits_10000x10000.tif", lambda: strips(32773, b"\x81\0" * 781_250, 10_000, 10_000))
     yield of_bytes("packbits_too_long.tif", lambda: strips(32773, b"\x81\0" * 4_000_000, 64, 64))
+    for compression, mode in (
+        ("group4", "1"),
+        ("tiff_lzw", "L"),
+        ("tiff_lzw", "RGB"),
+        ("packbits", "CMYK"),
+    ):
+        for width, height in ((10_000, 10_000), (60_000, 1_600), (200_000, 8)):
+            name = f"whole_{width}x{height}_{compression}_{mode}.tif"
+            yield of_bytes(name, saved, compression, width, height, mode)
+    yield of_bytes("whole_5000x5000_jpeg_RGB.tif", saved, "jpeg", 5_000, 5_000, "RGB")
     yield of_bytes("lzw_junk.tif", lambda: strips(5, bytes(range(256)) * 1000, 10_000, 10_000))
     yield of_bytes("fax_junk.tif", lambda: strips(4, bytes(range(256)) * 1000, 10_000, 10_000, 1))
     yield of_bytes("jpeg_junk.tif", lambda: strips(7, bytes(range(256)) * 1000, 10_000, 10_000))
