@@ -50,7 +50,9 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris pip-audit
 	corpus=$$(mktemp -d); for part in 1 2 3 4 5; do \
 		LUNGNB_CORPUS=$$corpus $(BIN)/python tests/fuzz.py -runs=$$(($(RUNS) / 5)) -rss_limit_mb=4096 -timeout=20 \
-			-max_len=100000 || exit 1; done
+			-max_len=100000 || exit 1; \
+		LUNGNB_FUZZ=files LUNGNB_CORPUS=$$corpus $(BIN)/python tests/fuzz.py -runs=$$(($(RUNS) / 100)) \
+			-rss_limit_mb=4096 -timeout=20 -max_len=100000 || exit 1; done
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
 		|| echo "Known holes were found, or could not be looked up: see above."
 
