@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_ITEMS = 100_000  # of sequences in one file: pydicom makes an object of 2 kB of each
 MAX_SCANS = 100  # of a JPEG stream; a progressive one has about ten
+MAX_SEGMENTS = 1_000  # before the first scan of a JPEG stream; a colour profile takes 255 at most
 MAX_FILLING = 10_000  # bytes between the segments of a JPEG stream, which Pillow passes over one by one
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # of a lookup table, by the standard
 PIXEL_MM = (0.001, 100.0)  # sizes of a pixel that are believed, mm
@@ -243,12 +244,13 @@ def stream_size(stream: bytes, path: Path) -> tuple[int, int] | None:
 
 
 def refuse_jpeg(stream: bytes, path: Path) -> None:
-    """Raise Refused for a JPEG stream that would take minutes to decode: of many scans, or filled up with bytes."""
+    """Raise Refused for a JPEG stream that would take long to decode: of many scans or segments, or filled up."""
     # Within a scan 0xFF is always followed by 0, so that this finds the starts of scans and few others.
     if stream.startswith(_JPEG) and stream.count(b"\xff\xda") > MAX_SCANS:
         raise Refused(f"{path}: has more than {MAX_SCANS} scans. Save it as a usual JPEG or PNG.")
-    for _ in _jpeg_segments(stream, path):
-        pass
+    for number, _ in enumerate(_jpeg_segments(stream, path)):
+        if number > MAX_SEGMENTS:
+            raise Refused(f"{path}: has more than {MAX_SEGMENTS:,} segments. Save it as a usual JPEG or PNG.")
 
 
 def _jpeg_segments(stream: bytes, path: Path) -> Iterator[tuple[int, int]]:

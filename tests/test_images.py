@@ -700,3 +700,12 @@ def test_a_jpeg_filled_up_between_its_segments_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(content[:2] + 100_000 * b"\xff" + content[2:])
     with pytest.raises(ValueError, match=r"a\.jpg: has 10,000 bytes or more between its segments"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_of_many_segments_is_refused(tmp_path):
+    content, comment = saved(tmp_path / "a.jpg", GREY).read_bytes(), b"\xff\xfe\x00\x03x"
+    (tmp_path / "a.jpg").write_bytes(content[:2] + 900 * comment + content[2:])
+    assert read_image(tmp_path / "a.jpg").shape == GREY.shape
+    (tmp_path / "a.jpg").write_bytes(content[:2] + 1100 * comment + content[2:])
+    with pytest.raises(ValueError, match=r"a\.jpg: has more than 1,000 segments"):
+        read_image(tmp_path / "a.jpg")
