@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 
 from lungnb.dicom import DICOM_SUFFIXES, Turn, count_frames, is_dicom, open_dicom, read_dicom, refuse_jpeg
 from lungnb.files import written
-from lungnb.opening import Refused, guarded, open_file, refuse_shape
+from lungnb.opening import Refused, guarded, open_file, refuse_memory, refuse_shape
 
 FORMATS = {
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"},
@@ -230,7 +230,9 @@ def resample_mm(
     old, new = np.asarray(spacing_mm, float), np.broadcast_to(np.asarray(new_spacing_mm, float), (array.ndim,))
     if old.shape != (array.ndim,) or not (old > 0).all() or not (new > 0).all():
         raise Refused(f"spacing_mm needs a positive number for each of {array.ndim} axes, not {spacing_mm}, {new}.")
-    shape = np.maximum(np.rint(array.shape * old / new), 1).astype(int)
+    shape = np.maximum(np.rint(array.shape * old / new), 1)
+    refuse_memory("the array", 16.0 * shape.prod(), f"resampling to {new.tolist()} mm", "Take a larger new_spacing_mm")
+    shape = shape.astype(int)
     if tuple(shape) == array.shape:
         return array
     if is_mask:

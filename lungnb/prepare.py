@@ -30,6 +30,7 @@ from lungnb.files import (
     written,
 )
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
+from lungnb.opening import Refused, guarded
 from lungnb.origin import origin_of, refuse_other_origin
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.places import raw_folder
@@ -171,7 +172,8 @@ def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tu
     """Write one pair and return its rows of the manifest, one an image, or its error."""
     read = _read_volume_pair if (raw / pair.image).is_dir() or is_nifti(pair.image) else _read_image_pair
     try:
-        found = read(pair, raw, settings, values)
+        with guarded(raw / pair.image):
+            found = read(pair, raw, settings, values)
     except ValueError as error:
         return [{"image": str(pair.image), "error": str(error).replace(f"{raw}{os.sep}", "")}]
     sources = {"source_image": pair.image.as_posix(), "source_mask": ";".join(m.as_posix() for m in pair.masks)}
@@ -195,11 +197,11 @@ def _read_image_pair(
     masks = [read_mask(raw / mask, values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > MAX_ASPECT * min(height, width):
-        raise ValueError(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
+        raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
     for path, mask in zip(pair.masks, masks, strict=True):
         # A few pixels more or less come from rounding when the publisher scaled; other shapes, from mistakes.
         if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:
-            raise ValueError(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
+            raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
     lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
     larger = (height / image.shape[0], width / image.shape[1])
@@ -237,9 +239,9 @@ def _read_lung(path: Path, volume: Volume, values: tuple[int, ...] | None) -> np
     apart = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
     if mask.hounsfield.shape != volume.hounsfield.shape:
         shapes = ("x".join(map(str, of.hounsfield.shape)) for of in (mask, volume))
-        raise ValueError("mask {} has {} voxels, its volume {}".format(path, *shapes))
+        raise Refused("mask {} has {} voxels, its volume {}".format(path, *shapes))
     if not np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=0.01) or apart > max(volume.spacing_mm):
-        raise ValueError(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
+        raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
     return np.isin(np.rint(mask.hounsfield), values) if values else mask.hounsfield > 0.5
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lungnb import prepare
-from lungnb.images import hounsfield_to_grey, read_image
+from lungnb.images import hounsfield_to_grey, read_image, resample_mm
 from lungnb.pairing import stem_of
 from lungnb.prepare import prepare_dataset, read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, make_settings
@@ -557,3 +557,26 @@ def test_files_of_another_kind_are_named_where_nothing_else_is(raw):
         (raw / folder / "a.mha").touch()
     with pytest.raises(ValueError, match=r"2 files are \.mha, which is not read"):
         prepared(raw)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("cannot convert"), TypeError("DOE^JANE")])
+def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, error):
+    write_scans(raw, [f"good{number:02}" for number in range(12)])
+    read = prepare.read_mask
+
+    def fail(path, values):
+        if path.name == "good06.png":
+            raise error
+        return read(path, values)
+
+    monkeypatch.setattr(prepare, "read_mask", fail)
+    settings = Settings(dataset=str(raw))
+    manifest = prepare_dataset(settings, progress=False)
+    excluded = read_excluded(settings).set_index("file")["reason"]
+    assert "good06" not in manifest["id"].tolist() and len(manifest) > 5
+    assert "good06.png" in excluded["images/good06.png"] and "DOE" not in excluded["images/good06.png"]
+
+
+def test_a_grid_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ValueError, match="resampling to .* mm would need about"):
+        resample_mm(np.zeros((512, 512)), (1000.0, 1000.0), 0.01)
