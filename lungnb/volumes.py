@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-MAX_SIDE = 2048  # voxels along one axis; the longest CT of a chest has about 1,500 slices
+MAX_SIDE, MAX_SLICES = 2048, 1536  # voxels along an axis, and slices; more slices would take more than ten seconds
 MAX_EXTENSIONS = 16 * 2**20  # bytes of a NIfTI file before its voxels: header and extensions
 VOXEL_BYTES = 7  # that a voxel takes while its volume is segmented: float32 values, masks, labels
 _NIFTI_HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}  # length in bytes, nibabel's class
@@ -91,6 +91,7 @@ def _read_nifti_header(file: BinaryIO, path: Path, nibabel: Any) -> Any:  # noqa
     refuse_size(path, shape)
     if not (header["sform_code"] or header["qform_code"]):
         raise Refused(f"{path}: its header does not say how the volume lies (sform_code and qform_code are 0).")
+    _refuse_slices(path, shape[int(np.abs(header.get_best_affine()[2, :3]).argmax())])
     offset = float(header["vox_offset"])
     if not (length <= offset <= MAX_EXTENSIONS):
         raise Refused(f"{path}: its voxels begin at byte {offset:g}, which makes no sense; is it whole?")
@@ -217,6 +218,11 @@ def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
     refuse_memory(path, VOXEL_BYTES * math.prod(shape), f"{size} voxels", "Cut the volume")
 
 
+def _refuse_slices(path: Path, count: int) -> None:
+    if count > MAX_SLICES:
+        raise Refused(f"{path}: {count:,} slices, and {MAX_SLICES:,} are the most. Cut the volume.")
+
+
 class _Header(NamedTuple):
     """What a DICOM slice says of where it lies."""
 
@@ -256,8 +262,7 @@ def _sorted(folder: Path) -> tuple[list[Path], _Header, _Header]:
     paths = dicom_files(folder) if folder.is_dir() else []
     if not paths:
         raise Refused(f"{folder}: holds no DICOM files.")
-    if len(paths) > MAX_SIDE:
-        raise Refused(f"{folder}: {len(paths):,} DICOM files, and {MAX_SIDE:,} slices are the most of a volume.")
+    _refuse_slices(folder, len(paths))
     headers = {path: _read_header(path) for path in paths}
     paths = _by_position(folder, headers)
     return paths, headers[paths[0]], headers[paths[-1]]
