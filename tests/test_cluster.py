@@ -133,8 +133,8 @@ def test_a_chunk_that_kills_its_workers_is_given_up(tmp_path, films):
 def test_a_cluster_of_this_machine_sends_nothing_beyond_it(tmp_path, films):
     pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
     folder, model = films
-    command = [sys.executable, "-m", "lungnb", "segment", folder / "001.png", "--model", model, "--out", tmp_path / "out"]
-    result = watching.run(tmp_path, *command, "--ray", "local")
+    segment = [sys.executable, "-m", "lungnb", "segment", folder / "001.png", "--model", model]
+    result = watching.run(tmp_path, *segment, "--out", tmp_path / "out", "--ray", "local")
     assert result.returncode == 0, result.stdout + result.stderr
     watching.assert_silent(tmp_path, left={"auth_token"})  # by which Ray's processes know each other
 
