@@ -32,7 +32,7 @@ def convert(model: Any, format: str, file: Path, half: bool = False) -> None:  #
         model.export(str(onnx), format="onnx", verbose=False, input_signature=given)
         _mend(onnx, half)
         if format == "openvino":
-            # Not by Keras: OpenVINO's converter, which that calls, tells its maker of each use, unasked.
+            # From the mended ONNX file. Keras would call OpenVINO's converter, which is made to report each use.
             import openvino
 
             openvino.save_model(openvino.Core().read_model(onnx), file, compress_to_fp16=half)
