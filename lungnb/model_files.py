@@ -21,7 +21,7 @@ import h5py
 
 from lungnb.backend import keras
 from lungnb.model_costs import Unfit, network_costs
-from lungnb.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
+from lungnb.opening import LIMIT_VARIABLE, Refused, is_regular, memory_limit, open_file, refuse_memory
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_CONFIG_BYTES = 2_000_000  # of the structure; a U-Net with DenseNet121 has 357,000
@@ -29,7 +29,7 @@ MAX_DEPTH = 50  # brackets within brackets; that U-Net has 14
 MAX_CALLS = 1_500  # of layers for one image; that U-Net makes 366
 MAX_TRIES, MAX_PASSES = 20_000, 100  # of Keras to call layers, some of whose inputs do not exist yet
 MAX_INFLATION = 20  # bytes of weights for each byte stored; Keras stores them uncompressed
-MAX_ARRAYS = 50_000  # groups and arrays among the weights; that U-Net has 4,000
+MAX_ARRAYS = 15_000  # groups and arrays among the weights; that U-Net has 4,000
 MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit: about a minute for an image on two cores
 
 _NETWORKS = {
@@ -95,7 +95,8 @@ def check_weights(file: Path) -> None:
     Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
     storage could read other files.
     """
-    open_file(file).close()  # which refuses pipes and devices
+    if not is_regular(file):  # HDF5 would wait for a pipe
+        raise Unfit("is not a regular file; name a file of weights.")
     with h5py.File(file) as weights:
         names: list[str] = []
 

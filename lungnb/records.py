@@ -18,7 +18,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "best_validation_loss": (int, float), "wall_seconds": (int, float), "device": str, "precision": str,
     "versions": dict, "git_commit": (str, type(None)),
 }  # fmt: skip
-_COLUMNS = ("epoch", "val_loss", "val_dice", "seconds")  # those of a history that lungnb computes with
+_COLUMNS = ("epoch", "val_loss", "val_dice")  # those of a history that every reader needs
 
 
 class Record(dict):
@@ -66,9 +66,8 @@ def read_epochs(file: Path) -> pd.DataFrame:
         epochs = pd.read_csv(file)
     except (ValueError, OSError) as error:  # pandas's own errors are ValueErrors
         raise damaged(file) from error
-    if not len(epochs) or any(
-        name not in epochs or not pd.api.types.is_numeric_dtype(epochs[name]) for name in _COLUMNS
-    ):
+    numbers = epochs.select_dtypes("number").dropna(axis="columns", how="all")
+    if not {*_COLUMNS} <= {*numbers.columns}:
         raise damaged(file)
     return epochs
 

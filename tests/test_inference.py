@@ -139,10 +139,16 @@ def test_a_lambda_layer_is_refused(tmp_path):
 
 def test_a_damaged_model_is_named(tmp_path, weights):
     content = weights.read_bytes()
-    for damaged in (b"", b"no zip", content[: len(content) // 2]):
+    for damaged in (b"no zip", content[: len(content) // 2]):
         (tmp_path / "bad.keras").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"bad\.keras: cannot be loaded as a Keras model; is the file whole\?"):
             load_model(tmp_path / "bad.keras")
+
+
+def test_an_empty_model_is_named(tmp_path):
+    (tmp_path / "bad.keras").touch()
+    with pytest.raises(ValueError, match=r"bad\.keras: the file is empty"):
+        load_model(tmp_path / "bad.keras")
 
 
 def test_a_missing_model_is_named(tmp_path):

@@ -28,7 +28,8 @@ WRONG = {
     "list for a time": {"wall_seconds": [1]}, "list of versions": {"versions": []}, "text for a seed": {"seed": "x"},
 }  # fmt: skip
 HISTORIES = ["", "x\n", "epoch,val_loss\n1,2\n", "epoch,val_loss,val_dice,seconds\n", "a,b\n1,2,3\n1\n",
-             "epoch,val_loss,val_dice,seconds\n0,x,y,z\n", "\0" * 99]  # fmt: skip
+             "epoch,val_loss,val_dice,seconds\n0,x,y,z\n",
+             "epoch,val_loss,val_dice,seconds\n0,,,\n", "\0" * 99]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", DAMAGED)
