@@ -29,7 +29,7 @@ def judge(case: Case, taken: Taken, path: Path, out: Path, log: str, good: Path,
         answer = "NO SENTENCE"
     if answer not in RIGHT:
         return answer, sentence
-    texts = [log, *(file.read_text(errors="replace") for file in out.glob("*.csv"))]
+    texts = [log, *(file.read_text(errors="replace") for file in out.glob("*.csv") if file.is_file())]
     if "Traceback (most recent" in log:
         return "TRACEBACK", sentence
     if any(secret in text for secret in SECRETS for text in texts):
