@@ -41,14 +41,14 @@ class Sandbox:
         path, out = self.folder / "in" / case.name / case.file_name, self.folder / "out" / case.name
         path.parent.mkdir(parents=True)
         out.parent.mkdir(exist_ok=True)
+        worker = self.workers["keras" if "keras" in case.command else "onnx"]
+        worker.start()  # which writes the mask and the journal that cases compare with, or forge
         case.make(path)
         kilobytes, log = _kilobytes(path), self.folder / "logs" / f"{case.name}.txt"
         places = {"{path}": path, "{good}": self.good, "{out}": out, "{home}": self.folder / "home"}
         command = [
             reduce(lambda part, place: part.replace(place, str(places[place])), places, part) for part in case.command
         ]
-        worker = self.workers["keras" if "keras" in command else "onnx"]
-        worker.start()
         mask = (self.folder / f"first_{worker.engine}" / "good_mask.png").read_bytes()
         before = self._names() | {out}
         taken = worker.run(command, log)

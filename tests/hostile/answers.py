@@ -25,29 +25,30 @@ def judge(case: Case, taken: Taken, path: Path, out: Path, log: str, good: Path,
         answer, sentence = _of_table(out, good if "{good}" in case.command else None, good_mask)
     else:
         answer, sentence = ("done", "") if taken.status == 0 else ("sentence", _sentence(log))
-    if answer == "sentence" and len(sentence) < 20:
-        answer = "NO SENTENCE"
     if answer not in RIGHT:
         return answer, sentence
-    texts = [log, *(file.read_text(errors="replace") for file in out.glob("*.csv"))]
+    return _fault(case, answer, sentence, path, out, log) or (answer, sentence)
+
+
+def _fault(case: Case, answer: str, sentence: str, path: Path, out: Path, log: str) -> tuple[str, str] | None:
+    """Return what is wrong with an answer that seems right, and the sentence or the place."""
+    texts = [log, *(file.read_text(errors="replace") for file in out.glob("*.csv") if file.is_file())]
     if "Traceback (most recent" in log:
         return "TRACEBACK", sentence
     if any(secret in text for secret in SECRETS for text in texts):
         return "LEAK", sentence
     if fault := _unsafe(log):
         return "UNSAFE OUTPUT", fault
-    if sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) > LIMIT_MB * 1e6:
+    if case.command[0] == "unpack" and _bytes_in(out) > LIMIT_MB * 1e6:
         return "FILLS THE DISK", sentence
-    if (
-        case.command[:2] == SEGMENT[:2]
-        and path.name.isprintable()
-        and answer == "sentence"
-        and path.name not in sentence
-    ):
+    if answer == "sentence" and len(sentence) < 20:
+        return "NO SENTENCE", sentence
+    names_file = path.name in sentence or not path.name.isprintable()  # such a name is escaped
+    if answer == "sentence" and case.command[:2] == SEGMENT[:2] and not names_file:
         return "UNCLEAR", sentence
     if case.answer not in ("either", answer):
         return ("REFUSED" if answer == "sentence" else "ACCEPTED"), sentence
-    return answer, sentence
+    return None
 
 
 def over_limits(taken: Taken, kilobytes: float) -> str:
@@ -83,6 +84,10 @@ def _of_table(out: Path, good: Path | None, good_mask: bytes) -> tuple[str, str]
 
 def _bytes(file: Path) -> bytes:
     return file.read_bytes() if file.is_file() else b""
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _unsafe_cell(cell: str) -> str:

@@ -78,20 +78,20 @@ def bombs() -> Iterator[Case]:
     megabytes = 10**6
     contents = {
         "one_2GB": lambda: archive(Member("x", (2 * GB,))),
-        "one_9GB": lambda: archive(Member("x", (4 * GB,))),
+        "one_4GB": lambda: archive(Member("x", (4 * GB,))),
         "thirty_64MB": lambda: archive(*[Member(f"x{number}", (64 * megabytes,)) for number in range(30)]),
         "three_hundred_30MB": lambda: archive(*[Member(f"x{number}", (30 * megabytes,)) for number in range(300)]),
-        "ten_thousand_900kB": lambda: archive(*[Member(f"x{number}", (900_000,)) for number in range(9_000)]),
+        "nine_thousand_900kB": lambda: archive(*[Member(f"x{number}", (900_000,)) for number in range(9_000)]),
         "overlapping": lambda: archive(Member("x", (60 * megabytes,)), overlapping=300),
         "says_packed_large": lambda: archive(Member("x", (2 * GB,), said_packed=2**30)),
         "says_small": lambda: archive(Member("x", (2 * GB,), said_size=1000)),
         "says_large": lambda: archive(Member("x", said_size=2**32 - 2)),
         "table_large": lambda: archive(Member("x"), overlapping=200_000),
-        "files_200001": lambda: stored([f"{number}" for number in range(60_000)]),
+        "files_60000": lambda: stored([f"{number}" for number in range(60_000)]),
         "folders_60000": lambda: stored([f"{number}/" for number in range(60_000)]),
         "lzma_memory": lambda: archive(Member("x", method=zipfile.ZIP_LZMA)),
-        "lzma": lambda: stored(["x"], bytes(300 * megabytes), zipfile.ZIP_LZMA),
-        "bzip2": lambda: stored(["x"], bytes(300 * megabytes), zipfile.ZIP_BZIP2),
+        "lzma": lambda: stored(["x"], bytes(70 * megabytes), zipfile.ZIP_LZMA),
+        "bzip2": lambda: stored(["x"], bytes(70 * megabytes), zipfile.ZIP_BZIP2),
     }
     for name, content in contents.items():
         yield of_bytes(f"{name}.zip", content)

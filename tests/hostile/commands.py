@@ -46,7 +46,7 @@ LINES = {  # what else a journal can hold
     "nested_row": b'{"key":' * 100_000 + b"\n",
     "digits": b'{"key": ' + b"1" * 100_000 + b"}\n", "not_utf8": b"\xff\xfe\n", "zeros": bytes(9_000_000),
     "line_9MB": b"x" * 9_000_000,
-    "lines_4M": b"{}\n" * 3_000_000, "cut": b'{"key": "a', "keys_only": b'{"key": "a"}\n' * 1000,
+    "lines_3M": b"{}\n" * 3_000_000, "cut": b'{"key": "a', "keys_only": b'{"key": "a"}\n' * 1000,
     "surrogate": b'{"key": "\\ud800"}\n',
 }  # fmt: skip
 SETTINGS = (
