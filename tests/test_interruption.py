@@ -1,58 +1,70 @@
-"""Killed with SIGKILL at random moments, the same work is begun again until it ends as if nothing had happened.
+"""Killed with SIGKILL while it works, the same work is begun again until it ends as if nothing had happened.
 
-LUNGNB_KILLS says how often: 3 in `make test`, 30 before a release (`make robust`).
+The killer waits until files show that the work is where it is to be killed: a training has finished an epoch or is
+writing its backup, a preparation has written images into its hidden folder. LUNGNB_KILLS says how often it kills: 3
+times in `make test`, 30 times before a release (`make robust`), of them 8 times in test_whole_report.py.
 """
 
 import http.server
 import json
+import multiprocessing
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 import time
 import zipfile
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.inference import load_model
-from lungnb.phantom import write_phantoms
-
-KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
-TIMES = ["seconds", "milliseconds", "training_minutes", "milliseconds_per_image"]
-STAGES = ("download", "prepare", "train", "evaluate", "report")
-WORK = """
-import dataclasses, sys
 from lungnb import datasets, evaluation, plots, prepare, report, sources, training
 from lungnb.datasets import RemoteFile, Source
+from lungnb.inference import load_model
+from lungnb.phantom import write_phantoms
 from lungnb.settings import Settings
 
-file = RemoteFile("scans.zip", (sys.argv[1],))
-datasets.CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
-settings = Settings(dataset="tiny", image_size=32, filters=2, depth=2, epochs=4, batch_size=4, models=("unet",),
-                    deterministic=True)
+KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
+SHARES = {"download": 2, "prepare": 10, "train": 12}  # of 30 kills
+TIMES = ["seconds", "milliseconds", "training_minutes", "milliseconds_per_image"]
+STAGES = ("download", "prepare", "train", "evaluate", "report")
 
-def compare():
+
+def settings_of(epochs):
+    return Settings(
+        dataset="tiny", image_size=32, filters=2, depth=2, epochs=epochs, stop_patience=epochs, batch_size=4,
+        models=("unet",), deterministic=True,
+    )  # fmt: skip
+
+
+def compare(settings):
     evaluation.evaluate(settings, "unet", progress=False)
     report.keep(settings, "comparison", evaluation.compare(settings, ["unet"]))
     report.keep(settings, "scores", plots.score_boxes(evaluation.read_scores(settings, ["unet"])))
 
-for stage, work in {
-    "download": lambda: sources.download("tiny", progress=False),
-    "prepare": lambda: prepare.prepare_dataset(settings, progress=False),
-    "train": lambda: training.train(settings, "unet", progress=False),
-    "evaluate": compare,
-    "report": lambda: report.write_report(settings, []),
-}.items():
-    print(stage, flush=True)
-    work()
-print("done", flush=True)
-"""
+
+def work(home, address, epochs="4", stages=STAGES):
+    """Do what the tests interrupt, in a process of its own."""
+    os.environ["LUNGNB_HOME"] = str(home)
+    file = RemoteFile("scans.zip", (address,))
+    datasets.CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
+    settings = settings_of(int(epochs))
+    works = {
+        "download": lambda: sources.download("tiny", progress=False),
+        "prepare": lambda: prepare.prepare_dataset(settings, progress=False),
+        "train": lambda: training.train(settings, "unet", progress=False),
+        "evaluate": lambda: compare(settings),
+        "report": lambda: report.write_report(settings, []),
+    }
+    for stage in stages:
+        print(stage, flush=True)
+        works[stage]()
+    print("done", flush=True)
 
 
 class Slow(http.server.BaseHTTPRequestHandler):
@@ -79,45 +91,116 @@ class Slow(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def address(tmp_path):
-    write_phantoms(tmp_path / "scans", 24, size=48, progress=False)
-    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
-        for file in sorted((tmp_path / "scans").rglob("*.*")):
-            archive.write(file, file.relative_to(tmp_path))
-    Slow.content = (tmp_path / "scans.zip").read_bytes()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/scans.zip"
-        server.shutdown()
+def serve(tmp_path):
+    """Call with a number of images and their size (px): the address of an archive of them."""
+    with ExitStack() as stack:
+
+        def serve(count, size):
+            write_phantoms(tmp_path / "scans", count, size=size, progress=False)
+            with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+                for file in sorted((tmp_path / "scans").rglob("*.*")):
+                    archive.write(file, file.relative_to(tmp_path))
+            Slow.content = (tmp_path / "scans.zip").read_bytes()
+            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow))
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}/scans.zip"
+
+        yield serve
+
+
+@pytest.fixture
+def address(serve):
+    return serve(24, 48)
+
+
+@pytest.fixture(scope="module")
+def forked():
+    """Call with arguments of `work` to start it in a process that begins with all modules imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["lungnb.evaluation", "lungnb.report", "lungnb.training"])
+    return lambda *arguments: started(context.Process(target=work, args=arguments))
+
+
+def started(process):
+    process.start()
+    return process
 
 
 def begin(home, address):
-    command = [sys.executable, "-u", "-c", WORK, address]
-    environment = os.environ | {"LUNGNB_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-u", __file__, str(home), address]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process):
-    """Wait for the work to end well; return the seconds that each stage took."""
-    seconds, last = {}, time.monotonic()
-    output = []
-    for line in process.stdout:
-        now, output = time.monotonic(), [*output, line]
-        if seconds or line.strip() in STAGES:
-            seconds = {**seconds, line.strip(): now}
-    assert process.wait(timeout=300) == 0 and output[-1] == "done\n", "".join(output)
-    times = [*seconds.values(), last]
-    return {stage: max(after - before, 0.05) for stage, before, after in zip(seconds, times, times[1:], strict=False)}
+    """Wait for the work to end well."""
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0 and output.endswith("done\n"), output
 
 
-def kill(process, stage, delay):
-    """Kill the work some seconds after it has come to a stage; return whether it was still at work."""
-    for line in process.stdout:
-        if line.strip() == stage:
-            break
+def ends_well(process):
+    process.join(600)
+    assert process.exitcode == 0
+    process.close()
+
+
+def at_download(home):
+    """Return a function that says whether a file has begun to arrive."""
+    return lambda: any((home / "data" / "raw" / ".tiny.download").glob("*"))
+
+
+def at_images(home):
+    """Return a function that says whether a preparation has written an image."""
+    return lambda: any((home / "data" / "prepared").glob(".tiny.*.part/*/images/*.png"))
+
+
+def at_record(home):
+    """Return a function that says whether a preparation is about to put its folder in place."""
+    return lambda: any((home / "data" / "prepared").glob(".tiny.*.part/*.csv"))
+
+
+def at_epoch(home):
+    """Return a function that says whether training has finished another epoch."""
+    folder = home / "results" / "tiny" / "unet"
+    before = epochs_in(folder)
+    return lambda: epochs_in(folder) > before and (folder / "training" / "backup" / "latest.weights.h5").exists()
+
+
+def epochs_in(folder):
+    history = folder / "history.csv"
+    return history.read_text().count("\n") - 1 if history.exists() else 0
+
+
+def at_checkpoint(home):
+    """Return a function that says whether training is writing its best weights, after the first epoch."""
+    folder = home / "results" / "tiny" / "unet"
+    return lambda: epochs_in(folder) > 0 and (folder / ".model.part.keras").exists()
+
+
+def at_backup(home):
+    """Return a function that says whether training is writing what it would go on with, after the first epoch."""
+    folder = home / "results" / "tiny" / "unet"
+    return lambda: epochs_in(folder) > 0 and (folder / "training" / "backup" / ".part.latest.weights.h5").exists()
+
+
+# Where each stage is killed, in turn, and how long after at most, in seconds: 0 hits what is being written.
+POINTS = {
+    "download": [(at_download, 0.8)],
+    "prepare": [(at_images, 0.5), (at_record, 0)],
+    "train": [(at_epoch, 0.5), (at_backup, 0), (at_checkpoint, 0)],
+}
+
+
+def kill(process, is_there, delay):
+    """Kill a process some seconds after it is where it is to be; return whether it was still at work."""
+    limit = time.monotonic() + 300
+    while process.is_alive() and not is_there():
+        assert time.monotonic() < limit, "the work did not come to where it is to be killed"
+        time.sleep(0.001)
     time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    return process.wait(timeout=60) == -signal.SIGKILL
+    process.kill()
+    process.join(60)
+    return process.exitcode == -9
 
 
 def all_whole(home):
@@ -158,19 +241,36 @@ def visible(home):
     return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.suffix != ".lock")
 
 
-def test_work_that_was_killed_ends_as_work_that_was_not(tmp_path, address):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    seconds = finish(begin(whole, address))
-    rng, killed = random.Random(KILLS), 0
-    for _ in range(20 * KILLS):
-        if killed == KILLS:
-            break
-        stage = STAGES[killed * len(STAGES) // KILLS]
-        # Work that a kill came too late for is done, so that the next stage is the one to hit.
-        killed += kill(begin(broken, address), stage, rng.uniform(0, seconds[stage]))
-        all_whole(broken)
-    assert killed == KILLS, f"only {killed} were at work when they were killed"
-    finish(begin(broken, address))
+def anew(home, stage, number):
+    """Make sure that there is work for a stage to do; half of the preparations replace a folder that is whole."""
+    if stage == "prepare" and number % 4 > 1:
+        for image in (home / "data" / "raw" / "tiny").rglob("*_001_image_1.bmp"):
+            image.touch()
+    elif stage == "prepare":
+        shutil.rmtree(home / "data" / "prepared" / "tiny", ignore_errors=True)
+    elif (home / "results" / "tiny" / "unet" / "run.json").exists():  # a training that no kill hit
+        shutil.rmtree(home / "results" / "tiny")
+
+
+def test_work_that_was_killed_ends_as_work_that_was_not(tmp_path, serve, forked):
+    whole, broken, rng = tmp_path / "whole", tmp_path / "broken", random.Random(KILLS)
+    kills = {stage: max(KILLS * share // 30, 1) for stage, share in SHARES.items()}
+    address, epochs = serve(60, 128), 4 + 4 * kills["train"]
+    ends_well(forked(whole, address, epochs))
+    for stage in kills:
+        hits = 0
+        for number in range(10 * kills[stage]):
+            point, latest = POINTS[stage][hits % len(POINTS[stage])]
+            anew(broken, stage, number)
+            is_there = point(broken)
+            with closing(forked(broken, address, epochs, [stage])) as process:
+                hits += kill(process, is_there, rng.uniform(0, latest))
+            all_whole(broken)
+            if hits == kills[stage]:
+                break
+        assert hits == kills[stage], f"only {hits} of {stage} were at work when they were killed"
+        ends_well(forked(broken, address, epochs, [stage]))
+    ends_well(forked(broken, address, epochs))
     assert visible(broken) == visible(whole)
     (tables, weights), (others, other_weights) = results(whole), results(broken)
     for name, table in tables.items():
@@ -224,3 +324,7 @@ def test_two_at_once_do_not_harm_each_other(tmp_path, address):
         assert output.endswith("done\n") or "another run is at work there; wait until it is done" in output, output
     all_whole(tmp_path / "home")
     finish(begin(tmp_path / "home", address))
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])

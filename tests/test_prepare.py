@@ -578,5 +578,5 @@ def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, er
 
 
 def test_a_grid_that_would_fill_the_memory_is_refused():
-    with pytest.raises(ValueError, match="resampling to .* mm would need about"):
+    with pytest.raises(ValueError, match=r"resampling to .* mm would need about"):
         resample_mm(np.zeros((512, 512)), (1000.0, 1000.0), 0.01)

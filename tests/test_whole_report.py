@@ -2,27 +2,31 @@
 
 They run without network and in an empty home folder, and send and leave nothing there.
 
-With LUNGNB_KILLS above 3 (`make robust`), the series is also killed at random moments and ends as if it had not been.
+With LUNGNB_KILLS above 3 (`make robust`), the series is also killed while notebooks run and while it writes the page,
+a kill of the page for three of notebooks, and ends as if it had not been.
 """
 
 import html
+import math
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import watching
 from PIL import Image
 
 from lungnb import report
 from lungnb.images import write_png
+from lungnb.inference import load_model
 from lungnb.phantom import make_phantom
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
@@ -36,6 +40,15 @@ HOSTILE = (
     "‮gnp.lung",
     "a\nb",
 )
+AT_WORK = ("02_prepare", "03_unet", "03_unet", "06_compare", "06_compare", "07_segment")  # where the series is killed
+PAGE = """
+import sys
+from pathlib import Path
+from lungnb.report import write_report
+from lungnb.settings import make_settings
+
+write_report(make_settings(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+"""
 TINY = "image_size=32;filters=2;depth=2;epochs=2;models=unet;deterministic=true"
 
 
@@ -70,6 +83,14 @@ def begin(films, home):
     )
 
 
+def begin_page(films, home):
+    """Start to write report.html again from the notebooks that were run."""
+    notebooks = sorted(map(str, (home / "results" / "films" / "notebooks").glob("*.ipynb")))
+    environment = os.environ | {"LUNGNB_HOME": str(home), "LUNGNB_SET": TINY}
+    command = [sys.executable, "-c", PAGE, str(films), *notebooks]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 def whole_report(films, home):
     process = begin(films, home)
     output, _ = process.communicate(timeout=900)
@@ -78,13 +99,41 @@ def whole_report(films, home):
     return (home / "results" / "films" / "report.html").read_text(encoding="utf-8")
 
 
-def kill(process, delay):
-    """Kill the command with all it has started after some seconds; return whether it was still at work."""
+def at_notebook(home, name):
+    """Return a function that says whether the series has come to a notebook."""
+    file = home / "results" / "films" / "notebooks" / f"{name}.ipynb"
+    before = file.stat().st_mtime_ns if file.exists() else 0
+    return lambda: file.exists() and file.stat().st_mtime_ns > before
+
+
+def at_page(home):
+    """Return a function that says whether report.html is being written."""
+    return lambda: any((home / "results" / "films").glob(".report.*.part.html"))
+
+
+def kill(process, is_there, delay, kernel=True):
+    """Kill the command, and the notebook's kernel too or not, some seconds after it is where it is to be.
+
+    Return whether it was still at work. A kernel that loses its command ends by itself.
+    """
+    limit = time.monotonic() + 900
+    while process.poll() is None and not is_there():
+        assert time.monotonic() < limit, "the series did not come to where it is to be killed"
+        time.sleep(0.001)
     time.sleep(delay)
     at_work = process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
+    children = psutil.Process(process.pid).children(recursive=True) if at_work else []
+    for each in [process, *(children if kernel else [])]:
+        each.kill()
     process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
     return at_work
+
+
+def files(home):
+    """Return the names of all files but locks, and what Jupyter and Python keep."""
+    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.suffix != ".lock")
 
 
 def scores(home):
@@ -112,14 +161,31 @@ def test_no_name_of_a_file_gets_into_the_report_as_html(films, tmp_path):
 
 @pytest.mark.skipif(KILLS <= 3, reason="takes minutes: set LUNGNB_KILLS to more than 3, as `make robust` does")
 def test_a_series_that_was_killed_ends_as_one_that_was_not(films, tmp_path):
-    started = time.monotonic()
-    whole_report(films, tmp_path / "whole")
-    seconds, rng = time.monotonic() - started, random.Random(KILLS)
-    killed = sum(kill(begin(films, tmp_path / "home"), rng.uniform(0, seconds)) for _ in range(KILLS // 6))
-    assert killed
-    page = whole_report(films, tmp_path / "home")
+    whole, broken, rng, hits = tmp_path / "whole", tmp_path / "home", random.Random(KILLS), 0
+    whole_report(films, whole)
+    for number in range(math.ceil(KILLS / 5)):
+        is_there = at_notebook(broken, AT_WORK[number % len(AT_WORK)])
+        hits += kill(begin(films, broken), is_there, rng.uniform(0, 3), kernel=number % 2 == 0)
+    assert hits == math.ceil(KILLS / 5)
+    whole_report(films, broken)
+    before = (broken / "results" / "films" / "report.html").read_text(encoding="utf-8")
+    for _ in range(20):  # what is written in milliseconds is not always hit
+        is_there = at_page(broken)
+        hits += kill(begin_page(films, broken), is_there, 0)
+        assert (broken / "results" / "films" / "report.html").read_text(encoding="utf-8") == before
+        if hits == math.ceil(KILLS / 5) + math.ceil(KILLS / 15):
+            break
+    else:
+        pytest.fail("report.html was never being written")
+    page = whole_report(films, broken)
     assert page.rstrip().endswith("</html>")
-    broken, whole = scores(tmp_path / "home"), scores(tmp_path / "whole")
-    assert broken.keys() == whole.keys()
-    for name, table in whole.items():
-        pd.testing.assert_frame_equal(table, broken[name], obj=name)
+    assert files(broken) == files(whole)
+    killed, undisturbed = scores(broken), scores(whole)
+    assert killed.keys() == undisturbed.keys()
+    for name, table in undisturbed.items():
+        pd.testing.assert_frame_equal(table, killed[name], obj=name)
+    one, other = (
+        load_model(home / "results" / "films" / "unet" / "model.keras").get_weights() for home in (whole, broken)
+    )
+    for weights, others in zip(one, other, strict=True):
+        np.testing.assert_array_equal(weights, others)
