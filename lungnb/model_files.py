@@ -26,7 +26,7 @@ from lungnb.opening import LIMIT_VARIABLE, Refused, is_regular, memory_limit, op
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_CONFIG_BYTES = 2_000_000  # of the structure; a U-Net with DenseNet121 has 357,000
 MAX_DEPTH = 50  # brackets within brackets; that U-Net has 14
-MAX_CALLS = 1_500  # of layers for one image; that U-Net makes 366
+MAX_CALLS = 1_000  # of layers for one image; that U-Net makes 366
 MAX_TRIES, MAX_PASSES = 20_000, 100  # of Keras to call layers, some of whose inputs do not exist yet
 MAX_INFLATION = 20  # bytes of weights for each byte stored; Keras stores them uncompressed
 MAX_ARRAYS = 15_000  # groups and arrays among the weights; that U-Net has 4,000
