@@ -14,14 +14,14 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
+from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
 from lungnb.inference import open_model
 from lungnb.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
 from lungnb.messages import printable
@@ -107,9 +107,11 @@ class _Worker:
         import pyarrow
         from pyarrow import parquet
 
-        cases = [Case(Path(file), stem) for file, stem in zip(chunk["files"], chunk["stems"], strict=True)]
+        names = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
+        cases = [Case(Path(file), stem) for file, stem in names]
         table = self.out / TABLE / chunk["part"]
-        before = {row["file"]: row for row in parquet.read_table(table).to_pylist()} if table.exists() else {}
+        stored = [_changed(row, unescape) for row in parquet.read_table(table).to_pylist()] if table.exists() else []
+        before = {row["file"]: row for row in stored}
         rows = {str(case.path): before.get(str(case.path)) for case in cases}
         new = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out, self.options)]
         for row in self._segment(new, table.with_name(f".{table.stem}.tries")):
@@ -119,10 +121,12 @@ class _Worker:
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
         if new or len(before) != len(rows):
             with written(table) as temporary:
-                parquet.write_table(pyarrow.Table.from_pylist([*rows.values()], schema), temporary)
+                escaped = [_changed(row, escape) for row in rows.values()]  # Arrow takes no bytes that are not UTF-8
+                parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)
         errors = [row["error"] for row in rows.values() if row["status"] == "failed"]
         review = sum(row["review"] != "" for row in rows.values())
-        return {"part": table.name, "images": len(rows), "failed": len(errors), "review": review, "errors": errors}
+        done = {"part": table.name, "images": len(rows), "failed": len(errors), "review": review}
+        return done | {"errors": list(map(escape, errors))}
 
     def _segment(self, cases: list[Case], tries: Path) -> Iterator[dict]:
         """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
@@ -137,6 +141,11 @@ class _Worker:
                     yield {"file": str(file), "stem": stem, "stamp": "", "status": "failed", "error": error}
         finally:  # which a worker that dies does not come to
             tries.unlink()
+
+
+def _changed(row: dict, change: Callable[[str], str]) -> dict:
+    """Return a row with its text changed by a function."""
+    return {name: change(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _is_done(row: dict | None, case: Case, out: Path, options: Options) -> bool:
@@ -159,17 +168,16 @@ def _run(folders: list[dict], workers: int | None, **arguments: object) -> Itera
 
 def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
     """Yield what lies in a folder and those below it, or its files that are named, a chunk at a time."""
-    root, base, names = Path(batch["folder"][0]), batch["base"][0], json.loads(batch["names"][0])
+    root, base, names = Path(unescape(batch["folder"][0])), unescape(batch["base"][0]), json.loads(batch["names"][0])
     for folder, files in [(root, [root / name for name in names])] if names else list_folders(root, out):
         within = Path(os.path.relpath(folder, base))
-        key = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
         cases = name_images(files, {})
         for number, start in enumerate(range(0, len(cases), CHUNK)):
             chunk = cases[start : start + CHUNK]
-            stems = [str(within / case.stem) for case in chunk]
-            yield {
-                "part": [f"{key}-{number:06}.parquet"], "files": [[str(case.path) for case in chunk]], "stems": [stems]
-            }  # fmt: skip
+            files = [escape(str(case.path)) for case in chunk]
+            stems = [escape(str(within / case.stem)) for case in chunk]
+            yield {"part": [f"{key}-{number:06}.parquet"], "files": [files], "stems": [stems]}
 
 
 def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
@@ -186,7 +194,10 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
             single[path.parent].append(path.name)
     found = {root: [] for root in sorted(roots) if not roots & {*root.parents}} | single
     base = os.path.commonpath(found) if found else ""
-    return [{"folder": str(folder), "base": base, "names": json.dumps(names)} for folder, names in found.items()]
+    return [
+        {"folder": escape(str(folder)), "base": escape(str(base)), "names": json.dumps(names)}
+        for folder, names in found.items()
+    ]
 
 
 def _begin(table: Path, wanted: dict) -> None:
