@@ -20,7 +20,7 @@ from hostile.worker import Worker
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 
-COLUMNS = ("kind", "input", "kB", "seconds", "MB", "answer", "sentence")
+COLUMNS = ("kind", "input", "kB", "seconds", "CPU s", "MB", "answer", "sentence")
 KEPT = ("home/data/prepared/kept/manifest.csv", "home/data/raw/kept/x.png", "home/results/kept/model.keras")
 
 
@@ -61,7 +61,8 @@ class Sandbox:
             answer = "LOST"
         if answer in RIGHT:
             answer = over_limits(taken, kilobytes) or answer
-        values = (kind, case.name, f"{kilobytes:.1f}", f"{taken.seconds:.2f}", f"{taken.mb:.0f}", answer, sentence)
+        numbers = f"{kilobytes:.1f}", f"{taken.seconds:.2f}", f"{taken.cpu_seconds:.2f}", f"{taken.mb:.0f}"
+        values = (kind, case.name, *numbers, answer, sentence)
         return dict(zip(COLUMNS, values, strict=True))
 
     def clear(self, case: Case) -> None:
@@ -113,9 +114,10 @@ def main() -> int:
             for kind, case in cases:
                 row = sandbox.run(kind, case)
                 wrong += [] if row["answer"] in RIGHT else [row]
-                table.writerow({name: value.replace(str(folder), "") for name, value in row.items()})
+                row["sentence"] = ascii(row["sentence"].replace(str(sandbox.folder), ""))[1:-1]  # names may be hostile
+                table.writerow(row)
                 file.flush()
-                _show(row, folder)
+                _show(row)
                 if not options.keep:
                     sandbox.clear(case)
     finally:
@@ -125,15 +127,13 @@ def main() -> int:
     seconds = time.perf_counter() - started
     print(f"\n{len(cases)} cases in {seconds:.0f} s, {len(wrong)} answered wrongly; see {options.out}")
     for row in wrong:
-        _show(row, folder)
+        _show(row)
     return 1 if wrong else 0
 
 
-def _show(row: dict, folder: Path) -> None:
-    """Print a row; whatever is in its sentence, a terminal shows it."""
-    sentence = ascii(row["sentence"].replace(str(folder), ""))[1:-1]
+def _show(row: dict) -> None:
     numbers = f"{row['seconds']:>6} s {row['MB']:>5} MB {row['kB']:>9} kB"
-    print(f"{row['answer']:14} {numbers}  {row['kind']:8} {row['input']:44} {sentence:.110}", flush=True)
+    print(f"{row['answer']:14} {numbers}  {row['kind']:8} {row['input']:44} {row['sentence']:.110}", flush=True)
 
 
 if __name__ == "__main__":

@@ -157,8 +157,6 @@ def cases() -> Iterator[Case]:
         for name, file in NAMES.items():
             renamed = lambda path, file=file: path.with_name(file).write_bytes(png(64, 64))  # noqa: E731
             yield Case(f"{verb}_with_name_{name}", partial(data_set, more=renamed), command=(verb, "{path}/"))
-    for seeds in ("0", "-1", "x", "10000000000000"):
-        yield Case(f"report_seeds_{seeds}", data_set, "sentence", command=("report", "nothing-here", "--seeds", seeds))
 
 
 def _write(path: Path, content: Callable[[], bytes]) -> None:

@@ -25,6 +25,7 @@ class Taken(NamedTuple):
     mb: float  # above the worker with its engine loaded
     status: int | None = None  # of the command; None if it did not end
     error: str = ""  # the traceback, or HANG, LARGE or KILLED
+    cpu_seconds: float = 0.0  # of all threads; far from `seconds` on a machine that is busy
 
 
 class Worker:
@@ -46,7 +47,8 @@ class Worker:
             return taken
         if answer["error"] or answer["after_mb"] > self.base_mb + _GROWN_MB:
             self.stop()
-        return Taken(answer["seconds"], answer["peak_mb"] - self.base_mb, answer["status"], answer["error"])
+        mb = answer["peak_mb"] - self.base_mb
+        return Taken(answer["seconds"], mb, answer["status"], answer["error"], answer["cpu_seconds"])
 
     def stop(self) -> None:
         """End the process."""
@@ -108,15 +110,15 @@ def main() -> None:
         for number in (1, 2):
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
         Path("/proc/self/clear_refs").write_text("5")  # forget the peak
-        started, status, error = time.perf_counter(), None, ""
+        started, cpu, status, error = time.perf_counter(), time.process_time(), None, ""
         try:
             status = _run(command)
         except BaseException:
             error = traceback.format_exc()
-        seconds = time.perf_counter() - started
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         sys.stdout.flush()
         peak, after = (_memory_mb("self", name) for name in ("VmHWM", "VmRSS"))
-        answer(seconds=seconds, peak_mb=peak, after_mb=after, status=status, error=error)
+        answer(seconds=seconds, cpu_seconds=cpu, peak_mb=peak, after_mb=after, status=status, error=error)
 
 
 def _run(command: list[str]) -> int:
