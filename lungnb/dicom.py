@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import os
-import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lungnb.jpeg import refuse_jpeg, stream_size
 from lungnb.opening import Refused, guarded, is_regular, open_file, refuse_memory, refuse_shape
 
 if TYPE_CHECKING:
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 MAX_ITEMS = 100_000  # of sequences in one file: pydicom makes an object of 2 kB of each
-MAX_SCANS = 100  # of a JPEG stream; a progressive one has about ten
-MAX_SEGMENTS = 1_000  # before the first scan of a JPEG stream; a colour profile takes 255 at most
-MAX_FILLING = 10_000  # bytes between the segments of a JPEG stream, which Pillow passes over one by one
+MAX_ELEMENTS = 100_000  # outside sequences
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # of a lookup table, by the standard
 PIXEL_MM = (0.001, 100.0)  # sizes of a pixel that are believed, mm
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, little and big endian
-_JPEG = b"\xff\xd8"  # how a JPEG stream begins
 _BLOCK = 2**20  # pixels that are scaled at once: float64 of a whole film would take a gigabyte
 _INFLATED_AT_ONCE = 2**24  # bytes
 # The elements that anything here looks at. Nothing else is kept in memory, and nothing that names a patient is read.
@@ -37,14 +34,13 @@ _PLACE = (
 _PIXELS = (
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "LossyImageCompression"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
 )
 _GREY_SCALE = (
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction"),
     *("WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"),
     *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue", "Alpha")),
     *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue", "Alpha")),
-    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue", "Alpha")),
 )
 _ELEMENTS = (*_PLACE, *_PIXELS, *_GREY_SCALE)
 
@@ -119,11 +115,25 @@ def open_dicom(path: Path, header_only: bool = False, whole: bool = False) -> Da
             refuse_memory(path, 3 * size, f"a file of {size / 1e6:,.0f} MB", "Keep one frame")
             content = file.read(size)
         _refuse_bomb(content, path)
-        options: dict[str, Any] = {"stop_before_pixels": header_only, "specific_tags": None if whole else _ELEMENTS}
+        tags = None if whole else [pydicom.tag.Tag(name) for name in _ELEMENTS]
+        options = {"stop_when": _Stop(path, header_only), "specific_tags": tags}
         try:
-            return pydicom.dcmread(io.BytesIO(content), **options)
+            return pydicom.filereader.read_partial(io.BytesIO(content), **options)
         except pydicom.errors.InvalidDicomError:  # some writers leave out the preamble
             return _without_preamble(content, options)
+
+
+class _Stop:
+    """Says to pydicom, before each element outside sequences, whether to stop; raises Refused for far too many."""
+
+    def __init__(self, path: Path, header_only: bool) -> None:
+        self.path, self.header_only, self.elements = path, header_only, 0
+
+    def __call__(self, tag: int, *_: object) -> bool:
+        self.elements += 1
+        if self.elements > MAX_ELEMENTS:
+            raise Refused(f"{self.path}: has more than {MAX_ELEMENTS:,} elements. Export the image alone.")
+        return self.header_only and tag in (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 def _pydicom(path: Path) -> Any:  # noqa: ANN401
@@ -141,8 +151,8 @@ def _without_preamble(content: bytes, options: dict[str, Any]) -> Dataset:
     """Return a DICOM file that begins with its data; what these are encoded in, pydicom finds out."""
     import pydicom
 
-    file = pydicom.dcmread(io.BytesIO(content), force=True, **options)
-    file.Rows  # noqa: B018  which what is no DICOM file does not happen to have
+    file = pydicom.filereader.read_partial(io.BytesIO(content), force=True, **options)
+    file.Rows  # noqa: B018  raises for a file that is not DICOM
     implicit, _ = file.original_encoding
     syntaxes = {True: pydicom.uid.ImplicitVRLittleEndian, False: pydicom.uid.ExplicitVRLittleEndian}
     file.ensure_file_meta()
@@ -153,7 +163,7 @@ def _without_preamble(content: bytes, options: dict[str, Any]) -> Dataset:
 def _refuse_bomb(content: bytes, path: Path) -> None:
     """Raise Refused for a file that would grow in memory: by deflated data or by many items of sequences."""
     total = items = 0
-    for part in _inflated(content):
+    for part in _inflated(content, path):
         total += len(part)
         items += max(part.count(tag) for tag in _ITEM_TAGS)
         refuse_memory(path, 3 * total, f"{total / 1e6:,.0f} MB or more of data", "Store it uncompressed")
@@ -161,16 +171,16 @@ def _refuse_bomb(content: bytes, path: Path) -> None:
             raise Refused(f"{path}: has more than {MAX_ITEMS:,} items in sequences. Export the image alone.")
 
 
-def _inflated(content: bytes) -> Iterator[bytes]:
+def _inflated(content: bytes, path: Path) -> Iterator[bytes]:
     """Yield the data of a DICOM file, those of the deflated transfer syntax inflated part by part."""
     from pydicom.filereader import data_element_generator, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     file = io.BytesIO(content)
     read_preamble(file, force=True)
-    meta = data_element_generator(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    syntax = next((bytes(element.value or b"") for element in meta if element.tag == 0x00020010), b"")
-    list(meta)  # so that the file stands behind its meta information
+    stop, syntax = _Stop(path, header_only=False), b""
+    for element in data_element_generator(file, False, True, stop_when=lambda tag, *_: stop(tag) or tag.group != 2):
+        syntax = bytes(element.value or b"") if element.tag == 0x00020010 else syntax
     if syntax.rstrip(b"\0 ").decode("ascii", "replace") != DeflatedExplicitVRLittleEndian:
         yield content
         return
@@ -191,11 +201,16 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
         raise Refused(f"{path}: holds no picture: it may be a report, or a note on images elsewhere.")
     if not rows or not columns:
         raise Refused(f"{path}: cannot be read as a DICOM image; it has no size.")
-    refuse_shape(path, rows, columns, 2 * samples * max(bits, 8) / 8)
+    is_palette = file.get("PhotometricInterpretation") == "PALETTE COLOR"
+    refuse_shape(path, rows, columns, 2 * (samples + 3 * is_palette) * max(bits, 8) / 8)
     _refuse_other_stream(file, path, rows, columns)
     try:
         pixels = pixel_array(file, index=0)
-        return apply_color_lut(pixels, file) if file.PhotometricInterpretation == "PALETTE COLOR" else pixels
+        if not is_palette:
+            return pixels
+        for colour in ("Red", "Green", "Blue"):
+            _check_table(file[f"{colour}PaletteColorLookupTableDescriptor"].value)
+        return apply_color_lut(pixels, file)
     except Exception as error:  # pydicom raises whatever its decoders raise
         if isinstance(error, MemoryError):
             raise
@@ -218,55 +233,13 @@ def _refuse_other_stream(file: Dataset, path: Path, rows: int, columns: int) -> 
     from pydicom.encaps import get_frame
 
     frame = get_frame(file.PixelData, 0, number_of_frames=max(count_frames(file), 1))
+    refuse_jpeg(frame, path)
     size = stream_size(frame, path)
     if size and size != (rows, columns):
         raise Refused(
             f"{path}: its compressed picture is {size[1]:,} x {size[0]:,} pixels and its header says "
             f"{columns:,} x {rows:,}. Export it again."
         )
-    refuse_jpeg(frame, path)
-
-
-def stream_size(stream: bytes, path: Path) -> tuple[int, int] | None:
-    """Return the height and the width that a JPEG, JPEG-LS or JPEG 2000 stream claims, None for another stream.
-
-    Sources: ITU-T T.81, B.2.2 (frame header), T.87, C.2.2, and T.800, A.5.1 (SIZ).
-    """
-    siz = stream.find(b"\xff\x4f\xff\x51")
-    if siz >= 0 and len(stream) >= siz + 24:
-        width, height, left, top = struct.unpack(">4I", stream[siz + 8 : siz + 24])
-        return height - top, width - left
-    for marker, place in _jpeg_segments(stream, path):
-        if (marker == 0xF7 or 0xC0 <= marker <= 0xCF) and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">2H", stream[place + 5 : place + 9])
-            return height, width
-    return None
-
-
-def refuse_jpeg(stream: bytes, path: Path) -> None:
-    """Raise Refused for a JPEG stream that would take long to decode: of many scans or segments, or filled up."""
-    # Within a scan 0xFF is always followed by 0, so that this finds the starts of scans and few others.
-    if stream.startswith(_JPEG) and stream.count(b"\xff\xda") > MAX_SCANS:
-        raise Refused(f"{path}: has more than {MAX_SCANS} scans. Save it as a usual JPEG or PNG.")
-    for number, _ in enumerate(_jpeg_segments(stream, path)):
-        if number > MAX_SEGMENTS:
-            raise Refused(f"{path}: has more than {MAX_SEGMENTS:,} segments. Save it as a usual JPEG or PNG.")
-
-
-def _jpeg_segments(stream: bytes, path: Path) -> Iterator[tuple[int, int]]:
-    """Yield the marker of each segment of a JPEG stream before its first scan, and the place where it begins."""
-    place, filling = len(_JPEG), 0
-    while stream.startswith(_JPEG) and place + 9 <= len(stream) and filling <= MAX_FILLING:
-        marker = stream[place + 1]
-        if stream[place] != 0xFF or marker in (0x00, 0xFF):
-            place, filling = place + 1, filling + 1
-            continue
-        yield marker, place
-        if marker == 0xDA:
-            return
-        place += 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
-    if filling > MAX_FILLING:
-        raise Refused(f"{path}: has {MAX_FILLING:,} bytes or more between its segments. Save it as a usual JPEG.")
 
 
 def count_frames(file: Dataset) -> int:
@@ -331,6 +304,8 @@ def _grey(pixels: np.ndarray, file: Dataset, path: Path) -> np.ndarray:
     from pydicom.pixels import apply_modality_lut
 
     try:
+        if file.get("ModalityLUTSequence"):
+            _check_table(file.ModalityLUTSequence[0].LUTDescriptor)
         if in_hounsfield(file):  # of which a window is a mere view, and MONOCHROME1 too
             return _in_blocks(pixels, lambda part: apply_modality_lut(part, file))
         shown = _through_own_window(pixels, file)
@@ -376,14 +351,21 @@ def _through_own_window(pixels: np.ndarray, file: Dataset) -> np.ndarray:
         return _in_blocks(pixels, lambda part: (show(apply_modality_lut(part, file)) - low) / width)
 
 
+def _check_table(descriptor: Sequence[int]) -> tuple[int, int]:
+    """Return the entries of a lookup table and the bits of an entry; raise ValueError for what no table can have."""
+    entries, _, bits = descriptor  # the second is the first value
+    entries = entries or MAX_LUT_ENTRIES
+    if not (0 < entries <= MAX_LUT_ENTRIES and 0 < bits <= MAX_LUT_BITS):
+        raise ValueError
+    return entries, bits
+
+
 def _lut_range(file: Dataset) -> tuple[float, float]:
     """Return the darkest and the brightest output of a DICOM file's VOI LUT, and mend its description for pydicom."""
     from pydicom.pixels import apply_voi
 
-    table = file.VOILUTSequence[0].LUTDescriptor  # number of entries, first value, bits of an entry
-    entries, bits = table[0] or MAX_LUT_ENTRIES, table[2]
-    if not (0 < entries <= MAX_LUT_ENTRIES and 0 < bits <= MAX_LUT_BITS):
-        raise ValueError
+    table = file.VOILUTSequence[0].LUTDescriptor
+    entries, bits = _check_table(table)
     # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and so loses its way in long ones.
     table[2] = 16
     brightest = int(apply_voi(np.arange(table[1], table[1] + entries), file).max())

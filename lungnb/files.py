@@ -225,6 +225,8 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
 
     Example: `read_table("masks/segmentation.csv")["file"]` are the exact paths.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path}: not a file.")  # reading a pipe would wait for ever
     as_written = {"dtype": dict.fromkeys(_TEXT, str), "keep_default_na": False, "na_values": [""]}
     table = _pandas().read_csv(path, **as_written | options)
     for name in table.columns.intersection(_TEXT):

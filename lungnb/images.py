@@ -5,6 +5,7 @@ Nothing else in the module opens an image file, except `dicom.py`, and `volumes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -14,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from lungnb.dicom import DICOM_SUFFIXES, Turn, count_frames, is_dicom, open_dicom, read_dicom, refuse_jpeg
+from lungnb.dicom import DICOM_SUFFIXES, Turn, count_frames, is_dicom, open_dicom, read_dicom
 from lungnb.files import written
+from lungnb.jpeg import refuse_jpeg
 from lungnb.opening import Refused, guarded, open_file, refuse_memory, refuse_shape
 
 FORMATS = {
@@ -129,8 +131,8 @@ def volume_window(
 ) -> tuple[float, float]:
     """Return the values that are black and white in every slice of a volume, `(slices, height, width)`.
 
-    They are those of `window`, else as `read_image` has it for an image, but that a range of the volume's own leaves
-    out half a percent at both ends, for one voxel of metal would darken all. Errors as in `read_image`.
+    With `window`, return it. Else use the rule of `read_image`, except that a range taken from the volume leaves out
+    0.5 % at both ends, because one voxel of metal would darken all. Errors as in `read_image`.
     """
     low, high = float(volume.min()), float(volume.max())
     if not np.isfinite([low, high]).all():
@@ -141,7 +143,7 @@ def volume_window(
     scale = _scale(low, high, volume.dtype)
     if scale == (low, high):
         scale = tuple(map(float, np.percentile(volume[:, ::4, ::4], (0.5, 99.5))))
-    return scale if scale[1] > scale[0] else (low, max(high, low + 1))
+    return scale if scale[1] > scale[0] else (low, max(high, low + max(1.0, 1e-6 * abs(low))))  # of one value
 
 
 def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
@@ -230,9 +232,7 @@ def resample_mm(
     old, new = np.asarray(spacing_mm, float), np.broadcast_to(np.asarray(new_spacing_mm, float), (array.ndim,))
     if old.shape != (array.ndim,) or not (old > 0).all() or not (new > 0).all():
         raise Refused(f"spacing_mm needs a positive number for each of {array.ndim} axes, not {spacing_mm}, {new}.")
-    shape = np.maximum(np.rint(array.shape * old / new), 1)
-    refuse_memory("the array", 16.0 * shape.prod(), f"resampling to {new.tolist()} mm", "Take a larger new_spacing_mm")
-    shape = shape.astype(int)
+    shape = np.maximum(np.rint(array.shape * old / new), 1).astype(int)
     if tuple(shape) == array.shape:
         return array
     if is_mask:
@@ -311,6 +311,8 @@ def _opened(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}).")
     # Opened here, for Pillow maps into memory what it opens itself, and scrambles a TIFF that is to be turned.
     with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        refuse_memory(path, 2 * size, f"a file of {size / 1e6:,.0f} MB", "Save it in another format")
         if file.read(2) == b"\xff\xd8":
             file.seek(0)
             refuse_jpeg(file.read(), path)
@@ -320,8 +322,17 @@ def _opened(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         except Image.DecompressionBombError:
             raise Refused(f"{path}: has more pixels than Pillow opens. Scale it down.") from None
         with image:
+            _refuse_tiles(image, path)
             refuse_shape(path, image.height, image.width, _BYTES.get(image.mode[:4], _BYTES_OF_COLOURS))
             yield image
+
+
+def _refuse_tiles(image: Image.Image, path: Path) -> None:
+    """Raise Refused for a TIFF of tiles far larger than its picture: libtiff unpacks a tile whole."""
+    tile = [int(image.tag_v2.get(tag, 0)) for tag in (322, 323)] if image.format == "TIFF" else [0, 0]
+    if tile[0] * tile[1] > max(4 * image.width * image.height, _AT_ONCE):
+        size = f"{tile[0]:,} x {tile[1]:,} pixels"
+        raise Refused(f"{path}: has tiles of {size}, far larger than its picture. Save it again.")
 
 
 def _read_raster(path: Path, is_mask: bool = False) -> tuple[np.ndarray, bool]:

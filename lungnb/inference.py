@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,14 +60,14 @@ def segment(
         return [segment(each, model, clean, window) for each in image]
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window), model, clean)
-    if not str(image).strip() or Path(image).is_dir() or not Path(image).exists():
+    if not str(image).strip() or os.path.isdir(image) or not os.path.exists(image):
         from lungnb.listing import list_images  # with pandas, half a second that a single file need not wait
 
         files = list_images(image)
         if files != [Path(image)]:
             return [segment(file, model, clean, window) for file in files]
     path = Path(image)
-    if path.is_dir() or is_nifti(path):
+    if os.path.isdir(path) or is_nifti(path):
         return _segment_volume(path, model, clean, window)
     picture = read_picture(path, window)
     return segment_grey(picture.grey, model, clean, picture.turn)

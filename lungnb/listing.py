@@ -34,10 +34,11 @@ class Case(NamedTuple):
 def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Path]:
     """Return the files, and the folders of series, that paths, folders and patterns name; each once.
 
-    What lungnb wrote, into `out` or in an earlier run into another folder, is left out.
+    With `out`, the folder for masks, what lungnb wrote is left out: in `out`, and in folders that are listed.
     """
     paths = [as_path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    files = without_written([file for path in paths for file in _listed(path)], out)
+    files = [file for path in paths for file in _listed(path, out)]
+    files = [file for file in files if not (out and _is_written(file, [out]))]
     if not files:
         kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
         raise Refused(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
@@ -50,7 +51,7 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
 def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
     """Yield a folder and each below it, one at a time, with what `list_images` finds in it alone."""
     for place, names in image_folders(folder):
-        yield place, _with_series(without_written([place / name for name in sorted(names)], out))
+        yield place, _with_series(_without_written([place / name for name in sorted(names)], out))
 
 
 def as_path(path: str | Path) -> Path:
@@ -68,22 +69,28 @@ def refuse_masks_of_others(out: Path, record: Path, pattern: str = "*") -> None:
         raise ValueError(f"{other} is there already, and not of an earlier run: name another folder for the masks.")
 
 
-def _listed(path: Path) -> list[Path]:
+def _listed(path: Path, out: Path | None) -> list[Path]:
     """Return what a path, a folder or a pattern names."""
-    if path.is_dir():
-        return _with_series([path / file for file in image_files(path)])
+    if os.path.isdir(path):
+        files = [path / file for file in image_files(path)]
+        return _with_series(_without_written(files, out) if out else files)
     if not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
-        return [part for match in matches for part in _listed(Path(match))]
+        return [part for match in matches for part in _listed(Path(match), out)]
     return [path]
 
 
-def without_written(files: list[Path], out: Path | None) -> list[Path]:
-    """Return the files without those that lungnb wrote: called so, and in `out` or a folder with a run's records."""
+def _without_written(files: list[Path], out: Path) -> list[Path]:
+    """Return the files without those that lungnb wrote, into `out` or into a folder with the records of a run."""
     suspects = {file for file in files if file.name.endswith(WRITTEN)}
-    folders = {folder for file in suspects for folder in file.resolve().parents}
-    outputs = {folder for folder in folders if (folder / JOURNAL).exists() or (folder / TABLE).exists()}
-    outputs |= {out.resolve()} if out else set()
-    return [file for file in files if file not in suspects or outputs.isdisjoint(file.resolve().parents)]
+    outputs = {folder for file in suspects for folder in file.parents if os.path.exists(folder / TABLE)}
+    outputs |= {file.parent for file in suspects if os.path.exists(file.parent / JOURNAL)} | {out}
+    return [file for file in files if file not in suspects or not _is_written(file, outputs)]
+
+
+def _is_written(file: Path, outputs: Iterable[Path]) -> bool:
+    """Return whether a file is called as what lungnb writes, and lies in one of the folders."""
+    place = Path(os.path.realpath(file))
+    return file.name.endswith(WRITTEN) and any(Path(os.path.realpath(folder)) in place.parents for folder in outputs)
 
 
 def _with_series(files: list[Path]) -> list[Path]:
@@ -97,25 +104,40 @@ def _with_series(files: list[Path]) -> list[Path]:
     return [*series, *(file for file in files if file not in own)]
 
 
-def _is_series(slices: list[Path]) -> bool:
-    """Whether DICOM files of one folder are slices of CT, by the first of them, and not each of another series."""
-    try:
-        with guarded(slices[0]):
-            if len(slices) < 2 or not in_hounsfield(open_dicom(slices[0], header_only=True)):
-                return False
-            if _series_of(slices[0]) == _series_of(slices[-1]):  # as good as always; the others need not be read
-                return True
-            return len({_series_of(file) for file in slices}) < len(slices)
-    except Refused:
+class _Slice(NamedTuple):
+    """What a DICOM file says of its series."""
+
+    file: Path
+    series: str
+    is_ct: bool
+
+
+def _is_series(files: list[Path]) -> bool:
+    """Return whether DICOM files of one folder are slices of CT, by those that can be read, and not single images.
+
+    If a file cannot be read, the others are still a series: it is then refused with the name of that file.
+    """
+    first, last = (next(filter(None, map(_slice_of, order)), None) for order in (files, reversed(files)))
+    if first is None or first.file == last.file or not first.is_ct:
         return False
+    if first.series == last.series:  # as good as always; then the others need not be read
+        return True
+    series = [each.series for each in map(_slice_of, files) if each]
+    return len(set(series)) < len(series)
 
 
-def _series_of(file: Path) -> str:
-    return str(open_dicom(file, header_only=True).get("SeriesInstanceUID"))
+def _slice_of(file: Path) -> _Slice | None:
+    """Return what a DICOM file says of its series, None for one that cannot be read."""
+    try:
+        with guarded(file):
+            header = open_dicom(file, header_only=True)
+            return _Slice(file, str(header.get("SeriesInstanceUID")), in_hounsfield(header))
+    except Refused:
+        return None
 
 
 def key_of(path: Path) -> str:
-    """Return what a path is called wherever one stands."""
+    """Return the absolute path as text."""
     return os.path.abspath(path)
 
 
@@ -129,7 +151,7 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[Case]:
         if key_of(path) in known:
             cases.append(Case(path, known[key_of(path)]))
             continue
-        stem = path.resolve().name if path.is_dir() else stem_of(path)
+        stem = os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else stem_of(path)
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are no text, which no table takes
         if len(os.fsencode(stem)) > LONGEST_NAME:
             stem = f"{stem[: LONGEST_NAME // 8]}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"

@@ -21,6 +21,8 @@ from lungnb.messages import log_traceback
 
 LIMIT_VARIABLE = "LUNGNB_MAX_GB"  # environment variable: the memory that one file may take, in GB
 DEFAULT_LIMIT_GB = 1.0
+FILE_LIMITS = 4  # times the memory limit: the largest file that is opened
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those of this system
 MAX_ASPECT = 100  # longer side of a picture to the shorter
 SEGMENTING_BYTES = 16  # that segmenting takes for each pixel at its peak: grey, probability, mask, labels
 
@@ -53,7 +55,7 @@ def refuse_memory(name: object, needed: float, what: str, remedy: str = "Scale i
         what: what needs the memory, such as "40,000 x 40,000 pixels".
         remedy: what to do besides raising the limit.
     """
-    limit = memory_limit()
+    limit, needed = memory_limit(), min(needed, 1e18)
     if needed > limit:
         raise Refused(
             f"{name}: {what} would need about {needed / 1e9:,.1f} GB of memory, and the limit is {limit / 1e9:g} GB. "
@@ -86,15 +88,17 @@ def open_file(path: str | Path) -> BinaryIO:
     """
     try:
         # A pipe would otherwise keep `open` waiting until somebody writes to it.
-        number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        number = os.open(path, os.O_RDONLY | _FLAGS)
     except FileNotFoundError as error:
         raise Refused(f"{path}: there is no such file.") from error
     except (OSError, ValueError) as error:
         raise Refused(f"{path}: cannot be opened: {_reason(error)}.") from error
     status = os.fstat(number)
-    if stat.S_ISREG(status.st_mode) and status.st_size:
+    if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= FILE_LIMITS * memory_limit():
         return os.fdopen(number, "rb")
     os.close(number)
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        refuse_memory(path, status.st_size / FILE_LIMITS, f"a file of {status.st_size / 1e9:,.1f} GB")
     raise Refused(f"{path}: {'the file is empty' if stat.S_ISREG(status.st_mode) else 'not a file'}.")
 
 
@@ -104,8 +108,8 @@ def is_regular(path: str | Path) -> bool:
 
 
 @contextmanager
-def guarded(path: object, kind: str = "an image") -> Iterator[None]:
-    """Turn every exception of the block into Refused, with one sentence that names `path`.
+def guarded(path: object, kind: str = "an image", step: str = "read") -> Iterator[None]:
+    """Turn every exception of the block into Refused, with one sentence that names `path`, its `kind` and the `step`.
 
     Sentences of lungnb (Refused) and a full disk (NotWritten) pass unchanged. The messages of libraries are dropped
     because they may repeat values of a DICOM header; LUNGNB_LOG keeps where they arose.
@@ -117,16 +121,20 @@ def guarded(path: object, kind: str = "an image") -> Iterator[None]:
         raise
     except Exception as error:
         log_traceback(error)
-        raise Refused(_sentence(error, path, kind)) from None
+        raise Refused(_sentence(error, path, kind, step)) from None
 
 
-def _sentence(error: Exception, path: object, kind: str) -> str:
+def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
     if isinstance(error, MemoryError):
         return f"{path}: needs more memory than there is. Scale it down."
     if isinstance(error, RecursionError):
         return f"{path}: is nested too deeply to be read."
     if isinstance(error, OSError) and error.errno:
-        return f"{path}: cannot be read: {_reason(error)}."
+        return f"{path}: cannot be {step}: {_reason(error)}."
+    if isinstance(error, ImportError):
+        return f"{path}: cannot be {step}: the package {error.name} is missing or broken. Install it again."
+    if step != "read":
+        return f"{path}: cannot be {step} ({type(error).__name__}). LUNGNB_LOG=FILE keeps where this arose."
     return f"{path}: cannot be read as {kind}; is it whole, and what its name says? ({type(error).__name__})"
 
 
@@ -137,7 +145,8 @@ def _reason(error: Exception) -> str:
 class _Quiet:
     """Drops warnings while at least one thread is inside: those of libraries may repeat values of a DICOM header.
 
-    `warnings.catch_warnings` alone is not safe with threads: the first to leave would restore what another needs.
+    `warnings.catch_warnings` alone is not safe with threads: the first to leave would restore what another needs. Code
+    in another thread that uses it at the same time may find its filters changed.
     """
 
     def __init__(self) -> None:

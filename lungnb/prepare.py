@@ -30,13 +30,13 @@ from lungnb.files import (
     written,
 )
 from lungnb.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
-from lungnb.opening import Refused, guarded
+from lungnb.opening import Refused, guarded, refuse_memory
 from lungnb.origin import origin_of, refuse_other_origin
 from lungnb.pairing import Pair, find_pairs, image_files
 from lungnb.places import raw_folder
 from lungnb.settings import Settings
 from lungnb.sources import Source, find_source
-from lungnb.splitting import assign_patients, assign_splits, split_path
+from lungnb.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
@@ -170,7 +170,7 @@ def _convert_all(
 
 def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tuple[int, ...] | None) -> list[dict]:
     """Write one pair and return its rows of the manifest, one an image, or its error."""
-    read = _read_volume_pair if (raw / pair.image).is_dir() or is_nifti(pair.image) else _read_image_pair
+    read = _read_volume_pair if os.path.isdir(raw / pair.image) or is_nifti(pair.image) else _read_image_pair
     try:
         with guarded(raw / pair.image):
             found = read(pair, raw, settings, values)
@@ -224,6 +224,8 @@ def _read_volume_pair(
     lungs = np.logical_or.reduce(masks)
     spacing = volume.spacing_mm[1:]
     if settings.spacing:
+        grid = np.multiply(images[0].shape, spacing) / settings.spacing
+        refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {settings.spacing:g} mm")
         images = [resample_mm(image, spacing, settings.spacing) for image in images]
         lungs = [resample_mm(lung, spacing, settings.spacing, is_mask=True) for lung in lungs]
         spacing = (settings.spacing, settings.spacing)
@@ -254,13 +256,16 @@ def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _fingerprint(raw: Path) -> str:
     """Return a digest of the names, sizes and times of the image files under `raw`."""
-    # Of a link to nothing, the link's own: mended, it changes.
-    stats = ((path.as_posix(), os.stat(raw / path, follow_symlinks=(raw / path).exists())) for path in image_files(raw))
-    return _digest_of(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
+    lines = []
+    for path in image_files(raw):
+        # A link to nothing has a time of its own, so that the digest changes when the link is mended.
+        status = os.stat(raw / path, follow_symlinks=os.path.exists(raw / path))
+        lines.append(f"{path.as_posix()} {status.st_size} {status.st_mtime_ns}")
+    return _digest_of(lines)
 
 
 def _digest(file: Path) -> str:
-    return _digest_of([need(file, "put the file there").read_text(encoding="utf-8")])
+    return hashlib.sha256(read_small(need(file, "put the file there"))).hexdigest()
 
 
 def _digest_of(lines: Iterable[str]) -> str:

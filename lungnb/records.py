@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lungnb.files import read_json
+from lungnb.opening import open_file
 from lungnb.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def read_epochs(file: Path) -> pd.DataFrame:
     import pandas as pd  # half a second that `segment` need not wait
 
     try:
-        epochs = pd.read_csv(file)
+        with open_file(file) as opened:
+            epochs = pd.read_csv(opened)
     except (ValueError, OSError) as error:  # pandas's own errors are ValueErrors
         raise damaged(file) from error
     numbers = epochs.select_dtypes("number").dropna(axis="columns", how="all")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -28,7 +29,7 @@ from lungnb.images import Picture, read_picture, shrink, write_png
 from lungnb.inference import THRESHOLD, clean_mask, cut_out, open_model, overlay, predict_slices, segment_grey
 from lungnb.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.lungs import doubtful, sides
-from lungnb.opening import Refused, guarded, is_regular, open_file
+from lungnb.opening import Refused, guarded, is_regular, open_file, refuse_memory
 from lungnb.settings import SHIPPED
 from lungnb.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 
@@ -37,7 +38,7 @@ COLUMNS = (
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
 _RARE = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")  # columns of tables in which they say something
-_NUMBERS = (*_RARE, "height", "width", "right_px", "left_px", "lung", "milliseconds")
+_NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "milliseconds")
 _COUNTS = ("height", "width", "slices", "right_px", "left_px")  # whole numbers, also beside a file that failed
 _STATUSES = ("ok", "no lung found", "failed")
 _SHOWN, _SIDE = 9, 320  # slices of a volume that are drawn, and how large, px
@@ -137,22 +138,25 @@ def segment_cases(
     """
     with ThreadPoolExecutor(2 * _AHEAD) as pool:
         read = _ahead(pool, lambda case: read_case(case, window), cases)
-        segmented = (_attempt(_segment, progress, network, window) for progress in read)
-        for progress in _ahead(pool, lambda progress: _attempt(_write, progress, out, options), segmented):
+        segmented = (_attempt("segmented", _segment, progress, network, window) for progress in read)
+        for progress in _ahead(pool, lambda progress: _attempt("written", _write, progress, out, options), segmented):
             yield progress.row or _row(progress) | {"status": "failed", "error": progress.error}
 
 
 def read_case(case: Case, window: tuple[float, float] | None = None) -> _Progress:
     """Return a case with its image, or with the sentence that says why it cannot be read."""
-    return _attempt(_read, _Progress(case), window)
+    return _attempt("read", _read, _Progress(case), window)
 
 
-def _attempt(step: Callable[..., _Progress], progress: _Progress, *arguments: object) -> _Progress:
-    """Return what a step makes of a case, or the case with a sentence on whatever went wrong."""
+def _attempt(name: str, step: Callable[..., _Progress], progress: _Progress, *arguments: object) -> _Progress:
+    """Return what a step makes of a case, or the case with a sentence on whatever went wrong.
+
+    `name` is the participle of what the step does, for the sentence.
+    """
     if progress.error:
         return progress
     try:
-        with guarded(progress.case.path):
+        with guarded(progress.case.path, step=name):
             return step(progress, *arguments)
     except DiskFull:
         raise
@@ -192,7 +196,7 @@ def _read(progress: _Progress, window: tuple[float, float] | None) -> _Progress:
 
 
 def _is_volume(path: Path) -> bool:
-    return path.is_dir() or is_nifti(path)
+    return os.path.isdir(path) or is_nifti(path)
 
 
 def _segment(progress: _Progress, network: Any, window: tuple[float, float] | None) -> _Progress:  # noqa: ANN401
@@ -291,10 +295,14 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable, items: Iterable) -> Iterato
 def _read_journal(out: Path) -> dict[str, dict]:
     """Return the rows of earlier runs, by key, the last of each; leave the journal with these alone."""
     file, rows = out / JOURNAL, {}
+    stems: dict[str, str] = {}  # in small letters, with the key of the image that has it
+    if is_regular(file):
+        refuse_memory(file, 4 * file.stat().st_size, "so long a list of what is done", "Remove it to begin anew")
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if is_regular(file) else ():
         try:
             row = json.loads(line)
-            rows |= {row["key"]: row} if _is_sound(row) else {}
+            if _is_sound(row) and stems.setdefault(row["stem"].lower(), row["key"]) == row["key"]:
+                rows[row["key"]] = row
         except (KeyError, TypeError, ValueError, RecursionError):
             continue  # cut off by an interruption, or not written by lungnb
     with written(file) as temporary:
@@ -304,17 +312,19 @@ def _read_journal(out: Path) -> dict[str, dict]:
 
 def _is_sound(row: dict) -> bool:
     """Return whether a row of the journal may be ours: what it names lies in the folder of the masks, and all fits."""
+    stem, mask = row["stem"], row.get("mask", "")
     texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "status")]
-    stem, mask, kinds = row["stem"], row.get("mask", ""), (str, int, float, type(None))
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(value, kinds) for value in row.values())
-        and stem not in ("", ".", "..") and not set(stem) & {"/", os.sep, "\0"}
-        and row["status"] in _STATUSES
-        and (row["status"] == "failed" or mask in (f"{stem}_mask.png", f"{stem}_mask.nii.gz"))
-        and all(isinstance(row.get(name, 0), (int, float)) for name in _NUMBERS)
-        and all(isinstance(row.get(name, ""), str) for name in ("review", "error"))
-    )  # fmt: skip
+    texts += [row.get(name, "") for name in ("review", "error", "mask")]
+    if not all(isinstance(text, str) for text in texts) or row["status"] not in _STATUSES:
+        return False
+    if stem in ("", ".", "..") or set(stem) & {"/", os.sep, "\0", ":" if os.name == "nt" else "/"}:
+        return False
+    if row["status"] != "failed" and mask not in (f"{stem}_mask.png", f"{stem}_mask.nii.gz"):
+        return False
+    counts, numbers = ([row[name] for name in names if name in row] for names in (_COUNTS, _NUMBERS))
+    return all(type(count) is int and 0 <= count < 2**53 for count in counts) and all(
+        type(number) in (int, float) and math.isfinite(number) and abs(number) < 2**53 for number in numbers
+    )
 
 
 def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
@@ -337,7 +347,7 @@ def _stamp(path: Path) -> str:
     """
     total = hashlib.sha256()
     try:
-        for file in dicom_files(path) if path.is_dir() else [path]:
+        for file in dicom_files(path) if os.path.isdir(path) else [path]:
             with open_file(file) as opened:
                 total.update(os.fsencode(file.name) + hashlib.file_digest(opened, "sha256").digest())
     except (OSError, ValueError):

@@ -18,7 +18,7 @@ from lungnb.archives import find_fault, is_archive, unpack
 from lungnb.datasets import CATALOGUE, RemoteFile, Source
 from lungnb.files import NotWritten, locked, remove, writable, written
 from lungnb.places import holds_data, home, is_path, raw_folder, raw_root
-from lungnb.web import STALL_SECONDS, Refused, Watch, fetch_web, room_for_download, watched
+from lungnb.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
@@ -196,7 +196,7 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
         def count(arrived: int, total: int | None) -> None:
             watch.count(arrived - watch.arrived)
             if max(arrived, total or 0) > room_for_download(target.parent, arrived):
-                raise Refused("its bytes are more than there is room for")
+                raise WrongFile("its bytes are more than there is room for")
 
         # gdown reads and writes cookies in the user's home folder unless told not to.
         options = {"resume": True, "timeout": STALL_SECONDS, "use_cookies": False}
@@ -205,11 +205,11 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
     begun = {path: path.stat().st_size for path in _drive_parts(target)}
     try:
         watched(get)
-    except (gdown.exceptions.DownloadError, Refused) as error:
+    except (gdown.exceptions.DownloadError, WrongFile) as error:
         for path in _drive_parts(target):
             # A file that changed at its publisher's cannot be gone on with, and gdown would try so for ever.
             stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
-            if stuck or isinstance(error, Refused):
+            if stuck or isinstance(error, WrongFile):
                 remove(path)
         raise
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lungnb.files import need, unescape
+from lungnb.files import need, text_name, unescape
+from lungnb.opening import Refused, open_file
 from lungnb.pairing import Pair
 from lungnb.places import raw_folder
 from lungnb.settings import SPLITS, Settings
 
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets
+MAX_TABLE_BYTES = 50_000_000  # of a table of patients or splits; a million images take some 30
 Unlisted = list[tuple[str, str]]  # files left out, each with why
 
 
@@ -112,7 +115,7 @@ def _assigned(
     if (twice > 1).any():
         raise ValueError(f"{file}: {twice.idxmax()} has more than one {field}; leave one of its rows.")
     is_manifest = "source_image" in table  # in which each slice of a volume has an id of its own
-    values = table[field].map(unescape) if is_manifest else table[field]
+    values = table[field].map(lambda cell: text_name(unescape(cell))) if is_manifest else table[field]
     cells = [*zip(table["id"], values, strict=True)]
     cells += zip(table["source_image"], values, strict=True) if is_manifest else []
     # A cell stands for the name as it is, else for the name that lungnb encodes so.
@@ -128,11 +131,21 @@ def _assigned(
     return found, unlisted
 
 
+def read_small(file: Path) -> bytes:
+    """Return the content of a table that a user names; raise Refused for one that is too large, or for a device."""
+    with open_file(file) as opened:
+        content = opened.read(MAX_TABLE_BYTES + 1)
+    if len(content) > MAX_TABLE_BYTES:
+        raise Refused(f"{file}: has more than {MAX_TABLE_BYTES:,} bytes. Leave in it only the columns that are needed.")
+    return content
+
+
 def _read_table(file: Path, field: str) -> pd.DataFrame:
     """Return a CSV with the columns `id` and `field`, all of it text; "NA" is a name like any other."""
     need(file, f"put the {field} file there")
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, skipinitialspace=True, encoding="utf-8-sig")
+        text = io.StringIO(read_small(file).decode("utf-8-sig"))
+        table = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
     table = table.rename(columns=str.strip)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -47,7 +48,7 @@ def is_nifti(path: Path) -> bool:
 
 def read_volume(path: str | Path) -> Volume:
     """Return a NIfTI file, or the DICOM series in a folder; see `read_nifti` and `read_dicom_series`."""
-    return read_dicom_series(path) if Path(path).is_dir() else read_nifti(path)
+    return read_dicom_series(path) if os.path.isdir(path) else read_nifti(path)
 
 
 def read_nifti(path: str | Path) -> Volume:
@@ -259,7 +260,7 @@ def _placed(file: Dataset) -> _Header:
 
 def _sorted(folder: Path) -> tuple[list[Path], _Header, _Header]:
     """Return a series' files in order, and where the first and the last of them lie."""
-    paths = dicom_files(folder) if folder.is_dir() else []
+    paths = dicom_files(folder) if os.path.isdir(folder) else []
     if not paths:
         raise Refused(f"{folder}: holds no DICOM files.")
     _refuse_slices(folder, len(paths))
@@ -311,7 +312,7 @@ def _read_hounsfield(path: Path) -> np.ndarray:
 def _affine(first: _Header, step: np.ndarray) -> np.ndarray:
     """Return the affine that leads from column, row and slice to mm, RAS, by the first slice and the step to the next.
 
-    The step is along the normal, but where the scanner's gantry was tilted.
+    The step is along the normal, except where the scanner's gantry was tilted.
     """
     along_row, along_column = first.orientation[:3], first.orientation[3:]
     affine = np.eye(4)

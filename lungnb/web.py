@@ -31,7 +31,7 @@ BLOCK = 2**20  # bytes read at once
 SCHEMES, REDIRECTS, MAX_REDIRECTS = ("http", "https"), (301, 302, 303, 307, 308), 10
 
 
-class Refused(OSError):
+class WrongFile(OSError):
     """What the server sends is not the file, so that nothing of it is worth keeping."""
 
 
@@ -85,13 +85,13 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
     Until the file is whole, it is `<target>.part`, and `<target>.part.json` says which file it is part of.
 
     Raises OSError if the server cannot be reached, is too slow or breaks off; the part then stays for the next call.
-    Raises Refused if the server sends another file than it announced or began; the part is then removed.
+    Raises WrongFile if the server sends another file than it announced or began; the part is then removed.
     """
     part, note = (target.with_name(target.name + suffix) for suffix in (".part", ".part.json"))
     try:
         watched(lambda watch: _receive(url, part, note, progress, watch))
     except BaseException as error:
-        if isinstance(error, Refused) or not note.exists():
+        if isinstance(error, WrongFile) or not note.exists():
             with suppress(OSError):  # Windows removes no file that the thread still has open
                 remove(part)
                 remove(note)
@@ -131,7 +131,7 @@ def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> 
         else:
             raise OSError(f"the server answers {response.status} {responses.get(response.status, '')}".rstrip())
         if (encoding := response.headers.get("Content-Encoding", "identity").lower()) != "identity":
-            raise Refused(f"the server sends the file in the encoding {encoding!r}, which was not asked for")
+            raise WrongFile(f"the server sends the file in the encoding {encoding!r}, which was not asked for")
         room = room_for_download(part.parent, size)
         if total is not None and total > room:
             raise OSError(f"its {total / 1e9:,.2f} GB are more than there is room for ({room / 1e9:,.2f} GB)")
@@ -154,11 +154,11 @@ def _append(
             while block := _read(response, size):
                 watch.count(len(block))
                 if not block.startswith(known[: len(block)]):
-                    raise Refused("the server continues with other bytes than it began with")
+                    raise WrongFile("the server continues with other bytes than it began with")
                 block, known = block[len(known) :], known[len(block) :]
                 size += len(block)
                 if size > limit:
-                    raise Refused(f"it sends more than {limit:,} bytes")
+                    raise WrongFile(f"it sends more than {limit:,} bytes")
                 file.write(block)
                 bar.update(len(block))
     if total is not None and size < total:
@@ -212,9 +212,9 @@ def _validator(headers: Message) -> str | None:
 
 
 def _check_range(headers: Message, start: int, begun: dict[str, Any]) -> None:
-    """Raise Refused if an answer is not the rest of the file that was begun, from `start` on."""
+    """Raise WrongFile if an answer is not the rest of the file that was begun, from `start` on."""
     match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
     if not match or (int(match[1]), int(match[2])) != (start, begun["total"]):
-        raise Refused("the server sends another part of the file than it was asked for")
+        raise WrongFile("the server sends another part of the file than it was asked for")
     if _validator(headers) not in (None, begun["validator"]):
-        raise Refused("the server has another file now than when the download began")
+        raise WrongFile("the server has another file now than when the download began")

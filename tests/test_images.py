@@ -709,3 +709,74 @@ def test_a_jpeg_of_many_segments_is_refused(tmp_path):
     (tmp_path / "a.jpg").write_bytes(content[:2] + 1100 * comment + content[2:])
     with pytest.raises(ValueError, match=r"a\.jpg: has more than 1,000 segments"):
         read_image(tmp_path / "a.jpg")
+
+
+def fresh_jpeg(tmp_path, **options):
+    smooth = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))
+    return saved(tmp_path / "a.jpg", smooth, **options)
+
+
+def test_what_follows_a_jpeg_is_not_looked_at(tmp_path):
+    """As the video that phones put behind a photo."""
+    path = fresh_jpeg(tmp_path)
+    expected = read_image(path)
+    path.write_bytes(path.read_bytes() + b"\xff\xda" * 1000)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_a_tile_far_larger_than_its_tiff_is_refused(tmp_path):
+    tags = {256: 64, 257: 64, 258: 8, 259: 8, 262: 1, 277: 1, 322: 32768, 323: 50000, 324: 8, 325: 100}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    (tmp_path / "a.tif").write_bytes(
+        b"II*\0" + struct.pack("<I", 108) + bytes(100) + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+    )
+    with pytest.raises(ValueError, match=r"a\.tif: has tiles of 32,768 x 50,000 pixels"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_file_far_larger_than_the_memory_limit_is_not_opened(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(10**11)  # a hole, which takes no room
+    with pytest.raises(ValueError, match=r"a\.png: a file of 100\.0 GB would need"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_fake_size_in_a_comment_hides_no_jpeg(tmp_path):
+    path = dicom(tmp_path / "a.dcm", np.zeros((64, 64), np.uint8), "DX")
+    held = io.BytesIO()
+    Image.fromarray(np.zeros((65, 64), np.uint8)).save(held, "JPEG")
+    fake = b"\xff\x4f\xff\x51" + struct.pack(">HH4I", 41, 0, 64, 64, 0, 0)
+    comment = b"\xff\xfe" + struct.pack(">H", len(fake) + 2) + fake
+    content = held.getvalue()
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = pydicom.uid.JPEGBaseline8Bit
+    file.PixelData = pydicom.encaps.encapsulate([content[:2] + comment + content[2:]])
+    file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+    file.save_as(path)
+    with pytest.raises(ValueError, match="its compressed picture is 64 x 65 pixels"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("group", [0x0002, 0x0041])
+def test_a_dicom_of_many_elements_is_refused(tmp_path, group):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    tag = b"\x08\x00" if group == 2 else struct.pack("<HH", 0x7FE0, 0x10)
+    place = content.find(tag, 132 + 12 + struct.unpack("<I", content[140:144])[0])
+    element = struct.pack("<HH2sH", group, 0x1001, b"LO", 0)
+    path.write_bytes(content[:place] + 1000 * element + content[place:])
+    assert read_image(path).shape == FILM.shape
+    path.write_bytes(content[:place] + 100_001 * element + content[place:])
+    with pytest.raises(ValueError, match=r"a\.dcm: has more than 100,000 elements"):
+        read_image(path)
+
+
+def test_a_palette_in_segments_is_not_unfolded(tmp_path):
+    """Six bytes of it stand for 65,535 entries."""
+    tags = {}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [0, 0, 16]
+        tags[f"Segmented{colour}PaletteColorLookupTableData"] = struct.pack("<3H", 1, 65535, 65535) * 3000
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", PhotometricInterpretation="PALETTE COLOR", **tags)
+    with pytest.raises(ValueError, match=r"a\.dcm: cannot be read as a DICOM image"):
+        read_image(path)

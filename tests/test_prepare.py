@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from lungnb import prepare
-from lungnb.images import hounsfield_to_grey, read_image, resample_mm
+from lungnb.images import hounsfield_to_grey, read_image
 from lungnb.pairing import stem_of
 from lungnb.prepare import prepare_dataset, read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, make_settings
@@ -575,8 +575,3 @@ def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, er
     excluded = read_excluded(settings).set_index("file")["reason"]
     assert "good06" not in manifest["id"].tolist() and len(manifest) > 5
     assert "good06.png" in excluded["images/good06.png"] and "DOE" not in excluded["images/good06.png"]
-
-
-def test_a_grid_that_would_fill_the_memory_is_refused():
-    with pytest.raises(ValueError, match=r"resampling to .* mm would need about"):
-        resample_mm(np.zeros((512, 512)), (1000.0, 1000.0), 0.01)

@@ -12,6 +12,7 @@ from lungnb import inference, segmentation
 from lungnb.files import DiskFull, writable
 from lungnb.images import read_image, write_png
 from lungnb.inference import segment
+from lungnb.listing import list_images
 from lungnb.lungs import doubtful, sides
 from lungnb.segmentation import COLUMNS, segment_files
 
@@ -279,7 +280,7 @@ def test_names_of_any_length_and_encoding(tmp_path, model):
     assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 3
 
 
-STEPS = {"read": "read_picture", "predict": "segment_grey", "write": "write_png"}
+STEPS = {"read": "read_picture", "segmented": "segment_grey", "written": "write_png"}
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -287,9 +288,9 @@ STEPS = {"read": "read_picture", "predict": "segment_grey", "write": "write_png"
     ("error", "words"),
     [
         (MemoryError(), "needs more memory than there is"),
-        (PermissionError(13, "Permission denied"), "cannot be read: permission denied."),
+        (PermissionError(13, "Permission denied"), "cannot be {step}: permission denied."),
         (RecursionError(), "is nested too deeply"),
-        (OverflowError("cannot convert float infinity to integer"), "cannot be read as an image"),
+        (OverflowError("cannot convert float infinity to integer"), "cannot be {step}"),
         (TypeError("DOE^JANE"), "(TypeError)"),
     ],
 )
@@ -306,7 +307,7 @@ def test_whatever_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypat
     monkeypatch.setattr(segmentation, STEPS[step], fail)
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
     assert table["status"].tolist() == ["failed", "ok"]
-    assert table["error"][0].startswith(f"{tmp_path / 'a.png'}: ") and words in table["error"][0]
+    assert table["error"][0].startswith(f"{tmp_path / 'a.png'}: ") and words.format(step=step) in table["error"][0]
     assert "DOE" not in table["error"][0]
     stored = pd.read_csv(tmp_path / "out" / "segmentation.csv", dtype=str)
     assert stored["height"].tolist()[1] == str(BLOCKS.shape[0] - 1)  # a whole number, also beside files that failed
@@ -351,6 +352,11 @@ FORGED = [
     {"height": "tall"},
     {"review": 7},
     {"right_px": [1]},
+    {"height": 64.5},
+    {"width": 10**30},
+    {"left_px": True},
+    {"milliseconds": float("inf")},
+    {"lung": float("nan")},
 ]
 
 
@@ -511,3 +517,32 @@ def test_a_blank_slice_of_a_volume_has_no_lung(tmp_path, model):
     segment_files(path, tmp_path / "out", model, progress=False)
     mask = np.asarray(nibabel.load(tmp_path / "out" / "a_mask.nii.gz").dataobj)
     assert sorted(mask.any(axis=(0, 1)).tolist()) == [False] + [True] * 5
+
+
+def test_two_films_of_a_forged_journal_do_not_share_a_mask(tmp_path, file_of_model):
+    films, out = tmp_path / "films", tmp_path / "out"
+    for number, name in enumerate(("a", "b")):
+        write_png(films / f"{name}.png", BLOCKS[number:])
+    segment_files(films, out, file_of_model, progress=False)
+    journal = out / ".segmentation.jsonl"
+    journal.write_text(journal.read_text().replace('"stem": "b"', '"stem": "A"').replace("b_mask", "A_mask"))
+    table = segment_files(films, out, file_of_model, progress=False)
+    assert table["mask"].str.lower().is_unique
+
+
+@pytest.mark.parametrize(("name", "target"), [("x.png", "y" * 300), ("x_mask.png", "x_mask.png"), ("x.png", "gone")])
+def test_a_link_that_leads_nowhere_stops_no_other_film(tmp_path, model, name, target):
+    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    (tmp_path / "films" / name).symlink_to(target)
+    table = segment_files(tmp_path / "films", tmp_path / "out", model, progress=False).set_index("file")
+    assert table.loc[str(tmp_path / "films" / "a.png"), "status"] == "ok"
+    assert str(tmp_path / "films" / name) in table.loc[str(tmp_path / "films" / name), "error"]
+
+
+def test_masks_that_are_named_are_taken(tmp_path, model):
+    """And `browse` shows what lungnb wrote."""
+    write_png(tmp_path / "a.png", BLOCKS)
+    segment_files(tmp_path / "a.png", tmp_path / "masks", model, progress=False)
+    mask = tmp_path / "masks" / "a_mask.png"
+    assert list_images(mask) == list_images(tmp_path / "masks") == [mask]
+    assert segment_files(mask, tmp_path / "out", model, progress=False)["file"].tolist() == [str(mask)]

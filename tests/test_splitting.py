@@ -2,8 +2,9 @@ import pandas as pd
 import pytest
 from test_prepare import CHEST, LUNGS, prepared, write_scans
 
-from lungnb.prepare import read_excluded
-from lungnb.settings import SPLITS
+from lungnb import splitting
+from lungnb.prepare import prepare_dataset, read_excluded
+from lungnb.settings import SPLITS, Settings
 from lungnb.splitting import split_of
 
 
@@ -109,7 +110,7 @@ def test_patients_come_from_a_table(raw, tmp_path):
         ("patient", "id,split\na,test\n", "needs the columns id and patient, parted by a comma; it has id, split"),
         ("patient", "id;patient\na;p\n", "needs the columns id and patient, parted by a comma; it has id;patient"),
         ("patient", "id,patient\na,p\na,q\n", "a has more than one patient"),
-        ("patient", "", "cannot be read as a CSV"),
+        ("patient", "", "the file is empty"),
         ("patient", "id,patient\na,\n", "patient is empty for a"),
     ],
 )
@@ -200,3 +201,15 @@ def test_a_pattern_with_a_slash_finds_patients_in_paths(raw):
 def test_where_a_pattern_finds_nothing_each_name_is_a_patient(raw):
     write_scans(raw, ["pat1", "pat2", "x1_1", "x1_2"])
     assert set(prepared(raw, patient_pattern=r"(x\d+)_|pat")[1]["patient"]) == {"pat1", "pat2", "x1"}
+
+
+@pytest.mark.parametrize("setting", ["split_file", "patient_file"])
+def test_a_table_that_is_a_device_or_far_too_large_is_refused(tmp_path, monkeypatch, setting):
+    write_scans(tmp_path / "scans", ["a", "b", "c", "d"])
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"zero\.csv: not a file"):
+        prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "zero.csv")}), False)
+    monkeypatch.setattr(splitting, "MAX_TABLE_BYTES", 10)
+    (tmp_path / "long.csv").write_text("id,split\na,train\n")
+    with pytest.raises(ValueError, match=r"long\.csv: has more than 10 bytes"):
+        prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "long.csv")}), False)
