@@ -59,8 +59,11 @@ def settings_of(run: Record) -> Settings:
         raise damaged(run.file) from error
 
 
-def read_epochs(file: Path) -> pd.DataFrame:
-    """Return a `history.csv`, a row an epoch; raise ValueError if it is damaged or holds no epoch."""
+def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
+    """Return a `history.csv`, a row an epoch; raise ValueError if it is damaged or holds no epoch.
+
+    Losses that are all NaN are damage if the training is `finished`, because a training with such losses fails.
+    """
     import pandas as pd  # half a second that `segment` need not wait
 
     try:
@@ -68,7 +71,9 @@ def read_epochs(file: Path) -> pd.DataFrame:
             epochs = pd.read_csv(opened)
     except (ValueError, OSError) as error:  # pandas's own errors are ValueErrors
         raise damaged(file) from error
-    numbers = epochs.select_dtypes("number").dropna(axis="columns", how="all")
+    numbers = epochs.select_dtypes("number")
+    if finished:
+        numbers = numbers.dropna(axis="columns", how="all")
     if not {*_COLUMNS} <= {*numbers.columns}:
         raise damaged(file)
     return epochs

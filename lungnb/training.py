@@ -254,7 +254,7 @@ def _past(file: Path, epochs: int) -> pd.DataFrame:
     if not epochs or not file.exists():  # of a first epoch that was cut off, even the header may be half there
         remove(file)
         return pd.DataFrame({"epoch": [], MONITOR: []})
-    history = read_epochs(file)
+    history = read_epochs(file, finished=False)
     past = history[history["epoch"] < epochs].drop_duplicates("epoch")
     write_table(past, file)
     return past
