@@ -182,7 +182,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     assert excluded["images/lonely.png"] == "no mask of this name"
     assert excluded["masks/nobody.png"] == "no image of this name"
     assert excluded["images/broken.png"].startswith("images/broken.png: cannot be read")
-    assert excluded["images/empty.png"].startswith("images/empty.png: cannot be read")
+    assert excluded["images/empty.png"].startswith("images/empty.png: the file is empty")
     assert excluded["images/badmask.png"].startswith("masks/badmask.png: cannot be read")
     assert excluded["images/shape.png"] == "mask masks/shape.png is 20x20, its image 30x20"
     assert excluded["images/shape2.png"] == "mask masks/shape2.png is 20x30, its image 30x20"
