@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.\d+\.(part|old)(?P<suffix>\..*)?", re.DOTALL)  # of a process that was killed
+_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.(?P<process>\d+)\.(part|old)(?P<suffix>\..*)?", re.DOTALL)  # of a process that was killed
 
 
 class NotWritten(OSError):
@@ -117,6 +117,27 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left half written in a folder and below it."""
+    for left in sorted(folder.rglob(".*"), reverse=True):
+        name = _LEFTOVER.fullmatch(left.name)
+        if name and not _is_running(int(name["process"])):
+            remove(left)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process of this number may be at work."""
+    if os.name != "posix":
+        return True  # where asking with a signal of 0 would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return process != os.getpid()  # which writes nothing now
 
 
 def remove_made(folder: Path, proof: str) -> None:
