@@ -35,7 +35,8 @@ _ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
 _FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
 
 MAX_JSON_BYTES = 10_000_000  # lungnb's own have some 2,000
-_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.\d+\.(part|old)(?P<suffix>\..*)?", re.DOTALL)  # of a process that was killed
+# What a process that was killed left: the half of a new file or folder, or a folder that was to be replaced.
+_LEFTOVER = re.compile(r"\.(?P<stem>.*)\.(?P<process>\d+)\.(part|old)(?P<suffix>\..*)?", re.DOTALL)
 
 
 class NotWritten(OSError):
@@ -143,6 +144,27 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left half written in a folder and below it."""
+    for left in sorted(folder.rglob(".*"), reverse=True):
+        name = _LEFTOVER.fullmatch(left.name)
+        if name and not _is_running(int(name["process"])):
+            remove(left)
+
+
+def _is_running(process: int) -> bool:
+    """Return whether a process of this number may be at work."""
+    if os.name != "posix":
+        return True  # where asking with a signal of 0 would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return process != os.getpid()  # which writes nothing now
 
 
 def remove_made(folder: Path, proof: str) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.evaluation import changes_of
-from lungnb.files import need, read_table, remove, writable, write_table, written
+from lungnb.files import need, read_table, remove, remove_leftovers, writable, write_table, written
 from lungnb.messages import printable
 from lungnb.origin import refuse_other_origin
 from lungnb.places import home, raw_folder
@@ -80,6 +80,7 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
     refuse_other_origin(settings)
     notebooks = series(everything, settings.models)
+    remove_leftovers(settings.results)
     for pattern in (*COMPARED, *PICTURED):
         for old in (settings.results / "comparison").glob(pattern):
             remove(old)  # of a run with other models, or more seeds

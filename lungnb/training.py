@@ -29,7 +29,18 @@ from lungnb.backend import (
 from lungnb.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.data import count_steps, load_batches
 from lungnb.encoders import phantom_file
-from lungnb.files import locked, need, read_json, remove, remove_made, writable, write_json, write_table, written
+from lungnb.files import (
+    locked,
+    need,
+    read_json,
+    remove,
+    remove_leftovers,
+    remove_made,
+    writable,
+    write_json,
+    write_table,
+    written,
+)
 from lungnb.losses import get_loss
 from lungnb.messages import say
 from lungnb.metrics import training_metrics
@@ -71,6 +82,7 @@ def train(
     plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), graphs_let_go():
+            remove_leftovers(folder)
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(settings, model_name, folder, plan, progress, more)
             remove_made(folder / "training", _PLAN)

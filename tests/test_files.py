@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from lungnb import files, report
-from lungnb.files import NotWritten, locked, need, read_json, remove, remove_made, writable, write_json, written
+from lungnb.files import (
+    NotWritten,
+    locked,
+    need,
+    read_json,
+    remove,
+    remove_leftovers,
+    remove_made,
+    writable,
+    write_json,
+    written,
+)
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.segmentation import segment_files
@@ -104,6 +115,20 @@ def test_what_proves_that_a_folder_may_be_removed_goes_last(tmp_path, monkeypatc
         patch.setattr(files.shutil, "rmtree", lambda path: gone.extend(names(path)))
         remove_made(tree, "made.json")
     assert sorted(gone[:-1]) == ["a", "z"] and gone[-1] == "made.json"
+
+
+def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for process in (ended.pid, 10**30, os.getppid()):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        (tmp_path / "deep" / f".report.{process}.part.html").touch()
+    (tmp_path / f".tree.{ended.pid}.old" / f".a.{ended.pid}.part").mkdir(parents=True)
+    (tmp_path / ".notes.part").touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".notes.part", "deep"]
+    assert names(tmp_path / "deep") == [f".report.{os.getppid()}.part.html"]
+    remove_leftovers(tmp_path / "nothing")
 
 
 def test_an_old_folder_that_a_killed_run_set_aside_is_removed(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from lungnb.__main__ import main
+from lungnb.files import NotWritten
 from lungnb.images import write_png
 from lungnb.phantom import make_phantom
 from lungnb.places import raw_folder
@@ -32,7 +33,7 @@ def tree(folder):
 
 
 @pytest.fixture
-def project(home, monkeypatch):
+def busy_home(home, monkeypatch):
     """A project with a prepared data set, a result and raw data, and a working folder in it."""
     write_pairs(home / "data" / "raw" / "mine")
     prepare_dataset(make_settings("mine"), progress=False)
@@ -51,38 +52,38 @@ def project(home, monkeypatch):
         *("published", "./benchmarks", "./Published", "a\0b", "./a\0b", "~"),
     ],
 )
-def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(project, monkeypatch, capsys, place):
-    monkeypatch.setenv("HOME", str(project))
-    (project / "link").symlink_to(project / "data" / "prepared")
-    (project / "to_root").symlink_to("/")
+def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(busy_home, monkeypatch, capsys, place):
+    monkeypatch.setenv("HOME", str(busy_home))
+    (busy_home / "link").symlink_to(busy_home / "data" / "prepared")
+    (busy_home / "to_root").symlink_to("/")
     for name in (".hidden", "benchmarks", "Published"):
-        write_pairs(project / name, count=3)
-    before = tree(project)
+        write_pairs(busy_home / name, count=3)
+    before = tree(busy_home)
     for verb in VERBS:
-        assert main([verb, place.format(home=project)]) == 2
+        assert main([verb, place.format(home=busy_home)]) == 2
         output = capsys.readouterr().err
         assert output.startswith("lungnb: ") and output.count("\n") == 1, verb
         assert "cannot be a data set: " in output, verb
-    assert tree(project) == before
+    assert tree(busy_home) == before
 
 
-def test_what_lies_elsewhere_can_be_a_data_set(project):
+def test_what_lies_elsewhere_can_be_a_data_set(busy_home):
     for place in ("./data/raw/mine", "./data/mine", "/elsewhere/mine", "./mine/", "./data.old/x", "/elsewhere/results"):
         assert make_settings(place).name in ("mine", "x", "results")
-    assert raw_folder("mine") == project / "data" / "raw" / "mine"
+    assert raw_folder("mine") == busy_home / "data" / "raw" / "mine"
 
 
-def test_a_raw_root_within_what_lungnb_writes_is_refused(project, monkeypatch):
+def test_a_raw_root_within_what_lungnb_writes_is_refused(busy_home, monkeypatch):
     monkeypatch.setenv("LUNGNB_RAW", "data/prepared")
-    (project / "data" / "prepared" / "other" / "images").mkdir(parents=True)
+    (busy_home / "data" / "prepared" / "other" / "images").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"other cannot be a data set: it is in .*prepared, where lungnb writes"):
         raw_folder("other")
 
 
-def test_data_and_results_on_another_disk_are_known_behind_their_links(project, tmp_path_factory):
+def test_data_and_results_on_another_disk_are_known_behind_their_links(busy_home, tmp_path_factory):
     disk = tmp_path_factory.mktemp("disk")
-    shutil.move(project / "data" / "prepared", disk / "prepared")
-    (project / "data" / "prepared").symlink_to(disk / "prepared")
+    shutil.move(busy_home / "data" / "prepared", disk / "prepared")
+    (busy_home / "data" / "prepared").symlink_to(disk / "prepared")
     for place in (disk, disk / "prepared" / "mine", disk.parent):
         with pytest.raises(ValueError, match="cannot be a data set"):
             make_settings(str(place))
@@ -90,14 +91,14 @@ def test_data_and_results_on_another_disk_are_known_behind_their_links(project, 
 
 
 @pytest.mark.parametrize("link", [False, True])
-def test_preparing_replaces_no_folder_that_lungnb_did_not_make(project, tmp_path_factory, capsys, link):
-    mine = tmp_path_factory.mktemp("mine") if link else project / "data" / "prepared" / "scans"
+def test_preparing_replaces_no_folder_that_lungnb_did_not_make(busy_home, tmp_path_factory, capsys, link):
+    mine = tmp_path_factory.mktemp("mine") if link else busy_home / "data" / "prepared" / "scans"
     mine.mkdir(exist_ok=True)
     (mine / "notes.txt").write_text("mine")
     if link:
         (mine / "prepared.json").write_text("{}")
-        (project / "data" / "prepared" / "scans").symlink_to(mine)
-    raw = write_pairs(project / "scans")
+        (busy_home / "data" / "prepared" / "scans").symlink_to(mine)
+    raw = write_pairs(busy_home / "scans")
     assert main(["prepare", str(raw)]) == 2
     said = "scans: is a link, which" if link else "scans: holds files that lungnb did not write"
     assert said in capsys.readouterr().err
@@ -273,3 +274,19 @@ def test_a_damaged_record_is_no_record(home, content):
     (settings.results / "unet" / "run.json").write_bytes(content)
     assert len(prepare_dataset(settings, progress=False)) == 6
     assert json.loads((settings.prepared / "prepared.json").read_text())["origin"] == "./mine"
+
+
+def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home):
+    from lungnb.cluster import _begin
+    from lungnb.training import train
+
+    work = {
+        home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
+        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {}),
+    }
+    for folder, begin in work.items():
+        folder.mkdir(parents=True)
+        (folder / "mine.txt").write_text("mine")
+        with pytest.raises(NotWritten, match=f"{folder}: holds files that lungnb did not write"):
+            begin()
+        assert (folder / "mine.txt").read_text() == "mine"
