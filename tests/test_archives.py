@@ -159,7 +159,7 @@ def test_names_and_rights_are_those_of_plain_files(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("make", [getattr(os, "mkfifo", None), os.mkdir, lambda path: os.symlink("/dev/zero", path)])
 def test_a_pipe_a_folder_or_a_device_is_no_archive(home, monkeypatch, make):
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip"),))
     monkeypatch.setitem(CATALOGUE, "tiny", source)
