@@ -282,7 +282,7 @@ def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(pr
 
     work = {
         home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
-        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {}),
+        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {"model": "m"}),
     }
     for folder, begin in work.items():
         folder.mkdir(parents=True)
