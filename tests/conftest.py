@@ -40,6 +40,13 @@ def cache(tmp_path_factory):
         yield
 
 
+def make_pipe(path: Path) -> None:
+    """Make a named pipe; skip the test if the system has none."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(path)
+
+
 @pytest.fixture
 def real(monkeypatch):
     """Call with a data set's name: its raw folder, or a skipped test where LUNGNB_RAW does not hold it."""

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from conftest import make_pipe
 from lungnb import build_model, evaluation, load_batches, load_model, make_settings, segment, train
 from lungnb.__main__ import main
 from lungnb.check import check
@@ -98,7 +99,7 @@ def loop(place):
 
 
 def pipe(place):
-    os.mkfifo(place.folder / "pipe.png")
+    make_pipe(place.folder / "pipe.png")
     return place.folder / "pipe.png"
 
 
