@@ -28,6 +28,7 @@ SUFFIXES = (*FORMATS, *DICOM_SUFFIXES)
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung, which every CT slice of a chest has, and no 8-bit image
 MAX_LABELS = 8  # of a mask: what has more greys is a picture, or came through JPEG
+MAX_RUN_PIXELS = 16_000_000  # of a BMP in run lengths
 _PILLOW_FORMATS = tuple(sorted(set(FORMATS.values())))
 # What a pixel takes besides its segmentation while it is read, bytes, by Pillow's modes; measured with 25 Mpx.
 _BYTES = {"1": 4, "L": 4, "P": 8, "I;16": 4, "I": 12, "F": 8}
@@ -323,6 +324,7 @@ def _opened(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
             raise Refused(f"{path}: has more pixels than Pillow opens. Scale it down.") from None
         with image:
             _refuse_tiles(image, path)
+            _refuse_runs(image, path)
             refuse_shape(path, image.height, image.width, _BYTES.get(image.mode[:4], _BYTES_OF_COLOURS))
             yield image
 
@@ -333,6 +335,16 @@ def _refuse_tiles(image: Image.Image, path: Path) -> None:
     if tile[0] * tile[1] > max(4 * image.width * image.height, _AT_ONCE):
         size = f"{tile[0]:,} x {tile[1]:,} pixels"
         raise Refused(f"{path}: has tiles of {size}, far larger than its picture. Save it again.")
+
+
+def _refuse_runs(image: Image.Image, path: Path) -> None:
+    """Raise Refused for a large BMP of run lengths: Pillow decodes them in Python, 6 million pixels a second."""
+    is_encoded = image.format == "BMP" and image.info.get("compression") in (1, 2)  # BI_RLE8, BI_RLE4
+    if is_encoded and image.width * image.height > MAX_RUN_PIXELS:
+        raise Refused(
+            f"{path}: is a run-length encoded BMP of more than {MAX_RUN_PIXELS / 1e6:.0f} million pixels, which takes "
+            "too long to decode. Save it as PNG."
+        )
 
 
 def _read_raster(path: Path, is_mask: bool = False) -> tuple[np.ndarray, bool]:

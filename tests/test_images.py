@@ -320,6 +320,18 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path):
         read_image(tmp_path / "a.jpg")
 
 
+@pytest.mark.parametrize("height, is_refused", [(50, False), (20_000, True)])
+def test_a_large_bmp_of_run_lengths_is_refused(tmp_path, height, is_refused):
+    content = bytearray(saved(tmp_path / "a.bmp", np.zeros((height, 1000), np.uint8)).read_bytes()[:1078])
+    content[30:34] = struct.pack("<I", 1)  # BI_RLE8
+    (tmp_path / "a.bmp").write_bytes(bytes(content) + (b"\xfa\x80" * 4 + b"\0\0") * height + b"\0\1")
+    if is_refused:
+        with pytest.raises(ValueError, match=r"a\.bmp: is a run-length encoded BMP of more than 16 million pixels"):
+            read_image(tmp_path / "a.bmp")
+    else:
+        assert read_image(tmp_path / "a.bmp").shape == (height, 1000)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".gif", ".dcm", ".nii", ".nii.gz"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "proc"])
 def test_only_regular_files_are_opened(tmp_path, suffix, kind):
