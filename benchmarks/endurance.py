@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom, write_phantoms
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom, write_phantoms
 from lungnb.settings import Settings
 
 
@@ -51,8 +51,8 @@ def segment_many(folder: Path, files: int, every: float) -> pd.DataFrame:
 
 def train_often(folder: Path, trainings: int) -> pd.DataFrame:
     """Train a small U-Net again and again in this process; return the memory after each."""
-    from lungnb.prepare import prepare_dataset
-    from lungnb.training import train
+    from lungnb.datasets.prepare import prepare_dataset
+    from lungnb.networks.training import train
 
     os.environ["LUNGNB_HOME"] = str(folder)
     write_phantoms(folder / "data" / "raw" / "films", 40, size=64, progress=False)

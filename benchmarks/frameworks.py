@@ -15,7 +15,7 @@ import pandas as pd
 from measure import apart, bars, matrix_rate, write
 
 from lungnb.settings import TITLES
-from lungnb.speed import median_seconds
+from lungnb.evaluation.speed import median_seconds
 
 NEEDS = {"lungnb": "lungnb", "PyTorch": "torch", "keras-unet-collection": "keras_unet_collection"}
 NETWORKS = ("unet", "resunet", "r2unet")
@@ -41,9 +41,9 @@ def measure(framework: str, network: str, size: int, count: int, rounds: int) ->
 
 def open_lungnb(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> tuple:
     """Return a training step, an answer, and the number of parameters."""
-    from lungnb.backend import normalise_at_once, worth_compiling
-    from lungnb.engines import engine_of
-    from lungnb.models import build_model
+    from lungnb.networks.backend import normalise_at_once, worth_compiling
+    from lungnb.engines.engines import engine_of
+    from lungnb.networks.models import build_model
 
     model = build_model(network, size=size, filters=FILTERS)
     normalise_at_once(model)
@@ -95,7 +95,7 @@ OPEN = {"lungnb": open_lungnb, "PyTorch": open_torch, "keras-unet-collection": o
 
 def multiplications(network: str, size: int) -> dict:
     """Return the multiply-accumulates of one image."""
-    from lungnb.models import build_model, count_multiplications
+    from lungnb.networks.models import build_model, count_multiplications
 
     return {"multiplications": count_multiplications(build_model(network, size=size, filters=FILTERS))}
 

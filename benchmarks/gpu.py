@@ -12,14 +12,14 @@ import pandas as pd
 from measure import apart, bars, write
 from training import step_alone
 
-from lungnb.speed import median_seconds
+from lungnb.evaluation.speed import median_seconds
 
 CHAIN = 8  # products without waiting between them
 
 
 def matrix_rate(side: int) -> dict:
     """Return the multiply-accumulates a second of a bf16 matrix product."""
-    from lungnb.backend import keras
+    from lungnb.networks.backend import keras
 
     ops = keras.ops
     factor = ops.cast(keras.random.normal((side, side), stddev=side**-0.5), "bfloat16")
@@ -35,8 +35,8 @@ def matrix_rate(side: int) -> dict:
 
 def about(filters: int, size: int) -> dict:
     """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
-    from lungnb.backend import device_name, keras, worth_compiling
-    from lungnb.models import build_model, count_multiplications
+    from lungnb.networks.backend import device_name, keras, worth_compiling
+    from lungnb.networks.models import build_model, count_multiplications
 
     count = count_multiplications(build_model("unet", size=size, filters=filters))
     found = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}

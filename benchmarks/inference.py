@@ -18,14 +18,14 @@ from pathlib import Path
 import pandas as pd
 from measure import apart, bars, write
 
-from lungnb.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
-from lungnb.export import open_network
-from lungnb.images import to_grey, write_png
-from lungnb.inference import clean_mask, predict
-from lungnb.phantom import make_phantom
-from lungnb.segmentation import segment_files
+from lungnb.engines.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
+from lungnb.engines.export import open_network
+from lungnb.formats.images import to_grey, write_png
+from lungnb.segmentation.predict import clean_mask, predict
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.batch import segment_files
 from lungnb.settings import SHIPPED
-from lungnb.speed import median_seconds, milliseconds
+from lungnb.evaluation.speed import median_seconds, milliseconds
 
 PREDICT = "model.predict"
 FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"
@@ -87,7 +87,7 @@ def main() -> None:
         for index in range(options.files):
             write_png(films / f"{index:04}.png", make_phantom(index, size=512).image)
         larger = Path(folder, "unet256.keras")
-        from lungnb.models import build_model
+        from lungnb.networks.models import build_model
 
         build_model("compact_unet", size=256, depth=5, weights="phantom").save(larger)
         # Each in a process of its own: the threads of one engine, which wait for work, disturb the next.

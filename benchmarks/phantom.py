@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from measure import bars, write
 
-from lungnb.phantom import KINDS, make_phantom
+from lungnb.phantoms.make import KINDS, make_phantom
 
 
 def main() -> None:

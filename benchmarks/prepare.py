@@ -17,8 +17,8 @@ from measure import bars, write
 from PIL import Image
 
 from lungnb.files import remove
-from lungnb.phantom import write_phantoms
-from lungnb.prepare import prepare_dataset
+from lungnb.phantoms.make import write_phantoms
+from lungnb.datasets.prepare import prepare_dataset
 from lungnb.settings import make_settings
 
 

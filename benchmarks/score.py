@@ -12,7 +12,7 @@ import pandas as pd
 from measure import bars, write
 
 from lungnb.metrics import count_pixels, score_image
-from lungnb.phantom import make_phantom
+from lungnb.phantoms.make import make_phantom
 
 
 def main() -> None:

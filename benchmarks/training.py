@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from measure import apart, bars, write
 
-from lungnb.phantom import write_phantoms
+from lungnb.phantoms.make import write_phantoms
 from lungnb.settings import Settings
-from lungnb.speed import median_seconds
+from lungnb.evaluation.speed import median_seconds
 
 EPOCHS = 4
 
@@ -32,7 +32,7 @@ def settings_of(raw: str, **changes: object) -> Settings:
 
 def fitted(model: object, *data: object, images: int, **options: object) -> dict:
     """Return images a second of the median epoch of `fit`, the first left out."""
-    from lungnb.backend import keras
+    from lungnb.networks.backend import keras
 
     times = [time.perf_counter()]
     clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: times.append(time.perf_counter()))
@@ -42,9 +42,9 @@ def fitted(model: object, *data: object, images: int, **options: object) -> dict
 
 def plain_script(raw: str) -> dict:
     """The same network as a script trains it: all images in two arrays, `compile` and `fit` as they come."""
-    from lungnb.backend import keras
-    from lungnb.data import load_batches
-    from lungnb.models import build_model
+    from lungnb.networks.backend import keras
+    from lungnb.networks.data import load_batches
+    from lungnb.networks.models import build_model
 
     keras.utils.set_random_seed(1)
     batches = list(load_batches(settings_of(raw), "train").as_numpy_iterator())
@@ -56,8 +56,8 @@ def plain_script(raw: str) -> dict:
 
 def as_lungnb_trains(raw: str, **changes: object) -> dict:
     """The network as `lungnb.train` compiles it, with its batches, augmented, and its scores."""
-    from lungnb.data import count_steps, load_batches
-    from lungnb.training import compiled_model
+    from lungnb.networks.data import count_steps, load_batches
+    from lungnb.networks.training import compiled_model
 
     settings = settings_of(raw, **changes)
     steps, model = count_steps(settings, "train"), compiled_model(settings, "unet")
@@ -67,7 +67,7 @@ def as_lungnb_trains(raw: str, **changes: object) -> dict:
 
 def pipeline_alone(raw: str) -> dict:
     """The batches, read, cached and augmented, with nothing that uses them."""
-    from lungnb.data import count_steps, load_batches
+    from lungnb.networks.data import count_steps, load_batches
 
     settings = settings_of(raw, epochs=20)
     steps, batches = count_steps(settings, "train"), iter(load_batches(settings, "train", training=True))
@@ -77,8 +77,8 @@ def pipeline_alone(raw: str) -> dict:
 
 def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16) -> dict:
     """A step on one batch that is there already."""
-    from lungnb.backend import keras, normalise_at_once
-    from lungnb.models import build_model
+    from lungnb.networks.backend import keras, normalise_at_once
+    from lungnb.networks.models import build_model
 
     keras.config.set_dtype_policy(precision)
     model = build_model("unet", size=size, filters=filters)
@@ -133,7 +133,7 @@ def growth(folder: Path) -> pd.DataFrame:
 
 def phantoms(folder: Path, count: int) -> str:
     """Write and prepare phantoms; return their folder."""
-    from lungnb.prepare import prepare_dataset
+    from lungnb.datasets.prepare import prepare_dataset
 
     write_phantoms(folder, count, size=256, progress=False)
     prepare_dataset(settings_of(str(folder)), progress=False)

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
 from lungnb import __version__
-from lungnb.engines import ENGINES
+from lungnb.engines.engines import ENGINES
 from lungnb.messages import printable, say
 from lungnb.settings import (
     FILES,
@@ -31,7 +31,7 @@ MODEL_NAMES = tuple(TITLES)
 
 
 def _download(options: argparse.Namespace) -> None:
-    from lungnb.sources import catalogue, download
+    from lungnb.datasets.download import catalogue, download
 
     if options.dataset is None:
         say(*catalogue().to_string(index=False).split("\n"))
@@ -40,7 +40,7 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    from lungnb.report import recipes
+    from lungnb.report.report import recipes
 
     for name, recipe in recipes().iterrows():
         training = "{loss}, {optimizer} {learning_rate:g}, batch {batch_size}, up to {epochs} epochs".format(**recipe)
@@ -49,7 +49,7 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lungnb.prepare import prepare_dataset, read_excluded
+    from lungnb.datasets.prepare import prepare_dataset, read_excluded
 
     settings = _settings(options)
     manifest, excluded = prepare_dataset(settings), read_excluded(settings)
@@ -60,7 +60,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lungnb.check import check
+    from lungnb.datasets.check import check
 
     findings = check(_settings(options))
     for row in findings[findings["severity"] != "note"].itertuples():
@@ -72,7 +72,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from lungnb.training import train
+    from lungnb.networks.training import train
 
     settings = _settings(options)
     for name in options.model or settings.models:
@@ -83,7 +83,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lungnb.evaluation import compare, evaluate, verdict
+    from lungnb.evaluation.evaluation import compare, evaluate, verdict
 
     settings = _settings(options)
     names = options.model or [*settings.models]
@@ -96,7 +96,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _segment(options: argparse.Namespace) -> int:
     if options.ray:
         return _segment_on_cluster(options)
-    from lungnb.segmentation import segment_files
+    from lungnb.segmentation.batch import segment_files
 
     written = (options.overlay, options.cutout, options.probability, options.dicom_seg)
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # because only the JSON is for standard output
@@ -120,8 +120,8 @@ def _as_json(table: pd.DataFrame) -> str:
 
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.cluster import TABLE, segment_on_cluster
-    from lungnb.segmentation import Options
+    from lungnb.segmentation.cluster import TABLE, segment_on_cluster
+    from lungnb.segmentation.batch import Options
 
     if options.json:
         raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
@@ -134,7 +134,7 @@ def _segment_on_cluster(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lungnb.export import export_model, parities
+    from lungnb.engines.export import export_model, parities
 
     say(f"Exporting to {options.format} ...")
     file = export_model(options.model, options.format, options.out, options.half)
@@ -144,7 +144,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lungnb.report import run_series
+    from lungnb.report.report import run_series
 
     everywhere = [*filter(None, os.environ.get("LUNGNB_SET", "").split(";")), *options.set]
     os.environ["LUNGNB_SET"] = ";".join(map(_elsewhere, everywhere))  # reaches the notebooks
@@ -167,7 +167,7 @@ def _seeds(text: str) -> int:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from lungnb.report import publish
+    from lungnb.report.report import publish
 
     say(publish(_settings(options), options.out))
 

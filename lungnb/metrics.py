@@ -174,7 +174,7 @@ def training_metrics() -> list[Callable]:
 
 
 def _training_metric(name: str) -> Callable:
-    from lungnb.backend import keras  # scoring tables needs no Keras
+    from lungnb.networks.backend import keras  # scoring tables needs no Keras
 
     ops = keras.ops
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lungnb.images import write_png
+from lungnb.formats.images import write_png
 from lungnb.metrics import SCORES, SURFACE_SCORES
-from lungnb.phantom import make_phantom
-from lungnb.prepare import prepare_dataset
+from lungnb.phantoms.make import make_phantom
+from lungnb.datasets.prepare import prepare_dataset
 from lungnb.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +79,7 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_project(project):
     """The same project with a U-Net trained for two epochs; not to be changed."""
-    from lungnb.training import train
+    from lungnb.networks.training import train
 
     folder, settings = project
     with pytest.MonkeyPatch.context() as patch:

@@ -21,13 +21,13 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
     import pydicom
     from PIL import Image
 
-    from lungnb.check import peculiarity
-    from lungnb.images import read_mask
-    from lungnb.inference import open_model
-    from lungnb.listing import Case
-    from lungnb.phantom import make_phantom
-    from lungnb.segmentation import read_case, segment_files
-    from lungnb.volumes import read_nifti
+    from lungnb.datasets.check import peculiarity
+    from lungnb.formats.images import read_mask
+    from lungnb.segmentation.predict import open_model
+    from lungnb.segmentation.listing import Case
+    from lungnb.phantoms.make import make_phantom
+    from lungnb.segmentation.batch import read_case, segment_files
+    from lungnb.formats.volumes import read_nifti
 
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm", ".gif", ".nii", ".nii.gz", "")
 # A picture of the usual limit takes seconds; what is sought here is not there.

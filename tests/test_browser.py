@@ -3,13 +3,13 @@ import pandas as pd
 import pytest
 
 import lungnb
-from lungnb import browser, cases
-from lungnb.engines import Engine
-from lungnb.images import read_image, read_mask, write_png
-from lungnb.inference import clean_mask
+from lungnb.browser import browser, cases
+from lungnb.engines.engines import Engine
+from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.segmentation.predict import clean_mask
 from lungnb.metrics import count_pixels, scores
-from lungnb.phantom import make_phantom
-from lungnb.prepare import read_manifest
+from lungnb.phantoms.make import make_phantom
+from lungnb.datasets.prepare import read_manifest
 
 
 class Dark:

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.backend import keras
-from lungnb.callbacks import Backup, EarlyStopping, ReduceLROnPlateau
-from lungnb.models import build_model
+from lungnb.networks.backend import keras
+from lungnb.networks.callbacks import Backup, EarlyStopping, ReduceLROnPlateau
+from lungnb.networks.models import build_model
 
 LOSSES = [1.0, 0.9, 0.95, 0.94, 0.93, 0.92, 0.91, 0.905]
 

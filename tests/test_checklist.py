@@ -3,9 +3,9 @@ import re
 import pandas as pd
 import pytest
 
-from lungnb.checklist import UNKNOWN, claim, model_card
-from lungnb.evaluation import evaluate
-from lungnb.prepare import read_manifest
+from lungnb.report.checklist import UNKNOWN, claim, model_card
+from lungnb.evaluation.evaluation import evaluate
+from lungnb.datasets.prepare import read_manifest
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_the_checklist_says_what_the_run_knows_and_no_more(scored):
 
 
 def test_splits_and_windows_are_stated_as_they_were(scored, monkeypatch):
-    from lungnb import checklist
+    from lungnb.report import checklist
 
     for change, number, text in (
         ({"split_file": "some/folder/mine.csv"}, 19, "As listed in mine.csv, before any training."),

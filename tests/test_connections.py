@@ -14,10 +14,10 @@ import pytest
 from watching import assert_silent, environment, has_namespaces, run
 
 from conftest import ROOT, TINY
-from lungnb.conversion import FORMATS
-from lungnb.engines import installed
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
+from lungnb.engines.conversion import FORMATS
+from lungnb.engines.engines import installed
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SHIPPED
 
 LUNGNB = (sys.executable, "-m", "lungnb")

@@ -5,10 +5,10 @@ import pytest
 from test_inference import BLOCKS, bright
 
 from lungnb.__main__ import main
-from lungnb.images import write_png
-from lungnb.lungs import sides
-from lungnb.segmentation import segment_files
-from lungnb.volumes import read_volume
+from lungnb.formats.images import write_png
+from lungnb.segmentation.sides import sides
+from lungnb.segmentation.batch import segment_files
+from lungnb.formats.volumes import read_volume
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

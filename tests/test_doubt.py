@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb import doubt
-from lungnb.doubt import (
+from lungnb.evaluation import calibration as doubt
+from lungnb.evaluation.calibration import (
     AUGMENTATIONS,
     Examination,
     best_threshold,
@@ -16,8 +16,8 @@ from lungnb.doubt import (
     reliability_diagram,
     usefulness,
 )
-from lungnb.images import read_image, read_mask
-from lungnb.prepare import read_manifest
+from lungnb.formats.images import read_image, read_mask
+from lungnb.datasets.prepare import read_manifest
 
 
 def fake(answer):

@@ -4,12 +4,13 @@ import sys
 import numpy as np
 import pytest
 
-from lungnb import encoders, sources, training
-from lungnb.backend import keras
-from lungnb.encoders import BACKBONES, phantom_file
-from lungnb.models import build_model, unet
+from lungnb.networks import encoders, training
+from lungnb.datasets import download as sources
+from lungnb.networks.backend import keras
+from lungnb.networks.encoders import BACKBONES, phantom_file
+from lungnb.networks.models import build_model, unet
 from lungnb.settings import make_settings
-from lungnb.training import read_history, train
+from lungnb.networks.training import read_history, train
 
 MODULES = {
     "mobilenetv2": "mobilenet_v2",

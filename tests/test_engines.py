@@ -8,15 +8,25 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from lungnb import engines, export, inference
+from lungnb.engines import engines, export
+from lungnb.segmentation import predict as inference
 from lungnb.__main__ import main
-from lungnb.backend import keras
-from lungnb.engines import ENGINES, Engine, engine_of, load_model, open_exported
-from lungnb.export import ExportError, Parity, Reference, check, draw_reference, export_model, open_network, parities
-from lungnb.images import write_png
-from lungnb.models import MODELS, build_model
-from lungnb.phantom import make_phantom
-from lungnb.segmentation import segment_files
+from lungnb.networks.backend import keras
+from lungnb.engines.engines import ENGINES, Engine, engine_of, load_model, open_exported
+from lungnb.engines.export import (
+    ExportError,
+    Parity,
+    Reference,
+    check,
+    draw_reference,
+    export_model,
+    open_network,
+    parities,
+)
+from lungnb.formats.images import write_png
+from lungnb.networks.models import MODELS, build_model
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.batch import segment_files
 from lungnb.settings import SHIPPED
 
 FAST = [name for name in ENGINES if name != "keras"]

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 
 from conftest import table_of
-from lungnb import evaluation
+from lungnb.evaluation import evaluation
 from lungnb.commands import _settings, make_parser
-from lungnb.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
+from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.files import write_json
-from lungnb.images import read_image, read_mask
-from lungnb.inference import load_model
+from lungnb.formats.images import read_image, read_mask
+from lungnb.segmentation.predict import load_model
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
-from lungnb.prepare import prepare_dataset, read_manifest
-from lungnb.repeats import compare_seeds, over_seeds
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.evaluation.repeats import compare_seeds, over_seeds
 from lungnb.settings import make_settings
-from lungnb.statistics import mean_interval
-from lungnb.training import train
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.networks.training import train
 
 ALL = [*SCORES, *SURFACE_SCORES]
 COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
@@ -50,7 +50,7 @@ def test_every_test_image_has_a_row_with_every_score(trained):
 
 
 def test_rows_are_scores_at_the_prepared_images_size(trained):
-    from lungnb.inference import segment
+    from lungnb.segmentation.predict import segment
 
     row = evaluate(trained, "unet", progress=False).iloc[0]
     entry = read_manifest(trained).set_index("id").loc[row["id"]]
@@ -108,7 +108,7 @@ def test_tables_that_do_not_belong_together_are_named():
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
-    from lungnb.inference import segment
+    from lungnb.segmentation.predict import segment
 
     row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
     entry = read_manifest(trained).set_index("id").loc[row["id"]]

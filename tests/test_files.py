@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lungnb import files, report
+from lungnb import files
+from lungnb.report import report
 from lungnb.files import (
     NotWritten,
     locked,
@@ -23,9 +24,9 @@ from lungnb.files import (
     write_json,
     written,
 )
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
-from lungnb.segmentation import segment_files
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.batch import segment_files
 
 
 def names(folder):

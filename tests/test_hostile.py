@@ -19,9 +19,9 @@ from hostile.tiff import picture, tiff
 from hostile.worker import Taken
 from PIL import Image
 
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
-from lungnb.segmentation import segment_files
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.batch import segment_files
 
 TAKEN, PLAIN_CASE = Taken(1, 1, 1), Case("x.png", None)
 PARTS = (b"head", 5_000_000, (b"ab", 3_000_000), b"", (b"", 5), b"end")

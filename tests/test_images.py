@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from conftest import make_pipe
-from lungnb import images
-from lungnb.images import (
+from lungnb.formats import images
+from lungnb.formats.images import (
     fit_square,
     hounsfield_to_grey,
     peculiarity,
@@ -24,7 +24,7 @@ from lungnb.images import (
     unfit_square,
     write_png,
 )
-from lungnb.volumes import read_nifti
+from lungnb.formats.volumes import read_nifti
 
 pydicom = pytest.importorskip("pydicom")
 

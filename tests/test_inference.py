@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.backend import keras
-from lungnb.images import write_png
-from lungnb.inference import best_model, clean_mask, cut_out, load_model, overlay, predict, segment
-from lungnb.models import build_model
-from lungnb.phantom import make_phantom
-from lungnb.segmentation import segment_files
+from lungnb.networks.backend import keras
+from lungnb.formats.images import write_png
+from lungnb.segmentation.predict import best_model, clean_mask, cut_out, load_model, overlay, predict, segment
+from lungnb.networks.models import build_model
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.batch import segment_files
 from lungnb.settings import make_settings
 
 

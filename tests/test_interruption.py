@@ -23,10 +23,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb import datasets, evaluation, plots, prepare, report, sources, training
-from lungnb.datasets import RemoteFile, Source
-from lungnb.inference import load_model
-from lungnb.phantom import write_phantoms
+from lungnb.datasets import catalogue as datasets, prepare, download as sources
+from lungnb.evaluation import evaluation
+from lungnb.figures import plots
+from lungnb.report import report
+from lungnb.networks import training
+from lungnb.datasets.catalogue import RemoteFile, Source
+from lungnb.segmentation.predict import load_model
+from lungnb.phantoms.make import write_phantoms
 from lungnb.settings import Settings
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
@@ -118,7 +122,7 @@ def address(serve):
 def forked():
     """Call with arguments of `work` to start it in a process that begins with all modules imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lungnb.evaluation", "lungnb.report", "lungnb.training"])
+    context.set_forkserver_preload(["lungnb.evaluation.evaluation", "lungnb.report.report", "lungnb.networks.training"])
     return lambda *arguments: started(context.Process(target=work, args=arguments))
 
 

@@ -21,8 +21,8 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from nbformat import v4
 
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install -e .[dev]")
 from selenium.common.exceptions import WebDriverException  # noqa: E402

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.images import read_image, write_png
-from lungnb.leakage import COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
-from lungnb.phantom import make_phantom
-from lungnb.prepare import prepare_dataset, read_manifest
+from lungnb.formats.images import read_image, write_png
+from lungnb.datasets.leakage import COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
+from lungnb.phantoms.make import make_phantom
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
 from lungnb.settings import make_settings
 
 RNG = np.random.default_rng(0)
@@ -99,6 +99,6 @@ def test_real_sets_have_no_leak(real, dataset):
     real(dataset)
     settings = make_settings(dataset, "full")
     if dataset == "lung-ct-bmp":
-        pytest.importorskip("lungnb.sources").download(dataset, progress=False)
+        pytest.importorskip("lungnb.datasets.download").download(dataset, progress=False)
     prepare_dataset(settings, progress=False)
     assert find_leaks(settings, progress=False).empty

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lungnb.losses import LOSSES, get_loss
+from lungnb.networks.losses import LOSSES, get_loss
 
 TRUTH = np.array([[1, 1], [0, 0]], "float32")[None, :, :, None]
 FOUND = np.array([[0.5, 0.5], [0.5, 0]], "float32")[None, :, :, None]

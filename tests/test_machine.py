@@ -4,8 +4,9 @@ import sys
 
 import pytest
 
-from lungnb import backend, engines, machine, training
-from lungnb.backend import keras
+from lungnb.networks import backend, machine, training
+from lungnb.engines import engines
+from lungnb.networks.backend import keras
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("1", 1), ("0", None), ("many", None), ("100000", None)])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from lungnb.__main__ import main
-from lungnb.images import read_mask, write_png
-from lungnb.phantom import make_phantom
+from lungnb.formats.images import read_mask, write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.settings import RECIPES
 
 VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "publish")

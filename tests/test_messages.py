@@ -11,9 +11,9 @@ import pytest
 
 from lungnb import commands, messages
 from lungnb.__main__ import main
-from lungnb.images import write_png
+from lungnb.formats.images import write_png
 from lungnb.messages import explain, log_traceback, printable, say
-from lungnb.phantom import make_phantom
+from lungnb.phantoms.make import make_phantom
 
 BAD_NAME = os.fsdecode(b"a\x1b[31m\r\nb\xff\xe2\x80\xae.png")
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from conftest import make_pipe
-from lungnb.backend import keras
-from lungnb.engines import load_model
-from lungnb.model_costs import network_costs
-from lungnb.models import MODELS, build_model
-from lungnb.pretrained import take_weights
+from lungnb.networks.backend import keras
+from lungnb.engines.engines import load_model
+from lungnb.networks.costs import network_costs
+from lungnb.networks.models import MODELS, build_model
+from lungnb.networks.weights import take_weights
 
 SIZE = 64
 

@@ -4,9 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from lungnb.backend import keras
-from lungnb.losses import get_loss
-from lungnb.models import MODELS, build_model, count_multiplications
+from lungnb.networks.backend import keras
+from lungnb.networks.losses import get_loss
+from lungnb.networks.models import MODELS, build_model, count_multiplications
 from lungnb.settings import TITLES
 
 NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel

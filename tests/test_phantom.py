@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from lungnb import phantom, phantom_ct, phantom_film, phantom_xray
-from lungnb.images import read_image, read_mask
-from lungnb.phantom import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
-from lungnb.phantom_chest import draw_chest
-from lungnb.phantom_drawing import SIDES, Wild
+from lungnb.phantoms import make as phantom, ct as phantom_ct, film as phantom_film, xray as phantom_xray
+from lungnb.formats.images import read_image, read_mask
+from lungnb.phantoms.make import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantoms.chest import draw_chest
+from lungnb.phantoms.drawing import SIDES, Wild
 
 SIZE = 128
 

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb import pictures
-from lungnb.evaluation import evaluate
-from lungnb.images import write_png
-from lungnb.inference import Segmentation
-from lungnb.pairing import image_files
-from lungnb.prepare import read_manifest
+from lungnb.figures import pictures
+from lungnb.evaluation.evaluation import evaluate
+from lungnb.formats.images import write_png
+from lungnb.segmentation.predict import Segmentation
+from lungnb.datasets.pairing import image_files
+from lungnb.datasets.prepare import read_manifest
 
 
 def test_grids_of_images():

@@ -8,10 +8,10 @@ import pytest
 
 from lungnb.__main__ import main
 from lungnb.files import NotWritten
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.places import raw_folder
-from lungnb.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
 from lungnb.settings import make_settings
 
 VERBS = ("prepare", "check", "train", "evaluate", "report", "publish")
@@ -146,7 +146,7 @@ def test_a_second_folder_of_one_name_gets_nothing_of_the_first_one_s_and_says_wh
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_called_as_a_data_set_of_the_catalogue_is_another(home, monkeypatch, capsys, verb):
-    monkeypatch.setattr("lungnb.sources.PHANTOMS", {"xray": 6})
+    monkeypatch.setattr("lungnb.datasets.download.PHANTOMS", {"xray": 6})
     assert main(["download", "phantom"]) == main(["prepare", "phantom"]) == 0
     own = write_pairs(home / "phantom", first=100)
     before = tree(home)
@@ -186,7 +186,7 @@ def test_results_of_another_seed_are_told_from_those_of_a_folder_called_so(home)
 
 
 def test_batches_are_never_those_of_another_folder(home):
-    from lungnb.data import load_batches
+    from lungnb.networks.data import load_batches
 
     one, other = namesakes(home)
     prepare_dataset(make_settings(str(one)), progress=False)
@@ -277,8 +277,8 @@ def test_a_damaged_record_is_no_record(home, content):
 
 
 def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home):
-    from lungnb.cluster import _begin
-    from lungnb.training import train
+    from lungnb.segmentation.cluster import _begin
+    from lungnb.networks.training import train
 
     work = {
         home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),

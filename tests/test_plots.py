@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb import plots
+from lungnb.figures import plots
 from lungnb.metrics import SCORES, Counts
-from lungnb.models import build_model
-from lungnb.prepare import read_manifest
-from lungnb.training import read_history
+from lungnb.networks.models import build_model
+from lungnb.datasets.prepare import read_manifest
+from lungnb.networks.training import read_history
 
 
 def scores_of(*models):

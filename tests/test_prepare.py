@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungnb import prepare
-from lungnb.images import hounsfield_to_grey, read_image
-from lungnb.pairing import stem_of
-from lungnb.prepare import prepare_dataset, read_excluded, read_manifest
+from lungnb.datasets import prepare
+from lungnb.formats.images import hounsfield_to_grey, read_image
+from lungnb.datasets.pairing import stem_of
+from lungnb.datasets.prepare import prepare_dataset, read_excluded, read_manifest
 from lungnb.settings import SPLITS, Settings, make_settings
 
 COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]

@@ -13,11 +13,11 @@ from hypothesis import strategies as some
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from lungnb.archives import unpack
-from lungnb.images import fit_square, read_image, read_mask, to_grey, unfit_square, write_png
-from lungnb.pairing import _is_mask as is_mask
-from lungnb.pairing import find_pairs, image_files
-from lungnb.sources import Source
+from lungnb.datasets.archives import unpack
+from lungnb.formats.images import fit_square, read_image, read_mask, to_grey, unfit_square, write_png
+from lungnb.datasets.pairing import _is_mask as is_mask
+from lungnb.datasets.pairing import find_pairs, image_files
+from lungnb.datasets.download import Source
 
 OWN = Source("scans", "A folder", "own", "own", "own")
 NUMBERS = (

@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.prepare import read_manifest
-from lungnb.repeats import image_means, repeat, repetitions, variation
-from lungnb.statistics import paired_tests
-from lungnb.training import read_run
+from lungnb.datasets.prepare import read_manifest
+from lungnb.evaluation.repeats import image_means, repeat, repetitions, variation
+from lungnb.evaluation.statistics import paired_tests
+from lungnb.networks.training import read_run
 
 
 def test_each_seed_meets_each_fold(prepared):

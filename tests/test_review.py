@@ -2,11 +2,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lungnb import plots, report
-from lungnb.evaluation import compare, evaluate
+from lungnb.figures import plots
+from lungnb.report import report
+from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.metrics import Counts
-from lungnb.prepare import read_manifest
-from lungnb.review import SECTIONS, _table, data_flow, fixed, picture, review
+from lungnb.datasets.prepare import read_manifest
+from lungnb.report.sections import SECTIONS, _table, data_flow, fixed, picture, review
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb import search as searching
-from lungnb.losses import LOSSES
-from lungnb.search import best_settings, search, search_chart
-from lungnb.training import train
+from lungnb.evaluation import search as searching
+from lungnb.networks.losses import LOSSES
+from lungnb.evaluation.search import best_settings, search, search_chart
+from lungnb.networks.training import train
 
 optuna = pytest.importorskip("optuna")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungnb.backend import keras
+from lungnb.networks.backend import keras
 from lungnb.places import holds_data, raw_folder
 from lungnb.places import home as project_folder
 from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings
@@ -158,8 +158,8 @@ def test_values_that_nothing_can_be_made_of_are_told_at_once(changes, message):
 
 
 def test_choices_are_those_there_are():
-    from lungnb.encoders import BACKBONES
-    from lungnb.losses import LOSSES
+    from lungnb.networks.encoders import BACKBONES
+    from lungnb.networks.losses import LOSSES
 
     assert set(CHOICES["loss"]) == set(LOSSES) and {*CHOICES["encoder"]} - {None} == set(BACKBONES)
     for name in CHOICES["optimizer"]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lungnb import archives, sources
+from lungnb.datasets import archives, download as sources
 from lungnb.places import home, raw_folder
-from lungnb.sources import CATALOGUE, DownloadError, RemoteFile, Source, catalogue, download, find_source
+from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, catalogue, download, find_source
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 NAMES = [

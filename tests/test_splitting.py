@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from test_prepare import CHEST, LUNGS, prepared, write_scans
 
-from lungnb import splitting
-from lungnb.prepare import prepare_dataset, read_excluded
+from lungnb.datasets import splitting
+from lungnb.datasets.prepare import prepare_dataset, read_excluded
 from lungnb.settings import SPLITS, Settings
-from lungnb.splitting import split_of
+from lungnb.datasets.splitting import split_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from conftest import table_of
 from lungnb.metrics import Counts, count_pixels
-from lungnb.statistics import (
+from lungnb.evaluation.statistics import (
     classification_table,
     first_places,
     mean_interval,

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb import backend, training
-from lungnb.backend import keras
-from lungnb.engines import load_model
-from lungnb.images import read_mask, write_png
-from lungnb.models import build_model, count_multiplications
-from lungnb.prepare import data_digest, prepare_dataset
-from lungnb.training import read_history, read_run, train
+from lungnb.networks import backend, training
+from lungnb.networks.backend import keras
+from lungnb.engines.engines import load_model
+from lungnb.formats.images import read_mask, write_png
+from lungnb.networks.models import build_model, count_multiplications
+from lungnb.datasets.prepare import data_digest, prepare_dataset
+from lungnb.networks.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
 COLUMNS |= {"learning_rate", "seconds"}
@@ -75,7 +75,7 @@ def test_a_cosine_falls_over_all_epochs(trained):
 
 
 def test_the_saved_weights_are_those_of_the_best_epoch(trained):
-    from lungnb.data import load_batches
+    from lungnb.networks.data import load_batches
 
     model = training.compiled_model(trained, "unet")
     stored = keras.models.load_model(trained.results / "unet" / "model.keras", compile=False)

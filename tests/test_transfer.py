@@ -5,15 +5,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb import evaluation, inference, models, transfer
-from lungnb.evaluation import score_images
-from lungnb.inference import load_model
-from lungnb.models import build_model
-from lungnb.phantom import write_phantoms
+from lungnb.evaluation import evaluation, transfer
+from lungnb.segmentation import predict as inference
+from lungnb.networks import models
+from lungnb.evaluation.evaluation import score_images
+from lungnb.segmentation.predict import load_model
+from lungnb.networks.models import build_model
+from lungnb.phantoms.make import write_phantoms
 from lungnb.places import raw_folder
-from lungnb.prepare import read_manifest
-from lungnb.training import read_run
-from lungnb.transfer import (
+from lungnb.datasets.prepare import read_manifest
+from lungnb.networks.training import read_run
+from lungnb.evaluation.transfer import (
     across,
     changed,
     few_shot,

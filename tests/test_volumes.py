@@ -6,8 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungnb import volumes
-from lungnb.volumes import central_slices, is_nifti, read_dicom_series, read_nifti, read_volume, write_nifti_mask
+from lungnb.formats import volumes
+from lungnb.formats.volumes import (
+    central_slices,
+    is_nifti,
+    read_dicom_series,
+    read_nifti,
+    read_volume,
+    write_nifti_mask,
+)
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

@@ -12,10 +12,10 @@ import zipfile
 
 import pytest
 
-from lungnb import sources, web
+from lungnb.datasets import download as sources, web
 from lungnb.settings import home
-from lungnb.sources import CATALOGUE, DownloadError, RemoteFile, Source, download
-from lungnb.web import fetch_web
+from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
+from lungnb.datasets.web import fetch_web
 
 
 def make_zip(size=300_000):

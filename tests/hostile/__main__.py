@@ -17,8 +17,8 @@ from hostile import Case, all_cases
 from hostile.answers import RIGHT, judge, over_limits
 from hostile.commands import INTO
 from hostile.worker import Worker
-from lungnb.images import write_png
-from lungnb.phantom import make_phantom
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
 
 COLUMNS = ("kind", "input", "kB", "seconds", "CPU s", "MB", "answer", "sentence")
 KEPT = ("home/data/prepared/kept/manifest.csv", "home/data/raw/kept/x.png", "home/results/kept/model.keras")

@@ -13,7 +13,7 @@ from hostile.places import NAMES, link, pipe
 from hostile.png import png
 from hostile.streams import GB, gzipped
 from hostile.tiff import picture, tiff
-from lungnb.images import write_png
+from lungnb.formats.images import write_png
 
 INTO = ("segment", "{good}", "--out", "{path}", "--engine", "onnx")  # whose outputs are what is hostile
 ROW = {  # what a forged row of the journal says

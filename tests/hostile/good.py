@@ -26,7 +26,7 @@ from hostile.tiff import (
     picture,
     tiff,
 )  # fmt: skip
-from lungnb.phantom import make_phantom
+from lungnb.phantoms.make import make_phantom
 
 
 def phantom(size: int = 256) -> np.ndarray:

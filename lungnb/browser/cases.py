@@ -1,0 +1,59 @@
+"""What there is to browse: the images that paths, folders and arrays give, or those of a prepared data set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lungnb.formats.images import read_image, read_mask, shrink, through_window, to_grey, volume_window
+from lungnb.segmentation.listing import list_images
+from lungnb.messages import printable
+from lungnb.datasets.prepare import LONGEST_SIDE, read_manifest
+from lungnb.settings import SPLITS, Settings
+from lungnb.formats.volumes import is_nifti, read_volume
+
+
+class Case(NamedTuple):
+    """An image that is yet to be read, and what it is called."""
+
+    name: str  # as it is shown
+    key: str  # in the table of marks
+    read: Callable[[], tuple[np.ndarray, np.ndarray | None]]  # image and true mask
+
+
+def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
+    """Yield the images of a split of a prepared data set, with their true masks."""
+    manifest = read_manifest(settings)
+    if not (manifest["split"] == split).any():
+        raise ValueError(f"split must be one of {', '.join(SPLITS)} that {settings.name} has, not {split!r}.")
+    for row in manifest[manifest["split"] == split].to_dict("records"):
+        image, mask = settings.prepared / row["image"], settings.prepared / row["mask"]
+        yield Case(printable(row["id"]), row["id"], lambda image=image, mask=mask: (read_image(image), read_mask(mask)))
+
+
+def image_cases(images: Any, window: tuple[float, float] | None) -> Iterable[Case]:  # noqa: ANN401
+    """Yield the images that paths, folders, patterns and arrays give; an array is known by what it holds."""
+    for number, item in enumerate([images] if isinstance(images, (str, Path, np.ndarray)) else images, 1):
+        if isinstance(item, np.ndarray):
+            digest = hashlib.sha256(repr((item.shape, item.dtype)).encode() + item.tobytes()).hexdigest()
+            yield Case(f"array {number}", f"array {digest[:16]}", partial(_read, item, window))
+            continue
+        for path in list_images(item):
+            yield Case(printable(path.name), str(path.absolute()), partial(_read, path, window))
+
+
+def _read(image: Path | np.ndarray, window: tuple[float, float] | None) -> tuple[np.ndarray, None]:
+    """Return an array, a file, or the middle slice of a volume as grey, no larger than prepared images are."""
+    if isinstance(image, np.ndarray):
+        grey = to_grey(image, window)
+    elif image.is_dir() or is_nifti(image):
+        slices = read_volume(image).hounsfield
+        grey = through_window(slices[len(slices) // 2], volume_window(slices, window, image))
+    else:
+        grey = read_image(image, window)
+    return shrink(grey, LONGEST_SIDE), None

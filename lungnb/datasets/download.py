@@ -1,0 +1,275 @@
+"""The catalogue of data sets as a table, and `download`, which brings one of them here."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import glob
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from lungnb.datasets.archives import find_fault, is_archive, unpack
+from lungnb.datasets.catalogue import CATALOGUE, RemoteFile, Source
+from lungnb.files import NotWritten, locked, remove, writable, written
+from lungnb.places import holds_data, home, is_path, raw_folder, raw_root
+from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
+
+DRIVE_URL = "https://drive.google.com/uc?id={id}"
+KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
+# How many are made: the X-rays suit a first run, the slices train an encoder, the wild ones of both a whole network.
+PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
+
+
+class DownloadError(OSError):
+    """A data set could not be brought here; the message says which file to fetch by hand and where to put it."""
+
+
+def catalogue() -> pd.DataFrame:
+    """Return the catalogue, a row a data set: what it is, on which terms, how it comes, and whether it is here."""
+    rows = [
+        {
+            "name": source.name,
+            "kind": source.kind,
+            "title": source.title,
+            "licence": source.licence,
+            "masks": source.has_masks,
+            "comes": _comes(source),
+            "here": holds_data(raw_folder(source.name)),
+        }
+        for source in CATALOGUE.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def find_source(dataset: str) -> Source:
+    """Return the catalogue's entry for `dataset`, or a general one for a folder of the reader's own.
+
+    Raises ValueError, with the nearest name, for what is neither.
+    """
+    if dataset in CATALOGUE:
+        return CATALOGUE[dataset]
+    if is_path(dataset) or (dataset and raw_folder(dataset).is_dir()):
+        return Source(raw_folder(dataset).name, "A folder of your own", "own", "your own", "your own")
+    near = difflib.get_close_matches(dataset.lower(), CATALOGUE, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"there is no data set {dataset!r}: {hint}The catalogue has {', '.join(CATALOGUE)}. For images of your own, "
+        "give the path of a folder with images/ and masks/ in it, such as ./my-scans."
+    )
+
+
+def download(dataset: str, progress: bool = True) -> Path:
+    """Bring a data set here, unless it is, and return its raw folder.
+
+    What lies whole under LUNGNB_RAW is used there, and nothing is ever written there. Anything else is fetched, or
+    taken from an archive put in the raw folder by hand, checked and unpacked to data/raw/<dataset>, which appears
+    whole or not at all.
+
+    Raises DownloadError, which says what to fetch by hand and where to put it; ValueError for an unknown name;
+    FileNotFoundError for a folder of the reader's own without images.
+
+    Example: `download("montgomery")`.
+    """
+    source, folder = find_source(dataset), raw_folder(dataset).resolve()  # which may be a link to another disk
+    if holds_data(folder):
+        return folder
+    if source.kind == "own":
+        raise FileNotFoundError(
+            f"{folder} holds no images: put them in its subfolder images/, and their masks in masks/."
+        )
+    with locked(folder):
+        if not holds_data(folder):  # another run may have brought it just now
+            _bring(source, folder, progress)
+    return folder
+
+
+def _bring(source: Source, folder: Path, progress: bool) -> None:
+    """Fetch or make a data set, and let it appear whole in `folder`."""
+    kept = folder.with_name(f".{folder.name}.kept")
+    _move_entries(kept, folder)  # of a run that was killed
+    files = [(file, _at_hand(file, source, folder) or _fetch(file, source, folder, progress)) for file in source.files]
+    try:
+        with written(folder) as part:
+            if not files:
+                from lungnb.phantoms.make import write_phantoms
+
+                write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
+            for file, path in files:
+                _place(file, path, part, source, folder, progress)
+            _move_entries(folder, kept)  # archives put there by hand; nothing that is the reader's lies in the part
+    finally:
+        _move_entries(kept, folder)
+    remove(_arrivals(folder))
+
+
+def _move_entries(source: Path, target: Path) -> None:
+    """Move what lies in a folder into another, but for what is there already, and remove the folder if it is empty."""
+    for entry in source.iterdir() if source.is_dir() else ():
+        target.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(target / entry.name):
+            os.replace(entry, target / entry.name)
+    with contextlib.suppress(OSError):
+        source.rmdir()
+
+
+def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
+    """Unpack an archive into `part`, or put another file there; turn whatever goes wrong into a sentence."""
+    try:
+        with writable(folder):
+            if not is_archive(file):
+                part.mkdir(exist_ok=True)
+                shutil.copy2(path, part / file.name)
+            else:
+                # Two archives may use the same names within, one for the images and one for their masks.
+                unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
+    except NotWritten:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds for a damaged archive
+        if path.parent == _arrivals(folder) and not isinstance(error, OSError):
+            remove(path)  # so that the next run fetches it anew
+        raise DownloadError(f"{path} was not unpacked: {_reason(error)}. {_by_hand(file, source)}") from error
+
+
+def _at_hand(file: RemoteFile, source: Source, folder: Path) -> Path | None:
+    """Return the file where the reader put it, or where LUNGNB_RAW has it, once it has passed the checks."""
+    for path in (folder / file.name, raw_root() / source.name / file.name):
+        if path.exists():
+            if fault := find_fault(path, file):
+                raise DownloadError(f"{path} {fault}; remove it. {_by_hand(file, source)}")
+            return path
+    return None
+
+
+def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Path:
+    """Fetch a file from the first of its addresses that gives it whole, and return where it lies."""
+    target, reasons = _arrivals(folder) / file.name, []
+    if target.exists() and not find_fault(target, file):
+        return target  # of an earlier run that another file stopped
+    for fetch, address in _attempts(file):
+        remove(target)
+        try:
+            with writable(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                fetch(address, target, progress)
+            fault = find_fault(target, file)
+            fault = fault and f"what came {fault}"
+        except NotWritten:
+            raise  # no other address helps
+        except (Exception, SystemExit) as error:  # each client raises its own; Kaggle's may try to end the program
+            fault = _reason(error)
+        if not fault:
+            return target
+        remove(target)
+        reasons.append(f"{urlsplit(address).hostname or 'the Kaggle client'}: {fault}")
+    with contextlib.suppress(OSError):
+        target.parent.rmdir()  # unless something of use to the next run is in it
+    why = f"could not be fetched ({'; '.join(reasons)})" if reasons else "has no public address"
+    raise DownloadError(f"{file.name}, of the data set {source.name}, {why}. {_by_hand(file, source)}")
+
+
+def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None], str]]:
+    """Return the ways to fetch a file, in order, each with what it is given."""
+    attempts: list[tuple[Callable[[str, Path, bool], None], str]] = []
+    for address in file.addresses:
+        scheme, _, rest = address.partition(":")
+        if scheme == "drive":
+            attempts.append((_from_drive, DRIVE_URL.format(id=rest)))
+        elif scheme == "kaggle":
+            attempts += [(fetch_web, KAGGLE_URL.format(id=rest))] if "/" in rest else []
+            attempts.append((_from_kaggle, rest))
+        else:
+            attempts.append((fetch_web, address))
+    return attempts
+
+
+def _from_drive(url: str, target: Path, progress: bool) -> None:
+    """Fetch a Google Drive file with gdown, which keeps what it has of an interrupted one and goes on from there."""
+    import gdown
+
+    def get(watch: Watch) -> None:
+        def count(arrived: int, total: int | None) -> None:
+            watch.count(arrived - watch.arrived)
+            if max(arrived, total or 0) > room_for_download(target.parent, arrived):
+                raise WrongFile("its bytes are more than there is room for")
+
+        # gdown reads and writes cookies in the user's home folder unless told not to.
+        options = {"resume": True, "timeout": STALL_SECONDS, "use_cookies": False}
+        gdown.download(url, str(target), quiet=not progress, progress=count, cancel=watch.stop, **options)
+
+    begun = {path: path.stat().st_size for path in _drive_parts(target)}
+    try:
+        watched(get)
+    except (gdown.exceptions.DownloadError, WrongFile) as error:
+        for path in _drive_parts(target):
+            # A file that changed at its publisher's cannot be gone on with, and gdown would try so for ever.
+            stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
+            if stuck or isinstance(error, WrongFile):
+                remove(path)
+        raise
+
+
+def _drive_parts(target: Path) -> list[Path]:
+    """Return what gdown left of interrupted downloads of a file."""
+    return list(target.parent.glob(f"{glob.escape(target.name)}*.part"))
+
+
+def _from_kaggle(name: str, target: Path, progress: bool) -> None:
+    """Fetch a data set (`owner/name`) or a competition with Kaggle's client, which names the file after it."""
+    try:
+        from kaggle.api.kaggle_api_extended import KaggleApi  # importing it signs in
+    except ImportError as error:
+        raise OSError("not installed, run `pip install 'lungnb[kaggle]'`") from error
+    except SystemExit as error:
+        raise OSError("no Kaggle account is set up on this computer") from error
+    api = KaggleApi()
+    api.authenticate()
+    get = api.dataset_download_files if "/" in name else api.competition_download_files
+    get(name, path=str(target.parent), quiet=not progress)
+
+
+def _by_hand(file: RemoteFile, source: Source) -> str:
+    """Return the sentence that says what to do by hand."""
+    # Browsers get some of these files as archive.zip.
+    pages = " or ".join(dict.fromkeys(_page(address) for address in file.addresses))
+    fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"
+    folder = home() / "data" / "raw" / source.name
+    return f"{fetch} in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
+
+
+def _page(address: str) -> str:
+    """Return the address that a browser opens."""
+    scheme, _, rest = address.partition(":")
+    if scheme == "drive":
+        return DRIVE_URL.format(id=rest)
+    if scheme == "kaggle":
+        return f"https://www.kaggle.com/{'datasets' if '/' in rest else 'competitions'}/{rest}"
+    return address
+
+
+def _comes(source: Source) -> str:
+    """Return how a data set gets here, in a word or two."""
+    ways = {"drive": "Google Drive", "kaggle": "Kaggle"}
+    found = [ways.get(address.partition(":")[0], "web") for file in source.files for address in file.addresses]
+    return ", ".join(dict.fromkeys(found)) or ("by hand" if source.files else "made here")
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error as part of a sentence."""
+    if "Connection" in type(error).__name__:
+        return "no connection"
+    text = " ".join(str(error).split())
+    text = re.split(r"(?<=\w)\. (?=[A-Z])", text)[0].rstrip(".") or type(error).__name__  # the first sentence
+    text = re.sub(r"\[Errno -?\d+\] ", "", text)
+    text = "".join(letter for letter in text if letter.isprintable())  # a server may have written it
+    return text if len(text) < 160 else f"{text[:160]}..."
+
+
+def _arrivals(folder: Path) -> Path:
+    """Return the hidden folder beside a raw folder where downloads arrive."""
+    return folder.with_name(f".{folder.name}.download")

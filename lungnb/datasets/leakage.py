@@ -1,0 +1,76 @@
+"""Whether anything of the training images stands in the other splits: patients, and images that are nearly the same."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.fft import dctn
+from tqdm import tqdm
+
+from lungnb.formats.images import read_image
+from lungnb.datasets.prepare import read_manifest
+from lungnb.settings import SPLITS, Settings
+
+_SIDE = 16  # frequencies a side of the hash
+# Of 255 bits. On Montgomery, Shenzhen and CT slices, other tones, sizes, noise, JPEG and inversion change up to 0.10 (a
+# light that saturates, 0.15); images of different patients differ by 0.149 at least.
+NEAR = 0.125
+COLUMNS = ("kind", "first", "first_split", "second", "second_split", "distance")
+
+
+def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
+    """Return what stands in two splits of the prepared data set, a row a finding; empty where all is well.
+
+    Columns: `kind`, `patient` or `near-duplicate`; `first` and `second`, the patient or the two images' ids, with their
+    splits; `distance`, 0 to 0.5, the part of two images' perceptual hashes that differs. Images no further apart than
+    `NEAR` are taken for near-duplicates: copies in another tone, size or file format, or inverted, under any name.
+    Copies that were cropped, turned by a few degrees, or equalised may be missed.
+    """
+    manifest = read_manifest(settings)
+    by_split = manifest.groupby("patient")["split"].unique()
+    rows = [
+        ("patient", patient, one, patient, other, np.nan)
+        for patient, splits in by_split[by_split.map(len) > 1].items()
+        for one, other in combinations(sorted(splits, key=SPLITS.index), 2)
+    ]
+    files = [settings.prepared / image for image in manifest["image"]]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = pool.map(lambda file: perceptual_hash(read_image(file)), files)
+        hashes = np.array(
+            list(tqdm(work, "Looking for copies", len(files), unit="image", file=sys.stdout, disable=not progress))
+        )
+    for one, other in combinations(SPLITS, 2):
+        first, second = (manifest[manifest["split"] == split] for split in (one, other))
+        distances = hash_distances(hashes[first.index], hashes[second.index])
+        rows += [
+            ("near-duplicate", first["id"].iloc[i], one, second["id"].iloc[j], other, round(float(distances[i, j]), 3))
+            for i, j in np.argwhere(distances <= NEAR)
+        ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def perceptual_hash(image: np.ndarray) -> np.ndarray:
+    """Return 255 bits, bool, that say how a uint8 image `(height, width)` looks: copies of it have nearly the same.
+
+    Its 16x16 lowest frequencies, the mean left out, each above or below their median (pHash, Zauner 2010,
+    https://www.phash.org/docs/pubs/thesis_zauner.pdf).
+    """
+    small = Image.fromarray(image).resize((4 * _SIDE, 4 * _SIDE), Image.Resampling.BOX)
+    frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
+    return frequencies > np.median(frequencies)
+
+
+def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the part of bits, 0 to 0.5, in which hashes `(n, bits)` and `(m, bits)` differ, as `(n, m)` float32.
+
+    An inverted image has all bits turned, and counts as the same.
+    """
+    signs = [2 * hashes.astype(np.float32) - 1 for hashes in (first, second)]
+    agreement = np.abs(signs[0] @ signs[1].T) / first.shape[1]
+    return (1 - agreement) / 2

@@ -1,0 +1,177 @@
+"""Networks opened, and what computes them: OpenVINO, ONNX Runtime, LiteRT or Keras, each behind the same callable.
+
+`.keras` files are checked before Keras builds anything of them (`lungnb.model_files`). Exported files carry no code
+either, but their readers are not made for files of strangers. So lungnb opens only those that it wrote itself
+(`lungnb.export`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from lungnb.files import need
+from lungnb.networks.machine import cores, has_fast_bf16
+from lungnb.settings import SHIPPED
+
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai_edge_litert", "keras": "keras"}
+THRESHOLD = 0.5  # probability above which a pixel is lung
+ENGINES = ("openvino", "onnx", "keras")  # those to segment with; `auto` takes the first that is installed
+
+
+class Engine(NamedTuple):
+    """A network that is ready to run: `(batch, size, size, 1)` float32, 0 to 1, in; the probability of lung out."""
+
+    name: str  # of the engine, with its version and precision
+    input_shape: tuple[int | None, ...]  # (None, size, size, 1)
+    run: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Return what the network makes of a batch."""
+        return self.run(batch)
+
+
+def engine_of(model: Any) -> Engine:  # noqa: ANN401
+    """Return an engine as it is, and a Keras model as one."""
+    if isinstance(model, Engine):
+        return model
+    # As fast as a `tf.function` called by hand, and the same on every backend of Keras.
+    return Engine(engine_name("keras"), model.input_shape, lambda batch: np.asarray(model.predict_on_batch(batch)))
+
+
+def installed(engine: str) -> bool:
+    """Whether what an engine needs is installed."""
+    return find_spec(PACKAGES[engine]) is not None
+
+
+def require(engine: str) -> None:
+    """Raise a ValueError that names what to install, where an engine is not installed."""
+    if not installed(engine):
+        raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
+
+
+def engine_name(engine: str, precision: str = "f32") -> str:
+    """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
+    try:
+        version = importlib.metadata.version(PACKAGES[engine].replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:  # as onnxruntime-gpu, which installs onnxruntime
+        version = getattr(importlib.import_module(PACKAGES[engine]), "__version__", "unknown")
+    return f"{engine} {version} {precision}"
+
+
+def precisions(engine: str) -> tuple[str, ...]:
+    """Return the precisions to try an engine in, the fastest first."""
+    return ("bf16", "f32") if engine == "openvino" and has_fast_bf16() else ("f32",)
+
+
+def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
+    """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`, `.tflite` for `litert`.
+
+    Raises ValueError as `require` does, and what the engine raises for a file that it cannot read.
+    """
+    require(engine)
+    return _OPEN[engine](file, precision)
+
+
+def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
+    """Load a trained model from a `.keras` file; None means the one that lungnb ships.
+
+    No code from a file is run (`model_files.read_network`), and other formats are refused. Raises FileNotFoundError if
+    there is no such file, ValueError for a file that is not a model or whose model does not take one grey image.
+    """
+    path = model_file(model)
+    return _load(path, path.stat().st_mtime_ns)
+
+
+def model_file(model: str | Path | None = None) -> Path:
+    """Return the resolved path of a `.keras` file, that of the shipped network for None; errors as `load_model`."""
+    path = Path(model or SHIPPED)
+    if path.suffix != ".keras":
+        raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
+    if not need(path, "train a model, or name another file,").is_file():
+        raise ValueError(f"{path}: is not a regular file; name a .keras file.")
+    return path.resolve()
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
+    from lungnb.networks.model_files import read_network
+
+    model = read_network(path)
+    shape = model.input_shape
+    if shape != model.output_shape or not isinstance(shape, tuple) or shape != (None, *shape[1:2] * 2, 1):
+        raise ValueError(
+            f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
+        )
+    compute_in_float32(model)
+    model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
+    return model
+
+
+def compute_in_float32(model: Any) -> None:  # noqa: ANN401
+    """Undo a training in half the bits, in which no exported form can be computed, nor a CPU that is not made for it.
+
+    The weights are float32 as they are.
+    """
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+        if hasattr(layer, "layers"):
+            compute_in_float32(layer)
+
+
+def _open_openvino(file: Path, precision: str) -> Engine:
+    import openvino
+
+    core, lock = openvino.Core(), Lock()
+    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": cores()}
+    network = core.compile_model(core.read_model(file), "CPU", options)
+    request = network.create_infer_request()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with lock:  # a request is for one thread at a time
+            return request.infer([batch])[0]
+
+    shape = network.input(0).partial_shape
+    return Engine(engine_name("openvino", precision), (None, *(shape[axis].get_length() for axis in (1, 2, 3))), run)
+
+
+def _open_onnx(file: Path, precision: str) -> Engine:
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # Windows builds that report to the system heed no variable
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores()
+    # Threads that wait for work by spinning take the cores from those that read and write files.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    return Engine(
+        engine_name("onnx", precision),
+        (None, *given.shape[1:]),
+        lambda batch: session.run(None, {given.name: batch})[0],
+    )
+
+
+def _open_litert(file: Path, precision: str) -> Engine:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter, lock = Interpreter(model_path=str(file), num_threads=cores()), Lock()
+    call = interpreter.get_signature_runner()
+    (name, given), (result, _) = *call.get_input_details().items(), *call.get_output_details().items()
+
+    def run(batch: np.ndarray) -> np.ndarray:
+        with lock:
+            return call(**{name: batch})[result]
+
+    return Engine(engine_name("litert", precision), (None, *map(int, given["shape_signature"][1:])), run)
+
+
+_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx, "litert": _open_litert}

@@ -1,0 +1,226 @@
+"""Search for hyper-parameters with Optuna: learning rate, loss, filters and augmentation, judged on validation images.
+
+Optuna (Akiba and others 2019, https://arxiv.org/abs/1907.10902) comes with the extra `search`. Studies are kept in
+results/<dataset>/search/<model>.db, one for each settings and data; `<model>.csv` beside it is the last one as a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import sys
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+from tqdm import tqdm
+
+from lungnb.networks.backend import keras
+from lungnb.files import need, remove, writable, write_table
+from lungnb.networks.losses import LOSSES
+from lungnb.figures.pictures import subplots
+from lungnb.datasets.prepare import data_digest
+from lungnb.settings import LIMITS, Settings
+from lungnb.networks.training import build_network, train
+
+if TYPE_CHECKING:
+    import optuna
+
+callbacks = keras.callbacks
+PARAMETERS = ("learning_rate", "loss", "filters", "augmentation")
+_RANDOM = 5  # trials at random before the sampler learns from those before, and before any is pruned
+
+
+def search(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
+    """Train a model `trials` times, each time with other hyper-parameters; return a table with a row a trial.
+
+    What is tried, sampled by TPE (Bergstra and others 2011): learning rates from a tenth to ten times that of the
+    settings; all losses; half, the same and twice the filters; and augmentation strengths from 0 to 2, by which
+    rotation, zoom and contrast are multiplied. A trial counts what its best epoch reached, as mean Dice over the
+    validation images; the test images are not read. After a quarter of the epochs it is pruned once that is below the
+    median of the trials before it.
+
+    The table has `number`, `state` (complete, pruned, or failed where the loss became NaN), the hyper-parameters,
+    `validation_dice`, `epochs` and `seconds`. An interrupted search goes on with the trial that was cut off, from its
+    first epoch; a search that was finished with the same settings on the same data is not repeated, and asked for more
+    trials it adds to those there are. Only one process at a time may search for a model.
+
+    Raises ValueError for an unknown model and without Optuna, FileNotFoundError when nothing is prepared.
+
+    Example: `search(make_settings("phantom", "quick"), "unet", trials=4)`.
+    """
+    study = _study(settings, model_name)
+    for trial in study.trials:
+        if not trial.state.is_finished():  # cut off; it is not in the table, so that another takes its place
+            study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+            remove(_path(settings, model_name, f"_{trial.number}"))
+    table = _write_table(study, settings, model_name)
+    title, total = f"{model_name} search", max(trials, len(table))
+    with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
+        while len(table) < trials:
+            # A seed for each trial: what it tries depends on the trials before it, not on when they were.
+            seed = (settings.seed * 100_003 + len(table)) % 2**32  # the highest that NumPy takes
+            study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed)
+            with writable(_path(settings, model_name, ".db")):
+                study.optimize(
+                    lambda trial: _validation_dice(settings, model_name, trial, bar),
+                    n_trials=1,
+                    catch=FloatingPointError,
+                    gc_after_trial=True,
+                )
+            table = _write_table(study, settings, model_name)
+            bar.set_postfix_str(f"best validation Dice {_complete(table)['validation_dice'].max():.3f}", refresh=False)
+            bar.update()
+    return table
+
+
+def best_settings(settings: Settings, model_name: str) -> Settings:
+    """Return the settings with the hyper-parameters of the best complete trial of their search, to hand to `train`.
+
+    Raises FileNotFoundError when there was no search, ValueError when none of its trials is complete.
+    """
+    need(_path(settings, model_name, ".db"), "search (notebook 12)")
+    study = _study(settings, model_name)
+    try:
+        return _changed(settings, **study.best_params)
+    except ValueError as error:
+        raise ValueError(
+            f"{model_name}: no trial with these settings on these data is complete. Search with them (notebook 12); if "
+            f"every trial failed, with a lower learning_rate than {settings.learning_rate}."
+        ) from error
+
+
+def search_chart(table: pd.DataFrame) -> Figure:
+    """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
+    complete, pruned = _complete(table), table[table["state"] == "pruned"]
+    layers = {
+        "complete": (complete, {"marker": "o", "color": "C0"}),
+        "pruned": (pruned, {"marker": "X", "color": "C1"}),
+        "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
+    }
+    figure, axes = subplots(2, 3, figsize=(11, 6.5), layout="constrained", sharey=True)
+    losses = sorted(LOSSES)
+    for axis, column in zip(axes.flat, ("number", *PARAMETERS), strict=False):
+        for name, (rows, style) in layers.items():
+            x = rows[column].map(losses.index) if column == "loss" else rows[column]
+            axis.scatter(x, rows["validation_dice"], label=name, zorder=3, **{"s": 60} | style)
+        axis.set_xlabel({"number": "trial"}.get(column, column.replace("_", " ")))
+    history, rates, kinds, filters, _, legend = axes.flat
+    history.step(
+        complete["number"], complete["validation_dice"].cummax(), "--", where="post", color="0.4", label="best yet"
+    )
+    history.xaxis.get_major_locator().set_params(integer=True)
+    rates.set_xscale("log")
+    rates.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
+    rates.tick_params(axis="x", rotation=20)
+    kinds.set_xticks(range(len(losses)), losses, rotation=20)
+    kinds.set_xlim(-0.5, len(losses) - 0.5)
+    filters.set_xscale("log", base=2)
+    filters.set_xticks(sizes := sorted(table["filters"].unique()), sizes)
+    legend.axis("off")
+    legend.legend(*history.get_legend_handles_labels(), loc="center", frameon=False)
+    figure.supylabel("best validation Dice of the trial", fontsize=12)
+    return figure
+
+
+class _Watch(callbacks.Callback):
+    """Tells Optuna the validation Dice of each epoch, and ends a trial that is pruned or whose loss became NaN."""
+
+    def __init__(self, trial: optuna.Trial, bar: tqdm) -> None:
+        super().__init__()
+        self._trial, self._bar, self.dices = trial, bar, []
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        if not math.isfinite(logs["loss"] + logs["val_loss"]):
+            raise FloatingPointError("the loss became NaN")
+        self.dices.append(logs["val_dice"])
+        self._trial.report(logs["val_dice"], epoch)
+        self._bar.set_postfix_str(f"epoch {epoch + 1}, validation Dice {logs['val_dice']:.3f}")
+        if self._trial.should_prune():
+            raise _optuna().TrialPruned
+
+
+def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, bar: tqdm) -> float:
+    """Train with what Optuna suggests; return the validation Dice of the best epoch."""
+    rate, filters = settings.learning_rate, settings.filters
+    chosen = {
+        "learning_rate": trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True),
+        "loss": trial.suggest_categorical("loss", [*LOSSES]),
+        "filters": trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2})),
+        "augmentation": trial.suggest_float("augmentation", 0.0, 2.0),
+    }
+    watch = _Watch(trial, bar)
+    folder = _path(settings, model_name, f"_{trial.number}")
+    try:
+        train(_changed(settings, **chosen), model_name, progress=False, folder=folder, more=[watch])
+    except FloatingPointError as error:
+        trial.set_user_attr("failure", str(error))  # tells it from a trial that was cut off
+        raise
+    finally:
+        remove(folder)
+    return max(watch.dices)
+
+
+def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, augmentation: float) -> Settings:
+    """Return the settings with the hyper-parameters of a trial."""
+    augmented = {
+        name: min(getattr(settings, name) * augmentation, LIMITS[name][1]) for name in ("rotation", "zoom", "contrast")
+    }
+    return settings.replace(learning_rate=learning_rate, loss=loss, filters=filters, **augmented)
+
+
+def _study(settings: Settings, model_name: str) -> optuna.Study:
+    """Return the study of these settings on these data, as far as it went."""
+    build_network(settings, model_name)  # raises what is wrong with the model's name before a file is made
+    plan = {"settings": dataclasses.asdict(settings), "data": data_digest(settings)}
+    file = _path(settings, model_name, ".db")
+    with writable(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return _optuna().create_study(
+            storage=f"sqlite:///{file}",
+            study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
+            direction="maximize",
+            pruner=_optuna().pruners.MedianPruner(_RANDOM, n_warmup_steps=settings.epochs // 4),
+            load_if_exists=True,
+        )
+
+
+def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:
+    """Write and return the table of the trials that were not cut off."""
+    trials = [trial for trial in study.trials if trial.state.name != "FAIL" or "failure" in trial.user_attrs]
+    rows = [
+        {"number": number, "state": trial.state.name.lower().replace("fail", "failed")}
+        | {name: trial.params[name] for name in PARAMETERS}
+        | {"validation_dice": max(trial.intermediate_values.values(), default=math.nan)}
+        | {"epochs": len(trial.intermediate_values), "seconds": round(trial.duration.total_seconds(), 1)}
+        for number, trial in enumerate(trials, 1)
+    ]
+    columns = ("number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds")
+    table = pd.DataFrame(rows, columns=columns)
+    write_table(table, _path(settings, model_name, ".csv"))
+    return table
+
+
+def _complete(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["state"] == "complete"]
+
+
+def _path(settings: Settings, model_name: str, suffix: str) -> Path:
+    return settings.results / "search" / f"{model_name}{suffix}"
+
+
+def _optuna() -> ModuleType:
+    """Return Optuna, which says nothing: the bar does."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of tqdm's, that notebooks could have a bar of another kind
+            import optuna
+    except ImportError as error:
+        raise ValueError("searching needs Optuna; pip install 'lungnb[search]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

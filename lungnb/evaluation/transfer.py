@@ -1,0 +1,257 @@
+"""To images of another kind: from one data set to others, from phantoms to patients, and with a few images of theirs.
+
+Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
+and others (2023), https://arxiv.org/abs/2107.09559.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from skimage.transform import ProjectiveTransform, warp
+from tqdm import tqdm
+
+from lungnb.evaluation.evaluation import score_images
+from lungnb.files import write_table
+from lungnb.segmentation.predict import load_model, load_pretrained, segment
+from lungnb.messages import printable
+from lungnb.metrics import count_pixels, scores
+from lungnb.phantoms.make import write_phantoms
+from lungnb.phantoms.drawing import Wild
+from lungnb.figures.pictures import read_pair, subplots
+from lungnb.places import home
+from lungnb.figures.plots import MARKERS
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.settings import SHIPPED, SPLITS, Settings
+from lungnb.datasets.download import download
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.networks.training import train
+
+STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
+_FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
+
+
+def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
+    """Train a model on each data set and test it on every one; return a row a pair.
+
+    Columns: `trained_on`, `tested_on`, `images`, mean `dice` over the test images with its 95 % interval (`dice_low`,
+    `dice_high`). What is prepared or trained already is not done again. A patient whose images stand in two sets by the
+    same name is in the same split of both, unless a split file says otherwise.
+
+    Raises ValueError where two of the settings are of one data set, or set `folds`, which are dealt in each on its own.
+    """
+    if any(run.folds for run in runs):
+        raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each data set must stand there once, not {', '.join(names)}.")
+    for run in runs:
+        download(run.dataset, progress)
+        prepare_dataset(run, progress)
+        train(run, model_name, progress)
+    rows = []
+    for source, target in product(runs, runs):
+        model = load_model(source.results / model_name / "model.keras")
+        table = score_images(model, target, ["test"], title=f"{source.name} on {target.name}", progress=progress)
+        low, high = mean_interval(table, "dice")
+        rows.append(
+            {"trained_on": source.name, "tested_on": target.name, "images": len(table)}
+            | {"dice": table["dice"].mean(), "dice_low": low, "dice_high": high}
+        )
+    return pd.DataFrame(rows)
+
+
+def zero_patient(
+    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+) -> pd.DataFrame:
+    """Score the network that lungnb ships, or another, on the images of a prepared data set, all: a row an image.
+
+    As `evaluation.score_images`, with masks cleaned up as `segment` does. Written to results/<dataset>/pretrained.csv.
+    """
+    network = model or load_pretrained()
+    table = score_images(network, settings, splits, clean=True, title=settings.name, progress=progress)
+    if model is None:
+        write_table(table, settings.results / "pretrained.csv")
+    return table
+
+
+def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst images.
+
+    `below_0.9` is the share of images with a Dice under 0.9; `worst` the id of the worst, `worst_dice` its Dice.
+    """
+    rows = {}
+    for name, table in tables.items():
+        low, high = mean_interval(table, "dice")
+        worst = table.loc[table["dice"].idxmin()]
+        rows[name] = {
+            "images": len(table), "dice": table["dice"].mean(), "dice_low": low, "dice_high": high,
+            "iou": table["iou"].mean(), "median_dice": table["dice"].median(),
+            "below_0.9": (table["dice"] < 0.9).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
+
+
+def changed(
+    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+) -> pd.DataFrame:
+    """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
+
+    Columns: `id`, `split`, and by what was done to image and mask (`CHANGES`) the Dice, with masks cleaned up.
+    """
+    model, rows = model or load_pretrained(), []
+    manifest = read_manifest(settings)
+    manifest = manifest[manifest["split"].isin(splits)].to_dict("records")
+    for row in tqdm(
+        manifest, printable(f"Changing {settings.name}"), unit="image", file=sys.stdout, disable=not progress
+    ):
+        rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
+        pair, dice = read_pair(settings, row), {}
+        for name, change in CHANGES.items():
+            image, truth = change(*pair, rng)
+            dice[name] = scores(count_pixels(truth, segment(image, model).mask))["dice"]
+        rows.append({"id": row["id"], "split": row["split"]} | dice)
+    return pd.DataFrame(rows)
+
+
+def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a film as a telephone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
+    height, width = image.shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+    seen = corners + rng.uniform(-0.06, 0.1, (4, 2)) * (width, height) * np.sign((width, height) - 2 * corners)
+    askew = ProjectiveTransform.from_estimate(corners, seen)
+    grey = warp(image / 255.0, askew.inverse, cval=0.95, output_shape=image.shape)
+    lamp = np.hypot(*(np.indices(image.shape) - (rng.uniform(0.2, 0.8, 2) * image.shape)[:, None, None]))
+    grey = gaussian_filter(grey ** rng.uniform(0.7, 1.4), width / 500) * (1 - 0.4 * lamp / lamp.max())
+    held = io.BytesIO()
+    Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(held, "JPEG", quality=40)
+    found = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
+    return np.asarray(Image.open(held)), found
+
+
+CHANGES = {
+    "as it is": lambda image, mask, rng: (image, mask),
+    "inverted": lambda image, mask, rng: (255 - image, mask),
+    "photographed": _photograph,
+}
+
+
+def few_shot(
+    settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 1000, progress: bool = True
+) -> pd.DataFrame:
+    """Train a network on a few real images, from phantom weights and from scratch; return a row a training.
+
+    Each is like the shipped network, sees as many batches, `steps`, of `count` training images drawn with the
+    seed, and is scored on the test split, masks cleaned up. The epoch is picked on the validation images, which
+    therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
+    seed, dice. Trainings done before are not repeated.
+    """
+    epochs = min(settings.epochs, 10, max(steps // 3, 1))
+    shipped = json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))["plan"]
+    name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
+    rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
+    for seed, count, start in product(seeds, counts, STARTS):
+        batches = -(-count // settings.batch_size)
+        own = settings.replace(
+            **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
+            repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
+            weights="phantom" if start == "phantom" else None,
+            learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
+        )  # fmt: skip
+        folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
+        train(own, name, progress, folder)
+        rows.append({"start": start, "images": count, "seed": seed, "dice": _dice(folder / "model.keras", settings)})
+    return pd.DataFrame(rows)
+
+
+def leave_one_out(
+    settings: Settings,
+    targets: dict[str, Settings],
+    count: int,
+    parts: Sequence[str] = Wild._fields,
+    progress: bool = True,
+    splits: Sequence[str] = SPLITS,
+) -> pd.DataFrame:
+    """Train the U-Net on wild phantoms, then on such that lack one of `parts` each; score all on real images.
+
+    `settings` are of the trainings, all alike, each on `count` phantoms of its own; `targets` are prepared data sets by
+    name, of which `splits` are scored, with masks cleaned up. Returns a row a training, indexed by what was left out,
+    and a column a data set: the mean Dice.
+    """
+    rows = {}
+    for field in (None, *parts):
+        name = f"phantom-wild-without-{field}" if field else "phantom-wild-all"
+        folder = home() / "data" / "raw" / f"{name}-{count}"
+        if not folder.exists():
+            write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
+        own = settings.replace(dataset=folder.name, split_file="split.csv")
+        prepare_dataset(own, progress)
+        train(own, "unet", progress)
+        model = load_model(own.results / "unet" / "model.keras")
+        scored = {target: zero_patient(of, model, progress, splits) for target, of in targets.items()}
+        rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
+
+
+def worth(table: pd.DataFrame) -> str:
+    """Say, from `few_shot`, how many real images a network from scratch needs to do as well as the shipped one."""
+    shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
+    scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()
+    reached = scratch.index[scratch >= shipped]
+    how = f"{reached[0]} do" if len(reached) else f"{scratch.index[-1]} are not enough"
+    return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
+
+
+def few_shot_chart(table: pd.DataFrame) -> Figure:
+    """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
+    figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
+    counts = sorted(set(table["images"]) - {0})
+    for index, (start, title) in enumerate(STARTS.items()):
+        own, color = table[(table["start"] == start) & (table["images"] > 0)], f"C{index}"
+        mean = own.groupby("images")["dice"].mean()
+        axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
+        axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
+    shipped = table.loc[table["images"] == 0, "dice"].mean()
+    axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
+    axis.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def generalisation_chart(table: pd.DataFrame) -> Figure:
+    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
+    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
+    names = [*table["trained_on"].unique()]
+    texts = table["dice"].map("{:.3f}".format)
+    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
+    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
+    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
+    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
+    sns.heatmap(
+        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
+        cbar_kws={"label": "mean Dice"},
+    )  # fmt: skip
+    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
+    axis.set_xticklabels(names, parse_math=False)
+    axis.set_yticklabels(names, parse_math=False, rotation=0)
+    return figure
+
+
+def _dice(file: object, settings: Settings) -> float:
+    """Return the mean Dice of a model, or of the shipped one, on the test split, cleaned up."""
+    model = load_pretrained() if file is None else load_model(file)
+    table = score_images(model, settings, ["test"], clean=True, progress=False)
+    return float(np.mean(table["dice"]))

@@ -1,0 +1,239 @@
+"""Grids of images with the outlines of their masks; each function returns the figure.
+
+Outlines differ in dash as well as in colour, so that they survive print and colour-blind eyes.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from lungnb.formats.images import LUNG_WINDOW, read_image, read_mask, to_grey
+from lungnb.segmentation.predict import Segmentation, cut_out, overlay
+from lungnb.messages import printable
+from lungnb.phantoms.make import make_phantom
+from lungnb.settings import Settings, title_of
+from lungnb.formats.volumes import is_nifti, read_volume
+
+TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
+
+sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 90, "savefig.dpi": 130})
+
+
+def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3) -> Figure:
+    """Draw greyscale images `(height, width)` in a grid, a title each."""
+    figure, axes = _grid(-(-len(images) // columns), columns)
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        _draw(axis, image)
+        axis.set_title(title, fontsize=9, parse_math=False)  # because names of files may hold dollar signs
+    return figure
+
+
+def show_segmentation(found: Segmentation) -> Figure:
+    """Draw what `segment` found: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
+    image, mask = found.image, found.mask
+    if image.ndim == 3:
+        image, mask = image[len(image) // 2], mask[len(mask) // 2]
+    return show_images([image, overlay(image, mask), cut_out(image, mask)], ["image", "overlay", "lungs"])
+
+
+def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
+    """Draw nine phantoms of a kind with the outlines of their masks, CT slices as a lung window shows them."""
+    figure, axes = _grid(3, 3)
+    for number, axis in enumerate(axes.flat, first):
+        phantom = make_phantom(number, seed, kind)
+        _draw(axis, to_grey(phantom.image, LUNG_WINDOW if kind == "ct" else None), truth=phantom.mask)
+        axis.set_title(f"{kind} {number}", fontsize=9)
+    _legend(figure, truth=True)
+    return figure
+
+
+def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
+    """Draw some of the `files` of a raw data set, evenly chosen: images, masks, and the middle slice of a volume."""
+    shown = [*files][:: max(len(files) // count, 1)][:count]
+    images, titles = zip(*(_read_raw(raw / file) for file in shown), strict=True)
+    return show_images(images, [*map(printable, titles)])
+
+
+def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw prepared images, evenly chosen from the manifest, with the outlines of their masks; three in a row."""
+    rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
+    figure, axes = _grid(-(-len(rows) // 3), 3)
+    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+        image, mask = read_pair(settings, row)
+        _draw(axis, image, truth=mask)
+        axis.set_title(f"{row['id']} ({row['split']})", fontsize=9, parse_math=False)
+    _legend(figure, truth=True)
+    return figure
+
+
+def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
+    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
+    figure, axes = _grid(3, 3, size=2.2)
+    for axis, image, mask in zip(axes.flat, np.asarray(images), np.asarray(masks), strict=False):
+        _draw(axis, image[..., 0] * 255, truth=mask[..., 0] > 0.5)
+    _legend(figure, truth=True)
+    return figure
+
+
+def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
+    """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
+    found = _predictions(settings, model_name, rows)
+    figure, axes = _grid(len(rows), 3)
+    for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
+        image, truth = read_pair(settings, row)
+        _draw(line[0], image)
+        _draw(line[1], image, truth=truth)
+        _draw(line[2], image, found=prediction)
+        line[0].set_ylabel(row["id"], fontsize=9, parse_math=False)
+        line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
+    for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
+        axis.set_title(title)
+    return figure
+
+
+def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
+    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
+
+    With one model there is room for more: image, true mask and prediction, as `prediction_grid` draws them.
+    """
+    if len(model_names) == 1:
+        return prediction_grid(settings, model_names[0], rows)
+    figure, axes = _grid(len(rows), len(model_names))
+    for name, column in zip(model_names, axes.T, strict=True):
+        column[0].set_title(title_of(name))
+        found = _predictions(settings, name, rows)
+        for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
+            image, truth = read_pair(settings, row)
+            _draw(axis, image, truth=truth, found=prediction)
+    for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
+        axis.set_ylabel(row["id"], fontsize=9, parse_math=False)
+    _legend(figure, truth=True, found=True)
+    return figure
+
+
+def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
+    """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds.
+
+    Without the name of a model, it is the one that lungnb ships, and masks are cleaned up as `segment` does.
+    """
+    figure, axes = _grid(-(-len(rows) // 3), 3)
+    found = _predictions(settings, model_name, rows)
+    for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
+        image, truth = read_pair(settings, row)
+        _draw(axis, image, truth=truth, found=prediction)
+        axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9, parse_math=False)
+    for axis in axes.flat[len(rows) :]:
+        axis.axis("off")
+    title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
+    figure.suptitle(title, fontsize=12, parse_math=False)
+    _legend(figure, truth=True, found=True)
+    return figure
+
+
+def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]]) -> Figure:
+    """Draw images three a row, each given as a title, the image, its true mask and the one found, or None for them."""
+    figure, axes = _grid(-(-len(cells) // 3), 3)
+    for axis in axes.flat[len(cells) :]:
+        axis.axis("off")
+    for axis, (title, image, truth, found) in zip(axes.flat, cells, strict=False):
+        _draw(axis, image, truth, found)
+        axis.set_title("\n".join(textwrap.wrap(printable(title), 36)), fontsize=9, parse_math=False)
+    _legend(figure, truth=any(cell[2] is not None for cell in cells), found=True)
+    return figure
+
+
+def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw the pairs with errors or warnings of `check`, `count` at most, each with its mask and what was found."""
+    bad = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
+    named = manifest["source_mask"].map(bad).fillna(manifest["source_image"].map(bad))
+    rows = manifest.assign(what=named).dropna(subset="what").head(count)
+    figure, axes = _grid(max(-(-len(rows) // 3), 1), 3)
+    figure.suptitle("" if len(rows) else "Nothing suspicious", fontsize=12)
+    for axis in axes.flat[len(rows) :]:
+        axis.axis("off")
+    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+        image, truth = read_pair(settings, row)
+        _draw(axis, image, truth=truth)
+        axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9, parse_math=False)
+    return figure
+
+
+def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
+    """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
+    ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
+    if which == "worst":
+        return ranked.head(count)
+    if which == "spread":
+        return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
+    raise ValueError(f"which must be worst or spread, not {which!r}.")
+
+
+def _read_raw(file: Path) -> tuple[np.ndarray, str]:
+    """Return a raw file as a grey image with its name; a black one that says so, where it cannot be read."""
+    try:
+        if not is_nifti(file):
+            return read_image(file), file.name
+        volume = read_volume(file).hounsfield
+        return to_grey(volume[len(volume) // 2]), f"{file.name}, slice {len(volume) // 2}"
+    except ValueError:
+        return np.zeros((64, 64), np.uint8), f"{file.name} cannot be read"
+
+
+def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prepared image and mask of a row that has `split` and `id`."""
+    folder = settings.prepared / row["split"]
+    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
+
+
+def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
+    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
+    figure, axes = plt.subplots(*arguments, **options)
+    plt.close(figure)
+    return figure, axes
+
+
+def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:
+    """Return the masks a model, or the shipped one, finds in the prepared images of `rows`."""
+    from lungnb.segmentation.predict import load_model, segment
+
+    model = load_model(settings.results / model_name / "model.keras" if model_name else None)
+    images = (read_pair(settings, row)[0] for row in rows.to_dict("records"))
+    return [segment(image, model, clean=model_name is None).mask for image in images]
+
+
+def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """Return a figure and `(rows, columns)` axes without ticks."""
+    with plt.rc_context({"text.parse_math": False}):  # titles are names of files, and $ is a letter in them
+        figure, axes = subplots(
+            rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False
+        )
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.grid(False)
+        sns.despine(ax=axis, left=True, bottom=True)
+    return figure, axes
+
+
+def _draw(axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> None:
+    """Draw an image and the outlines of its masks."""
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    for mask, color, dash in ((truth, TRUTH, "solid"), (found, FOUND, "dashed" if truth is not None else "solid")):
+        if mask is not None and mask.any() and not mask.all():
+            axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
+
+
+def _legend(figure: Figure, truth: bool = False, found: bool = False) -> None:
+    """Say below the figure what the outlines mean."""
+    entries = [(truth, TRUTH, "true mask"), (found, FOUND, "found")]
+    patches = [Patch(color=color, label=label) for shown, color, label in entries if shown]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)

@@ -1,0 +1,72 @@
+"""Losses on `(batch, height, width, 1)`, truth in {0, 1} and probability in [0, 1]; each gives one value an image.
+
+Overlap losses are taken image by image, not over the batch, so that a small lung counts as much as a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lungnb.networks.backend import keras
+
+ops = keras.ops
+register = keras.saving.register_keras_serializable("lungnb")
+_PIXELS = (1, 2, 3)
+_SMOOTH = 1.0  # px; makes an empty prediction of an empty mask a loss of 0, and keeps gradients finite
+
+
+@register
+def bce(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+    """Binary cross-entropy, the mean over pixels."""
+    truth = ops.cast(truth, probability.dtype)
+    return ops.mean(ops.binary_crossentropy(truth, probability), axis=_PIXELS)
+
+
+@register
+def dice_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+    """1 - Dice, 2 |A and B| / (|A| + |B|), on probabilities (Milletari 2016, https://arxiv.org/abs/1606.04797)."""
+    both, total = _soft_overlap(truth, probability)
+    return 1 - (2 * both + _SMOOTH) / (total + _SMOOTH)
+
+
+@register
+def iou_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+    """1 - IoU, |A and B| / |A or B|, on probabilities."""
+    both, total = _soft_overlap(truth, probability)
+    return 1 - (both + _SMOOTH) / (total - both + _SMOOTH)
+
+
+@register
+def bce_dice(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+    """Binary cross-entropy plus the Dice loss."""
+    return bce(truth, probability) + dice_loss(truth, probability)
+
+
+@register
+def bce_iou(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+    """Binary cross-entropy plus the IoU loss."""
+    return bce(truth, probability) + iou_loss(truth, probability)
+
+
+LOSSES: dict[str, Callable] = {
+    "bce": bce,
+    "dice": dice_loss,
+    "iou": iou_loss,
+    "bce_dice": bce_dice,
+    "bce_iou": bce_iou,
+}
+
+
+def get_loss(name: str) -> Callable:
+    """Return the loss called `name`; a ValueError for an unknown name lists those there are."""
+    if name not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}.")
+    return LOSSES[name]
+
+
+def _soft_overlap(
+    truth: keras.KerasTensor, probability: keras.KerasTensor
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Return |A and B| and |A| + |B| of each image."""
+    truth = ops.cast(truth, probability.dtype)
+    return ops.sum(truth * probability, axis=_PIXELS), ops.sum(truth + probability, axis=_PIXELS)

@@ -1,0 +1,114 @@
+"""What a reviewer asks of a study, filled in as far as a run can know: the CLAIM checklist, and a card for each model.
+
+CLAIM is the Checklist for Artificial Intelligence in Medical Imaging in its update of 2024 (Tejani and others,
+https://doi.org/10.1148/ryai.240300); `claim.csv` has its items in other words. Model cards are after Mitchell and
+others (2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
+from lungnb.datasets.prepare import read_excluded, read_manifest
+from lungnb.settings import SPLITS, Settings, counted, title_of
+from lungnb.datasets.download import find_source
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.networks.training import read_run
+
+UNKNOWN = "not stated"
+_FORMS = Path(__file__).parent
+
+
+def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
+    """Return the CLAIM checklist of a finished run, a row an item: its section, the item, and what the run says of it.
+
+    What a run cannot know reads "not stated", and is for the author to fill in. Raises FileNotFoundError for a model
+    that is not trained and scored.
+    """
+    table, facts = pd.read_csv(_FORMS / "claim.csv", index_col="number"), _facts(settings, model_names)
+    return table.assign(
+        statement=[UNKNOWN if pd.isna(text) else " ".join(text.format(**facts).split()) for text in table["statement"]]
+    )
+
+
+def model_card(settings: Settings, model_name: str) -> str:
+    """Return the card of a trained and scored model as Markdown: what it is, saw, scores, and is for."""
+    facts = _facts(settings, [model_name])
+    own = read_scores(settings, [model_name])
+    card = {
+        "name": title_of(model_name),
+        "count": read_run(settings, model_name)["parameters"],
+        "dice": f"{own['dice'].mean():.3f}",
+        "interval": _interval(own),
+        "tenth": own.groupby("patient")["dice"].mean().quantile(0.1),
+    }
+    return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**facts | card)
+
+
+def _facts(settings: Settings, model_names: list[str]) -> dict:
+    """Return what a run knows of itself, by the names that the forms use."""
+    scored, manifest = read_scores(settings, model_names), read_manifest(settings)
+    trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
+    by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
+    worst = scored.loc[scored["dice"].idxmin()]
+    source = find_source(settings.dataset)
+    is_drawn = source.kind != "own" and not source.files
+    found = {
+        "titles": ", ".join(by_model),
+        "excluded": len(read_excluded(settings)),
+        "images": len(manifest),
+        "patients": manifest["patient"].nunique(),
+        "parts": _parts(manifest),
+        "how": _how_split(trained),
+        "window": " in a window of {:g} to {:g} HU".format(*trained.window) if trained.window else "",
+        "weights": f"Those of {trained.weights}" if trained.weights else f"Random ones, seed {trained.seed}",
+        "parameters": "; ".join(
+            f"{title_of(of)}: {read_run(settings, of)['parameters']:,} parameters" for of in model_names
+        ),
+        "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
+        "device": run["device"],
+        "split": scored["split"].iloc[0],
+        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
+        "level": _level(manifest),
+        "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
+        "dice": "; ".join(f"{name} {own['dice'].mean():.3f}" for name, own in by_model.items()),
+        "intervals": "; ".join(f"{name} {_interval(own)}" for name, own in by_model.items()),
+        "worst": worst["id"],
+        "worst_dice": worst["dice"],
+        "worst_model": title_of(worst["model"]),
+        "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
+        "commit": run.get("git_commit") or "unknown",
+    }
+    return dataclasses.asdict(source) | dataclasses.asdict(trained) | found
+
+
+def _parts(manifest: pd.DataFrame) -> str:
+    """Return how many images of how many patients each split has."""
+    splits = manifest.groupby("split").agg(images=("id", "size"), patients=("patient", "nunique"))
+    rows = splits.reindex(SPLITS).dropna().astype(int).itertuples()
+    return "; ".join(f"{row.Index}: {row.images} images of {row.patients} patients" for row in rows)
+
+
+def _level(manifest: pd.DataFrame) -> str:
+    """Return whether patients are in one split each."""
+    torn = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
+    return "By patient." if not torn else f"By image: {counted(torn, 'patient')} of several images are in two or more."
+
+
+def _how_split(settings: Settings) -> str:
+    """Return how patients were assigned to splits."""
+    if settings.split_file:
+        return f"As listed in {Path(settings.split_file).name}"
+    if settings.folds:
+        return f"Fold {settings.fold} of {settings.folds}, dealt by patient"
+    return "By a hash of the patient's name, in shares of {:.0%}, {:.0%} and {:.0%}".format(*settings.split_fractions)
+
+
+def _interval(scores: pd.DataFrame) -> str:
+    low, high = mean_interval(scores, "dice")
+    return "unknown, of one patient" if np.isnan(low) else f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,336 @@
+"""Run the series in order, gather what it made, write the report, and publish what may be published."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from lungnb.evaluation.evaluation import changes_of
+from lungnb.files import need, read_table, remove, remove_leftovers, writable, write_table, written
+from lungnb.messages import printable
+from lungnb.datasets.origin import refuse_other_origin
+from lungnb.places import home, raw_folder
+from lungnb.report.sections import lighter, picture, review
+from lungnb.settings import FILES, RECIPES, TITLES, Settings, counted, make_settings
+from lungnb.datasets.download import find_source
+
+PAPERMILL = {
+    "kernel_name": "python3",
+    "progress_bar": False,
+    "coalesce_streams": True,  # a progress bar is kept as its last state
+    "store_widget_state": False,  # so that pages show the picture that stands for a widget
+    "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
+}
+# What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
+MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
+COMPARED = (  # by notebook 06
+    *("comparison.csv", "paired_tests*.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
+    *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
+    *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
+)
+PICTURED = ("worst_*.png", "predictions_*.png", "side_by_side.png")  # by it too, and not to be published
+COMPARISON_FILES = (
+    *COMPARED,
+    *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
+    *(
+        "zero_patient.csv",
+        "changed.csv",
+        "leave_one_out.csv",
+        "few_shot.csv",
+        "few_shot_chart.png",
+        "few_shot_worth.txt",
+    ),  # of 09
+    *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
+    *("exports.csv", "exports_chart.png"),  # of notebook 11
+    *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
+)
+# Characters of file names that a page would hide, or that would turn the text after them; and bytes that are not UTF-8.
+_UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
+
+
+def run_series(dataset: str | None = None, profile: str = "quick", everything: bool = False) -> Path:
+    """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
+
+    Of the notebooks that train a network, those run whose network is among the settings' `models`. The executed
+    notebooks are kept in results/<dataset>/notebooks, also the one in which an error stopped the series.
+
+    Args:
+        dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
+        profile: `quick`, `full` or a recipe.
+        everything: run the notebooks after 07 too.
+
+    Raises RuntimeError that names the notebook and repeats the error, when a cell fails.
+    """
+    import papermill
+
+    settings = make_settings(dataset, profile)
+    find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
+    refuse_other_origin(settings)
+    notebooks = series(everything, settings.models)
+    remove_leftovers(settings.results)
+    for pattern in (*COMPARED, *PICTURED):
+        for old in (settings.results / "comparison").glob(pattern):
+            remove(old)  # of a run with other models, or more seeds
+    with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
+        for notebook in notebooks:
+            done = settings.results / "notebooks" / notebook.name
+            try:
+                with writable(done):
+                    done.parent.mkdir(parents=True, exist_ok=True)
+                    papermill.execute_notebook(
+                        notebook,
+                        done,
+                        parameters={"DATASET": settings.dataset, "PROFILE": profile},
+                        cwd=notebook.parent,
+                        on_cell_execute=starts_cell(notebook),
+                        **PAPERMILL,
+                    )
+            except papermill.PapermillExecutionError as error:
+                raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
+    return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
+
+
+@contextmanager
+def _at_home() -> Iterator[None]:
+    """Let notebooks, which run in their own folder, read and write where this process does."""
+    before = os.environ.get("LUNGNB_HOME")
+    os.environ["LUNGNB_HOME"] = str(home())
+    try:
+        yield
+    finally:
+        os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
+
+
+def series(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
+    """Return the notebooks up to 07, less those of networks not in `models`; with `everything`, the later ones too."""
+    folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
+    core = [path for path in found if int(path.name[:2]) <= CORE_SERIES and path.stem[3:] not in others]
+    return core + [path for path in found if everything and int(path.name[:2]) > CORE_SERIES]
+
+
+def recipes() -> pd.DataFrame:
+    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
+    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
+    rows = {
+        name: {"about": about} | {column: getattr(settings, column) for column in columns}
+        for name, (about, settings) in RECIPES.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+    return table.assign(models=table["models"].map(", ".join))
+
+
+def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
+    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
+    folder = settings.results / "comparison"
+    if isinstance(item, Figure):
+        with written(folder / f"{name}.png") as temporary:
+            item.savefig(temporary)
+    elif isinstance(item, pd.DataFrame):
+        write_table(item, folder / f"{name}.csv", index=True)
+    else:
+        with written(folder / f"{name}.txt") as temporary:
+            temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
+    return item
+
+
+def publish(settings: Settings, folder: str | Path | None = None) -> Path:
+    """Copy what may be published of a finished run, no image and no mask, into a folder; return the folder.
+
+    Tables, curves, scores of each image and the exact command, as `MODEL_FILES` and `COMPARISON_FILES` list them. The
+    files of a single model lie in the folder itself, those of several in a folder each. Of a path among the settings,
+    the last part is kept.
+
+    Args:
+        settings: of the run; its `models` are those to publish.
+        folder: default: results/published/<recipe>, or <dataset> for a profile.
+
+    Raises FileNotFoundError that names the step to take, where a model is not scored or the models are not compared.
+    """
+    name = settings.profile if settings.profile in RECIPES else settings.name
+    folder = Path(folder or home() / "results" / "published" / name)
+    compared = settings.results / "comparison"
+    refuse_other_origin(settings)
+    need(compared / "verdict.txt", "compare the models (notebook 06, or `lungnb report`)")
+    sources = [(file, folder / file.name) for pattern in COMPARISON_FILES for file in sorted(compared.glob(pattern))]
+    for model in settings.models:
+        own = folder if len(settings.models) == 1 else folder / model
+        step = "score the models (notebook 06, or `lungnb evaluate`)"
+        sources += [(need(settings.results / model / file, step), own / file) for file in MODEL_FILES]
+    for source, target in sources:
+        with written(target) as temporary:
+            temporary.write_bytes(_without_paths(source.read_bytes(), settings))
+    return folder
+
+
+def _without_paths(content: bytes, settings: Settings) -> bytes:
+    """Return a file's content with the absolute paths among the settings cut down to their last part."""
+    for path in (settings.dataset, str(raw_folder(settings.dataset)), *(getattr(settings, name) for name in FILES)):
+        if path and Path(path).is_absolute():
+            for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
+                content = content.replace(text.encode(), Path(path).name.encode())
+    return content
+
+
+def write_report(settings: Settings, notebooks: list[Path]) -> Path:
+    """Write `report.html` from executed notebooks: one file that opens from disk; return its path."""
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    sections, links = [], []
+    for path in notebooks:
+        notebook = nbformat.read(need(path, "run the series (`lungnb report`)"), as_version=4)
+        title = html.escape(_title(notebook))
+        body, _ = exporter.from_notebook_node(_with_light_images(_without_preamble(notebook)))
+        links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
+        sections.append(f'<section id="{path.stem}">{body}</section>')
+    body = _linked("\n".join(sections), {path.stem for path in notebooks})
+    page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
+    style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
+    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review(settings)}
+    with written(settings.results / "report.html") as temporary:
+        text = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page)
+        temporary.write_text(_UNSEEN.sub(lambda match: printable(match[0]), text), encoding="utf-8")
+    return settings.results / "report.html"
+
+
+def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the notebook with each PNG that its cells show turned into a JPEG, if that is shorter.
+
+    This is done before there is HTML, because there the text of a table could pass for an image.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                kind, image = lighter(data.pop("image/png"))
+                data[kind] = image
+    return notebook
+
+
+def _linked(body: str, sections: set[str]) -> str:
+    """Return the report's HTML with links between notebooks turned into links between sections, if there is one."""
+
+    def link(found: re.Match) -> str:
+        return f'<a href="#{found[1]}">{found[2]}</a>' if found[1] in sections else found[2]
+
+    return re.sub(r'<a href="(\d\d_\w+)\.ipynb">(.*?)</a>', link, body)
+
+
+def _summary(settings: Settings) -> str:
+    """Return the head of the report as HTML: the verdict and the table of the comparison, if it was made."""
+    folder = settings.results / "comparison"
+    kind = "recipe" if settings.profile in RECIPES else "profile"
+    changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
+    facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
+    facts += _data_errors(folder / "check.csv")
+    if not (folder / "verdict.txt").exists():
+        return facts
+    table = read_table(folder / "comparison.csv", index_col=0).rename_axis(None)
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
+    columns += ["parameters", "training_minutes", "milliseconds_per_image"]
+    titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
+    titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
+    table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
+    table["parameters"] = table["parameters"].map("{:,}".format)
+    verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
+    shown = table.to_html(
+        float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0, na_rep=""
+    )
+    untrained, side_by_side = _untrained(folder / "untrained.csv"), folder / "side_by_side.png"
+    pictures = picture(side_by_side) if side_by_side.exists() else ""
+    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{untrained}{pictures}'
+
+
+def _data_errors(file: Path) -> str:
+    """Return as HTML how many errors `check` found in the data, if it found any."""
+    errors = (read_table(file)["severity"] == "error").sum() if file.exists() else 0
+    where = '<a href="#02_prepare">notebook 02</a> names them'
+    return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
+
+
+def _untrained(file: Path) -> str:
+    """Return as HTML what the network that comes with lungnb makes of the same images, if it was asked."""
+    if not file.exists():
+        return ""
+    (row,) = read_table(file).to_dict("records")
+    return (
+        f"<p>Without any training, the network that comes with lungnb has a mean Dice of {row['dice']:.3f} on these "
+        f"{counted(row['images'], 'image')}, masks cleaned up.</p>"
+    )
+
+
+def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the notebook without its imports and parameters, which tell a reader of the report nothing."""
+    preamble = {"parameters", "injected-parameters"}
+    last = max((i for i, cell in enumerate(notebook.cells) if preamble & set(cell.metadata.get("tags", []))), default=0)
+    notebook.cells[1 : last + 1] = []
+    return notebook
+
+
+def _title(notebook: nbformat.NotebookNode) -> str:
+    """Return a notebook's title, the first heading."""
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+    return first.splitlines()[0].lstrip("# ") if first else "untitled"
+
+
+@contextmanager
+def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
+    """Show a bar over the cells of all notebooks that names the one running; give a maker of hooks for papermill."""
+    cells = {path: nbformat.read(path, as_version=4).cells for path in notebooks}
+    total = sum(cell.cell_type == "code" for one in cells.values() for cell in one)
+    done = threading.Event()
+    layout = "{l_bar}{bar}| {n}/{total} cells [{elapsed}]{postfix}"
+    with tqdm(total=total, file=sys.stdout, bar_format=layout, dynamic_ncols=True) as bar:
+
+        def tick() -> None:
+            # Training is one long cell: say which epoch it is in, and let the clock run.
+            while not done.wait(2):
+                bar.set_postfix_str(_epoch(settings))
+
+        def starts_cell(notebook: Path) -> object:
+            step = 0
+
+            def hook(cell: nbformat.NotebookNode, cell_index: int) -> None:
+                nonlocal step
+                if "injected-parameters" not in cell.metadata.get("tags", []):
+                    step += 1
+                    bar.update(1 if bar.n < total - 1 else 0)
+                bar.set_description_str(f"{notebook.stem}, cell {step}")
+
+            return hook
+
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield starts_cell
+            bar.n = total
+            bar.set_description_str("all notebooks")
+        finally:
+            done.set()
+            ticker.join()
+
+
+def _epoch(settings: Settings) -> str:
+    """Return the epoch that a model being trained is in, or nothing."""
+    for folder in settings.results.glob("*/training"):
+        history = folder.parent / "history.csv"
+        finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+        return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
+    return ""

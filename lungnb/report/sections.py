@@ -1,0 +1,175 @@
+"""The report as a reviewer reads it: a finished run's tables and charts, in order, with few words."""
+
+from __future__ import annotations
+
+import html
+import io
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from PIL import Image
+
+from lungnb.evaluation.evaluation import trained_settings
+from lungnb.files import read_table
+from lungnb.segmentation.predict import THRESHOLD
+from lungnb.messages import printable
+from lungnb.datasets.prepare import read_excluded, read_manifest
+from lungnb.settings import SPLITS, Settings, title_of
+from lungnb.networks.training import read_run
+
+
+class Section(NamedTuple):
+    """A heading, a sentence on how to read it, and the files of the comparison it shows, by the beginnings of names."""
+
+    title: str
+    text: str
+    files: tuple[str, ...]
+
+
+# In the order of the CLAIM checklist's methods and results.
+SECTIONS = (
+    Section(
+        "Scores",
+        "Means over images; dice_low and dice_high bound the 95 % interval over patients.",
+        ("comparison.csv",),
+    ),
+    Section(
+        "Which is better",
+        "Paired Wilcoxon tests of patients' Dice, first minus second; effects from -1 to 1; p_holm is corrected for "
+        "the number of pairs.",
+        ("paired_tests.csv",),
+    ),
+    Section(
+        "Patients, seeds, folds",
+        "What would change with others; paired tests of each image's mean over seeds, on the images of all folds.",
+        ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
+    ),
+    Section("How scores are spread", "A point is an image, a diamond the mean.", ("scores.png",)),
+    Section(
+        "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
+    ),
+    Section("Where they fail", "The worst nine of each network: true outline and found.", ("worst_",)),
+    Section("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
+    Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
+    Section(
+        "Are probabilities true",
+        "Points below the line are of too much lung, those above of too little.",
+        ("reliability.png", "calibration.csv", "usefulness.csv"),
+    ),
+    Section(
+        "What drawn images teach",
+        "The network that lungnb ships, which has seen no patient; and trained on a few real images.",
+        ("zero_patient.csv", "changed.csv", "leave_one_out.csv", "few_shot_chart.png"),
+    ),
+    Section(
+        "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
+    ),
+)
+
+
+def review(settings: Settings) -> str:
+    """Return the review part of the report as HTML: what there is of a run's results, in order, self-contained.
+
+    Sections of which nothing was made are left out. Whatever comes from names or tables is escaped.
+    """
+    folder, parts = settings.results / "comparison", []
+    if (settings.prepared / "manifest.csv").exists():
+        text = "What was found, what was left out and why, and how the rest was split."
+        parts.append(_section("Data", text, data_flow(settings)))
+    for title, text, names in SECTIONS:
+        files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
+        shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
+        links = ", ".join(
+            f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
+        )
+        if files:
+            parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
+    if (folder / "comparison.csv").exists():
+        parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
+    if (folder / "claim.csv").exists():
+        claim = read_table(folder / "claim.csv")
+        parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
+    return "\n".join(parts)
+
+
+def data_flow(settings: Settings) -> pd.DataFrame:
+    """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
+    manifest, excluded = read_manifest(settings), read_excluded(settings)
+    reasons = excluded["reason"].map(lambda text: text.rpartition(": ")[2])
+    shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
+    reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)
+    rows = [("used", len(manifest), manifest["patient"].nunique())]
+    rows += [(f"left out, {reason}", count, None) for reason, count in reasons.value_counts().items()]
+    for split in SPLITS:
+        own = manifest[manifest["split"] == split]
+        rows += [(f"... {split}", len(own), own["patient"].nunique())] if len(own) else []
+    return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
+
+
+def fixed(settings: Settings) -> pd.DataFrame:
+    """Return what was settled without the test images: settings, epoch, versions, machine; a column a model."""
+    columns = {}
+    for name in settings.models:
+        if not (settings.results / name / "run.json").exists():
+            continue
+        run, trained = read_run(settings, name), trained_settings(settings, name)
+        columns[title_of(name)] = {
+            "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
+            "threshold": f"{THRESHOLD:g}", "clean-up of masks": "none", "loss": trained.loss,
+            "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
+            "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
+            "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],
+        } | {package: version for package, version in run["versions"].items()}  # fmt: skip
+    return pd.DataFrame(columns).rename_axis("setting").reset_index()
+
+
+def _section(title: str, text: str, table: pd.DataFrame) -> str:
+    return f"<h2>{title}</h2><p>{text}</p>{_table(table)}"
+
+
+def _table(table: pd.DataFrame) -> str:
+    """Return a table as HTML, escaped, its first column as names of rows; a wide one, of many columns, on its side."""
+    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # a CSV's numbers of rows
+    table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
+    if len(table.columns) > 8:
+        table = table.T
+    cells = table.map(_cell).rename(index=_label, columns=_label)
+    prose = max(map(len, cells.to_numpy().ravel()), default=0) > 60  # reads from the left
+    with pd.option_context("display.max_colwidth", None):
+        return f'<div class="table">{cells.to_html(border=0, classes="prose" if prose else None)}</div>'
+
+
+def _cell(value: object) -> str:
+    """Return a value as a reader wants it: four digits, thousands apart, nothing for what is missing."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, (float, int)) and not isinstance(value, bool):
+        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
+    return printable(value)
+
+
+def _label(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
+
+
+def picture(file: Path) -> str:
+    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG where they are fewer."""
+    name = html.escape(file.stem.replace("_", " "))
+    kind, image = lighter(b64encode(file.read_bytes()).decode())
+    return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
+
+
+def lighter(png: str) -> tuple[str, str]:
+    """Return the media type and the base64 of a PNG, given in base64, or of a JPEG of it if that is shorter.
+
+    It is shorter for X-rays. What is no readable PNG is returned as it is.
+    """
+    jpeg = io.BytesIO()
+    try:
+        Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
+    except Exception:  # Pillow's decoders raise many kinds
+        return "image/png", png
+    short = b64encode(jpeg.getvalue()).decode()
+    return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)
