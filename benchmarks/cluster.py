@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from measure import bars, write
 from tqdm import tqdm
 
-from lungnb.segmentation.cluster import segment_on_cluster
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
+from lungnb.segmentation.cluster import segment_on_cluster
 
 MILLION = 1_000_000
 DRAWN = 100  # films that differ

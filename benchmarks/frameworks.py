@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from measure import apart, bars, matrix_rate, write
 
-from lungnb.settings import TITLES
 from lungnb.evaluation.speed import median_seconds
+from lungnb.settings import TITLES
 
 NEEDS = {"lungnb": "lungnb", "PyTorch": "torch", "keras-unet-collection": "keras_unet_collection"}
 NETWORKS = ("unet", "resunet", "r2unet")
@@ -41,8 +41,8 @@ def measure(framework: str, network: str, size: int, count: int, rounds: int) ->
 
 def open_lungnb(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> tuple:
     """Return a training step, an answer, and the number of parameters."""
-    from lungnb.networks.backend import normalise_at_once, worth_compiling
     from lungnb.engines.engines import engine_of
+    from lungnb.networks.backend import normalise_at_once, worth_compiling
     from lungnb.networks.models import build_model
 
     model = build_model(network, size=size, filters=FILTERS)

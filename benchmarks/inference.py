@@ -20,12 +20,14 @@ from measure import apart, bars, write
 
 from lungnb.engines.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
 from lungnb.engines.export import open_network
-from lungnb.formats.images import to_grey, write_png
-from lungnb.segmentation.predict import clean_mask, predict
+from lungnb.evaluation.speed import median_seconds, milliseconds
+from lungnb.formats.images import write_png
+from lungnb.formats.pixels import to_grey
+from lungnb.masks import clean_mask
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
+from lungnb.segmentation.predict import predict
 from lungnb.settings import SHIPPED
-from lungnb.evaluation.speed import median_seconds, milliseconds
 
 PREDICT = "model.predict"
 FIRST = "import sys, lungnb; lungnb.segment(sys.argv[1], engine=sys.argv[2])"

@@ -12,8 +12,8 @@ import pandas as pd
 from machine import describe
 from matplotlib.figure import Figure
 
-from lungnb.figures.pictures import subplots
 from lungnb.evaluation.speed import median_seconds
+from lungnb.figures.pictures import subplots
 
 
 def apart(measure: Callable[..., dict], **arguments: object) -> dict:

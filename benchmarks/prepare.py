@@ -16,9 +16,9 @@ import pandas as pd
 from measure import bars, write
 from PIL import Image
 
+from lungnb.datasets.prepare import prepare_dataset
 from lungnb.files import remove
 from lungnb.phantoms.make import write_phantoms
-from lungnb.datasets.prepare import prepare_dataset
 from lungnb.settings import make_settings
 
 

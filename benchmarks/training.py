@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from measure import apart, bars, write
 
+from lungnb.evaluation.speed import median_seconds
 from lungnb.phantoms.make import write_phantoms
 from lungnb.settings import Settings
-from lungnb.evaluation.speed import median_seconds
 
 EPOCHS = 4
 

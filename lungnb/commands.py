@@ -31,7 +31,8 @@ MODEL_NAMES = tuple(TITLES)
 
 
 def _download(options: argparse.Namespace) -> None:
-    from lungnb.datasets.download import catalogue, download
+    from lungnb.datasets.download import download
+    from lungnb.datasets.sources_tmp import catalogue
 
     if options.dataset is None:
         say(*catalogue().to_string(index=False).split("\n"))
@@ -120,8 +121,8 @@ def _as_json(table: pd.DataFrame) -> str:
 
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.segmentation.cluster import TABLE, segment_on_cluster
     from lungnb.segmentation.batch import Options
+    from lungnb.segmentation.cluster import TABLE, segment_on_cluster
 
     if options.json:
         raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
@@ -144,7 +145,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lungnb.report.report import run_series
+    from lungnb.report.series import run_series
 
     everywhere = [*filter(None, os.environ.get("LUNGNB_SET", "").split(";")), *options.set]
     os.environ["LUNGNB_SET"] = ";".join(map(_elsewhere, everywhere))  # reaches the notebooks

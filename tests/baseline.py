@@ -14,7 +14,7 @@ import nbformat
 import papermill
 from PIL import Image
 
-from lungnb.report.report import PAPERMILL
+from lungnb.report.series import PAPERMILL
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PICTURES = 235_000  # bytes that the pictures of one notebook may take, as base64

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
 from lungnb.metrics import SCORES, SURFACE_SCORES
 from lungnb.phantoms.make import make_phantom
-from lungnb.datasets.prepare import prepare_dataset
 from lungnb.settings import Settings
 
 ROOT = Path(__file__).parents[1]

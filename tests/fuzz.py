@@ -23,11 +23,11 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
 
     from lungnb.datasets.check import peculiarity
     from lungnb.formats.images import read_mask
-    from lungnb.segmentation.predict import open_model
-    from lungnb.segmentation.listing import Case
+    from lungnb.formats.volumes import read_nifti
     from lungnb.phantoms.make import make_phantom
     from lungnb.segmentation.batch import read_case, segment_files
-    from lungnb.formats.volumes import read_nifti
+    from lungnb.segmentation.listing import Case
+    from lungnb.segmentation.predict import open_model
 
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm", ".gif", ".nii", ".nii.gz", "")
 # A picture of the usual limit takes seconds; what is sought here is not there.

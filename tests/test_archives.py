@@ -15,8 +15,8 @@ import pytest
 from lungnb.datasets import archives
 from lungnb.datasets.archives import find_fault, unpack
 from lungnb.datasets.catalogue import CATALOGUE, RemoteFile, Source
-from lungnb.settings import raw_folder
 from lungnb.datasets.download import DownloadError, download
+from lungnb.settings import raw_folder
 
 MIB = 2**20
 

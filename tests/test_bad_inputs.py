@@ -22,21 +22,22 @@ from PIL import Image
 
 from conftest import make_pipe
 from lungnb import build_model, load_batches, load_model, make_settings, segment, train
-from lungnb.evaluation import evaluation
 from lungnb.__main__ import main
 from lungnb.datasets.check import check
-from lungnb.evaluation.calibration import examine
-from lungnb.engines.export import export_model
-from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.networks.losses import get_loss
-from lungnb.metrics import surface_scores
-from lungnb.phantoms.make import make_phantom, write_phantoms
+from lungnb.datasets.download import download
 from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.sources_tmp import find_source
+from lungnb.engines.export import export_model
+from lungnb.evaluation import evaluation
+from lungnb.evaluation.calibration import examine
+from lungnb.evaluation.transfer import across
+from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.formats.volumes import read_dicom_series, read_nifti
+from lungnb.metrics import surface_scores
+from lungnb.networks.losses import get_loss
+from lungnb.phantoms.make import make_phantom, write_phantoms
 from lungnb.segmentation.batch import segment_files
 from lungnb.settings import Settings, parse_changes
-from lungnb.datasets.download import download, find_source
-from lungnb.evaluation.transfer import across
-from lungnb.formats.volumes import read_dicom_series, read_nifti
 
 NO_HEIGHT = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 256, 4, 1, 8, 0)  # as a fuzzer found it
 GREY = np.random.default_rng(0).integers(0, 256, (40, 60), np.uint8)

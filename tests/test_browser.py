@@ -4,12 +4,12 @@ import pytest
 
 import lungnb
 from lungnb.browser import browser, cases
+from lungnb.datasets.prepare import read_manifest
 from lungnb.engines.engines import Engine
 from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.segmentation.predict import clean_mask
+from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantoms.make import make_phantom
-from lungnb.datasets.prepare import read_manifest
 
 
 class Dark:

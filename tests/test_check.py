@@ -4,11 +4,11 @@ from PIL import Image
 from test_prepare import save
 
 from conftest import drawn
-from lungnb.figures import pictures
 from lungnb.__main__ import main
 from lungnb.datasets.check import check
-from lungnb.phantoms.make import make_phantom
 from lungnb.datasets.prepare import read_manifest
+from lungnb.figures import pictures
+from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 21)]

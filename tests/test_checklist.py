@@ -3,9 +3,9 @@ import re
 import pandas as pd
 import pytest
 
-from lungnb.report.checklist import UNKNOWN, claim, model_card
-from lungnb.evaluation.evaluation import evaluate
 from lungnb.datasets.prepare import read_manifest
+from lungnb.evaluation.evaluation import evaluate
+from lungnb.report.checklist import UNKNOWN, claim, model_card
 
 
 @pytest.fixture

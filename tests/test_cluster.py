@@ -10,13 +10,13 @@ import pytest
 import watching
 from test_inference import bright
 
-from lungnb.segmentation import cluster
 from lungnb.__main__ import main
-from lungnb.segmentation.cluster import CHUNK, TABLE, TRIES, segment_on_cluster
 from lungnb.files import unescape
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import Options, segment_files
+from lungnb.segmentation.cluster import CHUNK, TABLE, TRIES, segment_on_cluster
 
 # Ray gives a node half a minute to start, which it needs beside other tests.
 needs_cluster = pytest.mark.skipif(

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungnb.networks.data import count_steps, load_batches
-from lungnb.formats.images import fit_square, read_image, read_mask, write_png
 from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.formats.pixels import fit_square
+from lungnb.networks.data import count_steps, load_batches
 from lungnb.settings import Settings
 
 PLAIN = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}

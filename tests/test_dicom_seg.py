@@ -6,9 +6,9 @@ from test_inference import BLOCKS, bright
 
 from lungnb.__main__ import main
 from lungnb.formats.images import write_png
-from lungnb.segmentation.sides import sides
-from lungnb.segmentation.batch import segment_files
 from lungnb.formats.volumes import read_volume
+from lungnb.segmentation.batch import segment_files
+from lungnb.segmentation.sides import sides
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lungnb.datasets.prepare import read_manifest
 from lungnb.evaluation import calibration as doubt
 from lungnb.evaluation.calibration import (
     AUGMENTATIONS,
@@ -10,14 +11,12 @@ from lungnb.evaluation.calibration import (
     calibration,
     calibration_error,
     count_regions,
-    doubt_chart,
     doubts,
     examine,
-    reliability_diagram,
     usefulness,
 )
+from lungnb.figures.charts import doubt_chart, reliability_diagram
 from lungnb.formats.images import read_image, read_mask
-from lungnb.datasets.prepare import read_manifest
 
 
 def fake(answer):

@@ -4,13 +4,13 @@ import sys
 import numpy as np
 import pytest
 
-from lungnb.networks import encoders, training
 from lungnb.datasets import download as sources
+from lungnb.networks import encoders, training
 from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file
 from lungnb.networks.models import build_model, unet
-from lungnb.settings import make_settings
 from lungnb.networks.training import read_history, train
+from lungnb.settings import make_settings
 
 MODULES = {
     "mobilenetv2": "mobilenet_v2",

@@ -8,10 +8,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from lungnb.engines import engines, export
-from lungnb.segmentation import predict as inference
 from lungnb.__main__ import main
-from lungnb.networks.backend import keras
+from lungnb.engines import engines, export
 from lungnb.engines.engines import ENGINES, Engine, engine_of, load_model, open_exported
 from lungnb.engines.export import (
     ExportError,
@@ -24,8 +22,10 @@ from lungnb.engines.export import (
     parities,
 )
 from lungnb.formats.images import write_png
+from lungnb.networks.backend import keras
 from lungnb.networks.models import MODELS, build_model
 from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation import predict as inference
 from lungnb.segmentation.batch import segment_files
 from lungnb.settings import SHIPPED
 

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 
 from conftest import table_of
-from lungnb.evaluation import evaluation
 from lungnb.commands import _settings, make_parser
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
+from lungnb.evaluation.repeats import compare_seeds, over_seeds
+from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_json
 from lungnb.formats.images import read_image, read_mask
-from lungnb.segmentation.predict import load_model
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
-from lungnb.evaluation.repeats import compare_seeds, over_seeds
-from lungnb.settings import make_settings
-from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.training import train
+from lungnb.segmentation.predict import load_model
+from lungnb.settings import make_settings
 
 ALL = [*SCORES, *SURFACE_SCORES]
 COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]

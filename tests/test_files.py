@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from lungnb import files
-from lungnb.report import report
 from lungnb.files import (
     NotWritten,
     locked,
@@ -26,6 +25,7 @@ from lungnb.files import (
 )
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
+from lungnb.report import report
 from lungnb.segmentation.batch import segment_files
 
 

@@ -11,19 +11,8 @@ from PIL import Image
 
 from conftest import make_pipe
 from lungnb.formats import images
-from lungnb.formats.images import (
-    fit_square,
-    hounsfield_to_grey,
-    peculiarity,
-    read_image,
-    read_mask,
-    read_picture,
-    resample_mm,
-    shrink,
-    to_grey,
-    unfit_square,
-    write_png,
-)
+from lungnb.formats.images import peculiarity, read_image, read_mask, read_picture, write_png
+from lungnb.formats.pixels import fit_square, hounsfield_to_grey, resample_mm, shrink, to_grey, unfit_square
 from lungnb.formats.volumes import read_nifti
 
 pydicom = pytest.importorskip("pydicom")

@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.networks.backend import keras
 from lungnb.formats.images import write_png
-from lungnb.segmentation.predict import best_model, clean_mask, cut_out, load_model, overlay, predict, segment
+from lungnb.masks import clean_mask, cut_out, overlay
+from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
+from lungnb.segmentation.predict import best_model, load_model, predict, segment
 from lungnb.settings import make_settings
 
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.formats.images import read_image, write_png
 from lungnb.datasets.leakage import COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
-from lungnb.phantoms.make import make_phantom
 from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.formats.images import read_image, write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
 
 RNG = np.random.default_rng(0)

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from lungnb.networks import backend, machine, training
 from lungnb.engines import engines
+from lungnb.networks import backend, machine, training
 from lungnb.networks.backend import keras
 
 

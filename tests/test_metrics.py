@@ -8,15 +8,14 @@ from sklearn import metrics as reference
 from lungnb.metrics import (
     SCORES,
     SURFACE_SCORES,
-    TRAINING_SCORES,
     Counts,
     ImageScores,
     count_pixels,
     score_image,
     scores,
     surface_scores,
-    training_metrics,
 )
+from lungnb.networks.metrics import TRAINING_SCORES, training_metrics
 
 EMPTY, FULL = np.zeros((8, 8), bool), np.ones((8, 8), bool)
 HALF = np.arange(8) < 4 * np.ones((8, 1))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from conftest import make_pipe
-from lungnb.networks.backend import keras
 from lungnb.engines.engines import load_model
+from lungnb.networks.backend import keras
 from lungnb.networks.costs import network_costs
 from lungnb.networks.models import MODELS, build_model
 from lungnb.networks.weights import take_weights

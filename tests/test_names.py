@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 import lungnb
 from conftest import drawn
-from lungnb.figures import pictures
 from lungnb.__main__ import main
+from lungnb.browser.marks import Marks
+from lungnb.datasets.prepare import prepare_dataset, read_excluded
 from lungnb.evaluation.evaluation import evaluate, read_scores
+from lungnb.figures import pictures
 from lungnb.files import escape, read_table, text_name, unescape, write_table
 from lungnb.formats.images import write_png
-from lungnb.browser.marks import Marks
+from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
-from lungnb.datasets.prepare import prepare_dataset, read_excluded
 from lungnb.report.sections import review
 from lungnb.segmentation.batch import segment_files
 from lungnb.settings import Settings
-from lungnb.networks.training import train
 
 FORMULAS = tuple("=+-@＝＋－＠")
 # Any text, any file name that Linux allows, and texts rich in what has a meaning somewhere.

@@ -3,11 +3,14 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from lungnb.phantoms import make as phantom, ct as phantom_ct, film as phantom_film, xray as phantom_xray
 from lungnb.formats.images import read_image, read_mask
-from lungnb.phantoms.make import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantoms import ct as phantom_ct
+from lungnb.phantoms import film as phantom_film
+from lungnb.phantoms import make as phantom
+from lungnb.phantoms import xray as phantom_xray
 from lungnb.phantoms.chest import draw_chest
 from lungnb.phantoms.drawing import SIDES, Wild
+from lungnb.phantoms.make import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
 
 SIZE = 128
 

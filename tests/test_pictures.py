@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb.figures import pictures
+from lungnb.datasets.prepare import read_manifest
 from lungnb.evaluation.evaluation import evaluate
+from lungnb.figures import pictures
+from lungnb.formats.folders import image_files
 from lungnb.formats.images import write_png
 from lungnb.segmentation.predict import Segmentation
-from lungnb.datasets.pairing import image_files
-from lungnb.datasets.prepare import read_manifest
 
 
 def test_grids_of_images():

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from lungnb.datasets import prepare
-from lungnb.formats.images import hounsfield_to_grey, read_image
-from lungnb.datasets.pairing import stem_of
 from lungnb.datasets.prepare import prepare_dataset, read_excluded, read_manifest
+from lungnb.formats.folders import stem_of
+from lungnb.formats.images import read_image
+from lungnb.formats.pixels import hounsfield_to_grey
 from lungnb.settings import SPLITS, Settings, make_settings
 
 COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]

@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from lungnb.datasets.download import download
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
 from lungnb.networks import weights as pretrained
 from lungnb.networks.backend import keras
-from lungnb.evaluation.evaluation import score_images
-from lungnb.segmentation.predict import load_model, load_pretrained, segment
 from lungnb.networks.models import build_model, count_multiplications
 from lungnb.phantoms.make import make_phantom
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.segmentation.predict import load_model, load_pretrained, segment
 from lungnb.settings import SHIPPED, make_settings
-from lungnb.datasets.download import download
 
 
 def dice(truth, found):

@@ -6,16 +6,16 @@ import shutil
 import numpy as np
 import pytest
 
-from lungnb.engines import export
 from lungnb.__main__ import main
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.engines import export
 from lungnb.engines.export import ExportError, parities
 from lungnb.files import read_json
 from lungnb.formats.images import write_png
-from lungnb.segmentation.predict import best_model, open_model
-from lungnb.phantoms.make import make_phantom
-from lungnb.datasets.prepare import prepare_dataset
-from lungnb.settings import SHIPPED
 from lungnb.networks.training import read_history, train
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.predict import best_model, open_model
+from lungnb.settings import SHIPPED
 
 DAMAGED = {
     "empty": b"", "list": b"[]", "null": b"null", "text": b'"x"', "cut": b"{", "bytes": b"\xff\xfe\x00",

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lungnb.figures import plots
-from lungnb.report import report
 from lungnb.evaluation.evaluation import evaluate
+from lungnb.figures import plots
 from lungnb.files import write_table
 from lungnb.formats.images import write_png
 from lungnb.metrics import Counts
+from lungnb.report import report
 from lungnb.report.sections import lighter
 from lungnb.settings import RECIPES, make_settings
 

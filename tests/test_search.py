@@ -9,8 +9,9 @@ import pytest
 
 from conftest import ended, start
 from lungnb.evaluation import search as searching
+from lungnb.evaluation.search import best_settings, search
+from lungnb.figures.charts import search_chart
 from lungnb.networks.losses import LOSSES
-from lungnb.evaluation.search import best_settings, search, search_chart
 from lungnb.networks.training import train
 
 optuna = pytest.importorskip("optuna")

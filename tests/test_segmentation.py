@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 from test_inference import BLOCKS, bright
 
-from lungnb.segmentation import predict as inference, batch as segmentation
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
-from lungnb.segmentation.predict import segment
-from lungnb.segmentation.listing import list_images
-from lungnb.segmentation.sides import doubtful, sides
+from lungnb.segmentation import batch as segmentation
+from lungnb.segmentation import predict as inference
 from lungnb.segmentation.batch import COLUMNS, segment_files
+from lungnb.segmentation.listing import list_images
+from lungnb.segmentation.predict import segment
+from lungnb.segmentation.sides import doubtful, sides
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from lungnb.datasets import archives, download as sources
+from lungnb.datasets import archives
+from lungnb.datasets import download as sources
+from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
+from lungnb.datasets.sources_tmp import catalogue, find_source
 from lungnb.places import home, raw_folder
-from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, catalogue, download, find_source
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 NAMES = [

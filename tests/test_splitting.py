@@ -6,8 +6,8 @@ from test_prepare import CHEST, LUNGS, prepared, write_scans
 
 from lungnb.datasets import splitting
 from lungnb.datasets.prepare import prepare_dataset, read_excluded
-from lungnb.settings import SPLITS, Settings
 from lungnb.datasets.splitting import split_of
+from lungnb.settings import SPLITS, Settings
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
 from conftest import table_of
-from lungnb.metrics import Counts, count_pixels
 from lungnb.evaluation.statistics import (
     classification_table,
     first_places,
@@ -14,6 +13,7 @@ from lungnb.evaluation.statistics import (
     paired_tests,
     pooled_counts,
 )
+from lungnb.metrics import Counts, count_pixels
 
 
 def test_the_interval_holds_the_mean_and_narrows_with_patients():

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb.networks import backend, training
-from lungnb.networks.backend import keras
+from lungnb.datasets.prepare import data_digest, prepare_dataset
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
+from lungnb.networks import backend, training
+from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model, count_multiplications
-from lungnb.datasets.prepare import data_digest, prepare_dataset
 from lungnb.networks.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}

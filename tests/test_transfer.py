@@ -5,27 +5,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lungnb.datasets.prepare import read_manifest
 from lungnb.evaluation import evaluation, transfer
-from lungnb.segmentation import predict as inference
-from lungnb.networks import models
 from lungnb.evaluation.evaluation import score_images
-from lungnb.segmentation.predict import load_model
+from lungnb.evaluation.transfer import across, changed, few_shot, leave_one_out, over_datasets, worth, zero_patient
+from lungnb.figures.charts import few_shot_chart, generalisation_chart
+from lungnb.networks import models
 from lungnb.networks.models import build_model
+from lungnb.networks.training import read_run
 from lungnb.phantoms.make import write_phantoms
 from lungnb.places import raw_folder
-from lungnb.datasets.prepare import read_manifest
-from lungnb.networks.training import read_run
-from lungnb.evaluation.transfer import (
-    across,
-    changed,
-    few_shot,
-    few_shot_chart,
-    generalisation_chart,
-    leave_one_out,
-    over_datasets,
-    worth,
-    zero_patient,
-)
+from lungnb.segmentation import predict as inference
+from lungnb.segmentation.predict import load_model
 
 BLOCKS = np.full((200, 240), 20, np.uint8)
 BLOCKS[40:160, 30:100] = BLOCKS[40:170, 140:210] = 150

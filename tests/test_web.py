@@ -12,10 +12,11 @@ import zipfile
 
 import pytest
 
-from lungnb.datasets import download as sources, web
-from lungnb.settings import home
+from lungnb.datasets import download as sources
+from lungnb.datasets import web
 from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
 from lungnb.datasets.web import fetch_web
+from lungnb.settings import home
 
 
 def make_zip(size=300_000):

@@ -17,13 +17,14 @@ import ipywidgets
 import numpy as np
 
 from lungnb.browser.cases import Case, image_cases, prepared_cases
-from lungnb.evaluation.calibration import ask, disagreement
-from lungnb.segmentation.predict import THRESHOLD, best_model, clean_mask, open_model
 from lungnb.browser.marks import Marks
-from lungnb.metrics import count_pixels, scores
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
+from lungnb.evaluation.calibration import ask, disagreement
 from lungnb.figures.pictures import outline_grid
+from lungnb.masks import clean_mask
+from lungnb.metrics import count_pixels, scores
 from lungnb.places import home
+from lungnb.segmentation.predict import THRESHOLD, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungnb.formats.images import read_image, read_mask, shrink, through_window, to_grey, volume_window
-from lungnb.segmentation.listing import list_images
-from lungnb.messages import printable
 from lungnb.datasets.prepare import LONGEST_SIDE, read_manifest
-from lungnb.settings import SPLITS, Settings
+from lungnb.formats.images import read_image, read_mask
+from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
 from lungnb.formats.volumes import is_nifti, read_volume
+from lungnb.messages import printable
+from lungnb.segmentation.listing import list_images
+from lungnb.settings import SPLITS, Settings
 
 
 class Case(NamedTuple):

@@ -13,20 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from skimage.measure import label
 from tqdm import tqdm
 
-from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
-from lungnb.places import raw_folder
 from lungnb.datasets.prepare import prepare_dataset, read_excluded
+from lungnb.datasets.sources_tmp import find_source
+from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
+from lungnb.masks import AREA, count_regions
+from lungnb.places import raw_folder
 from lungnb.settings import Settings, counted
-from lungnb.datasets.download import find_source
 
 COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")
-_SPECK = 0.002  # of the picture: a region smaller than this is none
-AREA = (0.02, 0.6)  # of the picture, that lungs cover
 _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
 _MEND = "mend it, then run this again"
@@ -114,11 +112,6 @@ def _judge_mask(image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str, str
     if around.any() and image[mask].mean() > image[around].mean():
         found.append(("warning", "what is marked is brighter than what is around it", "invert the image, or " + _LOOK))
     return found
-
-
-def count_regions(mask: np.ndarray) -> int:
-    """Return the number of connected regions of a bool mask, specks left out."""
-    return int((np.bincount(label(mask).ravel())[1:] >= _SPECK * mask.size).sum())
 
 
 def _greys(image: np.ndarray) -> float:

@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
-from lungnb.formats.images import read_image
 from lungnb.datasets.prepare import read_manifest
+from lungnb.formats.images import read_image
 from lungnb.settings import SPLITS, Settings
 
 _SIDE = 16  # frequencies a side of the hash

@@ -16,6 +16,11 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from lungnb.datasets.download import Source
+from lungnb.datasets.origin import origin_of, refuse_other_origin
+from lungnb.datasets.pairing import Pair, find_pairs
+from lungnb.datasets.sources_tmp import find_source
+from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import (
     NotWritten,
     escape_table,
@@ -29,15 +34,13 @@ from lungnb.files import (
     write_table,
     written,
 )
-from lungnb.formats.images import read_mask, read_picture, resample_mm, shrink, through_window, volume_window, write_png
+from lungnb.formats.folders import image_files
+from lungnb.formats.images import read_mask, read_picture, write_png
 from lungnb.formats.opening import Refused, guarded, refuse_memory
-from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.pairing import Pair, find_pairs, image_files
+from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
+from lungnb.formats.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 from lungnb.places import raw_folder
 from lungnb.settings import Settings
-from lungnb.datasets.download import Source, find_source
-from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
-from lungnb.formats.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lungnb.datasets.pairing import Pair
 from lungnb.files import need, text_name, unescape
 from lungnb.formats.opening import Refused, open_file
-from lungnb.datasets.pairing import Pair
 from lungnb.places import raw_folder
 from lungnb.settings import SPLITS, Settings
 

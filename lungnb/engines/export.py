@@ -37,10 +37,10 @@ from lungnb.engines.engines import (
     require,
 )
 from lungnb.files import read_json, write_json, written
-from lungnb.formats.images import fit_square, to_grey
+from lungnb.formats.opening import memory_limit, open_file
+from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.messages import say
 from lungnb.metrics import count_pixels, scores
-from lungnb.formats.opening import memory_limit, open_file
 from lungnb.settings import SHIPPED
 
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("litert",)}  # the engines of each

@@ -12,17 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from lungnb.datasets.check import count_regions
-from lungnb.formats.images import read_image, read_mask
-from lungnb.segmentation.predict import THRESHOLD, load_model, predict
-from lungnb.metrics import count_pixels, scores
-from lungnb.figures.pictures import subplots
-from lungnb.figures.plots import MARKERS
 from lungnb.datasets.prepare import read_manifest
+from lungnb.formats.images import read_image, read_mask
+from lungnb.masks import count_regions
+from lungnb.metrics import count_pixels, scores
+from lungnb.segmentation.predict import THRESHOLD, load_model, predict
 from lungnb.settings import Settings, title_of
 
 BINS = 10  # of probability, in a reliability diagram
@@ -179,39 +175,6 @@ def usefulness(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
         "images": n, "looked_at": count, "worst": ranked[0], "worst_left": left.min(), "worst_ideal": ranked[count],
         "worst_by_chance": chance, "mean": ranked.mean(), "mean_left": left.mean(),
     }  # fmt: skip
-
-
-def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
-    """Draw, for each model, how often pixels given a probability of lung are lung, and how many there are of each."""
-    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
-    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
-    for (name, found), marker in zip(examinations.items(), MARKERS, strict=False):
-        table = found.reliability
-        error = calibration_error(table)
-        axis.plot(table["probability"], table["observed"], marker=marker, label=f"{title_of(name)}, error {error:.4f}")
-        below.plot(table["probability"], table["pixels"] / table["pixels"].sum(), marker=marker)
-    axis.set(ylabel="share that is lung", xlim=(0, 1), ylim=(0, 1))
-    below.set(xlabel="probability of lung", ylabel="share of pixels", yscale="log")
-    axis.legend(frameon=False)
-    return figure
-
-
-def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
-    """Draw each image's Dice against the disagreement, a panel a model; crosses are those that a person looks at."""
-    figure, axes = subplots(
-        1, len(doubted), figsize=(4 * len(doubted), 3.8), sharey=True, layout="constrained", squeeze=False
-    )
-    for axis, (name, table) in zip(axes.flat, doubted.items(), strict=True):
-        gain = usefulness(table, share)
-        picked, left = table.iloc[: gain["looked_at"]], table.iloc[gain["looked_at"] :]
-        axis.scatter(left["disagreement"], left["dice"], s=22, color="C0", label="left")
-        axis.scatter(picked["disagreement"], picked["dice"], s=40, color="C1", marker="X", label="looked at")
-        axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
-        axis.set(title=title_of(name), xlabel="disagreement")
-        axis.xaxis.set_major_locator(MaxNLocator(4))
-    axes[0, 0].set_ylabel("Dice")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return figure
 
 
 def _dice(truth: np.ndarray, mask: np.ndarray) -> float:

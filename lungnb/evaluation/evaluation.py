@@ -17,18 +17,19 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.networks.backend import keras
+from lungnb.datasets.prepare import data_digest, read_manifest
+from lungnb.evaluation.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.formats.images import read_image, read_mask
-from lungnb.segmentation.predict import THRESHOLD, clean_mask, load_model, predict
-from lungnb.networks.losses import get_loss
+from lungnb.masks import clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
-from lungnb.datasets.prepare import data_digest, read_manifest
+from lungnb.networks.backend import keras
+from lungnb.networks.losses import get_loss
 from lungnb.networks.records import settings_of
-from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
-from lungnb.evaluation.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.networks.training import read_run
+from lungnb.segmentation.predict import THRESHOLD, load_model, predict
+from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:

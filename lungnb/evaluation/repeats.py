@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.settings import Settings, title_of
+from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.training import train
+from lungnb.settings import Settings, title_of
 
 
 def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:

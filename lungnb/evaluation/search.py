@@ -17,17 +17,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 from tqdm import tqdm
 
-from lungnb.networks.backend import keras
-from lungnb.files import need, remove, writable, write_table
-from lungnb.networks.losses import LOSSES
-from lungnb.figures.pictures import subplots
 from lungnb.datasets.prepare import data_digest
-from lungnb.settings import LIMITS, Settings
+from lungnb.files import need, remove, writable, write_table
+from lungnb.networks.backend import keras
+from lungnb.networks.losses import LOSSES
 from lungnb.networks.training import build_network, train
+from lungnb.settings import LIMITS, Settings
 
 if TYPE_CHECKING:
     import optuna
@@ -94,39 +91,6 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
             f"{model_name}: no trial with these settings on these data is complete. Search with them (notebook 12); if "
             f"every trial failed, with a lower learning_rate than {settings.learning_rate}."
         ) from error
-
-
-def search_chart(table: pd.DataFrame) -> Figure:
-    """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
-    complete, pruned = _complete(table), table[table["state"] == "pruned"]
-    layers = {
-        "complete": (complete, {"marker": "o", "color": "C0"}),
-        "pruned": (pruned, {"marker": "X", "color": "C1"}),
-        "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
-    }
-    figure, axes = subplots(2, 3, figsize=(11, 6.5), layout="constrained", sharey=True)
-    losses = sorted(LOSSES)
-    for axis, column in zip(axes.flat, ("number", *PARAMETERS), strict=False):
-        for name, (rows, style) in layers.items():
-            x = rows[column].map(losses.index) if column == "loss" else rows[column]
-            axis.scatter(x, rows["validation_dice"], label=name, zorder=3, **{"s": 60} | style)
-        axis.set_xlabel({"number": "trial"}.get(column, column.replace("_", " ")))
-    history, rates, kinds, filters, _, legend = axes.flat
-    history.step(
-        complete["number"], complete["validation_dice"].cummax(), "--", where="post", color="0.4", label="best yet"
-    )
-    history.xaxis.get_major_locator().set_params(integer=True)
-    rates.set_xscale("log")
-    rates.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
-    rates.tick_params(axis="x", rotation=20)
-    kinds.set_xticks(range(len(losses)), losses, rotation=20)
-    kinds.set_xlim(-0.5, len(losses) - 0.5)
-    filters.set_xscale("log", base=2)
-    filters.set_xticks(sizes := sorted(table["filters"].unique()), sizes)
-    legend.axis("off")
-    legend.legend(*history.get_legend_handles_labels(), loc="center", frameon=False)
-    figure.supylabel("best validation Dice of the trial", fontsize=12)
-    return figure
 
 
 class _Watch(callbacks.Callback):

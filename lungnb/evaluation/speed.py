@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from lungnb.engines.engines import engine_of, installed, load_model, model_file, open_exported
-from lungnb.engines.export import FORMATS, MEAN_DICE, READERS, ExportError, export_model, parities
-from lungnb.figures.pictures import subplots
+from lungnb.engines.export import FORMATS, READERS, ExportError, export_model, parities
 
 
 def milliseconds(run: Callable[[np.ndarray], object], size: int, rounds: int = 30) -> float:
@@ -62,25 +60,3 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
             rows.append(row | {"milliseconds": milliseconds(opened, size, rounds)} | found[opened.name]._asdict())
     columns = ["form", "engine", "megabytes", "milliseconds", "mean_dice", "worst_dice", "said"]
     return pd.DataFrame(rows).reindex(columns=columns).fillna({"said": ""})
-
-
-def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `compare_exports`: time, size, and how much of the masks differs, a bar an engine."""
-    shown = table[table["said"] == ""]
-    labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
-    figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True, layout="constrained")
-    panels = {
-        "ms an image": shown["milliseconds"],
-        "MB": shown["megabytes"],
-        "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
-    }
-    for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
-        bars = axis.barh(labels, values, color=f"C{index}")
-        fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
-        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
-        axis.set_xlabel(title)
-        axis.margins(x=0.2)
-    axes[2].set_xlim(0, 1.4 * max(1 - MEAN_DICE, (1 - shown["mean_dice"]).max()))
-    axes[2].axvline(1 - MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
-    axes[0].invert_yaxis()
-    return figure

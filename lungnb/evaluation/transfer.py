@@ -14,28 +14,25 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
+from lungnb.datasets.download import download
+from lungnb.datasets.prepare import prepare_dataset, read_manifest
 from lungnb.evaluation.evaluation import score_images
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.figures.pictures import read_pair
 from lungnb.files import write_table
-from lungnb.segmentation.predict import load_model, load_pretrained, segment
 from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores
-from lungnb.phantoms.make import write_phantoms
-from lungnb.phantoms.drawing import Wild
-from lungnb.figures.pictures import read_pair, subplots
-from lungnb.places import home
-from lungnb.figures.plots import MARKERS
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
-from lungnb.settings import SHIPPED, SPLITS, Settings
-from lungnb.datasets.download import download
-from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.training import train
+from lungnb.phantoms.drawing import Wild
+from lungnb.phantoms.make import write_phantoms
+from lungnb.places import home
+from lungnb.segmentation.predict import load_model, load_pretrained, segment
+from lungnb.settings import SHIPPED, SPLITS, Settings
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 _FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
@@ -210,44 +207,6 @@ def worth(table: pd.DataFrame) -> str:
     reached = scratch.index[scratch >= shipped]
     how = f"{reached[0]} do" if len(reached) else f"{scratch.index[-1]} are not enough"
     return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
-
-
-def few_shot_chart(table: pd.DataFrame) -> Figure:
-    """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
-    figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
-    counts = sorted(set(table["images"]) - {0})
-    for index, (start, title) in enumerate(STARTS.items()):
-        own, color = table[(table["start"] == start) & (table["images"] > 0)], f"C{index}"
-        mean = own.groupby("images")["dice"].mean()
-        axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
-        axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
-    shipped = table.loc[table["images"] == 0, "dice"].mean()
-    axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
-    axis.set_xscale("log")
-    axis.set_xticks(counts, [str(count) for count in counts])
-    axis.minorticks_off()
-    axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
-    axis.legend(frameon=False, fontsize=9)
-    return figure
-
-
-def generalisation_chart(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
-    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
-    names = [*table["trained_on"].unique()]
-    texts = table["dice"].map("{:.3f}".format)
-    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
-    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
-    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
-    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
-    sns.heatmap(
-        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
-        cbar_kws={"label": "mean Dice"},
-    )  # fmt: skip
-    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
-    axis.set_xticklabels(names, parse_math=False)
-    axis.set_yticklabels(names, parse_math=False, rotation=0)
-    return figure
 
 
 def _dice(file: object, settings: Settings) -> float:

@@ -17,12 +17,14 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lungnb.formats.images import LUNG_WINDOW, read_image, read_mask, to_grey
-from lungnb.segmentation.predict import Segmentation, cut_out, overlay
+from lungnb.formats.images import read_image, read_mask
+from lungnb.formats.pixels import LUNG_WINDOW, to_grey
+from lungnb.formats.volumes import is_nifti, read_volume
+from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, title_of
-from lungnb.formats.volumes import is_nifti, read_volume
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
 

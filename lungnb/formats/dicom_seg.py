@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lungnb import __version__
-from lungnb.formats.dicom import is_dicom, open_dicom
 from lungnb.files import written
+from lungnb.formats.dicom import is_dicom, open_dicom
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.volumes import Volume, sorted_slices, to_stored_axes
 

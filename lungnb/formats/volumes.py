@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from lungnb.formats.dicom import first_frame, in_hounsfield, is_dicom, open_dicom, refuse_frames
 from lungnb.files import written
+from lungnb.formats.dicom import first_frame, in_hounsfield, is_dicom, open_dicom, refuse_frames
 from lungnb.formats.opening import MAX_ASPECT, Refused, guarded, open_file, refuse_memory
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lungnb.networks.backend import keras
-from lungnb.files import need
 from lungnb.datasets.origin import refuse_other_origin
+from lungnb.files import need
+from lungnb.networks.backend import keras
 from lungnb.settings import SPLITS, Settings
 
 Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used

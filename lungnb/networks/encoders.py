@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.networks.backend import keras
-from lungnb.places import home
 from lungnb.networks.weights import take_weights
+from lungnb.places import home
 
 layers = keras.layers
 

@@ -19,9 +19,9 @@ from zipfile import ZipFile
 
 import h5py
 
+from lungnb.formats.opening import LIMIT_VARIABLE, Refused, is_regular, memory_limit, open_file, refuse_memory
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import Unfit, network_costs
-from lungnb.formats.opening import LIMIT_VARIABLE, Refused, is_regular, memory_limit, open_file, refuse_memory
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_CONFIG_BYTES = 2_000_000  # of the structure; a U-Net with DenseNet121 has 357,000

@@ -15,6 +15,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from lungnb.datasets.download import download
+from lungnb.datasets.origin import origin_of, refuse_other_origin
+from lungnb.datasets.prepare import data_digest, prepare_dataset
+from lungnb.files import (
+    locked,
+    need,
+    read_json,
+    remove,
+    remove_leftovers,
+    remove_made,
+    writable,
+    write_json,
+    write_table,
+    written,
+)
+from lungnb.messages import say
 from lungnb.networks.backend import (
     device_name,
     devices_of,
@@ -29,27 +45,11 @@ from lungnb.networks.backend import (
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
-from lungnb.files import (
-    locked,
-    need,
-    read_json,
-    remove,
-    remove_leftovers,
-    remove_made,
-    writable,
-    write_json,
-    write_table,
-    written,
-)
 from lungnb.networks.losses import get_loss
-from lungnb.messages import say
-from lungnb.metrics import training_metrics
+from lungnb.networks.metrics import training_metrics
 from lungnb.networks.models import build_model, count_multiplications
-from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.prepare import data_digest, prepare_dataset
 from lungnb.networks.records import Record, read_epochs, read_run_file
 from lungnb.settings import SHIPPED, Settings
-from lungnb.datasets.download import download
 
 callbacks = keras.callbacks
 PHANTOM_EPOCHS = 12  # in which an encoder is trained on phantoms

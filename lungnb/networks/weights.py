@@ -9,8 +9,8 @@ from zipfile import ZIP_BZIP2, ZipFile
 
 import numpy as np
 
-from lungnb.networks.backend import keras
 from lungnb.files import need, written
+from lungnb.networks.backend import keras
 from lungnb.networks.model_files import check_weights, read_network
 from lungnb.settings import SHIPPED
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
 from lungnb.datasets.prepare import read_excluded, read_manifest
-from lungnb.settings import SPLITS, Settings, counted, title_of
-from lungnb.datasets.download import find_source
+from lungnb.datasets.sources_tmp import find_source
+from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.training import read_run
+from lungnb.settings import SPLITS, Settings, counted, title_of
 
 UNKNOWN = "not stated"
 _FORMS = Path(__file__).parent

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
+from lungnb.datasets.prepare import read_excluded, read_manifest
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
-from lungnb.segmentation.predict import THRESHOLD
 from lungnb.messages import printable
-from lungnb.datasets.prepare import read_excluded, read_manifest
-from lungnb.settings import SPLITS, Settings, title_of
 from lungnb.networks.training import read_run
+from lungnb.segmentation.predict import THRESHOLD
+from lungnb.settings import SPLITS, Settings, title_of
 
 
 class Section(NamedTuple):

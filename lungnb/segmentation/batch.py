@@ -23,23 +23,17 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb import __version__
-from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.files import DiskFull, NotWritten, locked, make_table, remove, writable, write_table, written
-from lungnb.formats.images import Picture, read_picture, shrink, write_png
-from lungnb.segmentation.predict import (
-    THRESHOLD,
-    clean_mask,
-    cut_out,
-    open_model,
-    overlay,
-    predict_slices,
-    segment_grey,
-)
-from lungnb.segmentation.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
-from lungnb.segmentation.sides import doubtful, sides
+from lungnb.formats.dicom_seg import write_dicom_seg
+from lungnb.formats.images import Picture, read_picture, write_png
 from lungnb.formats.opening import Refused, guarded, is_regular, open_file, refuse_memory
-from lungnb.settings import SHIPPED
+from lungnb.formats.pixels import shrink
 from lungnb.formats.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
+from lungnb.masks import clean_mask, cut_out, overlay
+from lungnb.segmentation.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
+from lungnb.segmentation.predict import THRESHOLD, open_model, predict_slices, segment_grey
+from lungnb.segmentation.sides import doubtful, sides
+from lungnb.settings import SHIPPED
 
 COLUMNS = (
     *("file", "status", "review", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),

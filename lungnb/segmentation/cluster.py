@@ -22,10 +22,10 @@ from typing import Any
 from tqdm import tqdm
 
 from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
-from lungnb.segmentation.predict import open_model
-from lungnb.segmentation.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
 from lungnb.messages import printable
 from lungnb.segmentation.batch import COLUMNS, Options, plan, segment_cases, stands
+from lungnb.segmentation.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
+from lungnb.segmentation.predict import open_model
 
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
 TRIES = 5  # of a chunk whose worker dies; then it is taken that one of its files kills workers

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.formats.dicom import in_hounsfield, open_dicom
+from lungnb.formats.folders import image_files, image_folders, stem_of
 from lungnb.formats.images import FORMATS, SUFFIXES
 from lungnb.formats.opening import Refused, guarded
-from lungnb.datasets.pairing import image_files, image_folders, stem_of
 from lungnb.formats.volumes import NIFTI_SUFFIXES, is_nifti
 
 LONGEST_NAME = 200  # bytes, of the 255 that most file systems take, before the ending

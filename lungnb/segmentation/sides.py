@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from lungnb.datasets.check import AREA
-from lungnb.segmentation.predict import largest_regions
+from lungnb.masks import AREA, largest_regions
 
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller

@@ -1,0 +1,143 @@
+"""Charts of conclusions: calibration, transfer between data sets, hyper-parameter search, engines."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from lungnb.engines.export import MEAN_DICE
+from lungnb.evaluation.calibration import Examination, calibration_error, usefulness
+from lungnb.evaluation.search import PARAMETERS, _complete
+from lungnb.evaluation.transfer import STARTS
+from lungnb.figures.pictures import subplots
+from lungnb.figures.plots import MARKERS
+from lungnb.networks.losses import LOSSES
+from lungnb.settings import title_of
+
+
+def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
+    """Draw, for each model, how often pixels given a probability of lung are lung, and how many there are of each."""
+    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
+    for (name, found), marker in zip(examinations.items(), MARKERS, strict=False):
+        table = found.reliability
+        error = calibration_error(table)
+        axis.plot(table["probability"], table["observed"], marker=marker, label=f"{title_of(name)}, error {error:.4f}")
+        below.plot(table["probability"], table["pixels"] / table["pixels"].sum(), marker=marker)
+    axis.set(ylabel="share that is lung", xlim=(0, 1), ylim=(0, 1))
+    below.set(xlabel="probability of lung", ylabel="share of pixels", yscale="log")
+    axis.legend(frameon=False)
+    return figure
+
+
+def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
+    """Draw each image's Dice against the disagreement, a panel a model; crosses are those that a person looks at."""
+    figure, axes = subplots(
+        1, len(doubted), figsize=(4 * len(doubted), 3.8), sharey=True, layout="constrained", squeeze=False
+    )
+    for axis, (name, table) in zip(axes.flat, doubted.items(), strict=True):
+        gain = usefulness(table, share)
+        picked, left = table.iloc[: gain["looked_at"]], table.iloc[gain["looked_at"] :]
+        axis.scatter(left["disagreement"], left["dice"], s=22, color="C0", label="left")
+        axis.scatter(picked["disagreement"], picked["dice"], s=40, color="C1", marker="X", label="looked at")
+        axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
+        axis.set(title=title_of(name), xlabel="disagreement")
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    axes[0, 0].set_ylabel("Dice")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def few_shot_chart(table: pd.DataFrame) -> Figure:
+    """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
+    figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
+    counts = sorted(set(table["images"]) - {0})
+    for index, (start, title) in enumerate(STARTS.items()):
+        own, color = table[(table["start"] == start) & (table["images"] > 0)], f"C{index}"
+        mean = own.groupby("images")["dice"].mean()
+        axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
+        axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
+    shipped = table.loc[table["images"] == 0, "dice"].mean()
+    axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
+    axis.set_xscale("log")
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.minorticks_off()
+    axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
+    axis.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def generalisation_chart(table: pd.DataFrame) -> Figure:
+    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
+    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
+    names = [*table["trained_on"].unique()]
+    texts = table["dice"].map("{:.3f}".format)
+    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
+    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
+    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
+    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
+    sns.heatmap(
+        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
+        cbar_kws={"label": "mean Dice"},
+    )  # fmt: skip
+    axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
+    axis.set_xticklabels(names, parse_math=False)
+    axis.set_yticklabels(names, parse_math=False, rotation=0)
+    return figure
+
+
+def search_chart(table: pd.DataFrame) -> Figure:
+    """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
+    complete, pruned = _complete(table), table[table["state"] == "pruned"]
+    layers = {
+        "complete": (complete, {"marker": "o", "color": "C0"}),
+        "pruned": (pruned, {"marker": "X", "color": "C1"}),
+        "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
+    }
+    figure, axes = subplots(2, 3, figsize=(11, 6.5), layout="constrained", sharey=True)
+    losses = sorted(LOSSES)
+    for axis, column in zip(axes.flat, ("number", *PARAMETERS), strict=False):
+        for name, (rows, style) in layers.items():
+            x = rows[column].map(losses.index) if column == "loss" else rows[column]
+            axis.scatter(x, rows["validation_dice"], label=name, zorder=3, **{"s": 60} | style)
+        axis.set_xlabel({"number": "trial"}.get(column, column.replace("_", " ")))
+    history, rates, kinds, filters, _, legend = axes.flat
+    history.step(
+        complete["number"], complete["validation_dice"].cummax(), "--", where="post", color="0.4", label="best yet"
+    )
+    history.xaxis.get_major_locator().set_params(integer=True)
+    rates.set_xscale("log")
+    rates.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
+    rates.tick_params(axis="x", rotation=20)
+    kinds.set_xticks(range(len(losses)), losses, rotation=20)
+    kinds.set_xlim(-0.5, len(losses) - 0.5)
+    filters.set_xscale("log", base=2)
+    filters.set_xticks(sizes := sorted(table["filters"].unique()), sizes)
+    legend.axis("off")
+    legend.legend(*history.get_legend_handles_labels(), loc="center", frameon=False)
+    figure.supylabel("best validation Dice of the trial", fontsize=12)
+    return figure
+
+
+def export_chart(table: pd.DataFrame) -> Figure:
+    """Draw a table of `compare_exports`: time, size, and how much of the masks differs, a bar an engine."""
+    shown = table[table["said"] == ""]
+    labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
+    figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True, layout="constrained")
+    panels = {
+        "ms an image": shown["milliseconds"],
+        "MB": shown["megabytes"],
+        "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
+    }
+    for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
+        bars = axis.barh(labels, values, color=f"C{index}")
+        fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
+        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
+        axis.set_xlabel(title)
+        axis.margins(x=0.2)
+    axes[2].set_xlim(0, 1.4 * max(1 - MEAN_DICE, (1 - shown["mean_dice"]).max()))
+    axes[2].axvline(1 - MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
+    axes[0].invert_yaxis()
+    return figure

@@ -1,0 +1,128 @@
+"""Run the notebooks in order."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from lungnb.datasets.origin import refuse_other_origin
+from lungnb.datasets.sources_tmp import find_source
+from lungnb.files import need, remove, remove_leftovers, writable
+from lungnb.places import home
+from lungnb.report.report import COMPARED, PICTURED, _epoch, write_report
+from lungnb.settings import TITLES, Settings, make_settings
+
+PAPERMILL = {
+    "kernel_name": "python3",
+    "progress_bar": False,
+    "coalesce_streams": True,  # a progress bar is kept as its last state
+    "store_widget_state": False,  # so that pages show the picture that stands for a widget
+    "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
+}
+CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
+
+
+def run_series(dataset: str | None = None, profile: str = "quick", everything: bool = False) -> Path:
+    """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
+
+    Of the notebooks that train a network, those run whose network is among the settings' `models`. The executed
+    notebooks are kept in results/<dataset>/notebooks, also the one in which an error stopped the series.
+
+    Args:
+        dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
+        profile: `quick`, `full` or a recipe.
+        everything: run the notebooks after 07 too.
+
+    Raises RuntimeError that names the notebook and repeats the error, when a cell fails.
+    """
+    import papermill
+
+    settings = make_settings(dataset, profile)
+    find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
+    refuse_other_origin(settings)
+    notebooks = series(everything, settings.models)
+    remove_leftovers(settings.results)
+    for pattern in (*COMPARED, *PICTURED):
+        for old in (settings.results / "comparison").glob(pattern):
+            remove(old)  # of a run with other models, or more seeds
+    with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
+        for notebook in notebooks:
+            done = settings.results / "notebooks" / notebook.name
+            try:
+                with writable(done):
+                    done.parent.mkdir(parents=True, exist_ok=True)
+                    papermill.execute_notebook(
+                        notebook,
+                        done,
+                        parameters={"DATASET": settings.dataset, "PROFILE": profile},
+                        cwd=notebook.parent,
+                        on_cell_execute=starts_cell(notebook),
+                        **PAPERMILL,
+                    )
+            except papermill.PapermillExecutionError as error:
+                raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
+    return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
+
+
+@contextmanager
+def _at_home() -> Iterator[None]:
+    """Let notebooks, which run in their own folder, read and write where this process does."""
+    before = os.environ.get("LUNGNB_HOME")
+    os.environ["LUNGNB_HOME"] = str(home())
+    try:
+        yield
+    finally:
+        os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
+
+
+def series(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
+    """Return the notebooks up to 07, less those of networks not in `models`; with `everything`, the later ones too."""
+    folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
+    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
+    core = [path for path in found if int(path.name[:2]) <= CORE_SERIES and path.stem[3:] not in others]
+    return core + [path for path in found if everything and int(path.name[:2]) > CORE_SERIES]
+
+
+@contextmanager
+def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
+    """Show a bar over the cells of all notebooks that names the one running; give a maker of hooks for papermill."""
+    cells = {path: nbformat.read(path, as_version=4).cells for path in notebooks}
+    total = sum(cell.cell_type == "code" for one in cells.values() for cell in one)
+    done = threading.Event()
+    layout = "{l_bar}{bar}| {n}/{total} cells [{elapsed}]{postfix}"
+    with tqdm(total=total, file=sys.stdout, bar_format=layout, dynamic_ncols=True) as bar:
+
+        def tick() -> None:
+            # Training is one long cell: say which epoch it is in, and let the clock run.
+            while not done.wait(2):
+                bar.set_postfix_str(_epoch(settings))
+
+        def starts_cell(notebook: Path) -> object:
+            step = 0
+
+            def hook(cell: nbformat.NotebookNode, cell_index: int) -> None:
+                nonlocal step
+                if "injected-parameters" not in cell.metadata.get("tags", []):
+                    step += 1
+                    bar.update(1 if bar.n < total - 1 else 0)
+                bar.set_description_str(f"{notebook.stem}, cell {step}")
+
+            return hook
+
+        ticker = threading.Thread(target=tick, daemon=True)
+        ticker.start()
+        try:
+            yield starts_cell
+            bar.n = total
+            bar.set_description_str("all notebooks")
+        finally:
+            done.set()
+            ticker.join()
