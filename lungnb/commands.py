@@ -31,8 +31,8 @@ MODEL_NAMES = tuple(TITLES)
 
 
 def _download(options: argparse.Namespace) -> None:
+    from lungnb.datasets.catalogue import catalogue
     from lungnb.datasets.download import download
-    from lungnb.datasets.sources_tmp import catalogue
 
     if options.dataset is None:
         say(*catalogue().to_string(index=False).split("\n"))
@@ -41,7 +41,7 @@ def _download(options: argparse.Namespace) -> None:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    from lungnb.report.report import recipes
+    from lungnb.settings import recipes
 
     for name, recipe in recipes().iterrows():
         training = "{loss}, {optimizer} {learning_rate:g}, batch {batch_size}, up to {epochs} epochs".format(**recipe)
@@ -50,7 +50,8 @@ def _recipes(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lungnb.datasets.prepare import prepare_dataset, read_excluded
+    from lungnb.datasets.prepare import prepare_dataset
+    from lungnb.datasets.prepared import read_excluded
 
     settings = _settings(options)
     manifest, excluded = prepare_dataset(settings), read_excluded(settings)
@@ -168,7 +169,7 @@ def _seeds(text: str) -> int:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from lungnb.report.report import publish
+    from lungnb.report.publishing import publish
 
     say(publish(_settings(options), options.out))
 

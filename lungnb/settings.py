@@ -11,8 +11,10 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
+from lungnb.artefacts import home, is_path, raw_folder, refuse_name, refuse_nul
 from lungnb.files import text_name
-from lungnb.places import home, is_path, raw_folder, refuse_name, refuse_nul
 
 SPLITS = ("train", "validation", "test")
 # What some settings may be; the modules named after them say how.
@@ -356,3 +358,15 @@ def _known(changes: dict[str, Any]) -> dict[str, Any]:
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"there is no setting {name!r}: {hint}The settings are {', '.join(names)}.")
     return changes
+
+
+
+def recipes() -> pd.DataFrame:
+    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
+    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
+    rows = {
+        name: {"about": about} | {column: getattr(settings, column) for column in columns}
+        for name, (about, settings) in RECIPES.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
+    return table.assign(models=table["models"].map(", ".join))

@@ -23,10 +23,10 @@ from PIL import Image
 from conftest import make_pipe
 from lungnb import build_model, load_batches, load_model, make_settings, segment, train
 from lungnb.__main__ import main
+from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.check import check
 from lungnb.datasets.download import download
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.sources_tmp import find_source
 from lungnb.engines.export import export_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.calibration import examine

@@ -4,7 +4,7 @@ import pytest
 
 import lungnb
 from lungnb.browser import browser, cases
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import Engine
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.masks import clean_mask

@@ -6,7 +6,7 @@ from test_prepare import save
 from conftest import drawn
 from lungnb.__main__ import main
 from lungnb.datasets.check import check
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.report.checklist import UNKNOWN, claim, model_card
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.formats.pixels import fit_square
 from lungnb.networks.data import count_steps, load_batches

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation import calibration as doubt
 from lungnb.evaluation.calibration import (
     AUGMENTATIONS,

@@ -8,7 +8,8 @@ import pytest
 
 from conftest import table_of
 from lungnb.commands import _settings, make_parser
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.evaluation.repeats import compare_seeds, over_seeds

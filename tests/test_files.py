@@ -25,7 +25,7 @@ from lungnb.files import (
 )
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.report import report
+from lungnb.report import page as report
 from lungnb.segmentation.batch import segment_files
 
 

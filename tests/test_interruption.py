@@ -31,7 +31,7 @@ from lungnb.evaluation import evaluation
 from lungnb.figures import plots
 from lungnb.networks import training
 from lungnb.phantoms.make import write_phantoms
-from lungnb.report import report
+from lungnb.report import page as report
 from lungnb.segmentation.predict import load_model
 from lungnb.settings import Settings
 
@@ -124,7 +124,7 @@ def address(serve):
 def forked():
     """Call with arguments of `work` to start it in a process that begins with all modules imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lungnb.evaluation.evaluation", "lungnb.report.report", "lungnb.networks.training"])
+    context.set_forkserver_preload(["lungnb.evaluation.evaluation", "lungnb.report.page", "lungnb.networks.training"])
     return lambda *arguments: started(context.Process(target=work, args=arguments))
 
 

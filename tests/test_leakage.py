@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from lungnb.datasets.leakage import COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings

@@ -13,7 +13,8 @@ import lungnb
 from conftest import drawn
 from lungnb.__main__ import main
 from lungnb.browser.marks import Marks
-from lungnb.datasets.prepare import prepare_dataset, read_excluded
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_excluded
 from lungnb.evaluation.evaluation import evaluate, read_scores
 from lungnb.figures import pictures
 from lungnb.files import escape, read_table, text_name, unescape, write_table

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import pictures
 from lungnb.formats.folders import image_files

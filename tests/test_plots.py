@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import plots
 from lungnb.metrics import SCORES, Counts
 from lungnb.networks.models import build_model

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from lungnb.datasets import prepare
-from lungnb.datasets.prepare import prepare_dataset, read_excluded, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_excluded, read_manifest
 from lungnb.formats.folders import stem_of
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import hounsfield_to_grey

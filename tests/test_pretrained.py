@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lungnb.datasets.download import download
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
 from lungnb.networks import weights as pretrained

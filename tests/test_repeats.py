@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.repeats import image_means, repeat, repetitions, variation
 from lungnb.evaluation.statistics import paired_tests
 from lungnb.networks.training import read_run

@@ -14,7 +14,7 @@ from lungnb.figures import plots
 from lungnb.files import write_table
 from lungnb.formats.images import write_png
 from lungnb.metrics import Counts
-from lungnb.report import report
+from lungnb.report import page as report
 from lungnb.report.sections import lighter
 from lungnb.settings import RECIPES, make_settings
 

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.figures import plots
 from lungnb.metrics import Counts
-from lungnb.report import report
+from lungnb.report import page as report
 from lungnb.report.sections import SECTIONS, _table, data_flow, fixed, picture, review
 
 

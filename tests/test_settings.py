@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lungnb.artefacts import holds_data, raw_folder
+from lungnb.artefacts import home as project_folder
 from lungnb.networks.backend import keras
-from lungnb.places import holds_data, raw_folder
-from lungnb.places import home as project_folder
 from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from lungnb.artefacts import home, raw_folder
 from lungnb.datasets import archives
 from lungnb.datasets import download as sources
+from lungnb.datasets.catalogue import catalogue, find_source
 from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
-from lungnb.datasets.sources_tmp import catalogue, find_source
-from lungnb.places import home, raw_folder
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 NAMES = [

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb.datasets.prepare import data_digest, prepare_dataset
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import data_digest
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
 from lungnb.networks import backend, training

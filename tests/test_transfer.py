@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.transfer import across, changed, few_shot, leave_one_out, over_datasets, worth, zero_patient
@@ -14,7 +15,6 @@ from lungnb.networks import models
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_run
 from lungnb.phantoms.make import write_phantoms
-from lungnb.places import raw_folder
 from lungnb.segmentation import predict as inference
 from lungnb.segmentation.predict import load_model
 

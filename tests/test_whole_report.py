@@ -26,7 +26,7 @@ from PIL import Image
 
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.report import report
+from lungnb.report import page as report
 from lungnb.segmentation.predict import load_model
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))

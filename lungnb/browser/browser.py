@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import ipywidgets
 import numpy as np
 
+from lungnb.artefacts import home
 from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
@@ -23,7 +24,6 @@ from lungnb.evaluation.calibration import ask, disagreement
 from lungnb.figures.pictures import outline_grid
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
-from lungnb.places import home
 from lungnb.segmentation.predict import THRESHOLD, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 

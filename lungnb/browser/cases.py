@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lungnb.datasets.prepare import LONGEST_SIDE, read_manifest
+from lungnb.datasets.prepare import LONGEST_SIDE
+from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, read_mask
 from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
 from lungnb.formats.volumes import is_nifti, read_volume

@@ -15,12 +15,13 @@ import pandas as pd
 from scipy import ndimage
 from tqdm import tqdm
 
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
-from lungnb.datasets.prepare import prepare_dataset, read_excluded
-from lungnb.datasets.sources_tmp import find_source
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_excluded
 from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.masks import AREA, count_regions
-from lungnb.places import raw_folder
 from lungnb.settings import Settings, counted
 
 COLUMNS = ("file", "severity", "what", "advice")

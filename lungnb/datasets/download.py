@@ -11,12 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lungnb.artefacts import holds_data, home, raw_folder, raw_root
 from lungnb.datasets.archives import find_fault, is_archive, unpack
-from lungnb.datasets.catalogue import RemoteFile, Source
-from lungnb.datasets.sources_tmp import PHANTOMS, find_source
+from lungnb.datasets.catalogue import PHANTOMS, RemoteFile, Source, find_source
 from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 from lungnb.files import NotWritten, locked, remove, writable, written
-from lungnb.places import holds_data, home, raw_folder, raw_root
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image
 from lungnb.settings import SPLITS, Settings
 

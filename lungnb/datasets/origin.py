@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lungnb.artefacts import home, is_path, is_same, raw_folder
 from lungnb.datasets.catalogue import CATALOGUE
 from lungnb.files import read_json
-from lungnb.places import home, is_path, is_same, raw_folder
 from lungnb.settings import Settings
 
 

@@ -6,7 +6,6 @@ import hashlib
 import os
 import sys
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,19 +15,18 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.download import Source
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
-from lungnb.datasets.sources_tmp import find_source
+from lungnb.datasets.prepared import _RECORD, _digest_of, _read_record, read_manifest
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import (
     NotWritten,
-    escape_table,
     locked,
     make_table,
     need,
-    read_json,
-    read_table,
     refuse_foreign,
     write_json,
     write_table,
@@ -39,13 +37,11 @@ from lungnb.formats.images import read_mask, read_picture, write_png
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
 from lungnb.formats.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
-from lungnb.places import raw_folder
 from lungnb.settings import Settings
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
 MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
 _FORMAT = 3  # of what is made; raised when files come to be read otherwise, so that all is made anew
-_RECORD = "prepared.json"  # how a prepared folder was made
 _ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
 
 
@@ -96,9 +92,6 @@ def _is_prepared(settings: Settings, record: dict) -> bool:
     return found == record | {name: found[name] for name in ("content", "origin") if name in found}
 
 
-def _read_record(settings: Settings) -> dict:
-    """Return how the prepared folder was made and a digest of its content, if it is there."""
-    return read_json(settings.prepared / _RECORD)
 
 
 def _record_origin(settings: Settings) -> None:
@@ -108,13 +101,6 @@ def _record_origin(settings: Settings) -> None:
             write_json(settings.prepared / _RECORD, _read_record(settings) | {"origin": origin_of(settings.dataset)})
 
 
-def data_digest(settings: Settings) -> str:
-    """Return a digest of the prepared data set, pixels and all, so that results are not taken for those of other data.
-
-    It does not hang on where the raw files lie, or when they were written.
-    """
-    manifest = escape_table(read_manifest(settings)).to_csv(index=False)
-    return _digest_of([manifest, str(_read_record(settings).get("content", ""))])
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
@@ -139,21 +125,8 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         write_json(folder / _RECORD, record | {"content": _digest_of(row["content"] for row in rows)})
 
 
-def read_manifest(settings: Settings) -> pd.DataFrame:
-    """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`.
-
-    A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell. Raises ValueError
-    where the folder was prepared from another data set of the same name.
-    """
-    refuse_other_origin(settings)
-    step = f"run notebook 02, or `lungnb prepare {settings.dataset}`,"
-    return read_table(need(settings.prepared / "manifest.csv", step))
 
 
-def read_excluded(settings: Settings) -> pd.DataFrame:
-    """Return the files that preparation left out, each with its reason."""
-    read_manifest(settings)
-    return read_table(settings.prepared / "excluded.csv")
 
 
 def _convert_all(
@@ -271,5 +244,3 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(read_small(need(file, "put the file there"))).hexdigest()
 
 
-def _digest_of(lines: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

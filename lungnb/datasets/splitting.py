@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lungnb.artefacts import raw_folder
 from lungnb.datasets.pairing import Pair
 from lungnb.files import need, text_name, unescape
 from lungnb.formats.opening import Refused, open_file
-from lungnb.places import raw_folder
 from lungnb.settings import SPLITS, Settings
 
 _SALT = "lungnb/450/"  # of 3,000 tried, the one whose shares come nearest to 70/15/15 on the catalogue's small sets

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepare import read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import count_regions
 from lungnb.metrics import count_pixels, scores

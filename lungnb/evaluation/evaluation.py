@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepare import data_digest, read_manifest
+from lungnb.datasets.prepared import data_digest, read_manifest
 from lungnb.evaluation.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.formats.images import read_image, read_mask

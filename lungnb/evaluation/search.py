@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepare import data_digest
+from lungnb.datasets.prepared import data_digest
 from lungnb.files import need, remove, writable, write_table
 from lungnb.networks.backend import keras
 from lungnb.networks.losses import LOSSES

@@ -19,18 +19,18 @@ from scipy.ndimage import gaussian_filter
 from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
+from lungnb.artefacts import home
 from lungnb.datasets.download import download
-from lungnb.datasets.prepare import prepare_dataset, read_manifest
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import read_manifest, read_pair
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.statistics import mean_interval
-from lungnb.figures.pictures import read_pair
 from lungnb.files import write_table
 from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores
 from lungnb.networks.training import train
 from lungnb.phantoms.drawing import Wild
 from lungnb.phantoms.make import write_phantoms
-from lungnb.places import home
 from lungnb.segmentation.predict import load_model, load_pretrained, segment
 from lungnb.settings import SHIPPED, SPLITS, Settings
 

@@ -17,7 +17,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lungnb.formats.images import read_image, read_mask
+from lungnb.datasets.prepared import read_pair
+from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, to_grey
 from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.masks import cut_out, overlay
@@ -191,10 +192,6 @@ def _read_raw(file: Path) -> tuple[np.ndarray, str]:
         return np.zeros((64, 64), np.uint8), f"{file.name} cannot be read"
 
 
-def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prepared image and mask of a row that has `split` and `id`."""
-    folder = settings.prepared / row["split"]
-    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
 
 
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lungnb.figures.pictures import read_pair, subplots
+from lungnb.datasets.prepared import read_pair
+from lungnb.figures.pictures import subplots
 from lungnb.settings import SPLITS, Settings, title_of
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.artefacts import home
 from lungnb.networks.backend import keras
 from lungnb.networks.weights import take_weights
-from lungnb.places import home
 
 layers = keras.layers
 

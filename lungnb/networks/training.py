@@ -17,7 +17,8 @@ import pandas as pd
 
 from lungnb.datasets.download import download
 from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.prepare import data_digest, prepare_dataset
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import data_digest
 from lungnb.files import (
     locked,
     need,

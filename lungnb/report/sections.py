@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
-from lungnb.datasets.prepare import read_excluded, read_manifest
+from lungnb.datasets.prepared import read_excluded, read_manifest
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
 from lungnb.messages import printable

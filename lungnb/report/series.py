@@ -12,11 +12,11 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+from lungnb.artefacts import COMPARED, PICTURED, home
+from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.datasets.sources_tmp import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
-from lungnb.places import home
-from lungnb.report.report import COMPARED, PICTURED, _epoch, write_report
+from lungnb.report.page import write_report
 from lungnb.settings import TITLES, Settings, make_settings
 
 PAPERMILL = {
@@ -126,3 +126,13 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
         finally:
             done.set()
             ticker.join()
+
+
+
+def _epoch(settings: Settings) -> str:
+    """Return the epoch that a model being trained is in, or nothing."""
+    for folder in settings.results.glob("*/training"):
+        history = folder.parent / "history.csv"
+        finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+        return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
+    return ""

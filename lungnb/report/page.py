@@ -3,110 +3,27 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 
 import nbformat
-import pandas as pd
-from matplotlib.figure import Figure
 
-from lungnb.datasets.origin import refuse_other_origin
 from lungnb.evaluation.evaluation import changes_of
-from lungnb.files import need, read_table, write_table, written
+from lungnb.files import need, read_table, written
 from lungnb.messages import printable
-from lungnb.places import home, raw_folder
 from lungnb.report.sections import lighter, picture, review
-from lungnb.settings import FILES, RECIPES, Settings, counted
+from lungnb.settings import RECIPES, Settings, counted
 
-# What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
-MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
-COMPARED = (  # by notebook 06
-    *("comparison.csv", "paired_tests*.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
-    *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
-    *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
-)
-PICTURED = ("worst_*.png", "predictions_*.png", "side_by_side.png")  # by it too, and not to be published
-COMPARISON_FILES = (
-    *COMPARED,
-    *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
-    *(
-        "zero_patient.csv",
-        "changed.csv",
-        "leave_one_out.csv",
-        "few_shot.csv",
-        "few_shot_chart.png",
-        "few_shot_worth.txt",
-    ),  # of 09
-    *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
-    *("exports.csv", "exports_chart.png"),  # of notebook 11
-    *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
-)
 # Characters of file names that a page would hide, or that would turn the text after them; and bytes that are not UTF-8.
 _UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
-def recipes() -> pd.DataFrame:
-    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
-    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
-    rows = {
-        name: {"about": about} | {column: getattr(settings, column) for column in columns}
-        for name, (about, settings) in RECIPES.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
-    return table.assign(models=table["models"].map(", ".join))
 
 
-def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
-    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
-    folder = settings.results / "comparison"
-    if isinstance(item, Figure):
-        with written(folder / f"{name}.png") as temporary:
-            item.savefig(temporary)
-    elif isinstance(item, pd.DataFrame):
-        write_table(item, folder / f"{name}.csv", index=True)
-    else:
-        with written(folder / f"{name}.txt") as temporary:
-            temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
-    return item
 
 
-def publish(settings: Settings, folder: str | Path | None = None) -> Path:
-    """Copy what may be published of a finished run, no image and no mask, into a folder; return the folder.
-
-    Tables, curves, scores of each image and the exact command, as `MODEL_FILES` and `COMPARISON_FILES` list them. The
-    files of a single model lie in the folder itself, those of several in a folder each. Of a path among the settings,
-    the last part is kept.
-
-    Args:
-        settings: of the run; its `models` are those to publish.
-        folder: default: results/published/<recipe>, or <dataset> for a profile.
-
-    Raises FileNotFoundError that names the step to take, where a model is not scored or the models are not compared.
-    """
-    name = settings.profile if settings.profile in RECIPES else settings.name
-    folder = Path(folder or home() / "results" / "published" / name)
-    compared = settings.results / "comparison"
-    refuse_other_origin(settings)
-    need(compared / "verdict.txt", "compare the models (notebook 06, or `lungnb report`)")
-    sources = [(file, folder / file.name) for pattern in COMPARISON_FILES for file in sorted(compared.glob(pattern))]
-    for model in settings.models:
-        own = folder if len(settings.models) == 1 else folder / model
-        step = "score the models (notebook 06, or `lungnb evaluate`)"
-        sources += [(need(settings.results / model / file, step), own / file) for file in MODEL_FILES]
-    for source, target in sources:
-        with written(target) as temporary:
-            temporary.write_bytes(_without_paths(source.read_bytes(), settings))
-    return folder
 
 
-def _without_paths(content: bytes, settings: Settings) -> bytes:
-    """Return a file's content with the absolute paths among the settings cut down to their last part."""
-    for path in (settings.dataset, str(raw_folder(settings.dataset)), *(getattr(settings, name) for name in FILES)):
-        if path and Path(path).is_absolute():
-            for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
-                content = content.replace(text.encode(), Path(path).name.encode())
-    return content
 
 
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
@@ -213,10 +130,3 @@ def _title(notebook: nbformat.NotebookNode) -> str:
     return first.splitlines()[0].lstrip("# ") if first else "untitled"
 
 
-def _epoch(settings: Settings) -> str:
-    """Return the epoch that a model being trained is in, or nothing."""
-    for folder in settings.results.glob("*/training"):
-        history = folder.parent / "history.csv"
-        finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
-        return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
-    return ""
