@@ -1,43 +1,40 @@
-"""Lung segmentation in chest X-rays and CT: the verbs that the notebooks share.
+"""Lung segmentation in chest X-rays and CT: the functions that the notebooks share.
 
-Importing this is quick: TensorFlow is loaded by the first verb that needs it.
+`import lungnb` is quick: TensorFlow is imported by the first function that needs it.
 """
 
-from __future__ import annotations
+import os
+import sys
 
-import importlib
-
-from lungnb import telemetry
-
-telemetry.switch_off()  # before any library that reports to its maker is imported
+import lazy_loader
 
 __version__ = "0.1.0"
 
-_PLACES = {
-    "settings": ("Settings", "make_settings"),
-    "images": ("read_image", "read_mask", "write_png"),
-    "sources": ("catalogue", "download"),
-    "prepare": ("prepare_dataset", "read_manifest"),
-    "data": ("load_batches",),
-    "models": ("build_model",),
-    "training": ("train",),
-    "inference": ("load_model", "load_pretrained", "segment"),
-    "segmentation": ("segment_files",),
-    "export": ("export_model",),
-    "evaluation": ("compare", "evaluate"),
-    "browser": ("browse",),
-    "report": ("run_series",),
-    "files": ("read_table",),
+# Switch off what libraries report to their makers, before any of them is imported. Each process imports lungnb, so the
+# switches also hold in notebooks, worker processes and on a Ray cluster.
+REPORTS_OFF = {
+    "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime sends events to Microsoft and keeps a device id in ~/.cache
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends usage statistics
 }
-_PLACE = {name: module for module, names in _PLACES.items() for name in names}
-__all__ = sorted(_PLACE)
+os.environ.update(REPORTS_OFF)
+# OpenVINO sends events to Google Analytics with this package. Its only documented switch is a file in the home folder.
+# Without the package it takes a stub that sends nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # an import of it now raises ImportError
 
-
-def __getattr__(name: str) -> object:
-    if name not in _PLACE:
-        raise AttributeError(f"module 'lungnb' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lungnb.{_PLACE[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "settings": ["Settings", "make_settings", "recipes"],
+        "files": ["read_table"],
+        "masks": ["clean_mask", "overlay"],
+        "formats": ["read_image", "read_mask", "write_png"],
+        "phantoms": ["make_phantom"],
+        "datasets": ["catalogue", "download", "prepare_dataset", "read_manifest"],
+        "networks": ["build_model", "load_batches", "train"],
+        "engines": ["export_model", "load_model"],
+        "segmentation": ["load_pretrained", "segment", "segment_files"],
+        "evaluation": ["compare", "evaluate"],
+        "report": ["run_series"],
+        "browser": ["browse"],
+    },
+)

@@ -5,12 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pandas as pd
-from matplotlib.figure import Figure
-
-from lungnb.files import write_table, written
-from lungnb.settings import Settings
-
 RESERVED = ("published", "benchmarks")  # folders of results/ that belong to no data set
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
@@ -106,6 +100,7 @@ def is_path(dataset: str) -> bool:
     """Whether `dataset` is a path of the reader's own rather than a name."""
     return "/" in dataset or os.sep in dataset or dataset in (".", "..", "~")
 
+
 # What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
 MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
 COMPARED = (  # by notebook 06
@@ -129,17 +124,3 @@ COMPARISON_FILES = (
     *("exports.csv", "exports_chart.png"),  # of notebook 11
     *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
 )
-
-
-def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
-    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
-    folder = settings.results / "comparison"
-    if isinstance(item, Figure):
-        with written(folder / f"{name}.png") as temporary:
-            item.savefig(temporary)
-    elif isinstance(item, pd.DataFrame):
-        write_table(item, folder / f"{name}.csv", index=True)
-    else:
-        with written(folder / f"{name}.txt") as temporary:
-            temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
-    return item

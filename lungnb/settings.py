@@ -11,7 +11,6 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 
 from lungnb.artefacts import home, is_path, raw_folder, refuse_name, refuse_nul
 from lungnb.files import text_name
@@ -358,7 +357,6 @@ def _known(changes: dict[str, Any]) -> dict[str, Any]:
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"there is no setting {name!r}: {hint}The settings are {', '.join(names)}.")
     return changes
-
 
 
 def recipes() -> pd.DataFrame:

@@ -1,0 +1,11 @@
+"""View and correct masks in JupyterLab."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "browser": ["Browser", "browse"],
+        "marks": ["Marks"],
+    },
+)

@@ -1,0 +1,15 @@
+"""Turn a raw folder into a checked, split, prepared data set."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "catalogue": ["CATALOGUE", "RemoteFile", "Source", "catalogue", "find_source"],
+        "download": ["DownloadError", "download"],
+        "prepare": ["prepare_dataset"],
+        "prepared": ["data_digest", "read_excluded", "read_manifest", "read_pair"],
+        "leakage": ["find_leaks"],
+        "check": ["check"],
+    },
+)

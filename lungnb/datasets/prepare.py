@@ -92,15 +92,11 @@ def _is_prepared(settings: Settings, record: dict) -> bool:
     return found == record | {name: found[name] for name in ("content", "origin") if name in found}
 
 
-
-
 def _record_origin(settings: Settings) -> None:
     """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
     if _read_record(settings).get("origin") != origin_of(settings.dataset):
         with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # it can be read without, and by others
             write_json(settings.prepared / _RECORD, _read_record(settings) | {"origin": origin_of(settings.dataset)})
-
-
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
@@ -123,10 +119,6 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         write_table(make_table(rows, columns), folder / "manifest.csv")
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / "excluded.csv")
         write_json(folder / _RECORD, record | {"content": _digest_of(row["content"] for row in rows)})
-
-
-
-
 
 
 def _convert_all(
@@ -242,5 +234,3 @@ def _fingerprint(raw: Path) -> str:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(read_small(need(file, "put the file there"))).hexdigest()
-
-

@@ -19,6 +19,7 @@ def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
     folder = settings.prepared / row["split"]
     return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
 
+
 _RECORD = "prepared.json"  # how a prepared folder was made
 
 

@@ -1,0 +1,18 @@
+"""Draw every chart and image grid."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["pictures", "plots"],
+    submod_attrs={
+        "charts": [
+            "doubt_chart",
+            "export_chart",
+            "few_shot_chart",
+            "generalisation_chart",
+            "reliability_diagram",
+            "search_chart",
+        ],
+    },
+)

@@ -192,8 +192,6 @@ def _read_raw(file: Path) -> tuple[np.ndarray, str]:
         return np.zeros((64, 64), np.uint8), f"{file.name} cannot be read"
 
 
-
-
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
     """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
     figure, axes = plt.subplots(*arguments, **options)

@@ -1,0 +1,23 @@
+"""Read image files, volumes and DICOM as arrays, and write arrays back. One function opens every file."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "opening": ["Refused", "memory_limit", "open_file"],
+        "images": ["Picture", "peculiarity", "read_image", "read_mask", "read_picture", "write_png"],
+        "pixels": [
+            "LUNG_WINDOW",
+            "fit_square",
+            "hounsfield_to_grey",
+            "resample_mm",
+            "shrink",
+            "to_grey",
+            "unfit_square",
+        ],
+        "volumes": ["Volume", "read_dicom_series", "read_nifti", "read_volume", "write_nifti_mask"],
+        "dicom_seg": ["write_dicom_seg"],
+        "folders": ["image_files"],
+    },
+)

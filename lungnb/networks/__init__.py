@@ -1,0 +1,15 @@
+"""Define networks and train them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "data": ["augment", "load_batches"],
+        "models": ["MODELS", "build_model", "count_multiplications"],
+        "losses": ["LOSSES", "get_loss"],
+        "metrics": ["training_metrics"],
+        "encoders": ["BACKBONES"],
+        "training": ["build_network", "read_history", "read_run", "train"],
+    },
+)

@@ -1,0 +1,13 @@
+"""Run the series of notebooks, write the report, and publish results."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "checklist": ["claim", "model_card"],
+        "series": ["run_series", "series"],
+        "page": ["write_report"],
+        "publishing": ["keep", "publish"],
+    },
+)

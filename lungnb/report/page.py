@@ -18,14 +18,6 @@ from lungnb.settings import RECIPES, Settings, counted
 _UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
-
-
-
-
-
-
-
-
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     """Write `report.html` from executed notebooks: one file that opens from disk; return its path."""
     from nbconvert import HTMLExporter
@@ -128,5 +120,3 @@ def _title(notebook: nbformat.NotebookNode) -> str:
     """Return a notebook's title, the first heading."""
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     return first.splitlines()[0].lstrip("# ") if first else "untitled"
-
-

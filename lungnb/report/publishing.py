@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from lungnb.artefacts import COMPARISON_FILES, MODEL_FILES, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import need, written
+from lungnb.files import need, write_table, written
 from lungnb.settings import FILES, RECIPES, Settings
 
 
@@ -47,3 +50,17 @@ def _without_paths(content: bytes, settings: Settings) -> bytes:
             for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it
                 content = content.replace(text.encode(), Path(path).name.encode())
     return content
+
+
+def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
+    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
+    folder = settings.results / "comparison"
+    if isinstance(item, Figure):
+        with written(folder / f"{name}.png") as temporary:
+            item.savefig(temporary)
+    elif isinstance(item, pd.DataFrame):
+        write_table(item, folder / f"{name}.csv", index=True)
+    else:
+        with written(folder / f"{name}.txt") as temporary:
+            temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
+    return item

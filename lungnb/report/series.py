@@ -128,7 +128,6 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
             ticker.join()
 
 
-
 def _epoch(settings: Settings) -> str:
     """Return the epoch that a model being trained is in, or nothing."""
     for folder in settings.results.glob("*/training"):

@@ -1,0 +1,14 @@
+"""Make masks for one image, for many, and for very many."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "predict": ["Segmentation", "best_model", "load_pretrained", "segment"],
+        "sides": ["sides"],
+        "listing": ["list_images"],
+        "batch": ["Options", "segment_files"],
+        "cluster": ["segment_on_cluster"],
+    },
+)
