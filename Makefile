@@ -39,10 +39,10 @@ bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, char
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
-	$(BIN)/python tests/badges.py
+	$(BIN)/python tools/badges.py
 
 baseline: .venv/dev  ## run every notebook on phantoms in the quick profile and store its outputs
-	$(BIN)/python tests/baseline.py
+	$(BIN)/python tools/baseline.py
 
 # The fuzzing in parts, a process each: atheris holds on to arrays that it sees compared.
 robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Linux), known holes of the packages
@@ -63,14 +63,14 @@ weights: .venv/dev  ## train the network that lungnb ships, on drawn images alon
 	$(BIN)/lungnb prepare $(WILD)
 	$(BIN)/lungnb train $(WILD) --set batch_size=16 --set learning_rate=0.003 --set epochs=12 --set stop_patience=12 \
 		--set precision=auto
-	$(BIN)/python -m lungnb.pretrained results/phantom-wild/compact_unet
+	$(BIN)/python tools/ship_weights.py results/phantom-wild/compact_unet
 
 lab: .venv/core  ## JupyterLab on the notebooks; it asks no server for news, updates or extensions
 	$(BIN)/jupyter lab --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--LabApp.extension_manager=readonly notebooks
 
 format: .venv/dev
-	$(BIN)/ruff check --fix . && $(BIN)/ruff format lungnb tests conftest.py
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:  ## remove prepared data and results, not raw data and not .venv
 	rm -rf data/prepared

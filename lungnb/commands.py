@@ -31,8 +31,8 @@ MODEL_NAMES = tuple(TITLES)
 
 
 def _download(options: argparse.Namespace) -> None:
-    from lungnb.datasets.catalogue import catalogue
-    from lungnb.datasets.download import download
+    from lungnb.datasets.fetch import download
+    from lungnb.datasets.sources import catalogue
 
     if options.dataset is None:
         say(*catalogue().to_string(index=False).split("\n"))
@@ -62,9 +62,9 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lungnb.datasets.check import check
+    from lungnb.datasets.check import check_dataset
 
-    findings = check(_settings(options))
+    findings = check_dataset(_settings(options))
     for row in findings[findings["severity"] != "note"].itertuples():
         what = row.what if row.what.endswith("?") else f"{row.what};"
         say(f"{row.severity}: {row.file}: {what} {row.advice}.")
@@ -123,7 +123,8 @@ def _as_json(table: pd.DataFrame) -> str:
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
     from lungnb.segmentation.batch import Options
-    from lungnb.segmentation.cluster import TABLE, segment_on_cluster
+    from lungnb.segmentation.cluster import segment_on_cluster
+    from lungnb.segmentation.listing import TABLE
 
     if options.json:
         raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")

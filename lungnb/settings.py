@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
-
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lungnb.artefacts import home, is_path, raw_folder, refuse_name, refuse_nul
 from lungnb.files import text_name
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "validation", "test")
 # What some settings may be; the modules named after them say how.
@@ -361,6 +363,8 @@ def _known(changes: dict[str, Any]) -> dict[str, Any]:
 
 def recipes() -> pd.DataFrame:
     """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
+    import pandas as pd  # half a second that nothing else here waits for
+
     columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
     rows = {
         name: {"about": about} | {column: getattr(settings, column) for column in columns}

@@ -21,8 +21,7 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
     import pydicom
     from PIL import Image
 
-    from lungnb.datasets.check import peculiarity
-    from lungnb.formats.images import read_mask
+    from lungnb.formats.images import peculiarity, read_mask
     from lungnb.formats.volumes import read_nifti
     from lungnb.phantoms.make import make_phantom
     from lungnb.segmentation.batch import read_case, segment_files

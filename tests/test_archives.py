@@ -12,11 +12,11 @@ import zlib
 
 import pytest
 
+from lungnb.artefacts import raw_folder
 from lungnb.datasets import archives
 from lungnb.datasets.archives import find_fault, unpack
-from lungnb.datasets.catalogue import CATALOGUE, RemoteFile, Source
-from lungnb.datasets.download import DownloadError, download
-from lungnb.settings import raw_folder
+from lungnb.datasets.fetch import DownloadError, download
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
 
 MIB = 2**20
 
@@ -104,7 +104,7 @@ def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name
     if name == "overlapping":
         monkeypatch.setattr(archives, "MAX_FILES", 100)
     address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()
-    monkeypatch.setattr("lungnb.datasets.download.fetch_web", lambda url, target, progress: target.write_bytes(content))
+    monkeypatch.setattr("lungnb.datasets.fetch.fetch_web", lambda url, target, progress: target.write_bytes(content))
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip", address),))
     monkeypatch.setitem(CATALOGUE, "tiny", source)
     raw_folder("tiny").mkdir(parents=True)

@@ -23,10 +23,10 @@ from PIL import Image
 from conftest import make_pipe
 from lungnb import build_model, load_batches, load_model, make_settings, segment, train
 from lungnb.__main__ import main
-from lungnb.datasets.catalogue import find_source
-from lungnb.datasets.check import check
-from lungnb.datasets.download import download
+from lungnb.datasets.check import check_dataset
+from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.sources import find_source
 from lungnb.engines.export import export_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.calibration import examine
@@ -211,7 +211,7 @@ PREPARATION = [
     ("a fold of none", lambda at: Settings(folds=3, fold=4), "fold must be from 1 to the number of folds, 3, not 4"),
     ("no raw data", lambda at: prepare(make_settings("montgomery")), "notebook 01"),
     ("a set without masks", lambda at: prepare(make_settings("rsna-pneumonia")), "without lung"),
-    ("nothing to check", lambda at: check(make_settings("montgomery")), "notebook 01"),
+    ("nothing to check", lambda at: check_dataset(make_settings("montgomery")), "notebook 01"),
     ("a kind of phantom", lambda at: make_phantom(1, kind="mri"), "kind must be one of xray, ct"),
     ("phantoms without what", lambda at: write_phantoms(at.folder / "p", 3, kind="wild", without="ribs"), "without mu"),
 ]  # fmt: skip

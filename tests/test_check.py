@@ -5,7 +5,7 @@ from test_prepare import save
 
 from conftest import drawn
 from lungnb.__main__ import main
-from lungnb.datasets.check import check
+from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
@@ -41,7 +41,7 @@ def raw(tmp_path):
 
 
 def found(raw):
-    table = check(make_settings(str(raw)), progress=False)
+    table = check_dataset(make_settings(str(raw)), progress=False)
     few = table["file"] == "manifest.csv"  # of twenty patients, some splits have but three
     assert table["what"][few].str.contains("split: scores on so few say next to nothing").all()
     return {(row.file, row.severity): row.what for row in table[~few].itertuples()}
@@ -125,7 +125,7 @@ def test_errors_reach_the_terminal_and_the_gallery(raw, capsys):
         and "\n1 error, 2 warnings, 0 notes\n" in shown
     )
     settings = make_settings(str(raw))
-    findings, manifest = check(settings, progress=False), read_manifest(settings)
+    findings, manifest = check_dataset(settings, progress=False), read_manifest(settings)
     axes = drawn(pictures.suspects(settings, manifest, findings))
     assert len(axes) == 1 and axes[0].get_title().startswith("good07\nthe mask seems to be inverted")
     assert drawn(pictures.suspects(settings, manifest, findings.head(0))) == []
@@ -141,7 +141,7 @@ def test_errors_reach_the_terminal_and_the_gallery(raw, capsys):
 )
 def test_real_masks_that_are_wrong_are_found_and_no_others(real, dataset, wrong):
     real(dataset)
-    findings = check(make_settings(dataset), progress=False)
+    findings = check_dataset(make_settings(dataset), progress=False)
     strange = findings[(findings["severity"] != "note") & ~findings["what"].str.startswith("left out")]
     assert sorted({file.split("/")[-1][:7] for file in strange["file"]}) == wrong
 
@@ -159,7 +159,7 @@ def test_folders_that_may_not_be_patients_are_told(tmp_path):
             save(tmp_path / "a" / kind / "images" / f"{number}.png", image)
             save(tmp_path / "a" / kind / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
     settings = make_settings(str(tmp_path / "a"), split_fractions=(0.7, 0.3, 0))
-    told = check(settings, progress=False)
+    told = check_dataset(settings, progress=False)
     told = told[told["file"] != "manifest.csv"]
     assert told[["severity", "what"]].to_numpy().tolist() == [
         ["warning", "each of the 2 folders of images is taken for a patient"]
@@ -170,6 +170,6 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     for number, (image, mask) in enumerate(PHANTOMS):
         save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
         save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
-    told = check(make_settings(str(tmp_path / "a")), progress=False)
+    told = check_dataset(make_settings(str(tmp_path / "a")), progress=False)
     (note,) = told[told["file"] != "manifest.csv"].itertuples()
     assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")

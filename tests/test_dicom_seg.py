@@ -8,7 +8,7 @@ from lungnb.__main__ import main
 from lungnb.formats.images import write_png
 from lungnb.formats.volumes import read_volume
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.sides import sides
+from lungnb.segmentation.sides import split_sides
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -59,7 +59,7 @@ def test_frames_lie_where_the_slices_do(tmp_path, codes):
         column, row, slice_ = np.rint(np.linalg.inv(spaced.affine) @ place).astype(int)[:3]
         assert mask[column, row, slice_]
     volume = read_volume(tmp_path / "series")
-    right, _ = sides(volume.hounsfield > 0)
+    right, _ = split_sides(volume.hounsfield > 0)
     assert table["right_px"][0] == pytest.approx(right.sum(), rel=0.1)
 
 

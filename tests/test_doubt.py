@@ -3,20 +3,20 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.prepared import read_manifest
-from lungnb.evaluation import calibration as doubt
+from lungnb.evaluation import calibration_table as doubt
 from lungnb.evaluation.calibration import (
     AUGMENTATIONS,
     Examination,
     best_threshold,
-    calibration,
     calibration_error,
-    count_regions,
+    calibration_table,
     doubts,
     examine,
     usefulness,
 )
 from lungnb.figures.charts import doubt_chart, reliability_diagram
 from lungnb.formats.images import read_image, read_mask
+from lungnb.masks import count_regions
 
 
 def fake(answer):
@@ -84,7 +84,7 @@ def test_the_threshold_is_chosen_on_validation_and_tried_on_test():
         Examination(images, pd.DataFrame({"threshold": [0.4, 0.5, 0.6], "dice": dice}), reliability)
         for dice in ([0.9, 0.8, 0.7], [0.5, 0.6, 0.9])
     )
-    row = calibration({"unet": seen}, {"unet": unseen}).loc["U-Net"]
+    row = calibration_table({"unet": seen}, {"unet": unseen}).loc["U-Net"]
     assert row.to_dict() == pytest.approx(
         {"calibration_error": 0.1, "dice": 0.6, "best_threshold": 0.4, "dice_at_best": 0.5, "augmented_dice": 0.95}
     )

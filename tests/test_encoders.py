@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from lungnb.datasets import download as sources
+from lungnb.datasets import fetch as sources
 from lungnb.networks import encoders, training
 from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file

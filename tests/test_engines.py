@@ -15,9 +15,9 @@ from lungnb.engines.export import (
     ExportError,
     Parity,
     Reference,
-    check,
     draw_reference,
     export_model,
+    measure_parity,
     open_network,
     parities,
 )
@@ -155,8 +155,8 @@ def test_check_tells_by_how_much_masks_differ():
     reference = Reference(masks.astype(np.uint8) * np.uint8(255), masks)
     same = Engine("same", (None, 8, 8, 1), lambda batch: batch)
     shifted = Engine("shifted", (None, 8, 8, 1), lambda batch: np.roll(batch, 1, axis=1))
-    assert check(same, reference) == Parity(1.0, 1.0, 4, 3) and check(same, reference).passed
-    found = check(shifted, reference)
+    assert measure_parity(same, reference) == Parity(1.0, 1.0, 4, 3) and measure_parity(same, reference).passed
+    found = measure_parity(shifted, reference)
     assert found.worst_dice == pytest.approx(0.75) and found.mean_dice == pytest.approx((3 * 0.75 + 1) / 4)
     assert not found.passed
 

@@ -10,6 +10,7 @@ from conftest import table_of
 from lungnb.commands import _settings, make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
+from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
 from lungnb.evaluation.repeats import compare_seeds, over_seeds
@@ -18,7 +19,6 @@ from lungnb.files import write_json
 from lungnb.formats.images import read_image, read_mask
 from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
 from lungnb.networks.training import train
-from lungnb.segmentation.predict import load_model
 from lungnb.settings import make_settings
 
 ALL = [*SCORES, *SURFACE_SCORES]

@@ -5,13 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.predict import best_model, load_model, predict, segment
+from lungnb.segmentation.predict import best_model, predict, segment
 from lungnb.settings import make_settings
 
 

@@ -23,16 +23,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.datasets import catalogue as datasets
-from lungnb.datasets import download as sources
+from lungnb.datasets import fetch as sources
 from lungnb.datasets import prepare
-from lungnb.datasets.catalogue import RemoteFile, Source
+from lungnb.datasets import sources as datasets
+from lungnb.datasets.sources import RemoteFile, Source
+from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.figures import plots
 from lungnb.networks import training
 from lungnb.phantoms.make import write_phantoms
 from lungnb.report import page as report
-from lungnb.segmentation.predict import load_model
 from lungnb.settings import Settings
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))

@@ -100,6 +100,6 @@ def test_real_sets_have_no_leak(real, dataset):
     real(dataset)
     settings = make_settings(dataset, "full")
     if dataset == "lung-ct-bmp":
-        pytest.importorskip("lungnb.datasets.download").download(dataset, progress=False)
+        pytest.importorskip("lungnb.datasets.fetch").download(dataset, progress=False)
     prepare_dataset(settings, progress=False)
     assert find_leaks(settings, progress=False).empty

@@ -9,8 +9,10 @@ from lungnb.phantoms import film as phantom_film
 from lungnb.phantoms import make as phantom
 from lungnb.phantoms import xray as phantom_xray
 from lungnb.phantoms.chest import draw_chest
-from lungnb.phantoms.drawing import SIDES, Wild
-from lungnb.phantoms.make import KINDS, Phantom, ct_phantom, make_phantom, write_phantoms, xray_phantom
+from lungnb.phantoms.ct import ct_phantom
+from lungnb.phantoms.drawing import SIDES, Phantom, Wild
+from lungnb.phantoms.make import KINDS, make_phantom, write_phantoms
+from lungnb.phantoms.xray import xray_phantom
 
 SIZE = 128
 

@@ -147,7 +147,7 @@ def test_a_second_folder_of_one_name_gets_nothing_of_the_first_one_s_and_says_wh
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_called_as_a_data_set_of_the_catalogue_is_another(home, monkeypatch, capsys, verb):
-    monkeypatch.setattr("lungnb.datasets.catalogue.PHANTOMS", {"xray": 6})
+    monkeypatch.setattr("lungnb.datasets.sources.PHANTOMS", {"xray": 6})
     assert main(["download", "phantom"]) == main(["prepare", "phantom"]) == 0
     own = write_pairs(home / "phantom", first=100)
     before = tree(home)

@@ -5,16 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from lungnb.datasets.download import download
+from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
+from lungnb.engines.engines import load_model
 from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
 from lungnb.networks import weights as pretrained
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model, count_multiplications
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.predict import load_model, load_pretrained, segment
+from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SHIPPED, make_settings
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from conftest import ended, start
-from lungnb.evaluation import search as searching
-from lungnb.evaluation.search import best_settings, search
+from lungnb.evaluation import search_settings as searching
+from lungnb.evaluation.search import best_settings, search_settings
 from lungnb.figures.charts import search_chart
 from lungnb.networks.losses import LOSSES
 from lungnb.networks.training import train
@@ -20,7 +20,7 @@ optuna = pytest.importorskip("optuna")
 def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     shutil.rmtree(prepared.prepared / "test")  # nobody is to look
     settings = prepared.replace(filters=4, epochs=8, batch_size=2, learning_rate=0.01)
-    table = search(settings, "unet", trials=2)
+    table = search_settings(settings, "unet", trials=2)
     shown = capsys.readouterr()
     assert "unet search: 100%" in shown.out and "best validation Dice 0." in shown.out and shown.err == ""
 
@@ -46,7 +46,7 @@ def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     assert chosen.replace(**{name: getattr(settings, name) for name in unsearched}) == settings
 
     stamp = (folder / "unet.db").stat().st_mtime_ns
-    pd.testing.assert_frame_equal(search(settings, "unet", trials=2, progress=False), table)
+    pd.testing.assert_frame_equal(search_settings(settings, "unet", trials=2, progress=False), table)
     assert (folder / "unet.db").stat().st_mtime_ns == stamp
     history = train(chosen, "unet", progress=False)  # a trial trains as `train` does, but for rounding
     assert history["val_dice"].max() == pytest.approx(best["validation_dice"], abs=0.03)
@@ -54,7 +54,7 @@ def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
 
 def test_a_loss_that_is_no_number_fails_its_trial_alone(prepared):
     settings = prepared.replace(learning_rate=1e30)
-    table = search(settings, "unet", trials=2, progress=False)
+    table = search_settings(settings, "unet", trials=2, progress=False)
     assert table["state"].tolist() == ["failed", "failed"]
     assert table["number"].tolist() == [1, 2]
     with pytest.raises(ValueError, match=r"unet: no trial .* is complete\. .* lower learning_rate than 1e\+30"):
@@ -66,15 +66,15 @@ def test_mistakes_are_named_before_searching(prepared, monkeypatch):
     with pytest.raises(FileNotFoundError, match="search \\(notebook 12\\) first"):
         best_settings(prepared, "unet")
     with pytest.raises(ValueError, match="model must be one of unet"):
-        search(prepared, "vnet")
+        search_settings(prepared, "vnet")
     assert not prepared.results.exists()
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "optuna", None)  # as if it were not installed
         with pytest.raises(ValueError, match=r"pip install 'lungnb\[search\]'"):
-            search(prepared, "unet")
+            search_settings(prepared, "unet")
     shutil.rmtree(prepared.prepared)
     with pytest.raises(FileNotFoundError, match="notebook 02"):
-        search(prepared, "unet")
+        search_settings(prepared, "unet")
 
 
 # Interruptions. The process dies at once, as by kill -9, in the given epoch of the given trial; the last one ends it.
@@ -94,7 +94,7 @@ def deadly(self, now, logs=None):
         os._exit(9)
 
 search._Watch.on_epoch_end = deadly
-search.search(settings, "unet", trials, progress=False)
+search.search_settings(settings, "unet", trials, progress=False)
 """
 
 
@@ -144,23 +144,23 @@ def quick_fit(monkeypatch):
 
 def test_an_interrupted_search_proposes_what_the_uninterrupted_one_does(prepared, quick_fit, monkeypatch):
     settings = prepared.replace(epochs=4)
-    whole = search(settings, "unet", trials=12, progress=False)
+    whole = search_settings(settings, "unet", trials=12, progress=False)
     assert set(whole["state"]) == {"complete", "pruned", "failed"}  # or the seed is to be changed
     assert (whole.loc[whole["state"] == "pruned", "epochs"] < 4).all()
 
     shutil.rmtree(settings.results)
     for trials in (3, 8, 8):  # cut off in the trial after these; the sampler learns from the sixth on
-        search(settings, "unet", trials=trials, progress=False)
+        search_settings(settings, "unet", trials=trials, progress=False)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(searching, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-            search(settings, "unet", trials=12, progress=False)
-    resumed = search(settings, "unet", trials=12, progress=False)
+            search_settings(settings, "unet", trials=12, progress=False)
+    resumed = search_settings(settings, "unet", trials=12, progress=False)
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))
 
 
 @pytest.mark.parametrize("change", ["settings", "data", "more trials"])
 def test_only_the_same_search_is_gone_on_with(prepared, quick_fit, change):
-    first = search(prepared, "unet", trials=3, progress=False)
+    first = search_settings(prepared, "unet", trials=3, progress=False)
     settings, trials, manifest = prepared, 3, prepared.prepared / "manifest.csv"
     if change == "settings":
         settings = prepared.replace(optimizer="sgd")
@@ -171,11 +171,13 @@ def test_only_the_same_search_is_gone_on_with(prepared, quick_fit, change):
     if change != "more trials":
         with pytest.raises(ValueError, match="no trial with these settings on these data"):
             best_settings(settings, "unet")
-    second = search(settings, "unet", trials=trials, progress=False)
+    second = search_settings(settings, "unet", trials=trials, progress=False)
     assert len(second) == trials
     assert len(quick_fit) == (5 if change == "more trials" else 6)
     if change == "settings":
-        pd.testing.assert_frame_equal(search(prepared, "unet", trials=3, progress=False), first)  # it is still there
+        pd.testing.assert_frame_equal(
+            search_settings(prepared, "unet", trials=3, progress=False), first
+        )  # it is still there
         assert len(quick_fit) == 6
 
 

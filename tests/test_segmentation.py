@@ -15,7 +15,7 @@ from lungnb.segmentation import predict as inference
 from lungnb.segmentation.batch import COLUMNS, segment_files
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import segment
-from lungnb.segmentation.sides import doubtful, sides
+from lungnb.segmentation.sides import doubtful, split_sides
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +105,15 @@ def test_one_file_can_be_named_alone(tmp_path, model):
 def test_right_and_left_are_the_patients():
     mask = np.zeros((20, 40), bool)
     mask[4:16, 5:15] = mask[4:12, 17:33] = True  # the larger one begins left of the middle
-    right, left = sides(mask)
+    right, left = split_sides(mask)
     assert right.sum() == 120 and left.sum() == 128 and right[:, :15].sum() == 120
     joined = mask | (np.arange(20) == 10)[:, None]
-    right, left = sides(joined)
+    right, left = split_sides(joined)
     np.testing.assert_array_equal(right | left, joined)
     assert not right[:, 17:].any() and not left[:, :15].any()  # cut where they touch, not in the middle of the picture
-    assert not any(side.any() for side in sides(np.zeros((5, 5), bool)))
+    assert not any(side.any() for side in split_sides(np.zeros((5, 5), bool)))
     volume = np.stack([mask, mask, joined])
-    right, left = sides(volume)
+    right, left = split_sides(volume)
     assert not right[..., 17:].any() and not left[..., :15].any() and (right | left == volume).all()
 
 
@@ -129,7 +129,7 @@ PIECES[4:18, 36:54] = PIECES[20:38, 34:55] = True
 def test_lungs_that_touch_are_two_whatever_speck_lies_beside_them(speck):
     mask = TOUCHING.copy()
     mask[speck] = True
-    for found in (sides(mask), (side[0] for side in sides(mask[None]))):
+    for found in (split_sides(mask), (side[0] for side in split_sides(mask[None]))):
         right, left = found
         assert (
             abs(int(right.sum()) - int(left.sum())) < 20 and not (right & left).any() and (right | left == mask).all()
@@ -137,16 +137,16 @@ def test_lungs_that_touch_are_two_whatever_speck_lies_beside_them(speck):
 
 
 def test_pieces_of_one_lung_are_not_two():
-    right, left = sides(PIECES)
+    right, left = split_sides(PIECES)
     assert not right.any() and (left == PIECES).all()
-    left, right = sides(PIECES[:, ::-1])[::-1]
+    left, right = split_sides(PIECES[:, ::-1])[::-1]
     assert not left.any() and (right == PIECES[:, ::-1]).all()
     assert doubtful(PIECES, right.sum(), 0) == "one lung only"
 
 
 def test_one_lung_is_not_cut():
     for mask in (LUNGS & (np.arange(60) < 30), np.roll(LUNGS & (np.arange(60) < 30), 13, axis=1)):
-        assert sorted(side.sum() for side in sides(mask)) == [0, mask.sum()]
+        assert sorted(side.sum() for side in split_sides(mask)) == [0, mask.sum()]
 
 
 @pytest.mark.parametrize(

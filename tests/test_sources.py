@@ -15,9 +15,9 @@ import pytest
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets import archives
-from lungnb.datasets import download as sources
-from lungnb.datasets.catalogue import catalogue, find_source
-from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
+from lungnb.datasets import fetch as sources
+from lungnb.datasets.fetch import DownloadError, download
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source, catalogue, find_source
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 NAMES = [

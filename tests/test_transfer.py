@@ -7,6 +7,7 @@ import pytest
 
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepared import read_manifest
+from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.transfer import across, changed, few_shot, leave_one_out, over_datasets, worth, zero_patient
@@ -16,7 +17,6 @@ from lungnb.networks.models import build_model
 from lungnb.networks.training import read_run
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation import predict as inference
-from lungnb.segmentation.predict import load_model
 
 BLOCKS = np.full((200, 240), 20, np.uint8)
 BLOCKS[40:160, 30:100] = BLOCKS[40:170, 140:210] = 150

@@ -12,11 +12,12 @@ import zipfile
 
 import pytest
 
-from lungnb.datasets import download as sources
+from lungnb.artefacts import home
+from lungnb.datasets import fetch as sources
 from lungnb.datasets import web
-from lungnb.datasets.download import CATALOGUE, DownloadError, RemoteFile, Source, download
+from lungnb.datasets.fetch import DownloadError, download
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
 from lungnb.datasets.web import fetch_web
-from lungnb.settings import home
 
 
 def make_zip(size=300_000):

@@ -24,10 +24,10 @@ import pytest
 import watching
 from PIL import Image
 
+from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.report import page as report
-from lungnb.segmentation.predict import load_model
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
 HOSTILE = (

@@ -20,11 +20,12 @@ from lungnb.artefacts import home
 from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
+from lungnb.engines.engines import THRESHOLD
 from lungnb.evaluation.calibration import ask, disagreement
 from lungnb.figures.pictures import outline_grid
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
-from lungnb.segmentation.predict import THRESHOLD, best_model, open_model
+from lungnb.segmentation.predict import best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right

@@ -5,11 +5,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "catalogue": ["CATALOGUE", "RemoteFile", "Source", "catalogue", "find_source"],
-        "download": ["DownloadError", "download"],
+        "sources": ["CATALOGUE", "RemoteFile", "Source", "catalogue", "find_source"],
+        "fetch": ["DownloadError", "download"],
         "prepare": ["prepare_dataset"],
         "prepared": ["data_digest", "read_excluded", "read_manifest", "read_pair"],
         "leakage": ["find_leaks"],
-        "check": ["check"],
+        "check": ["check_dataset"],
     },
 )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lungnb.datasets.catalogue import RemoteFile
+from lungnb.datasets.sources import RemoteFile
 
 MAX_FILES, MAX_BYTES = 200_000, 100 * 2**30  # of an unpacked archive; folders count as files
 MAX_TABLE = 32 * 2**20  # bytes of an archive's table of contents, which zipfile reads at once

@@ -16,10 +16,10 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_excluded
+from lungnb.datasets.sources import find_source
 from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
 from lungnb.masks import AREA, count_regions
 from lungnb.settings import Settings, counted
@@ -36,7 +36,7 @@ _BLOCK = 1000  # images compared with all at once
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 
 
-def check(settings: Settings, progress: bool = True) -> pd.DataFrame:
+def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     """Prepare a data set and look through it; return a row a finding: file, severity, what, and what to do.
 
     Severities: `error` for what would spoil training or was left out, `warning` for what a person should look at,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lungnb.artefacts import home, is_path, is_same, raw_folder
-from lungnb.datasets.catalogue import CATALOGUE
+from lungnb.datasets.sources import CATALOGUE
 from lungnb.files import read_json
 from lungnb.settings import Settings
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from lungnb.datasets.download import Source
+from lungnb.datasets.sources import Source
 from lungnb.files import text_name
 from lungnb.formats.dicom import is_dicom
 from lungnb.formats.folders import _is_image, image_files, stem_of

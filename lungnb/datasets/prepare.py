@@ -16,11 +16,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.catalogue import find_source
-from lungnb.datasets.download import Source
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.prepared import _RECORD, _digest_of, _read_record, read_manifest
+from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import (
     NotWritten,

@@ -118,7 +118,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
     return _open(path, path.stat().st_mtime_ns, engine)
 
 
-def check(engine: Engine, reference: Reference) -> Parity:
+def measure_parity(engine: Engine, reference: Reference) -> Parity:
     """Return how well an engine's masks agree with those of Keras, image by image."""
     pairs = zip(reference.masks, _masks(engine, reference.images), strict=True)
     dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
@@ -198,7 +198,7 @@ def _checked(engine: str, file: Path, precision: str) -> Engine:
         _accept(name, found, file)  # before it is opened, which takes a while
     opened = _opened(engine, file, precision)
     if found is None:
-        found = check(opened, _read_reference(_beside(file, ".npz"), opened.input_shape[1]))
+        found = measure_parity(opened, _read_reference(_beside(file, ".npz"), opened.input_shape[1]))
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
             _note(notes, _record(file), {name: found})
         _accept(name, found, file)
@@ -240,7 +240,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
         for engine in engines:
             opened = _opened(engine, temporary)
-            found[opened.name] = check(opened, reference)
+            found[opened.name] = measure_parity(opened, reference)
             _accept(opened.name, found[opened.name], file)
         with written(_beside(file, ".npz")) as images:
             masks = np.packbits(reference.masks, axis=-1)

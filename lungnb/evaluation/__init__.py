@@ -8,9 +8,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "statistics": ["classification_table", "first_places", "mean_interval", "paired_tests", "pooled_counts"],
         "evaluation": ["compare", "evaluate", "read_scores", "score_images", "verdict"],
         "repeats": ["compare_seeds", "image_means", "over_seeds", "repeat", "variation"],
-        "calibration": ["calibration", "disagreement", "doubts", "examine", "usefulness"],
+        "calibration": ["calibration_table", "disagreement", "doubts", "examine", "usefulness"],
         "transfer": ["across", "changed", "few_shot", "leave_one_out", "over_datasets", "worth", "zero_patient"],
-        "search": ["best_settings", "search"],
+        "search": ["best_settings", "search_settings"],
         "speed": ["compare_exports"],
     },
 )

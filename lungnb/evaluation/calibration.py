@@ -15,10 +15,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import read_manifest
+from lungnb.engines.engines import THRESHOLD, load_model
 from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import count_regions
 from lungnb.metrics import count_pixels, scores
-from lungnb.segmentation.predict import THRESHOLD, load_model, predict
+from lungnb.segmentation.predict import predict
 from lungnb.settings import Settings, title_of
 
 BINS = 10  # of probability, in a reliability diagram
@@ -115,7 +116,7 @@ def calibration_error(reliability: pd.DataFrame) -> float:
     return float(gaps.sum() / reliability["pixels"].sum())
 
 
-def calibration(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
+def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
     """Return, from examinations by model, a row a model: how true its probabilities of the test images are.
 
     Also the threshold that is best on the validation images, the mean Dice of the test images at 0.5 and at that

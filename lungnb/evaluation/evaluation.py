@@ -18,6 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import data_digest, read_manifest
+from lungnb.engines.engines import THRESHOLD, load_model
 from lungnb.evaluation.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.formats.images import read_image, read_mask
@@ -28,7 +29,7 @@ from lungnb.networks.backend import keras
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import settings_of
 from lungnb.networks.training import read_run
-from lungnb.segmentation.predict import THRESHOLD, load_model, predict
+from lungnb.segmentation.predict import predict
 from lungnb.settings import PROFILES, RECIPES, SPLITS, Settings, counted, title_of
 
 

@@ -34,7 +34,7 @@ PARAMETERS = ("learning_rate", "loss", "filters", "augmentation")
 _RANDOM = 5  # trials at random before the sampler learns from those before, and before any is pruned
 
 
-def search(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
+def search_settings(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
     """Train a model `trials` times, each time with other hyper-parameters; return a table with a row a trial.
 
     What is tried, sampled by TPE (Bergstra and others 2011): learning rates from a tenth to ten times that of the

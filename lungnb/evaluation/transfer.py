@@ -20,9 +20,10 @@ from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
 from lungnb.artefacts import home
-from lungnb.datasets.download import download
+from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest, read_pair
+from lungnb.engines.engines import load_model
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_table
@@ -31,7 +32,7 @@ from lungnb.metrics import count_pixels, scores
 from lungnb.networks.training import train
 from lungnb.phantoms.drawing import Wild
 from lungnb.phantoms.make import write_phantoms
-from lungnb.segmentation.predict import load_model, load_pretrained, segment
+from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SHIPPED, SPLITS, Settings
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}

@@ -201,7 +201,8 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
 
 def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:
     """Return the masks a model, or the shipped one, finds in the prepared images of `rows`."""
-    from lungnb.segmentation.predict import load_model, segment
+    from lungnb.engines.engines import load_model
+    from lungnb.segmentation.predict import segment
 
     model = load_model(settings.results / model_name / "model.keras" if model_name else None)
     images = (read_pair(settings, row)[0] for row in rows.to_dict("records"))

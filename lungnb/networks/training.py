@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.datasets.download import download
+from lungnb.datasets.fetch import download
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import data_digest

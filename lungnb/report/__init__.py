@@ -6,8 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checklist": ["claim", "model_card"],
-        "series": ["run_series", "series"],
+        "series": ["list_notebooks", "run_series"],
         "page": ["write_report"],
-        "publishing": ["keep", "publish"],
+        "publishing": ["publish", "save_artefact"],
     },
 )

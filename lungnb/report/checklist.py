@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.prepared import read_excluded, read_manifest
+from lungnb.datasets.sources import find_source
 from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.training import read_run

@@ -52,7 +52,7 @@ def _without_paths(content: bytes, settings: Settings) -> bytes:
     return content
 
 
-def keep(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
+def save_artefact(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
     """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
     folder = settings.results / "comparison"
     if isinstance(item, Figure):

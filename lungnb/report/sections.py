@@ -12,11 +12,11 @@ import pandas as pd
 from PIL import Image
 
 from lungnb.datasets.prepared import read_excluded, read_manifest
+from lungnb.engines.engines import THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
 from lungnb.messages import printable
 from lungnb.networks.training import read_run
-from lungnb.segmentation.predict import THRESHOLD
 from lungnb.settings import SPLITS, Settings, title_of
 
 

@@ -13,8 +13,8 @@ import nbformat
 from tqdm import tqdm
 
 from lungnb.artefacts import COMPARED, PICTURED, home
-from lungnb.datasets.catalogue import find_source
 from lungnb.datasets.origin import refuse_other_origin
+from lungnb.datasets.sources import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
 from lungnb.report.page import write_report
 from lungnb.settings import TITLES, Settings, make_settings
@@ -47,7 +47,7 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
     settings = make_settings(dataset, profile)
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
     refuse_other_origin(settings)
-    notebooks = series(everything, settings.models)
+    notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
     for pattern in (*COMPARED, *PICTURED):
         for old in (settings.results / "comparison").glob(pattern):
@@ -82,7 +82,7 @@ def _at_home() -> Iterator[None]:
         os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
 
 
-def series(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
+def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
     """Return the notebooks up to 07, less those of networks not in `models`; with `everything`, the later ones too."""
     folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
     found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "predict": ["Segmentation", "best_model", "load_pretrained", "segment"],
-        "sides": ["sides"],
+        "sides": ["split_sides"],
         "listing": ["list_images"],
         "batch": ["Options", "segment_files"],
         "cluster": ["segment_on_cluster"],

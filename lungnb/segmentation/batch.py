@@ -23,6 +23,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb import __version__
+from lungnb.engines.engines import THRESHOLD
 from lungnb.files import DiskFull, NotWritten, locked, make_table, remove, writable, write_table, written
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, read_picture, write_png
@@ -31,8 +32,8 @@ from lungnb.formats.pixels import shrink
 from lungnb.formats.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
-from lungnb.segmentation.predict import THRESHOLD, open_model, predict_slices, segment_grey
-from lungnb.segmentation.sides import doubtful, sides
+from lungnb.segmentation.predict import open_model, predict_slices, segment_grey
+from lungnb.segmentation.sides import doubtful, split_sides
 from lungnb.settings import SHIPPED
 
 COLUMNS = (
@@ -233,7 +234,7 @@ def _row(progress: _Progress) -> dict:
 def _write(progress: _Progress, out: Path, options: Options) -> _Progress:
     """Write what is asked for of a case, and add its row of the journal."""
     (file, stem), mask, picture = progress.case, progress.mask, progress.picture
-    lungs = tuple(map(picture.turn.stored, sides(picture.turn.upright(mask)))) if picture else sides(mask)
+    lungs = tuple(map(picture.turn.stored, split_sides(picture.turn.upright(mask)))) if picture else split_sides(mask)
     if options.dicom_segs:
         write_dicom_seg(out / f"{stem}_seg.dcm", lungs, file, progress.volume)
     right, left = (int(np.count_nonzero(lung)) for lung in lungs)

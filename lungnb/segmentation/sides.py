@@ -15,7 +15,7 @@ _SPECK = 0.1  # of the larger region: what is smaller is no lung beside it
 _WIDE = 0.8  # of its height: what is wider than this, across the middle, is both lungs, which touch
 
 
-def sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the patient's right and left lung of a mask, `(height, width)` or `(slices, height, width)`, bool.
 
     Two regions beside one another are told apart by where their middles lie. Lungs that touch are cut at the thinnest

@@ -136,7 +136,7 @@ def _run(command: list[str]) -> int:
 def _unpack(archive: Path, folder: Path) -> int:
     """Unpack an archive as `lungnb download` does, which makes a sentence of what is raised."""
     from lungnb.datasets.archives import find_fault, unpack
-    from lungnb.datasets.catalogue import RemoteFile
+    from lungnb.datasets.sources import RemoteFile
 
     try:
         if fault := find_fault(archive, RemoteFile("x.zip")):

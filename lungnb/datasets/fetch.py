@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from lungnb.artefacts import holds_data, home, raw_folder, raw_root
 from lungnb.datasets.archives import find_fault, is_archive, unpack
-from lungnb.datasets.catalogue import PHANTOMS, RemoteFile, Source, find_source
+from lungnb.datasets.sources import PHANTOMS, RemoteFile, Source, find_source
 from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 from lungnb.files import NotWritten, locked, remove, writable, written
 
