@@ -50,7 +50,7 @@ def opened(file: str | Path, engine: str) -> Engine:
     if engine != PREDICT:
         return open_network(file, engine)
     model = load_model(file)
-    return Engine(PREDICT, model.input_shape, lambda batch: model.predict(batch, verbose=0))
+    return Engine(PREDICT, model.input_shape[1], lambda batch: model.predict(batch, verbose=0))
 
 
 def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:

@@ -238,11 +238,11 @@ def make_parser() -> argparse.ArgumentParser:
     add("--json", action="store_true", help="print the table as JSON, and all else as errors are")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
     add = _verb(
-        verbs, "export", _export, "write a trained model for ONNX Runtime, OpenVINO or LiteRT, and check it",
+        verbs, "export", _export, "write a trained model for ONNX Runtime or OpenVINO, and check it",
         "export results/montgomery/unet/model.keras --format onnx --out exported",
     )  # fmt: skip
     add("model", nargs="?", help="a model.keras; default: the one that lungnb ships")
-    add("--format", choices=("onnx", "openvino", "litert"), default="onnx", help="default: onnx")
+    add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
     add("--out", default=".", help="folder; default: this one")
     add("--half", action="store_true", help="store the weights in half precision")
     add = _verb(

@@ -249,7 +249,7 @@ MODELS = [
     ("not trained, doubted", lambda at: examine(at.settings, "resunet", "test"), "resunet"),
     ("an unknown engine", lambda at: segment(at.film, at.model, engine="tpu"), "auto, openvino, onnx, keras, not"),
     ("an engine for no file", lambda at: segment(at.film, load_model(at.model), engine="onnx"), "save this one, and"),
-    ("an unknown format", lambda at: export_model(at.model, "h5", at.folder), "one of onnx, openvino, litert, not"),
+    ("an unknown format", lambda at: export_model(at.model, "h5", at.folder), "one of onnx, openvino, not"),
     ("an export of no model", lambda at: export_model(put(at, "m.keras", b"no"), "onnx", at.folder), "m.keras: cannot"),
     ("an onnx for a model", lambda at: segment(at.film, put(at, "m.onnx", b"no")), "a model is a .keras file"),
     ("nothing to segment", lambda at: segment_files([], at.folder / "out", at.model), "no image files"),

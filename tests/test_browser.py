@@ -23,7 +23,7 @@ class Dark:
 
 
 def network(name="dark"):
-    return Engine(name, (None, 64, 64, 1), Dark().find)
+    return Engine(name, 64, Dark().find)
 
 
 @pytest.fixture

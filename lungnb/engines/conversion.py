@@ -1,4 +1,4 @@
-"""A Keras model written as ONNX, OpenVINO or LiteRT; whether it is still the same, `lungnb.export` finds out."""
+"""Write a Keras model as ONNX or OpenVINO. Whether it still gives the same masks is checked by `engines.export`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,31 @@ import logging
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-FORMATS = {"onnx": ".onnx", "openvino": ".xml", "litert": ".tflite"}
+if TYPE_CHECKING:
+    import keras
+    from onnx import GraphProto
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 
 
-def convert(model: Any, format: str, file: Path, half: bool = False) -> None:  # noqa: ANN401
-    """Write a Keras model to `file` in a format of `FORMATS`; `half`: weights in half precision, not for LiteRT.
+def convert(model: keras.Model, format: str, file: Path, half: bool = False) -> None:
+    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision.
 
     Raises whatever Keras and the converters raise.
     """
-    from lungnb.networks.backend import keras, quiet_stderr
+    import keras
+
+    from lungnb.networks.backend import quiet_stderr
 
     # Keras finds the input by itself only of a model that was called before.
     given = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")]
     for talker in ("tensorflow", "tf2onnx"):
         logging.getLogger(talker).setLevel(logging.ERROR)
     with quiet_stderr(), warnings.catch_warnings(action="ignore"), TemporaryDirectory() as folder:
-        if format == "litert":
-            model.export(str(file), format=format, verbose=False, input_signature=given)
-            return
         onnx = file if format == "onnx" else Path(folder, "model.onnx")
         model.export(str(onnx), format="onnx", verbose=False, input_signature=given)
         _mend(onnx, half)
@@ -49,7 +52,7 @@ def _mend(file: Path, half: bool) -> None:
     onnx.save(network, file)
 
 
-def _write_out_erfc(graph: Any) -> None:  # noqa: ANN401
+def _write_out_erfc(graph: GraphProto) -> None:
     """Replace erfc(x), which TensorFlow makes of GELU and tf2onnx hands on as it is, by 1 - erf(x)."""
     from onnx import helper, numpy_helper
 
@@ -62,7 +65,7 @@ def _write_out_erfc(graph: Any) -> None:  # noqa: ANN401
         node.CopyFrom(helper.make_node("Sub", ["one", inner], [*node.output], name=node.name))
 
 
-def _halve(graph: Any) -> None:  # noqa: ANN401
+def _halve(graph: GraphProto) -> None:
     """Store weights in half precision, each cast to float32 when the network is opened."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""Networks opened, and what computes them: OpenVINO, ONNX Runtime, LiteRT or Keras, each behind the same callable.
+"""Networks opened, and what computes them: OpenVINO, ONNX Runtime or Keras, each behind the same callable.
 
 `.keras` files are checked before Keras builds anything of them (`lungnb.model_files`). Exported files carry no code
 either, but their readers are not made for files of strangers. So lungnb opens only those that it wrote itself
@@ -22,7 +22,7 @@ from lungnb.files import need
 from lungnb.networks.machine import cores, has_fast_bf16
 from lungnb.settings import SHIPPED
 
-PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai_edge_litert", "keras": "keras"}
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
 THRESHOLD = 0.5  # probability above which a pixel is lung
 ENGINES = ("openvino", "onnx", "keras")  # those to segment with; `auto` takes the first that is installed
 
@@ -31,20 +31,20 @@ class Engine(NamedTuple):
     """A network that is ready to run: `(batch, size, size, 1)` float32, 0 to 1, in; the probability of lung out."""
 
     name: str  # of the engine, with its version and precision
-    input_shape: tuple[int | None, ...]  # (None, size, size, 1)
+    size: int  # side of the square image that it takes, px
     run: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Return what the network makes of a batch."""
+        """Return the network's prediction for a batch."""
         return self.run(batch)
 
 
-def engine_of(model: Any) -> Engine:  # noqa: ANN401
+def engine_of(model: keras.Model | Engine) -> Engine:
     """Return an engine as it is, and a Keras model as one."""
     if isinstance(model, Engine):
         return model
     # As fast as a `tf.function` called by hand, and the same on every backend of Keras.
-    return Engine(engine_name("keras"), model.input_shape, lambda batch: np.asarray(model.predict_on_batch(batch)))
+    return Engine(engine_name("keras"), model.input_shape[1], lambda batch: np.asarray(model.predict_on_batch(batch)))
 
 
 def installed(engine: str) -> bool:
@@ -73,7 +73,7 @@ def precisions(engine: str) -> tuple[str, ...]:
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
-    """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`, `.tflite` for `litert`.
+    """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`.
 
     Raises ValueError as `require` does, and what the engine raises for a file that it cannot read.
     """
@@ -139,8 +139,7 @@ def _open_openvino(file: Path, precision: str) -> Engine:
         with lock:  # a request is for one thread at a time
             return request.infer([batch])[0]
 
-    shape = network.input(0).partial_shape
-    return Engine(engine_name("openvino", precision), (None, *(shape[axis].get_length() for axis in (1, 2, 3))), run)
+    return Engine(engine_name("openvino", precision), network.input(0).partial_shape[1].get_length(), run)
 
 
 def _open_onnx(file: Path, precision: str) -> Engine:
@@ -152,26 +151,10 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     # Threads that wait for work by spinning take the cores from those that read and write files.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0]
+    (given,) = session.get_inputs()
     return Engine(
-        engine_name("onnx", precision),
-        (None, *given.shape[1:]),
-        lambda batch: session.run(None, {given.name: batch})[0],
+        engine_name("onnx", precision), given.shape[1], lambda batch: session.run(None, {given.name: batch})[0]
     )
 
 
-def _open_litert(file: Path, precision: str) -> Engine:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter, lock = Interpreter(model_path=str(file), num_threads=cores()), Lock()
-    call = interpreter.get_signature_runner()
-    (name, given), (result, _) = *call.get_input_details().items(), *call.get_output_details().items()
-
-    def run(batch: np.ndarray) -> np.ndarray:
-        with lock:
-            return call(**{name: batch})[result]
-
-    return Engine(engine_name("litert", precision), (None, *map(int, given["shape_signature"][1:])), run)
-
-
-_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx, "litert": _open_litert}
+_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx}

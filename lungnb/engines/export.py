@@ -43,7 +43,7 @@ from lungnb.messages import say
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED
 
-READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",), "litert": ("litert",)}  # the engines of each
+READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",)}  # the engines that read each format
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # of an engine's masks with those of Keras, at least
 _PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # of the wild ones, whose lungs may be faint, half are CT
 _SEED = 11  # no data set's
@@ -82,21 +82,19 @@ def export_model(
 ) -> Path:
     """Write a trained model for another engine, check that it gives the same masks, and return the file.
 
-    Writes `<stem>.onnx`, `<stem>.xml` with `<stem>.bin`, or `<stem>.tflite`, beside it, called after it, an `.npz` with
+    Writes `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`; beside it, called after it, an `.npz` with
     the images and masks it was checked with, and a `.json`, which says how well each engine agreed. All of them take
     `(batch, size, size, 1)` float32, 0 to 1, and give the probability of lung in the same shape.
 
     Args:
         model: a `.keras` file; None for the network that lungnb ships.
-        format: `onnx`, `openvino` or `litert`.
+        format: `onnx` or `openvino`.
         folder: where to.
         half: store the weights of ONNX in half precision, which halves the file; it is computed in float32.
 
     Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree with those
     of Keras less than MEAN_DICE and WORST_DICE ask for: nothing is kept of it.
     """
-    if half and format == "litert":
-        raise ValueError("weights in half precision are for onnx and openvino, not for litert.")
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")
     path = model_file(model)
@@ -198,7 +196,7 @@ def _checked(engine: str, file: Path, precision: str) -> Engine:
         _accept(name, found, file)  # before it is opened, which takes a while
     opened = _opened(engine, file, precision)
     if found is None:
-        found = measure_parity(opened, _read_reference(_beside(file, ".npz"), opened.input_shape[1]))
+        found = measure_parity(opened, _read_reference(_beside(file, ".npz"), opened.size))
         with suppress(OSError):  # a cache that cannot be written to costs time, no more
             _note(notes, _record(file), {name: found})
         _accept(name, found, file)
