@@ -1,10 +1,24 @@
-"""Where data and results live, which folder is a data set's, and which folders can be none."""
+"""Where data and results are: which folders a data set may have, and every file of a run with what it holds."""
 
 from __future__ import annotations
 
 import os
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
+# In data/prepared/<run>
+MANIFEST = "manifest.csv"  # a row an image
+EXCLUDED = "excluded.csv"  # files that were left out, and why
+RECORD = "prepared.json"  # how the folder was made
+# In results/<run>/<network>
+MODEL = "model.keras"  # the weights of the best epoch
+HISTORY = "history.csv"  # a row an epoch
+SCORES = "scores.csv"  # a row an image
+RUN = "run.json"  # settings, versions, device, seed, time, commit
+SUMMARY = "summary.json"  # mean scores with their intervals, and the command
+MODEL_FILES = (RUN, HISTORY, SCORES, SUMMARY)  # those that may be published
+PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, a row an image
 RESERVED = ("published", "benchmarks")  # folders of results/ that belong to no data set
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
@@ -101,26 +115,71 @@ def is_path(dataset: str) -> bool:
     return "/" in dataset or os.sep in dataset or dataset in (".", "..", "~")
 
 
-# What of a run holds no image and no mask, and may be published: files of a model, and of the comparison.
-MODEL_FILES = ("run.json", "history.csv", "scores.csv", "summary.json")
-COMPARED = (  # by notebook 06
-    *("comparison.csv", "paired_tests*.csv", "variation.csv", "classification_report.csv", "verdict.txt"),
-    *("learning_curves.png", "split_panels.png", "loss_*.png", "iou_*.png", "dice_*.png"),
-    *("scores.png", "score_against_cost.png", "confusion_matrices.png", "bland_altman.png", "claim.csv", "card_*.txt"),
+# In results/<run>/comparison, read elsewhere too
+CHECK = "check.csv"
+CLAIM = "claim.csv"
+COMPARISON = "comparison.csv"
+SIDE_BY_SIDE = "side_by_side.png"
+UNTRAINED = "untrained.csv"
+VERDICT = "verdict.txt"
+
+
+class Artefact(NamedTuple):
+    """Files in results/<run>/comparison."""
+
+    pattern: str  # their names
+    notebook: str  # that writes them
+    holds: str
+    may_be_published: bool = True  # because they show no image and no mask
+
+
+ARTEFACTS = (
+    Artefact(CHECK, "02", "what is wrong with the data, a row a finding", False),
+    Artefact(COMPARISON, "06", "mean scores, intervals and cost, a row a network"),
+    Artefact(VERDICT, "06", "the conclusion in words"),
+    Artefact("paired_tests.csv", "06", "tests between pairs of networks, over patients"),
+    Artefact("paired_tests_again.csv", "06", "the same over the means of several seeds and the images of all folds"),
+    Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, a row a network"),
+    Artefact("classification_report.csv", "06", "precision and recall of lung and background, over all pixels"),
+    Artefact(UNTRAINED, "06", "scores of the shipped network on the same images", False),
+    Artefact("learning_curves.png", "06", "scores over epochs"),
+    Artefact("split_panels.png", "06", "loss, IoU and Dice of training, validation and test, a panel a network"),
+    Artefact("loss_*.png", "06", "loss over epochs, a figure a network"),
+    Artefact("iou_*.png", "06", "IoU over epochs, a figure a network"),
+    Artefact("dice_*.png", "06", "Dice over epochs, a figure a network"),
+    Artefact("scores.png", "06", "how scores are spread, a point an image"),
+    Artefact("score_against_cost.png", "06", "Dice against size and time"),
+    Artefact("confusion_matrices.png", "06", "pixels by truth and prediction, a panel a network"),
+    Artefact("bland_altman.png", "06", "area of the predicted lung against the true area"),
+    Artefact(CLAIM, "06", "the CLAIM checklist, filled in as far as a run can"),
+    Artefact("card_*.txt", "06", "a model card a network"),
+    Artefact("worst_*.png", "06", "the images with the lowest Dice, a figure a network", False),
+    Artefact("predictions_*.png", "06", "images, ground truth and prediction, a figure a network", False),
+    Artefact(SIDE_BY_SIDE, "06", "predictions of all networks", False),
+    Artefact("networks.csv", "08", "mean scores over seeds, a row a network"),
+    Artefact("seeds.csv", "08", "mean scores, a row a network and seed"),
+    Artefact("seed_scores.png", "08", "mean Dice of each seed"),
+    Artefact("networks_*.png", "08", "charts of the same"),
+    Artefact("zero_patient.csv", "09", "scores of a network that has seen no patient, a row a data set"),
+    Artefact("changed.csv", "09", "its Dice on inverted and photographed films"),
+    Artefact("leave_one_out.csv", "09", "its Dice if the phantoms lack one kind of variation"),
+    Artefact("few_shot.csv", "09", "Dice after training on a few real images, a row a training"),
+    Artefact("few_shot_chart.png", "09", "the same over the number of images"),
+    Artefact("few_shot_worth.txt", "09", "the same in words"),
+    Artefact("generalisation.csv", "10", "Dice by the data set trained on and the one tested on"),
+    Artefact("generalisation_chart.png", "10", "the same as a chart"),
+    Artefact("exports.csv", "11", "size, time and agreement of exported networks, a row a format and engine"),
+    Artefact("exports_chart.png", "11", "the same as a chart"),
+    Artefact("reliability.png", "13", "how often pixels of a given probability are lung"),
+    Artefact("calibration.csv", "13", "calibration error and best threshold, a row a network"),
+    Artefact("doubts.csv", "13", "why a person should look at an image, a row an image"),
+    Artefact("usefulness.csv", "13", "what it brings to look at the most doubtful images"),
+    Artefact("doubt_chart.png", "13", "Dice against the disagreement of augmented predictions"),
 )
-PICTURED = ("worst_*.png", "predictions_*.png", "side_by_side.png")  # by it too, and not to be published
-COMPARISON_FILES = (
-    *COMPARED,
-    *("networks.csv", "seeds.csv", "seed_scores.png", "networks_*.png"),  # of notebook 08
-    *(
-        "zero_patient.csv",
-        "changed.csv",
-        "leave_one_out.csv",
-        "few_shot.csv",
-        "few_shot_chart.png",
-        "few_shot_worth.txt",
-    ),  # of 09
-    *("generalisation.csv", "generalisation_chart.png"),  # of notebook 10
-    *("exports.csv", "exports_chart.png"),  # of notebook 11
-    *("reliability.png", "calibration.csv", "doubts.csv", "usefulness.csv", "doubt_chart.png"),  # of notebook 13
-)
+
+
+def comparison_file(results: Path, name: str) -> Path:
+    """Return the path of a file in results/<run>/comparison; raise ValueError if `ARTEFACTS` does not list it."""
+    if not any(fnmatchcase(name, artefact.pattern) for artefact in ARTEFACTS):
+        raise ValueError(f"{name} is no result that lungnb knows; add it to ARTEFACTS in lungnb/artefacts.py.")
+    return results / "comparison" / name

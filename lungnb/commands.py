@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
 from lungnb import __version__
+from lungnb.artefacts import EXCLUDED
 from lungnb.engines.engines import ENGINES
 from lungnb.messages import printable, say
 from lungnb.settings import (
@@ -51,14 +52,15 @@ def _recipes(options: argparse.Namespace) -> None:
 
 def _prepare(options: argparse.Namespace) -> None:
     from lungnb.datasets.prepare import prepare_dataset
-    from lungnb.datasets.prepared import read_excluded
+    from lungnb.datasets.prepared import open_prepared
 
     settings = _settings(options)
-    manifest, excluded = prepare_dataset(settings), read_excluded(settings)
+    manifest = prepare_dataset(settings)
+    excluded = open_prepared(settings).excluded
     counts = ", ".join(f"{count} {split}" for split, count in manifest["split"].value_counts().items())
     say(f"{len(manifest)} pairs in {settings.prepared}: {counts}.")
     if len(excluded):
-        say(f"{len(excluded)} files left out, listed in {settings.prepared / 'excluded.csv'}.")
+        say(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -16,6 +16,24 @@ LOG = "LUNGNB_LOG"  # the environment variable that names the file for traceback
 _PACKAGE = str(Path(__file__).parent)
 
 
+# What to run first, by what is missing.
+_FIRST = {
+    "raw": "run notebook 01, or `lungnb download {dataset}`,",
+    "prepared": "run notebook 02, or `lungnb prepare {dataset}`,",
+    "trained": "train it (notebooks 03 to 05, or `lungnb train {dataset} --model {model}`)",
+    "any model": "train one (notebooks 03 to 05, or `lungnb train`)",
+    "scored": "score the models (notebook 06, or `lungnb evaluate`)",
+    "compared": "compare the models (notebook 06, or `lungnb report`)",
+    "searched": "search (notebook 12)",
+    "notebooks": "run the series (`lungnb report`)",
+}
+
+
+def run_first(missing: str, dataset: str = "", model: str = "") -> str:
+    """Return which notebook or command makes what is missing, as a clause for `files.need`."""
+    return _FIRST[missing].format(dataset=dataset, model=model)
+
+
 def printable(text: object) -> str:
     r"""Return `text` as one line that cannot steer a terminal.
 

@@ -65,6 +65,11 @@ def scores(counts: Counts) -> dict[str, float]:
     return {name: _ratio(*formula(*counts), counts) for name, formula in FORMULAS.items()}
 
 
+def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Return the Dice of two bool masks of one shape, 0 to 1; errors as in `count_pixels`."""
+    return scores(count_pixels(truth, prediction))["dice"]
+
+
 class ImageScores(NamedTuple):
     """Every score of one image; overlaps and `nsd` from 0 to 1, `hd95` and `assd` in px or mm, 0 for a perfect mask."""
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lungnb.datasets.prepare import LONGEST_SIDE
-from lungnb.datasets.prepared import read_manifest
-from lungnb.formats.images import read_image, read_mask
+from lungnb.datasets.prepared import open_prepared
+from lungnb.formats.images import read_image
 from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
 from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import Settings
 
 
 class Case(NamedTuple):
@@ -30,12 +30,9 @@ class Case(NamedTuple):
 
 def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
     """Yield the images of a split of a prepared data set, with their true masks."""
-    manifest = read_manifest(settings)
-    if not (manifest["split"] == split).any():
-        raise ValueError(f"split must be one of {', '.join(SPLITS)} that {settings.name} has, not {split!r}.")
-    for row in manifest[manifest["split"] == split].to_dict("records"):
-        image, mask = settings.prepared / row["image"], settings.prepared / row["mask"]
-        yield Case(printable(row["id"]), row["id"], lambda image=image, mask=mask: (read_image(image), read_mask(mask)))
+    prepared = open_prepared(settings)
+    for row in prepared.rows(split):
+        yield Case(printable(row["id"]), row["id"], partial(prepared.pair, row))
 
 
 def image_cases(images: Any, window: tuple[float, float] | None) -> Iterable[Case]:  # noqa: ANN401

@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sources": ["CATALOGUE", "RemoteFile", "Source", "catalogue", "find_source"],
         "fetch": ["DownloadError", "download"],
         "prepare": ["prepare_dataset"],
-        "prepared": ["data_digest", "read_excluded", "read_manifest", "read_pair"],
+        "prepared": ["Prepared", "open_prepared", "read_manifest"],
         "leakage": ["find_leaks"],
         "check": ["check_dataset"],
     },

@@ -15,16 +15,16 @@ import pandas as pd
 from scipy import ndimage
 from tqdm import tqdm
 
-from lungnb.artefacts import raw_folder
+from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_excluded
+from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
-from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
+from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image
 from lungnb.masks import AREA, count_regions
 from lungnb.settings import Settings, counted
 
-COLUMNS = ("file", "severity", "what", "advice")
+FINDING_COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")
 _EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
 _GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
@@ -42,7 +42,9 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     Severities: `error` for what would spoil training or was left out, `warning` for what a person should look at,
     `note` for what was converted on the way. Empty where all is well. Raises what `prepare_dataset` does.
     """
-    manifest, excluded = prepare_dataset(settings, progress), read_excluded(settings)
+    prepare_dataset(settings, progress)
+    prepared = open_prepared(settings)
+    manifest, excluded = prepared.manifest, prepared.excluded
     unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
     rows = [
         (
@@ -53,21 +55,23 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         )
         for (file, reason), lonely in zip(excluded.to_numpy(), unpaired, strict=True)
     ]
-    values = find_source(settings.dataset).mask_values
+    raw, values = raw_folder(settings.dataset), find_source(settings.dataset).mask_values
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(lambda row: _check_pair(row, settings, values), manifest.to_dict("records"))
+        work = pool.map(lambda row: _check_pair(row, prepared, raw, values), manifest.to_dict("records"))
         looked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     rows += [finding for findings, _ in looked for finding in findings]
     rows += _few(manifest) + _folders(manifest, settings)
     rows += _copies(manifest, np.array([bits for _, bits in looked]))
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=FINDING_COLUMNS)
     return table.sort_values("severity", key=lambda of: of.map(SEVERITIES.index), kind="stable", ignore_index=True)
 
 
-def _check_pair(row: dict, settings: Settings, values: tuple[int, ...] | None) -> tuple[list[tuple], np.ndarray]:
+def _check_pair(
+    row: Row, prepared: Prepared, raw: Path, values: tuple[int, ...] | None
+) -> tuple[list[tuple], np.ndarray]:
     """Return the findings of one pair, and its image's perceptual hash."""
-    image, mask = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
-    raw, sources = raw_folder(settings.dataset), [row["source_image"], *row["source_mask"].split(";")]
+    image, mask = prepared.pair(row)
+    sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [Path(source) for source in sources if Path(source).suffix.lower() in SUFFIXES and (raw / source).is_file()]
     found = [
         (str(file), "note", what, "none needed: it was converted")
@@ -132,7 +136,7 @@ def _few(manifest: pd.DataFrame) -> list[tuple]:
     patients = manifest.groupby("split")["patient"].nunique()
     what = "{} in the {} split: scores on so few say next to nothing"
     return [
-        ("manifest.csv", "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
+        (MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
         if split != "train" and count < _FEW_PATIENTS
     ]

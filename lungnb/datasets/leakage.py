@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.fft import dctn
 from tqdm import tqdm
 
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.formats.images import read_image
 from lungnb.settings import SPLITS, Settings
 
@@ -21,7 +21,7 @@ _SIDE = 16  # frequencies a side of the hash
 # Of 255 bits. On Montgomery, Shenzhen and CT slices, other tones, sizes, noise, JPEG and inversion change up to 0.10 (a
 # light that saturates, 0.15); images of different patients differ by 0.149 at least.
 NEAR = 0.125
-COLUMNS = ("kind", "first", "first_split", "second", "second_split", "distance")
+LEAK_COLUMNS = ("kind", "first", "first_split", "second", "second_split", "distance")
 
 
 def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -32,14 +32,15 @@ def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
     `NEAR` are taken for near-duplicates: copies in another tone, size or file format, or inverted, under any name.
     Copies that were cropped, turned by a few degrees, or equalised may be missed.
     """
-    manifest = read_manifest(settings)
+    prepared = open_prepared(settings)
+    manifest = prepared.manifest
     by_split = manifest.groupby("patient")["split"].unique()
     rows = [
         ("patient", patient, one, patient, other, np.nan)
         for patient, splits in by_split[by_split.map(len) > 1].items()
         for one, other in combinations(sorted(splits, key=SPLITS.index), 2)
     ]
-    files = [settings.prepared / image for image in manifest["image"]]
+    files = [prepared.folder / image for image in manifest["image"]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(lambda file: perceptual_hash(read_image(file)), files)
         hashes = np.array(
@@ -52,7 +53,7 @@ def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
             ("near-duplicate", first["id"].iloc[i], one, second["id"].iloc[j], other, round(float(distances[i, j]), 3))
             for i, j in np.argwhere(distances <= NEAR)
         ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=LEAK_COLUMNS)
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:

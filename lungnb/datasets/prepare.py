@@ -15,10 +15,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from lungnb.artefacts import raw_folder
+from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD, raw_folder
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
-from lungnb.datasets.prepared import _RECORD, _digest_of, _read_record, read_manifest
+from lungnb.datasets.prepared import digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import (
@@ -26,6 +26,7 @@ from lungnb.files import (
     locked,
     make_table,
     need,
+    read_json,
     refuse_foreign,
     write_json,
     write_table,
@@ -36,6 +37,7 @@ from lungnb.formats.images import read_mask, read_picture, write_png
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
 from lungnb.formats.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
+from lungnb.messages import run_first
 from lungnb.settings import Settings
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
@@ -63,7 +65,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     if not source.has_masks:
         raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
     own = "make the folder, with images/ and masks/ in it,"
-    step = own if source.kind == "own" else f"run notebook 01, or `lungnb download {settings.dataset}`,"
+    step = own if source.kind == "own" else run_first("raw", settings.dataset)
     raw = need(raw_folder(settings.dataset), step)
     record = {
         "format": _FORMAT,
@@ -87,15 +89,16 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _is_prepared(settings: Settings, record: dict) -> bool:
-    found = _read_record(settings)
+    found = read_json(settings.prepared / RECORD)
     return found == record | {name: found[name] for name in ("content", "origin") if name in found}
 
 
 def _record_origin(settings: Settings) -> None:
     """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
-    if _read_record(settings).get("origin") != origin_of(settings.dataset):
+    file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
+    if read_json(file).get("origin") != origin["origin"]:
         with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # it can be read without, and by others
-            write_json(settings.prepared / _RECORD, _read_record(settings) | {"origin": origin_of(settings.dataset)})
+            write_json(file, read_json(file) | origin)
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
@@ -105,8 +108,8 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         pairs, unlisted = step(pairs, settings)
         excluded += unlisted
     record |= {"origin": origin_of(settings.dataset)}
-    refuse_foreign(settings.prepared, _RECORD)  # now, not only after minutes of work
-    with written(settings.prepared, proof=_RECORD) as folder:
+    refuse_foreign(settings.prepared, RECORD)  # now, not only after minutes of work
+    with written(settings.prepared, proof=RECORD) as folder:
         rows = _convert_all(pairs, raw, folder, settings, source.mask_values, progress)
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
         rows = [row for row in rows if "error" not in row]
@@ -115,9 +118,9 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progre
         columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
         columns += ["source_image", "source_mask"]
         rows = sorted(rows, key=lambda row: row["id"])
-        write_table(make_table(rows, columns), folder / "manifest.csv")
-        write_table(make_table(sorted(excluded), ["file", "reason"]), folder / "excluded.csv")
-        write_json(folder / _RECORD, record | {"content": _digest_of(row["content"] for row in rows)})
+        write_table(make_table(rows, columns), folder / MANIFEST)
+        write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
+        write_json(folder / RECORD, record | {"content": digest_of(row["content"] for row in rows)})
 
 
 def _convert_all(
@@ -228,7 +231,7 @@ def _fingerprint(raw: Path) -> str:
         # A link to nothing has a time of its own, so that the digest changes when the link is mended.
         status = os.stat(raw / path, follow_symlinks=os.path.exists(raw / path))
         lines.append(f"{path.as_posix()} {status.st_size} {status.st_mtime_ns}")
-    return _digest_of(lines)
+    return digest_of(lines)
 
 
 def _digest(file: Path) -> str:

@@ -1,58 +1,106 @@
-"""TODO."""
+"""A prepared data set on disk: its manifest, its images and masks, and what to score on."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import escape_table, need, read_json, read_table
 from lungnb.formats.images import read_image, read_mask
-from lungnb.settings import Settings
+from lungnb.messages import run_first
+from lungnb.settings import SPLITS, Settings
+
+Row = dict[str, Any]  # a row of the manifest
 
 
-def read_pair(settings: Settings, row: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prepared image and mask of a row that has `split` and `id`."""
-    folder = settings.prepared / row["split"]
-    return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
+class Prepared:
+    """A prepared data set, opened with `open_prepared`.
 
-
-_RECORD = "prepared.json"  # how a prepared folder was made
-
-
-def _read_record(settings: Settings) -> dict:
-    """Return how the prepared folder was made and a digest of its content, if it is there."""
-    return read_json(settings.prepared / _RECORD)
-
-
-def data_digest(settings: Settings) -> str:
-    """Return a digest of the prepared data set, pixels and all, so that results are not taken for those of other data.
-
-    It does not hang on where the raw files lie, or when they were written.
+    Attributes:
+        folder: data/prepared/<dataset>.
+        name: the data set's name.
+        manifest: a row an image, with paths within `folder`. A pixel's size in mm is that of the prepared image; it is
+            missing if the raw file does not tell.
     """
-    manifest = escape_table(read_manifest(settings)).to_csv(index=False)
-    return _digest_of([manifest, str(_read_record(settings).get("content", ""))])
+
+    def __init__(self, folder: Path, name: str, manifest: pd.DataFrame) -> None:
+        self.folder, self.name, self.manifest = folder, name, manifest
+
+    @cached_property
+    def excluded(self) -> pd.DataFrame:
+        """The files that preparation left out: `file` and `reason`."""
+        return read_table(self.folder / EXCLUDED)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of manifest and pixels, so that results are not taken for those of other data.
+
+        It does not depend on where the raw files are, or when they were written.
+        """
+        manifest = escape_table(self.manifest).to_csv(index=False)
+        return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
+
+    @property
+    def has_pixel_size(self) -> bool:
+        """Whether the size of a pixel in mm is known for every image."""
+        return bool(self.manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None))
+
+    def scoring_split(self, split: str = "test") -> str:
+        """Return the split to score on: `validation` instead of `test` if there is no test split."""
+        has_test = (self.manifest["split"] == "test").any()
+        return split if split != "test" or has_test else "validation"
+
+    def rows(self, *splits: str) -> list[Row]:
+        """Return the manifest's rows of some splits; raise ValueError if these hold no image."""
+        rows: list[Row] = self.manifest[self.manifest["split"].isin(splits)].to_dict("records")
+        if not rows:
+            known = ", ".join(split for split in SPLITS if (self.manifest["split"] == split).any())
+            raise ValueError(f"split must be one of {known}, which {self.name} has, not {', '.join(splits)!r}.")
+        return rows
+
+    def pair(self, row: Row) -> tuple[np.ndarray, np.ndarray]:
+        """Return the uint8 image and the bool mask, both `(height, width)`, of a row that has `split` and `id`."""
+        folder = self.folder / row["split"]
+        return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
+
+    def file_names(self, split: str, part: str) -> list[str]:
+        """Return the names, without suffix, of the files of a split, in `images` or `masks`, as Keras sorts them.
+
+        Raises ValueError for an unknown split and for one without images.
+        """
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
+        # Sorted by the whole file name, as by image_dataset_from_directory.
+        names = [path.stem for path in sorted((self.folder / split / part).glob("*.png"), key=lambda path: path.name)]
+        if not names:
+            raise ValueError(f"{self.name} has no {split} split; prepare it with one (split_fractions).")
+        return names
+
+
+def open_prepared(settings: Settings) -> Prepared:
+    """Open the prepared data set of the settings.
+
+    Raises FileNotFoundError if nothing is prepared, ValueError if the folder was prepared from another data set of the
+    same name.
+    """
+    refuse_other_origin(settings)
+    manifest = read_table(need(settings.prepared / MANIFEST, run_first("prepared", settings.dataset)))
+    return Prepared(settings.prepared, settings.name, manifest)
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
-    """Return the prepared data set's manifest, a row an image, paths within `settings.prepared`.
-
-    A pixel's size in mm is that of the prepared image, and missing where the raw file does not tell. Raises ValueError
-    where the folder was prepared from another data set of the same name.
-    """
-    refuse_other_origin(settings)
-    step = f"run notebook 02, or `lungnb prepare {settings.dataset}`,"
-    return read_table(need(settings.prepared / "manifest.csv", step))
+    """Return the manifest of the prepared data set (see `Prepared`); errors as in `open_prepared`."""
+    return open_prepared(settings).manifest
 
 
-def read_excluded(settings: Settings) -> pd.DataFrame:
-    """Return the files that preparation left out, each with its reason."""
-    read_manifest(settings)
-    return read_table(settings.prepared / "excluded.csv")
-
-
-def _digest_of(lines: Iterable[str]) -> str:
+def digest_of(lines: Iterable[str]) -> str:
+    """Return the SHA-256 of some lines of text, in hexadecimal."""
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

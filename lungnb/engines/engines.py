@@ -14,13 +14,16 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lungnb.files import need
 from lungnb.networks.machine import cores, has_fast_bf16
 from lungnb.settings import SHIPPED
+
+if TYPE_CHECKING:
+    import keras
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
 THRESHOLD = 0.5  # probability above which a pixel is lung
@@ -81,7 +84,7 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
     return _OPEN[engine](file, precision)
 
 
-def load_model(model: str | Path | None = None) -> Any:  # noqa: ANN401
+def load_model(model: str | Path | None = None) -> keras.Model:
     """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
     No code from a file is run (`model_files.read_network`), and other formats are refused. Raises FileNotFoundError if
@@ -102,7 +105,7 @@ def model_file(model: str | Path | None = None) -> Path:
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
+def _load(path: Path, _modified: int) -> keras.Model:
     from lungnb.networks.model_files import read_network
 
     model = read_network(path)
@@ -116,7 +119,7 @@ def _load(path: Path, _modified: int) -> Any:  # noqa: ANN401
     return model
 
 
-def compute_in_float32(model: Any) -> None:  # noqa: ANN401
+def compute_in_float32(model: keras.Model) -> None:
     """Undo a training in half the bits, in which no exported form can be computed, nor a CPU that is not made for it.
 
     The weights are float32 as they are.

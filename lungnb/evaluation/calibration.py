@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepared import read_manifest
-from lungnb.engines.engines import THRESHOLD, load_model
-from lungnb.formats.images import read_image, read_mask
+from lungnb.artefacts import MODEL
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.masks import count_regions
-from lungnb.metrics import count_pixels, scores
+from lungnb.metrics import dice
 from lungnb.segmentation.predict import predict
 from lungnb.settings import Settings, title_of
 
@@ -49,19 +49,16 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     A data set without a test split is examined on validation. Raises FileNotFoundError where the model is not trained,
     ValueError for another split without images.
     """
-    model = load_model(settings.results / model_name / "model.keras")
-    manifest = read_manifest(settings)
-    if split == "test" and not (manifest["split"] == "test").any():
-        split = "validation"
-    rows = manifest[manifest["split"] == split].to_dict("records")
-    if not rows:
-        raise ValueError(f"{settings.name} has no {split} split.")
+    engine = engine_of(load_model(settings.results / model_name / MODEL))
+    prepared = open_prepared(settings)
+    split = prepared.scoring_split(split)
+    rows = prepared.rows(split)
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
     for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
-        grey, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
-        answers = ask(model, grey)
+        grey, truth = prepared.pair(row)
+        answers = ask(engine, grey)
         images.append({"id": row["id"], "split": split} | _findings(truth, answers))
-        by_threshold.append([_dice(truth, answers[0] > threshold) for threshold in THRESHOLDS])
+        by_threshold.append([dice(truth, answers[0] > threshold) for threshold in THRESHOLDS])
         places = np.minimum((answers[0].ravel() * BINS).astype(int), BINS - 1)
         for total, weights in zip(bins, (None, answers[0].ravel(), truth.ravel()), strict=True):
             total += np.bincount(places, weights, BINS)
@@ -72,26 +69,26 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     return Examination(pd.DataFrame(images), thresholds, reliability)
 
 
-def ask(model: object, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return a model's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
+def ask(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
+    """Return a network's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
 
     `times` is the number of answers wanted, of the four there are by default.
     """
-    return [undo(predict(model, change(grey))) for change, undo in AUGMENTATIONS[:times]]
+    return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
 
 
 def disagreement(answers: list[np.ndarray], threshold: float = THRESHOLD) -> float:
     """Return the mean of 1 - Dice between the mask of the first of some answers and that of each other one."""
     mask, *others = (answer > threshold for answer in answers)
-    return 1 - float(np.mean([_dice(mask, other) for other in others]))
+    return 1 - float(np.mean([dice(mask, other) for other in others]))
 
 
 def _findings(truth: np.ndarray, answers: list[np.ndarray]) -> dict[str, float]:
     """Return what the probabilities of one image, as it is and augmented, come to beside its true mask."""
     mask = answers[0] > THRESHOLD
     return {
-        "dice": _dice(truth, mask),
-        "augmented_dice": _dice(truth, np.mean(answers, axis=0) > THRESHOLD),
+        "dice": dice(truth, mask),
+        "augmented_dice": dice(truth, np.mean(answers, axis=0) > THRESHOLD),
         "disagreement": disagreement(answers),
         "regions": count_regions(mask),
         "area": mask.mean(),
@@ -176,10 +173,6 @@ def usefulness(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
         "images": n, "looked_at": count, "worst": ranked[0], "worst_left": left.min(), "worst_ideal": ranked[count],
         "worst_by_chance": chance, "mean": ranked.mean(), "mean_left": left.mean(),
     }  # fmt: skip
-
-
-def _dice(truth: np.ndarray, mask: np.ndarray) -> float:
-    return scores(count_pixels(truth, mask))["dice"]
 
 
 def _same(array: np.ndarray) -> np.ndarray:

@@ -17,16 +17,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepared import data_digest, read_manifest
-from lungnb.engines.engines import THRESHOLD, load_model
+from lungnb import artefacts
+from lungnb.artefacts import MODEL, SUMMARY
+from lungnb.datasets.prepared import Prepared, open_prepared
+from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.evaluation.statistics import FEW, FEWEST, first_places, mean_interval, paired, paired_tests, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
-from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import clean_mask
-from lungnb.messages import printable
+from lungnb.messages import printable, run_first
 from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.backend import keras
-from lungnb.networks.losses import get_loss
+from lungnb.networks.losses import Loss, get_loss
 from lungnb.networks.records import settings_of
 from lungnb.networks.training import read_run
 from lungnb.segmentation.predict import predict
@@ -46,44 +47,40 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     Raises ValueError when the data set was prepared anew after training, since its training images may stand in the
     test split now, and when the model gives something else than numbers, naming the image.
     """
-    if read_run(settings, model_name)["plan"]["data"] != data_digest(settings):
+    prepared = open_prepared(settings)
+    if read_run(settings, model_name)["plan"]["data"] != prepared.digest:
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
-    manifest = read_manifest(settings)
-    if split == "test" and not (manifest["split"] == "test").any():
-        split = "validation"
+    split = prepared.scoring_split(split)
     loss = get_loss(trained_settings(settings, model_name).loss)
-    model = load_model(settings.results / model_name / "model.keras")
-    table = score_images(model, settings, [split], loss, title=model_name, progress=progress)
-    if split == "test" or not (manifest["split"] == "test").any():
-        write_table(table, settings.results / model_name / "scores.csv")
+    model = load_model(settings.results / model_name / MODEL)
+    table = score_images(model, prepared, [split], loss, title=model_name, progress=progress)
+    if split == prepared.scoring_split():
+        write_table(table, settings.results / model_name / artefacts.SCORES)
         summarise(settings, model_name)
     return table
 
 
 def score_images(
-    model: Any,  # noqa: ANN401
-    settings: Settings,
+    model: keras.Model | Engine,
+    prepared: Prepared,
     splits: Sequence[str] = SPLITS,
-    loss: object = None,
+    loss: Loss | None = None,
     clean: bool = False,
     title: str = "the model",
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Score a Keras model on splits of the prepared data set: a row an image, as `evaluate` says.
+    """Score a network on splits of a prepared data set: a row an image, as `evaluate` says.
 
     `clean` cleans the masks up as `segment` does. The column `loss` needs a `loss`, from `losses.get_loss`. Raises
     ValueError for splits without an image, and for a model that gives something else than numbers.
     """
-    manifest = read_manifest(settings)
-    rows = manifest[manifest["split"].isin(splits)].to_dict("records")
-    if not rows:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {', '.join(splits)!r}.")
-    predict(model, read_image(settings.prepared / rows[0]["image"]))  # the first call compiles
-    table, in_mm = [], manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None)  # of all, or of none
+    engine, rows, in_mm = engine_of(model), prepared.rows(*splits), prepared.has_pixel_size
+    predict(engine, prepared.pair(rows[0])[0])  # the first call compiles
+    table = []
     for row in tqdm(rows, printable(f"Scoring {title}"), unit="image", file=sys.stdout, disable=not progress):
-        image, truth = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
+        image, truth = prepared.pair(row)
         started = time.perf_counter()
-        probability = predict(model, image)
+        probability = predict(engine, image)
         prediction = probability > THRESHOLD
         prediction = clean_mask(prediction) if clean else prediction
         milliseconds = 1000 * (time.perf_counter() - started)
@@ -99,7 +96,7 @@ def score_images(
     return pd.DataFrame(table)
 
 
-def _loss_of_image(loss: object, truth: np.ndarray, probability: np.ndarray) -> float:
+def _loss_of_image(loss: Loss, truth: np.ndarray, probability: np.ndarray) -> float:
     """Return a training loss of one image from its mask and its probabilities, `(height, width)`."""
     as_batch = (keras.ops.convert_to_tensor(array[None, :, :, None], "float32") for array in (truth, probability))
     return float(loss(*as_batch)[0])
@@ -136,7 +133,7 @@ def summarise(settings: Settings, model_name: str, command: str = "") -> dict:
         "milliseconds_per_image": float(own["milliseconds"].median()),
         "unit": own["unit"].iloc[0],
     }
-    write_json(settings.results / model_name / "summary.json", summary)
+    write_json(settings.results / model_name / SUMMARY, summary)
     return summary
 
 
@@ -175,8 +172,8 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 
     Raises FileNotFoundError for a model not scored, ValueError that names an image not scored for all of them alike.
     """
-    step = "score the models (notebook 06, or `lungnb evaluate`)"
-    files = {name: need(settings.results / name / "scores.csv", step) for name in model_names}
+    step = run_first("scored")
+    files = {name: need(settings.results / name / artefacts.SCORES, step) for name in model_names}
     tables = {name: read_table(file) for name, file in files.items()}
     for name, own in tables.items():
         if not {*SCORES, *SURFACE_SCORES, "unit"} <= {*own}:

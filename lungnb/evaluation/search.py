@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.datasets.prepared import data_digest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.files import need, remove, writable, write_table
+from lungnb.messages import run_first
 from lungnb.networks.backend import keras
 from lungnb.networks.losses import LOSSES
 from lungnb.networks.training import build_network, train
@@ -82,7 +83,7 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
 
     Raises FileNotFoundError when there was no search, ValueError when none of its trials is complete.
     """
-    need(_path(settings, model_name, ".db"), "search (notebook 12)")
+    need(_path(settings, model_name, ".db"), run_first("searched"))
     study = _study(settings, model_name)
     try:
         return _changed(settings, **study.best_params)
@@ -142,7 +143,7 @@ def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, 
 def _study(settings: Settings, model_name: str) -> optuna.Study:
     """Return the study of these settings on these data, as far as it went."""
     build_network(settings, model_name)  # raises what is wrong with the model's name before a file is made
-    plan = {"settings": dataclasses.asdict(settings), "data": data_digest(settings)}
+    plan = {"settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     file = _path(settings, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)

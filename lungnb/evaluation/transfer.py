@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,21 +20,24 @@ from scipy.ndimage import gaussian_filter
 from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
-from lungnb.artefacts import home
+from lungnb.artefacts import MODEL, PRETRAINED, RUN, home
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_manifest, read_pair
-from lungnb.engines.engines import load_model
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_table
 from lungnb.messages import printable
-from lungnb.metrics import count_pixels, scores
+from lungnb.metrics import dice
 from lungnb.networks.training import train
 from lungnb.phantoms.drawing import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SHIPPED, SPLITS, Settings
+
+if TYPE_CHECKING:
+    import keras
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 _FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
@@ -59,8 +63,10 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
         train(run, model_name, progress)
     rows = []
     for source, target in product(runs, runs):
-        model = load_model(source.results / model_name / "model.keras")
-        table = score_images(model, target, ["test"], title=f"{source.name} on {target.name}", progress=progress)
+        model = load_model(source.results / model_name / MODEL)
+        table = score_images(
+            model, open_prepared(target), ["test"], title=f"{source.name} on {target.name}", progress=progress
+        )
         low, high = mean_interval(table, "dice")
         rows.append(
             {"trained_on": source.name, "tested_on": target.name, "images": len(table)}
@@ -70,16 +76,16 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
 
 
 def zero_patient(
-    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+    settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
     """Score the network that lungnb ships, or another, on the images of a prepared data set, all: a row an image.
 
     As `evaluation.score_images`, with masks cleaned up as `segment` does. Written to results/<dataset>/pretrained.csv.
     """
     network = model or load_pretrained()
-    table = score_images(network, settings, splits, clean=True, title=settings.name, progress=progress)
+    table = score_images(network, open_prepared(settings), splits, clean=True, title=settings.name, progress=progress)
     if model is None:
-        write_table(table, settings.results / "pretrained.csv")
+        write_table(table, settings.results / PRETRAINED)
     return table
 
 
@@ -101,25 +107,22 @@ def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def changed(
-    settings: Settings, model: object = None, progress: bool = True, splits: Sequence[str] = SPLITS
+    settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
     """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
 
     Columns: `id`, `split`, and by what was done to image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """
-    model, rows = model or load_pretrained(), []
-    manifest = read_manifest(settings)
-    manifest = manifest[manifest["split"].isin(splits)].to_dict("records")
-    for row in tqdm(
-        manifest, printable(f"Changing {settings.name}"), unit="image", file=sys.stdout, disable=not progress
-    ):
+    engine, prepared, table = engine_of(model or load_pretrained()), open_prepared(settings), []
+    title = printable(f"Changing {settings.name}")
+    for row in tqdm(prepared.rows(*splits), title, unit="image", file=sys.stdout, disable=not progress):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
-        pair, dice = read_pair(settings, row), {}
+        scored, pair = {"id": row["id"], "split": row["split"]}, prepared.pair(row)
         for name, change in CHANGES.items():
             image, truth = change(*pair, rng)
-            dice[name] = scores(count_pixels(truth, segment(image, model).mask))["dice"]
-        rows.append({"id": row["id"], "split": row["split"]} | dice)
-    return pd.DataFrame(rows)
+            scored[name] = dice(truth, segment(image, engine).mask)
+        table.append(scored)
+    return pd.DataFrame(table)
 
 
 def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -155,9 +158,9 @@ def few_shot(
     seed, dice. Trainings done before are not repeated.
     """
     epochs = min(settings.epochs, 10, max(steps // 3, 1))
-    shipped = json.loads(SHIPPED.with_name("run.json").read_text(encoding="utf-8"))["plan"]
+    shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
     name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
-    rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _dice(None, settings)} for seed in seeds[:1]]
+    rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _test_dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
         own = settings.replace(
@@ -168,7 +171,7 @@ def few_shot(
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
         train(own, name, progress, folder)
-        rows.append({"start": start, "images": count, "seed": seed, "dice": _dice(folder / "model.keras", settings)})
+        rows.append({"start": start, "images": count, "seed": seed, "dice": _test_dice(folder / MODEL, settings)})
     return pd.DataFrame(rows)
 
 
@@ -195,7 +198,7 @@ def leave_one_out(
         own = settings.replace(dataset=folder.name, split_file="split.csv")
         prepare_dataset(own, progress)
         train(own, "unet", progress)
-        model = load_model(own.results / "unet" / "model.keras")
+        model = load_model(own.results / "unet" / MODEL)
         scored = {target: zero_patient(of, model, progress, splits) for target, of in targets.items()}
         rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
@@ -210,8 +213,8 @@ def worth(table: pd.DataFrame) -> str:
     return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
 
 
-def _dice(file: object, settings: Settings) -> float:
+def _test_dice(file: object, settings: Settings) -> float:
     """Return the mean Dice of a model, or of the shipped one, on the test split, cleaned up."""
     model = load_pretrained() if file is None else load_model(file)
-    table = score_images(model, settings, ["test"], clean=True, progress=False)
+    table = score_images(model, open_prepared(settings), ["test"], clean=True, progress=False)
     return float(np.mean(table["dice"]))

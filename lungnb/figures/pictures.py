@@ -17,14 +17,16 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from lungnb.datasets.prepared import read_pair
+from lungnb.artefacts import MODEL
+from lungnb.datasets.prepared import Prepared, open_prepared
+from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, to_grey
 from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.predict import Segmentation
+from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
@@ -67,12 +69,12 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
     return show_images(images, [*map(printable, titles)])
 
 
-def image_grid(settings: Settings, manifest: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw prepared images, evenly chosen from the manifest, with the outlines of their masks; three in a row."""
+def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw prepared images, evenly chosen from rows of the manifest, with the outlines of their masks."""
     rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
     figure, axes = _grid(-(-len(rows) // 3), 3)
     for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
-        image, mask = read_pair(settings, row)
+        image, mask = prepared.pair(row)
         _draw(axis, image, truth=mask)
         axis.set_title(f"{row['id']} ({row['split']})", fontsize=9, parse_math=False)
     _legend(figure, truth=True)
@@ -90,10 +92,10 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
 
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
     """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
-    found = _predictions(settings, model_name, rows)
+    prepared, found = open_prepared(settings), _predictions(settings, model_name, rows)
     figure, axes = _grid(len(rows), 3)
     for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
-        image, truth = read_pair(settings, row)
+        image, truth = prepared.pair(row)
         _draw(line[0], image)
         _draw(line[1], image, truth=truth)
         _draw(line[2], image, found=prediction)
@@ -111,12 +113,13 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     """
     if len(model_names) == 1:
         return prediction_grid(settings, model_names[0], rows)
+    prepared = open_prepared(settings)
     figure, axes = _grid(len(rows), len(model_names))
     for name, column in zip(model_names, axes.T, strict=True):
         column[0].set_title(title_of(name))
         found = _predictions(settings, name, rows)
         for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
-            image, truth = read_pair(settings, row)
+            image, truth = prepared.pair(row)
             _draw(axis, image, truth=truth, found=prediction)
     for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
         axis.set_ylabel(row["id"], fontsize=9, parse_math=False)
@@ -130,9 +133,9 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     Without the name of a model, it is the one that lungnb ships, and masks are cleaned up as `segment` does.
     """
     figure, axes = _grid(-(-len(rows) // 3), 3)
-    found = _predictions(settings, model_name, rows)
+    prepared, found = open_prepared(settings), _predictions(settings, model_name, rows)
     for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
-        image, truth = read_pair(settings, row)
+        image, truth = prepared.pair(row)
         _draw(axis, image, truth=truth, found=prediction)
         axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9, parse_math=False)
     for axis in axes.flat[len(rows) :]:
@@ -155,8 +158,9 @@ def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.nd
     return figure
 
 
-def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw the pairs with errors or warnings of `check`, `count` at most, each with its mask and what was found."""
+def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding."""
+    manifest = prepared.manifest
     bad = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
     named = manifest["source_mask"].map(bad).fillna(manifest["source_image"].map(bad))
     rows = manifest.assign(what=named).dropna(subset="what").head(count)
@@ -165,7 +169,7 @@ def suspects(settings: Settings, manifest: pd.DataFrame, findings: pd.DataFrame,
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
-        image, truth = read_pair(settings, row)
+        image, truth = prepared.pair(row)
         _draw(axis, image, truth=truth)
         axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9, parse_math=False)
     return figure
@@ -201,11 +205,9 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
 
 def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:
     """Return the masks a model, or the shipped one, finds in the prepared images of `rows`."""
-    from lungnb.engines.engines import load_model
-    from lungnb.segmentation.predict import segment
-
-    model = load_model(settings.results / model_name / "model.keras" if model_name else None)
-    images = (read_pair(settings, row)[0] for row in rows.to_dict("records"))
+    model = load_model(settings.results / model_name / MODEL if model_name else None)
+    prepared = open_prepared(settings)
+    images = (prepared.pair(row)[0] for row in rows.to_dict("records"))
     return [segment(image, model, clean=model_name is None).mask for image in images]
 
 

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lungnb.datasets.prepared import read_pair
+from lungnb.datasets.prepared import Prepared
 from lungnb.figures.pictures import subplots
-from lungnb.settings import SPLITS, Settings, title_of
+from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
-def data_overview(settings: Settings, manifest: pd.DataFrame) -> Figure:
-    """Draw what a prepared data set is like: images a split, sizes, grey levels, and the share of lung, by split."""
-    levels, areas = _grey_levels_and_areas(settings, manifest)
+def data_overview(prepared: Prepared) -> Figure:
+    """Draw the number of images in each split of a prepared data set, their sizes and grey levels, and lung shares."""
+    manifest = prepared.manifest
+    levels, areas = _grey_levels_and_areas(prepared)
     figure, axes = subplots(2, 2, figsize=(10, 7), layout="constrained")
     counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
     axes[0, 0].bar_label(axes[0, 0].bar(counts.index, counts, color=sns.color_palette("colorblind")))
@@ -274,11 +275,11 @@ def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     return figure
 
 
-def _grey_levels_and_areas(settings: Settings, manifest: pd.DataFrame) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
     sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
-    for row in manifest.to_dict("records"):
-        image, mask = read_pair(settings, row)
+    for row in prepared.manifest.to_dict("records"):
+        image, mask = prepared.pair(row)
         for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
             sums[name] += np.bincount(pixels // 4, minlength=64)
         areas.append({"split": row["split"], "lung": mask.mean()})

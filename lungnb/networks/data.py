@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import need
+from lungnb.datasets.prepared import open_prepared
 from lungnb.networks.backend import keras
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import Settings
 
 Dataset = Any  # tf.data.Dataset; TensorFlow is imported where it is used
 
@@ -67,7 +66,7 @@ def load_batches(
 
 def count_steps(settings: Settings, split: str) -> int:
     """Return the number of batches that hold each image of a split once, or `repeats` times for the training split."""
-    images, training = len(_names(settings, split, "images")), split == "train"
+    images, training = len(open_prepared(settings).file_names(split, "images")), split == "train"
     if training and settings.train_images:
         images = min(images, settings.train_images)
     return -(-images // settings.batch_size) * (settings.repeats if training else 1)
@@ -111,15 +110,16 @@ def _decoded(settings: Settings, split: str) -> Dataset:
     """Return pairs of uint8 images and masks `(size, size, 1)` by order of name, resized, not yet batched."""
     import tensorflow as tf
 
-    names = _names(settings, split, "images")
-    if names != _names(settings, split, "masks"):
+    prepared = open_prepared(settings)
+    names = prepared.file_names(split, "images")
+    if names != prepared.file_names(split, "masks"):
         raise ValueError(
-            f"{settings.prepared / split}: images and masks do not pair one to one; prepare the data set again."
+            f"{prepared.folder / split}: images and masks do not pair one to one; prepare the data set again."
         )
     parts = []
     for part, interpolation in (("images", "area"), ("masks", "nearest")):
         dataset = keras.utils.image_dataset_from_directory(
-            settings.prepared / split / part,
+            prepared.folder / split / part,
             labels=None,
             color_mode="grayscale",
             batch_size=None,
@@ -130,7 +130,7 @@ def _decoded(settings: Settings, split: str) -> Dataset:
             verbose=False,
         )
         if [Path(path).stem for path in dataset.file_paths] != names:
-            raise ValueError(f"{settings.prepared / split / part}: other files appeared; prepare the data set again.")
+            raise ValueError(f"{prepared.folder / split / part}: other files appeared; prepare the data set again.")
         parts.append(dataset.map(lambda grey: tf.cast(tf.round(grey), tf.uint8), tf.data.AUTOTUNE))
     return tf.data.Dataset.zip(*parts)
 
@@ -140,16 +140,3 @@ def _to_unit(images: Any, masks: Any) -> tuple[Any, Any]:  # noqa: ANN401
     import tensorflow as tf
 
     return tf.cast(images, tf.float32) / 255.0, tf.cast(masks > 127, tf.float32)
-
-
-def _names(settings: Settings, split: str, part: str) -> list[str]:
-    """Return the sorted names of a split's images or masks."""
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
-    refuse_other_origin(settings)
-    need(settings.prepared / "manifest.csv", f"run notebook 02, or `lungnb prepare {settings.dataset}`,")
-    # Sorted as image_dataset_from_directory does, by whole file name.
-    names = [path.stem for path in sorted((settings.prepared / split / part).glob("*.png"), key=lambda path: path.name)]
-    if not names:
-        raise ValueError(f"{settings.name} has no {split} split; prepare it with one (split_fractions).")
-    return names

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from lungnb.networks.backend import keras
 
 ops = keras.ops
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]  # of truth and probability
 register = keras.saving.register_keras_serializable("lungnb")
 _PIXELS = (1, 2, 3)
 _SMOOTH = 1.0  # px; makes an empty prediction of an empty mask a loss of 0, and keeps gradients finite
@@ -57,7 +58,7 @@ LOSSES: dict[str, Callable] = {
 }
 
 
-def get_loss(name: str) -> Callable:
+def get_loss(name: str) -> Loss:
     """Return the loss called `name`; a ValueError for an unknown name lists those there are."""
     if name not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}.")

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from lungnb.artefacts import HISTORY, MODEL, RUN, SCORES, SUMMARY
 from lungnb.datasets.fetch import download
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import data_digest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.files import (
     locked,
     need,
@@ -31,7 +32,7 @@ from lungnb.files import (
     write_table,
     written,
 )
-from lungnb.messages import say
+from lungnb.messages import run_first, say
 from lungnb.networks.backend import (
     device_name,
     devices_of,
@@ -79,7 +80,7 @@ def train(
     """
     folder = folder or settings.results / model_name
     refuse_other_origin(settings, folder)
-    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": data_digest(settings)}
+    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), graphs_let_go():
@@ -89,11 +90,11 @@ def train(
             remove_made(folder / "training", _PLAN)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
-    return read_epochs(folder / "history.csv")
+    return read_epochs(folder / HISTORY)
 
 
 def _is_trained(folder: Path, plan: dict) -> bool:
-    return read_json(folder / "run.json").get("plan") == plan and (folder / "model.keras").exists()
+    return read_json(folder / RUN).get("plan") == plan and (folder / MODEL).exists()
 
 
 def _train(
@@ -108,16 +109,16 @@ def _train(
     commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
     if read_json(folder / "training" / _PLAN) != plan:
         remove_made(folder / "training", _PLAN)
-        for name in ("run.json", "model.keras", "history.csv", "scores.csv", "summary.json"):
+        for name in (RUN, MODEL, HISTORY, SCORES, SUMMARY):
             remove(folder / name)
         write_json(folder / "training" / _PLAN, plan)
     if settings.encoder and settings.weights == "phantom":
         train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(settings, model_name, folder, progress, until, more)
-    history = read_epochs(folder / "history.csv")
+    history = read_epochs(folder / HISTORY)
     run = {"plan": plan, "origin": origin_of(settings.dataset)} | _describe(settings, model_name, history)
-    write_json(folder / "run.json", run | {"git_commit": commit})
+    write_json(folder / RUN, run | {"git_commit": commit})
     remove(folder / "training")
 
 
@@ -127,8 +128,7 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
     Raises FileNotFoundError if it is not trained, ValueError if the file is damaged.
     """
     refuse_other_origin(settings)
-    step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
-    return read_epochs(need(settings.results / model_name / "history.csv", step))
+    return read_epochs(_needed(settings, model_name, HISTORY))
 
 
 def read_run(settings: Settings, model_name: str) -> Record:
@@ -137,8 +137,12 @@ def read_run(settings: Settings, model_name: str) -> Record:
     Raises FileNotFoundError if there is none, ValueError if the file is damaged.
     """
     refuse_other_origin(settings)
-    step = f"train it (notebooks 03 to 05, or `lungnb train {settings.dataset} --model {model_name}`)"
-    return read_run_file(need(settings.results / model_name / "run.json", step))
+    return read_run_file(_needed(settings, model_name, RUN))
+
+
+def _needed(settings: Settings, model_name: str, name: str) -> Path:
+    """Return a file of a finished training; raise FileNotFoundError, which says how to train, if there is none."""
+    return need(settings.results / model_name / name, run_first("trained", settings.dataset, model_name))
 
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
@@ -189,7 +193,7 @@ def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
         prepare_dataset(own, progress)
         train(own, "unet", progress)
         with written(file) as temporary:
-            shutil.copy2(own.results / "unet" / "model.keras", temporary)
+            shutil.copy2(own.results / "unet" / MODEL, temporary)
     return file
 
 
@@ -218,7 +222,7 @@ def _fit(
             model.optimizer.build(model.trainable_variables)  # with the encoder's, which are to come
         model.get_layer("encoder").trainable = False
 
-    past = _past(folder / "history.csv", first)
+    past = _past(folder / HISTORY, first)
     stop = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience)
     rate = settings.learning_rate * (_FROZEN_FACTOR if frozen else 1)
     schedule = _schedule(settings, rate)
@@ -243,12 +247,12 @@ def _fit(
                 *more,
                 stop,
                 schedule,
-                callbacks.CSVLogger(folder / "history.csv", append=True),
-                Checkpoint(folder / "model.keras", past[MONITOR].min() if first else None),
+                callbacks.CSVLogger(folder / HISTORY, append=True),
+                Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
                 backup,  # last: an epoch is over when all else that belongs to it is written
             ],
         )
-    if not math.isfinite(_past(folder / "history.csv", until)[MONITOR].iloc[-1]):
+    if not math.isfinite(_past(folder / HISTORY, until)[MONITOR].iloc[-1]):
         remove_made(folder / "training", _PLAN)
         raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
 

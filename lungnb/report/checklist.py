@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lungnb.datasets.prepared import read_excluded, read_manifest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
 from lungnb.evaluation.statistics import mean_interval
@@ -52,7 +52,8 @@ def model_card(settings: Settings, model_name: str) -> str:
 
 def _facts(settings: Settings, model_names: list[str]) -> dict:
     """Return what a run knows of itself, by the names that the forms use."""
-    scored, manifest = read_scores(settings, model_names), read_manifest(settings)
+    scored, prepared = read_scores(settings, model_names), open_prepared(settings)
+    manifest = prepared.manifest
     trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
     by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
     worst = scored.loc[scored["dice"].idxmin()]
@@ -60,7 +61,7 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
     is_drawn = source.kind != "own" and not source.files
     found = {
         "titles": ", ".join(by_model),
-        "excluded": len(read_excluded(settings)),
+        "excluded": len(prepared.excluded),
         "images": len(manifest),
         "patients": manifest["patient"].nunique(),
         "parts": _parts(manifest),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
 from lungnb.evaluation.evaluation import changes_of
 from lungnb.files import need, read_table, written
 from lungnb.messages import printable
@@ -71,21 +72,21 @@ def _summary(settings: Settings) -> str:
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
     facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
-    facts += _data_errors(folder / "check.csv")
-    if not (folder / "verdict.txt").exists():
+    facts += _data_errors(folder / CHECK)
+    if not (folder / VERDICT).exists():
         return facts
-    table = read_table(folder / "comparison.csv", index_col=0).rename_axis(None)
+    table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
     columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
     titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
     table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
-    verdict = html.escape((folder / "verdict.txt").read_text(encoding="utf-8"))
+    verdict = html.escape((folder / VERDICT).read_text(encoding="utf-8"))
     shown = table.to_html(
         float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0, na_rep=""
     )
-    untrained, side_by_side = _untrained(folder / "untrained.csv"), folder / "side_by_side.png"
+    untrained, side_by_side = _untrained(folder / UNTRAINED), folder / SIDE_BY_SIDE
     pictures = picture(side_by_side) if side_by_side.exists() else ""
     return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{untrained}{pictures}'
 

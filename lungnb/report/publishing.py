@@ -1,25 +1,29 @@
-"""TODO."""
+"""Save results of a run, and publish those that show no image and no mask."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lungnb.artefacts import COMPARISON_FILES, MODEL_FILES, home, raw_folder
+from lungnb.artefacts import ARTEFACTS, MODEL_FILES, VERDICT, comparison_file, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, write_table, written
+from lungnb.messages import run_first
 from lungnb.settings import FILES, RECIPES, Settings
+
+Item = TypeVar("Item", Figure, pd.DataFrame, str)
 
 
 def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     """Copy what may be published of a finished run, no image and no mask, into a folder; return the folder.
 
-    Tables, curves, scores of each image and the exact command, as `MODEL_FILES` and `COMPARISON_FILES` list them. The
-    files of a single model lie in the folder itself, those of several in a folder each. Of a path among the settings,
-    the last part is kept.
+    These are tables, curves, the scores of each image and the exact command, as `artefacts` lists them. The files of a
+    single model lie in the folder itself, those of several in a folder each. Of a path among the settings, only the
+    last part is kept.
 
     Args:
         settings: of the run; its `models` are those to publish.
@@ -31,12 +35,12 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     folder = Path(folder or home() / "results" / "published" / name)
     compared = settings.results / "comparison"
     refuse_other_origin(settings)
-    need(compared / "verdict.txt", "compare the models (notebook 06, or `lungnb report`)")
-    sources = [(file, folder / file.name) for pattern in COMPARISON_FILES for file in sorted(compared.glob(pattern))]
+    need(compared / VERDICT, run_first("compared"))
+    patterns = [artefact.pattern for artefact in ARTEFACTS if artefact.may_be_published]
+    sources = [(file, folder / file.name) for pattern in patterns for file in sorted(compared.glob(pattern))]
     for model in settings.models:
         own = folder if len(settings.models) == 1 else folder / model
-        step = "score the models (notebook 06, or `lungnb evaluate`)"
-        sources += [(need(settings.results / model / file, step), own / file) for file in MODEL_FILES]
+        sources += [(need(settings.results / model / file, run_first("scored")), own / file) for file in MODEL_FILES]
     for source, target in sources:
         with written(target) as temporary:
             temporary.write_bytes(_without_paths(source.read_bytes(), settings))
@@ -52,15 +56,19 @@ def _without_paths(content: bytes, settings: Settings) -> bytes:
     return content
 
 
-def save_artefact(settings: Settings, name: str, item: Figure | pd.DataFrame | str) -> Figure | pd.DataFrame | str:
-    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown."""
-    folder = settings.results / "comparison"
-    if isinstance(item, Figure):
-        with written(folder / f"{name}.png") as temporary:
+def save_artefact(settings: Settings, name: str, item: Item) -> Item:
+    """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown.
+
+    Raises ValueError for a name that `artefacts` does not list.
+    """
+    suffix = ".png" if isinstance(item, Figure) else ".csv" if isinstance(item, pd.DataFrame) else ".txt"
+    file = comparison_file(settings.results, name + suffix)
+    if isinstance(item, pd.DataFrame):
+        write_table(item, file, index=True)
+        return item
+    with written(file) as temporary:
+        if isinstance(item, Figure):
             item.savefig(temporary)
-    elif isinstance(item, pd.DataFrame):
-        write_table(item, folder / f"{name}.csv", index=True)
-    else:
-        with written(folder / f"{name}.txt") as temporary:
+        else:
             temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
     return item

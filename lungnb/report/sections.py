@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
-from lungnb.datasets.prepared import read_excluded, read_manifest
+from lungnb.artefacts import CLAIM, COMPARISON, MANIFEST, RUN
+from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
@@ -33,7 +34,7 @@ SECTIONS = (
     Section(
         "Scores",
         "Means over images; dice_low and dice_high bound the 95 % interval over patients.",
-        ("comparison.csv",),
+        (COMPARISON,),
     ),
     Section(
         "Which is better",
@@ -75,7 +76,7 @@ def review(settings: Settings) -> str:
     Sections of which nothing was made are left out. Whatever comes from names or tables is escaped.
     """
     folder, parts = settings.results / "comparison", []
-    if (settings.prepared / "manifest.csv").exists():
+    if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
         parts.append(_section("Data", text, data_flow(settings)))
     for title, text, names in SECTIONS:
@@ -86,18 +87,19 @@ def review(settings: Settings) -> str:
         )
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
-    if (folder / "comparison.csv").exists():
+    if (folder / COMPARISON).exists():
         parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
-    if (folder / "claim.csv").exists():
-        claim = read_table(folder / "claim.csv")
+    if (folder / CLAIM).exists():
+        claim = read_table(folder / CLAIM)
         parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 
 
 def data_flow(settings: Settings) -> pd.DataFrame:
     """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
-    manifest, excluded = read_manifest(settings), read_excluded(settings)
-    reasons = excluded["reason"].map(lambda text: text.rpartition(": ")[2])
+    prepared = open_prepared(settings)
+    manifest, reasons = prepared.manifest, prepared.excluded["reason"]
+    reasons = reasons.map(lambda text: text.rpartition(": ")[2])
     shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
     reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)
     rows = [("used", len(manifest), manifest["patient"].nunique())]
@@ -112,7 +114,7 @@ def fixed(settings: Settings) -> pd.DataFrame:
     """Return what was settled without the test images: settings, epoch, versions, machine; a column a model."""
     columns = {}
     for name in settings.models:
-        if not (settings.results / name / "run.json").exists():
+        if not (settings.results / name / RUN).exists():
             continue
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {

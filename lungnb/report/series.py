@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
-from lungnb.artefacts import COMPARED, PICTURED, home
+from lungnb.artefacts import ARTEFACTS, HISTORY, home
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.sources import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
@@ -49,9 +49,10 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
     refuse_other_origin(settings)
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
-    for pattern in (*COMPARED, *PICTURED):
-        for old in (settings.results / "comparison").glob(pattern):
-            remove(old)  # of a run with other models, or more seeds
+    for artefact in ARTEFACTS:
+        if artefact.notebook == "06":
+            for old in (settings.results / "comparison").glob(artefact.pattern):
+                remove(old)  # of a run with other models, or more seeds
     with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
@@ -131,7 +132,7 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
 def _epoch(settings: Settings) -> str:
     """Return the epoch that a model being trained is in, or nothing."""
     for folder in settings.results.glob("*/training"):
-        history = folder.parent / "history.csv"
+        history = folder.parent / HISTORY
         finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
         return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
     return ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from lungnb.artefacts import HISTORY, RUN
 from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
 from lungnb.formats.dicom import Turn
@@ -17,6 +18,7 @@ from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square, volume_window
 from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.masks import clean_mask
+from lungnb.messages import run_first
 from lungnb.networks.records import read_epochs, trained_window
 from lungnb.settings import SHIPPED, Settings
 
@@ -91,7 +93,9 @@ def segment_many(
 def _several(image: str | Path | np.ndarray | Images) -> Images | None:
     """Return the list of images that `segment` was given by a list, a folder or a pattern; None if it was given one."""
     if isinstance(image, (list, tuple)):
-        is_list = all(isinstance(item, (str, Path)) or (isinstance(item, np.ndarray) and item.ndim > 1) for item in image)
+        is_list = all(
+            isinstance(item, (str, Path)) or (isinstance(item, np.ndarray) and item.ndim > 1) for item in image
+        )
         return image if is_list else None  # else these are the rows of one image
     if not isinstance(image, (str, Path)) or (str(image).strip() and os.path.isfile(image)):
         return None
@@ -169,14 +173,13 @@ def best_model(settings: Settings) -> Path:
     """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
     found = {}
     for file in settings.results.glob("*/model.keras"):
-        history = file.with_name("history.csv")
-        if (file.with_name("run.json")).exists() and history.exists():
+        history = file.with_name(HISTORY)
+        if (file.with_name(RUN)).exists() and history.exists():
             epochs = read_epochs(history)
             found[file] = epochs.loc[epochs["val_loss"].idxmin(), "val_dice"]
     if not found:
         raise FileNotFoundError(
-            f"{settings.results}: no trained model there yet: run notebooks 01 to 05, or `lungnb train`, first, "
-            "or name a .keras file."
+            f"{settings.results}: no trained model there yet: {run_first('any model')} first, or name a .keras file."
         )
     return max(found, key=found.get)
 
@@ -195,5 +198,5 @@ def open_model(
         return engine_of(model), window
     path = Path(model or SHIPPED)
     if window is None:
-        window = trained_window(path.with_name("run.json"))
+        window = trained_window(path.with_name(RUN))
     return open_network(path, engine), (window[0], window[1]) if window else None
