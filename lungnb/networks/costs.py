@@ -60,18 +60,49 @@ def _for_one_image(item: Any) -> Any:  # noqa: ANN401
     }  # fmt: skip
 
 
-def _run(network: Any) -> tuple[int, int]:  # noqa: ANN401
-    """Return the most bytes that the outputs of layers take at once, each kept until its last use; multiplications."""
-    graph = getattr(network, "_functional", network)  # no public name gives the order of the calls
-    calls = [call for depth in sorted(graph._nodes_by_depth, reverse=True) for call in graph._nodes_by_depth[depth]]
-    last = {id(tensor): step for step, call in enumerate(calls) for tensor in call.input_tensors}
-    last |= {id(tensor): len(calls) for tensor in graph.outputs}
-    alive = most = total = 0
+class Call(NamedTuple):
+    """One use of a layer: a layer that is shared is used several times."""
+
+    layer: keras.Layer
+    inputs: list[keras.KerasTensor]
+    outputs: list[keras.KerasTensor]
+
+
+def layer_calls(network: keras.Model, reuse_layers: bool = False) -> tuple[list[Call], list[keras.KerasTensor]]:
+    """Return the calls of a network's layers in the order in which they run, and the network's outputs.
+
+    They are those of a copy of the network. With `reuse_layers` the copy has the network's own layers, which saves
+    time, but `layer.output` is ambiguous afterwards.
+    """
+    calls: list[Call] = []
+
+    def note(layer: keras.Layer, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        outputs = layer(*arguments, **options)
+        tensors = (each for each in keras.tree.flatten((arguments, options)) if isinstance(each, keras.KerasTensor))
+        calls.append(Call(layer, list(tensors), keras.tree.flatten(outputs)))
+        return outputs
+
+    same = {"clone_function": lambda layer: layer} if reuse_layers else {}
+    whole = keras.Model(network.inputs, network.outputs)  # a Sequential has no calls of its own
+    copy = keras.models.clone_model(whole, call_function=note, **same)
+    return calls, copy.outputs
+
+
+def _run(network: keras.Model) -> tuple[int, int]:
+    """Return the most bytes that inputs and outputs of layers take at once, and the multiplications.
+
+    Each tensor is kept until its last use.
+    """
+    calls, outputs = layer_calls(network, reuse_layers=True)
+    last = {id(tensor): step for step, call in enumerate(calls) for tensor in call.inputs}
+    last |= {id(tensor): len(calls) for tensor in outputs}
+    most = total = 0
+    alive = sum(map(_bytes, network.inputs))
     for step, call in enumerate(calls):
-        scratch, multiplications = _run_layer(call.operation, call.input_tensors, call.output_tensors)
-        alive += sum(map(_bytes, call.output_tensors))
+        scratch, multiplications = _run_layer(*call)
+        alive += sum(map(_bytes, call.outputs))
         most, total = max(most, alive + scratch), total + multiplications
-        done = {id(tensor): tensor for tensor in (*call.input_tensors, *call.output_tensors)}
+        done = {id(tensor): tensor for tensor in (*call.inputs, *call.outputs)}
         alive -= sum(_bytes(tensor) for key, tensor in done.items() if last.get(key, step) == step)
     return most, total
 

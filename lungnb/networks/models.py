@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from lungnb.networks.backend import keras
+from lungnb.networks.costs import layer_calls
 from lungnb.networks.encoders import pretrained_features
 from lungnb.networks.weights import take_weights
 from lungnb.settings import SHIPPED
@@ -321,17 +322,11 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
 def count_multiplications(model: keras.Model) -> int:
     """Return the multiply-accumulates that a model takes for one image, in convolutions, dense layers and attention.
 
-    A layer that is used several times, as in an R2U-Net, counts as often; normalisation, activation and resizing,
-    which add a few percent, do not count.
+    A layer that is used several times, as in an R2U-Net, counts as often. Normalisation, activation and resizing, which
+    add a few percent, do not count.
     """
-    uses = (
-        (layer, node) for layer in model.layers for node in layer._inbound_nodes
-    )  # no public name tells of each use
-    return sum(
-        _multiplications(layer, node.input_tensors[0].shape, node.output_tensors[0].shape)
-        for layer, node in uses
-        if node.input_tensors
-    )
+    calls, _ = layer_calls(model)
+    return sum(_multiplications(call.layer, call.inputs[0].shape, call.outputs[0].shape) for call in calls)
 
 
 def _multiplications(layer: keras.Layer, taken: tuple, given: tuple) -> int:
