@@ -77,13 +77,14 @@ def pipeline_alone(raw: str) -> dict:
 
 def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16) -> dict:
     """A step on one batch that is there already."""
-    from lungnb.networks.backend import keras, normalise_at_once
+    from lungnb.networks.backend import keras
     from lungnb.networks.models import build_model
+    from lungnb.networks.tensorflow_speedups import fuse_batch_norm
 
     keras.config.set_dtype_policy(precision)
     model = build_model("unet", size=size, filters=filters)
     if fused:
-        normalise_at_once(model)
+        fuse_batch_norm(model)
     model.compile("adam", "binary_crossentropy", jit_compile=jit)
     images = np.random.default_rng(0).random((batch, size, size, 1), np.float32)
     masks = (images > 0.5).astype(np.float32)

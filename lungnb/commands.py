@@ -76,9 +76,11 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from lungnb.networks.pretraining import fetch_weights
     from lungnb.networks.training import train
 
     settings = _settings(options)
+    fetch_weights(settings)
     for name in options.model or settings.models:
         history = train(settings, name)
         best = history.loc[history["val_loss"].idxmin()]

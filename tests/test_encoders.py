@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lungnb.datasets import fetch as sources
-from lungnb.networks import encoders, training
+from lungnb.networks import encoders, pretraining, training
 from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file
 from lungnb.networks.models import build_model, unet
@@ -163,8 +163,11 @@ def test_an_interruption_changes_nothing(encoded, monkeypatch):
 
 def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     monkeypatch.setitem(sources.PHANTOMS, "ct", 8)
-    monkeypatch.setattr(training, "PHANTOM_EPOCHS", 1)
+    monkeypatch.setattr(pretraining, "EPOCHS", 1)
     settings = prepared.replace(encoder="vgg16", weights="phantom", epochs=1)
+    with pytest.raises(FileNotFoundError, match=r"fetch_weights\(settings\)"):
+        train(settings, "unet", progress=False)
+    pretraining.fetch_weights(settings, progress=False)
     train(settings, "unet", progress=False)
     file = phantom_file("vgg16", 2, 32)
     assert file.exists()
@@ -172,7 +175,7 @@ def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     trained = keras.models.load_model(file, compile=False).get_layer("encoder").get_weights()
     found = unet(32, 2, 2, encoder="vgg16", weights="phantom").get_layer("encoder").get_weights()
     assert all(map(np.array_equal, found, trained))
-    train(settings.replace(seed=2), "unet", progress=False)
+    pretraining.fetch_weights(settings.replace(seed=2), progress=False)
     assert file.stat().st_mtime_ns == before
     assert phantom_file("vgg16", 2, 64) != file != phantom_file("vgg16", 2, 32, (-125, 275))  # which saw other pictures
 

@@ -14,7 +14,7 @@ from conftest import drawn
 from lungnb.__main__ import main
 from lungnb.browser.marks import Marks
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_excluded
+from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation.evaluation import evaluate, read_scores
 from lungnb.figures import pictures
 from lungnb.files import escape, read_table, text_name, unescape, write_table
@@ -125,7 +125,7 @@ def test_hostile_names_go_from_raw_files_to_scores(home, capsys):
     assert manifest["source_mask"].tolist() == [name.replace("images/", "masks/") for name in manifest["source_image"]]
     assert {"NA", "null", "001", "1e5", "a\r", "=g;=h"} <= {*manifest["id"]} & {*manifest["patient"]}
     assert all((raw / name).is_file() for name in manifest["source_image"])
-    assert sorted(read_excluded(config)["file"]) == sorted(
+    assert sorted(open_prepared(config).excluded["file"]) == sorted(
         ["images/alone\r\x1b\n.png", os.fsdecode(b"images/=\xff alone.png")]
     )
     assert len(train(config, "unet", progress=False)) == 1

@@ -7,7 +7,7 @@ from PIL import Image
 
 from lungnb.datasets import prepare
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_excluded, read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.folders import stem_of
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import hounsfield_to_grey
@@ -74,7 +74,7 @@ def test_layouts(raw, image, masks):
     settings, manifest = prepared(raw)
     assert manifest["id"].tolist() == names
     assert manifest["patient"].tolist() == names
-    assert read_excluded(settings).empty
+    assert open_prepared(settings).excluded.empty
     for row in manifest.to_dict("records"):
         np.testing.assert_array_equal(pixels(settings, row["image"]), IMAGE)
         np.testing.assert_array_equal(pixels(settings, row["mask"]), np.where(LEFT | RIGHT, 255, 0))
@@ -180,7 +180,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
 
     settings, manifest = prepared(raw)
     assert manifest["id"].tolist() == ["good1", "good2", "good3"]
-    excluded = read_excluded(settings).set_index("file")["reason"]
+    excluded = open_prepared(settings).excluded.set_index("file")["reason"]
     assert excluded["images/lonely.png"] == "no mask of this name"
     assert excluded["masks/nobody.png"] == "no image of this name"
     assert excluded["images/broken.png"].startswith("images/broken.png: cannot be read")
@@ -204,7 +204,7 @@ def test_names_that_differ_in_case_alone_do_not_overwrite_each_other(raw):
     write_scans(raw, "abcA")
     settings, manifest = prepared(raw)
     assert len({name.lower() for name in manifest["id"]}) == len(manifest) == 3
-    assert "the name is taken by" in read_excluded(settings)["reason"][0]
+    assert "the name is taken by" in open_prepared(settings).excluded["reason"][0]
 
 
 @pytest.mark.parametrize("layout", [{}, {"images/a.png": IMAGE}, {"masks/a.png": LEFT}])
@@ -300,7 +300,7 @@ def test_nifti_volumes_become_slices(raw):
     assert set(manifest["split"]) == set(SPLITS)
     assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(20, 24)}
     assert set(zip(manifest["pixel_width_mm"], manifest["pixel_height_mm"], strict=True)) == {(0.5, 0.75)}
-    assert read_excluded(settings).empty
+    assert open_prepared(settings).excluded.empty
     for row in manifest.to_dict("records"):
         index = int(row["id"][-3:])
         grey = np.rint((np.clip(CHEST[index], *WINDOW) + 125) * (255 / 400))
@@ -328,7 +328,7 @@ def test_dicom_series_become_slices(raw, folder, mask, suffix):
         volumes.write_nifti(raw / mask.replace("{}", name), LUNGS, dtype=np.uint8)
     settings, manifest = prepared(raw, volume_slices=3)
     assert manifest["patient"].tolist() == [name for name in names for _ in range(3)]
-    assert read_excluded(settings).empty
+    assert open_prepared(settings).excluded.empty
     for row in manifest.to_dict("records"):
         index = int(row["id"][-3:])
         assert index in (13, 20, 26)
@@ -397,7 +397,7 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
 
     settings, manifest = prepared(raw, window=WINDOW)
     assert manifest["patient"].unique().tolist() == ["good1", "good2", "good3"]
-    excluded = read_excluded(settings).set_index("file")["reason"]
+    excluded = open_prepared(settings).excluded.set_index("file")["reason"]
     assert [Path(file).name.split(".")[0] for file in excluded.index] == bad
     assert excluded["images/broken.nii.gz"].startswith("images/broken.nii.gz: cannot be read as a NIfTI volume")
     assert excluded["images/eightbit.nii.gz"].startswith("images/eightbit.nii.gz: not in Hounsfield units")
@@ -432,7 +432,7 @@ def test_a_window_refuses_a_set_of_eight_bit_images_and_shows_slices_in_hounsfie
         save(raw / "masks" / f"{name}.tif", LEFT * np.uint8(255))
     settings, manifest = prepared(raw, window=WINDOW)
     assert manifest["id"].tolist() == ["d", "e", "f", "g"]
-    assert len(read_excluded(settings)) == 3
+    assert len(open_prepared(settings).excluded) == 3
     assert np.abs(pixels(settings, manifest["image"][0]) - np.where(LEFT, 0, 127.5)).max() <= 0.5
     assert len(prepared(raw)[1]) == 7  # anew, for another window
 
@@ -472,7 +472,7 @@ def test_real_data_sets_are_read_as_published(real, dataset, pairs, left_out, si
     folder = real(dataset)
     settings = Settings(dataset=dataset)
     manifest = prepare_dataset(settings, progress=False)
-    excluded = read_excluded(settings)
+    excluded = open_prepared(settings).excluded
     assert len(manifest) == manifest["id"].nunique() == manifest["patient"].nunique() == pairs
     assert excluded["reason"].tolist() == ["no mask of this name"] * left_out
     assert set(manifest["width"]) == set(manifest["height"]) == {side}
@@ -498,7 +498,7 @@ def test_of_the_masks_of_several_organs_those_of_lungs_are_taken(raw):
             save(raw / "masks" / organ / f"{name}.gif", mask * np.uint8(255))
     settings, manifest = prepared(raw)
     np.testing.assert_array_equal(pixels(settings, manifest["mask"][0]) > 0, LEFT | RIGHT)
-    excluded = read_excluded(settings)
+    excluded = open_prepared(settings).excluded
     assert set(excluded["reason"]) == {"another organ's"} and len(excluded) == 6
     assert excluded["file"].str.startswith("masks/heart/").all()
 
@@ -536,7 +536,7 @@ def test_a_link_to_nothing_is_left_out(raw):
     (raw / "images" / "d.png").symlink_to("gone.png")
     settings, manifest = prepared(raw)
     assert manifest["id"].tolist() == [*"abc"]
-    assert read_excluded(settings)["file"].tolist() == ["images/d.png"]
+    assert open_prepared(settings).excluded["file"].tolist() == ["images/d.png"]
 
 
 def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
@@ -574,6 +574,6 @@ def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, er
     monkeypatch.setattr(prepare, "read_mask", fail)
     settings = Settings(dataset=str(raw))
     manifest = prepare_dataset(settings, progress=False)
-    excluded = read_excluded(settings).set_index("file")["reason"]
+    excluded = open_prepared(settings).excluded.set_index("file")["reason"]
     assert "good06" not in manifest["id"].tolist() and len(manifest) > 5
     assert "good06.png" in excluded["images/good06.png"] and "DOE" not in excluded["images/good06.png"]

@@ -6,7 +6,7 @@ from test_prepare import CHEST, LUNGS, prepared, write_scans
 
 from lungnb.datasets import splitting
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_excluded
+from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.splitting import split_of
 from lungnb.settings import SPLITS, Settings
 
@@ -85,7 +85,7 @@ def test_a_published_split_is_followed(raw, tmp_path):
     pd.DataFrame(listed.items(), columns=["id", "split"]).to_csv(tmp_path / "split.csv", index=False)
     settings, manifest = prepared(raw, split_file=str(tmp_path / "split.csv"))
     assert manifest.set_index("id")["split"].to_dict() == {name: listed[name] for name in "abce"}
-    assert read_excluded(settings).to_numpy().tolist() == [["images/d.png", "not in the split file"]]
+    assert open_prepared(settings).excluded.to_numpy().tolist() == [["images/d.png", "not in the split file"]]
 
 
 def test_a_split_that_comes_with_the_data_set_is_found_there(raw):
@@ -101,7 +101,7 @@ def test_patients_come_from_a_table(raw, tmp_path):
     settings, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"), patient_pattern="(scan)")
     assert manifest["patient"].tolist() == [f"patient {n // 3}" for n in range(23)]
     assert (manifest.groupby("patient")["split"].nunique() == 1).all()
-    assert read_excluded(settings).to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
+    assert open_prepared(settings).excluded.to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
     write_scans(raw, ["p9_20"])
     settings, second = prepared(raw, split_file=handed, patient_file=handed)
     pd.testing.assert_frame_equal(second, first)
-    assert read_excluded(settings)["file"].tolist() == ["images/p9_20.png"]
+    assert open_prepared(settings).excluded["file"].tolist() == ["images/p9_20.png"]
 
 
 def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):

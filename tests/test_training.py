@@ -14,10 +14,10 @@ import pytest
 
 from conftest import ended, start
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import data_digest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
-from lungnb.networks import backend, training
+from lungnb.networks import tensorflow_speedups, training
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model, count_multiplications
 from lungnb.networks.training import read_history, read_run, train
@@ -152,7 +152,7 @@ def test_mistakes_are_named_before_training(prepared):
 # Interruptions. Each process dies at once, as by kill -9, where its plan says; the last one ends the training.
 RUN = """
 import functools, os, sys
-from lungnb import training
+from lungnb.networks import training
 from lungnb.settings import Settings
 
 dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -228,13 +228,13 @@ import tensorflow as tf
 half = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half, half])
 
-from lungnb import backend, training
+from lungnb.networks import backend, training
 from lungnb.settings import make_settings
 backend.gpus = lambda: ["CPU:0", "CPU:1"]
 settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
-    from lungnb.callbacks import callbacks
+    from lungnb.networks.callbacks import callbacks
     die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
     training.train(settings, "unet", progress=False, more=[die])
 training.train(settings, "unet", progress=False)
@@ -276,7 +276,7 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
     keras.config.set_dtype_policy(precision)
     try:
         found = []
-        for change in (lambda model: None, backend.normalise_at_once):
+        for change in (lambda model: None, tensorflow_speedups.fuse_batch_norm):
             keras.utils.set_random_seed(1)
             model = build_model("unet", size=32, filters=4, depth=2)
             model.get_layer("encoder_2_norm_1").trainable = False  # as those of a frozen encoder
@@ -297,22 +297,22 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
 
 def test_normalising_at_once_reaches_layers_of_models_within_models():
     model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
-    backend.normalise_at_once(model)
+    tensorflow_speedups.fuse_batch_norm(model)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 40 and all(isinstance(layer.call, partial) for layer in norms)
 
 
 def test_masks_that_were_mended_are_learned_anew(trained):
     mask = next((trained.prepared / "train" / "masks").iterdir())
-    before, raw = data_digest(trained), Path(trained.dataset) / "masks" / mask.name
+    before, raw = open_prepared(trained).digest, Path(trained.dataset) / "masks" / mask.name
     os.utime(raw)  # another time, the same content
     prepare_dataset(trained, progress=False)
-    assert data_digest(trained) == before
+    assert open_prepared(trained).digest == before
     content = raw.read_bytes()
     try:
         write_png(raw, ~read_mask(raw))
         prepare_dataset(trained, progress=False)
-        assert data_digest(trained) != before
+        assert open_prepared(trained).digest != before
         evaluation = trained.results / "unet" / "scores.csv"
         evaluation.touch()
         train(trained.replace(epochs=1), "unet", progress=False)

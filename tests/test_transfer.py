@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import Prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
@@ -77,7 +77,7 @@ def test_each_data_set_meets_each(trained):
 
 def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypatch):
     """A network that finds what is there by the image's own edges finds it wherever the camera stood."""
-    monkeypatch.setattr(transfer, "read_pair", lambda settings, row: (BLOCKS, BLOCKS > 100))
+    monkeypatch.setattr(Prepared, "pair", lambda prepared, row: (BLOCKS, BLOCKS > 100))
     bright = SimpleNamespace(mask=None)
     monkeypatch.setattr(transfer, "segment", lambda image, model: setattr(bright, "mask", split(image)) or bright)
     table = changed(trained, progress=False)

@@ -12,6 +12,7 @@ import pandas as pd
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.evaluation.statistics import mean_interval
+from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
 from lungnb.settings import Settings, title_of
 
@@ -40,6 +41,7 @@ def repeat(
             tables.append(scored.assign(seed=run.seed, fold=run.fold))
             continue
         prepare_dataset(run, progress)
+        fetch_weights(run, progress)
         for name in model_names:
             train(run, name, progress)
             scores = evaluate(run, name, progress=progress)

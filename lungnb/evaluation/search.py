@@ -24,6 +24,7 @@ from lungnb.files import need, remove, writable, write_table
 from lungnb.messages import run_first
 from lungnb.networks.backend import keras
 from lungnb.networks.losses import LOSSES
+from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import build_network, train
 from lungnb.settings import LIMITS, Settings
 
@@ -53,6 +54,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
 
     Example: `search(make_settings("phantom", "quick"), "unet", trials=4)`.
     """
+    fetch_weights(settings, progress)
     study = _study(settings, model_name)
     for trial in study.trials:
         if not trial.state.is_finished():  # cut off; it is not in the table, so that another takes its place

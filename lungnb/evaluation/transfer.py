@@ -30,6 +30,7 @@ from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_table
 from lungnb.messages import printable
 from lungnb.metrics import dice
+from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
 from lungnb.phantoms.drawing import Wild
 from lungnb.phantoms.make import write_phantoms
@@ -60,6 +61,7 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
     for run in runs:
         download(run.dataset, progress)
         prepare_dataset(run, progress)
+        fetch_weights(run, progress)
         train(run, model_name, progress)
     rows = []
     for source, target in product(runs, runs):
@@ -197,6 +199,7 @@ def leave_one_out(
             write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
         own = settings.replace(dataset=folder.name, split_file="split.csv")
         prepare_dataset(own, progress)
+        fetch_weights(own, progress)
         train(own, "unet", progress)
         model = load_model(own.results / "unet" / MODEL)
         scored = {target: zero_patient(of, model, progress, splits) for target, of in targets.items()}

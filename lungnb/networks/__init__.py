@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "losses": ["LOSSES", "get_loss"],
         "metrics": ["training_metrics"],
         "encoders": ["BACKBONES"],
+        "pretraining": ["fetch_weights"],
         "training": ["build_network", "read_history", "read_run", "train"],
     },
 )

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
+from functools import cache
 
 from lungnb.networks.machine import has_fast_bf16
 
@@ -52,7 +52,6 @@ with quiet_stderr():
     keras.config.set_image_data_format("channels_last")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
-        from tensorflow.python.framework import ops as tf_ops
 
         for device in tf.config.list_physical_devices("GPU"):
             # Take GPU memory as it is needed, so that two notebooks can be open at once.
@@ -67,25 +66,6 @@ def fix_seeds(seed: int, deterministic: bool = False) -> None:
     keras.utils.set_random_seed(seed)
     if deterministic and keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()
-
-
-@contextmanager
-def graphs_let_go() -> Iterator[None]:
-    """Let go of what was traced in the block, which would not be used again.
-
-    TensorFlow keeps each graph that has a gradient of its own in a table as long as the process lives: some 60 MB for
-    each training of even a small network.
-    """
-    table = {}
-    if keras.backend.backend() == "tensorflow":  # whose table is its own: a version without it is left as it is
-        table = getattr(getattr(tf_ops, "gradient_registry", None), "_registry", table)
-    before = {*table}
-    try:
-        yield
-    finally:
-        for name in {*table} - before:
-            if name.startswith("CustomGradient"):
-                del table[name]
 
 
 def device_name() -> str:
@@ -129,31 +109,15 @@ def fastest_precision() -> str:
     return "mixed_bfloat16" if gpus() or has_fast_bf16() else "float32"
 
 
-def normalise_at_once(model: keras.Model) -> None:
-    """Let the model's batch normalisation, while it is trained, be one operation of TensorFlow's, not Keras's dozen.
-
-    A U-Net trains 1.3 times as fast on CPUs, in bf16 1.5 times (`benchmarks/training.py`), to the same numbers but for
-    rounding. Nothing changes in what is saved. Does nothing on other backends.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            normalise_at_once(layer)
-        elif type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3):
-            layer.call = partial(_normalised, layer)  # of this one layer: its class, which is saved, stays Keras's
-
-
-def _normalised(layer: keras.layers.Layer, x: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
-    if not (training and layer.trainable) or len(x.shape) != 4:
-        return type(layer).call(layer, x, training=training, mask=mask)
-    scale, offset = (tf.cast(weight, tf.float32) for weight in (layer.gamma, layer.beta))
-    y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=layer.epsilon, is_training=True)
-    count = tf.cast(tf.size(x), tf.float32) / x.shape[-1]
-    variance *= (count - 1) / count  # TensorFlow's is of a sample, Keras's of these values
-    for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        moving.assign(layer.momentum * moving + (1 - layer.momentum) * new)
-    return y
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Build layers inside the block in a precision such as `mixed_bfloat16`; restore Keras's policy after it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def worth_compiling() -> bool:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import platform
-import shutil
 import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -16,9 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from lungnb.artefacts import HISTORY, MODEL, RUN, SCORES, SUMMARY
-from lungnb.datasets.fetch import download
 from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.files import (
     locked,
@@ -30,17 +27,15 @@ from lungnb.files import (
     writable,
     write_json,
     write_table,
-    written,
 )
 from lungnb.messages import run_first, say
 from lungnb.networks.backend import (
     device_name,
     devices_of,
+    dtype_policy,
     fastest_precision,
     fix_seeds,
-    graphs_let_go,
     keras,
-    normalise_at_once,
     on_all_gpus,
     worth_compiling,
 )
@@ -51,10 +46,10 @@ from lungnb.networks.losses import get_loss
 from lungnb.networks.metrics import training_metrics
 from lungnb.networks.models import build_model, count_multiplications
 from lungnb.networks.records import Record, read_epochs, read_run_file
+from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
 from lungnb.settings import SHIPPED, Settings
 
 callbacks = keras.callbacks
-PHANTOM_EPOCHS = 12  # in which an encoder is trained on phantoms
 _PLAN = "plan.json"  # in the folder of a training that goes on: what is trained
 _FROZEN_FACTOR = 10  # how much faster the rest learns while the encoder is frozen
 
@@ -74,7 +69,8 @@ def train(
     `more` are callbacks besides its own.
 
     Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
-    same name; FileNotFoundError when nothing is prepared.
+    same name; FileNotFoundError if nothing is prepared, or if the weights to begin with are missing
+    (`pretraining.fetch_weights`).
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
@@ -83,7 +79,7 @@ def train(
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
     if not _is_trained(folder, plan) or (folder / "training").exists():
-        with locked(folder), writable(folder), graphs_let_go():
+        with locked(folder), writable(folder), free_graphs():
             remove_leftovers(folder)
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(settings, model_name, folder, plan, progress, more)
@@ -112,8 +108,6 @@ def _train(
         for name in (RUN, MODEL, HISTORY, SCORES, SUMMARY):
             remove(folder / name)
         write_json(folder / "training" / _PLAN, plan)
-    if settings.encoder and settings.weights == "phantom":
-        train_phantom_encoder(settings, progress)
     for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(settings, model_name, folder, progress, until, more)
     history = read_epochs(folder / HISTORY)
@@ -148,10 +142,9 @@ def _needed(settings: Settings, model_name: str, name: str) -> Path:
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
     fix_seeds(settings.seed, settings.deterministic)
-    keras.config.set_dtype_policy(_precision(settings))
-    with on_all_gpus():
+    with dtype_policy(_precision(settings)), on_all_gpus():
         model = build_network(settings, model_name)
-        normalise_at_once(model)
+        fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
         model.compile(
@@ -173,28 +166,9 @@ def build_network(settings: Settings, model_name: str) -> keras.Model:
     encoder = {"encoder": settings.encoder} if settings.encoder else {}
     weights = settings.weights
     if encoder and weights == "phantom":
-        weights = str(phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window))
+        file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
+        weights = str(need(file, run_first("encoder", settings.dataset)))
     return build_model(model_name, **size, **encoder, weights=weights)
-
-
-def train_phantom_encoder(settings: Settings, progress: bool = True) -> Path:
-    """Train the settings' encoder on synthetic CT slices, unless it was; return the file for `weights="phantom"`.
-
-    The whole U-Net learns to find the phantoms' lungs, at this input size, window and depth; no patient's data is used.
-    """
-    file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
-    if not file.exists():
-        own = settings.replace(
-            dataset="phantom-ct", split_file=None, patient_file=None, patient_pattern=None, spacing=0.0, weights=None,
-            frozen_epochs=0, loss="bce_iou", learning_rate=1e-3, epochs=PHANTOM_EPOCHS, stop_patience=PHANTOM_EPOCHS,
-            seed=1,
-        )  # fmt: skip
-        download(own.dataset, progress)
-        prepare_dataset(own, progress)
-        train(own, "unet", progress)
-        with written(file) as temporary:
-            shutil.copy2(own.results / "unet" / MODEL, temporary)
-    return file
 
 
 def _fit(

@@ -1,0 +1,37 @@
+"""Train an encoder on synthetic CT slices, for `weights="phantom"`. No patient's data is used."""
+
+from __future__ import annotations
+
+import shutil
+
+from lungnb.artefacts import MODEL
+from lungnb.datasets.fetch import download
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.files import written
+from lungnb.networks.encoders import phantom_file
+from lungnb.networks.training import train
+from lungnb.settings import Settings
+
+EPOCHS = 12
+
+
+def fetch_weights(settings: Settings, progress: bool = True) -> None:
+    """Make the weights that training with these settings begins with, if they are an encoder's from phantoms.
+
+    A whole U-Net learns to segment synthetic CT slices, at the settings' image size, window and depth. This takes some
+    minutes, once. Other weights need no preparation: a file is there already, and Keras downloads those of ImageNet.
+    """
+    if not settings.encoder or settings.weights != "phantom":
+        return
+    file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
+    if file.exists():
+        return
+    phantoms = settings.replace(
+        dataset="phantom-ct", split_file=None, patient_file=None, patient_pattern=None, spacing=0.0, weights=None,
+        frozen_epochs=0, loss="bce_iou", learning_rate=1e-3, epochs=EPOCHS, stop_patience=EPOCHS, seed=1,
+    )  # fmt: skip
+    download(phantoms.dataset, progress)
+    prepare_dataset(phantoms, progress)
+    train(phantoms, "unet", progress)
+    with written(file) as temporary:
+        shutil.copy2(phantoms.results / "unet" / MODEL, temporary)
