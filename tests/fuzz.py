@@ -25,7 +25,7 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
     from lungnb.formats.volumes import read_nifti
     from lungnb.phantoms.make import make_phantom
     from lungnb.segmentation.batch import read_case, segment_files
-    from lungnb.segmentation.listing import Case
+    from lungnb.segmentation.listing import InputFile
     from lungnb.segmentation.predict import open_model
 
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm", ".gif", ".nii", ".nii.gz", "")
@@ -45,7 +45,7 @@ def read_one(data):
     if ".nii" in path.name:
         readers = [lambda: read_nifti(path)]
     else:
-        progress = read_case(Case(path, "a"))
+        progress = read_case(InputFile(path, "a"))
         if not progress.error:
             grey = progress.picture.grey
             assert grey.dtype == np.uint8 and grey.ndim == 2 and grey.size

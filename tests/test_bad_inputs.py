@@ -30,7 +30,7 @@ from lungnb.datasets.sources import find_source
 from lungnb.engines.export import export_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.calibration import examine
-from lungnb.evaluation.transfer import across
+from lungnb.evaluation.transfer import train_across
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.formats.volumes import read_dicom_series, read_nifti
 from lungnb.metrics import surface_scores
@@ -234,7 +234,7 @@ TRAINING = [
     ("a batch of none", lambda at: Settings(batch_size=0), "batch_size must be a whole number from 1"),
     ("no models", lambda at: Settings(models=()), "models must be some of unet, resunet"),
     ("a loss that explodes", lambda at: train(prepared(at, learning_rate=1e30), "unet", False), "lower learn"),
-    ("one set twice", lambda at: across([at.settings, at.settings]), "each data set must stand there once"),
+    ("one set twice", lambda at: train_across([at.settings, at.settings]), "each data set must stand there once"),
 ]  # fmt: skip
 MODELS = [
     ("no model", lambda at: load_model("gone.keras"), "gone.keras"),

@@ -10,9 +10,9 @@ from lungnb.evaluation.calibration import (
     best_threshold,
     calibration_error,
     calibration_table,
-    doubts,
     examine,
-    usefulness,
+    review_gain,
+    review_reasons,
 )
 from lungnb.figures.charts import doubt_chart, reliability_diagram
 from lungnb.formats.images import read_image, read_mask
@@ -99,7 +99,7 @@ def examined(**columns):
 def test_what_is_unusual_is_doubted_first():
     validation = examined(disagreement=np.linspace(0, 0.1, 21), true_area=np.linspace(0.2, 0.4, 21))
     images = examined(regions=[2, 3, 2, 2, 3], area=[0.3, 0.3, 0.6, 0.3, 0.05], disagreement=[0.095, 0, 0.05, 0.05, 0])
-    found = doubts(images, validation)
+    found = review_reasons(images, validation)
     assert found["doubt"].to_dict() == {
         4: "number of lungs, area",
         2: "area",
@@ -112,20 +112,20 @@ def test_what_is_unusual_is_doubted_first():
 
 def test_slices_with_one_lung_are_usual_where_validation_has_them():
     validation = examined(true_regions=[1] * 3 + [2] * 17)
-    assert doubts(examined(regions=[1, 2, 0]), validation).sort_index()["doubt"].tolist() == ["", "", "number of lungs"]
+    assert review_reasons(examined(regions=[1, 2, 0]), validation).sort_index()["doubt"].tolist() == ["", "", "number of lungs"]
 
 
 def test_usefulness_by_hand():
     doubted = examined(dice=[0.6, 0.9, 0.5, 0.8])
-    found = usefulness(doubted, 0.25)
+    found = review_gain(doubted, 0.25)
     assert found["looked_at"] == 1 and found["worst"] == 0.5
     assert found["worst_left"] == 0.5 and found["worst_ideal"] == 0.6
     assert found["worst_by_chance"] == pytest.approx(0.75 * 0.5 + 0.25 * 0.6)
     assert found["mean"] == pytest.approx(0.7) and found["mean_left"] == pytest.approx(2.2 / 3)
-    two = usefulness(doubted, 0.5)
+    two = review_gain(doubted, 0.5)
     assert two["worst_by_chance"] == pytest.approx(0.5 * 0.5 + 0.5 * (2 / 3 * 0.6 + 1 / 3 * 0.8))
     with pytest.raises(ValueError, match="two images at least"):
-        usefulness(doubted.head(1))
+        review_gain(doubted.head(1))
 
 
 def test_specks_are_no_regions():

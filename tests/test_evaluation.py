@@ -13,7 +13,7 @@ from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
-from lungnb.evaluation.repeats import compare_seeds, over_seeds
+from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_json
 from lungnb.formats.images import read_image, read_mask
@@ -319,7 +319,7 @@ def test_seeds_are_compared_model_by_model(home):
     store(settings.replace(seed=2), unet=[0.7, 0.6], r2unet=[0.6, 0.6])
     by_seed = compare_seeds(settings, ["unet", "r2unet"], [1, 2])
     assert by_seed[["model", "seed"]].to_numpy().tolist() == [["unet", 1], ["r2unet", 1], ["unet", 2], ["r2unet", 2]]
-    table = over_seeds(by_seed)
+    table = seed_summary(by_seed)
     assert table.index.tolist() == ["U-Net", "R2U-Net"]
     assert table["seeds"].tolist() == [2, 2]
     assert table["dice"].tolist() == pytest.approx([0.75, 0.6])

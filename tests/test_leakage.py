@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.datasets.leakage import COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
+from lungnb.datasets.leakage import LEAK_COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, write_png
@@ -69,7 +69,7 @@ def settings(tmp_path):
 
 def test_clean_splits_have_no_leak(settings):
     leaks = find_leaks(settings, progress=False)
-    assert leaks.empty and tuple(leaks) == COLUMNS
+    assert leaks.empty and tuple(leaks) == LEAK_COLUMNS
 
 
 def test_a_copy_under_another_name_is_found_across_splits_alone(settings):

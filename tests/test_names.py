@@ -21,7 +21,7 @@ from lungnb.files import escape, read_table, text_name, unescape, write_table
 from lungnb.formats.images import write_png
 from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
-from lungnb.report.sections import review
+from lungnb.report.sections import review_sections
 from lungnb.segmentation.batch import segment_files
 from lungnb.settings import Settings
 
@@ -140,7 +140,7 @@ def test_hostile_names_go_from_raw_files_to_scores(home, capsys):
         pictures.model_grid(config, ["unet"], rows),
     ):
         drawn(figure)
-    page = review(config)
+    page = review_sections(config)
     assert "\x1b" not in page and "\r" not in page
 
     capsys.readouterr()

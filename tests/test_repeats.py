@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.prepared import read_manifest
-from lungnb.evaluation.repeats import image_means, repeat, repetitions, variation
+from lungnb.evaluation.repeats import image_means, repetitions, train_repeatedly, variation
 from lungnb.evaluation.statistics import paired_tests
 from lungnb.networks.training import read_run
 
@@ -17,9 +17,9 @@ def test_each_seed_meets_each_fold(prepared):
 
 def test_every_image_is_tested_once_with_every_seed(trained):
     settings = trained.replace(folds=2, epochs=1)
-    table = repeat(settings, ["unet"], seeds=2, progress=False)
+    table = train_repeatedly(settings, ["unet"], seeds=2, progress=False)
     own = table[(table["seed"] == settings.seed) & (table["fold"] == settings.fold)]
-    again = repeat(settings, ["unet"], progress=False, scored=own.assign(dice=2.0))  # no score of an image
+    again = train_repeatedly(settings, ["unet"], progress=False, scored=own.assign(dice=2.0))  # no score of an image
     assert (again.loc[again["fold"] == settings.fold, "dice"] == 2).all() and len(again) == len(table) / 2
     assert (again.loc[again["fold"] != settings.fold, "dice"] <= 1).all()
     images = read_manifest(trained)["id"]

@@ -7,7 +7,7 @@ from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.figures import plots
 from lungnb.metrics import Counts
 from lungnb.report import page as report
-from lungnb.report.sections import SECTIONS, _table, data_flow, fixed, picture, review
+from lungnb.report.sections import SECTIONS, _table, data_flow, fixed_before_test, picture, review_sections
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -19,7 +19,7 @@ def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
         ("claim", pd.DataFrame({"item": ["<b>Who?</b>"], "statement": ["x" * 300]})),
     ):  # fmt: skip
         report.keep(settings, name, item)
-    page = review(settings)
+    page = review_sections(settings)
     wanted = [
         "Data", "Scores", "How scores are spread", "Where they fail",
         "Fixed before the test images were read", "CLAIM checklist",
@@ -74,7 +74,7 @@ def test_cells_are_escaped_and_missing_ones_empty():
 
 
 def test_what_was_fixed_is_of_the_run(trained):
-    table = fixed(trained.replace(models=("unet", "resunet"))).set_index("setting")  # resunet is not trained
+    table = fixed_before_test(trained.replace(models=("unet", "resunet"))).set_index("setting")  # resunet is not trained
     assert table.columns.tolist() == ["U-Net"]
     assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
     assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")

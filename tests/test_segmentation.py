@@ -12,10 +12,11 @@ from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
 from lungnb.segmentation import batch as segmentation
 from lungnb.segmentation import predict as inference
-from lungnb.segmentation.batch import COLUMNS, segment_files
+from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
 from lungnb.segmentation.listing import list_images
+from lungnb.segmentation.plausibility import why_implausible
 from lungnb.segmentation.predict import segment
-from lungnb.segmentation.sides import doubtful, split_sides
+from lungnb.segmentation.sides import split_sides
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
     table = segment_files([scans, tmp_path / "gone.png"], out, model, overlays=True, cutouts=True, progress=False)
 
     rare = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
-    assert list(table) == [column for column in COLUMNS if column not in rare]
+    assert list(table) == [column for column in TABLE_COLUMNS if column not in rare]
     rows = table.set_index("file")
     names = ["a.png", "broken.png", "c.jpg", "ward/a.png", "ward/b.png"]
     assert sorted(rows.index) == sorted([*(str(scans / name) for name in names), str(tmp_path / "gone.png")])
@@ -141,7 +142,7 @@ def test_pieces_of_one_lung_are_not_two():
     assert not right.any() and (left == PIECES).all()
     left, right = split_sides(PIECES[:, ::-1])[::-1]
     assert not left.any() and (right == PIECES[:, ::-1]).all()
-    assert doubtful(PIECES, right.sum(), 0) == "one lung only"
+    assert why_implausible(PIECES, right.sum(), 0) == "one lung only"
 
 
 def test_one_lung_is_not_cut():
@@ -159,7 +160,7 @@ def test_one_lung_is_not_cut():
 )  # fmt: skip
 def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
     mask = (np.arange(1000) < right + left).reshape(20, 50)
-    found = doubtful(mask, right, left, millilitres)
+    found = why_implausible(mask, right, left, millilitres)
     assert says in found and bool(says) == bool(found)
 
 

@@ -10,7 +10,15 @@ from lungnb.datasets.prepared import Prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
-from lungnb.evaluation.transfer import across, changed, few_shot, leave_one_out, over_datasets, worth, zero_patient
+from lungnb.evaluation.transfer import (
+    dataset_summary,
+    few_shot,
+    few_shot_sentence,
+    leave_one_out,
+    score_changed,
+    score_untrained,
+    train_across,
+)
 from lungnb.figures.charts import few_shot_chart, generalisation_chart
 from lungnb.networks import models
 from lungnb.networks.models import build_model
@@ -42,7 +50,7 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
     """Random masks get their holes filled."""
     noise = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
     monkeypatch.setattr(evaluation, "predict", lambda model, grey: np.resize(noise, grey.shape))
-    table = zero_patient(trained, progress=False)
+    table = score_untrained(trained, progress=False)
     manifest = read_manifest(trained)
     assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
     stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
@@ -53,14 +61,14 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
 
 
 def test_another_model_leaves_no_table_of_the_shipped_one(trained):
-    zero_patient(trained, load_model(trained.results / "unet" / "model.keras"), progress=False)
+    score_untrained(trained, load_model(trained.results / "unet" / "model.keras"), progress=False)
     assert not (trained.results / "pretrained.csv").exists()
 
 
 def test_each_data_set_meets_each(trained):
     write_phantoms(raw_folder("other"), 24, seed=5, size=64, progress=False)
     runs = [trained, trained.replace(dataset="other", epochs=1)]
-    table = across(runs, progress=False)
+    table = train_across(runs, progress=False)
     assert table[["trained_on", "tested_on"]].to_numpy().tolist() == [
         ["scans", "scans"], ["scans", "other"], ["other", "scans"], ["other", "other"],
     ]  # fmt: skip
@@ -72,7 +80,7 @@ def test_each_data_set_meets_each(trained):
     assert [text.get_text()[:5] for text in axis.texts] == [f"{dice:.3f}" for dice in table["dice"]]
     assert not any("nan" in text.get_text() for text in axis.texts)  # where a single patient leaves it undefined
     with pytest.raises(ValueError, match="each data set must stand there once, not scans, scans"):
-        across([trained, trained])
+        train_across([trained, trained])
 
 
 def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypatch):
@@ -80,16 +88,16 @@ def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypat
     monkeypatch.setattr(Prepared, "pair", lambda prepared, row: (BLOCKS, BLOCKS > 100))
     bright = SimpleNamespace(mask=None)
     monkeypatch.setattr(transfer, "segment", lambda image, model: setattr(bright, "mask", split(image)) or bright)
-    table = changed(trained, progress=False)
+    table = score_changed(trained, progress=False)
     assert table["id"].tolist() == read_manifest(trained)["id"].tolist()
     assert (table["as it is"] == 1).all() and (table["inverted"] == 1).all()
     assert table["photographed"].min() > 0.75 and table["photographed"].nunique() == len(table)
-    pd.testing.assert_frame_equal(changed(trained, progress=False), table)
+    pd.testing.assert_frame_equal(score_changed(trained, progress=False), table)
 
 
 def test_a_row_a_data_set():
     table = pd.DataFrame({"id": list("abcd"), "patient": list("abcd"), "dice": [0.8, 0.95, 0.97, 1.0]})
-    row = over_datasets({"some": table.assign(iou=0.9)}).loc["some"]
+    row = dataset_summary({"some": table.assign(iou=0.9)}).loc["some"]
     assert row["images"] == 4 and row["dice"] == pytest.approx(0.93) and row["median_dice"] == pytest.approx(0.96)
     assert row["below_0.9"] == 0.25 and row["worst"] == "a" and row["worst_dice"] == 0.8
     assert 0.8 < row["dice_low"] < 0.93 < row["dice_high"] <= 1
@@ -118,8 +126,8 @@ def test_what_the_phantom_is_worth_in_real_images():
         ],
         columns=["start", "images", "seed", "dice"],
     )
-    assert worth(table).endswith("a Dice of 0.950; from scratch, 20 do for that.")
-    assert worth(table[table["seed"] == 1]).endswith("from scratch, 20 are not enough for that.")
+    assert few_shot_sentence(table).endswith("a Dice of 0.950; from scratch, 20 do for that.")
+    assert few_shot_sentence(table[table["seed"] == 1]).endswith("from scratch, 20 are not enough for that.")
     axis = few_shot_chart(table).axes[0]
     phantom, scratch, shipped = axis.get_lines()
     assert phantom.get_xydata().tolist() == [[2, 0.96], [20, 0.97]]

@@ -21,7 +21,7 @@ from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
 from lungnb.engines.engines import THRESHOLD
-from lungnb.evaluation.calibration import ask, disagreement
+from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import outline_grid
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
@@ -191,7 +191,7 @@ class Browser:
             image, truth = self.cases[index].read()
         except (ValueError, OSError) as error:
             return _Found(error=str(error))
-        return _Found(image, truth, ask(self.network, image, None if again else 1))
+        return _Found(image, truth, predict_augmented(self.network, image, None if again else 1))
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Return the controls for where a kernel runs, and a picture of the first few cases for where none does."""

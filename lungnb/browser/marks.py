@@ -9,7 +9,7 @@ import pandas as pd
 
 from lungnb.files import locked, make_table, read_table, write_table
 
-COLUMNS = ("file", "model", "threshold", "marked")
+MARK_COLUMNS = ("file", "model", "threshold", "marked")
 
 
 class Marks:
@@ -48,11 +48,11 @@ class Marks:
 
     def _read(self) -> pd.DataFrame:
         if not self.file.exists():
-            return make_table([], COLUMNS)
+            return make_table([], MARK_COLUMNS)
         try:
             table = read_table(self.file, dtype=str, na_values=[])
         except (ValueError, OSError):  # pandas's own errors are ValueErrors
             table = pd.DataFrame()
-        if tuple(table.columns) != COLUMNS:
-            raise ValueError(f"{self.file}: not a table of marks ({', '.join(COLUMNS)}); name another file.")
+        if tuple(table.columns) != MARK_COLUMNS:
+            raise ValueError(f"{self.file}: not a table of marks ({', '.join(MARK_COLUMNS)}); name another file.")
         return table

@@ -56,7 +56,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
     for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
         grey, truth = prepared.pair(row)
-        answers = ask(engine, grey)
+        answers = predict_augmented(engine, grey)
         images.append({"id": row["id"], "split": split} | _findings(truth, answers))
         by_threshold.append([dice(truth, answers[0] > threshold) for threshold in THRESHOLDS])
         places = np.minimum((answers[0].ravel() * BINS).astype(int), BINS - 1)
@@ -69,7 +69,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     return Examination(pd.DataFrame(images), thresholds, reliability)
 
 
-def ask(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
+def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
     """Return a network's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
 
     `times` is the number of answers wanted, of the four there are by default.
@@ -130,7 +130,7 @@ def calibration_table(validation: dict[str, Examination], test: dict[str, Examin
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def doubts(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -> pd.DataFrame:
+def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -> pd.DataFrame:
     """Return the images with a column `doubt`: why a person should look at each, or nothing; the most doubtful first.
 
     Judged by what the validation images were like, and never by the image's own true mask: an unusual number of lungs,
@@ -152,7 +152,7 @@ def doubts(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -
     return images.assign(doubt=texts).loc[order]
 
 
-def usefulness(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
+def review_gain(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
     """Return what it brings to have a person look at the `share` of images that are most doubtful (see `doubts`).
 
     `worst` and `mean` are the Dice of all images, `worst_left` and `mean_left` of those not looked at, `worst_ideal`

@@ -23,7 +23,7 @@ def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
     return [settings.replace(seed=settings.seed + n, fold=fold) for n in range(seeds) for fold in folds]
 
 
-def repeat(
+def train_repeatedly(
     settings: Settings,
     model_names: list[str],
     seeds: int = 1,
@@ -88,7 +88,7 @@ def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[in
     return pd.concat(tables, ignore_index=True)
 
 
-def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+def seed_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return, from a table of `compare_seeds`, a row a model: mean Dice and IoU, how far seeds differ, and the cost.
 
     `dice_sd` is the standard deviation of a seed's mean Dice over seeds: what another run of the same would change,

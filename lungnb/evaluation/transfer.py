@@ -44,7 +44,7 @@ STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 _FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
 
 
-def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
+def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
     """Train a model on each data set and test it on every one; return a row a pair.
 
     Columns: `trained_on`, `tested_on`, `images`, mean `dice` over the test images with its 95 % interval (`dice_low`,
@@ -77,7 +77,7 @@ def across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = 
     return pd.DataFrame(rows)
 
 
-def zero_patient(
+def score_untrained(
     settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
     """Score the network that lungnb ships, or another, on the images of a prepared data set, all: a row an image.
@@ -91,7 +91,7 @@ def zero_patient(
     return table
 
 
-def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst images.
 
     `below_0.9` is the share of images with a Dice under 0.9; `worst` the id of the worst, `worst_dice` its Dice.
@@ -108,7 +108,7 @@ def over_datasets(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 
 
-def changed(
+def score_changed(
     settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
     """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
@@ -202,12 +202,12 @@ def leave_one_out(
         fetch_weights(own, progress)
         train(own, "unet", progress)
         model = load_model(own.results / "unet" / MODEL)
-        scored = {target: zero_patient(of, model, progress, splits) for target, of in targets.items()}
+        scored = {target: score_untrained(of, model, progress, splits) for target, of in targets.items()}
         rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
 
 
-def worth(table: pd.DataFrame) -> str:
+def few_shot_sentence(table: pd.DataFrame) -> str:
     """Say, from `few_shot`, how many real images a network from scratch needs to do as well as the shipped one."""
     shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
     scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()

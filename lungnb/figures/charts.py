@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lungnb.engines.export import MEAN_DICE
-from lungnb.evaluation.calibration import Examination, calibration_error, usefulness
+from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
 from lungnb.evaluation.search import PARAMETERS, _complete
 from lungnb.evaluation.transfer import STARTS
 from lungnb.figures.pictures import subplots
@@ -38,7 +38,7 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
         1, len(doubted), figsize=(4 * len(doubted), 3.8), sharey=True, layout="constrained", squeeze=False
     )
     for axis, (name, table) in zip(axes.flat, doubted.items(), strict=True):
-        gain = usefulness(table, share)
+        gain = review_gain(table, share)
         picked, left = table.iloc[: gain["looked_at"]], table.iloc[gain["looked_at"] :]
         axis.scatter(left["disagreement"], left["dice"], s=22, color="C0", label="left")
         axis.scatter(picked["disagreement"], picked["dice"], s=40, color="C1", marker="X", label="looked at")

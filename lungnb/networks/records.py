@@ -19,7 +19,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "best_validation_loss": (int, float), "wall_seconds": (int, float), "device": str, "precision": str,
     "versions": dict, "git_commit": (str, type(None)),
 }  # fmt: skip
-_COLUMNS = ("epoch", "val_loss", "val_dice")  # those of a history that every reader needs
+HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # those of a history that every reader needs
 
 
 class Record(dict):
@@ -74,7 +74,7 @@ def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
     numbers = epochs.select_dtypes("number")
     if finished:
         numbers = numbers.dropna(axis="columns", how="all")
-    if not {*_COLUMNS} <= {*numbers.columns}:
+    if not {*HISTORY_COLUMNS} <= {*numbers.columns}:
         raise damaged(file)
     return epochs
 

@@ -12,7 +12,7 @@ from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
 from lungnb.evaluation.evaluation import changes_of
 from lungnb.files import need, read_table, written
 from lungnb.messages import printable
-from lungnb.report.sections import lighter, picture, review
+from lungnb.report.sections import lighter, picture, review_sections
 from lungnb.settings import RECIPES, Settings, counted
 
 # Characters of file names that a page would hide, or that would turn the text after them; and bytes that are not UTF-8.
@@ -36,7 +36,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
-    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review(settings)}
+    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review_sections(settings)}
     with written(settings.results / "report.html") as temporary:
         text = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page)
         temporary.write_text(_UNSEEN.sub(lambda match: printable(match[0]), text), encoding="utf-8")

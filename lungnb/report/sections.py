@@ -70,7 +70,7 @@ SECTIONS = (
 )
 
 
-def review(settings: Settings) -> str:
+def review_sections(settings: Settings) -> str:
     """Return the review part of the report as HTML: what there is of a run's results, in order, self-contained.
 
     Sections of which nothing was made are left out. Whatever comes from names or tables is escaped.
@@ -88,7 +88,7 @@ def review(settings: Settings) -> str:
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
-        parts.append(_section("Fixed before the test images were read", "", fixed(settings)))
+        parts.append(_section("Fixed before the test images were read", "", fixed_before_test(settings)))
     if (folder / CLAIM).exists():
         claim = read_table(folder / CLAIM)
         parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
@@ -110,7 +110,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
 
 
-def fixed(settings: Settings) -> pd.DataFrame:
+def fixed_before_test(settings: Settings) -> pd.DataFrame:
     """Return what was settled without the test images: settings, epoch, versions, machine; a column a model."""
     columns = {}
     for name in settings.models:

@@ -31,12 +31,13 @@ from lungnb.formats.opening import Refused, guarded, is_regular, open_file, refu
 from lungnb.formats.pixels import shrink
 from lungnb.formats.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 from lungnb.masks import clean_mask, cut_out, overlay
-from lungnb.segmentation.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
+from lungnb.segmentation.listing import JOURNAL, InputFile, key_of, list_images, name_images, refuse_masks_of_others
+from lungnb.segmentation.plausibility import why_implausible
 from lungnb.segmentation.predict import open_model, predict_slices, segment_grey
-from lungnb.segmentation.sides import doubtful, split_sides
+from lungnb.segmentation.sides import split_sides
 from lungnb.settings import SHIPPED
 
-COLUMNS = (
+TABLE_COLUMNS = (
     *("file", "status", "review", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
@@ -60,7 +61,7 @@ class Options(NamedTuple):
 class _Progress(NamedTuple):
     """What has become of a case: each step adds to it, and an error ends it."""
 
-    case: Case
+    case: InputFile
     stamp: str = ""  # of the file as it was read
     picture: Picture | None = None  # of an image file; a volume is read when it is segmented
     mask: np.ndarray | None = None  # (height, width), or of a volume (slices, height, width)
@@ -116,7 +117,7 @@ def segment_files(
         refuse_masks_of_others(out, out / JOURNAL)
         for left in out.glob(".*.[0-9]*.part.*"):
             remove(left)  # of a run that was killed
-        rows, wanted = _read_journal(out), repr(plan(model, window, options))
+        rows, wanted = _read_journal(out), repr(result_plan(model, window, options))
         wanted = hashlib.sha256(wanted.encode()).hexdigest()[:16]
         cases = name_images(listed, {key: row["stem"] for key, row in rows.items()})
         new = [case for case in cases if not _is_done(rows.get(key_of(case.path)), wanted, out, options)]
@@ -129,7 +130,7 @@ def segment_files(
 
 
 def segment_cases(
-    cases: Iterable[Case],
+    cases: Iterable[InputFile],
     network: Any,  # noqa: ANN401
     window: tuple[float, float] | None,
     out: Path,
@@ -146,7 +147,7 @@ def segment_cases(
             yield progress.row or _row(progress) | {"status": "failed", "error": progress.error}
 
 
-def read_case(case: Case, window: tuple[float, float] | None = None) -> _Progress:
+def read_case(case: InputFile, window: tuple[float, float] | None = None) -> _Progress:
     """Return a case with its image, or with the sentence that says why it cannot be read."""
     return _attempt("read", _read, _Progress(case), window)
 
@@ -167,7 +168,7 @@ def _attempt(name: str, step: Callable[..., _Progress], progress: _Progress, *ar
         return _Progress(progress.case, progress.stamp, error=str(error))
 
 
-def plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
+def result_plan(model: object, window: tuple[float, float] | None, options: Options) -> dict:
     """Return what the results hang on besides the files; a model that is no file is like no other."""
     if callable(model):
         return {"model": f"in memory, {time.time_ns()}"}
@@ -176,7 +177,7 @@ def plan(model: object, window: tuple[float, float] | None, options: Options) ->
     return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
 
 
-def stands(row: dict, out: Path, options: Options) -> bool:
+def is_up_to_date(row: dict, out: Path, options: Options) -> bool:
     """Whether what a row of the journal says was done still is: the same file, and all that was written of it there."""
     if row["status"] == "failed" or not row["stamp"] or row["stamp"] != _stamp(Path(row.get("key", row["file"]))):
         return False
@@ -188,7 +189,7 @@ def stands(row: dict, out: Path, options: Options) -> bool:
 
 
 def _is_done(row: dict | None, wanted: str, out: Path, options: Options) -> bool:
-    return row is not None and row["plan"] == wanted and stands(row, out, options)
+    return row is not None and row["plan"] == wanted and is_up_to_date(row, out, options)
 
 
 def _read(progress: _Progress, window: tuple[float, float] | None) -> _Progress:
@@ -257,7 +258,7 @@ def _write(progress: _Progress, out: Path, options: Options) -> _Progress:
             row |= {"right_mm2": round(right * area), "left_mm2": round(left * area)}
     status = "ok" if right + left else "no lung found"
     pages = "the first of several pictures" if picture and picture.has_more else ""
-    review = ", ".join(filter(None, [pages, doubtful(mask, right, left, millilitres)]))
+    review = ", ".join(filter(None, [pages, why_implausible(mask, right, left, millilitres)]))
     return progress._replace(row=row | {"status": status, "mask": name, "review": review}, mask=None, probability=None)
 
 
@@ -334,10 +335,10 @@ def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
     rows = _read_journal(out)
     found = [rows[key_of(file)] | {"file": str(file)} for file in files]
-    found = [{name: row[name] for name in COLUMNS if name in row} for row in found]
-    table = make_table(found).reindex(columns=COLUMNS)
+    found = [{name: row[name] for name in TABLE_COLUMNS if name in row} for row in found]
+    table = make_table(found).reindex(columns=TABLE_COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
-    table = table[[column for column in COLUMNS if column not in _RARE or table[column].notna().any()]]
+    table = table[[column for column in TABLE_COLUMNS if column not in _RARE or table[column].notna().any()]]
     table = table.astype({column: "Int64" for column in _COUNTS if column in table})
     write_table(table, out / "segmentation.csv")
     return table

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
 from lungnb.messages import printable
-from lungnb.segmentation.batch import COLUMNS, Options, plan, segment_cases, stands
-from lungnb.segmentation.listing import TABLE, Case, as_path, list_folders, name_images, refuse_masks_of_others
+from lungnb.segmentation.batch import TABLE_COLUMNS, Options, is_up_to_date, result_plan, segment_cases
+from lungnb.segmentation.listing import TABLE, InputFile, as_path, list_folders, name_images, refuse_masks_of_others
 from lungnb.segmentation.predict import open_model
 
 CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
@@ -77,7 +77,7 @@ def segment_on_cluster(
     _, window = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
         refuse_masks_of_others(out, out / TABLE, "**/*")
-        _begin(out / TABLE, plan(model, window, options))
+        _begin(out / TABLE, result_plan(model, window, options))
         total, parts = Counter(), set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
             for done in _run(folders, workers, model=model, out=out, options=options, engine=engine):
@@ -108,7 +108,7 @@ class _Worker:
         from pyarrow import parquet
 
         names = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
-        cases = [Case(Path(file), stem) for file, stem in names]
+        cases = [InputFile(Path(file), stem) for file, stem in names]
         table = self.out / TABLE / chunk["part"]
         stored = [_changed(row, unescape) for row in parquet.read_table(table).to_pylist()] if table.exists() else []
         before = {row["file"]: row for row in stored}
@@ -117,7 +117,7 @@ class _Worker:
         for row in self._segment(new, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": ""} | row
         kinds = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in _COUNTS}
-        names = (*COLUMNS, "stem", "stamp")
+        names = (*TABLE_COLUMNS, "stem", "stamp")
         schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
         if new or len(before) != len(rows):
             with written(table) as temporary:
@@ -128,7 +128,7 @@ class _Worker:
         done = {"part": table.name, "images": len(rows), "failed": len(errors), "review": review}
         return done | {"errors": list(map(escape, errors))}
 
-    def _segment(self, cases: list[Case], tries: Path) -> Iterator[dict]:
+    def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[dict]:
         """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
         with writable(tries), tries.open("a", encoding="utf-8") as file:
             file.write(".")
@@ -148,8 +148,8 @@ def _changed(row: dict, change: Callable[[str], str]) -> dict:
     return {name: change(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _is_done(row: dict | None, case: Case, out: Path, options: Options) -> bool:
-    return row is not None and row["stem"] == case.stem and stands(row, out, options)
+def _is_done(row: dict | None, case: InputFile, out: Path, options: Options) -> bool:
+    return row is not None and row["stem"] == case.stem and is_up_to_date(row, out, options)
 
 
 def _run(folders: list[dict], workers: int | None, **arguments: object) -> Iterator[dict]:

@@ -24,7 +24,7 @@ JOURNAL = ".segmentation.jsonl"  # in the folder of the masks: what is done
 TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
 
 
-class Case(NamedTuple):
+class InputFile(NamedTuple):
     """A file, or the folder of a series, and the beginning of the names of what is written for it."""
 
     path: Path
@@ -141,7 +141,7 @@ def key_of(path: Path) -> str:
     return os.path.abspath(path)
 
 
-def name_images(paths: list[Path], known: dict[str, str]) -> list[Case]:
+def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
     """Return the paths with names for what is written, other than each other's in any case.
 
     `known` has, by the key of a path, the name that it got before, and keeps.
@@ -149,7 +149,7 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[Case]:
     taken, cases = {stem.lower() for stem in known.values()}, []
     for path in paths:
         if key_of(path) in known:
-            cases.append(Case(path, known[key_of(path)]))
+            cases.append(InputFile(path, known[key_of(path)]))
             continue
         stem = os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else stem_of(path)
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are no text, which no table takes
@@ -163,5 +163,5 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[Case]:
         while stem.lower() in taken:
             stem, number = f"{own}_{number}", number + 1
         taken.add(stem.lower())
-        cases.append(Case(path, stem))
+        cases.append(InputFile(path, stem))
     return cases

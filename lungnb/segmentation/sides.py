@@ -1,4 +1,4 @@
-"""A mask told apart into the patient's right and left lung, and whether a person should look at it."""
+"""Separate a mask into the patient's right and left lung."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from lungnb.masks import AREA, largest_regions
+from lungnb.masks import largest_regions
 
-USUAL_ML = (1000, 9000)  # of both lungs together, by CT
-MAX_RATIO = 3.0  # of the larger lung to the smaller
 _SPECK = 0.1  # of the larger region: what is smaller is no lung beside it
 _WIDE = 0.8  # of its height: what is wider than this, across the middle, is both lungs, which touch
 
@@ -34,20 +32,6 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return mask & on_right, mask & ~on_right
     lung, none = mask.copy(), np.zeros_like(mask)
     return (lung, none) if regions and regions[0].middle() < middle else (none, lung)
-
-
-def doubtful(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
-    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
-    reasons, (low, high) = [], AREA
-    if not right + left:
-        return "no lung"
-    if max(right, left) > MAX_RATIO * min(right, left):
-        reasons.append("one lung far larger" if min(right, left) else "one lung only")
-    if millilitres is not None and not USUAL_ML[0] <= millilitres <= USUAL_ML[1]:
-        reasons.append(f"{millilitres:.0f} mL")
-    if mask.ndim == 2 and not low <= mask.mean() <= high:
-        reasons.append(f"{mask.mean():.0%} of the picture")
-    return ", ".join(reasons)
 
 
 class _Region(NamedTuple):
