@@ -22,7 +22,7 @@ _FIRST = {
     "prepared": "run notebook 02, or `lungnb prepare {dataset}`,",
     "trained": "train it (notebooks 03 to 05, or `lungnb train {dataset} --model {model}`)",
     "encoder": "run `lungnb.fetch_weights(settings)`, or `lungnb train {dataset}`,",
-    "any model": "train one (notebooks 03 to 05, or `lungnb train`)",
+    "any model": "run notebooks 01 to 05, or `lungnb train`,",
     "scored": "score the models (notebook 06, or `lungnb evaluate`)",
     "compared": "compare the models (notebook 06, or `lungnb report`)",
     "searched": "search (notebook 12)",

@@ -6,7 +6,7 @@ from test_prepare import save
 from conftest import drawn
 from lungnb.__main__ import main
 from lungnb.datasets.check import check_dataset
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
@@ -125,10 +125,10 @@ def test_errors_reach_the_terminal_and_the_gallery(raw, capsys):
         and "\n1 error, 2 warnings, 0 notes\n" in shown
     )
     settings = make_settings(str(raw))
-    findings, manifest = check_dataset(settings, progress=False), read_manifest(settings)
-    axes = drawn(pictures.suspects(settings, manifest, findings))
+    findings = check_dataset(settings, progress=False)
+    axes = drawn(pictures.suspects(open_prepared(settings), findings))
     assert len(axes) == 1 and axes[0].get_title().startswith("good07\nthe mask seems to be inverted")
-    assert drawn(pictures.suspects(settings, manifest, findings.head(0))) == []
+    assert drawn(pictures.suspects(open_prepared(settings), findings.head(0))) == []
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,8 @@ def test_what_is_unusual_is_doubted_first():
 
 def test_slices_with_one_lung_are_usual_where_validation_has_them():
     validation = examined(true_regions=[1] * 3 + [2] * 17)
-    assert review_reasons(examined(regions=[1, 2, 0]), validation).sort_index()["doubt"].tolist() == ["", "", "number of lungs"]
+    found = review_reasons(examined(regions=[1, 2, 0]), validation).sort_index()
+    assert found["doubt"].tolist() == ["", "", "number of lungs"]
 
 
 def test_usefulness_by_hand():

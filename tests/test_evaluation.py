@@ -9,7 +9,7 @@ import pytest
 from conftest import table_of
 from lungnb.commands import _settings, make_parser
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
@@ -125,7 +125,7 @@ def test_other_splits_are_scored_without_touching_the_test_scores(trained):
     assert table["id"].tolist() == read_manifest(trained).query("split == 'validation'")["id"].tolist()
     assert not (trained.results / "unet" / "scores.csv").exists()
     assert not (trained.results / "unet" / "summary.json").exists()
-    with pytest.raises(ValueError, match="split must be one of train, validation, test, not 'exam'"):
+    with pytest.raises(ValueError, match="split must be one of train, validation, test, which scans has, not 'exam'"):
         evaluate(trained, "unet", "exam", progress=False)
 
 
@@ -238,7 +238,7 @@ def test_distances_are_in_mm_of_all_images_or_of_none(trained):
     model = load_model(trained.results / "unet" / "model.keras")
     for unit in ("mm", "px"):
         manifest.to_csv(trained.prepared / "manifest.csv", index=False)
-        assert set(evaluation.score_images(model, trained, progress=False)["unit"]) == {unit}
+        assert set(evaluation.score_images(model, open_prepared(trained), progress=False)["unit"]) == {unit}
         manifest.loc[0, sizes] = np.nan
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungnb.engines.engines import load_model
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.formats.images import write_png
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.networks.backend import keras
@@ -202,7 +202,7 @@ def test_predictions_are_those_of_the_network(weights):
     network = build_model("unet", size=32, filters=2, depth=2)
     network.load_weights(weights, skip_mismatch=False)
     expected = np.asarray(network.predict_on_batch(picture[None, :, :, None] / np.float32(255)))[0, :, :, 0]
-    np.testing.assert_allclose(predict(load_model(weights), picture), expected, atol=1e-6)
+    np.testing.assert_allclose(predict(engine_of(load_model(weights)), picture), expected, atol=1e-6)
 
 
 def test_a_model_trained_with_a_window_sees_through_it(tmp_path):

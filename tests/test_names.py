@@ -135,7 +135,7 @@ def test_hostile_names_go_from_raw_files_to_scores(home, capsys):
     rows = pictures.pick_images(scores)
     for figure in (
         pictures.show_files(raw, manifest["source_image"].map(Path), 99),
-        pictures.image_grid(config, manifest, 99),
+        pictures.image_grid(open_prepared(config), manifest, 99),
         pictures.failure_gallery(config, "unet", rows),
         pictures.model_grid(config, ["unet"], rows),
     ):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import pictures
 from lungnb.formats.folders import image_files
@@ -21,7 +21,7 @@ def test_grids_of_images():
 
 def test_pictures_of_a_prepared_set(prepared):
     manifest = read_manifest(prepared)
-    assert len(drawn(pictures.image_grid(prepared, manifest))) == 9
+    assert len(drawn(pictures.image_grid(open_prepared(prepared), manifest))) == 9
 
 
 def test_pictures_of_a_trained_model(trained):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from conftest import drawn
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import plots
 from lungnb.metrics import SCORES, Counts
 from lungnb.networks.models import build_model
@@ -91,7 +91,7 @@ def test_charts_name_the_split_that_was_scored():
 
 
 def test_overview_of_a_prepared_set(prepared):
-    assert len(drawn(plots.data_overview(prepared, read_manifest(prepared)))) == 4
+    assert len(drawn(plots.data_overview(open_prepared(prepared)))) == 4
 
 
 def test_learning_curves_of_a_trained_model(trained):

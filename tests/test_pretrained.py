@@ -7,7 +7,7 @@ import pytest
 
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
@@ -53,7 +53,7 @@ def test_it_finds_the_lungs_of_patients(real, dataset, least):
     prepare_dataset(settings, progress=False)
     manifest = read_manifest(settings)
     manifest.iloc[::10].to_csv(settings.prepared / "manifest.csv", index=False)
-    assert score_images(load_pretrained(), settings, clean=True, progress=False)["dice"].mean() > least
+    assert score_images(load_pretrained(), open_prepared(settings), clean=True, progress=False)["dice"].mean() > least
 
 
 def test_bright_lungs_are_found_too(real):

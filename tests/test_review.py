@@ -74,7 +74,8 @@ def test_cells_are_escaped_and_missing_ones_empty():
 
 
 def test_what_was_fixed_is_of_the_run(trained):
-    table = fixed_before_test(trained.replace(models=("unet", "resunet"))).set_index("setting")  # resunet is not trained
+    both = trained.replace(models=("unet", "resunet"))  # resunet is not trained
+    table = fixed_before_test(both).set_index("setting")
     assert table.columns.tolist() == ["U-Net"]
     assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
     assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.prepared import Prepared, read_manifest
+from lungnb.datasets.prepared import Prepared, open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
@@ -55,7 +55,7 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
     assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
     stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
     pd.testing.assert_frame_equal(stored, table)
-    rough = score_images(load_model(shipped), trained, progress=False)
+    rough = score_images(load_model(shipped), open_prepared(trained), progress=False)
     assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
     assert "loss" not in table
 
