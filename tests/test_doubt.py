@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.prepared import read_manifest
-from lungnb.evaluation import calibration_table as doubt
+from lungnb.evaluation import calibration as doubt
 from lungnb.evaluation.calibration import (
     AUGMENTATIONS,
     Examination,
