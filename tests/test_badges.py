@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from badges import MARK, ROOT, START, badges, read, with_address
 
 HERE = "https://github.com/someone/lungnb"

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepare import save
 
 from conftest import drawn
 from lungnb.__main__ import main
@@ -10,6 +9,7 @@ from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
+from test_prepare import save
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 21)]
 LUNGS = PHANTOMS[7].mask.astype(np.uint8) * 255

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import watching
-from test_inference import bright
 
+import watching
 from lungnb.__main__ import main
 from lungnb.files import unescape
 from lungnb.formats.images import write_png
@@ -18,6 +17,7 @@ from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import Options, segment_files
 from lungnb.segmentation.cluster import CHUNK, TRIES, segment_on_cluster
 from lungnb.segmentation.listing import TABLE
+from test_inference import bright
 
 # Ray gives a node half a minute to start, which it needs beside other tests.
 needs_cluster = pytest.mark.skipif(

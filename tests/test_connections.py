@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 
 import pytest
-from watching import assert_silent, environment, has_namespaces, run
 
 from conftest import ROOT, TINY
 from lungnb.engines.conversion import FORMATS
@@ -19,6 +18,7 @@ from lungnb.engines.engines import installed
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SHIPPED
+from watching import assert_silent, environment, has_namespaces, run
 
 LUNGNB = (sys.executable, "-m", "lungnb")
 

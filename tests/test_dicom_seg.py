@@ -2,13 +2,13 @@ import sys
 
 import numpy as np
 import pytest
-from test_inference import BLOCKS, bright
 
 from lungnb.__main__ import main
 from lungnb.formats.images import write_png
 from lungnb.formats.volumes import read_volume
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.sides import split_sides
+from test_inference import BLOCKS, bright
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_inference import BLOCKS, bright
 
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
@@ -16,6 +15,7 @@ from lungnb.segmentation.batch import COLUMNS, segment_files
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import segment
 from lungnb.segmentation.sides import doubtful, split_sides
+from test_inference import BLOCKS, bright
 
 
 @pytest.fixture(scope="module")

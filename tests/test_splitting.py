@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_prepare import CHEST, LUNGS, prepared, write_scans
 
 from lungnb.datasets import splitting
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_excluded
 from lungnb.datasets.splitting import split_of
 from lungnb.settings import SPLITS, Settings
+from test_prepare import CHEST, LUNGS, prepared, write_scans
 
 
 @pytest.fixture

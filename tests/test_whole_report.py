@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import watching
 from PIL import Image
 
+import watching
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
