@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import drawn
+from helpers.figures import drawn
+from helpers.scans import save
 from lungnb.__main__ import main
 from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
-from test_prepare import save
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 21)]
 LUNGS = PHANTOMS[7].mask.astype(np.uint8) * 255

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import watching
+from helpers import watching
+from helpers.networks import bright
 from lungnb.__main__ import main
 from lungnb.files import unescape
 from lungnb.formats.images import write_png
@@ -17,7 +18,6 @@ from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import Options, segment_files
 from lungnb.segmentation.cluster import CHUNK, TRIES, segment_on_cluster
 from lungnb.segmentation.listing import TABLE
-from test_inference import bright
 
 # Ray gives a node half a minute to start, which it needs beside other tests.
 needs_cluster = pytest.mark.skipif(

@@ -12,13 +12,14 @@ import urllib.request
 
 import pytest
 
-from conftest import ROOT, TINY
+from helpers.paths import ROOT
+from helpers.scans import TINY
+from helpers.watching import assert_silent, environment, has_namespaces, run
 from lungnb.engines.conversion import FORMATS
 from lungnb.engines.engines import installed
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SHIPPED
-from watching import assert_silent, environment, has_namespaces, run
 
 LUNGNB = (sys.executable, "-m", "lungnb")
 

@@ -3,17 +3,17 @@ import sys
 import numpy as np
 import pytest
 
+from helpers.networks import BLOCKS, bright
 from lungnb.__main__ import main
 from lungnb.formats.images import write_png
 from lungnb.formats.volumes import read_volume
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.sides import split_sides
-from test_inference import BLOCKS, bright
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
 highdicom = pytest.importorskip("highdicom")
-from test_volumes import NAME, alter, write_nifti, write_series, write_slice  # noqa: E402  needs the above
+from helpers.volumes import NAME, alter, write_nifti, write_series, write_slice  # noqa: E402  needs the above
 
 CHEST = np.full((6, 40, 40), -1000, np.float32)
 CHEST[1:6, 10:30, 6:16] = CHEST[1:5, 12:28, 24:34] = 350  # right, left; "lung" to the model, which takes what is bright

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import make_pipe
+from helpers.files import make_pipe
+from helpers.films import dicom
 from lungnb.formats import images
 from lungnb.formats.images import peculiarity, read_image, read_mask, read_picture, write_png
 from lungnb.formats.pixels import fit_square, hounsfield_to_grey, resample_mm, shrink, to_grey, unfit_square
@@ -416,22 +417,6 @@ def test_shrink_keeps_what_is_small_and_masks_hard():
     small = shrink(MASK, 15)
     assert small.dtype == bool
     assert small.shape == (10, 15)
-
-
-def dicom(path, pixels, modality, **tags):
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", "1.2.3"
-    file = pydicom.dataset.FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    file.Modality, file.SamplesPerPixel, file.PhotometricInterpretation = modality, 1, "MONOCHROME2"
-    file.Rows, file.Columns = pixels.shape
-    file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 16, 16, 15, 0
-    file.PixelData = pixels.astype("<u2").tobytes()
-    for name, value in tags.items():
-        setattr(file, name, value)
-    file.save_as(path, enforce_file_format=True)
-    return path
 
 
 def voi_table(first, entries, bits):

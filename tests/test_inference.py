@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.networks import BLOCKS, bright
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.masks import clean_mask, cut_out, overlay
@@ -16,15 +17,6 @@ from lungnb.segmentation.predict import best_model, predict, segment
 from lungnb.settings import make_settings
 
 
-def bright(size=32):
-    """A model of one layer that takes what is brighter than half for lung."""
-    inputs = keras.Input((size, size, 1))
-    layer = keras.layers.Conv2D(1, 1, activation="sigmoid")
-    model = keras.Model(inputs, layer(inputs))
-    layer.set_weights([np.full((1, 1, 1, 1), 40.0), np.array([-20.0])])
-    return model
-
-
 @pytest.fixture(scope="module")
 def model():
     return bright()
@@ -33,11 +25,6 @@ def model():
 @pytest.fixture
 def weights(trained):
     return trained.results / "unet" / "model.keras"
-
-
-BLOCKS = np.zeros((60, 100), np.uint8)  # wider than high
-BLOCKS[15:45, 10:40] = 255
-BLOCKS[20:50, 60:90] = 255
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70), (20, 31)])
@@ -236,7 +223,7 @@ def test_several_images_get_a_list(tmp_path):
 
 def test_a_volume_is_segmented_whole(tmp_path):
     pytest.importorskip("nibabel")
-    from test_volumes import HOUNSFIELD, write_nifti
+    from helpers.volumes import HOUNSFIELD, write_nifti
 
     found = segment(write_nifti(tmp_path / "a.nii"), bright())
     assert found.image.shape == found.mask.shape == found.probability.shape == HOUNSFIELD.shape

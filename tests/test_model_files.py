@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from conftest import make_pipe
+from helpers.files import make_pipe
 from lungnb.engines.engines import load_model
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import network_costs

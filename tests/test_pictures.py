@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import drawn
+from helpers.figures import drawn
 from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import pictures

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import drawn
+from helpers.figures import drawn
 from lungnb.datasets.prepared import read_manifest
 from lungnb.figures import plots
 from lungnb.metrics import SCORES, Counts

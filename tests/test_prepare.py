@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, prepared, save, write_scans
 from lungnb.datasets import prepare
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_excluded, read_manifest
@@ -15,28 +16,6 @@ from lungnb.settings import SPLITS, Settings, make_settings
 
 COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
 COLUMNS += ["source_image", "source_mask"]
-IMAGE = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))  # 30 wide, 20 high
-LEFT, RIGHT = np.zeros((2, 20, 30), bool)
-LEFT[4:16, 3:9] = True
-RIGHT[4:12, 15:27] = True
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def write_scans(raw, names, suffix=".png"):
-    """Write pairs in images/ and masks/, each image a little different."""
-    for number, name in enumerate(names):
-        save(raw / "images" / f"{name}{suffix}", IMAGE + np.uint8(number))
-        save(raw / "masks" / f"{name}{suffix}", LEFT * np.uint8(255))
-
-
-def prepared(raw, **changes):
-    """Prepare the folder; return its settings and manifest."""
-    settings = make_settings(str(raw), **changes)
-    return settings, prepare_dataset(settings, progress=False)
 
 
 def pixels(settings, part):
@@ -278,17 +257,10 @@ def test_the_raw_folder_is_left_as_it_was(raw):
 
 
 WINDOW = (-125.0, 275.0)
-CHEST = np.full((40, 24, 20), 40.0)  # soft tissue; slices, rows, columns
-CHEST[:, :4] = CHEST[:, -4:] = -1000  # air around
-LUNGS = np.zeros(CHEST.shape)
-LUNGS[5:35, 8:14, 3:8] = 1
-LUNGS[5:35, 8:16, 12:17] = 2
-CHEST[LUNGS > 0] = -800
-CHEST += np.arange(40)[:, None, None]  # so that each slice says which it is
 
 
 def test_nifti_volumes_become_slices(raw):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     for number, codes in enumerate(("RAS", "LPS", "PIR", "LAS")):
         volumes.write_nifti(raw / "images" / f"case{number}_a.nii.gz", CHEST, codes=codes)
         volumes.write_nifti(raw / "masks" / f"case{number}_a.nii.gz", LUNGS, codes=codes, dtype=np.uint8)
@@ -321,7 +293,7 @@ def test_nifti_volumes_become_slices(raw):
     ],
 )
 def test_dicom_series_become_slices(raw, folder, mask, suffix):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     names = ["1.2.840.1", "1.2.840.2", "p3"]
     for name in names:
         volumes.write_series(raw / folder.format(name), CHEST, slopes=(1, 0.5), suffix=suffix)
@@ -338,7 +310,7 @@ def test_dicom_series_become_slices(raw, folder, mask, suffix):
 
 
 def test_volumes_are_resampled_to_the_spacing(raw):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     for name in "abc":  # px of 0.75 by 0.5 mm
         volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
         volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS, dtype=np.uint8)
@@ -355,7 +327,7 @@ def test_volumes_are_resampled_to_the_spacing(raw):
 
 
 def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     for name in (
         "coronacases_001",
         "coronacases_002",
@@ -378,7 +350,7 @@ def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):
 
 
 def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     bad = ["broken", "eightbit", "elsewhere", "gap", "lonely", "mirrored", "shape"]
     for name in ["good1", "good2", "good3", *bad]:
         if name == "gap":
@@ -411,7 +383,7 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
 
 
 def test_eight_bit_volumes_come_as_they_are_without_a_window(raw):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     greys = np.clip(CHEST + 100, 0, 255)
     for name in "abc":
         volumes.write_nifti(raw / "images" / f"{name}.nii.gz", greys)
@@ -441,7 +413,7 @@ def test_a_window_refuses_a_set_of_eight_bit_images_and_shows_slices_in_hounsfie
     "change", [{"window": (-1000.0, 400.0)}, {"spacing": 1.0}, {"volume_slices": 3}, "volume", "mask"]
 )
 def test_volumes_are_prepared_anew_when_anything_changed(raw, change):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     for name in "abc":
         volumes.write_series(raw / "images" / name, CHEST, suffix="")
         volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", LUNGS, dtype=np.uint8)
@@ -541,7 +513,7 @@ def test_a_link_to_nothing_is_left_out(raw):
 
 def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
     pytest.importorskip("pydicom")
-    from test_images import dicom
+    from helpers.films import dicom
 
     monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
     write_scans(raw, "abc")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import ended, start
+from helpers.processes import ended, start
 from lungnb.evaluation import search_settings as searching
 from lungnb.evaluation.search import best_settings, search_settings
 from lungnb.figures.charts import search_chart

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.networks import BLOCKS, bright
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
 from lungnb.segmentation import batch as segmentation
@@ -15,7 +16,6 @@ from lungnb.segmentation.batch import COLUMNS, segment_files
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import segment
 from lungnb.segmentation.sides import doubtful, split_sides
-from test_inference import BLOCKS, bright
 
 
 @pytest.fixture(scope="module")
@@ -424,7 +424,7 @@ def test_pages_that_are_not_read_are_told(tmp_path, model):
 def test_a_dicom_image_is_turned_as_it_says(tmp_path, model, tags, turned):
     """The model takes what is bright; the right lung, on the left of what is shown, is the smaller one."""
     pytest.importorskip("pydicom")
-    from test_images import dicom
+    from helpers.films import dicom
 
     shown = np.zeros((40, 40), np.uint16)
     shown[10:30, 4:12] = shown[8:32, 24:36] = 1000
@@ -439,7 +439,7 @@ def test_a_dicom_image_is_turned_as_it_says(tmp_path, model, tags, turned):
 
 def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
     pytest.importorskip("pydicom")
-    from test_images import dicom
+    from helpers.films import dicom
 
     (tmp_path / "films").mkdir()
     for number in range(3):
@@ -454,7 +454,7 @@ def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
 def test_a_volume_gets_a_mask_on_its_own_grid(tmp_path, codes):
     """A dark lung in a bright body; the model takes what is bright."""
     nibabel = pytest.importorskip("nibabel")
-    from test_volumes import AFFINE, write_nifti, write_series
+    from helpers.volumes import AFFINE, write_nifti, write_series
 
     chest = np.full((6, 40, 40), -1000, np.float32)
     chest[:, 10:30, 6:16] = chest[1:5, 12:28, 24:34] = 350  # right, left; "lung" to this model
@@ -477,7 +477,7 @@ def test_a_volume_gets_a_mask_on_its_own_grid(tmp_path, codes):
 
 def test_a_film_that_knows_its_pixels_gets_areas(tmp_path, model):
     pytest.importorskip("pydicom")
-    from test_volumes import write_slice
+    from helpers.volumes import write_slice
 
     tags = {"Modality": "DX", "PixelSpacing": [0.5, 0.25]}
     write_slice(tmp_path / "a.dcm", BLOCKS, **tags)
@@ -497,7 +497,7 @@ def test_the_journal_can_be_read(tmp_path, model):
 
 def test_the_overlay_of_a_volume_shows_nine_slices(tmp_path, model):
     pytest.importorskip("nibabel")
-    from test_volumes import write_nifti
+    from helpers.volumes import write_nifti
 
     path = write_nifti(tmp_path / "a.nii", np.full((12, 40, 30), -1000, np.float32))
     segment_files(path, tmp_path / "out", model, overlays=True, cutouts=True, progress=False)
@@ -509,7 +509,7 @@ def test_the_overlay_of_a_volume_shows_nine_slices(tmp_path, model):
 
 def test_a_blank_slice_of_a_volume_has_no_lung(tmp_path, model):
     nibabel = pytest.importorskip("nibabel")
-    from test_volumes import write_nifti
+    from helpers.volumes import write_nifti
 
     chest = np.full((6, 40, 40), -1000, np.float32)
     chest[:, 10:30, 6:16] = chest[:, 12:28, 24:34] = 350

@@ -3,12 +3,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from helpers.scans import CHEST, LUNGS, prepared, write_scans
 from lungnb.datasets import splitting
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_excluded
 from lungnb.datasets.splitting import split_of
 from lungnb.settings import SPLITS, Settings
-from test_prepare import CHEST, LUNGS, prepared, write_scans
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
 
 
 def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):
-    volumes = pytest.importorskip("test_volumes")
+    volumes = pytest.importorskip("helpers.volumes")
     for name in ("case_a", "case_b", "case_c"):
         volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
         volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS)

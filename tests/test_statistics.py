@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import precision_recall_fscore_support
 
-from conftest import table_of
+from helpers.tables import table_of
 from lungnb.evaluation.statistics import (
     classification_table,
     first_places,

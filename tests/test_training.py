@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import ended, start
+from helpers.processes import ended, start
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import data_digest
 from lungnb.engines.engines import load_model

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from PIL import Image
 
-import watching
+from helpers import watching
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom

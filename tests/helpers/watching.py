@@ -9,9 +9,10 @@ import os
 import subprocess
 import tempfile
 from functools import cache
-from pathlib import Path
 
-TOOLS = Path(__file__).parent / "connections"
+from helpers.paths import ROOT
+
+TOOLS = ROOT / "tests" / "connections"
 CACHES = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "KERAS_HOME", "MPLCONFIGDIR")
 
 
@@ -19,7 +20,7 @@ def environment(folder):
     """Return the variables for a watched process: the audit hook, an empty home folder, and caches outside of it."""
     for name in ("home", *CACHES):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    path = os.pathsep.join([str(TOOLS), str(TOOLS.parents[1])])
+    path = os.pathsep.join([str(TOOLS), str(ROOT)])
     watch = {"PYTHONPATH": path, "LUNGNB_CONNECTIONS": str(folder / "connections")}
     homes = dict.fromkeys(("HOME", "USERPROFILE"), str(folder / "home"))
     unset = {"ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"}  # would hide what is looked for
