@@ -86,3 +86,17 @@ def trained(trained_project, home):
     for name in ("data", "results"):
         shutil.copytree(folder / name, home / name)
     return settings
+
+
+@pytest.fixture
+def model_file(trained):
+    """The file of the trained U-Net."""
+    return trained.results / "unet" / "model.keras"
+
+
+@pytest.fixture(scope="session")
+def model():
+    """A network that takes what is bright for lung; not to be changed."""
+    from helpers.networks import bright
+
+    return bright()

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.tables import examined
 from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation import calibration_table as doubt
 from lungnb.evaluation.calibration import (
@@ -14,9 +15,7 @@ from lungnb.evaluation.calibration import (
     examine,
     usefulness,
 )
-from lungnb.figures.charts import doubt_chart, reliability_diagram
 from lungnb.formats.images import read_image, read_mask
-from lungnb.masks import count_regions
 
 
 def fake(answer):
@@ -90,12 +89,6 @@ def test_the_threshold_is_chosen_on_validation_and_tried_on_test():
     )
 
 
-def examined(**columns):
-    count = len(next(iter(columns.values())))
-    plain = {"regions": 2, "true_regions": 2, "area": 0.3, "true_area": 0.3, "disagreement": 0.01, "dice": 0.95}
-    return pd.DataFrame({name: columns.get(name, [value] * count) for name, value in plain.items()})
-
-
 def test_what_is_unusual_is_doubted_first():
     validation = examined(disagreement=np.linspace(0, 0.1, 21), true_area=np.linspace(0.2, 0.4, 21))
     images = examined(regions=[2, 3, 2, 2, 3], area=[0.3, 0.3, 0.6, 0.3, 0.05], disagreement=[0.095, 0, 0.05, 0.05, 0])
@@ -126,21 +119,3 @@ def test_usefulness_by_hand():
     assert two["worst_by_chance"] == pytest.approx(0.5 * 0.5 + 0.5 * (2 / 3 * 0.6 + 1 / 3 * 0.8))
     with pytest.raises(ValueError, match="two images at least"):
         usefulness(doubted.head(1))
-
-
-def test_specks_are_no_regions():
-    mask = np.zeros((100, 100), bool)
-    mask[10:40, 10:30] = mask[10:40, 60:80] = True
-    mask[90, 90] = True
-    assert count_regions(mask) == 2 and count_regions(np.zeros((9, 9), bool)) == 0
-
-
-def test_charts_say_what_the_tables_do():
-    table = pd.DataFrame({"probability": [0.05, 0.9], "observed": [0.1, 1.0], "pixels": [50, 50]})
-    figure = reliability_diagram({"unet": Examination(table, table, table)})
-    line = figure.axes[0].lines[1]
-    assert line.get_xdata().tolist() == [0.05, 0.9] and line.get_ydata().tolist() == [0.1, 1.0]
-    assert line.get_label() == "U-Net, error 0.0750"
-    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
-    left, picked = doubt_chart({"unet": doubted}, 0.25).axes[0].collections
-    assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3

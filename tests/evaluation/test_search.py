@@ -2,7 +2,6 @@ import shutil
 import sqlite3
 import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,24 +178,3 @@ def test_only_the_same_search_is_gone_on_with(prepared, quick_fit, change):
             search_settings(prepared, "unet", trials=3, progress=False), first
         )  # it is still there
         assert len(quick_fit) == 6
-
-
-def test_the_chart_shows_every_trial_in_five_panels():
-    states = ["complete"] * 5 + ["pruned"] * 2 + ["failed"]
-    table = pd.DataFrame({"number": range(1, 9), "state": states, "loss": ["iou", "bce"] * 4, "filters": [8, 16] * 4})
-    table = table.assign(learning_rate=1e-3, augmentation=1.0, validation_dice=table["number"] / 10)
-    figure = search_chart(table)
-    assert not plt.get_fignums()  # or a notebook would show it twice
-    figure.canvas.draw()
-    for axis in figure.axes[:5]:
-        points = {points.get_label(): points.get_offsets() for points in axis.collections}
-        assert {name: len(points[name]) for name in ("complete", "pruned", "best")} == {
-            "complete": 5,
-            "pruned": 2,
-            "best": 1,
-        }
-        assert points["best"][0][1] == 0.5
-    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == sorted(LOSSES)
-    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["8", "16"]
-    names = [text.get_text() for text in figure.axes[5].get_legend().get_texts()]
-    assert names == ["complete", "pruned", "best", "best yet"]

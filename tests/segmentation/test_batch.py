@@ -10,17 +10,9 @@ from PIL import Image
 from helpers.networks import BLOCKS, bright
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
-from lungnb.segmentation import batch as segmentation
-from lungnb.segmentation import predict as inference
+from lungnb.segmentation import batch, predict
 from lungnb.segmentation.batch import COLUMNS, segment_files
-from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import segment
-from lungnb.segmentation.sides import doubtful, split_sides
-
-
-@pytest.fixture(scope="module")
-def model():
-    return bright()
 
 
 @pytest.fixture
@@ -74,109 +66,20 @@ def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
     assert stored["status"].tolist() == table["status"].tolist()
 
 
-def test_names_that_meet_do_not_overwrite_each_other(tmp_path, model):
-    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg")]
-    for number, file in enumerate(files):
-        picture = np.zeros((40, 40), np.uint8)
-        picture[8:20, 8 : 12 + 5 * number] = 255
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(file)
-    table = segment_files(files, tmp_path / "out", model, progress=False)
-    assert table["mask"].str.lower().is_unique
-    for file, name in zip(table["file"], table["mask"], strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / name)) > 0, segment(file, model).mask)
-
-
-def test_nothing_to_segment_is_said(tmp_path, model):
-    for paths in (tmp_path, str(tmp_path), [tmp_path]):
-        with pytest.raises(ValueError) as raised:
-            segment_files(paths, tmp_path / "out", model)
-        assert str(raised.value).endswith(f" in {tmp_path}.")
-    with pytest.raises(ValueError, match="in nothing"):
-        segment_files([], tmp_path / "out", model)
-
-
-def test_one_file_can_be_named_alone(tmp_path, model):
-    write_png(tmp_path / "a.png", BLOCKS)
-    for paths in (tmp_path / "a.png", str(tmp_path / "a.png"), iter([tmp_path / "a.png"])):
-        assert len(segment_files(paths, tmp_path / "out", model, progress=False)) == 1
-
-
-def test_right_and_left_are_the_patients():
-    mask = np.zeros((20, 40), bool)
-    mask[4:16, 5:15] = mask[4:12, 17:33] = True  # the larger one begins left of the middle
-    right, left = split_sides(mask)
-    assert right.sum() == 120 and left.sum() == 128 and right[:, :15].sum() == 120
-    joined = mask | (np.arange(20) == 10)[:, None]
-    right, left = split_sides(joined)
-    np.testing.assert_array_equal(right | left, joined)
-    assert not right[:, 17:].any() and not left[:, :15].any()  # cut where they touch, not in the middle of the picture
-    assert not any(side.any() for side in split_sides(np.zeros((5, 5), bool)))
-    volume = np.stack([mask, mask, joined])
-    right, left = split_sides(volume)
-    assert not right[..., 17:].any() and not left[..., :15].any() and (right | left == volume).all()
-
-
-LUNGS = np.zeros((40, 60), bool)  # two of them, beside one another
-LUNGS[6:34, 8:26] = LUNGS[6:34, 32:50] = True
-TOUCHING = LUNGS.copy()
-TOUCHING[18:20, 26:32] = True
-PIECES = np.zeros((40, 60), bool)  # of the left one, and nothing of the right
-PIECES[4:18, 36:54] = PIECES[20:38, 34:55] = True
-
-
-@pytest.mark.parametrize("speck", [(36, 20), (2, 2), (2, 55)])
-def test_lungs_that_touch_are_two_whatever_speck_lies_beside_them(speck):
-    mask = TOUCHING.copy()
-    mask[speck] = True
-    for found in (split_sides(mask), (side[0] for side in split_sides(mask[None]))):
-        right, left = found
-        assert (
-            abs(int(right.sum()) - int(left.sum())) < 20 and not (right & left).any() and (right | left == mask).all()
-        )
-
-
-def test_pieces_of_one_lung_are_not_two():
-    right, left = split_sides(PIECES)
-    assert not right.any() and (left == PIECES).all()
-    left, right = split_sides(PIECES[:, ::-1])[::-1]
-    assert not left.any() and (right == PIECES[:, ::-1]).all()
-    assert doubtful(PIECES, right.sum(), 0) == "one lung only"
-
-
-def test_one_lung_is_not_cut():
-    for mask in (LUNGS & (np.arange(60) < 30), np.roll(LUNGS & (np.arange(60) < 30), 13, axis=1)):
-        assert sorted(side.sum() for side in split_sides(mask)) == [0, mask.sum()]
-
-
-@pytest.mark.parametrize(
-    ("right", "left", "millilitres", "says"),
-    [
-        (100, 90, None, ""), (0, 0, None, "no lung"), (100, 0, None, "one lung only"),
-        (100, 20, None, "one lung far larger"), (10, 9, None, "2% of the picture"), (500, 400, None, "90% of"),
-        (100, 90, 4000, ""), (100, 90, 300, "300 mL"),
-    ],
-)  # fmt: skip
-def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
-    mask = (np.arange(1000) < right + left).reshape(20, 50)
-    found = doubtful(mask, right, left, millilitres)
-    assert says in found and bool(says) == bool(found)
-
-
 def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
     for name in "abc":
         write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
     (tmp_path / "films" / "d.png").write_bytes(b"damaged")
     films, out, asked = tmp_path / "films", tmp_path / "out", []
-    predict = inference.predict
+    original = predict.predict
 
     def counted(network, grey):
         asked.append(grey)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return predict(network, grey)
+        return original(network, grey)
 
-    monkeypatch.setattr(inference, "predict", counted)
+    monkeypatch.setattr(predict, "predict", counted)
     with pytest.raises(KeyboardInterrupt):
         segment_files(films, out, file_of_model, progress=False)
     with (out / ".segmentation.jsonl").open("a") as journal:
@@ -227,58 +130,10 @@ def test_probabilities_are_written_on_request(tmp_path, model):
     np.testing.assert_allclose(shades / 255, segment(BLOCKS, model).probability, atol=0.003)
 
 
-def test_patterns_name_files(tmp_path, model):
-    for name in ("a.png", "b/c.png", "b/d.jpg"):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(BLOCKS).save(path)
-    table = segment_files(str(tmp_path / "**" / "*.png"), tmp_path / "out", model, progress=False)
-    assert table["file"].tolist() == [str(tmp_path / "a.png"), str(tmp_path / "b" / "c.png")]
-    both = segment_files([tmp_path, tmp_path / "a.png"], tmp_path / "out", model, progress=False)
-    assert len(both) == 3  # without the two masks, and the file named twice once
-
-
-def test_an_empty_folder_among_those_that_a_pattern_names_is_passed_by(tmp_path, model):
-    (tmp_path / "scans" / "empty").mkdir(parents=True)
-    write_png(tmp_path / "scans" / "a.png", BLOCKS)
-    assert len(segment_files(str(tmp_path / "scans" / "*"), tmp_path / "out", model, progress=False)) == 1
-
-
-def test_masks_beside_the_images_are_no_images_later(tmp_path, model):
-    write_png(tmp_path / "a.png", BLOCKS)
-    for _ in range(2):
-        table = segment_files(tmp_path, tmp_path, model, overlays=True, progress=False)
-        assert table["file"].tolist() == [str(tmp_path / "a.png")]
-
-
 def test_a_picture_of_one_grey_has_no_lung(tmp_path, model):
     write_png(tmp_path / "a.png", np.full((50, 40), 255, np.uint8))  # lung to this model
     (row,) = segment_files(tmp_path, tmp_path / "out", model, progress=False).itertuples()
     assert (row.status, row.review) == ("no lung found", "no lung")
-
-
-def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
-    write_png(tmp_path / "a.png", BLOCKS)
-    write_png(tmp_path / "a_mask.png", BLOCKS > 100)
-    truth = (tmp_path / "a_mask.png").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"a_mask\.png is there already, and not of an earlier run: name another folder"
-    ):
-        segment_files(tmp_path / "a.png", tmp_path, model, progress=False)
-    assert (tmp_path / "a_mask.png").read_bytes() == truth
-
-
-def test_names_of_any_length_and_encoding(tmp_path, model):
-    names = [*(letter * 120 + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 60 for letter in "xy"), os.fsdecode(b"caf\xe9")]
-    try:
-        for name in names:
-            write_png(tmp_path / "a.png", BLOCKS)
-            os.rename(tmp_path / "a.png", tmp_path / f"{name}.png")
-    except OSError:
-        pytest.skip("this file system does not take such names")
-    table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
-    assert set(table["status"]) == {"ok"} and all((tmp_path / "out" / mask).exists() for mask in table["mask"])
-    assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 3
 
 
 STEPS = {"read": "read_picture", "segmented": "segment_grey", "written": "write_png"}
@@ -298,14 +153,14 @@ STEPS = {"read": "read_picture", "segmented": "segment_grey", "written": "write_
 def test_whatever_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch, step, error, words):
     for number, name in enumerate(("a", "b")):
         write_png(tmp_path / f"{name}.png", BLOCKS[number:])
-    work = getattr(segmentation, STEPS[step])
+    work = getattr(batch, STEPS[step])
 
     def fail(first, *others, **options):
         if (isinstance(first, np.ndarray) and first.shape == BLOCKS.shape) or "a" in Path(str(first)).stem[0]:
             raise error
         return work(first, *others, **options)
 
-    monkeypatch.setattr(segmentation, STEPS[step], fail)
+    monkeypatch.setattr(batch, STEPS[step], fail)
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
     assert table["status"].tolist() == ["failed", "ok"]
     assert table["error"][0].startswith(f"{tmp_path / 'a.png'}: ") and words.format(step=step) in table["error"][0]
@@ -321,7 +176,7 @@ def test_a_full_disk_ends_the_work_and_names_the_file(tmp_path, model, monkeypat
         with writable(path):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(segmentation, "write_png", fail)
+    monkeypatch.setattr(batch, "write_png", fail)
     with pytest.raises(DiskFull, match=r"a_mask\.png: cannot be written: the disk is full"):
         segment_files(tmp_path, tmp_path / "out", model, progress=False)
 
@@ -376,22 +231,6 @@ def test_a_forged_journal_is_not_believed(tmp_path, file_of_model, changes):
     assert {*tmp_path.rglob("*")} - before == {out / "a_mask.png"}
 
 
-def test_masks_of_an_earlier_run_among_the_films_are_no_films(tmp_path, model):
-    write_png(tmp_path / "films" / "a.png", BLOCKS)
-    write_png(tmp_path / "films" / "drawn_mask.png", BLOCKS)  # a film that is merely called so
-    segment_files(tmp_path / "films" / "a.png", tmp_path / "films" / "masks", model, overlays=True, progress=False)
-    table = segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)
-    assert [Path(file).name for file in table["file"]] == ["a.png", "drawn_mask.png"]
-
-
-@pytest.mark.parametrize("path", ["", "  "])
-def test_an_empty_path_is_not_the_working_folder(tmp_path, model, path):
-    with pytest.raises(ValueError, match="the path of an image is empty"):
-        segment_files([path], tmp_path / "out", model, progress=False)
-    with pytest.raises(ValueError, match="the path of an image is empty"):
-        segment(path, model)
-
-
 def test_what_a_killed_run_was_writing_is_removed(tmp_path, model):
     write_png(tmp_path / "a.png", BLOCKS)
     (tmp_path / "out").mkdir()
@@ -435,19 +274,6 @@ def test_a_dicom_image_is_turned_as_it_says(tmp_path, model, tags, turned):
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a_mask.png") > 0, segment(path, model).mask)
     assert abs((read_image(tmp_path / "out" / "a_mask.png") > 0) ^ (stored > 0)).mean() < 0.05
     assert row.right_px < 0.7 * row.left_px
-
-
-def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
-    pytest.importorskip("pydicom")
-    from helpers.films import dicom
-
-    (tmp_path / "films").mkdir()
-    for number in range(3):
-        dicom(
-            tmp_path / "films" / f"{number}.dcm", np.full((20, 30), 24), "CT", RescaleSlope=1, RescaleIntercept=-1024,
-            SeriesInstanceUID=f"1.2.{number}",
-        )  # fmt: skip
-    assert len(segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)) == 3
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "SPL"])
@@ -529,21 +355,3 @@ def test_two_films_of_a_forged_journal_do_not_share_a_mask(tmp_path, file_of_mod
     journal.write_text(journal.read_text().replace('"stem": "b"', '"stem": "A"').replace("b_mask", "A_mask"))
     table = segment_files(films, out, file_of_model, progress=False)
     assert table["mask"].str.lower().is_unique
-
-
-@pytest.mark.parametrize(("name", "target"), [("x.png", "y" * 300), ("x_mask.png", "x_mask.png"), ("x.png", "gone")])
-def test_a_link_that_leads_nowhere_stops_no_other_film(tmp_path, model, name, target):
-    write_png(tmp_path / "films" / "a.png", BLOCKS)
-    (tmp_path / "films" / name).symlink_to(target)
-    table = segment_files(tmp_path / "films", tmp_path / "out", model, progress=False).set_index("file")
-    assert table.loc[str(tmp_path / "films" / "a.png"), "status"] == "ok"
-    assert str(tmp_path / "films" / name) in table.loc[str(tmp_path / "films" / name), "error"]
-
-
-def test_masks_that_are_named_are_taken(tmp_path, model):
-    """And `browse` shows what lungnb wrote."""
-    write_png(tmp_path / "a.png", BLOCKS)
-    segment_files(tmp_path / "a.png", tmp_path / "masks", model, progress=False)
-    mask = tmp_path / "masks" / "a_mask.png"
-    assert list_images(mask) == list_images(tmp_path / "masks") == [mask]
-    assert segment_files(mask, tmp_path / "out", model, progress=False)["file"].tolist() == [str(mask)]

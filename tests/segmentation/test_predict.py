@@ -1,5 +1,4 @@
 import shutil
-import time
 
 import numpy as np
 import pandas as pd
@@ -8,8 +7,6 @@ import pytest
 from helpers.networks import BLOCKS, bright
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
-from lungnb.masks import clean_mask, cut_out, overlay
-from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
@@ -17,21 +14,11 @@ from lungnb.segmentation.predict import best_model, predict, segment
 from lungnb.settings import make_settings
 
 
-@pytest.fixture(scope="module")
-def model():
-    return bright()
-
-
-@pytest.fixture
-def weights(trained):
-    return trained.results / "unet" / "model.keras"
-
-
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70), (20, 31)])
-def test_masks_come_at_the_images_own_size(tmp_path, weights, shape):
+def test_masks_come_at_the_images_own_size(tmp_path, model_file, shape):
     picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     write_png(tmp_path / "a.png", picture)
-    from_file, from_array = segment(tmp_path / "a.png", weights), segment(picture, weights)
+    from_file, from_array = segment(tmp_path / "a.png", model_file), segment(picture, model_file)
     for found in (from_file, from_array):
         assert found.image.shape == found.mask.shape == found.probability.shape == shape
         assert (found.image.dtype, found.mask.dtype, found.probability.dtype) == (np.uint8, bool, np.float32)
@@ -73,95 +60,6 @@ def test_clean_is_the_default_and_can_be_left_out(model):
     assert not segment(spotted, model).mask[4, 50]
 
 
-def test_cleaning_keeps_two_regions_and_fills_their_holes():
-    mask = np.zeros((40, 60), bool)
-    mask[5:30, 5:20] = mask[5:25, 35:50] = mask[34:38, 20:30] = True
-    expected = mask.copy()
-    expected[34:38] = False
-    mask[10:15, 8:12] = mask[8, 40] = False  # holes
-    mask[0, 59] = True
-    before = mask.copy()
-    np.testing.assert_array_equal(clean_mask(mask), expected)
-    np.testing.assert_array_equal(mask, before)
-    only = expected.copy()
-    only[:, 30:] = False
-    np.testing.assert_array_equal(clean_mask(mask, regions=1), only)
-    np.testing.assert_array_equal(clean_mask(clean_mask(mask)), expected)
-
-
-@pytest.mark.parametrize("mask", [np.zeros((9, 9), bool), np.ones((9, 9), bool), np.eye(9, dtype=bool)])
-def test_cleaning_leaves_what_needs_none(mask):
-    np.testing.assert_array_equal(clean_mask(mask), mask)
-
-
-@pytest.mark.parametrize("empty", [False, True])
-def test_overlays_and_cut_outs(empty):
-    image, mask = np.full((60, 100), 100, np.uint8), (BLOCKS > 0) & (not empty)
-    picture, lungs = overlay(image, mask), cut_out(image, mask)
-    assert picture.shape == (60, 100, 3)
-    assert picture.dtype == lungs.dtype == np.uint8
-    assert (picture[0, 0] == 100).all()
-    if empty:
-        assert (picture == 100).all()
-        assert not lungs[..., 3].any()
-    else:
-        assert picture[30, 25].tolist() == [138, 119, 75]  # a quarter amber
-        assert picture[15, 25].tolist() == [255, 176, 0]  # the outline
-        assert lungs.shape == (35, 80, 4)  # rows 15 to 49, columns 10 to 89
-        np.testing.assert_array_equal(lungs[..., 3] == 255, mask[15:50, 10:90])
-        assert (lungs[..., :3] == 100).all()
-
-
-@pytest.mark.parametrize("name", ["model.h5", "model.pkl", "model.hdf5", "saved_model"])
-def test_formats_that_can_carry_code_are_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"a model is a \.keras file"):
-        load_model(tmp_path / name)
-
-
-def test_a_lambda_layer_is_refused(tmp_path):
-    inputs = keras.Input((8, 8, 1))
-    keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2, output_shape=(8, 8, 1))(inputs)).save(tmp_path / "a.keras")
-    with pytest.raises(ValueError, match=r"a\.keras: holds code \(a Lambda layer\)"):
-        load_model(tmp_path / "a.keras")
-
-
-def test_a_damaged_model_is_named(tmp_path, weights):
-    content = weights.read_bytes()
-    for damaged in (b"no zip", content[: len(content) // 2]):
-        (tmp_path / "bad.keras").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"bad\.keras: cannot be loaded as a Keras model; is the file whole\?"):
-            load_model(tmp_path / "bad.keras")
-
-
-def test_an_empty_model_is_named(tmp_path):
-    (tmp_path / "bad.keras").touch()
-    with pytest.raises(ValueError, match=r"bad\.keras: the file is empty"):
-        load_model(tmp_path / "bad.keras")
-
-
-def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"gone\.keras is not there yet: train a model"):
-        load_model(tmp_path / "gone.keras")
-
-
-@pytest.mark.parametrize("shape", [(8, 16, 1), (8, 8, 3), (None, None, 1)])
-def test_models_of_another_form_are_refused(tmp_path, shape):
-    inputs = keras.Input(shape)
-    keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs)).save(tmp_path / "a.keras")
-    with pytest.raises(ValueError, match=r"\(None, size, size, 1\) is expected"):
-        load_model(tmp_path / "a.keras")
-
-
-def test_a_model_is_loaded_once_and_anew_when_its_file_changes(tmp_path):
-    bright(8).save(tmp_path / "a.keras")
-    first = load_model(tmp_path / "a.keras")
-    assert load_model(str(tmp_path / "a.keras")) is first
-    time.sleep(0.01)
-    bright(16).save(tmp_path / "a.keras")
-    assert load_model(tmp_path / "a.keras").input_shape == (None, 16, 16, 1)
-
-
 def test_the_best_model_is_that_of_the_highest_validation_dice(trained):
     source = trained.results / "unet"
     dice = {"unet": [0.5, 0.7, 0.9], "resunet": [0.1, 0.8, 0.2], "r2unet": [0.99, 0.6, 0.1], "unfinished": [1, 1, 1]}
@@ -184,12 +82,12 @@ def test_an_image_that_cannot_be_read_is_named(tmp_path, model):
         segment(np.zeros((2, 3, 4, 5)), model)
 
 
-def test_predictions_are_those_of_the_network(weights):
+def test_predictions_are_those_of_the_network(model_file):
     picture = make_phantom(0, size=32).image
     network = build_model("unet", size=32, filters=2, depth=2)
-    network.load_weights(weights, skip_mismatch=False)
+    network.load_weights(model_file, skip_mismatch=False)
     expected = np.asarray(network.predict_on_batch(picture[None, :, :, None] / np.float32(255)))[0, :, :, 0]
-    np.testing.assert_allclose(predict(load_model(weights), picture), expected, atol=1e-6)
+    np.testing.assert_allclose(predict(load_model(model_file), picture), expected, atol=1e-6)
 
 
 def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
