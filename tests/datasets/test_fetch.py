@@ -1,40 +1,23 @@
 """Downloads, against a server on this machine; no test here reaches the network."""
 
-import dataclasses
 import hashlib
 import io
-import os
 import stat
 import sys
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
-from lungnb.artefacts import home, raw_folder
-from lungnb.datasets import archives
-from lungnb.datasets import fetch as sources
+from helpers.paths import REAL
+from lungnb.artefacts import raw_folder
+from lungnb.datasets import archives, fetch
 from lungnb.datasets.fetch import DownloadError, download
-from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source, catalogue, find_source
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
+from lungnb.files import remove
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
-NAMES = [
-    "phantom",
-    "phantom-ct",
-    "phantom-wild",
-    "montgomery",
-    "chest-xray-masks-and-labels",
-    "finding-lungs-in-ct-data",
-    "lung-ct-bmp",
-    "shenzhen",
-    "minijsrt",
-    "covid19-ct-seg",
-    "rsna-pneumonia",
-]
-# Read before the tests set their own: where real data sets lie, if anywhere.
-REAL = home() / Path(os.environ.get("LUNGNB_RAW") or "nowhere").expanduser()
 
 
 class Server(ThreadingHTTPServer):
@@ -135,62 +118,12 @@ def assert_sentences(error, *parts):
     assert "\n" not in text and "Traceback" not in text and text.count(". ") <= 1 and text.endswith(".")
 
 
-# ---- the catalogue --------------------------------------------------------------------------------------------------
-
-
-def test_catalogue_lists_every_data_set_with_licence_and_citation():
-    assert list(CATALOGUE) == NAMES
-    table = catalogue()
-    assert list(table["name"]) == NAMES
-    assert not table["here"].any()
-    for source in CATALOGUE.values():
-        assert source.title and source.licence and source.citation and source.note
-        assert source.kind in ("xray", "ct", "wild")
-        assert all(len(file.sha256) == 64 for file in source.files if file.sha256)
-    comes = dict(zip(table["name"], table["comes"], strict=True))
-    assert comes["phantom"] == "made here" and comes["lung-ct-bmp"] == "by hand"
-    assert comes["chest-xray-masks-and-labels"] == "Google Drive, Kaggle"
-    assert comes["montgomery"] == "web"
-
-
-def test_entries_are_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        CATALOGUE["phantom"].name = "other"
-
-
-def test_catalogue_says_what_is_here(raw):
-    (raw / "montgomery" / "MontgomerySet").mkdir(parents=True)
-    assert list(catalogue().query("here")["name"]) == ["montgomery"]
-
-
-def test_unknown_name_has_a_hint():
-    with pytest.raises(ValueError, match=r"did you mean montgomery\?.*shenzhen.*images/ and masks/"):
-        find_source("Montgomry")
-    with pytest.raises(ValueError, match="there is no data set ''"):
-        download("")
-
-
-def test_own_folder_by_path_and_by_name(raw, tmp_path):
-    own = tmp_path / "my-scans"
-    with pytest.raises(FileNotFoundError, match="images/"):
-        download(str(own))
-    (own / "images").mkdir(parents=True)
-    assert find_source(str(own)).name == "my-scans"
-    assert download(str(own)) == own
-    (raw / "named" / "images").mkdir(parents=True)
-    assert find_source("named").kind == "own"
-    assert download("named") == raw / "named"
-
-
 def test_phantom_is_made_once():
     folder = download("phantom", progress=False)
     images, masks = (sorted((folder / kind).glob("*.bmp")) for kind in ("images", "masks"))
     assert len(images) == 120 and [path.name for path in images] == [path.name for path in masks]
     before = tree(folder)
     assert download("phantom", progress=False) == folder and tree(folder) == before
-
-
-# ---- fetching -------------------------------------------------------------------------------------------------------
 
 
 def test_web_download_is_unpacked_once(server, add, raw, capsys):
@@ -206,7 +139,7 @@ def test_web_download_is_unpacked_once(server, add, raw, capsys):
 
 
 def test_drive_download(server, add, monkeypatch):
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url("/uc?id={id}"))
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/uc?id={id}"))
     server.files["/uc?id=abc"] = make_zip()
     add(RemoteFile("tiny.zip", ("drive:abc",)))
     folder = download("tiny", progress=False)
@@ -216,7 +149,7 @@ def test_drive_download(server, add, monkeypatch):
 
 
 def test_interrupted_drive_download_resumes(server, add, raw, monkeypatch):
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url("/{id}"))
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
     server.files["/abc"], server.cut = BIG, 1_200_000
     add(RemoteFile("tiny.zip", ("drive:abc",)))
     with pytest.raises(DownloadError) as error:
@@ -228,7 +161,7 @@ def test_interrupted_drive_download_resumes(server, add, raw, monkeypatch):
 
 
 def test_a_partial_download_that_cannot_go_on_is_begun_anew(server, add, raw, monkeypatch):
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url("/{id}"))
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
     server.files["/abc"], server.cut, server.honour_ranges = BIG, 1_200_000, False
     add(RemoteFile("tiny.zip", ("drive:abc",)))
     for _ in range(2):
@@ -238,8 +171,8 @@ def test_a_partial_download_that_cannot_go_on_is_begun_anew(server, add, raw, mo
 
 
 def test_next_address_is_tried(server, add, monkeypatch):
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url("/drive/{id}"))
-    monkeypatch.setattr(sources, "KAGGLE_URL", server.url("/kaggle/{id}"))
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/drive/{id}"))
+    monkeypatch.setattr(fetch, "KAGGLE_URL", server.url("/kaggle/{id}"))
     server.files |= {"/drive/abc": HTML, "/kaggle/owner/tiny": make_zip()}
     add(RemoteFile("tiny.zip", ("drive:abc", "kaggle:owner/tiny")))
     assert (download("tiny", progress=False) / "set/images/a.png").is_file()
@@ -260,7 +193,7 @@ def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path,
 
 
 def test_web_page_in_place_of_the_archive_is_named(server, add, raw, monkeypatch):
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url("/{id}"))
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
     server.files["/abc"] = HTML
     add(RemoteFile("tiny.zip", ("drive:abc",)))
     with pytest.raises(DownloadError) as error:
@@ -299,7 +232,7 @@ def test_damaged_archive_leaves_nothing(server, add, raw):
 def test_no_connection_says_what_to_do_by_hand(server, add, raw, monkeypatch, address):
     url = server.url("/tiny.zip")
     server.socket.close()  # the port is now refused
-    monkeypatch.setattr(sources, "DRIVE_URL", url)
+    monkeypatch.setattr(fetch, "DRIVE_URL", url)
     add(RemoteFile("tiny.zip", (url if address == "web" else address,)))
     with pytest.raises(DownloadError) as error:
         download("tiny", progress=False)
@@ -335,12 +268,9 @@ def test_members_to_skip_stay_packed_unless_nothing_else_is_there(server, add, r
     server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a"})
     add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/",))
     assert entries(download("tiny", progress=False)) == ["twice"]
-    sources.remove(raw / "tiny")
+    remove(raw / "tiny")
     server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a"})
     assert entries(download("tiny", progress=False)) == ["data"]
-
-
-# ---- archives by hand -----------------------------------------------------------------------------------------------
 
 
 def test_archive_put_there_by_hand_is_unpacked_and_stays(add, raw):
@@ -405,9 +335,6 @@ def test_real_masks_are_no_bombs(server, add):
     server.files["/tiny.zip"] = make_zip({"masks/empty.bmp": bytes(2**20)}, compression=zipfile.ZIP_DEFLATED)
     add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
     assert (download("tiny", progress=False) / "masks/empty.bmp").stat().st_size == 2**20
-
-
-# ---- LUNGNB_RAW -----------------------------------------------------------------------------------------------------
 
 
 def test_raw_data_elsewhere_is_used_and_never_written_to(server, add, tmp_path, raw, monkeypatch):

@@ -1,4 +1,4 @@
-"""Which folders can be a data set, and that two data sets of one name share nothing."""
+"""Two data sets of one name share nothing."""
 
 import json
 import os
@@ -6,104 +6,15 @@ import shutil
 
 import pytest
 
+from helpers.commands import VERBS
+from helpers.files import tree
+from helpers.scans import write_pairs
 from lungnb.__main__ import main
-from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
-from lungnb.files import NotWritten
-from lungnb.formats.images import write_png
-from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
 
-VERBS = ("prepare", "check", "train", "evaluate", "report", "publish")
 TINY = ("--set", "image_size=32", "--set", "filters=2", "--set", "depth=2", "--set", "models=unet")
-
-
-def write_pairs(folder, first=0, count=6):
-    for index in range(count):
-        phantom = make_phantom(first + index, size=64)
-        write_png(folder / "images" / f"case_{index}.png", phantom.image)
-        write_png(folder / "masks" / f"case_{index}.png", phantom.mask)
-    return folder
-
-
-def tree(folder):
-    """Return every file below a folder with its content."""
-    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock")
-    return {file: file.read_bytes() for file in files if ".keras" not in file.parts}  # which Keras writes in HOME
-
-
-@pytest.fixture
-def busy_home(home, monkeypatch):
-    """A project with a prepared data set, a result and raw data, and a working folder in it."""
-    write_pairs(home / "data" / "raw" / "mine")
-    prepare_dataset(make_settings("mine"), progress=False)
-    (home / "results" / "mine" / "unet").mkdir(parents=True)
-    (home / "results" / "mine" / "unet" / "model.keras").write_text("hours of work")
-    monkeypatch.chdir(home)
-    return home
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        *("/", "//", "/tmp/..", "{home}", "{home}/", "{home}/..", ".", "./", "..", "./data", "data/..", "./results"),
-        *("results/x/..", "data/prepared", "data/prepared/mine", "data/prepared/mine/train", "./results/mine/unet"),
-        *("./link", "./link/mine", "./to_root", "{home}/data/raw/../prepared", "", " ", "...", ".hidden", "./.hidden"),
-        *("published", "./benchmarks", "./Published", "a\0b", "./a\0b", "~"),
-    ],
-)
-def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(busy_home, monkeypatch, capsys, place):
-    monkeypatch.setenv("HOME", str(busy_home))
-    (busy_home / "link").symlink_to(busy_home / "data" / "prepared")
-    (busy_home / "to_root").symlink_to("/")
-    for name in (".hidden", "benchmarks", "Published"):
-        write_pairs(busy_home / name, count=3)
-    before = tree(busy_home)
-    for verb in VERBS:
-        assert main([verb, place.format(home=busy_home)]) == 2
-        output = capsys.readouterr().err
-        assert output.startswith("lungnb: ") and output.count("\n") == 1, verb
-        assert "cannot be a data set: " in output, verb
-    assert tree(busy_home) == before
-
-
-def test_what_lies_elsewhere_can_be_a_data_set(busy_home):
-    for place in ("./data/raw/mine", "./data/mine", "/elsewhere/mine", "./mine/", "./data.old/x", "/elsewhere/results"):
-        assert make_settings(place).name in ("mine", "x", "results")
-    assert raw_folder("mine") == busy_home / "data" / "raw" / "mine"
-
-
-def test_a_raw_root_within_what_lungnb_writes_is_refused(busy_home, monkeypatch):
-    monkeypatch.setenv("LUNGNB_RAW", "data/prepared")
-    (busy_home / "data" / "prepared" / "other" / "images").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"other cannot be a data set: it is in .*prepared, where lungnb writes"):
-        raw_folder("other")
-
-
-def test_data_and_results_on_another_disk_are_known_behind_their_links(busy_home, tmp_path_factory):
-    disk = tmp_path_factory.mktemp("disk")
-    shutil.move(busy_home / "data" / "prepared", disk / "prepared")
-    (busy_home / "data" / "prepared").symlink_to(disk / "prepared")
-    for place in (disk, disk / "prepared" / "mine", disk.parent):
-        with pytest.raises(ValueError, match="cannot be a data set"):
-            make_settings(str(place))
-    assert len(prepare_dataset(make_settings("mine"), progress=False)) == 6
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_preparing_replaces_no_folder_that_lungnb_did_not_make(busy_home, tmp_path_factory, capsys, link):
-    mine = tmp_path_factory.mktemp("mine") if link else busy_home / "data" / "prepared" / "scans"
-    mine.mkdir(exist_ok=True)
-    (mine / "notes.txt").write_text("mine")
-    if link:
-        (mine / "prepared.json").write_text("{}")
-        (busy_home / "data" / "prepared" / "scans").symlink_to(mine)
-    raw = write_pairs(busy_home / "scans")
-    assert main(["prepare", str(raw)]) == 2
-    said = "scans: is a link, which" if link else "scans: holds files that lungnb did not write"
-    assert said in capsys.readouterr().err
-    assert (mine / "notes.txt").read_text() == "mine"
 
 
 def namesakes(folder, name="mychest"):
@@ -147,7 +58,7 @@ def test_a_second_folder_of_one_name_gets_nothing_of_the_first_one_s_and_says_wh
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_folder_called_as_a_data_set_of_the_catalogue_is_another(home, monkeypatch, capsys, verb):
-    monkeypatch.setattr("lungnb.datasets.sources.PHANTOMS", {"xray": 6})
+    monkeypatch.setattr("lungnb.datasets.fetch.PHANTOMS", {"xray": 6})
     assert main(["download", "phantom"]) == main(["prepare", "phantom"]) == 0
     own = write_pairs(home / "phantom", first=100)
     before = tree(home)
@@ -275,19 +186,3 @@ def test_a_damaged_record_is_no_record(home, content):
     (settings.results / "unet" / "run.json").write_bytes(content)
     assert len(prepare_dataset(settings, progress=False)) == 6
     assert json.loads((settings.prepared / "prepared.json").read_text())["origin"] == "./mine"
-
-
-def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home):
-    from lungnb.networks.training import train
-    from lungnb.segmentation.cluster import _begin
-
-    work = {
-        home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
-        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {"model": "m"}),
-    }
-    for folder, begin in work.items():
-        folder.mkdir(parents=True)
-        (folder / "mine.txt").write_text("mine")
-        with pytest.raises(NotWritten, match=f"{folder}: holds files that lungnb did not write"):
-            begin()
-        assert (folder / "mine.txt").read_text() == "mine"

@@ -13,7 +13,6 @@ import zipfile
 import pytest
 
 from lungnb.artefacts import home
-from lungnb.datasets import fetch as sources
 from lungnb.datasets import web
 from lungnb.datasets.fetch import DownloadError, download
 from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
@@ -328,7 +327,7 @@ def test_progress_is_printed(server, tmp_path, capsys):
 @pytest.mark.parametrize(("answer", "says"), [(drip_body, "bytes in 1 seconds"), (endless_body, "room")])
 def test_gdown_is_stopped_too(server, fetch, monkeypatch, answer, says):
     monkeypatch.setattr(web, "MAX_DOWNLOAD", 8 * 2**20)
-    monkeypatch.setattr(sources, "DRIVE_URL", server.url + "?id={id}")
+    monkeypatch.setattr("lungnb.datasets.fetch.DRIVE_URL", server.url + "?id={id}")
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("tiny.zip", ("drive:abc",)),))
     monkeypatch.setitem(CATALOGUE, "tiny", source)
     refused(fetch, answer, says)
@@ -342,9 +341,10 @@ def test_downloads_start_neither_tensorflow_nor_keras(server):
     server.answer = lambda a: a.say(200, WHOLE, Content_Length=len(WHOLE))
     code = f"""if True:
         import sys
-        from lungnb import sources
-        file = sources.RemoteFile("tiny.zip", ({server.url!r},))
-        sources.CATALOGUE["tiny"] = sources.Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
-        assert (sources.download("tiny") / "images" / "a.png").is_file()
+        from lungnb.datasets.fetch import download
+        from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
+        file = RemoteFile("tiny.zip", ({server.url!r},))
+        CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
+        assert (download("tiny") / "images" / "a.png").is_file()
         sys.exit("tensorflow" in sys.modules or "keras" in sys.modules)"""
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -305,3 +305,45 @@ def test_command_exports(tmp_path, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "phantom.bin", "phantom.xml", "phantom.xml.json", "phantom.xml.npz",
     ]  # fmt: skip
+
+
+GOOD = {"mean_dice": 1.0, "worst_dice": 1.0, "images": 40, "images_with_lung": 40}
+
+
+@pytest.mark.parametrize("parity", [
+    [], 3, None, {"onnx 1 f32": []}, {"onnx 1 f32": {}}, {"onnx 1 f32": GOOD | {"mean_dice": "1"}},
+    {"onnx 1 f32": GOOD | {"worst_dice": float("nan")}}, {"onnx 1 f32": GOOD | {"more": 1}},
+])  # fmt: skip
+def test_what_a_damaged_json_says_of_an_engine_is_forgotten(tmp_path, parity):
+    file = tmp_path / "x.onnx"
+    (tmp_path / "x.onnx.json").write_text(json.dumps({"model": "m", "file": "f", "parity": parity}))
+    assert parities(file) == {}
+    found = export.Parity(**GOOD)
+    export._note(file, {"model": "m", "file": "f"}, {"onnx 2 f32": found})
+    assert parities(file) == {"onnx 2 f32": found}
+
+
+def arrays(images, masks):
+    return {"images": images, "masks": masks}
+
+
+@pytest.mark.parametrize("stored", [
+    {}, arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((1, 8, 1), np.uint8)),
+    arrays(np.zeros((2, 16, 8), np.uint8), np.zeros((2, 16, 1), np.uint8)),
+    arrays(np.zeros((2, 8, 8), float), np.zeros((2, 8, 1), np.uint8)),
+    arrays(np.array([{}], dtype=object), np.zeros((1, 8, 1), np.uint8)), arrays(np.zeros(3), np.zeros(3, np.uint8)),
+])  # fmt: skip
+def test_other_arrays_are_no_reference(tmp_path, stored):
+    np.savez_compressed(tmp_path / "x.npz", **stored)
+    with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
+        export._read_reference(tmp_path / "x.npz", 8)
+
+
+def test_a_reference_that_unpacks_to_gigabytes_is_not_read(tmp_path, monkeypatch):
+    np.savez_compressed(
+        tmp_path / "x.npz", **arrays(np.zeros((200, 512, 512), np.uint8), np.zeros((200, 512, 64), np.uint8))
+    )
+    assert len(export._read_reference(tmp_path / "x.npz", 512).images) == 200
+    monkeypatch.setenv("LUNGNB_MAX_GB", "0.05")
+    with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
+        export._read_reference(tmp_path / "x.npz", 512)

@@ -4,7 +4,7 @@ import pytest
 
 from helpers.tables import examined
 from lungnb.datasets.prepared import read_manifest
-from lungnb.evaluation import calibration_table as doubt
+from lungnb.evaluation import calibration
 from lungnb.evaluation.calibration import (
     AUGMENTATIONS,
     Examination,
@@ -36,8 +36,8 @@ def test_a_network_that_is_right_leaves_no_doubt(trained, truths, monkeypatch):
         plain = truths.get(grey.tobytes())
         return truths[np.ascontiguousarray(grey[:, ::-1]).tobytes()][:, ::-1] if plain is None else plain
 
-    monkeypatch.setattr(doubt, "predict", fake(right))
-    monkeypatch.setattr(doubt, "AUGMENTATIONS", AUGMENTATIONS[:2])
+    monkeypatch.setattr(calibration, "predict", fake(right))
+    monkeypatch.setattr(calibration, "AUGMENTATIONS", AUGMENTATIONS[:2])
     found = examine(trained, "unet", "validation", progress=False)
     assert (found.images["dice"] == 1).all() and (found.images["augmented_dice"] == 1).all()
     assert np.allclose(found.images["disagreement"], 0)
@@ -50,7 +50,7 @@ def test_a_network_that_is_right_leaves_no_doubt(trained, truths, monkeypatch):
 
 def test_probabilities_are_held_against_the_truth(trained, truths, monkeypatch):
     """0.7 everywhere is right as often as lung covers the picture; the mask is everything up to a threshold of 0.7."""
-    monkeypatch.setattr(doubt, "predict", fake(lambda grey: np.full(grey.shape, 0.7)))
+    monkeypatch.setattr(calibration, "predict", fake(lambda grey: np.full(grey.shape, 0.7)))
     found = examine(trained, "unet", "validation", progress=False)
     lung = np.mean([mask.mean() for mask in truths.values()])
     assert calibration_error(found.reliability) == pytest.approx(0.7 - lung, abs=1e-6)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.processes import ended, start
-from lungnb.evaluation import search_settings as searching
+from lungnb.evaluation import search
 from lungnb.evaluation.search import best_settings, search_settings
 from lungnb.figures.charts import search_chart
 from lungnb.networks.losses import LOSSES
@@ -79,7 +79,7 @@ def test_mistakes_are_named_before_searching(prepared, monkeypatch):
 # Interruptions. The process dies at once, as by kill -9, in the given epoch of the given trial; the last one ends it.
 RUN = """
 import os, sys
-from lungnb import search
+from lungnb.evaluation import search
 from lungnb.settings import Settings
 
 dataset, trial, epoch, trials = sys.argv[1], *map(int, sys.argv[2:])
@@ -137,7 +137,7 @@ def quick_fit(monkeypatch):
                 epoch, {"loss": 1.0, "val_loss": 1.0, "val_dice": height * (epoch + 1) / settings.epochs}
             )
 
-    monkeypatch.setattr(searching, "train", fit)
+    monkeypatch.setattr(search, "train", fit)
     return fits
 
 
@@ -151,7 +151,7 @@ def test_an_interrupted_search_proposes_what_the_uninterrupted_one_does(prepared
     for trials in (3, 8, 8):  # cut off in the trial after these; the sampler learns from the sixth on
         search_settings(settings, "unet", trials=trials, progress=False)
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(searching, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(search, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
             search_settings(settings, "unet", trials=12, progress=False)
     resumed = search_settings(settings, "unet", trials=12, progress=False)
     pd.testing.assert_frame_equal(resumed.drop(columns="seconds"), whole.drop(columns="seconds"))

@@ -16,7 +16,7 @@ from lungnb.networks import models
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_run
 from lungnb.phantoms.make import write_phantoms
-from lungnb.segmentation import predict as inference
+from lungnb.segmentation import predict
 
 BLOCKS = np.full((200, 240), 20, np.uint8)
 BLOCKS[40:160, 30:100] = BLOCKS[40:170, 140:210] = 150
@@ -33,7 +33,7 @@ def shipped(trained, tmp_path, monkeypatch):
     file = tmp_path / "shipped.keras"
     build_model("unet", size=32, filters=2, depth=2, weights=str(trained.results / "unet" / "model.keras")).save(file)
     shutil.copy(trained.results / "unet" / "run.json", tmp_path)
-    for module in (inference, models, transfer):
+    for module in (models, predict, transfer):
         monkeypatch.setattr(module, "SHIPPED", file)
     return file
 

@@ -1,4 +1,4 @@
-"""Files of unusual kinds."""
+"""Unusual files, and what is in a folder."""
 
 import os
 from pathlib import Path
@@ -11,3 +11,15 @@ def make_pipe(path: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("this system has no named pipes")
     os.mkfifo(path)
+
+
+def tree(folder):
+    """Return every file below a folder with its content."""
+    files = (file for file in folder.rglob("*") if file.is_file() and file.suffix != ".lock")
+    return {file: file.read_bytes() for file in files if ".keras" not in file.parts}  # which Keras writes in HOME
+
+
+DAMAGED = {
+    "empty": b"", "list": b"[]", "null": b"null", "text": b'"x"', "cut": b"{", "bytes": b"\xff\xfe\x00",
+    "brackets": b"[" * 100_000, "objects": b'{"a":' * 100_000, "constant": b"NaN", "digits": b"9" * 10_000,
+}  # fmt: skip

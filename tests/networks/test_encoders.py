@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from lungnb.datasets import fetch as sources
+from lungnb.datasets.sources import PHANTOMS
 from lungnb.networks import encoders, training
 from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file
@@ -162,7 +162,7 @@ def test_an_interruption_changes_nothing(encoded, monkeypatch):
 
 
 def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
-    monkeypatch.setitem(sources.PHANTOMS, "ct", 8)
+    monkeypatch.setitem(PHANTOMS, "ct", 8)
     monkeypatch.setattr(training, "PHANTOM_EPOCHS", 1)
     settings = prepared.replace(encoder="vgg16", weights="phantom", epochs=1)
     train(settings, "unet", progress=False)

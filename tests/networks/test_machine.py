@@ -55,7 +55,7 @@ def test_auto_trains_in_the_fastest_precision(prepared, monkeypatch):
 
 def test_the_readers_own_layout_is_not_taken(tmp_path):
     (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "tensorflow"}')
-    script = "from lungnb.models import build_model; print(build_model('unet', size=16, depth=1).output_shape)"
+    script = "from lungnb.networks.models import build_model; print(build_model('unet', size=16, depth=1).output_shape)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ | {"KERAS_HOME": str(tmp_path)}
     )

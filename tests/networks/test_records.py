@@ -3,24 +3,17 @@
 import json
 import shutil
 
-import numpy as np
 import pytest
 
+from helpers.files import DAMAGED
 from lungnb.__main__ import main
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.engines import export
-from lungnb.engines.export import ExportError, parities
-from lungnb.files import read_json
 from lungnb.formats.images import write_png
 from lungnb.networks.training import read_history, train
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import best_model, open_model
 from lungnb.settings import SHIPPED
 
-DAMAGED = {
-    "empty": b"", "list": b"[]", "null": b"null", "text": b'"x"', "cut": b"{", "bytes": b"\xff\xfe\x00",
-    "brackets": b"[" * 100_000, "objects": b'{"a":' * 100_000, "constant": b"NaN", "digits": b"9" * 10_000,
-}  # fmt: skip
 WRONG = {
     "nothing": {}, "plan": {"plan": 3}, "no settings": {"plan": {}}, "settings": {"plan": {"settings": [1]}},
     "unknown setting": {"plan": {"settings": {"x": 1}}}, "window": {"plan": {"settings": {"window": "ab"}}},
@@ -30,18 +23,6 @@ WRONG = {
 HISTORIES = ["", "x\n", "epoch,val_loss\n1,2\n", "epoch,val_loss,val_dice,seconds\n", "a,b\n1,2,3\n1\n",
              "epoch,val_loss,val_dice,seconds\n0,x,y,z\n",
              "epoch,val_loss,val_dice,seconds\n0,,,\n", "\0" * 99]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_json_is_nothing(tmp_path, name):
-    (tmp_path / "x.json").write_bytes(DAMAGED[name])
-    assert read_json(tmp_path / "x.json") == {}
-
-
-def test_what_is_no_file_is_nothing(tmp_path):
-    assert read_json(tmp_path / "none.json") == read_json(tmp_path) == {}
-    (tmp_path / "large.json").write_text("{}" + " " * 10_000_000)
-    assert read_json(tmp_path / "large.json") == {}
 
 
 def damage(file, name):
@@ -96,45 +77,3 @@ def test_a_window_must_be_two_rising_numbers(tmp_path, window):
     with pytest.raises(ValueError, match=r"run\.json: the window must be two rising numbers"):
         open_model(tmp_path / "model.keras", None, "keras")
     assert open_model(tmp_path / "model.keras", (-125, 275), "keras")[1] == (-125, 275)
-
-
-GOOD = {"mean_dice": 1.0, "worst_dice": 1.0, "images": 40, "images_with_lung": 40}
-
-
-@pytest.mark.parametrize("parity", [
-    [], 3, None, {"onnx 1 f32": []}, {"onnx 1 f32": {}}, {"onnx 1 f32": GOOD | {"mean_dice": "1"}},
-    {"onnx 1 f32": GOOD | {"worst_dice": float("nan")}}, {"onnx 1 f32": GOOD | {"more": 1}},
-])  # fmt: skip
-def test_what_a_damaged_json_says_of_an_engine_is_forgotten(tmp_path, parity):
-    file = tmp_path / "x.onnx"
-    (tmp_path / "x.onnx.json").write_text(json.dumps({"model": "m", "file": "f", "parity": parity}))
-    assert parities(file) == {}
-    found = export.Parity(**GOOD)
-    export._note(file, {"model": "m", "file": "f"}, {"onnx 2 f32": found})
-    assert parities(file) == {"onnx 2 f32": found}
-
-
-def arrays(images, masks):
-    return {"images": images, "masks": masks}
-
-
-@pytest.mark.parametrize("stored", [
-    {}, arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((1, 8, 1), np.uint8)),
-    arrays(np.zeros((2, 16, 8), np.uint8), np.zeros((2, 16, 1), np.uint8)),
-    arrays(np.zeros((2, 8, 8), float), np.zeros((2, 8, 1), np.uint8)),
-    arrays(np.array([{}], dtype=object), np.zeros((1, 8, 1), np.uint8)), arrays(np.zeros(3), np.zeros(3, np.uint8)),
-])  # fmt: skip
-def test_other_arrays_are_no_reference(tmp_path, stored):
-    np.savez_compressed(tmp_path / "x.npz", **stored)
-    with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
-        export._read_reference(tmp_path / "x.npz", 8)
-
-
-def test_a_reference_that_unpacks_to_gigabytes_is_not_read(tmp_path, monkeypatch):
-    np.savez_compressed(
-        tmp_path / "x.npz", **arrays(np.zeros((200, 512, 512), np.uint8), np.zeros((200, 512, 64), np.uint8))
-    )
-    assert len(export._read_reference(tmp_path / "x.npz", 512).images) == 200
-    monkeypatch.setenv("LUNGNB_MAX_GB", "0.05")
-    with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
-        export._read_reference(tmp_path / "x.npz", 512)

@@ -152,7 +152,7 @@ def test_mistakes_are_named_before_training(prepared):
 # Interruptions. Each process dies at once, as by kill -9, where its plan says; the last one ends the training.
 RUN = """
 import functools, os, sys
-from lungnb import training
+from lungnb.networks import training
 from lungnb.settings import Settings
 
 dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -228,13 +228,13 @@ import tensorflow as tf
 half = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half, half])
 
-from lungnb import backend, training
+from lungnb.networks import backend, training
 from lungnb.settings import make_settings
 backend.gpus = lambda: ["CPU:0", "CPU:1"]
 settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
-    from lungnb.callbacks import callbacks
+    from lungnb.networks.callbacks import callbacks
     die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
     training.train(settings, "unet", progress=False, more=[die])
 training.train(settings, "unet", progress=False)

@@ -8,10 +8,8 @@ import pytest
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
-from lungnb.engines.engines import load_model
 from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
-from lungnb.networks import weights as pretrained
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model, count_multiplications
 from lungnb.phantoms.make import make_phantom
@@ -63,20 +61,6 @@ def test_bright_lungs_are_found_too(real):
     films = [images.read_image(file) for file in files]
     agreement = [dice(segment(film).mask, segment(255 - film).mask) for film in films]
     assert np.mean(agreement) > 0.9
-
-
-def test_a_training_is_shipped_without_its_optimizer(trained, tmp_path):
-    run = trained.results / "unet"
-    pretrained.ship(run, tmp_path / "weights")
-    shipped = tmp_path / "weights" / SHIPPED.name
-    assert shipped.stat().st_size < 0.7 * (run / "model.keras").stat().st_size
-    pairs = zip(load_model(shipped).get_weights(), load_model(run / "model.keras").get_weights(), strict=True)
-    for own, other in pairs:
-        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-6)
-    for name in ("run.json", "history.csv"):
-        assert (shipped.parent / name).read_bytes() == (run / name).read_bytes()
-    with pytest.raises(FileNotFoundError, match="train it"):
-        pretrained.ship(tmp_path)
 
 
 def test_training_can_begin_with_the_shipped_weights():

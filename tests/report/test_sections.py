@@ -1,13 +1,16 @@
+import base64
+
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.figures import plots
 from lungnb.metrics import Counts
-from lungnb.report import page as report
-from lungnb.report.sections import SECTIONS, _table, data_flow, fixed, picture, review
+from lungnb.report.publishing import save_artefact
+from lungnb.report.sections import SECTIONS, _table, data_flow, fixed, lighter, picture, review
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -18,7 +21,7 @@ def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
         ("scores", chart), ("comparison", compare(settings, ["unet"])), ("worst_unet", chart),
         ("claim", pd.DataFrame({"item": ["<b>Who?</b>"], "statement": ["x" * 300]})),
     ):  # fmt: skip
-        report.keep(settings, name, item)
+        save_artefact(settings, name, item)
     page = review(settings)
     wanted = [
         "Data", "Scores", "How scores are spread", "Where they fail",
@@ -79,3 +82,8 @@ def test_what_was_fixed_is_of_the_run(trained):
     assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
     assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")
     assert not table.map(lambda value: isinstance(value, float) and np.isnan(value)).any(axis=None)
+
+
+@pytest.mark.parametrize("png", ["AAAA", "", "no base64!", "iVBORw0KGgo=", base64.b64encode(b"\x89PNG" * 9).decode()])
+def test_an_image_that_cannot_be_read_stays_as_it_is(png):
+    assert lighter(png) == ("image/png", png)
