@@ -1,4 +1,4 @@
-"""Engines and exports: the same masks as Keras, from every network, or a refusal."""
+"""Exports: the same masks as Keras, from every network, or a refusal."""
 
 import json
 import subprocess

@@ -4,10 +4,7 @@ import pytest
 from scipy import ndimage
 
 from lungnb.formats.images import read_image, read_mask
-from lungnb.phantoms import ct as phantom_ct
-from lungnb.phantoms import film as phantom_film
-from lungnb.phantoms import make as phantom
-from lungnb.phantoms import xray as phantom_xray
+from lungnb.phantoms import ct, film, make, xray
 from lungnb.phantoms.chest import draw_chest
 from lungnb.phantoms.ct import ct_phantom
 from lungnb.phantoms.drawing import SIDES, Phantom, Wild
@@ -183,8 +180,8 @@ def test_nothing_is_marked_where_a_closed_margin_hides_it(monkeypatch, index):
         return np.zeros((SIZE, SIZE), np.uint8), np.arange(SIZE) >= half * np.ones((SIZE, 1))
 
     whole = make_phantom(index, kind="wild", size=SIZE).mask
-    monkeypatch.setattr(phantom_xray, "expose", hide)
-    monkeypatch.setattr(phantom_ct, "_windowed", hide)
+    monkeypatch.setattr(xray, "expose", hide)
+    monkeypatch.setattr(ct, "_windowed", hide)
     mask = make_phantom(index, kind="wild", size=SIZE).mask
     assert whole[:, :half].any() and not mask[:, :half].any() and mask[:, half:].any()
 
@@ -193,7 +190,7 @@ def test_a_closed_margin_shows_nothing():
     closed = 0
     for index in range(20):
         grey = np.linspace(0.3, 0.7, SIZE) * np.ones((SIZE, 1))
-        picture, seen = phantom_film._bordered(np.random.default_rng(index), grey)
+        picture, seen = film._bordered(np.random.default_rng(index), grey)
         closed += not seen.all()
         assert not ((0.25 < picture[~seen]) & (picture[~seen] == grey[~seen])).any()  # of the patient, that is
         assert seen.all() or picture[seen].std() > 0.02
@@ -279,14 +276,14 @@ def test_files_do_not_depend_on_the_number_of_workers(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_interrupted_it_leaves_nothing(tmp_path, monkeypatch, error):
-    write = phantom._write_case
+    write = make._write_case
 
     def fails_at_the_third(folder, patient, *rest):
         if patient == 3:
             raise error("the disk is full, or the reader has pressed stop")
         write(folder, patient, *rest)
 
-    monkeypatch.setattr(phantom, "_write_case", fails_at_the_third)
+    monkeypatch.setattr(make, "_write_case", fails_at_the_third)
     with pytest.raises(error):
         write_phantoms(tmp_path / "phantom", 12, size=64, progress=False)
     assert not list(tmp_path.iterdir())
