@@ -1,4 +1,4 @@
-"""What the tests share: a home folder of their own, a tiny data set, a tiny trained model, and real data."""
+"""The fixtures that tests share: a home folder for each test, a tiny data set, a tiny trained model, real data."""
 
 import shutil
 from pathlib import Path
