@@ -23,12 +23,12 @@ browser: .venv/dev  ## the image browser in JupyterLab and Chromium (chromium an
 
 cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers killed; alone, for starting a node takes Ray half a minute
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
-	LUNGNB_CLUSTER=1 $(BIN)/python -m pytest -q -rs tests/test_cluster.py
+	LUNGNB_CLUSTER=1 $(BIN)/python -m pytest -q -rs tests/segmentation/test_cluster.py
 
 jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/test_models.py tests/test_losses.py \
-		tests/test_metrics.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/networks/test_models.py \
+		tests/networks/test_losses.py tests/networks/test_networks_metrics.py
 
 CASES ?=
 hostile: .venv/dev  ## hostile and damaged input of all kinds, a table of answers in results/benchmarks (Linux); CASES='png thin' for some

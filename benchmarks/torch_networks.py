@@ -1,4 +1,4 @@
-"""The three networks in plain PyTorch, layer by layer those of `lungnb.models`."""
+"""The three networks in plain PyTorch, layer by layer those of `lungnb.networks.models`."""
 
 import torch
 from torch import nn

@@ -1,26 +1,16 @@
-"""What the tests share: a home folder of their own, a tiny data set, a tiny trained model, and real data."""
+"""The fixtures that tests share: a home folder for each test, a tiny data set, a tiny trained model, real data."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 
+from helpers.paths import REAL
+from helpers.scans import TINY
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
-from lungnb.metrics import SCORES, SURFACE_SCORES
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
-
-ROOT = Path(__file__).parents[1]
-# Read before the tests set their own: where real data sets lie, if anywhere.
-REAL = (ROOT / Path(os.environ.get("LUNGNB_RAW") or "nowhere").expanduser()).resolve()
-TINY = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 2, "batch_size": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +28,6 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUNGNB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def make_pipe(path: Path) -> None:
-    """Make a named pipe; skip the test if the system has none."""
-    if not hasattr(os, "mkfifo"):
-        pytest.skip("this system has no named pipes")
-    os.mkfifo(path)
 
 
 @pytest.fixture
@@ -105,33 +88,15 @@ def trained(trained_project, home):
     return settings
 
 
-def table_of(**models):
-    """A tidy table of the Dice of several models on the same images; all other scores are the same numbers."""
-    rows = [
-        {"model": name, "id": f"{n:03}", "patient": f"{n:03}", "split": "test", "unit": "px", "milliseconds": 10 + n}
-        | dict.fromkeys((*SCORES, *SURFACE_SCORES), value)
-        | {"tp": 100 * n, "fp": n, "fn": 0, "tn": 1000}
-        for name, values in models.items()
-        for n, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
+@pytest.fixture
+def model_file(trained):
+    """The file of the trained U-Net."""
+    return trained.results / "unet" / "model.keras"
 
 
-def drawn(figure):
-    """Render a figure; return its axes that show something."""
-    assert isinstance(figure, Figure) and not plt.get_fignums()  # or a notebook would show it twice
-    figure.canvas.draw()
-    return [axis for axis in figure.axes if axis.has_data()]
+@pytest.fixture(scope="session")
+def model():
+    """A network that takes what is bright for lung; not to be changed."""
+    from helpers.networks import bright
 
-
-def start(script, home, *arguments):
-    """Start a Python script in a process of its own, in the project folder `home`."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    environment = {**os.environ, "LUNGNB_HOME": str(home)}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def ended(process):
-    """Wait for a process; return its exit status and what it printed."""
-    output, _ = process.communicate(timeout=300)
-    return process.returncode, output
+    return bright()

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import make_pipe
+from helpers.files import make_pipe
 from lungnb import build_model, load_batches, load_model, make_settings, segment, train
 from lungnb.__main__ import main
 from lungnb.datasets.check import check_dataset

@@ -11,9 +11,10 @@ import urllib.error
 import urllib.request
 
 import pytest
-from watching import assert_silent, environment, has_namespaces, run
 
-from conftest import ROOT, TINY
+from helpers.paths import ROOT
+from helpers.scans import TINY
+from helpers.watching import assert_silent, environment, has_namespaces, run
 from lungnb.engines.conversion import FORMATS
 from lungnb.engines.engines import installed
 from lungnb.formats.images import write_png

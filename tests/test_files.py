@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.files import DAMAGED
 from lungnb import files
 from lungnb.files import (
     NotWritten,
@@ -24,8 +25,9 @@ from lungnb.files import (
     written,
 )
 from lungnb.formats.images import write_png
+from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
-from lungnb.report import page as report
+from lungnb.report.series import run_series
 from lungnb.segmentation.batch import segment_files
 
 
@@ -313,4 +315,31 @@ def test_a_notebook_on_a_full_disk_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("papermill.execute_notebook", fail)
     with pytest.raises(NotWritten, match=r"notebooks.00_start\.ipynb: cannot be written: the disk is full"):
-        report.run_series("phantom")
+        run_series("phantom")
+
+
+def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home):
+    from lungnb.segmentation.cluster import _begin
+
+    work = {
+        home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
+        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {"model": "m"}),
+    }
+    for folder, begin in work.items():
+        folder.mkdir(parents=True)
+        (folder / "mine.txt").write_text("mine")
+        with pytest.raises(NotWritten, match=f"{folder}: holds files that lungnb did not write"):
+            begin()
+        assert (folder / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_json_is_nothing(tmp_path, name):
+    (tmp_path / "x.json").write_bytes(DAMAGED[name])
+    assert read_json(tmp_path / "x.json") == {}
+
+
+def test_what_is_no_file_is_nothing(tmp_path):
+    assert read_json(tmp_path / "none.json") == read_json(tmp_path) == {}
+    (tmp_path / "large.json").write_text("{}" + " " * 10_000_000)
+    assert read_json(tmp_path / "large.json") == {}

@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from hostile import SEGMENT, Case, all_cases
 from hostile.answers import judge, over_limits
 from hostile.archives import Member, archive
@@ -17,8 +19,6 @@ from hostile.png import KINDS, png
 from hostile.streams import gzipped, size_of, zlibbed
 from hostile.tiff import picture, tiff
 from hostile.worker import Taken
-from PIL import Image
-
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files

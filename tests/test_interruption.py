@@ -23,16 +23,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.datasets import fetch as sources
-from lungnb.datasets import prepare
-from lungnb.datasets import sources as datasets
-from lungnb.datasets.sources import RemoteFile, Source
+from lungnb.datasets.fetch import download
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.figures import plots
-from lungnb.networks import training
+from lungnb.networks.training import train
 from lungnb.phantoms.make import write_phantoms
-from lungnb.report import page as report
+from lungnb.report.page import write_report
+from lungnb.report.publishing import save_artefact
 from lungnb.settings import Settings
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
@@ -50,22 +50,22 @@ def settings_of(epochs):
 
 def compare(settings):
     evaluation.evaluate(settings, "unet", progress=False)
-    report.keep(settings, "comparison", evaluation.compare(settings, ["unet"]))
-    report.keep(settings, "scores", plots.score_boxes(evaluation.read_scores(settings, ["unet"])))
+    save_artefact(settings, "comparison", evaluation.compare(settings, ["unet"]))
+    save_artefact(settings, "scores", plots.score_boxes(evaluation.read_scores(settings, ["unet"])))
 
 
 def work(home, address, epochs="4", stages=STAGES):
     """Do what the tests interrupt, in a process of its own."""
     os.environ["LUNGNB_HOME"] = str(home)
     file = RemoteFile("scans.zip", (address,))
-    datasets.CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
+    CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
     settings = settings_of(int(epochs))
     works = {
-        "download": lambda: sources.download("tiny", progress=False),
-        "prepare": lambda: prepare.prepare_dataset(settings, progress=False),
-        "train": lambda: training.train(settings, "unet", progress=False),
+        "download": lambda: download("tiny", progress=False),
+        "prepare": lambda: prepare_dataset(settings, progress=False),
+        "train": lambda: train(settings, "unet", progress=False),
         "evaluate": lambda: compare(settings),
-        "report": lambda: report.write_report(settings, []),
+        "report": lambda: write_report(settings, []),
     }
     for stage in stages:
         print(stage, flush=True)

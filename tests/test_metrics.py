@@ -5,6 +5,7 @@ from scipy import ndimage
 from skimage.metrics import hausdorff_distance
 from sklearn import metrics as reference
 
+from helpers.masks import EMPTY, FULL, HALF
 from lungnb.metrics import (
     SCORES,
     SURFACE_SCORES,
@@ -15,10 +16,6 @@ from lungnb.metrics import (
     scores,
     surface_scores,
 )
-from lungnb.networks.metrics import TRAINING_SCORES, training_metrics
-
-EMPTY, FULL = np.zeros((8, 8), bool), np.ones((8, 8), bool)
-HALF = np.arange(8) < 4 * np.ones((8, 1))
 
 
 def overlaps(truth, found):
@@ -270,18 +267,3 @@ def test_pooled_scores_come_from_sums():
 def test_other_arrays_are_refused(truth, found, message):
     with pytest.raises(ValueError, match=message):
         score_image(truth, found)
-
-
-def test_scores_while_training_are_those_of_the_tables():
-    rng = np.random.default_rng(1)
-    truth = np.stack([EMPTY, EMPTY, FULL, FULL, HALF, HALF, *(rng.random((6, 8, 8)) < 0.4)])
-    found = np.stack([EMPTY, HALF, FULL, EMPTY, ~HALF, EMPTY, *(rng.random((6, 8, 8)) < 0.4)])
-    # Probabilities on both sides of the threshold, which itself is not lung.
-    probability = np.where(found, rng.uniform(0.51, 1, found.shape), rng.uniform(0, 0.5, found.shape))
-    probability[~found & (rng.random(found.shape) < 0.2)] = 0.5
-    metrics = training_metrics()
-    assert [metric.__name__ for metric in metrics] == list(TRAINING_SCORES)
-    expected = [overlaps(*masks) for masks in zip(truth, found, strict=True)]
-    for metric in metrics:
-        values = np.asarray(metric(truth[..., None].astype("float32"), probability[..., None].astype("float32")))
-        np.testing.assert_allclose(values, [scored[metric.__name__] for scored in expected], atol=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lungnb
-from conftest import drawn
+from helpers.figures import drawn
 from lungnb.__main__ import main
 from lungnb.browser.marks import Marks
 from lungnb.datasets.prepare import prepare_dataset

@@ -1,14 +1,11 @@
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lungnb.artefacts import holds_data, raw_folder
-from lungnb.artefacts import home as project_folder
 from lungnb.networks.backend import keras
-from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings
+from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings, recipes
 
 
 def test_profiles_set_size_and_length_and_take_changes():
@@ -64,55 +61,6 @@ def test_settings_are_frozen_and_print_themselves_whole():
     lines = str(settings).splitlines()
     assert [line.split()[0] for line in lines] == [field.name for field in dataclasses.fields(Settings)]
     assert ["seed", "77"] in [line.split() for line in lines]
-
-
-def test_folders_lie_in_the_home_of_the_environment(home):
-    settings = make_settings("montgomery")
-    assert settings.prepared == home / "data" / "prepared" / "montgomery"
-    assert settings.results == home / "results" / "montgomery"
-
-
-def test_home_is_the_project_around_the_working_folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("LUNGNB_HOME")
-    deep = tmp_path / "project" / "notebooks" / "deep"
-    deep.mkdir(parents=True)
-    monkeypatch.chdir(deep)
-    assert project_folder() == deep
-    (deep.parent / "00_start.ipynb").touch()
-    assert project_folder() == tmp_path / "project"
-
-
-@pytest.mark.parametrize("own", ["scans", "a/../scans/", "./scans"])
-def test_a_path_of_ones_own_is_called_after_its_last_folder(home, monkeypatch, own):
-    monkeypatch.chdir(home)
-    settings = make_settings(f"{home}/{own}")
-    assert settings.name == "scans"
-    assert settings.prepared == home / "data" / "prepared" / "scans"
-    assert raw_folder(settings.dataset) == home / "scans"
-
-
-def test_raw_data_are_found_under_lungnb_raw_else_in_the_project(home, monkeypatch):
-    monkeypatch.setenv("LUNGNB_RAW", "../elsewhere")  # relative to the project, wherever one stands
-    monkeypatch.setenv("LUNGNB_HOME", str(home / "project"))
-    monkeypatch.chdir(Path("/"))
-    own = home / "project" / "data" / "raw" / "montgomery"
-    assert raw_folder("montgomery") == own
-    (home / "elsewhere" / "montgomery").mkdir(parents=True)
-    (home / "project").mkdir()
-    assert raw_folder("montgomery") == own  # an empty folder there is no data
-    (home / "elsewhere" / "montgomery" / "images").mkdir()
-    assert raw_folder("montgomery").resolve() == home / "elsewhere" / "montgomery"
-
-
-@pytest.mark.parametrize(
-    ("name", "counts"),
-    [("a.png", True), ("a.dcm", True), ("a.zip", False), ("a.tar.gz", False), ("README.md", False), (".hidden", False)],
-)
-def test_notes_and_archives_are_not_data(tmp_path, name, counts):
-    assert not holds_data(tmp_path / "nothing")
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / name).touch()
-    assert holds_data(tmp_path / "set") == counts
 
 
 def test_the_environment_changes_settings_everywhere(monkeypatch):
@@ -242,3 +190,12 @@ def test_numpy_s_numbers_become_python_s_which_json_takes():
 def test_recipes_and_profiles_keep_to_the_ranges():
     for name in (*PROFILES, *RECIPES):
         assert make_settings(profile=name).profile == name
+
+
+def test_recipes_are_a_table_of_their_settings():
+    table = recipes()
+    assert table.index.tolist() == [*RECIPES]
+    for name, recipe in RECIPES.items():
+        assert table.loc[name, "about"] == recipe.about
+        assert table.loc[name, "epochs"] == recipe.settings.epochs
+        assert table.loc[name, "models"].split(", ") == [*recipe.settings.models]

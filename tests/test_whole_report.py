@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import watching
 from PIL import Image
 
+from helpers import watching
+from lungnb import report
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.report import page as report
 
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
 HOSTILE = (

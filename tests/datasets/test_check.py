@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.figures import drawn
+from helpers.scans import save
+from lungnb.__main__ import main
+from lungnb.datasets.check import check_dataset
+from lungnb.datasets.prepared import open_prepared
+from lungnb.figures import pictures
+from lungnb.phantoms.make import make_phantom
+from lungnb.settings import make_settings
+
+PHANTOMS = [make_phantom(number, size=96) for number in range(1, 21)]
+LUNGS = PHANTOMS[7].mask.astype(np.uint8) * 255
+SIZE = LUNGS.shape
+Y, X = np.mgrid[: SIZE[0], : SIZE[1]] / SIZE[0]
+
+
+def inverted(mask):
+    return 255 - mask
+
+
+def air():
+    """What surrounds a round body in the scanner's field, instead of what is in it."""
+    return np.where(np.hypot(X - 0.5, Y - 0.5) > 0.42, 255, 0).astype(np.uint8)
+
+
+def noise(seed):
+    return np.random.default_rng(seed).integers(0, 256, SIZE, np.uint8)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Twenty good pairs, of a patient each."""
+    folder = tmp_path / "scans"
+    for number, (image, mask) in enumerate(PHANTOMS):
+        save(folder / "images" / f"good{number:02}.png", image)
+        save(folder / "masks" / f"good{number:02}.png", mask.astype(np.uint8) * 255)
+    return folder
+
+
+def found(raw):
+    table = check_dataset(make_settings(str(raw)), progress=False)
+    few = table["file"] == "manifest.csv"  # of twenty patients, some splits have but three
+    assert table["what"][few].str.contains("split: scores on so few say next to nothing").all()
+    return {(row.file, row.severity): row.what for row in table[~few].itertuples()}
+
+
+def test_a_good_set_has_no_findings(raw, capsys):
+    assert found(raw) == {}
+    assert main(["check", str(raw)]) == 0
+    assert capsys.readouterr().out.endswith("0 errors, 2 warnings, 0 notes\n")
+
+
+@pytest.mark.parametrize(
+    ("mask", "severity", "what"),
+    [
+        (noise(1), "error", "not a mask: "),
+        (np.zeros(SIZE, np.uint8), "warning", "the mask is empty"),
+        (np.full(SIZE, 255, np.uint8), "error", "the mask covers everything"),
+        (inverted(LUNGS), "error", "the mask seems to be inverted"),
+        (air(), "error", "the mask touches "),
+        (np.where(X < X.max() / 2, LUNGS, 0), "warning", "the mask is in one half of the picture"),
+        (np.where((np.floor(X * 12) % 2 == 0) & (np.floor(Y * 12) % 2 == 0), LUNGS, 0), "warning", "the mask has "),
+    ],
+    ids=["picture", "empty", "full", "inverted", "air", "one side", "pieces"],
+)
+def test_a_wrong_mask_is_found_and_no_other(raw, mask, severity, what):
+    save(raw / "masks" / "good07.png", mask.astype(np.uint8))
+    findings = found(raw)
+    assert {file for file, _ in findings} == {"masks/good07.png"}
+    assert findings["masks/good07.png", severity].startswith(what)
+
+
+def test_swapped_constant_and_bright_images_are_found(raw):
+    for folder in ("images", "masks"):
+        (raw / folder / "good01.png").rename(raw.parent / f"{folder}.png")
+    (raw.parent / "images.png").rename(raw / "masks" / "good01.png")
+    (raw.parent / "masks.png").rename(raw / "images" / "good01.png")
+    save(raw / "images" / "good02.png", np.full(SIZE, 90, np.uint8))
+    save(raw / "images" / "good03.png", 255 - np.asarray(Image.open(raw / "images" / "good03.png")))
+    findings = found(raw)
+    assert findings["masks/good01.png", "error"] == "image and mask may be swapped"
+    assert findings["images/good02.png", "error"] == "the image is of one grey"
+    assert findings["masks/good03.png", "warning"] == "what is marked is brighter than what is around it"
+
+
+def test_copies_lonely_and_broken_files_are_found(raw):
+    for folder in ("images", "masks"):
+        (raw / folder / "copy.png").write_bytes((raw / folder / "good04.png").read_bytes())
+    save(raw / "images" / "lonely.png", PHANTOMS[0].image)
+    (raw / "images" / "good05.png").write_bytes(b"not an image")
+    findings = found(raw)
+    assert findings["images/good04.png", "warning"] == "looks like a copy of images/copy.png"
+    assert findings["images/lonely.png", "warning"] == "left out: no mask of this name"
+    assert findings["images/good05.png", "error"].startswith("left out: cannot be read")
+
+
+def test_unusual_files_are_noted(raw):
+    good = Image.open(raw / "images" / "good06.png")
+    good.convert("P").save(raw / "images" / "good06.png")
+    Image.merge("LA", [Image.open(raw / "images" / "good08.png"), Image.new("L", good.size, 99)]).save(
+        raw / "images" / "good08.png"
+    )
+    deep = np.asarray(Image.open(raw / "images" / "good09.png")).astype(np.uint16) * 200
+    Image.fromarray(deep).save(raw / "images" / "good09.png")
+    pages = [Image.open(raw / "images" / "good10.png").copy()] * 2
+    (raw / "images" / "good10.png").unlink()
+    pages[0].save(raw / "images" / "good10.tif", save_all=True, append_images=pages[1:])
+    findings = found(raw)
+    assert findings["images/good06.png", "note"] == "palette colours"
+    assert findings["images/good08.png", "note"] == "transparency"
+    assert findings["images/good09.png", "note"] == "16-bit"
+    assert findings["images/good10.tif", "note"] == "several pages, of which the first is read"
+    assert len(findings) == 4
+
+
+def test_errors_reach_the_terminal_and_the_gallery(raw, capsys):
+    save(raw / "masks" / "good07.png", inverted(LUNGS))
+    assert main(["check", str(raw)]) == 1
+    shown = capsys.readouterr().out
+    assert (
+        "error: masks/good07.png: the mask seems to be inverted" in shown
+        and "\n1 error, 2 warnings, 0 notes\n" in shown
+    )
+    settings = make_settings(str(raw))
+    findings = check_dataset(settings, progress=False)
+    axes = drawn(pictures.suspects(open_prepared(settings), findings))
+    assert len(axes) == 1 and axes[0].get_title().startswith("good07\nthe mask seems to be inverted")
+    assert drawn(pictures.suspects(open_prepared(settings), findings.head(0))) == []
+
+
+@pytest.mark.parametrize(
+    ("dataset", "wrong"),
+    [
+        ("finding-lungs-in-ct-data", ["ID_0052", "ID_0079", "ID_0134"]),  # air around the body twice, one lung of two
+        ("montgomery", []),
+        ("chest-xray-masks-and-labels", []),
+    ],
+)
+def test_real_masks_that_are_wrong_are_found_and_no_others(real, dataset, wrong):
+    real(dataset)
+    findings = check_dataset(make_settings(dataset), progress=False)
+    strange = findings[(findings["severity"] != "note") & ~findings["what"].str.startswith("left out")]
+    assert sorted({file.split("/")[-1][:7] for file in strange["file"]}) == wrong
+
+
+def test_labels_are_a_mask(raw):
+    for number, (_, mask) in enumerate(PHANTOMS):
+        left = np.arange(SIZE[1]) < SIZE[1] // 2
+        save(raw / "masks" / f"good{number:02}.png", (mask * np.where(left, 1, 2)).astype(np.uint8))
+    assert found(raw) == {}
+
+
+def test_folders_that_may_not_be_patients_are_told(tmp_path):
+    for part, kind in enumerate(("normal", "covid")):
+        for number, (image, mask) in enumerate(PHANTOMS[10 * part : 10 * part + 10]):
+            save(tmp_path / "a" / kind / "images" / f"{number}.png", image)
+            save(tmp_path / "a" / kind / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
+    settings = make_settings(str(tmp_path / "a"), split_fractions=(0.7, 0.3, 0))
+    told = check_dataset(settings, progress=False)
+    told = told[told["file"] != "manifest.csv"]
+    assert told[["severity", "what"]].to_numpy().tolist() == [
+        ["warning", "each of the 2 folders of images is taken for a patient"]
+    ]
+
+
+def test_folders_that_may_be_patients_are_told(tmp_path):
+    for number, (image, mask) in enumerate(PHANTOMS):
+        save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
+        save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
+    told = check_dataset(make_settings(str(tmp_path / "a")), progress=False)
+    (note,) = told[told["file"] != "manifest.csv"].itertuples()
+    assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")

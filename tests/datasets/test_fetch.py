@@ -1,0 +1,396 @@
+"""Downloads, against a server on this machine; no test here reaches the network."""
+
+import hashlib
+import io
+import stat
+import sys
+import threading
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from helpers.paths import REAL
+from lungnb.artefacts import raw_folder
+from lungnb.datasets import archives, fetch
+from lungnb.datasets.fetch import DownloadError, download
+from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
+from lungnb.files import remove
+
+HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files` by path, with byte ranges; counts its requests; breaks off after `cut` bytes, once."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.hits, self.ranges, self.cut, self.honour_ranges = {}, [], [], None, True
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        server.hits.append(self.path)
+        content = server.files.get(self.path)
+        if content is None:
+            return self.send_error(404)
+        start = 0
+        if self.headers.get("Range") and server.honour_ranges:
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            server.ranges.append(start)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut, server.cut = server.cut, None
+        self.wfile.write(content[start:][:cut])
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def raw(tmp_path, monkeypatch):
+    """An empty project; returns its data/raw."""
+    monkeypatch.setenv("LUNGNB_HOME", str(tmp_path))
+    monkeypatch.delenv("LUNGNB_RAW", raising=False)
+    return tmp_path / "data" / "raw"
+
+
+@pytest.fixture
+def add(monkeypatch):
+    """Adds a data set named `tiny` to the catalogue."""
+
+    def add_source(*files, **fields):
+        source = Source("tiny", "Tiny", "xray", "MIT", "None", files=files, **fields)
+        monkeypatch.setitem(CATALOGUE, "tiny", source)
+        return source
+
+    return add_source
+
+
+def make_zip(members=None, **kwargs):
+    """A zip archive, as bytes, of names (or ZipInfos) and contents."""
+    members = members or {"set/images/a.png": b"image" * 400, "set/masks/a.png": b"mask" * 400}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", **kwargs) as zipped:
+        for name, content in members.items():
+            zipped.writestr(name, content)
+    return buffer.getvalue()
+
+
+BIG = make_zip({"set/images/a.png": bytes(2_000_000)})  # more than gdown holds in memory before it writes
+
+
+def tree(folder):
+    """All that is under a folder, hidden or not, with sizes and times."""
+    return sorted((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def entries(folder):
+    """Return what is in a folder, but for locks."""
+    found = folder.iterdir() if folder.exists() else ()
+    return sorted(path.name for path in found if path.suffix != ".lock")
+
+
+def assert_sentences(error, *parts):
+    """The message has all the parts, is one or two sentences on one line, and no traceback."""
+    text = str(error.value)
+    for part in parts:
+        assert str(part) in text
+    assert "\n" not in text and "Traceback" not in text and text.count(". ") <= 1 and text.endswith(".")
+
+
+def test_phantom_is_made_once():
+    folder = download("phantom", progress=False)
+    images, masks = (sorted((folder / kind).glob("*.bmp")) for kind in ("images", "masks"))
+    assert len(images) == 120 and [path.name for path in images] == [path.name for path in masks]
+    before = tree(folder)
+    assert download("phantom", progress=False) == folder and tree(folder) == before
+
+
+def test_web_download_is_unpacked_once(server, add, raw, capsys):
+    server.files["/tiny.zip"] = content = make_zip()
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),), hashlib.sha256(content).hexdigest()))
+    folder = download("tiny", progress=False)
+    assert folder == raw / "tiny" == raw_folder("tiny")
+    assert (folder / "set/images/a.png").read_bytes() == b"image" * 400
+    assert capsys.readouterr().out == ""
+    assert download("tiny", progress=False) == folder
+    assert server.hits == ["/tiny.zip"]
+    assert entries(raw) == ["tiny"]  # no archive, no partial download left
+
+
+def test_drive_download(server, add, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/uc?id={id}"))
+    server.files["/uc?id=abc"] = make_zip()
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    folder = download("tiny", progress=False)
+    assert (folder / "set/masks/a.png").is_file()
+    download("tiny", progress=False)
+    assert server.hits == ["/uc?id=abc"]
+
+
+def test_interrupted_drive_download_resumes(server, add, raw, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
+    server.files["/abc"], server.cut = BIG, 1_200_000
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "tiny.zip", server.url("/abc"), raw / "tiny")
+    assert entries(raw) == [".tiny.download"]
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file()
+    assert server.ranges and 0 < server.ranges[0] <= 1_200_000
+
+
+def test_a_partial_download_that_cannot_go_on_is_begun_anew(server, add, raw, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
+    server.files["/abc"], server.cut, server.honour_ranges = BIG, 1_200_000, False
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    for _ in range(2):
+        with pytest.raises(DownloadError):
+            download("tiny", progress=False)
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file()
+
+
+def test_next_address_is_tried(server, add, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/drive/{id}"))
+    monkeypatch.setattr(fetch, "KAGGLE_URL", server.url("/kaggle/{id}"))
+    server.files |= {"/drive/abc": HTML, "/kaggle/owner/tiny": make_zip()}
+    add(RemoteFile("tiny.zip", ("drive:abc", "kaggle:owner/tiny")))
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file()
+    assert server.hits == ["/drive/abc", "/kaggle/owner/tiny"]
+
+
+def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path, monkeypatch):
+    package = tmp_path / "packages" / "kaggle"
+    (package / "api").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit(1)\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    add(RemoteFile("challenge.zip", ("kaggle:challenge",)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "account", "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+
+
+def test_web_page_in_place_of_the_archive_is_named(server, add, raw, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
+    server.files["/abc"] = HTML
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "web page", "quota", "tiny.zip", raw / "tiny", "lungnb download tiny")
+    assert entries(raw) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "sha256", "says"),
+    [(make_zip(), "0" * 64, "checksum"), (make_zip()[:-40], None, "whole zip"), (b"", None, "whole zip")],
+    ids=["wrong checksum", "truncated", "empty"],
+)
+def test_wrong_content_is_refused_and_fetched_anew(server, add, raw, content, sha256, says):
+    server.files["/tiny.zip"] = content
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),), sha256))
+    for _ in range(2):
+        with pytest.raises(DownloadError) as error:
+            download("tiny", progress=False)
+        assert_sentences(error, says, "tiny.zip", server.url("/tiny.zip"), raw / "tiny")
+    assert len(server.hits) == 2 and entries(raw) == []
+
+
+def test_damaged_archive_leaves_nothing(server, add, raw):
+    content = bytearray(make_zip())
+    content[content.index(b"imageimage") + 50] ^= 0xFF
+    server.files["/tiny.zip"] = bytes(content)
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "CRC", "tiny.zip", raw / "tiny")
+    assert not (raw / "tiny").exists() and not list(raw.rglob("*.png"))
+
+
+@pytest.mark.parametrize("address", ["drive:abc", "web"])
+def test_no_connection_says_what_to_do_by_hand(server, add, raw, monkeypatch, address):
+    url = server.url("/tiny.zip")
+    server.socket.close()  # the port is now refused
+    monkeypatch.setattr(fetch, "DRIVE_URL", url)
+    add(RemoteFile("tiny.zip", (url if address == "web" else address,)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "tiny.zip", url, raw / "tiny", "lungnb download tiny")
+    assert entries(raw) == []
+
+
+def test_missing_page_is_an_error_in_words(server, add):
+    add(RemoteFile("tiny.zip", (server.url("/gone.zip"),)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "Not Found", "tiny.zip")
+
+
+def test_several_files_appear_together_in_folders_of_their_own(server, add, raw):
+    server.files["/scans.zip"] = make_zip({"a.nii.gz": b"scan"})
+    add(
+        RemoteFile("scans.zip", (server.url("/scans.zip"),)),
+        RemoteFile("masks.zip", (server.url("/masks.zip"),)),
+        RemoteFile("notes.csv", (server.url("/notes.csv"),)),
+    )
+    with pytest.raises(DownloadError, match=r"masks\.zip"):
+        download("tiny", progress=False)
+    assert not (raw / "tiny").exists()
+    server.files |= {"/masks.zip": make_zip({"a.nii.gz": b"mask"}), "/notes.csv": b"id,age\n"}
+    folder = download("tiny", progress=False)
+    assert server.hits.count("/scans.zip") == 1  # kept from the first run
+    assert (folder / "scans/a.nii.gz").read_bytes() == b"scan" and (folder / "masks/a.nii.gz").read_bytes() == b"mask"
+    assert entries(folder) == ["masks", "notes.csv", "scans"] and entries(raw) == ["tiny"]
+
+
+def test_members_to_skip_stay_packed_unless_nothing_else_is_there(server, add, raw):
+    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a"})
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/",))
+    assert entries(download("tiny", progress=False)) == ["twice"]
+    remove(raw / "tiny")
+    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a"})
+    assert entries(download("tiny", progress=False)) == ["data"]
+
+
+def test_archive_put_there_by_hand_is_unpacked_and_stays(add, raw):
+    add(RemoteFile("tiny.zip"))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "no public address", "tiny.zip", raw / "tiny", "lungnb download tiny")
+    (raw / "tiny").mkdir(parents=True)
+    (raw / "tiny" / "tiny.zip").write_bytes(make_zip())
+    (raw / "tiny" / "other.zip").write_bytes(b"the reader's")
+    folder = download("tiny", progress=False)
+    assert entries(folder) == ["other.zip", "set", "tiny.zip"]
+    before = tree(folder)
+    assert download("tiny", progress=False) == folder and tree(folder) == before
+
+
+def test_wrong_file_put_there_by_hand_is_named_and_kept(server, add, raw):
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    (raw / "tiny").mkdir(parents=True)
+    (raw / "tiny" / "tiny.zip").write_bytes(HTML)
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "web page", raw / "tiny" / "tiny.zip", "remove it")
+    assert entries(raw / "tiny") == ["tiny.zip"] and server.hits == []
+
+
+def link_zip():
+    info = zipfile.ZipInfo("set/link")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return make_zip({"set/a.png": b"a", info: "/etc/passwd"})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (make_zip({"set/a.png": b"a", "../evil": b"x"}), "leads out"),
+        (make_zip({"set/a.png": b"a", "set/../../evil": b"x"}), "leads out"),
+        (make_zip({"set/a.png": b"a", "/tmp/evil": b"x"}), "leads out"),
+        (make_zip({"set/a.png": b"a", "C:\\evil": b"x"}), "leads out"),
+        (make_zip({"set/a.png": b"a", "..\\evil": b"x"}), "leads out"),
+        (link_zip(), "link"),
+        (make_zip({"set/a.png": bytes(3_000_000)}, compression=zipfile.ZIP_DEFLATED), "bomb"),
+        (make_zip({f"set/{i}.png": b"a" for i in range(12)}), "12 files"),
+        (make_zip({"set/a.png": bytes(5_000_000)}), "more than there is room for"),
+    ],
+    ids=["parent", "inner parent", "absolute", "drive", "backslash", "link", "bomb", "many files", "too large"],
+)
+def test_hostile_archive_is_refused_whole(server, add, raw, tmp_path, monkeypatch, content, says):
+    monkeypatch.setattr(archives, "LARGE", 2_000_000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 4_000_000)
+    monkeypatch.setattr(archives, "MAX_FILES", 10)
+    server.files["/tiny.zip"] = content
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    with pytest.raises(DownloadError) as error:
+        download("tiny", progress=False)
+    assert_sentences(error, "tiny.zip", says)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+    assert not (raw / "tiny").exists() and not list(tmp_path.parent.glob("evil"))
+
+
+def test_real_masks_are_no_bombs(server, add):
+    server.files["/tiny.zip"] = make_zip({"masks/empty.bmp": bytes(2**20)}, compression=zipfile.ZIP_DEFLATED)
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    assert (download("tiny", progress=False) / "masks/empty.bmp").stat().st_size == 2**20
+
+
+def test_raw_data_elsewhere_is_used_and_never_written_to(server, add, tmp_path, raw, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "montgomery" / "MontgomerySet").mkdir(parents=True)
+    (elsewhere / "tiny").mkdir()
+    (elsewhere / "tiny" / "tiny.zip").write_bytes(make_zip())
+    monkeypatch.setenv("LUNGNB_RAW", "elsewhere")  # relative to home()
+    before = tree(elsewhere)
+    assert download("montgomery", progress=False) == elsewhere / "montgomery"
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    folder = download("tiny", progress=False)  # an archive alone is unpacked, but not there
+    assert folder == raw / "tiny" == raw_folder("tiny")
+    assert entries(folder) == ["set"] and download("tiny", progress=False) == folder
+    assert tree(elsewhere) == before and server.hits == []
+
+
+@pytest.mark.skipif(
+    not (REAL / "lung-ct-bmp" / "lung_ct_bmp.zip").is_file(),
+    reason="needs LUNGNB_RAW to point to a folder with lung-ct-bmp/lung_ct_bmp.zip",
+)
+def test_real_archive(raw, monkeypatch):
+    monkeypatch.setenv("LUNGNB_RAW", str(REAL))
+    before = tree(REAL / "lung-ct-bmp")
+    folder = download("lung-ct-bmp", progress=False)
+    assert folder == raw / "lung-ct-bmp"
+    images, masks = (sorted((folder / "lung_ct" / kind).glob("*.bmp")) for kind in ("images", "masks"))
+    assert len(images) == 89 and [path.name for path in images] == [path.name for path in masks]
+    assert tree(REAL / "lung-ct-bmp") == before
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_lies_there_by_hand_outlives_a_run_that_fails(add, raw, tmp_path, linked):
+    content = make_zip({"images/a.png": b"1", "notes.txt/b.txt": b"2"})
+    add(RemoteFile("tiny.zip"))
+    folder = tmp_path / "disk" if linked else raw / "tiny"
+    folder.mkdir(parents=True)
+    if linked:
+        raw.mkdir(parents=True, exist_ok=True)
+        (raw / "tiny").symlink_to(folder)
+    (folder / "tiny.zip").write_bytes(b"no archive")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(DownloadError):
+        download("tiny", progress=False)
+    assert (folder / "tiny.zip").exists()
+    (folder / "tiny.zip").write_bytes(content)
+    download("tiny", progress=False)
+    assert (folder / "images" / "a.png").exists() and (folder / "tiny.zip").read_bytes() == content
+    kept = folder.with_name(f".{folder.name}.kept")
+    assert linked or entries(raw) == [".tiny.kept", "tiny"]
+    assert (kept / "notes.txt").read_text() == "mine"  # whose place the data set has taken
+
+
+def test_what_a_killed_run_had_put_aside_is_found_again(add, raw):
+    add(RemoteFile("tiny.zip"))
+    (raw / ".tiny.kept").mkdir(parents=True)
+    (raw / ".tiny.kept" / "tiny.zip").write_bytes(make_zip({"images/a.png": b"1"}))
+    download("tiny", progress=False)
+    assert entries(raw) == ["tiny"] and entries(raw / "tiny") == ["images", "tiny.zip"]

@@ -1,0 +1,219 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.scans import CHEST, LUNGS, prepared, write_scans
+from lungnb.datasets import splitting
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.splitting import split_of
+from lungnb.settings import SPLITS, Settings
+
+
+@pytest.fixture
+def raw(tmp_path):
+    return tmp_path / "scans"
+
+
+def test_a_patient_is_in_one_split_alone(raw):
+    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(3)])
+    _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
+    assert (manifest.groupby("patient").size() == 3).all()
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert set(manifest["split"]) == set(SPLITS)
+
+
+def test_old_images_keep_their_split_when_others_come(raw):
+    write_scans(raw, [f"b{n}" for n in range(25)])
+    before = prepared(raw)[1].set_index("id")["split"]
+    write_scans(raw, [f"{letter}{n}" for letter in "abc" for n in range(25)])
+    after = prepared(raw)[1].set_index("id")["split"]
+    assert len(after) == 75
+    assert after[before.index].equals(before)
+
+
+@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.5, 0.25, 0.25)])
+def test_the_shares_come_near_to_what_was_asked(fractions):
+    found = pd.Series([split_of(f"patient {n}", fractions) for n in range(4000)]).value_counts(normalize=True)
+    for split, fraction in zip(SPLITS, fractions, strict=True):
+        assert found.get(split, 0) == pytest.approx(fraction, abs=0.025)
+
+
+def test_without_a_test_share_there_is_no_test_split(raw):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    settings, manifest = prepared(raw, split_fractions=(0.85, 0.15, 0.0))
+    assert set(manifest["split"]) == {"train", "validation"}
+    assert not (settings.prepared / "test").exists()
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 7])
+def test_few_patients_fill_every_split(raw, count):
+    write_scans(raw, [f"{n}" for n in range(count)])
+    assert set(prepared(raw)[1]["split"]) == set(SPLITS)
+
+
+def test_too_few_patients_are_an_error(raw):
+    write_scans(raw, ["p1_1", "p1_2", "p2_1", "p2_2"])
+    with pytest.raises(ValueError, match="2 patients cannot make the splits train, validation, test"):
+        prepared(raw, patient_pattern=r"(p\d+)_")
+    assert len(prepared(raw, patient_pattern=r"(p\d+)_", split_fractions=(0.85, 0.15, 0.0))[1]) == 4
+
+
+def test_folds_test_every_patient_once(raw):
+    write_scans(raw, [f"p{patient:02}_{n}" for patient in range(20) for n in range(2)])
+    tested = []
+    for fold in range(1, 6):
+        settings, manifest = prepared(raw, patient_pattern=r"(p\d+)_", folds=5, fold=fold)
+        assert settings.prepared.name.endswith(f".fold{fold}of5")
+        assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+        counts = manifest.drop_duplicates("patient")["split"].value_counts().to_dict()
+        assert counts == {"train": 13, "validation": 3, "test": 4}  # of 16, 70 to 15
+        tested += manifest.loc[manifest["split"] == "test", "id"].tolist()
+    assert sorted(tested) == sorted(manifest["id"])
+
+
+def test_too_few_patients_for_the_folds_are_an_error(raw):
+    write_scans(raw, "abcdefgh")
+    with pytest.raises(ValueError, match="3 folds need three patients each, and 8 are few"):
+        prepared(raw, folds=3)
+
+
+def test_a_published_split_is_followed(raw, tmp_path):
+    write_scans(raw, "abcde")
+    listed = {"a": "test", "b": "train", "c": "validation", "e": "train", "gone": "test"}
+    pd.DataFrame(listed.items(), columns=["id", "split"]).to_csv(tmp_path / "split.csv", index=False)
+    settings, manifest = prepared(raw, split_file=str(tmp_path / "split.csv"))
+    assert manifest.set_index("id")["split"].to_dict() == {name: listed[name] for name in "abce"}
+    assert open_prepared(settings).excluded.to_numpy().tolist() == [["images/d.png", "not in the split file"]]
+
+
+def test_a_split_that_comes_with_the_data_set_is_found_there(raw):
+    write_scans(raw, "abc")
+    pd.DataFrame(zip("abc", SPLITS, strict=True), columns=["id", "split"]).to_csv(raw / "official.csv", index=False)
+    assert prepared(raw, split_file="official.csv")[1]["split"].tolist() == [*SPLITS]
+
+
+def test_patients_come_from_a_table(raw, tmp_path):
+    write_scans(raw, [f"scan{n:02}" for n in range(24)])
+    table = {f"scan{n:02}" + (".png" if n % 2 else ""): f"patient {n // 3}" for n in range(23)}  # names, or files
+    pd.DataFrame(table.items(), columns=["id", "patient"]).to_csv(tmp_path / "patients.csv", index=False)
+    settings, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"), patient_pattern="(scan)")
+    assert manifest["patient"].tolist() == [f"patient {n // 3}" for n in range(23)]
+    assert (manifest.groupby("patient")["split"].nunique() == 1).all()
+    assert open_prepared(settings).excluded.to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
+
+
+@pytest.mark.parametrize(
+    ("field", "content", "message"),
+    [
+        ("split", "name,split\na,test\n", "needs the columns id and split"),
+        ("split", "id,split\na,exam\n", "split must be one of train, validation, test"),
+        ("split", "id,split\na,\n", "split is empty for a"),
+        ("patient", "id,split\na,test\n", "needs the columns id and patient, parted by a comma; it has id, split"),
+        ("patient", "id;patient\na;p\n", "needs the columns id and patient, parted by a comma; it has id;patient"),
+        ("patient", "id,patient\na,p\na,q\n", "a has more than one patient"),
+        ("patient", "", "the file is empty"),
+        ("patient", "id,patient\na,\n", "patient is empty for a"),
+    ],
+)
+def test_a_file_of_another_form_is_named(raw, tmp_path, field, content, message):
+    write_scans(raw, "abc")
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"list\.csv: {message}"):
+        prepared(raw, **{f"{field}_file": str(tmp_path / "list.csv")})
+    with pytest.raises(FileNotFoundError, match="put the file there"):
+        prepared(raw, **{f"{field}_file": str(tmp_path / "none.csv")})
+
+
+def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
+    """Also where patients would be told apart otherwise, and where others came since."""
+    write_scans(raw, [f"p{n // 2}_{n}" for n in range(12)])
+    settings, first = prepared(raw, patient_pattern=r"(p\d+)_")
+    handed = str((settings.prepared / "manifest.csv").rename(tmp_path / "manifest.csv"))
+    write_scans(raw, ["p9_20"])
+    settings, second = prepared(raw, split_file=handed, patient_file=handed)
+    pd.testing.assert_frame_equal(second, first)
+    assert open_prepared(settings).excluded["file"].tolist() == ["images/p9_20.png"]
+
+
+def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):
+    volumes = pytest.importorskip("helpers.volumes")
+    for name in ("case_a", "case_b", "case_c"):
+        volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS)
+    _, first = prepared(raw, volume_slices=2)
+    splits = dict(zip(first["split"].unique(), ["test", "train", "validation"], strict=True))
+    first["split"] = first["split"].map(splits)  # another than the names would give
+    first.to_csv(tmp_path / "manifest.csv", index=False)
+    _, second = prepared(raw, volume_slices=3, split_file=str(tmp_path / "manifest.csv"))
+    assert second.groupby("patient")["split"].first().to_dict() == first.groupby("patient")["split"].first().to_dict()
+    assert len(second) == 9
+
+
+@pytest.mark.parametrize("name", ["NA", "null", "nan", "None"])
+def test_a_patient_may_be_called_what_pandas_takes_for_a_gap(raw, tmp_path, name):
+    write_scans(raw, ["a", "b", "c", name])
+    patients = "".join(f"{image},{image}\n" for image in ("a", "b", "c", name))
+    (tmp_path / "patients.csv").write_text(f"\ufeffid, patient\n{patients}", encoding="utf-8")
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"))
+    assert set(manifest["id"]) == set(manifest["patient"]) == {"a", "b", "c", name}
+
+
+def write_folders(raw, folders, count):
+    """Write images whose names begin anew in each folder."""
+    for folder in folders:
+        write_scans(raw / folder, [f"{n:04}" for n in range(count)])
+
+
+def test_folders_called_after_splits_are_the_splits(raw):
+    write_folders(raw, ["Training", "val", "test"], 6)
+    _, manifest = prepared(raw)
+    folder = manifest["source_image"].str.split("/").str[0]
+    assert folder.map({"Training": "train", "val": "validation", "test": "test"}).equals(manifest["split"])
+    assert manifest["patient"].nunique() == 18  # and no patients
+
+
+def test_a_split_without_a_folder_takes_its_share_of_training(raw):
+    write_folders(raw, ["train", "test"], 20)
+    _, manifest = prepared(raw)
+    assert (manifest["split"][manifest["source_image"].str.startswith("test/")] == "test").all()
+    others = manifest[manifest["source_image"].str.startswith("train/")]
+    assert others["split"].value_counts().to_dict() == {"train": 17, "validation": 3}
+
+
+def test_folds_go_before_folders(raw):
+    write_folders(raw, ["train", "test"], 10)
+    assert (prepared(raw, folds=5, fold=2)[1]["split"] == "test").sum() == 4
+
+
+def test_a_pattern_that_fits_no_name_is_an_error(raw):
+    write_scans(raw, [f"pat{patient:02}_{n}" for patient in range(5) for n in range(4)])
+    with pytest.raises(ValueError, match=r"is found in no image's name, of which one is pat0"):
+        prepared(raw, patient_pattern=r"(PAT\d+)")
+
+
+def test_a_pattern_with_a_slash_finds_patients_in_paths(raw):
+    for patient in range(6):
+        write_scans(raw / f"P{patient}", [f"IM{patient}{n}" for n in range(3)])
+    assert prepared(raw)[1]["patient"].nunique() == 18  # of names that are all different nothing is made
+    _, manifest = prepared(raw, patient_pattern=r"^(P\d)/")
+    assert manifest.groupby("patient").size().to_dict() == {f"P{n}": 3 for n in range(6)}
+
+
+def test_where_a_pattern_finds_nothing_each_name_is_a_patient(raw):
+    write_scans(raw, ["pat1", "pat2", "x1_1", "x1_2"])
+    assert set(prepared(raw, patient_pattern=r"(x\d+)_|pat")[1]["patient"]) == {"pat1", "pat2", "x1"}
+
+
+@pytest.mark.parametrize("setting", ["split_file", "patient_file"])
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device")
+def test_a_table_that_is_a_device_or_far_too_large_is_refused(tmp_path, monkeypatch, setting):
+    write_scans(tmp_path / "scans", ["a", "b", "c", "d"])
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"zero\.csv: not a file"):
+        prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "zero.csv")}), False)
+    monkeypatch.setattr(splitting, "MAX_TABLE_BYTES", 10)
+    (tmp_path / "long.csv").write_text("id,split\na,train\n")
+    with pytest.raises(ValueError, match=r"long\.csv: has more than 10 bytes"):
+        prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "long.csv")}), False)

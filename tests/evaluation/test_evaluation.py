@@ -1,0 +1,330 @@
+import dataclasses
+import json
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.tables import table_of
+from lungnb.commands import _settings, make_parser
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import open_prepared, read_manifest
+from lungnb.engines.engines import load_model
+from lungnb.evaluation import evaluation
+from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
+from lungnb.evaluation.repeats import compare_seeds, seed_summary
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.files import write_json
+from lungnb.formats.images import read_image, read_mask
+from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
+from lungnb.networks.training import train
+from lungnb.settings import make_settings
+
+ALL = [*SCORES, *SURFACE_SCORES]
+COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
+
+
+def store(settings, **models):
+    """Write what evaluate and train would have written of models with these Dice."""
+    table = table_of(**models)
+    for number, (name, own) in enumerate(table.groupby("model", sort=False)):
+        (settings.results / name).mkdir(parents=True)
+        own.drop(columns="model").to_csv(settings.results / name / "scores.csv", index=False)
+        plan = {"settings": dataclasses.asdict(settings)}
+        run = {"plan": plan, "parameters": 1000 * (number + 1), "epochs": 7, "wall_seconds": 90.0}
+        write_json(settings.results / name / "run.json", run)
+    return list(models)
+
+
+def test_every_test_image_has_a_row_with_every_score(trained):
+    table = evaluate(trained, "unet", progress=False)
+    assert list(table) == COLUMNS
+    manifest = read_manifest(trained).query("split == 'test'")
+    assert table["id"].tolist() == manifest["id"].tolist()
+    assert (table[["tp", "fp", "fn", "tn"]].sum(axis=1) == manifest["width"].iloc[0] * manifest["height"].iloc[0]).all()
+    assert table[[*SCORES, "nsd"]].stack().between(0, 1).all()
+    assert table[["hd95", "assd"]].stack().ge(0).all()
+    assert (table["milliseconds"] > 0).all()
+    stored = pd.read_csv(trained.results / "unet" / "scores.csv")
+    pd.testing.assert_frame_equal(stored, table, check_dtype=False)
+
+
+def test_rows_are_scores_at_the_prepared_images_size(trained):
+    from lungnb.segmentation.predict import segment
+
+    row = evaluate(trained, "unet", progress=False).iloc[0]
+    entry = read_manifest(trained).set_index("id").loc[row["id"]]
+    model = trained.results / "unet" / "model.keras"
+    found = segment(trained.prepared / entry["image"], model, clean=False).mask
+    expected = score_image(read_mask(trained.prepared / entry["mask"]), found)
+    assert row["unit"] == "px"
+    assert row[ALL].to_dict() == pytest.approx(expected._asdict())
+
+
+def test_perfect_predictions_score_1(trained, monkeypatch):
+    truth = {}
+    for row in read_manifest(trained).to_dict("records"):
+        mask = read_mask(trained.prepared / row["mask"])
+        truth[read_image(trained.prepared / row["image"]).tobytes()] = mask.astype(np.float32)
+    monkeypatch.setattr(evaluation, "predict", lambda model, image: truth[image.tobytes()])
+    table = evaluate(trained, "unet", progress=False)
+    assert (table[list(SCORES)] == 1).all(axis=None)
+    assert (table[["fp", "fn", "hd95", "assd"]] == 0).all(axis=None) and (table["nsd"] == 1).all()
+    monkeypatch.setattr(evaluation, "predict", lambda model, image: 1 - truth[image.tobytes()])
+    assert (evaluate(trained, "unet", progress=False)[list(SCORES)] == 0).all(axis=None)
+
+
+def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):
+    monkeypatch.setattr(evaluation, "predict", lambda model, image: np.full(image.shape, np.nan, np.float32))
+    first = read_manifest(trained).query("split == 'test'")["id"].iloc[0]
+    with pytest.raises(ValueError, match=f"unet gives probabilities of {first} that are no numbers"):
+        evaluate(trained, "unet", progress=False)
+    assert not (trained.results / "unet" / "scores.csv").exists()
+
+
+def test_distances_are_in_millimetres_where_a_pixels_size_is_known(trained):
+    pixels = evaluate(trained, "unet", progress=False)
+    file = trained.prepared / "manifest.csv"
+    pd.read_csv(file).assign(pixel_height_mm=0.5, pixel_width_mm=0.5).to_csv(file, index=False)
+    train(trained, "unet", progress=False)  # for the manifest is another
+    mm = evaluate(trained, "unet", progress=False)
+    assert set(mm["unit"]) == {"mm"}
+    np.testing.assert_allclose(mm[["hd95", "assd"]], pixels[["hd95", "assd"]] / 2)
+    assert (mm["nsd"] >= pixels["nsd"]).all()  # 2 mm are 4 px
+    assert json.loads((trained.results / "unet" / "summary.json").read_text())["unit"] == "mm"
+
+
+def test_tables_that_do_not_belong_together_are_named():
+    settings = make_settings()
+    names = store(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
+    file = settings.results / "r2unet" / "scores.csv"
+    table = pd.read_csv(file, dtype={"id": str})
+    table.head(2).to_csv(file, index=False)
+    with pytest.raises(ValueError, match="r2unet has no dice of 002"):
+        compare(settings, names)
+    table.drop(columns="hd95").to_csv(file, index=False)
+    with pytest.raises(ValueError, match="r2unet was scored by an earlier lungnb"):
+        verdict(settings, names)
+
+
+def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
+    from lungnb.segmentation.predict import segment
+
+    row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
+    entry = read_manifest(trained).set_index("id").loc[row["id"]]
+    p = segment(trained.prepared / entry["image"], trained.results / "unet" / "model.keras").probability
+    truth = read_mask(trained.prepared / entry["mask"])
+    cross_entropy = -np.log(np.where(truth, p, 1 - p)).mean()
+    both, total = p[truth].sum(), p.sum() + truth.sum()
+    assert row["loss"] == pytest.approx(cross_entropy + 1 - (both + 1) / (total - both + 1), rel=1e-4)
+
+
+def test_other_splits_are_scored_without_touching_the_test_scores(trained):
+    table = evaluate(trained, "unet", "validation", progress=False)
+    assert table["id"].tolist() == read_manifest(trained).query("split == 'validation'")["id"].tolist()
+    assert not (trained.results / "unet" / "scores.csv").exists()
+    assert not (trained.results / "unet" / "summary.json").exists()
+    with pytest.raises(ValueError, match="split must be one of train, validation, test, which scans has, not 'exam'"):
+        evaluate(trained, "unet", "exam", progress=False)
+
+
+def test_without_a_test_split_validation_is_scored(trained):
+    settings = trained.replace(split_fractions=(0.75, 0.25, 0.0))
+    prepare_dataset(settings, progress=False)
+    with pytest.raises(ValueError, match="another preparation"):  # test images of then may be training images now
+        evaluate(settings, "unet", progress=False)
+    train(settings, "unet", progress=False)
+    assert set(evaluate(settings, "unet", progress=False)["split"]) == {"validation"}
+    assert set(read_scores(settings, ["unet"])["split"]) == {"validation"}
+    assert json.loads((settings.results / "unet" / "summary.json").read_text())["split"] == "validation"
+    assert "validation images" in verdict(settings, ["unet"]) and "test" not in verdict(settings, ["unet"])
+
+
+def test_what_is_missing_is_named(trained):
+    with pytest.raises(FileNotFoundError, match=r"or `lungnb train .* --model r2unet`"):
+        evaluate(trained, "r2unet")
+    with pytest.raises(FileNotFoundError, match="score the models"):
+        compare(trained, ["unet"])
+
+
+def test_the_comparison_has_a_row_a_model():
+    settings = make_settings()
+    names = store(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
+    assert read_scores(settings, names)["model"].tolist() == ["unet"] * 3 + ["r2unet"] * 3
+    table = compare(settings, names)
+    assert table.index.tolist() == ["U-Net", "R2U-Net"]
+    assert list(table) == [
+        *("images", "unit"),
+        *ALL,
+        *("dice_low", "dice_high", "first", "pooled_dice", "pooled_iou"),
+        "parameters",
+        "multiplications",
+        "epochs",
+        "training_minutes",
+        "milliseconds_per_image",
+    ]
+    assert table["dice"].tolist() == pytest.approx([0.8, 0.7])
+    assert table["images"].tolist() == [3, 3]
+    assert table["parameters"].tolist() == [1000, 2000]
+    assert table["training_minutes"].tolist() == [1.5, 1.5]
+    assert table["milliseconds_per_image"].tolist() == [11, 11]  # the median
+    assert table["dice_low"].tolist() == pytest.approx([0.7, 0.6])
+    assert table["first"].sum() == pytest.approx(1) and table["first"].between(0.1, 0.9).all()
+    assert table["pooled_dice"].tolist() == pytest.approx([600 / 603] * 2)  # of the sums of all images' counts
+    assert table["pooled_iou"].tolist() == pytest.approx([300 / 303] * 2)
+
+
+@pytest.mark.parametrize(("count", "few"), [(20, True), (49, True), (50, False)])
+def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
+    settings = make_settings()
+    rng = np.random.default_rng(2)
+    base = rng.uniform(0.80, 0.85, count)
+    unlike = base + 0.1 + rng.normal(0, 0.002, count)
+    half = rng.uniform(0.01, 0.02, count // 2)
+    like = unlike - 0.0006 + np.concatenate([half, -half, [0] * (count % 2)])
+    text = verdict(settings, store(settings, unet=base, r2unet=unlike, resunet=like))
+    sentences = text.split(". ")
+    assert text.startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
+    assert f"on {count} test images of phantom" in text
+    assert any(s.startswith("U-Net is 0.1") and "unlikely to be chance" in s for s in sentences)
+    assert any(s.startswith("ResUNet is 0.00") and "chance alone could explain" in s for s in sentences)
+    assert "the smallest with 1,000 parameters" in text
+    assert (f"With {count} images, fewer than 50" in text) == few
+
+
+def test_the_verdict_on_a_mean_that_a_few_images_make():
+    settings, rng = make_settings(), np.random.default_rng(0)
+    base = rng.uniform(0.9, 0.95, 60)
+    better = base + rng.uniform(0.005, 0.01, 60)
+    better[:3] -= 0.4
+    text = verdict(settings, store(settings, unet=base, resunet=better))
+    assert "behind in the mean and yet ahead on most images, which is unlikely to be chance" in text
+
+
+def test_the_verdict_on_few_patients_tests_nothing():
+    settings = make_settings()
+    text = verdict(settings, store(settings, unet=[0.9], resunet=[0.8999]))
+    assert "on 1 test image of phantom" in text and "With 1 image, fewer" in text
+    assert "ResUNet is less than 0.001 behind, on too few patients to tell that from chance." in text
+
+
+def test_the_verdict_says_what_was_not_trained_alike():
+    settings = make_settings()
+    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
+    assert "trained alike" not in verdict(settings, names)
+    file = settings.results / "unet" / "run.json"
+    run = json.loads(file.read_text())
+    run["plan"]["settings"]["epochs"] = 2
+    write_json(file, run)
+    assert "They were not trained alike, so that this may be no matter of the networks: epochs 2, 12." in verdict(
+        settings, names
+    )
+
+
+def test_networks_of_one_speed_are_not_ranked_by_it():
+    settings = make_settings()
+    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
+    assert "All are about as quick, at 14 ms an image" in verdict(settings, names)
+    file = settings.results / "unet" / "scores.csv"
+    pd.read_csv(file, dtype={"id": str}).assign(milliseconds=30).to_csv(file, index=False)
+    assert "ResUNet is the quickest at 14 ms" in verdict(settings, names)
+
+
+def test_distances_are_in_mm_of_all_images_or_of_none(trained):
+    manifest = pd.read_csv(trained.prepared / "manifest.csv")
+    sizes = ["pixel_height_mm", "pixel_width_mm"]
+    manifest[sizes] = 0.5
+    model = load_model(trained.results / "unet" / "model.keras")
+    for unit in ("mm", "px"):
+        manifest.to_csv(trained.prepared / "manifest.csv", index=False)
+        assert set(evaluation.score_images(model, open_prepared(trained), progress=False)["unit"]) == {unit}
+        manifest.loc[0, sizes] = np.nan
+
+
+def test_the_verdict_on_one_model():
+    settings = make_settings()
+    text = verdict(settings, store(settings, unet=[0.9, 0.8, 0.7]))
+    assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.7")
+    assert "on 3 test images of phantom. It takes 11 ms an image on this machine and has 1,000 parameters." in text
+    assert "highest" not in text and "quickest" not in text
+
+
+def test_the_verdict_on_one_patient_gives_no_interval():
+    settings = make_settings()
+    names = store(settings, unet=[0.9, 0.8])
+    file = settings.results / "unet" / "scores.csv"
+    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
+    assert verdict(settings, names).startswith("U-Net has a mean Dice of 0.850 on 2 test images")
+
+
+def test_the_summary_says_what_a_run_came_to(trained):
+    table = evaluate(trained, "unet", progress=False)
+    summary = json.loads((trained.results / "unet" / "summary.json").read_text())
+    run = json.loads((trained.results / "unet" / "run.json").read_text())
+    assert list(summary) == [
+        *("recipe", "dataset", "model", "split", "n", "metrics", "command", "device", "wall_seconds"),
+        *("milliseconds_per_image", "unit"),
+    ]
+    assert list(summary["metrics"]) == [*ALL, "loss"]
+    for name, values in summary["metrics"].items():
+        assert values["mean"] == pytest.approx(table[name].mean())
+        assert (values["low"], values["high"]) == pytest.approx(mean_interval(table, name))
+    assert (summary["recipe"], summary["dataset"], summary["model"]) == (None, "scans", "unet")
+    assert (summary["split"], summary["n"]) == ("test", len(table))
+    assert (summary["device"], summary["wall_seconds"]) == (run["device"], run["wall_seconds"])
+    assert summary["milliseconds_per_image"] == table["milliseconds"].median()
+    assert summary["command"] == command_of(trained, "unet")
+    assert summarise(trained, "unet", "make report")["command"] == "make report"
+
+
+def test_the_summary_of_one_patient_is_json_without_an_interval(trained):
+    evaluate(trained, "unet", progress=False)
+    file = trained.results / "unet" / "scores.csv"
+    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
+    summarise(trained, "unet")
+    text = (trained.results / "unet" / "summary.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["metrics"]["dice"]["low"] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"dataset": "montgomery", "profile": "full", "epochs": 3, "flip": False},
+        {"profile": "simple-unet"},
+        {"profile": "ct-bmp", "split_fractions": (0.8, 0.1, 0.1), "learning_rate": 3e-5, "seed": 2},
+        {"profile": "simple-unet", "dataset": "phantom", "models": ("unet", "resunet")},
+        {"profile": "simple-unet", "dataset": "phantom", "split_file": "montgomery-gaal2020"},
+        {"profile": "simple-unet", "split_file": None, "patient_pattern": r"^(.+?) _\d+'s$"},
+        {"profile": "ct-hu-pretrained", "window": (-160.0, 240.0), "weights": None},
+    ],
+)
+def test_the_command_gives_the_settings(arguments, home, monkeypatch):
+    monkeypatch.setenv("LUNGNB_DATASET", "other")
+    monkeypatch.setenv("LUNGNB_PROFILE", "full")
+    settings = make_settings(**arguments)
+    download, *commands = command_of(settings, "unet").split(" && ")
+    assert shlex.split(download) == ["lungnb", "download", settings.dataset]
+    for verb, command in zip(("prepare", "train", "evaluate"), commands, strict=True):
+        options = make_parser().parse_args(shlex.split(command)[1:])
+        assert shlex.split(command)[:2] == ["lungnb", verb] and _settings(options) == settings
+        assert verb == "prepare" or options.model == ["unet"]
+
+
+def test_seeds_are_compared_model_by_model(home):
+    settings = make_settings("phantom")
+    store(settings, unet=[0.9, 0.8], r2unet=[0.6, 0.6])
+    store(settings.replace(seed=2), unet=[0.7, 0.6], r2unet=[0.6, 0.6])
+    by_seed = compare_seeds(settings, ["unet", "r2unet"], [1, 2])
+    assert by_seed[["model", "seed"]].to_numpy().tolist() == [["unet", 1], ["r2unet", 1], ["unet", 2], ["r2unet", 2]]
+    table = seed_summary(by_seed)
+    assert table.index.tolist() == ["U-Net", "R2U-Net"]
+    assert table["seeds"].tolist() == [2, 2]
+    assert table["dice"].tolist() == pytest.approx([0.75, 0.6])
+    assert table["dice_sd"].tolist() == pytest.approx([np.std([0.85, 0.65], ddof=1), 0])
+    assert table.loc["U-Net", ["dice_low", "dice_high"]].tolist() == pytest.approx([0.65, 0.85])
+    assert table["parameters"].tolist() == [1000, 2000]
+    with pytest.raises(FileNotFoundError, match="score the models"):
+        compare_seeds(settings, ["unet"], [3])

@@ -1,0 +1,149 @@
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.prepared import Prepared, open_prepared, read_manifest
+from lungnb.engines.engines import load_model
+from lungnb.evaluation import evaluation, transfer
+from lungnb.evaluation.evaluation import score_images
+from lungnb.evaluation.transfer import (
+    dataset_summary,
+    few_shot,
+    few_shot_sentence,
+    leave_one_out,
+    score_changed,
+    score_untrained,
+    train_across,
+)
+from lungnb.figures.charts import few_shot_chart, generalisation_chart
+from lungnb.networks import models
+from lungnb.networks.models import build_model
+from lungnb.networks.training import read_run
+from lungnb.phantoms.make import write_phantoms
+from lungnb.segmentation import predict
+
+BLOCKS = np.full((200, 240), 20, np.uint8)
+BLOCKS[40:160, 30:100] = BLOCKS[40:170, 140:210] = 150
+
+
+def split(image):
+    """Return the blocks in a picture of them: what is neither as dark as their ground nor as bright as a light box."""
+    return (image > 75) & (image < 190)
+
+
+@pytest.fixture
+def shipped(trained, tmp_path, monkeypatch):
+    """A small network in place of the one that comes with lungnb."""
+    file = tmp_path / "shipped.keras"
+    build_model("unet", size=32, filters=2, depth=2, weights=str(trained.results / "unet" / "model.keras")).save(file)
+    shutil.copy(trained.results / "unet" / "run.json", tmp_path)
+    for module in (models, predict, transfer):
+        monkeypatch.setattr(module, "SHIPPED", file)
+    return file
+
+
+def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypatch):
+    """Random masks get their holes filled."""
+    noise = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
+    monkeypatch.setattr(evaluation, "predict", lambda model, grey: np.resize(noise, grey.shape))
+    table = score_untrained(trained, progress=False)
+    manifest = read_manifest(trained)
+    assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
+    stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
+    pd.testing.assert_frame_equal(stored, table)
+    rough = score_images(load_model(shipped), open_prepared(trained), progress=False)
+    assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
+    assert "loss" not in table
+
+
+def test_another_model_leaves_no_table_of_the_shipped_one(trained):
+    score_untrained(trained, load_model(trained.results / "unet" / "model.keras"), progress=False)
+    assert not (trained.results / "pretrained.csv").exists()
+
+
+def test_each_data_set_meets_each(trained):
+    write_phantoms(raw_folder("other"), 24, seed=5, size=64, progress=False)
+    runs = [trained, trained.replace(dataset="other", epochs=1)]
+    table = train_across(runs, progress=False)
+    assert table[["trained_on", "tested_on"]].to_numpy().tolist() == [
+        ["scans", "scans"], ["scans", "other"], ["other", "scans"], ["other", "other"],
+    ]  # fmt: skip
+    counts = [(read_manifest(run)["split"] == "test").sum() for run in runs]
+    assert table["images"].tolist() == counts * 2
+    assert table["dice"].between(0, 1).all() and not (table["dice_low"] > table["dice"] + 1e-9).any()
+    axis = generalisation_chart(table).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["scans", "other"]
+    assert [text.get_text()[:5] for text in axis.texts] == [f"{dice:.3f}" for dice in table["dice"]]
+    assert not any("nan" in text.get_text() for text in axis.texts)  # where a single patient leaves it undefined
+    with pytest.raises(ValueError, match="each data set must stand there once, not scans, scans"):
+        train_across([trained, trained])
+
+
+def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypatch):
+    """A network that finds what is there by the image's own edges finds it wherever the camera stood."""
+    monkeypatch.setattr(Prepared, "pair", lambda prepared, row: (BLOCKS, BLOCKS > 100))
+    bright = SimpleNamespace(mask=None)
+    monkeypatch.setattr(transfer, "segment", lambda image, model: setattr(bright, "mask", split(image)) or bright)
+    table = score_changed(trained, progress=False)
+    assert table["id"].tolist() == read_manifest(trained)["id"].tolist()
+    assert (table["as it is"] == 1).all() and (table["inverted"] == 1).all()
+    assert table["photographed"].min() > 0.75 and table["photographed"].nunique() == len(table)
+    pd.testing.assert_frame_equal(score_changed(trained, progress=False), table)
+
+
+def test_a_row_a_data_set():
+    table = pd.DataFrame({"id": list("abcd"), "patient": list("abcd"), "dice": [0.8, 0.95, 0.97, 1.0]})
+    row = dataset_summary({"some": table.assign(iou=0.9)}).loc["some"]
+    assert row["images"] == 4 and row["dice"] == pytest.approx(0.93) and row["median_dice"] == pytest.approx(0.96)
+    assert row["below_0.9"] == 0.25 and row["worst"] == "a" and row["worst_dice"] == 0.8
+    assert 0.8 < row["dice_low"] < 0.93 < row["dice_high"] <= 1
+
+
+def test_few_images_from_phantom_weights_and_from_scratch(shipped, trained):
+    table = few_shot(trained, counts=(2,), seeds=(3,), steps=4, progress=False)
+    assert table.drop(columns="dice").to_numpy().tolist() == [
+        ["phantom", 0, 3], ["phantom", 2, 3], ["scratch", 2, 3],
+    ]  # fmt: skip
+    assert table["dice"].between(0, 1).all()
+    tuned, scratch = (
+        read_run(trained, f"few_shot/{start}_2_seed3")["plan"]["settings"] for start in ("phantom", "scratch")
+    )
+    assert (tuned["weights"], tuned["train_images"], tuned["seed"], tuned["schedule"]) == ("phantom", 2, 3, "cosine")
+    assert scratch.pop("weights") is None and tuned.pop("weights")
+    assert scratch.pop("learning_rate") == pytest.approx(10 * tuned.pop("learning_rate"))
+    assert scratch == tuned
+
+
+def test_what_the_phantom_is_worth_in_real_images():
+    table = pd.DataFrame(
+        [
+            *[("phantom", 0, 1, 0.95), ("phantom", 2, 1, 0.96), ("phantom", 20, 1, 0.97)],
+            *[("scratch", 2, 1, 0.6), ("scratch", 20, 1, 0.94), ("scratch", 20, 2, 0.98)],
+        ],
+        columns=["start", "images", "seed", "dice"],
+    )
+    assert few_shot_sentence(table).endswith("a Dice of 0.950; from scratch, 20 do for that.")
+    assert few_shot_sentence(table[table["seed"] == 1]).endswith("from scratch, 20 are not enough for that.")
+    axis = few_shot_chart(table).axes[0]
+    phantom, scratch, shipped = axis.get_lines()
+    assert phantom.get_xydata().tolist() == [[2, 0.96], [20, 0.97]]
+    assert scratch.get_ydata().tolist() == pytest.approx([0.6, 0.96]) and set(shipped.get_ydata()) == {0.95}
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "20"]
+
+
+def test_a_way_of_being_wild_is_left_out(trained):
+    settings = trained.replace(epochs=1)
+    for _ in range(2):  # the second time from what is there
+        table = leave_one_out(settings, {"phantoms": trained}, 24, ["tone"], progress=False)
+        assert table.index.tolist() == ["nothing", "tone"] and table.columns.tolist() == ["phantoms"]
+        assert table["phantoms"].between(0, 1).all()
+    prepared = [settings.replace(dataset=f"phantom-wild-{name}-24") for name in ("all", "without-tone")]
+    assert [read_manifest(of)["split"].value_counts().to_dict() for of in prepared] == [
+        {"train": 21, "validation": 3}
+    ] * 2
+    files = [sorted((of.prepared / "train" / "images").iterdir())[0].read_bytes() for of in prepared]
+    assert files[0] != files[1]

@@ -1,0 +1,41 @@
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from helpers.tables import examined
+from lungnb.evaluation.calibration import (
+    Examination,
+)
+from lungnb.figures.charts import doubt_chart, reliability_diagram, search_chart
+from lungnb.networks.losses import LOSSES
+
+
+def test_charts_say_what_the_tables_do():
+    table = pd.DataFrame({"probability": [0.05, 0.9], "observed": [0.1, 1.0], "pixels": [50, 50]})
+    figure = reliability_diagram({"unet": Examination(table, table, table)})
+    line = figure.axes[0].lines[1]
+    assert line.get_xdata().tolist() == [0.05, 0.9] and line.get_ydata().tolist() == [0.1, 1.0]
+    assert line.get_label() == "U-Net, error 0.0750"
+    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
+    left, picked = doubt_chart({"unet": doubted}, 0.25).axes[0].collections
+    assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3
+
+
+def test_the_search_chart_shows_every_trial_in_five_panels():
+    states = ["complete"] * 5 + ["pruned"] * 2 + ["failed"]
+    table = pd.DataFrame({"number": range(1, 9), "state": states, "loss": ["iou", "bce"] * 4, "filters": [8, 16] * 4})
+    table = table.assign(learning_rate=1e-3, augmentation=1.0, validation_dice=table["number"] / 10)
+    figure = search_chart(table)
+    assert not plt.get_fignums()  # or a notebook would show it twice
+    figure.canvas.draw()
+    for axis in figure.axes[:5]:
+        points = {points.get_label(): points.get_offsets() for points in axis.collections}
+        assert {name: len(points[name]) for name in ("complete", "pruned", "best")} == {
+            "complete": 5,
+            "pruned": 2,
+            "best": 1,
+        }
+        assert points["best"][0][1] == 0.5
+    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == sorted(LOSSES)
+    assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["8", "16"]
+    names = [text.get_text() for text in figure.axes[5].get_legend().get_texts()]
+    assert names == ["complete", "pruned", "best", "best yet"]

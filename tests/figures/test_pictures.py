@@ -1,0 +1,63 @@
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.figures import drawn
+from lungnb.datasets.prepared import open_prepared, read_manifest
+from lungnb.evaluation.evaluation import evaluate
+from lungnb.figures import pictures
+from lungnb.formats.folders import image_files
+from lungnb.formats.images import write_png
+from lungnb.segmentation.predict import Segmentation
+
+
+def test_grids_of_images():
+    images = [np.full((20, 30), value, np.uint8) for value in range(7)]
+    assert len(drawn(pictures.show_images(images, [str(n) for n in range(7)]))) == 7
+    batch = np.random.default_rng(0).random((4, 16, 16, 1))
+    assert len(drawn(pictures.batch_grid(batch, batch > 0.5))) == 4
+
+
+def test_pictures_of_a_prepared_set(prepared):
+    manifest = read_manifest(prepared)
+    assert len(drawn(pictures.image_grid(open_prepared(prepared), manifest))) == 9
+
+
+def test_pictures_of_a_trained_model(trained):
+    scores = evaluate(trained, "unet", progress=False)
+    rows = pictures.pick_images(scores)
+    alone = pictures.model_grid(trained, ["unet"], rows)
+    assert [axis.get_title() for axis in alone.axes[:3]] == ["image", "true mask", "U-Net finds"]
+    assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
+    assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
+    worst = pictures.pick_images(scores, "worst", 9)
+    titles = [axis.get_title() for axis in drawn(pictures.failure_gallery(trained, "unet", worst)) if axis.get_title()]
+    assert titles == [f"{row.id}, Dice {row.dice:.3f}" for row in worst.itertuples()]
+
+
+def test_pick_images():
+    scores = pd.DataFrame([{"id": f"{n}", "split": "test", "dice": 0.9 + 0.01 * n} for n in range(5)] * 2)
+    assert pictures.pick_images(scores)["id"].tolist() == ["0", "2", "4"]
+    assert pictures.pick_images(scores, "worst", 2)["id"].tolist() == ["0", "1"]
+    with pytest.raises(ValueError, match="worst or spread"):
+        pictures.pick_images(scores, "best")
+
+
+def test_files_of_a_raw_set_are_shown_whatever_they_are(tmp_path):
+    write_png(tmp_path / "b.png", np.full((20, 30), 9, np.uint8))
+    (tmp_path / "c.png").write_text("no picture")
+    volume = np.full((8, 9, 5), -900, np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
+    figure = pictures.show_files(tmp_path, image_files(tmp_path))
+    titles = [axis.get_title() for axis in drawn(figure)]
+    assert titles == ["a.nii.gz, slice 2", "b.png", "c.png cannot be read"]
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (5, 20, 30)])
+def test_what_segment_found_is_drawn(shape):
+    mask = np.zeros(shape, bool)
+    mask[..., 5:15, 5:12] = True
+    found = Segmentation(np.full(shape, 90, np.uint8), mask, mask.astype(np.float32))
+    titles = [axis.get_title() for axis in drawn(pictures.show_segmentation(found))]
+    assert titles == ["image", "overlay", "lungs"]

@@ -1,0 +1,109 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.figures import drawn
+from lungnb.datasets.prepared import open_prepared
+from lungnb.figures import plots
+from lungnb.metrics import SCORES, Counts
+from lungnb.networks.models import build_model
+from lungnb.networks.training import read_history
+
+
+def scores_of(*models):
+    rows = [
+        {"model": model, "id": f"{n}", "split": "test"} | dict.fromkeys((*SCORES, "loss"), 0.9 + 0.01 * n)
+        for model in models
+        for n in range(5)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("name", ["unet", "resunet", "r2unet"])
+def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
+    axis = plots.architecture(build_model(name, size=32, filters=4, depth=2)).axes[0]
+    assert len(axis.patches) == 2 * 2 + 1
+    texts = [text.get_text() for text in axis.texts]
+    assert [text for text in texts if text.isdecimal()] == ["4", "8", "16", "8", "4"]
+
+
+def test_architecture_with_an_encoder_of_another_network_goes_down_and_up():
+    model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
+    texts = [text.get_text() for text in plots.architecture(model).axes[0].texts]
+    assert [text for text in texts if text.endswith("²")] == ["32²", "16²", "8²", "4²", "8²", "16²", "32²"]
+
+
+def test_charts_of_a_comparison():
+    scores = scores_of("unet", "resunet")
+    assert len(drawn(plots.score_boxes(scores))) == 4
+    assert len(drawn(plots.confusion_matrices({"unet": Counts(5, 1, 1, 5), "resunet": Counts(0, 0, 0, 0)}))) == 2
+    costs = {"parameters": [9, 8], "training_minutes": [1.0, 2.0], "milliseconds_per_image": [5.0, 6.0]}
+    table = pd.DataFrame(
+        {"dice": [0.9, 0.8], "dice_low": [0.8, 0.7], "dice_high": [0.95, 0.9]} | costs, index=["a", "b"]
+    )
+    assert len(drawn(plots.score_against_cost(table))) == 3
+
+
+def test_limits_of_agreement_by_hand():
+    """Areas 10 % too large and 10 % too small: a mean gap of about 0, and limits 1.96 deviations away."""
+    rows = [("a", 100, 10, 0), ("b", 90, 0, 10), ("empty", 0, 0, 0)]
+    scores = pd.DataFrame(rows, columns=["id", "tp", "fp", "fn"]).assign(tn=900, model="unet")
+    axis = plots.bland_altman(scores).axes[0]
+    gaps = np.array([200 * 10 / 210, -200 * 10 / 190])
+    assert np.allclose(axis.collections[0].get_offsets()[:, 1], gaps)
+    assert np.allclose(axis.collections[0].get_offsets()[:, 0], [100 / 1010, 100 / 1000])
+    levels = [0, *(gaps.mean() + np.array([0, -1.96, 1.96]) * gaps.std(ddof=1))]  # where both are the same, and these
+    assert np.allclose([line.get_ydata()[0] for line in axis.lines], levels)
+
+
+def histories_of(*models):
+    columns = [prefix + score for prefix in ("", "val_") for score in ("loss", "accuracy", "dice", "iou")]
+    return {
+        model: pd.DataFrame({"epoch": range(4)} | {column: np.linspace(0.1, 0.8, 4) + n / 10 for column in columns})
+        for n, model in enumerate(models)
+    }
+
+
+@pytest.mark.parametrize("models", [("unet",), ("unet", "resunet", "r2unet")])
+@pytest.mark.parametrize(("split", "last"), [("test", "test"), ("validation", "validation_images")])
+def test_nine_panels_of_loss_iou_and_dice(models, split, last):
+    histories, scores = histories_of(*models), scores_of(*models).assign(split=split)
+    whole = plots.split_panels(histories, scores)
+    assert len(drawn(whole)) == 9
+    singles = plots.single_panels(histories, scores)
+    assert list(singles) == [f"{s}_{c}" for s in ("loss", "iou", "dice") for c in ("train", "validation", last)]
+    assert all(len(drawn(figure)) == 1 for figure in singles.values())
+    titles = [axis.get_title() for axis in whole.axes]
+    assert titles[:3] == ["Loss, training", "Loss, validation", f"Loss, {split}"]
+    assert [figure.axes[0].get_title() for figure in singles.values()] == titles
+    for axis in (whole.axes[1], singles["loss_validation"].axes[0]):  # a line a model, told apart without colours
+        assert len(axis.lines) == len(models) == len({line.get_linestyle() for line in axis.lines})
+        for line, history in zip(axis.lines, histories.values(), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), history["val_loss"])
+    assert whole.axes[0].get_ylim() == whole.axes[1].get_ylim()
+    assert len(whole.axes[2].get_xticks()) == len(models)
+
+
+def test_charts_name_the_split_that_was_scored():
+    for split in ("test", "validation"):
+        figure = plots.score_boxes(scores_of("unet").assign(split=split))
+        assert figure.get_suptitle() == f"Scores of each of 5 {split} images"
+
+
+def test_overview_of_a_prepared_set(prepared):
+    assert len(drawn(plots.data_overview(open_prepared(prepared)))) == 4
+
+
+def test_learning_curves_of_a_trained_model(trained):
+    assert len(drawn(plots.learning_curves({"unet": read_history(trained, "unet")}))) == 3
+
+
+def test_every_seed_has_its_marker_and_every_model_its_mean():
+    table = pd.DataFrame({"model": ["unet", "r2unet"] * 3, "seed": [1, 1, 2, 2, 3, 3], "dice": [0.9, 0.8, 0.7] * 2})
+    axis = drawn(plots.seed_scores(table))[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["U-Net", "R2U-Net"]
+    means = [line for line in axis.lines if line.get_linestyle() == "-"]
+    markers = [line for line in axis.lines if line.get_linestyle() == "None"]
+    assert [line.get_xdata()[0] for line in means] == pytest.approx([0.8, 0.8])
+    assert sorted(line.get_xdata()[0] for line in markers) == sorted(table["dice"])
+    assert len({line.get_marker() for line in markers}) == 3

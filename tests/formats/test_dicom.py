@@ -1,0 +1,263 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.films import dicom
+from helpers.pictures import GREY
+from lungnb.formats.images import peculiarity, read_image, read_picture
+
+pydicom = pytest.importorskip("pydicom")
+
+
+def voi_table(first, entries, bits):
+    table = pydicom.dataset.Dataset()
+    table.LUTDescriptor = [len(entries), first, bits]
+    table.add_new("LUTData", "US", list(entries))
+    return [table]
+
+
+def test_dicom_ct_comes_in_hounsfield_units(tmp_path):
+    pixels = np.array([[0, 24, 724], [1424, 2000, 23]])
+    path = dicom(tmp_path / "a.dcm", pixels, "CT", RescaleSlope=1, RescaleIntercept=-1024)
+    np.testing.assert_array_equal(read_image(path), [[0, 0, 128], [255, 255, 0]])
+
+
+@pytest.mark.parametrize(
+    ("interpretation", "expected"), [("MONOCHROME2", [[0, 128, 255]]), ("MONOCHROME1", [[255, 128, 0]])]
+)
+def test_dicom_film_is_shown_with_bone_white(tmp_path, interpretation, expected):
+    path = dicom(tmp_path / "a.dcm", np.array([[100, 2100, 4100]]), "DX", PhotometricInterpretation=interpretation)
+    np.testing.assert_allclose(read_image(path), expected, atol=1)
+
+
+FILM = np.array([[0, 1000, 1500, 2000, 4095]])
+
+
+@pytest.mark.parametrize("interpretation", ["MONOCHROME2", "MONOCHROME1"])
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ({"WindowCenter": 1500.5, "WindowWidth": 1001}, [0, 0, 128, 255, 255]),
+        ({"WindowCenter": [1500.5, 9], "WindowWidth": [1001, 9]}, [0, 0, 128, 255, 255]),  # the first of two views
+        (
+            {"WindowCenter": 3000.5, "WindowWidth": 4001},
+            [0, 0, 32, 64, 197],
+        ),  # white is the window's end, not the film's
+        (
+            {"WindowCenter": 2000.5, "WindowWidth": 2001, "RescaleSlope": 2, "RescaleIntercept": -1000},
+            [0, 0, 128, 255, 255],
+        ),
+        ({"WindowCenter": 1500, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID"}, [1, 30, 128, 225, 255]),
+        ({"VOILUTSequence": ("table", 1000, range(0, 1001), 10)}, [0, 0, 125, 249, 249]),
+        ({"VOILUTSequence": ("table", 0, [n // 16 for n in range(4096)], 8)}, [0, 62, 93, 125, 255]),
+    ],
+)
+def test_dicom_film_is_shown_as_its_own_window_or_table_says(tmp_path, tags, expected, interpretation):
+    if "VOILUTSequence" in tags:
+        tags = {"VOILUTSequence": voi_table(*tags["VOILUTSequence"][1:])}
+    path = dicom(
+        tmp_path / "a.dcm", FILM, "DX", PhotometricInterpretation=interpretation, BitsStored=12, HighBit=11, **tags
+    )
+    shown = read_image(path)[0].astype(int)
+    np.testing.assert_allclose(shown if interpretation == "MONOCHROME2" else 255 - shown, expected, atol=1)
+
+
+def test_a_window_is_for_dicom_ct_and_refuses_film(tmp_path):
+    pixels = np.array([[24, 899, 1099, 1299]])  # -1000, -125, 75 and 275 HU
+    tags = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 0, "WindowWidth": 9}
+    path = dicom(tmp_path / "a.dcm", pixels, "CT", PhotometricInterpretation="MONOCHROME1", **tags)
+    np.testing.assert_array_equal(read_image(path, (-125, 275)), [[0, 0, 128, 255]])
+    with pytest.raises(ValueError, match=r"b\.dcm: not in Hounsfield units: its values run from 0 to 1,"):
+        read_image(dicom(tmp_path / "b.dcm", pixels, "DX"), (-125, 275))
+    with pytest.raises(ValueError, match=r"c\.dcm: not in Hounsfield units"):  # CT that does not say how it is scaled
+        read_image(dicom(tmp_path / "c.dcm", pixels, "CT"), (-125, 275))
+
+
+def test_dicom_without_a_suffix_is_known_by_its_content(tmp_path):
+    path = dicom(tmp_path / "IM000001", FILM, "DX")
+    assert read_image(path).shape == FILM.shape
+    path.rename(tmp_path / "DICOMDIR")
+    with pytest.raises(ValueError, match="not an image format"):
+        read_image(tmp_path / "DICOMDIR")
+
+
+def test_the_first_of_several_dicom_frames_is_read(tmp_path):
+    frames = np.stack([GREY, GREY[::-1]]).reshape(40, 30)
+    path = dicom(tmp_path / "a.dcm", frames, "XA", Rows=20, NumberOfFrames=2)
+    np.testing.assert_allclose(read_image(path).astype(int), GREY, atol=2)
+    assert peculiarity(path) == "2 frames, of which the first is read"
+
+
+def test_a_dicom_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", Rows=20_000, Columns=20_000)
+    with pytest.raises(ValueError, match=r"a\.dcm: 20,000 x 20,000 pixels would need about"):
+        read_image(path)
+
+
+def with_transfer_syntax(path, syntax, data):
+    """Rewrite a DICOM file with data in another transfer syntax behind its meta information."""
+    file = pydicom.dcmread(path)
+    file.file_meta.TransferSyntaxUID = syntax
+    length = 132 + 12 + file.file_meta.FileMetaInformationGroupLength
+    file.save_as(path)
+    content = path.read_bytes()
+    length = 132 + 12 + struct.unpack("<I", content[140:144])[0]
+    path.write_bytes(content[:length] + data)
+    return path
+
+
+def test_a_deflated_dicom_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    data = content[132 + 12 + struct.unpack("<I", content[140:144])[0] :]
+    shown = read_image(path)
+    deflated = pydicom.uid.DeflatedExplicitVRLittleEndian
+    small, large = (zlib.compressobj(9, zlib.DEFLATED, -15) for _ in range(2))
+    with_transfer_syntax(path, deflated, small.compress(data) + small.flush())
+    np.testing.assert_array_equal(read_image(path), shown)
+    padding = struct.pack("<HH2sHI", 0x7FDF, 0x1010, b"OB", 0, 2**29) + b"\0" * 2**29
+    with_transfer_syntax(path, deflated, large.compress(data) + large.compress(padding) + large.flush())
+    assert path.stat().st_size < 10**6
+    with pytest.raises(ValueError, match=r"a\.dcm: .* MB or more of data would need about .* LUNGNB_MAX_GB=2"):
+        read_image(path)
+
+
+def test_a_dicom_of_many_items_is_refused(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    place = content.find(struct.pack("<HH", 0x7FE0, 0x10))
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    sequence = struct.pack("<HH2sHI", 0x40, 0xA730, b"SQ", 0, 0xFFFFFFFF)
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    path.write_bytes(content[:place] + sequence + 1000 * item + end + content[place:])
+    assert read_image(path).shape == FILM.shape
+    path.write_bytes(content[:place] + sequence + 100_001 * item + end + content[place:])
+    with pytest.raises(ValueError, match=r"a\.dcm: has more than 100,000 items"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("spacing", [["inf", "inf"], ["1e200", "1e200"], ["-1", "-1"], ["0", "0"], ["1", "1", "1"]])
+def test_a_size_of_a_pixel_that_makes_no_sense_is_not_believed(tmp_path, spacing):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", PixelSpacing=["0.125", "0.125"])
+    assert read_picture(path).pixel_mm == (0.125, 0.125)
+    text, other = b"0.125\\0.125 ", "\\".join(spacing).encode()
+    content = path.read_bytes()
+    assert text in content
+    length = (len(other) + 1) // 2 * 2
+    old, new = struct.pack("<H", len(text)) + text, struct.pack("<H", length) + other.ljust(length)
+    path.write_bytes(content.replace(old, new))
+    assert read_picture(path).pixel_mm is None
+
+
+def test_a_compressed_stream_larger_than_the_header_says_is_refused(tmp_path):
+    path = dicom(tmp_path / "a.dcm", np.zeros((64, 64), np.uint8), "DX")
+    for form, syntax in (("JPEG", "JPEGBaseline8Bit"), ("JPEG2000", "JPEG2000Lossless")):
+        held = io.BytesIO()
+        Image.fromarray(np.zeros((65, 64), np.uint8)).save(held, form)
+        file = pydicom.dcmread(path)
+        file.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+        file.PixelData = pydicom.encaps.encapsulate([held.getvalue()])
+        file["PixelData"].VR, file["PixelData"].is_undefined_length = "OB", True
+        file.save_as(tmp_path / f"{form}.dcm")
+        with pytest.raises(ValueError, match="its compressed picture is 64 x 65 pixels and its header says 64 x 64"):
+            read_image(tmp_path / f"{form}.dcm")
+
+
+def real_dicom_files():
+    return sorted(path for path in (Path(pydicom.__file__).parent / "data" / "test_files").rglob("*") if path.is_file())
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, on the faults these files were chosen for
+def test_real_dicom_files_are_read_or_named():
+    files = real_dicom_files()
+    read = {}
+    for path in files:
+        try:
+            read[path.name] = read_image(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            assert "\n" not in str(error)
+    assert len(files) > 100
+    assert len(read) > 60
+    assert all(image.ndim == 2 and image.dtype == np.uint8 for image in read.values())
+    assert {"CT_small.dcm", "MR_small_RLE.dcm", "rtdose.dcm", "examples_palette.dcm", "examples_ybr_color.dcm"} <= set(
+        read
+    )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_dicom_files_look_as_they_should():
+    files = {path.name: path for path in real_dicom_files()}
+    same = [
+        read_image(files[f"MR_small{kind}.dcm"]) for kind in ("", "_RLE", "_bigendian", "_implicit", "_jp2klossless")
+    ]
+    assert all(np.array_equal(image, same[0]) for image in same)
+    ct = read_image(files["CT_small.dcm"], (-125, 275))
+    assert (ct == 0).mean() > 0.2 and (ct == 255).mean() > 0.01
+    scan = read_image(files["examples_palette.dcm"])
+    assert set(np.unique(scan[:5])) == {58}  # a dark bar, whose colour has the number 244
+    # A film of low values white, which its window does not fill, and so neither black nor white.
+    film = read_image(files["6154"])
+    assert 80 <= film.min() and film.max() <= 131
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_a_voi_table_may_be_of_other_bits_than_it_states(tmp_path, bits):
+    table = voi_table(0, range(4096), bits)  # of 12
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", VOILUTSequence=table, BitsStored=12, HighBit=11)
+    np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 62, 93, 125, 255], atol=1)
+
+
+def test_a_window_of_no_width_is_none(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", WindowCenter=100, WindowWidth=0)
+    np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 62, 93, 125, 255], atol=1)
+
+
+def test_padding_around_a_film_does_not_darken_it(tmp_path):
+    path = dicom(tmp_path / "a.dcm", np.array([[0, 1000, 2000, 65535]]), "DX", PixelPaddingValue=65535)
+    np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 128, 255, 255], atol=1)
+
+
+def test_frames_of_ct_are_no_picture(tmp_path):
+    frames = np.zeros((40, 30))
+    path = dicom(tmp_path / "a.dcm", frames, "CT", Rows=20, NumberOfFrames=2, RescaleSlope=1, RescaleIntercept=-1024)
+    with pytest.raises(ValueError, match=r"a\.dcm: has several frames; export the series"):
+        read_image(path)
+
+
+def test_a_dicom_file_without_its_preamble_is_read(tmp_path):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    meta = 132 + 12 + int.from_bytes(content[140:144], "little")
+    (tmp_path / "b.dcm").write_bytes(content[meta:])
+    np.testing.assert_array_equal(read_image(tmp_path / "b.dcm"), read_image(path))
+
+
+@pytest.mark.parametrize("group", [0x0002, 0x0041])
+def test_a_dicom_of_many_elements_is_refused(tmp_path, group):
+    path = dicom(tmp_path / "a.dcm", FILM, "DX")
+    content = path.read_bytes()
+    tag = b"\x08\x00" if group == 2 else struct.pack("<HH", 0x7FE0, 0x10)
+    place = content.find(tag, 132 + 12 + struct.unpack("<I", content[140:144])[0])
+    element = struct.pack("<HH2sH", group, 0x1001, b"LO", 0)
+    path.write_bytes(content[:place] + 1000 * element + content[place:])
+    assert read_image(path).shape == FILM.shape
+    path.write_bytes(content[:place] + 100_001 * element + content[place:])
+    with pytest.raises(ValueError, match=r"a\.dcm: has more than 100,000 elements"):
+        read_image(path)
+
+
+def test_a_palette_in_segments_is_not_unfolded(tmp_path):
+    """Six bytes of it stand for 65,535 entries."""
+    tags = {}
+    for colour in ("Red", "Green", "Blue"):
+        tags[f"{colour}PaletteColorLookupTableDescriptor"] = [0, 0, 16]
+        tags[f"Segmented{colour}PaletteColorLookupTableData"] = struct.pack("<3H", 1, 65535, 65535) * 3000
+    path = dicom(tmp_path / "a.dcm", FILM, "DX", PhotometricInterpretation="PALETTE COLOR", **tags)
+    with pytest.raises(ValueError, match=r"a\.dcm: cannot be read as a DICOM image"):
+        read_image(path)

@@ -1,0 +1,79 @@
+"""Records beside a model that are damaged: one sentence, or the work is done anew; never a traceback."""
+
+import json
+import shutil
+
+import pytest
+
+from helpers.files import DAMAGED
+from lungnb.__main__ import main
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.formats.images import write_png
+from lungnb.networks.training import read_history, train
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.predict import best_model, open_model
+from lungnb.settings import SHIPPED
+
+WRONG = {
+    "nothing": {}, "plan": {"plan": 3}, "no settings": {"plan": {}}, "settings": {"plan": {"settings": [1]}},
+    "unknown setting": {"plan": {"settings": {"x": 1}}}, "window": {"plan": {"settings": {"window": "ab"}}},
+    "models": {"plan": {"settings": {"models": [[1]]}}}, "text for a number": {"parameters": "many"},
+    "list for a time": {"wall_seconds": [1]}, "list of versions": {"versions": []}, "text for a seed": {"seed": "x"},
+}  # fmt: skip
+HISTORIES = ["", "x\n", "epoch,val_loss\n1,2\n", "epoch,val_loss,val_dice,seconds\n", "a,b\n1,2,3\n1\n",
+             "epoch,val_loss,val_dice,seconds\n0,x,y,z\n",
+             "epoch,val_loss,val_dice,seconds\n0,,,\n", "\0" * 99]  # fmt: skip
+
+
+def damage(file, name):
+    """Damage a `run.json` in one of the ways above."""
+    content = json.loads(file.read_text()) | WRONG[name] if WRONG.get(name) else {}
+    file.write_bytes(DAMAGED[name] if name in DAMAGED else json.dumps(content).encode())
+
+
+@pytest.mark.parametrize("name", [*DAMAGED, *WRONG])
+def test_a_damaged_run_is_told_in_one_sentence(trained, tmp_path, name, capsys):
+    folder = trained.results / "unet"
+    damage(folder / "run.json", name)
+    options = [trained.dataset, "--set", "models=unet"]
+    assert main(["evaluate", *options, "--model", "unet"]) != 0
+    error = capsys.readouterr().err
+    assert f"{folder}/run.json" in error and "damaged" in error and "Traceback" not in error
+    write_png(tmp_path / "film.png", make_phantom(1, size=64).image)
+    segment = ["segment", tmp_path / "film.png", "--out", tmp_path / "masks", "--model", folder / "model.keras"]
+    status = main([*map(str, segment), "--engine", "keras"])
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert status == 0 or (f"{folder}/run.json" in error and ("is damaged" in error or "window must be" in error))
+    assert (status == 0) == (name in WRONG and name not in ("nothing", "window"))
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_what_is_damaged_is_made_anew(trained, name):
+    folder = trained.results / "unet"
+    for file in (trained.prepared / "prepared.json", folder / "run.json"):
+        content = file.read_text()
+        file.write_bytes(DAMAGED[name])
+        prepare_dataset(trained, progress=False)
+        if file.name == "run.json":
+            assert len(train(trained, "unet", progress=False)) == trained.epochs
+        assert set(json.loads(file.read_text())) == set(json.loads(content))
+
+
+@pytest.mark.parametrize("content", HISTORIES)
+def test_a_damaged_history_is_told(trained, content):
+    file = trained.results / "unet" / "history.csv"
+    file.write_text(content)
+    for read in (lambda: read_history(trained, "unet"), lambda: best_model(trained), lambda: train(trained, "unet")):
+        with pytest.raises(ValueError, match=rf"^{file}: is damaged"):
+            read()
+
+
+@pytest.mark.parametrize("window", [[1], [1, 2, 3], [2, 1], [1, 1], ["1", "2"], [None, 1], 3, "ab", {}, [True, 2],
+                                    [float("nan"), 1], [0, float("inf")]])  # fmt: skip
+def test_a_window_must_be_two_rising_numbers(tmp_path, window):
+    shutil.copy(SHIPPED, tmp_path / "model.keras")
+    (tmp_path / "run.json").write_text(json.dumps({"plan": {"settings": {"window": window}}}))
+    with pytest.raises(ValueError, match=r"run\.json: the window must be two rising numbers"):
+        open_model(tmp_path / "model.keras", None, "keras")
+    assert open_model(tmp_path / "model.keras", (-125, 275), "keras")[1] == (-125, 275)

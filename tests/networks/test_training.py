@@ -1,0 +1,335 @@
+import gc
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.processes import ended, start
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import load_model
+from lungnb.formats.images import read_mask, write_png
+from lungnb.networks import tensorflow_speedups, training
+from lungnb.networks.backend import keras
+from lungnb.networks.models import build_model, count_multiplications
+from lungnb.networks.training import read_history, read_run, train
+
+COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
+COLUMNS |= {"learning_rate", "seconds"}
+
+
+def test_the_run_folder_tells_all(trained):
+    folder = trained.results / "unet"
+    assert {path.name for path in folder.iterdir()} == {"model.keras", "history.csv", "run.json"}
+
+    history = read_history(trained, "unet")
+    assert history["epoch"].tolist() == [0, 1]
+    assert set(history) >= COLUMNS
+    assert np.isfinite(history.to_numpy()).all()
+    assert history["val_dice"].between(0, 1).all()
+
+    run = json.loads((folder / "run.json").read_text())
+    assert run == read_run(trained, "unet")
+    assert run["plan"]["model"] == "unet"
+    assert {name: run["plan"]["settings"][name] for name in ("seed", "epochs", "filters", "image_size")} == {
+        "seed": 1,
+        "epochs": 2,
+        "filters": 2,
+        "image_size": 32,
+    }
+    assert set(run["versions"]) >= {"python", "lungnb", "keras", "tensorflow", "numpy"}
+    assert run["versions"]["keras"] == keras.__version__
+    assert run["seed"] == 1
+    assert run["epochs"] == 2
+    assert run["device"]
+    assert run["wall_seconds"] == pytest.approx(history["seconds"].sum(), abs=0.06)
+    assert run["best_epoch"] == history["val_loss"].idxmin() + 1
+    assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
+    assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
+    assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=2))
+    assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
+
+
+def test_trainings_leave_no_graphs_behind(prepared):
+    def graphs():
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    train(prepared, "unet", progress=False)
+    before = graphs()
+    train(prepared.replace(seed=2), "unet", progress=False)
+    assert graphs() == before
+
+
+def test_a_cosine_falls_over_all_epochs(trained):
+    settings = trained.replace(schedule="cosine", epochs=4, learning_rate=0.01)
+    rates = train(settings, "unet", progress=False)["learning_rate"]
+    assert rates.tolist() == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-3)
+
+
+def test_the_saved_weights_are_those_of_the_best_epoch(trained):
+    from lungnb.networks.data import load_batches
+
+    model = training.compiled_model(trained, "unet")
+    stored = keras.models.load_model(trained.results / "unet" / "model.keras", compile=False)
+    model.set_weights(stored.get_weights())
+    found = model.evaluate(load_batches(trained, "validation"), verbose=0, return_dict=True)
+    history = read_history(trained, "unet")
+    best = history.loc[history["val_loss"].idxmin()]
+    assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-4)
+    assert found["dice"] == pytest.approx(best["val_dice"], abs=1e-4)
+
+
+class Begun(Exception):
+    """Raised in place of training."""
+
+
+@pytest.fixture
+def no_fit(monkeypatch):
+    def begin(*_):
+        raise Begun
+
+    monkeypatch.setattr(training, "_fit", begin)
+
+
+def test_what_was_trained_is_not_trained_again(trained, no_fit, capsys):
+    before = {path: path.stat().st_mtime_ns for path in (trained.results / "unet").iterdir()}
+    assert train(trained, "unet").equals(read_history(trained, "unet"))
+    assert "unet was trained with these settings before" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (trained.results / "unet").iterdir()} == before
+
+
+@pytest.mark.parametrize("change", ["settings", "model", "data", "no weights"])
+def test_what_changed_is_trained_anew(trained, no_fit, change):
+    settings, manifest = trained, trained.prepared / "manifest.csv"
+    if change == "settings":
+        settings = trained.replace(learning_rate=0.002)
+    elif change == "data":
+        manifest.write_text(manifest.read_text().replace("train", "validation", 1))
+    elif change == "no weights":
+        (trained.results / "unet" / "model.keras").unlink()
+    with pytest.raises(Begun):
+        train(settings, "resunet" if change == "model" else "unet", progress=False)
+
+
+def test_progress_is_one_bar_on_standard_output(prepared, capsys):
+    train(prepared.replace(epochs=1), "resunet")
+    shown = capsys.readouterr()
+    assert "resunet: 100%" in shown.out
+    assert "validation Dice 0." in shown.out
+    assert "1/1 [" in shown.out
+    assert shown.err == ""
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(prepared):
+    settings = prepared.replace(learning_rate=1e30)
+    with pytest.raises(ValueError, match=r"unet: the loss became NaN; try a lower learning_rate than 1e\+30\."):
+        train(settings, "unet", progress=False)
+    assert not (settings.results / "unet" / "run.json").exists()
+    assert not (settings.results / "unet" / "training").exists()  # or it would go on with weights that are no numbers
+
+
+def test_mistakes_are_named_before_training(prepared):
+    with pytest.raises(ValueError, match="model must be one of unet, resunet"):
+        train(prepared, "vnet")
+    with pytest.raises(ValueError, match="loss must be one of"):
+        train(prepared.replace(loss="focal"), "unet")
+    with pytest.raises(FileNotFoundError, match=r"or `lungnb train .* --model r2unet`"):
+        read_history(prepared, "r2unet")
+    shutil.rmtree(prepared.prepared)
+    with pytest.raises(FileNotFoundError, match="run notebook 02"):
+        train(prepared, "unet")
+
+
+# Interruptions. Each process dies at once, as by kill -9, where its plan says; the last one ends the training.
+RUN = """
+import functools, os, sys
+from lungnb.networks import training
+from lungnb.settings import Settings
+
+dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
+settings = Settings(dataset=dataset, image_size=32, filters=2, depth=2, epochs=5, batch_size=4, deterministic=True,
+                    learning_rate=0.1, plateau_patience=1)
+
+# No epoch is taken for better than the first, so that the rate falls whatever the machine computes.
+training.ReduceLROnPlateau = functools.partial(training.ReduceLROnPlateau, min_delta=10)
+
+def deadly(method):
+    def wrapped(self, now, *rest):
+        if now == epoch:
+            os._exit(9)
+        return method(self, now, *rest)
+    return wrapped
+
+if where == "begin":
+    training.Progress.on_epoch_begin = deadly(training.Progress.on_epoch_begin)
+elif where == "backup":  # history and best weights are written, the backup is not
+    training.Backup.on_epoch_end = deadly(training.Backup.on_epoch_end)
+elif where == "batch":
+    training.Progress.on_train_batch_end = lambda self, batch, logs=None: batch == 1 and os._exit(9)
+training.train(settings, "unet", progress=False)
+"""
+
+
+def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    for folder in (whole, broken):
+        shutil.copytree(home / "data", folder / "data")
+    uninterrupted = start(RUN, whole, prepared.dataset, "nowhere", -1)
+    result = broken / "results" / "scans" / "unet"
+    for where, epoch, epochs in (("batch", -1, 0), ("backup", 1, 2), ("begin", 3, 3)):
+        code, output = ended(start(RUN, broken, prepared.dataset, where, epoch))
+        assert code == 9, output
+        assert (len(pd.read_csv(result / "history.csv")) if epochs else 0) == epochs
+        assert not (result / "run.json").exists()
+    for process in (start(RUN, broken, prepared.dataset, "nowhere", -1), uninterrupted):
+        code, output = ended(process)
+        assert code == 0, output
+
+    expected = whole / "results" / "scans" / "unet"
+    histories = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (expected, result)]
+    assert histories[0]["epoch"].tolist() == [0, 1, 2, 3, 4]
+    assert histories[0]["learning_rate"].nunique() > 1  # the plateau's memory was put to the test
+    pd.testing.assert_frame_equal(*histories, rtol=0, atol=1e-6)
+    weights = [
+        keras.models.load_model(folder / "model.keras", compile=False).get_weights() for folder in (expected, result)
+    ]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert {path.name for path in result.iterdir()} == {"model.keras", "history.csv", "run.json"}
+    runs = [json.loads((folder / "run.json").read_text()) for folder in (expected, result)]
+    for name in ("plan", "epochs", "best_epoch", "seed", "parameters"):
+        assert runs[0][name] == runs[1][name]
+
+
+def test_training_that_stopped_early_stays_stopped(prepared, monkeypatch):
+    settings = prepared.replace(epochs=30, stop_patience=1, learning_rate=0.1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(settings, "unet", progress=False)
+    before = read_history(settings, "unet")
+    assert 1 < len(before) < 30
+    assert before["val_loss"].iloc[-1] > before["val_loss"].min()
+    assert train(settings, "unet", progress=False).equals(before)
+    assert read_run(settings, "unet")["epochs"] == len(before)
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+half = tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half, half])
+
+from lungnb.networks import backend, training
+from lungnb.settings import make_settings
+backend.gpus = lambda: ["CPU:0", "CPU:1"]
+settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
+assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
+if sys.argv[3] == "killed":
+    from lungnb.networks.callbacks import callbacks
+    die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
+    training.train(settings, "unet", progress=False, more=[die])
+training.train(settings, "unet", progress=False)
+"""
+
+
+def on_two_devices(settings, batch_size, how):
+    command = [sys.executable, "-c", TWO_DEVICES, settings.dataset, str(batch_size), how]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_two_devices_train_one_network(prepared):
+    """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
+    assert len(list((prepared.prepared / "train" / "images").iterdir())) % 2
+    assert on_two_devices(prepared, 2, "killed").returncode == 9
+    assert (prepared.results / "unet" / "training").exists()
+    done = on_two_devices(prepared, 2, "whole")
+    assert done.returncode == 0, done.stderr
+    history = read_history(prepared, "unet")
+    assert history["epoch"].tolist() == [0, 1, 2] and np.isfinite(history.to_numpy()).all()
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    # What two devices trained, one computes.
+    model = keras.models.load_model(prepared.results / "unet" / "model.keras", compile=False)
+    assert np.isfinite(model.predict(np.ones((1, 32, 32, 1)), verbose=0)).all()
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(prepared):
+    assert (
+        "batch_size must be a multiple of 2, the devices to train on, not 3."
+        in on_two_devices(prepared, 3, "whole").stderr
+    )
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an operation of TensorFlow's")
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_normalising_at_once_trains_to_the_same_numbers(precision):
+    rng = np.random.default_rng(0)
+    images = rng.random((3, 4, 32, 32, 1), np.float32)
+    keras.config.set_dtype_policy(precision)
+    try:
+        found = []
+        for change in (lambda model: None, tensorflow_speedups.fuse_batch_norm):
+            keras.utils.set_random_seed(1)
+            model = build_model("unet", size=32, filters=4, depth=2)
+            model.get_layer("encoder_2_norm_1").trainable = False  # as those of a frozen encoder
+            change(model)
+            model.compile(keras.optimizers.SGD(0.1), "binary_crossentropy", jit_compile=False)
+            losses = [model.train_on_batch(batch, batch > 0.5) for batch in images]
+            found.append((losses, model.get_weights(), model.predict(images[0], verbose=0), model.get_config()))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    (losses, weights, answers, config), (own_losses, own_weights, own_answers, own_config) = found
+    near = 1e-4 if precision == "float32" else 0.02
+    np.testing.assert_allclose(own_losses, losses, rtol=near)
+    for one, other in zip(own_weights, weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=near)
+    np.testing.assert_allclose(own_answers, answers, atol=near)
+    assert own_config == config  # saved as Keras's own layers
+
+
+def test_normalising_at_once_reaches_layers_of_models_within_models():
+    model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
+    tensorflow_speedups.fuse_batch_norm(model)
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) > 40 and all(isinstance(layer.call, partial) for layer in norms)
+
+
+def test_masks_that_were_mended_are_learned_anew(trained):
+    mask = next((trained.prepared / "train" / "masks").iterdir())
+    before, raw = open_prepared(trained).digest, Path(trained.dataset) / "masks" / mask.name
+    os.utime(raw)  # another time, the same content
+    prepare_dataset(trained, progress=False)
+    assert open_prepared(trained).digest == before
+    content = raw.read_bytes()
+    try:
+        write_png(raw, ~read_mask(raw))
+        prepare_dataset(trained, progress=False)
+        assert open_prepared(trained).digest != before
+        evaluation = trained.results / "unet" / "scores.csv"
+        evaluation.touch()
+        train(trained.replace(epochs=1), "unet", progress=False)
+        assert not evaluation.exists()  # which were the other network's
+    finally:
+        raw.write_bytes(content)
+
+
+def test_other_weights_to_begin_with_are_learned_from_anew(trained, monkeypatch):
+    file = trained.results / "unet" / "model.keras"
+    shutil.copy(file, trained.results / "weights.keras")
+    settings = trained.replace(weights=str(trained.results / "weights.keras"), epochs=1)
+    train(settings, "unet", progress=False)
+    monkeypatch.setattr(training, "_train", lambda *_: pytest.fail("trained again"))
+    train(settings, "unet", progress=False)
+    network = load_model(file)
+    network.set_weights([0.9 * weight for weight in network.get_weights()])
+    network.save(trained.results / "weights.keras")
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        train(settings, "unet", progress=False)

@@ -1,0 +1,69 @@
+import base64
+import json
+
+import numpy as np
+import pandas as pd
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from lungnb.files import write_table
+from lungnb.formats.images import write_png
+from lungnb.report.page import write_report
+from lungnb.report.publishing import save_artefact
+from lungnb.settings import make_settings
+
+
+def evaluation_table():
+    """What `compare` gives of one model on one patient, without an interval."""
+    row = {"dice": 0.9, "dice_low": None, "dice_high": None, "first": None, "iou": 0.8, "hd95": 3.0, "unit": "px"}
+    row |= {"parameters": 10, "training_minutes": 1.0, "milliseconds_per_image": 5.0}
+    return pd.DataFrame([row], index=pd.Index(["U-Net"], name="model"))
+
+
+def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
+    settings = make_settings("phantom", epochs=3)
+    save_artefact(settings, "check", pd.DataFrame({"severity": ["error", "note", "error"]}))
+    save_artefact(settings, "untrained", pd.DataFrame({"images": [7], "dice": [0.9414]}))
+    for name, item in (("verdict", "fine"), ("comparison", evaluation_table())):
+        save_artefact(settings, name, item)
+    page = write_report(settings, []).read_text()
+    assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
+    assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
+
+
+HOSTILE = (
+    "data:image/png;base64,AAAA",
+    'x" onerror="alert(1)"><script>alert(1)</script>',
+    '<img src="data:image/png;base64,AAAA">',
+    "{{BODY}}",
+    "{{NOTHING}}",
+    "=1\x1b[31m\r\n\udcff",
+)
+
+
+def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(trained):
+    settings = trained.replace(models=("unet",))
+    manifest = pd.DataFrame({"id": HOSTILE, "patient": HOSTILE, "split": "test", "source_image": HOSTILE})
+    excluded = pd.DataFrame({"file": HOSTILE, "reason": [f"a file: {text}" for text in HOSTILE]})
+    write_table(manifest, settings.prepared / "manifest.csv")
+    write_table(excluded, settings.prepared / "excluded.csv")
+    for name in ("comparison", "check", "doubts", "zero_patient", "claim"):
+        table = evaluation_table().assign(worst=HOSTILE[0], severity="error") if name == "comparison" else None
+        save_artefact(settings, name, manifest.assign(severity="error") if table is None else table)
+    save_artefact(settings, "verdict", " ".join(HOSTILE))
+    film = np.random.default_rng(0).normal(128, 30, (200, 200)).clip(0, 255).astype(np.uint8)
+    write_png(settings.results / "film.png", film)
+    image = base64.encodebytes((settings.results / "film.png").read_bytes()).decode()
+    outputs = [
+        new_output("stream", text="\n".join(HOSTILE)),
+        new_output("display_data", {"text/html": manifest.to_html(), "text/plain": str(manifest)}),
+        new_output("display_data", {"image/png": image}),
+        new_output("display_data", {"image/png": "AAAA"}),
+    ]
+    path = settings.results / "00_first.ipynb"
+    cells = [new_markdown_cell("# First"), new_code_cell("1", outputs=outputs)]
+    path.write_text(json.dumps(new_notebook(cells=cells)))
+    page = write_report(settings, [path]).read_text(encoding="utf-8")
+    assert page.rstrip().endswith("</html>") and page.count("data:image/jpeg;base64,") == 1
+    assert "<script" not in page and "<img onerror" not in page
+    assert "&lt;img src=" in page and "{{NOTHING}}" in page and r"=1\x1b[31m\r\n\xff" in page
+    assert "\x1b" not in page

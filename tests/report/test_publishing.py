@@ -1,0 +1,64 @@
+import shutil
+
+import pandas as pd
+import pytest
+
+from lungnb.artefacts import MODEL_FILES
+from lungnb.evaluation.evaluation import evaluate
+from lungnb.figures import plots
+from lungnb.metrics import Counts
+from lungnb.report.publishing import publish, save_artefact
+from lungnb.settings import make_settings
+
+
+def compared(settings):
+    """Score the trained U-Net and keep what notebook 06 would, pictures included."""
+    scores = evaluate(settings, "unet", progress=False)
+    save_artefact(settings, "comparison", scores)
+    save_artefact(settings, "verdict", "fine")
+    for name in ("learning_curves", "loss_train", "dice_test", "side_by_side", "worst_images", "predictions_unet"):
+        save_artefact(settings, name, plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)}))
+
+
+def test_publish_copies_scores_and_charts_but_no_pictures_and_no_paths(trained, home):
+    settings = trained.replace(models=("unet",))
+    with pytest.raises(FileNotFoundError, match="notebook 06"):
+        publish(settings)
+    compared(settings)
+    folder = publish(settings)
+    assert folder == home / "results" / "published" / "scans"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("comparison.csv", "dice_test.png", "history.csv", "learning_curves.png", "loss_train.png"),
+        *("run.json", "scores.csv", "summary.json", "verdict.txt"),
+    ]
+    for path in folder.iterdir():
+        assert str(home).encode() not in path.read_bytes() and settings.dataset.encode() not in path.read_bytes()
+    assert "lungnb train scans --profile quick --set" in (folder / "summary.json").read_text()
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "scores.csv"), pd.read_csv(settings.results / "unet" / "scores.csv")
+    )
+
+
+def test_publish_gives_each_of_several_models_a_folder_and_spares_what_is_there(trained, home):
+    compared(trained)
+    shutil.copytree(trained.results / "unet", trained.results / "resunet")
+    (home / "out").mkdir()
+    (home / "out" / "notes.txt").write_text("kept")
+    folder = publish(trained.replace(models=("unet", "resunet")), home / "out")
+    assert {path.name for path in (folder / "resunet").iterdir()} == set(MODEL_FILES)
+    assert (folder / "unet" / "summary.json").exists() and (folder / "verdict.txt").exists()
+    assert not (folder / "summary.json").exists()
+    assert (folder / "notes.txt").read_text() == "kept"
+    with pytest.raises(FileNotFoundError, match="lungnb evaluate"):
+        publish(trained, home / "out")  # r2unet was not trained
+
+
+def test_save_artefact_writes_figures_tables_and_texts(home):
+    settings = make_settings()
+    figure = plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)})
+    assert save_artefact(settings, "curves", figure) is figure
+    table = save_artefact(settings, "table", pd.DataFrame({"a": [1.5]}))
+    assert save_artefact(settings, "verdict", "fine") == "fine"
+    folder = settings.results / "comparison"
+    assert sorted(path.name for path in folder.iterdir()) == ["curves.png", "table.csv", "verdict.txt"]
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "table.csv", index_col=0), table)

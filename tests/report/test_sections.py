@@ -1,0 +1,90 @@
+import base64
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from lungnb.datasets.prepared import read_manifest
+from lungnb.evaluation.evaluation import compare, evaluate
+from lungnb.figures import plots
+from lungnb.metrics import Counts
+from lungnb.report.publishing import save_artefact
+from lungnb.report.sections import SECTIONS, _table, data_flow, fixed_before_test, lighter, picture, review_sections
+
+
+def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
+    evaluate(trained, "unet", progress=False)
+    settings = trained.replace(models=("unet",))
+    chart = plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)})
+    for name, item in (
+        ("scores", chart), ("comparison", compare(settings, ["unet"])), ("worst_unet", chart),
+        ("claim", pd.DataFrame({"item": ["<b>Who?</b>"], "statement": ["x" * 300]})),
+    ):  # fmt: skip
+        save_artefact(settings, name, item)
+    page = review_sections(settings)
+    wanted = [
+        "Data", "Scores", "How scores are spread", "Where they fail",
+        "Fixed before the test images were read", "CLAIM checklist",
+    ]  # fmt: skip
+    places = [page.index(f"<h2>{title}</h2>") for title in wanted]
+    assert places == sorted(places) and page.count("<h2>") == len(wanted)
+    assert page.count("data:image/") == 2 and 'href="comparison/scores.png"' in page
+    assert "&lt;b&gt;Who?" in page and "<b>Who?" not in page and "x" * 300 in page
+    assert ">nan<" not in page.lower()
+
+
+def test_pictures_of_films_become_light_and_charts_stay_sharp(tmp_path):
+    rng = np.random.default_rng(0)
+    film = Image.fromarray(rng.normal(128, 30, (200, 200)).clip(0, 255).astype(np.uint8))
+    chart = Image.new("RGB", (400, 300), "white")
+    for name, image, kind in (("film", film, "jpeg"), ("chart", chart, "png")):
+        image.save(tmp_path / f"{name}.png")
+        shown = picture(tmp_path / f"{name}.png")
+        assert f"data:image/{kind};base64," in shown and f'alt="{name}"' in shown
+        assert len(shown) < 2 * (tmp_path / f"{name}.png").stat().st_size + 100
+
+
+def test_sections_have_titles_of_their_own():
+    assert len({section.title for section in SECTIONS}) == len(SECTIONS)
+
+
+def test_the_flow_adds_up(trained):
+    flow, manifest = data_flow(trained).set_index("step"), read_manifest(trained)
+    assert flow.loc["used", "images"] == len(manifest) and flow.loc["used", "patients"] == manifest["patient"].nunique()
+    splits = flow[flow.index.str.startswith("...")]
+    assert splits["images"].sum() == len(manifest) and splits["patients"].sum() == manifest["patient"].nunique()
+
+
+def test_reasons_are_counted_not_listed(trained):
+    reasons = ["no mask of this name", "no mask of this name", "mask a.png is 3x4, its image 5x6: sizes differ"]
+    table = pd.DataFrame({"file": list("abc"), "reason": reasons})
+    table.to_csv(trained.prepared / "excluded.csv", index=False)
+    flow = data_flow(trained).set_index("step")
+    assert flow.loc["left out, no mask of this name", "images"] == 2
+    assert flow.loc["left out, sizes differ", "images"] == 1
+
+
+def test_cells_are_escaped_and_missing_ones_empty():
+    table = pd.DataFrame(
+        {"name": ["<i>", "b"], "count": [12345, 1], "share": [0.123456, 1], "gone": [None, 2], "whole": [3.0, 1]}
+    )
+    page = _table(table)
+    for text in ("<th>&lt;i&gt;</th>", "<td>12,345</td>", "<td>0.1235</td>", "<td></td>", "<td>3</td>"):
+        assert text in page
+    stored = pd.DataFrame({"Unnamed: 0": [0, 1], "first": ["a", "b"], "p": [0.5, 1.0]})
+    assert "Unnamed" not in _table(stored) and "<th>b</th>" in _table(stored)
+
+
+def test_what_was_fixed_is_of_the_run(trained):
+    both = trained.replace(models=("unet", "resunet"))  # resunet is not trained
+    table = fixed_before_test(both).set_index("setting")
+    assert table.columns.tolist() == ["U-Net"]
+    assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
+    assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")
+    assert not table.map(lambda value: isinstance(value, float) and np.isnan(value)).any(axis=None)
+
+
+@pytest.mark.parametrize("png", ["AAAA", "", "no base64!", "iVBORw0KGgo=", base64.b64encode(b"\x89PNG" * 9).decode()])
+def test_an_image_that_cannot_be_read_stays_as_it_is(png):
+    assert lighter(png) == ("image/png", png)

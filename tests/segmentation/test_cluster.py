@@ -1,0 +1,181 @@
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers import watching
+from helpers.networks import bright
+from lungnb.__main__ import main
+from lungnb.files import unescape
+from lungnb.formats.images import write_png
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation import cluster
+from lungnb.segmentation.batch import Options, segment_files
+from lungnb.segmentation.cluster import CHUNK, TRIES, segment_on_cluster
+from lungnb.segmentation.listing import TABLE
+
+# Ray gives a node half a minute to start, which it needs beside other tests.
+needs_cluster = pytest.mark.skipif(
+    "LUNGNB_CLUSTER" not in os.environ, reason="starts a cluster: run `make cluster`, which sets LUNGNB_CLUSTER"
+)
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Two nodes, of one core each, that listen on 127.0.0.1 alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (cluster.ALONE | cluster.NO_WEB).items():
+            patch.setenv(name, value)
+        pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
+        from ray.cluster_utils import Cluster
+
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """A folder with more films than fit into a chunk, one of them damaged, and more below it; and a model."""
+    folder = tmp_path_factory.mktemp("films")
+    for number in range(CHUNK + 40):
+        write_png(folder / ("ward" if number % 5 == 0 else "") / f"{number:03}.png", make_phantom(number, 64).image)
+    (folder / "ward" / "damaged.png").write_bytes(b"nothing")
+    model = folder.parent / "bright.keras"
+    bright().save(model)
+    return folder, model
+
+
+def assert_as_alone(out, films, options=()):
+    """The rows and the masks, byte by byte, are those that `segment_files` writes; return the rows, by file."""
+    folder, model = films
+    alone = segment_files(folder, out.parent / "alone", model, *options, progress=False).set_index("file")
+    alone = alone.drop(columns="milliseconds").sort_index()
+    rows = pd.read_parquet(out / TABLE).set_index("file").sort_index()
+    pd.testing.assert_frame_equal(rows[[*alone]].drop(columns="mask"), alone.drop(columns="mask"), check_dtype=False)
+    for file, name in alone["mask"].dropna().items():
+        place = Path(file).relative_to(folder).parent / name  # in folders as the films are
+        assert rows.loc[file, "mask"] == str(place)
+        assert (out / place).read_bytes() == (out.parent / "alone" / name).read_bytes()
+    assert sorted(rows.index) == sorted(alone.index)
+    return rows
+
+
+@needs_cluster
+def test_a_cluster_writes_what_one_machine_writes(tmp_path, address, films, capsys):
+    (folder, model), out = films, tmp_path / "cluster"
+    arguments = ["segment", str(folder), "--out", str(out), "--model", str(model), "--ray", address]
+    assert main(arguments) == 1  # for the one that is damaged
+    output = capsys.readouterr()
+    assert f"{CHUNK + 40} of {CHUNK + 41} images segmented" in output.out
+    assert f"{folder / 'ward' / 'damaged.png'}: cannot be read as an image" in output.err
+    rows = assert_as_alone(out, films)
+
+    # Again for some of them, one touched, the mask of another gone: only that one is done again.
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    (out / "001_mask.png").unlink()
+    os.utime(folder / "ward" / "000.png")
+    some = [folder / "ward", *folder.glob("00*.png")]
+    total = segment_on_cluster(some, out, address, model, progress=False)
+    assert {path for path, at in before.items() if path.stat().st_mtime_ns != at} == {out / "001_mask.png"}
+    fewer = pd.read_parquet(out / TABLE).set_index("file").sort_index()
+    assert len(fewer) == total["images"] == 22 + 8 and total["failed"] == 1
+    ignored = ["milliseconds", "stamp"]
+    pd.testing.assert_frame_equal(fewer.drop(columns=ignored), rows.loc[fewer.index].drop(columns=ignored))
+
+
+@needs_cluster
+def test_killed_workers_cost_nothing_but_time(tmp_path, address, films):
+    import psutil
+
+    (folder, model), out, killed, done = films, tmp_path / "killed", [], []
+
+    def kill():
+        """Kill every worker as soon as a mask is there."""
+        while not [*out.rglob("[!.]*_mask.png")]:
+            time.sleep(0.01)
+        done.append(len([*(out / TABLE).glob("*.parquet")]))
+        for process in psutil.process_iter(["cmdline"]):
+            name = (process.info["cmdline"] or [""])[0]
+            if name.startswith("ray::") and "_Worker" in name:
+                process.kill()
+                killed.append(process.pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    total = segment_on_cluster(folder, out, address, model, Options(overlays=True), progress=False)
+    thread.join()
+    chunks = len([*(out / TABLE).glob("*.parquet")])
+    assert killed and done[0] < chunks == 3 and total["images"] == CHUNK + 41
+    assert_as_alone(out, films, Options(overlays=True))
+    assert len([*out.rglob("[!.]*_overlay.png")]) == CHUNK + 40
+
+
+def test_a_chunk_that_kills_its_workers_is_given_up(tmp_path, films):
+    pytest.importorskip("pyarrow")
+    folder, model = films
+    chunk = {"part": "a.parquet", "files": [str(folder / "001.png")], "stems": ["001"]}
+    (tmp_path / TABLE).mkdir()
+    tries = tmp_path / TABLE / ".a.tries"
+    tries.write_text("." * TRIES)  # which workers that died have left
+    worker = cluster._Worker(model, tmp_path, Options())
+    said = worker(chunk)
+    assert said["failed"] == 1 and str(folder / "001.png") in said["errors"][0] and "died" in said["errors"][0]
+    assert worker(chunk)["failed"] == 0 and not tries.exists()
+
+
+@needs_cluster
+def test_a_cluster_of_this_machine_sends_nothing_beyond_it(tmp_path, films):
+    pytest.importorskip("ray.data", reason="needs ray: pip install 'lungnb[cluster]'")
+    folder, model = films
+    command = [sys.executable, "-m", "lungnb", "segment", folder / "001.png", "--model", model]
+    result = watching.run(tmp_path, *command, "--out", tmp_path / "out", "--ray", "local")
+    assert result.returncode == 0, result.stdout + result.stderr
+    watching.assert_silent(tmp_path, left={"auth_token"})  # by which Ray's processes know each other
+
+
+@needs_cluster
+def test_what_a_worker_cannot_write_is_a_sentence(tmp_path, address, films):
+    folder, model = films
+    (tmp_path / "001_mask.png" / "in the way").mkdir(parents=True)
+    total = segment_on_cluster([folder / "001.png"], tmp_path, address, model, progress=False)
+    assert total["images"] == total["failed"] == 1
+    error = pd.read_parquet(tmp_path / TABLE)["error"][0]
+    assert "001_mask.png: cannot be written: " in error and "name another place" in error
+
+
+def test_names_that_are_not_utf_8_come_back(tmp_path, films):
+    """Arrow, by which Ray hands out work, takes no such text."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder, model = films
+    place = tmp_path / "ward\udcff"
+    place.mkdir()
+    shutil.copy(folder / "001.png", place / "a\udcfe\n.png")
+    (given,) = cluster._folders(place)
+    (chunk,) = cluster._chunks({name: [value] for name, value in given.items()}, tmp_path / "out")
+    chunk = {name: value for name, (value,) in chunk.items()}
+    for text in (*given.values(), *chunk["files"], *chunk["stems"]):
+        text.encode()
+    (tmp_path / "out" / TABLE).mkdir(parents=True)
+    worker = cluster._Worker(model, tmp_path / "out", Options())
+    assert (worker(chunk)["images"], worker(chunk)["failed"]) == (1, 0)
+    (row,) = parquet.read_table(tmp_path / "out" / TABLE / chunk["part"]).to_pylist()
+    assert unescape(row["file"]) == str(place / "a\udcfe\n.png")
+    assert (tmp_path / "out" / unescape(row["mask"])).exists()
+
+
+def test_what_a_cluster_cannot_do_is_said(tmp_path, films, monkeypatch):
+    _, model = films
+    with pytest.raises(ValueError, match="mount the storage"):
+        segment_on_cluster("s3://films/", tmp_path / "out", "local", model)
+    with pytest.raises(ValueError, match="in nothing"):
+        segment_on_cluster([], tmp_path / "out", "local", model)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ValueError, match=r"needs ray; pip install 'lungnb\[cluster\]'"):
+        segment_on_cluster(tmp_path, tmp_path / "out", "local", model)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from lungnb.segmentation.plausibility import why_implausible
+from lungnb.segmentation.sides import split_sides
+
+
+def test_right_and_left_are_the_patients():
+    mask = np.zeros((20, 40), bool)
+    mask[4:16, 5:15] = mask[4:12, 17:33] = True  # the larger one begins left of the middle
+    right, left = split_sides(mask)
+    assert right.sum() == 120 and left.sum() == 128 and right[:, :15].sum() == 120
+    joined = mask | (np.arange(20) == 10)[:, None]
+    right, left = split_sides(joined)
+    np.testing.assert_array_equal(right | left, joined)
+    assert not right[:, 17:].any() and not left[:, :15].any()  # cut where they touch, not in the middle of the picture
+    assert not any(side.any() for side in split_sides(np.zeros((5, 5), bool)))
+    volume = np.stack([mask, mask, joined])
+    right, left = split_sides(volume)
+    assert not right[..., 17:].any() and not left[..., :15].any() and (right | left == volume).all()
+
+
+LUNGS = np.zeros((40, 60), bool)  # two of them, beside one another
+LUNGS[6:34, 8:26] = LUNGS[6:34, 32:50] = True
+TOUCHING = LUNGS.copy()
+TOUCHING[18:20, 26:32] = True
+PIECES = np.zeros((40, 60), bool)  # of the left one, and nothing of the right
+PIECES[4:18, 36:54] = PIECES[20:38, 34:55] = True
+
+
+@pytest.mark.parametrize("speck", [(36, 20), (2, 2), (2, 55)])
+def test_lungs_that_touch_are_two_whatever_speck_lies_beside_them(speck):
+    mask = TOUCHING.copy()
+    mask[speck] = True
+    for found in (split_sides(mask), (side[0] for side in split_sides(mask[None]))):
+        right, left = found
+        assert (
+            abs(int(right.sum()) - int(left.sum())) < 20 and not (right & left).any() and (right | left == mask).all()
+        )
+
+
+def test_pieces_of_one_lung_are_not_two():
+    right, left = split_sides(PIECES)
+    assert not right.any() and (left == PIECES).all()
+    left, right = split_sides(PIECES[:, ::-1])[::-1]
+    assert not left.any() and (right == PIECES[:, ::-1]).all()
+    assert why_implausible(PIECES, right.sum(), 0) == "one lung only"
+
+
+def test_one_lung_is_not_cut():
+    for mask in (LUNGS & (np.arange(60) < 30), np.roll(LUNGS & (np.arange(60) < 30), 13, axis=1)):
+        assert sorted(side.sum() for side in split_sides(mask)) == [0, mask.sum()]
+
+
+@pytest.mark.parametrize(
+    ("right", "left", "millilitres", "says"),
+    [
+        (100, 90, None, ""), (0, 0, None, "no lung"), (100, 0, None, "one lung only"),
+        (100, 20, None, "one lung far larger"), (10, 9, None, "2% of the picture"), (500, 400, None, "90% of"),
+        (100, 90, 4000, ""), (100, 90, 300, "300 mL"),
+    ],
+)  # fmt: skip
+def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
+    mask = (np.arange(1000) < right + left).reshape(20, 50)
+    found = why_implausible(mask, right, left, millilitres)
+    assert says in found and bool(says) == bool(found)

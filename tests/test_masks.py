@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from helpers.networks import BLOCKS
+from lungnb.masks import clean_mask, count_regions, cut_out, overlay
+
+
+def test_cleaning_keeps_two_regions_and_fills_their_holes():
+    mask = np.zeros((40, 60), bool)
+    mask[5:30, 5:20] = mask[5:25, 35:50] = mask[34:38, 20:30] = True
+    expected = mask.copy()
+    expected[34:38] = False
+    mask[10:15, 8:12] = mask[8, 40] = False  # holes
+    mask[0, 59] = True
+    before = mask.copy()
+    np.testing.assert_array_equal(clean_mask(mask), expected)
+    np.testing.assert_array_equal(mask, before)
+    only = expected.copy()
+    only[:, 30:] = False
+    np.testing.assert_array_equal(clean_mask(mask, regions=1), only)
+    np.testing.assert_array_equal(clean_mask(clean_mask(mask)), expected)
+
+
+@pytest.mark.parametrize("mask", [np.zeros((9, 9), bool), np.ones((9, 9), bool), np.eye(9, dtype=bool)])
+def test_cleaning_leaves_what_needs_none(mask):
+    np.testing.assert_array_equal(clean_mask(mask), mask)
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_overlays_and_cut_outs(empty):
+    image, mask = np.full((60, 100), 100, np.uint8), (BLOCKS > 0) & (not empty)
+    picture, lungs = overlay(image, mask), cut_out(image, mask)
+    assert picture.shape == (60, 100, 3)
+    assert picture.dtype == lungs.dtype == np.uint8
+    assert (picture[0, 0] == 100).all()
+    if empty:
+        assert (picture == 100).all()
+        assert not lungs[..., 3].any()
+    else:
+        assert picture[30, 25].tolist() == [138, 119, 75]  # a quarter amber
+        assert picture[15, 25].tolist() == [255, 176, 0]  # the outline
+        assert lungs.shape == (35, 80, 4)  # rows 15 to 49, columns 10 to 89
+        np.testing.assert_array_equal(lungs[..., 3] == 255, mask[15:50, 10:90])
+        assert (lungs[..., :3] == 100).all()
+
+
+def test_specks_are_no_regions():
+    mask = np.zeros((100, 100), bool)
+    mask[10:40, 10:30] = mask[10:40, 60:80] = True
+    mask[90, 90] = True
+    assert count_regions(mask) == 2 and count_regions(np.zeros((9, 9), bool)) == 0
