@@ -13,7 +13,7 @@ from machine import describe
 from matplotlib.figure import Figure
 
 from lungnb.evaluation.speed import median_seconds
-from lungnb.figures.pictures import subplots
+from lungnb.figures.theme import subplots
 
 
 def apart(measure: Callable[..., dict], **arguments: object) -> dict:
@@ -43,6 +43,7 @@ def write(table: pd.DataFrame, name: str, out: Path, figure: Figure, *packages: 
     figure.savefig(out / f"{name}.png", dpi=150)
 
 
+@themed
 def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figure:
     """Draw a bar a row for each of some columns, which have titles; rows are named by the columns in `label`."""
     names = [", ".join(str(row[column]) for column in label) for _, row in table.iterrows()]

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage.measure import find_contours
 
-from lungnb.figures.pictures import FOUND, TRUTH
+from lungnb.figures.theme import FOUND, TRUTH
 
 _SIDE = 640  # px, of what is sent to be looked at
 _COLORS = "cividis"  # from 0 to 1; reads the same for colour-blind eyes

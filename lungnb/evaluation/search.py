@@ -174,7 +174,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
     return table
 
 
-def _complete(table: pd.DataFrame) -> pd.DataFrame:
+def complete_trials(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["state"] == "complete"]
 
 

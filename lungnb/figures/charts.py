@@ -9,14 +9,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lungnb.engines.export import MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
-from lungnb.evaluation.search import PARAMETERS, _complete
+from lungnb.evaluation.search import PARAMETERS, complete_trials
 from lungnb.evaluation.transfer import STARTS
-from lungnb.figures.pictures import subplots
-from lungnb.figures.plots import MARKERS
+from lungnb.figures.theme import MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
 
+@themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     """Draw, for each model, how often pixels given a probability of lung are lung, and how many there are of each."""
     figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
@@ -32,6 +32,7 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     return figure
 
 
+@themed
 def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     """Draw each image's Dice against the disagreement, a panel a model; crosses are those that a person looks at."""
     figure, axes = subplots(
@@ -50,6 +51,7 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     return figure
 
 
+@themed
 def few_shot_chart(table: pd.DataFrame) -> Figure:
     """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
     figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
@@ -69,6 +71,7 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def generalisation_chart(table: pd.DataFrame) -> Figure:
     """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
@@ -88,9 +91,10 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def search_chart(table: pd.DataFrame) -> Figure:
     """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
-    complete, pruned = _complete(table), table[table["state"] == "pruned"]
+    complete, pruned = complete_trials(table), table[table["state"] == "pruned"]
     layers = {
         "complete": (complete, {"marker": "o", "color": "C0"}),
         "pruned": (pruned, {"marker": "X", "color": "C1"}),
@@ -121,6 +125,7 @@ def search_chart(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def export_chart(table: pd.DataFrame) -> Figure:
     """Draw a table of `compare_exports`: time, size, and how much of the masks differs, a bar an engine."""
     shown = table[table["said"] == ""]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,6 +19,7 @@ from matplotlib.patches import Patch
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import load_model
+from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, to_grey
 from lungnb.formats.volumes import is_nifti, read_volume
@@ -29,11 +29,8 @@ from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
 
-TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines: sky blue and amber
 
-sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", rc={"figure.dpi": 90, "savefig.dpi": 130})
-
-
+@themed
 def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: int = 3) -> Figure:
     """Draw greyscale images `(height, width)` in a grid, a title each."""
     figure, axes = _grid(-(-len(images) // columns), columns)
@@ -43,6 +40,7 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
     return figure
 
 
+@themed
 def show_segmentation(found: Segmentation) -> Figure:
     """Draw what `segment` found: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
     image, mask = found.image, found.mask
@@ -51,6 +49,7 @@ def show_segmentation(found: Segmentation) -> Figure:
     return show_images([image, overlay(image, mask), cut_out(image, mask)], ["image", "overlay", "lungs"])
 
 
+@themed
 def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
     """Draw nine phantoms of a kind with the outlines of their masks, CT slices as a lung window shows them."""
     figure, axes = _grid(3, 3)
@@ -62,6 +61,7 @@ def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
     return figure
 
 
+@themed
 def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
     """Draw some of the `files` of a raw data set, evenly chosen: images, masks, and the middle slice of a volume."""
     shown = [*files][:: max(len(files) // count, 1)][:count]
@@ -69,6 +69,7 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
     return show_images(images, [*map(printable, titles)])
 
 
+@themed
 def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Figure:
     """Draw prepared images, evenly chosen from rows of the manifest, with the outlines of their masks."""
     rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
@@ -81,6 +82,7 @@ def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Fi
     return figure
 
 
+@themed
 def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
     """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
     figure, axes = _grid(3, 3, size=2.2)
@@ -90,6 +92,7 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
     return figure
 
 
+@themed
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
     """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
     prepared, found = open_prepared(settings), _predictions(settings, model_name, rows)
@@ -106,6 +109,7 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     return figure
 
 
+@themed
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
     """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
 
@@ -127,6 +131,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     return figure
 
 
+@themed
 def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
     """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds.
 
@@ -146,6 +151,7 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     return figure
 
 
+@themed
 def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]]) -> Figure:
     """Draw images three a row, each given as a title, the image, its true mask and the one found, or None for them."""
     figure, axes = _grid(-(-len(cells) // 3), 3)
@@ -158,6 +164,7 @@ def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.nd
     return figure
 
 
+@themed
 def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure:
     """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding."""
     manifest = prepared.manifest
@@ -194,13 +201,6 @@ def _read_raw(file: Path) -> tuple[np.ndarray, str]:
         return to_grey(volume[len(volume) // 2]), f"{file.name}, slice {len(volume) // 2}"
     except ValueError:
         return np.zeros((64, 64), np.uint8), f"{file.name} cannot be read"
-
-
-def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
-    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
-    figure, axes = plt.subplots(*arguments, **options)
-    plt.close(figure)
-    return figure, axes
 
 
 def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:

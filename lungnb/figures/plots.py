@@ -17,15 +17,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
-from lungnb.figures.pictures import subplots
+from lungnb.figures.theme import DASHES, MARKERS, subplots, themed
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
 
-MARKERS, _DASHES = "osD^vP", ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
 
+@themed
 def data_overview(prepared: Prepared) -> Figure:
     """Draw the number of images in each split of a prepared data set, their sizes and grey levels, and lung shares."""
     manifest = prepared.manifest
@@ -51,6 +51,7 @@ def data_overview(prepared: Prepared) -> Figure:
     return figure
 
 
+@themed
 def architecture(model: Any) -> Figure:  # noqa: ANN401
     """Draw a model as its paper does: a box a stage, skips across."""
     depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
@@ -83,6 +84,7 @@ def architecture(model: Any) -> Figure:  # noqa: ANN401
     return figure
 
 
+@themed
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     """Draw loss, accuracy and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
     figure, axes = subplots(1, 3, figsize=(12, 4.2), layout="constrained")
@@ -102,6 +104,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
+@themed
 def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Figure:
     """Draw loss, IoU and Dice (rows) of training, validation and test (columns), a colour and dash a model.
 
@@ -124,6 +127,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
     return figure
 
 
+@themed
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
     """Return the panels of `split_panels` as figures of their own, by names such as `loss_train` and `dice_test`."""
     figures = {}
@@ -164,7 +168,7 @@ def _draw_curves(
 ) -> None:
     """Draw a column of histories over the epochs, in the models' colours and dashes."""
     for index, (name, history) in enumerate(histories.items()):
-        line = {"color": f"C{index}", "linestyle": _DASHES[index % len(_DASHES)], "label": title_of(name) + suffix}
+        line = {"color": f"C{index}", "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
         axis.plot(history["epoch"] + 1, history[column], **line | style)
     axis.set(xlabel="epoch", ylabel="mean over images")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
@@ -182,6 +186,7 @@ def _draw_boxes(axis: plt.Axes, scores: pd.DataFrame, score: str, models: Sequen
     axis.set(xlabel="", ylabel="")
 
 
+@themed
 def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "precision", "recall")) -> Figure:
     """Draw the scores of every image as box and points, a panel a score, a colour a model; a diamond is the mean."""
     figure, axes = subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
@@ -193,6 +198,7 @@ def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "pre
     return figure
 
 
+@themed
 def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") -> Figure:
     """Draw mean Dice against parameters, training time and time an image; `bars` says what dice_low and _high are."""
     costs = {
@@ -216,6 +222,7 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
     return figure
 
 
+@themed
 def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
     """Draw the mean score of each model, a marker a seed and a line their mean, from `repeats.compare_seeds`."""
     figure, axis = subplots(figsize=(8, 0.7 * table["model"].nunique() + 1.4), layout="constrained")
@@ -235,6 +242,7 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
     return figure
 
 
+@themed
 def bland_altman(scores: pd.DataFrame) -> Figure:
     """Draw how far the area found is from the true one, a panel a model, a point an image.
 
@@ -261,6 +269,7 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def confusion_matrices(counts: dict[str, Counts]) -> Figure:
     """Draw each model's confusion matrix, pooled over all pixels of all images, as shares of the true class."""
     figure, axes = subplots(1, len(counts), figsize=(3.4 * len(counts), 3.3), layout="constrained", squeeze=False)

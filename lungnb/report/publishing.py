@@ -15,6 +15,7 @@ from lungnb.files import need, write_table, written
 from lungnb.messages import run_first
 from lungnb.settings import FILES, RECIPES, Settings
 
+PICTURE_DPI = 130
 Item = TypeVar("Item", Figure, pd.DataFrame, str)
 
 
@@ -68,7 +69,7 @@ def save_artefact(settings: Settings, name: str, item: Item) -> Item:
         return item
     with written(file) as temporary:
         if isinstance(item, Figure):
-            item.savefig(temporary)
+            item.savefig(temporary, dpi=PICTURE_DPI)
         else:
             temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
     return item

@@ -1,0 +1,41 @@
+"""How all figures look. The theme holds while a figure is drawn, so that importing lungnb changes no other plots.
+
+Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and outlines in dash, so
+that figures are legible in print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.figure import Figure
+
+TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
+MARKERS = "osD^vP"  # one a network
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+
+Arguments = ParamSpec("Arguments")
+Drawn = TypeVar("Drawn")
+
+
+def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+    """Let a function draw in lungnb's theme."""
+
+    @wraps(draw)
+    def drawing(*arguments: Arguments.args, **options: Arguments.kwargs) -> Drawn:
+        with plt.rc_context():
+            sns.set_theme("notebook", "whitegrid", "colorblind", color_codes=False, rc={"figure.dpi": 90})
+            return draw(*arguments, **options)
+
+    return drawing
+
+
+def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
+    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
+    figure, axes = plt.subplots(*arguments, **options)
+    plt.close(figure)
+    return figure, axes
