@@ -13,7 +13,7 @@ from machine import describe
 from matplotlib.figure import Figure
 
 from lungnb.evaluation.speed import median_seconds
-from lungnb.figures.theme import subplots
+from lungnb.figures.theme import COLORS, subplots, themed
 
 
 def apart(measure: Callable[..., dict], **arguments: object) -> dict:
@@ -52,7 +52,7 @@ def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figur
         squeeze=False,
     )  # fmt: skip
     for index, (axis, (column, title)) in enumerate(zip(axes[0], values.items(), strict=True)):
-        drawn = axis.barh(range(len(names)), table[column], color=f"C{index}")
+        drawn = axis.barh(range(len(names)), table[column], color=COLORS[index])
         axis.bar_label(
             drawn, fmt=lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}", padding=3, fontsize=8
         )

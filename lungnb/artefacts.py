@@ -178,8 +178,6 @@ ARTEFACTS = (
 )
 
 
-def comparison_file(results: Path, name: str) -> Path:
-    """Return the path of a file in results/<run>/comparison; raise ValueError if `ARTEFACTS` does not list it."""
-    if not any(fnmatchcase(name, artefact.pattern) for artefact in ARTEFACTS):
-        raise ValueError(f"{name} is no result that lungnb knows; add it to ARTEFACTS in lungnb/artefacts.py.")
-    return results / "comparison" / name
+def find_artefact(name: str) -> Artefact | None:
+    """Return what is known of a file in results/<run>/comparison; None for one that a user added."""
+    return next((artefact for artefact in ARTEFACTS if fnmatchcase(name, artefact.pattern)), None)

@@ -14,15 +14,14 @@ from lungnb.artefacts import EXCLUDED
 from lungnb.engines.engines import ENGINES
 from lungnb.messages import printable, say
 from lungnb.settings import (
-    FILES,
     PROFILES,
     RECIPES,
     TITLES,
     Settings,
+    changes_everywhere,
     counted,
     make_settings,
     parse_changes,
-    whole_path,
 )
 
 if TYPE_CHECKING:
@@ -153,17 +152,9 @@ def _export(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from lungnb.report.series import run_series
 
-    everywhere = [*filter(None, os.environ.get("LUNGNB_SET", "").split(";")), *options.set]
-    os.environ["LUNGNB_SET"] = ";".join(map(_elsewhere, everywhere))  # reaches the notebooks
-    os.environ["LUNGNB_SEEDS"] = str(_seeds(options.seeds))
-    settings = _settings(options)
-    say(run_series(settings.dataset, settings.profile, options.series == "all"))
-
-
-def _elsewhere(change: str) -> str:
-    """Return NAME=VALUE so that it means the same in another folder."""
-    name, equals, value = change.strip().partition("=")
-    return f"{name}{equals}{whole_path(value)}" if name in FILES else change
+    seeds, settings = _seeds(options.seeds), _settings(options)
+    changes = changes_everywhere() | parse_changes(options.set)
+    say(run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
 
 
 def _seeds(text: str) -> int:

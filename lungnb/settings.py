@@ -299,10 +299,14 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         dataset = str(Path(dataset).expanduser().resolve())  # a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # a published split lists the images of one data set
-    everywhere = parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
-    settings = base.replace(**everywhere | _known(changes))
+    settings = base.replace(**changes_everywhere() | _known(changes))
     files = {name: whole_path(getattr(settings, name)) for name in FILES if getattr(settings, name)}
     return settings.replace(**files)
+
+
+def changes_everywhere() -> dict[str, Any]:
+    """Return the settings that the environment variable LUNGNB_SET changes, such as `epochs=20;loss=dice`."""
+    return parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
 
 
 def whole_path(value: str) -> str:

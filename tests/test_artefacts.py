@@ -1,17 +1,22 @@
 """Where data and results are, and which folders can be no data set."""
 
+import json
+import re
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from helpers.commands import VERBS
 from helpers.files import tree
+from helpers.paths import ROOT
 from helpers.scans import write_pairs
 from lungnb.__main__ import main
-from lungnb.artefacts import holds_data, raw_folder
+from lungnb.artefacts import ARTEFACTS, find_artefact, holds_data, raw_folder
 from lungnb.artefacts import home as project_folder
 from lungnb.datasets.prepare import prepare_dataset
+from lungnb.report.sections import SECTIONS
 from lungnb.settings import make_settings
 
 
@@ -120,3 +125,21 @@ def test_notes_and_archives_are_not_data(tmp_path, name, counts):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / name).touch()
     assert holds_data(tmp_path / "set") == counts
+
+
+NOTEBOOKS = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def test_every_result_that_notebooks_save_and_the_report_shows_is_listed():
+    sources = ["".join(cell["source"]) for notebook in NOTEBOOKS for cell in notebook["cells"]]
+    saved = {name for source in sources for name in re.findall(r'save_artefact\(settings, f?"(\w+)', source)}
+    assert len(saved) > 25
+    stems = [artefact.pattern.partition(".")[0] for artefact in ARTEFACTS]
+    assert all(any(fnmatchcase(name, stem) for stem in stems) for name in saved)
+    for section in SECTIONS:
+        assert all(any(artefact.pattern.startswith(name) for artefact in ARTEFACTS) for name in section.files)
+
+
+def test_nothing_with_a_patients_image_may_be_published():
+    assert not any(find_artefact(name).may_be_published for name in ("worst_unet.png", "side_by_side.png"))
+    assert find_artefact("comparison.csv").may_be_published and find_artefact("mine.csv") is None

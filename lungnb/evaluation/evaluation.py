@@ -47,8 +47,8 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     Raises ValueError when the data set was prepared anew after training, since its training images may stand in the
     test split now, and when the model gives something else than numbers, naming the image.
     """
-    prepared = open_prepared(settings)
-    if read_run(settings, model_name)["plan"]["data"] != prepared.digest:
+    run, prepared = read_run(settings, model_name), open_prepared(settings)
+    if run["plan"]["data"] != prepared.digest:
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
     split = prepared.scoring_split(split)
     loss = get_loss(trained_settings(settings, model_name).loss)

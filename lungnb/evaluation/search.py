@@ -75,7 +75,8 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
                     gc_after_trial=True,
                 )
             table = _write_table(study, settings, model_name)
-            bar.set_postfix_str(f"best validation Dice {_complete(table)['validation_dice'].max():.3f}", refresh=False)
+            best = complete_trials(table)["validation_dice"].max()
+            bar.set_postfix_str(f"best validation Dice {best:.3f}", refresh=False)
             bar.update()
     return table
 
@@ -175,6 +176,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
 
 
 def complete_trials(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of trials that ran to their end."""
     return table[table["state"] == "complete"]
 
 

@@ -11,7 +11,7 @@ from lungnb.engines.export import MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
 from lungnb.evaluation.search import PARAMETERS, complete_trials
 from lungnb.evaluation.transfer import STARTS
-from lungnb.figures.theme import MARKERS, subplots, themed
+from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
@@ -41,8 +41,8 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     for axis, (name, table) in zip(axes.flat, doubted.items(), strict=True):
         gain = review_gain(table, share)
         picked, left = table.iloc[: gain["looked_at"]], table.iloc[gain["looked_at"] :]
-        axis.scatter(left["disagreement"], left["dice"], s=22, color="C0", label="left")
-        axis.scatter(picked["disagreement"], picked["dice"], s=40, color="C1", marker="X", label="looked at")
+        axis.scatter(left["disagreement"], left["dice"], s=22, color=COLORS[0], label="left")
+        axis.scatter(picked["disagreement"], picked["dice"], s=40, color=COLORS[1], marker="X", label="looked at")
         axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
         axis.set(title=title_of(name), xlabel="disagreement")
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -57,7 +57,7 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
     figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
     counts = sorted(set(table["images"]) - {0})
     for index, (start, title) in enumerate(STARTS.items()):
-        own, color = table[(table["start"] == start) & (table["images"] > 0)], f"C{index}"
+        own, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
         mean = own.groupby("images")["dice"].mean()
         axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
         axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
@@ -96,8 +96,8 @@ def search_chart(table: pd.DataFrame) -> Figure:
     """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
     complete, pruned = complete_trials(table), table[table["state"] == "pruned"]
     layers = {
-        "complete": (complete, {"marker": "o", "color": "C0"}),
-        "pruned": (pruned, {"marker": "X", "color": "C1"}),
+        "complete": (complete, {"marker": "o", "color": COLORS[0]}),
+        "pruned": (pruned, {"marker": "X", "color": COLORS[1]}),
         "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
     }
     figure, axes = subplots(2, 3, figsize=(11, 6.5), layout="constrained", sharey=True)
@@ -137,7 +137,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
         "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
     }
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
-        bars = axis.barh(labels, values, color=f"C{index}")
+        bars = axis.barh(labels, values, color=COLORS[index])
         fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
         axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
         axis.set_xlabel(title)

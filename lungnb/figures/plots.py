@@ -17,12 +17,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
-from lungnb.figures.theme import DASHES, MARKERS, subplots, themed
+from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
     from lungnb.metrics import Counts
-
 
 
 @themed
@@ -94,7 +93,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         axis.set_title(_score_title(score))
     for index, history in enumerate(histories.values()):
         best = history["val_loss"].idxmin()
-        spot = {"color": f"C{index}", "markeredgecolor": "black"}
+        spot = {"color": COLORS[index], "markeredgecolor": "black"}
         axes[0].plot(history["epoch"][best] + 1, history["val_loss"][best], "o", **spot)
     axes[0].set_title("Loss (dot: the epoch that is kept)")
     handles, labels = axes[1].get_legend_handles_labels()
@@ -168,7 +167,7 @@ def _draw_curves(
 ) -> None:
     """Draw a column of histories over the epochs, in the models' colours and dashes."""
     for index, (name, history) in enumerate(histories.items()):
-        line = {"color": f"C{index}", "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
+        line = {"color": COLORS[index], "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
         axis.plot(history["epoch"] + 1, history[column], **line | style)
     axis.set(xlabel="epoch", ylabel="mean over images")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
@@ -233,7 +232,7 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
             place = row + 0.12 * (index - (len(seeds) - 1) / 2)
             values = own.loc[own["seed"] == seed, score]
             label = f"seed {seed}" if row == 0 else None
-            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=f"C{index}", label=label)
+            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=COLORS[index], label=label)
     names = [title_of(name) for name in table["model"].unique()]
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=f"mean {_score_title(score)} (line: mean over seeds)")
     axis.invert_yaxis()
@@ -258,7 +257,7 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
         own = scores[scores["model"] == name]
         true, found, pixels = own["tp"] + own["fn"], own["tp"] + own["fp"], own[["tp", "fp", "fn", "tn"]].sum(axis=1)
         gap = (200 * (found - true) / (found + true)).dropna()
-        axis.scatter((true / pixels)[gap.index], gap, s=22, color=f"C{index}", alpha=0.7)
+        axis.scatter((true / pixels)[gap.index], gap, s=22, color=COLORS[index], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # where both areas are the same
         for shift, dash in ((0, "-"), (-1.96, "--"), (1.96, "--")):
             level = gap.mean() + shift * gap.std()

@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
+COLORS = sns.color_palette("colorblind").as_hex()  # by number, because matplotlib looks "C0" up when it draws
 MARKERS = "osD^vP"  # one a network
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
@@ -28,7 +29,7 @@ def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
     @wraps(draw)
     def drawing(*arguments: Arguments.args, **options: Arguments.kwargs) -> Drawn:
         with plt.rc_context():
-            sns.set_theme("notebook", "whitegrid", "colorblind", color_codes=False, rc={"figure.dpi": 90})
+            sns.set_theme("notebook", "whitegrid", COLORS, color_codes=False, rc={"figure.dpi": 90})
             return draw(*arguments, **options)
 
     return drawing

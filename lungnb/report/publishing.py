@@ -9,7 +9,7 @@ from typing import TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lungnb.artefacts import ARTEFACTS, MODEL_FILES, VERDICT, comparison_file, home, raw_folder
+from lungnb.artefacts import ARTEFACTS, MODEL_FILES, VERDICT, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, write_table, written
 from lungnb.messages import run_first
@@ -60,10 +60,10 @@ def _without_paths(content: bytes, settings: Settings) -> bytes:
 def save_artefact(settings: Settings, name: str, item: Item) -> Item:
     """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown.
 
-    Raises ValueError for a name that `artefacts` does not list.
+    Files that `artefacts` does not list, such as your own charts, are not published.
     """
     suffix = ".png" if isinstance(item, Figure) else ".csv" if isinstance(item, pd.DataFrame) else ".txt"
-    file = comparison_file(settings.results, name + suffix)
+    file = settings.results / "comparison" / (name + suffix)
     if isinstance(item, pd.DataFrame):
         write_table(item, file, index=True)
         return item

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from tqdm import tqdm
@@ -29,7 +32,13 @@ PAPERMILL = {
 CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
 
 
-def run_series(dataset: str | None = None, profile: str = "quick", everything: bool = False) -> Path:
+def run_series(
+    dataset: str | None = None,
+    profile: str = "quick",
+    everything: bool = False,
+    changes: dict[str, Any] | None = None,
+    seeds: int = 1,
+) -> Path:
     """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
 
     Of the notebooks that train a network, those run whose network is among the settings' `models`. The executed
@@ -39,12 +48,18 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
         dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
         profile: `quick`, `full` or a recipe.
         everything: run the notebooks after 07 too.
+        changes: settings to change, such as `{"epochs": 20}`.
+        seeds: random seeds with which notebook 06 trains every network.
 
     Raises RuntimeError that names the notebook and repeats the error, when a cell fails.
     """
     import papermill
 
-    settings = make_settings(dataset, profile)
+    settings = make_settings(dataset, profile, **changes or {})
+    # As the settings have them: paths are absolute there, and notebooks run in another folder. Lists, because papermill
+    # makes texts of tuples.
+    changed = json.loads(json.dumps({name: getattr(settings, name) for name in changes or {}}))
+    parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
     find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
     refuse_other_origin(settings)
     notebooks = list_notebooks(everything, settings.models)
@@ -62,7 +77,7 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
                     papermill.execute_notebook(
                         notebook,
                         done,
-                        parameters={"DATASET": settings.dataset, "PROFILE": profile},
+                        parameters={name: parameters[name] for name in _parameters(notebook) & set(parameters)},
                         cwd=notebook.parent,
                         on_cell_execute=starts_cell(notebook),
                         **PAPERMILL,
@@ -70,6 +85,14 @@ def run_series(dataset: str | None = None, profile: str = "quick", everything: b
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
     return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
+
+
+def _parameters(notebook: Path) -> set[str]:
+    """Return the names that a notebook's cell of parameters gives a value."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
+    targets = (target for line in ast.parse(source).body if isinstance(line, ast.Assign) for target in line.targets)
+    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
 
 
 @contextmanager

@@ -56,9 +56,9 @@ def test_publish_gives_each_of_several_models_a_folder_and_spares_what_is_there(
 def test_save_artefact_writes_figures_tables_and_texts(home):
     settings = make_settings()
     figure = plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)})
-    assert save_artefact(settings, "curves", figure) is figure
+    assert save_artefact(settings, "scores", figure) is figure
     table = save_artefact(settings, "table", pd.DataFrame({"a": [1.5]}))
     assert save_artefact(settings, "verdict", "fine") == "fine"
     folder = settings.results / "comparison"
-    assert sorted(path.name for path in folder.iterdir()) == ["curves.png", "table.csv", "verdict.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == ["scores.png", "table.csv", "verdict.txt"]
     pd.testing.assert_frame_equal(pd.read_csv(folder / "table.csv", index_col=0), table)
