@@ -31,8 +31,9 @@ from lungnb.engines.export import export_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.calibration import examine
 from lungnb.evaluation.transfer import across
+from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.formats.volumes import read_dicom_series, read_nifti
+from lungnb.formats.nifti import read_nifti
 from lungnb.metrics import surface_scores
 from lungnb.networks.losses import get_loss
 from lungnb.phantoms.make import make_phantom, write_phantoms

@@ -20,7 +20,8 @@ from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_excluded
 from lungnb.datasets.sources import find_source
-from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image, read_mask
+from lungnb.formats.images import MAX_LABELS, peculiarity, read_image, read_mask
+from lungnb.formats.rasters import IMAGE_SUFFIXES
 from lungnb.masks import AREA, count_regions
 from lungnb.settings import Settings, counted
 
@@ -68,7 +69,9 @@ def _check_pair(row: dict, settings: Settings, values: tuple[int, ...] | None) -
     """Return the findings of one pair, and its image's perceptual hash."""
     image, mask = read_image(settings.prepared / row["image"]), read_mask(settings.prepared / row["mask"])
     raw, sources = raw_folder(settings.dataset), [row["source_image"], *row["source_mask"].split(";")]
-    files = [Path(source) for source in sources if Path(source).suffix.lower() in SUFFIXES and (raw / source).is_file()]
+    files = [
+        Path(source) for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES and (raw / source).is_file()
+    ]
     found = [
         (str(file), "note", what, "none needed: it was converted")
         for file in files

@@ -26,10 +26,12 @@ from lungnb import __version__
 from lungnb.engines.engines import THRESHOLD
 from lungnb.files import DiskFull, NotWritten, locked, make_table, remove, writable, write_table, written
 from lungnb.formats.dicom_seg import write_dicom_seg
+from lungnb.formats.dicom_series import dicom_files
 from lungnb.formats.images import Picture, read_picture, write_png
+from lungnb.formats.nifti import is_nifti, write_nifti_mask
 from lungnb.formats.opening import Refused, guarded, is_regular, open_file, refuse_memory
-from lungnb.formats.pixels import shrink
-from lungnb.formats.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
+from lungnb.formats.resizing import shrink
+from lungnb.formats.volumes import read_volume
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.listing import JOURNAL, Case, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.segmentation.predict import open_model, predict_slices, segment_grey
