@@ -5,7 +5,7 @@ from PIL import Image
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.formats.resizing import fit_square
+from lungnb.formats.pixels import fit_square
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.settings import Settings
 

@@ -13,8 +13,7 @@ from conftest import make_pipe
 from lungnb.formats import images
 from lungnb.formats.images import peculiarity, read_image, read_mask, read_picture, write_png
 from lungnb.formats.nifti import read_nifti
-from lungnb.formats.pixels import hounsfield_to_grey, to_grey
-from lungnb.formats.resizing import fit_square, resample_mm, shrink, unfit_square
+from lungnb.formats.pixels import fit_square, hounsfield_to_grey, resample_mm, shrink, to_grey, unfit_square
 
 pydicom = pytest.importorskip("pydicom")
 

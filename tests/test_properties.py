@@ -19,8 +19,7 @@ from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.sources import Source
 from lungnb.formats.folders import image_files
 from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.formats.pixels import to_grey
-from lungnb.formats.resizing import fit_square, unfit_square
+from lungnb.formats.pixels import fit_square, to_grey, unfit_square
 
 OWN = Source("scans", "A folder", "own", "own", "own")
 NUMBERS = (

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungnb.formats import axial
+from lungnb.formats import volumes
 from lungnb.formats.dicom_series import read_dicom_series
+from lungnb.formats.images import read_volume
 from lungnb.formats.nifti import is_nifti, read_nifti, write_nifti_mask
-from lungnb.formats.volumes import central_slices, read_volume
+from lungnb.formats.volumes import central_slices
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -257,7 +258,7 @@ def test_too_many_voxels_are_refused_by_the_header_alone(tmp_path, shape, words)
 def test_a_series_of_too_many_voxels_is_refused(tmp_path, monkeypatch):
     write_series(tmp_path / "a")
     assert read_dicom_series(tmp_path / "a").hounsfield.shape == SHAPE
-    monkeypatch.setattr(axial, "VOXEL_BYTES", 10**9)
+    monkeypatch.setattr(volumes, "VOXEL_BYTES", 10**9)
     with pytest.raises(ValueError, match="12 x 10 x 9 voxels would need"):
         read_dicom_series(tmp_path / "a")
 

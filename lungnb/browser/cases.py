@@ -12,11 +12,9 @@ import numpy as np
 
 from lungnb.datasets.prepare import LONGEST_SIDE
 from lungnb.datasets.prepared import read_manifest
-from lungnb.formats.images import read_image, read_mask
+from lungnb.formats.images import read_image, read_mask, read_volume
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.pixels import through_window, to_grey, volume_window
-from lungnb.formats.resizing import shrink
-from lungnb.formats.volumes import read_volume
+from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
 from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import SPLITS, Settings

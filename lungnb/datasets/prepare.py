@@ -31,14 +31,12 @@ from lungnb.files import (
     write_table,
     written,
 )
-from lungnb.formats.axial import Volume
 from lungnb.formats.folders import image_files
-from lungnb.formats.images import read_mask, read_picture, write_png
+from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
-from lungnb.formats.pixels import through_window, volume_window
-from lungnb.formats.resizing import resample_mm, shrink
-from lungnb.formats.volumes import central_slices, read_volume
+from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
+from lungnb.formats.volumes import Volume, central_slices
 from lungnb.settings import Settings
 
 LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more

@@ -38,8 +38,7 @@ from lungnb.engines.engines import (
 )
 from lungnb.files import read_json, write_json, written
 from lungnb.formats.opening import memory_limit, open_file
-from lungnb.formats.pixels import to_grey
-from lungnb.formats.resizing import fit_square
+from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.messages import say
 from lungnb.metrics import count_pixels, scores
 from lungnb.settings import SHIPPED

@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lungnb.datasets.prepared import read_pair
-from lungnb.formats.images import read_image
+from lungnb.formats.images import read_image, read_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.pixels import LUNG_WINDOW, to_grey
-from lungnb.formats.volumes import read_volume
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom

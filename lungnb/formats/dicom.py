@@ -44,10 +44,8 @@ def read_dicom(path: Path) -> DicomImage:
     """Return the first frame of a DICOM file.
 
     CT comes in Hounsfield units and colours as they are. Everything else comes as grey from 0 to 1, float32, shown
-    through the file's own VOI LUT or window, with bone white.
-
-    Raises Refused, naming the file, if it cannot be read as an image, if it is CT with several frames, and if pydicom
-    is missing.
+    through the file's own VOI LUT or window, with bone white. Raises Refused, naming the file, if it cannot be read as
+    an image, if it is CT with several frames, and if pydicom is missing.
     """
     with guarded(path, "a DICOM image"):
         file = open_dicom(path)
@@ -122,8 +120,7 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     except Exception as error:  # pydicom raises many kinds for a table or a window that makes no sense
         if isinstance(error, (Refused, MemoryError)):
             raise
-        what = "cannot be read as a DICOM image; its grey scale is not described well"
-        raise Refused(f"{path}: {what}. Export it again.") from None
+        raise Refused(f"{path}: cannot be read as a DICOM image; its window or table makes no sense.") from None
     return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
@@ -146,10 +143,7 @@ def _through_own_window(pixels: np.ndarray, file: Dataset) -> Floats:
 
 
 def _own_view(pixels: np.ndarray, file: Dataset) -> tuple[Callable[[np.ndarray], np.ndarray], Window]:
-    """Return the function by which a DICOM file shows its values, and its outputs that are black and white.
-
-    Without a VOI LUT or a window of some width, that is the range of the values that are not padding.
-    """
+    """Return the function by which a DICOM file shows its values, and which of its outputs are black and white."""
     from pydicom.pixels import apply_voi, apply_windowing
 
     if file.get("VOILUTSequence"):
@@ -158,7 +152,7 @@ def _own_view(pixels: np.ndarray, file: Dataset) -> tuple[Callable[[np.ndarray],
     if file.get("WindowCenter") is not None and np.min(file.get("WindowWidth") or 0) > 0:
         black, white = apply_windowing(np.array(_BEYOND), file)
         return (lambda values: apply_windowing(values, file)), (black, white)
-    low, high = _own_range(pixels, file)
+    low, high = _own_range(pixels, file)  # without a VOI LUT or a window of some width
     return (lambda values: np.clip(values, low, high)), (low, high)
 
 

@@ -40,10 +40,10 @@ def is_in_hounsfield(file: Dataset) -> bool:
 
 
 def pixel_size_mm(file: Dataset) -> tuple[float, float] | None:
-    """Return the height and the width of an opened DICOM image's pixels in mm, None if they are unknown.
+    """Return the height and the width of an opened DICOM image's pixels in mm, None if unknown or outside PIXEL_MM.
 
-    Sizes outside PIXEL_MM are not believed. ImagerPixelSpacing of a film is the size at the detector. The patient is
-    nearer to the source, so that they appear some percent too large.
+    ImagerPixelSpacing of a film is the size at the detector. The patient is nearer to the source, and so appears some
+    percent too large.
     """
     try:
         height, width = map(float, file.get("PixelSpacing") or file.get("ImagerPixelSpacing"))
@@ -74,10 +74,7 @@ class Turn(NamedTuple):
 
 
 def turn_of(file: Dataset) -> Turn:
-    """Return the turn that shows an opened DICOM image as usual, from the directions of its rows and columns.
-
-    An image without these, or one from the side, stays as it is stored.
-    """
+    """Return the turn that shows an opened DICOM image as usual; none if it has no directions or is from the side."""
     try:
         along_row, along_column = _directions(file)
     except Exception:  # pydicom raises many kinds for a value that is not a number

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lungnb.formats.opening import Refused, guarded, is_regular, need_package, open_file, refuse_memory
+from lungnb.formats.opening import Refused, guarded, need_package, open_file, refuse_memory
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -23,28 +23,22 @@ _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, l
 _PIXEL_DATA_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _META_GROUP, _TRANSFER_SYNTAX_TAG = 0x0002, 0x00020010
 _INFLATED_BYTES = 2**24  # inflate so many bytes at once
+_COLOURS = ("Red", "Green", "Blue", "Alpha")
 # Read these elements only. No other is kept in memory, and none of these names a patient.
-_PLACE = (
-    *("Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"),
-    *("ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"),
+_ELEMENTS = (
+    *["Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
+    *["ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
+    *["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"],
+    *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "LossyImageCompression"],
+    *["PixelData", "FloatPixelData", "DoubleFloatPixelData", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"],
+    *["VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"],
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
 )
-_PIXELS = (
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "LossyImageCompression"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData"),
-)
-_GREY_SCALE = (
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction"),
-    *("WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"),
-    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue", "Alpha")),
-    *(f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue", "Alpha")),
-)
-_ELEMENTS = (*_PLACE, *_PIXELS, *_GREY_SCALE)
 
 
 def is_dicom(path: Path) -> bool:
     """Return whether a file is a DICOM image: by its suffix, or by its first bytes, because many have no suffix."""
-    if not is_regular(path):
+    if not os.path.isfile(path):
         return False
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
@@ -56,13 +50,9 @@ def is_dicom(path: Path) -> bool:
 
 
 def open_dicom(path: Path, header_only: bool = False, whole: bool = False) -> Dataset:
-    """Return a DICOM file as pydicom reads it.
+    """Return a DICOM file as pydicom reads it: without its pixels if `header_only`, with all elements if `whole`.
 
-    Args:
-        path: the file.
-        header_only: stop before the pixels.
-        whole: read all elements, also those that name the patient. Otherwise these are not read, so that no message
-            can repeat them.
+    Without `whole`, elements that name the patient are not read, so that no message can repeat them.
 
     Raises Refused, naming the file, for a file that is not DICOM, if pydicom is missing, and for a file that would take
     more memory than the limit, or has more than MAX_ELEMENTS elements or MAX_ITEMS items in sequences.

@@ -14,10 +14,10 @@ import numpy as np
 from lungnb import __version__
 from lungnb.arrays import Mask
 from lungnb.files import written
-from lungnb.formats.axial import Volume, to_stored_axes
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_series import sorted_slices
 from lungnb.formats.opening import Refused, guarded, need_package
+from lungnb.formats.volumes import Volume, to_stored_axes
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -50,7 +50,7 @@ def write_dicom_seg(path: Path, lungs: tuple[Mask, Mask], source: Path, volume: 
     need_package("highdicom", source, "DICOM Segmentation")
     import highdicom
 
-    files = sorted_slices(source) if volume else [source]
+    files = sorted_slices(source)[0] if volume else [source]
     frames = [to_stored_axes(lung, volume.affine).transpose() if volume else lung[None] for lung in lungs]
     with guarded(source, "a DICOM image"):
         images = [open_dicom(file, header_only=True, whole=True) for file in files]
@@ -67,9 +67,8 @@ def write_dicom_seg(path: Path, lungs: tuple[Mask, Mask], source: Path, volume: 
             with written(path) as temporary:
                 segmentation.save_as(temporary)
     except Refused:  # highdicom's messages have values of the header in them
-        elements = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
-        what = f"says too little of itself for a DICOM Segmentation ({elements})"
-        raise Refused(f"{source}: {what}. Export it again.") from None
+        needs = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
+        raise Refused(f"{source}: lacks what a DICOM Segmentation needs ({needs}). Export it again.") from None
 
 
 def _segments() -> list[SegmentDescription]:

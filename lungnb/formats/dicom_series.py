@@ -1,30 +1,26 @@
 """Read the CT series whose DICOM files lie in one folder. Needs pydicom and nibabel (the extra `medical`)."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from lungnb.arrays import Floats
-from lungnb.formats.axial import Volume, refuse_size, refuse_slices, turn_to_axial
 from lungnb.formats.dicom import first_frame
 from lungnb.formats.dicom_header import is_in_hounsfield, refuse_frames
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.opening import Refused, guarded
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
+from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, turn_to_axial
 
 STEP_TOLERANCE = 0.1  # accept steps between slices that differ by this share, because files round positions
 _MIN_STEP_MM = 1e-3  # slices nearer to each other lie in one place
 _PLACE_TOLERANCE = 1e-3  # accept spacings (mm) and directions that differ by this much within a series
-_PLACE = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}  # elements, numbers in each
+# The elements that say where a slice lies, and how many numbers each has.
+_PLACE_ELEMENTS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a DICOM slice lies, from its header."""
 
     series: str
@@ -37,17 +33,17 @@ class _Place(NamedTuple):
 def read_dicom_series(folder: str | Path) -> Volume:
     """Return the CT series in a folder, one DICOM file a slice, as axial slices in Hounsfield units.
 
-    Slices are sorted by their position along the normal of the slices. File names and InstanceNumbers do not matter.
-    The spacing between slices is that of the positions. Each file's own RescaleSlope and RescaleIntercept are applied.
-    Windows, VOI LUTs and MONOCHROME1 only say how values are shown, so they change nothing.
+    Slices are sorted, and spaced, by their positions along the normal of the slices. File names and InstanceNumbers do
+    not matter. Each file's own RescaleSlope and RescaleIntercept are applied. Windows, VOI LUTs and MONOCHROME1 only
+    say how values are shown, so they change nothing.
 
-    Raises Refused, naming the folder or a file, if there is no DICOM file, or more than one series; for a localizer, a
-    file of several frames, and values that are not CT in Hounsfield units; if slices differ in size or angle; and if
-    positions are absent, repeated, or uneven, for example because a slice is missing.
+    Raises Refused, naming the folder or a file, if it holds no series or several; for a localizer, several frames in a
+    file, or values that are not CT in Hounsfield units; if slices differ in size or angle; and if positions are absent,
+    repeated, or uneven, for example because a slice is missing.
     """
     folder = Path(folder)
     with guarded(folder, "a DICOM series"):
-        paths, first, last = _sorted_series(folder)
+        paths, first, last = sorted_slices(folder)
         refuse_size(folder, (*first.shape, len(paths)))
         array = np.empty((len(paths), *first.shape), np.float32)
         for index, path in enumerate(paths):
@@ -56,19 +52,14 @@ def read_dicom_series(folder: str | Path) -> Volume:
         return turn_to_axial(array.transpose(), _affine(first, step), folder)
 
 
-def sorted_slices(folder: Path) -> list[Path]:
-    """Return the files of the DICOM series in a folder, in the order of the slices of the file's own volume."""
-    return _sorted_series(folder)[0]
-
-
 def dicom_files(folder: Path) -> list[Path]:
     """Return the DICOM images in a folder, except hidden ones and those that lungnb wrote, sorted by name."""
     files = (file for file in folder.iterdir() if not file.name.startswith(".") and is_dicom(file))
     return sorted(file for file in files if not file.name.endswith("_seg.dcm"))
 
 
-def _sorted_series(folder: Path) -> tuple[list[Path], _Place, _Place]:
-    """Return a series' files in order, and the places of the first and the last."""
+def sorted_slices(folder: Path) -> tuple[list[Path], Place, Place]:
+    """Return a series' files in the order of their positions, and the places of the first and the last."""
     paths = dicom_files(folder) if os.path.isdir(folder) else []
     if not paths:
         raise Refused(f"{folder}: holds no DICOM files. Name the folder of a series.")
@@ -79,7 +70,7 @@ def _sorted_series(folder: Path) -> tuple[list[Path], _Place, _Place]:
     return paths, places[paths[0]], places[paths[-1]]
 
 
-def _read_place(path: Path) -> _Place:
+def _read_place(path: Path) -> Place:
     """Return where a CT slice lies; raise Refused if it is not one."""
     with guarded(path, "a DICOM image"):
         file = open_dicom(path, header_only=True)
@@ -87,25 +78,18 @@ def _read_place(path: Path) -> _Place:
             raise Refused(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
         refuse_frames(file, path)
         if not is_in_hounsfield(file):
-            what = "not CT in Hounsfield units (Modality CT with a RescaleIntercept)"
-            raise Refused(f"{path}: {what}. Take it out of the folder.")
+            raise Refused(f"{path}: not CT in Hounsfield units (it needs Modality CT and a RescaleIntercept).")
         try:
-            return _place_of(file)
+            numbers = [np.array(file[name].value, float).reshape(length) for name, length in _PLACE_ELEMENTS.items()]
+            if np.isfinite(np.concatenate(numbers)).all():
+                return Place(file.SeriesInstanceUID, (int(file.Rows), int(file.Columns)), *numbers)
         except (AttributeError, KeyError, TypeError, ValueError):
-            elements = ", ".join(("Rows", "Columns", *_PLACE))
-            what = f"does not say how it lies in the volume ({elements})"
-            raise Refused(f"{path}: {what}. Export it again.") from None
+            pass
+        elements = ", ".join(("Rows", "Columns", *_PLACE_ELEMENTS))
+        raise Refused(f"{path}: does not say how it lies in the volume ({elements}). Export it again.")
 
 
-def _place_of(file: Dataset) -> _Place:
-    """Return where an opened CT slice lies; raise ValueError or another error if it does not say."""
-    numbers = [np.array(file[name].value, float).reshape(length) for name, length in _PLACE.items()]
-    if not np.isfinite(np.concatenate(numbers)).all():
-        raise ValueError
-    return _Place(file.SeriesInstanceUID, (int(file.Rows), int(file.Columns)), *numbers)
-
-
-def _refuse_mixture(folder: Path, places: dict[Path, _Place]) -> None:
+def _refuse_mixture(folder: Path, places: dict[Path, Place]) -> None:
     """Raise Refused if files do not belong to one series of two slices or more."""
     series = {place.series for place in places.values()}
     if len(series) > 1:
@@ -116,11 +100,10 @@ def _refuse_mixture(folder: Path, places: dict[Path, _Place]) -> None:
     for path, place in places.items():
         for name in ("shape", "spacing", "orientation"):
             if not np.allclose(getattr(place, name), getattr(first, name), atol=_PLACE_TOLERANCE):
-                what = f"its {name} differs from that of {first_path.name} in the same series"
-                raise Refused(f"{path}: {what}. Take it out of the folder.")
+                raise Refused(f"{path}: its {name} differs from that of {first_path.name}. Take one out.")
 
 
-def _sorted_by_position(folder: Path, places: dict[Path, _Place]) -> list[Path]:
+def _sorted_by_position(folder: Path, places: dict[Path, Place]) -> list[Path]:
     """Return a series' files sorted along the normal of the slices; raise Refused if they are not evenly spaced."""
     first = next(iter(places.values()))
     normal = np.cross(first.orientation[:3], first.orientation[3:])
@@ -150,11 +133,8 @@ def _read_hounsfield(path: Path) -> np.ndarray:
         return apply_modality_lut(pixels, file)
 
 
-def _affine(first: _Place, step_mm: Floats) -> Floats:
-    """Return the affine from column, row and slice to mm, RAS, by the first slice and the step to the next.
-
-    The step is along the normal, unless the scanner's gantry was tilted.
-    """
+def _affine(first: Place, step_mm: Floats) -> Floats:
+    """Return the affine from column, row and slice to mm, RAS. The step leads to the next slice, oblique if tilted."""
     along_row, along_column = first.orientation[:3], first.orientation[3:]
     affine = np.eye(4)
     affine[:3, 0] = along_row * first.spacing[1]

@@ -1,5 +1,6 @@
-"""Read any image file as a greyscale array or a mask, and write an array as PNG."""
+"""Read any image file as greyscale or as a mask, any volume, and write arrays as PNG."""
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,12 @@ from lungnb.files import written
 from lungnb.formats.dicom import read_dicom
 from lungnb.formats.dicom_header import Turn, count_frames
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
+from lungnb.formats.dicom_series import read_dicom_series
+from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.rasters import has_more, opened_raster, read_raster
+from lungnb.formats.volumes import Volume
 
 MAX_LABELS = 8  # an integer mask of values up to this holds labels; with more greys, it is a picture or was a JPEG
 _EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
@@ -37,10 +41,8 @@ def read_image(path: str | Path, window: Window | None = None) -> Grey:
     Other deeper images (12 or 16 bit, floats) are scaled from their own range. DICOM needs the extra `medical`. Its
     first frame is read: CT in Hounsfield units, everything else as its own VOI LUT or window shows it, bone white.
 
-    With `window` (black and white, HU) the image must be in Hounsfield units.
-
-    Raises ValueError, naming the file, if it is not a readable image of one of the formats, and if a `window` is given
-    and it is not in Hounsfield units.
+    With `window` (black and white, HU) the image must be in Hounsfield units. Raises ValueError, naming the file, if it
+    is not, and for every file that is not a readable image of one of the formats.
     """
     return read_picture(path, window).grey
 
@@ -54,6 +56,11 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
             return Picture(to_grey(values, window, path), pixel_mm, turn, frames > 1)
         values, more = read_raster(path)
         return Picture(to_grey(values, window, path), has_more=more)
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Return a NIfTI file, or the DICOM series in a folder; see `read_nifti` and `read_dicom_series`."""
+    return read_dicom_series(path) if os.path.isdir(path) else read_nifti(path)
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:

@@ -1,7 +1,5 @@
 """Read the size of JPEG streams, in JPEG or DICOM files, and refuse those that would take minutes to decode."""
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterator

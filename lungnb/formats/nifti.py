@@ -10,8 +10,8 @@ import numpy as np
 
 from lungnb.arrays import Floats, Mask
 from lungnb.files import written
-from lungnb.formats.axial import Volume, refuse_size, refuse_slices, to_stored_axes, turn_to_axial
 from lungnb.formats.opening import Refused, guarded, need_package, open_file
+from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, to_stored_axes, turn_to_axial
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -36,10 +36,8 @@ def read_nifti(path: str | Path) -> Volume:
     """Return a NIfTI volume, turned by its affine to axial slices; scl_slope and scl_inter are applied.
 
     The values are those of the file: Hounsfield units if it is CT as the scanner gave it, labels if it is a mask.
-
-    Raises Refused, naming the file, if it is not a 3-D NIfTI file, if it does not say how it lies, and if nibabel is
-    missing. Also raises it, from the header and before anything is unpacked, for a volume that `refuse_size` refuses or
-    that has too many slices.
+    Raises Refused, naming the file, if it is not a 3-D NIfTI file, if it does not say how it lies, if nibabel is
+    missing, and, before anything is unpacked, if `refuse_size` or `refuse_slices` refuse the volume.
     """
     path = Path(path)
     need_package("nibabel", path, "reading volumes")
@@ -70,8 +68,7 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
     lengths = (int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big"))
     length = next((size for size in _HEADER_LENGTHS if size in lengths), None)
     if length is None or len(start) < length:
-        what = "cannot be read as a NIfTI volume; it does not begin with a NIfTI header"
-        raise Refused(f"{path}: {what}. Convert it again.")
+        raise Refused(f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again.")
     header: Nifti1Header = getattr(nibabel, _HEADER_LENGTHS[length])(start[:length])
     shape = header.get_data_shape()
     if len(shape) > 3 and set(shape[3:]) == {1}:
@@ -90,8 +87,7 @@ def _refuse_header(header: Nifti1Header, path: Path) -> None:
         raise Refused(f"{path}: its voxels are colours or complex numbers. Save it with one number a voxel.")
     refuse_size(path, shape)
     if not (header["sform_code"] or header["qform_code"]):
-        what = "its header does not say how the volume lies (sform_code and qform_code are 0)"
-        raise Refused(f"{path}: {what}. Convert it again from DICOM.")
+        raise Refused(f"{path}: does not say how the volume lies (sform_code and qform_code are 0). Convert it again.")
     slice_axis = int(np.abs(header.get_best_affine()[2, :3]).argmax())
     refuse_slices(path, shape[slice_axis])
 

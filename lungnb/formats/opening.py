@@ -4,8 +4,6 @@ All readers open their files with `open_file`. They check what a header claims w
 anything, and work inside `guarded`.
 """
 
-from __future__ import annotations
-
 import importlib
 import logging
 import math
@@ -34,22 +32,16 @@ class Refused(ValueError):
 
 
 def need_package(name: str, path: object, purpose: str) -> None:
-    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing.
-
-    Also switch off the package's log, because it may repeat values of a header.
-    """
+    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; else silence its log."""
     try:
         importlib.import_module(name)
     except ImportError as error:
         raise Refused(f"{path}: {purpose} needs {name}; pip install 'lungnb[medical]'.") from error
-    logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # it may repeat values of a header
 
 
 def memory_limit() -> int:
-    """Return how many bytes of memory one file may take: LUNGNB_MAX_GB, or 1 GB if it is not set.
-
-    Raises Refused if the variable is not a positive number.
-    """
+    """Return the bytes of memory that a file may take: LUNGNB_MAX_GB or 1 GB. Raises Refused if it is not a number."""
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
     try:
         gigabytes = float(text)
@@ -78,13 +70,9 @@ def refuse_memory(name: object, needed_bytes: float, what: str, remedy: str = "S
 
 
 def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) -> None:
-    """Raise Refused for a picture that is too thin, or too large to be read and segmented within the memory limit.
+    """Raise Refused for a picture (px) that is too thin, or too large to be read and segmented within the memory limit.
 
-    Args:
-        name: the file.
-        height: px.
-        width: px.
-        bytes_per_pixel: memory that reading alone takes at its peak.
+    `bytes_per_pixel` is the memory that reading alone takes at its peak.
     """
     size = f"{width:,} x {height:,} pixels"
     if max(height, width) > MAX_ASPECT * min(height, width):
@@ -97,8 +85,7 @@ def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) 
 def open_file(path: str | Path) -> BinaryIO:
     """Open a regular file to read its bytes.
 
-    Raises Refused for a pipe, a device, a folder, a file that cannot be opened, and an empty file. Files of /proc count
-    as empty because they say so.
+    Raises Refused for a pipe, a device, a folder, a file that cannot be opened, and an empty file, such as in /proc.
     """
     try:
         number = os.open(path, os.O_RDONLY | _FLAGS)  # `open` would wait until somebody writes to a pipe
@@ -115,11 +102,6 @@ def open_file(path: str | Path) -> BinaryIO:
         raise Refused(f"{path}: not a file. Name a regular file.")
     refuse_memory(path, status.st_size / FILE_LIMITS, f"a file of {status.st_size / 1e9:,.1f} GB")
     raise Refused(f"{path}: the file is empty. Copy or export it again.")
-
-
-def is_regular(path: str | Path) -> bool:
-    """Return whether a path leads to a regular file, also through links."""
-    return os.path.isfile(path)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def _refuse_runs(image: Image.Image, path: Path) -> None:
 def read_raster(path: Path, is_mask: bool = False) -> tuple[np.ndarray, bool]:
     """Return the pixels of an image file, `(height, width)`, depth kept, and whether it holds more pictures.
 
-    Colours become luminance. The colours of a mask become what they draw: the strongest of them, or the opacity.
+    Colours become luminance; in a mask, the strongest colour or the opacity.
     """
     with opened_raster(path, is_mask) as opened:
         is_deep = opened.mode.startswith("I;16")
@@ -101,10 +101,7 @@ def _drawn(image: Image.Image) -> np.ndarray:
 
 
 def has_more(image: Image.Image) -> bool:
-    """Return whether an opened file holds more pictures than the first, which has been read.
-
-    The pictures are not counted, because that takes minutes for a file of a million empty pages.
-    """
+    """Return whether an opened file holds more pictures; a count would take minutes for a million empty pages."""
     try:
         return bool(getattr(image, "is_animated", False))  # of a GIF, Pillow reads on to tell
     except Exception:  # Pillow raises whatever its parsers meet
