@@ -120,7 +120,7 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     except Exception as error:  # pydicom raises many kinds for a table or a window that makes no sense
         if isinstance(error, (Refused, MemoryError)):
             raise
-        raise Refused(f"{path}: cannot be read as a DICOM image; its window or table makes no sense.") from None
+        raise Refused(f"{path}: its window or lookup table makes no sense. Export it again.") from None
     return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
 
 

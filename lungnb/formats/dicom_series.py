@@ -78,7 +78,7 @@ def _read_place(path: Path) -> Place:
             raise Refused(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
         refuse_frames(file, path)
         if not is_in_hounsfield(file):
-            raise Refused(f"{path}: not CT in Hounsfield units (it needs Modality CT and a RescaleIntercept).")
+            raise Refused(f"{path}: not CT in Hounsfield units (Modality, RescaleIntercept). Take it out.")
         try:
             numbers = [np.array(file[name].value, float).reshape(length) for name, length in _PLACE_ELEMENTS.items()]
             if np.isfinite(np.concatenate(numbers)).all():

@@ -28,7 +28,7 @@ _FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINA
 
 
 class Refused(ValueError):
-    """Say that a file or an array cannot be used. The message names it, says what is wrong and what to do."""
+    """A file or an array cannot be used. The message names it, says what is wrong and what to do."""
 
 
 def need_package(name: str, path: object, purpose: str) -> None:
@@ -132,7 +132,9 @@ def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
         return f"{path}: cannot be {step}: the package {error.name} is missing or broken. Install it again."
     if step != "read":
         return f"{path}: cannot be {step} ({type(error).__name__}). Set LUNGNB_LOG=FILE to see where the error arose."
-    return f"{path}: cannot be read as {kind}; is it whole, and what its name says? ({type(error).__name__})"
+    return (
+        f"{path}: cannot be read as {kind} ({type(error).__name__}). Check that it is whole and named after its format."
+    )
 
 
 def _reason(error: Exception) -> str:

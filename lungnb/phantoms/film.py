@@ -35,7 +35,7 @@ def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tu
 
 
 def _open_field(rng: Generator, size: int, often: float, least: float) -> Mask:
-    """Return what the collimator leaves open: it closes each margin `often`, to `least` of the half side or more."""
+    """Return what the collimator leaves open. It closes each margin with probability `often`, to `least` or more."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slant = rng.normal(0, 0.02)
     edges = np.where(rng.random(4) < often, rng.uniform(least, 0.99, 4), 2)
