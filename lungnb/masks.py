@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import find_boundaries
+
+# Short names for the arrays that lungnb passes around.
+Grey = NDArray[np.uint8]  # an image, (height, width), 0 (black) to 255 (white)
+Mask = NDArray[np.bool_]  # as large as its image; True on the lungs
+Floats = NDArray[np.floating]  # float32 or float64, such as probabilities and Hounsfield units
+Window = tuple[float, float]  # the values shown as black and as white; Hounsfield units for CT
 
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
 

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
     from PIL import Image
 
     from lungnb.formats.images import peculiarity, read_mask
-    from lungnb.formats.volumes import read_nifti
+    from lungnb.formats.nifti import read_nifti
     from lungnb.phantoms.make import make_phantom
     from lungnb.segmentation.batch import read_case, segment_files
     from lungnb.segmentation.listing import InputFile

@@ -31,8 +31,9 @@ from lungnb.engines.export import export_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.calibration import examine
 from lungnb.evaluation.transfer import train_across
+from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.images import read_image, read_mask, write_png
-from lungnb.formats.volumes import read_dicom_series, read_nifti
+from lungnb.formats.nifti import read_nifti
 from lungnb.metrics import surface_scores
 from lungnb.networks.losses import get_loss
 from lungnb.phantoms.make import make_phantom, write_phantoms
@@ -160,7 +161,7 @@ IMAGES = [
     ("half a BMP", lambda at: read_image(half(saved(at, "a.bmp"), "half.bmp")), "half.bmp: cannot be read"),
     ("a TIFF without a height", lambda at: read_image(put(at, "a.tif", NO_HEIGHT)), "a.tif: cannot be read"),
     ("half a TIFF", lambda at: read_image(half(saved(at, "a.tif"), "half.tif")), "half.tif: cannot be read"),
-    ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "is it whole, and what its name says?"),
+    ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "Check that it is whole and named"),
     ("a WebP", lambda at: read_image(saved(at, "a.webp")), "a.webp: not an image format this reads (.png"),
     ("a WebP called PNG", lambda at: read_image(saved(at, "a.png", format="WEBP")), "a.png: cannot be read"),
     ("a DICOM mask", lambda at: read_mask(put(at, "a.dcm", b"")), "a.dcm: not a mask format this reads (.png"),

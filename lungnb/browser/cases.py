@@ -12,9 +12,9 @@ import numpy as np
 
 from lungnb.datasets.prepare import LONGEST_SIDE
 from lungnb.datasets.prepared import open_prepared
-from lungnb.formats.images import read_image
+from lungnb.formats.images import read_image, read_volume
+from lungnb.formats.nifti import is_nifti
 from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
-from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import Settings

@@ -20,7 +20,8 @@ from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
-from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image
+from lungnb.formats.images import MAX_LABELS, peculiarity, read_image
+from lungnb.formats.rasters import IMAGE_SUFFIXES
 from lungnb.masks import AREA, count_regions
 from lungnb.settings import Settings, counted
 
@@ -72,7 +73,8 @@ def _check_pair(
     """Return the findings of one pair, and its image's perceptual hash."""
     image, mask = prepared.pair(row)
     sources = [row["source_image"], *row["source_mask"].split(";")]
-    files = [Path(source) for source in sources if Path(source).suffix.lower() in SUFFIXES and (raw / source).is_file()]
+    files = [Path(source) for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES]
+    files = [file for file in files if (raw / file).is_file()]
     found = [
         (str(file), "note", what, "none needed: it was converted")
         for file in files

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
-from lungnb.formats.dicom import is_dicom
-from lungnb.formats.folders import _is_image, image_files, stem_of
-from lungnb.formats.volumes import is_nifti
+from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.folders import image_files, is_image, stem_of
+from lungnb.formats.nifti import is_nifti
 
 _MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
@@ -160,7 +160,7 @@ def _refuse_same_ids(pairs: list[Pair], excluded: list[tuple[str, str]]) -> tupl
 def _no_pairs(raw: Path, excluded: list[tuple[str, str]]) -> str:
     """Return the sentence for a folder without a usable pair."""
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
-    kinds = Counter(path.suffix.lower() for path in raw.rglob("*.*") if path.is_file() and not _is_image(path))
+    kinds = Counter(path.suffix.lower() for path in raw.rglob("*.*") if path.is_file() and not is_image(path))
     kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
     what = f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/."
     return what + why + (f" {count} files are {kind}, which is not read." if kind else "")

@@ -33,10 +33,11 @@ from lungnb.files import (
     written,
 )
 from lungnb.formats.folders import image_files
-from lungnb.formats.images import read_mask, read_picture, write_png
+from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
+from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
-from lungnb.formats.volumes import Volume, central_slices, is_nifti, read_nifti, read_volume
+from lungnb.formats.volumes import Volume, central_slices
 from lungnb.messages import run_first
 from lungnb.settings import Settings
 

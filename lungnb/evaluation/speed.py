@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lungnb.engines.conversion import FORMATS
 from lungnb.engines.engines import engine_of, installed, load_model, model_file, open_exported
-from lungnb.engines.export import FORMATS, READERS, ExportError, export_model, parities
+from lungnb.engines.export import READERS, ExportError, export_model, parities
 
 
 def milliseconds(run: Callable[[np.ndarray], object], size: int, rounds: int = 30) -> float:

@@ -32,7 +32,7 @@ from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
-from lungnb.phantoms.drawing import Wild
+from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SHIPPED, SPLITS, Settings

@@ -20,9 +20,9 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
-from lungnb.formats.images import read_image
+from lungnb.formats.images import read_image, read_volume
+from lungnb.formats.nifti import is_nifti
 from lungnb.formats.pixels import LUNG_WINDOW, to_grey
-from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "opening": ["Refused", "memory_limit", "open_file"],
-        "images": ["Picture", "peculiarity", "read_image", "read_mask", "read_picture", "write_png"],
+        "images": ["Picture", "peculiarity", "read_image", "read_mask", "read_picture", "read_volume", "write_png"],
         "pixels": [
             "LUNG_WINDOW",
             "fit_square",
@@ -16,7 +16,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "to_grey",
             "unfit_square",
         ],
-        "volumes": ["Volume", "read_dicom_series", "read_nifti", "read_volume", "write_nifti_mask"],
+        "volumes": ["Volume"],
+        "nifti": ["read_nifti", "write_nifti_mask"],
+        "dicom_series": ["read_dicom_series"],
         "dicom_seg": ["write_dicom_seg"],
         "folders": ["image_files"],
     },

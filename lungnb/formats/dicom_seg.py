@@ -1,57 +1,63 @@
-"""The mask of a DICOM series, or of one DICOM image, as a DICOM Segmentation. Needs the `medical` extra (highdicom).
+"""Write the mask of a DICOM series or image as a DICOM Segmentation. Needs highdicom (the extra `medical`).
 
-The one output that names a patient: the standard demands the identifiers of the images that were segmented, without
-which no archive could file it beside them. They go from file to file, and into no message, table or name.
+This is the only output that names a patient. The standard demands the identifiers of the segmented images, because no
+archive could file it beside them otherwise. They go from file to file, and into no message, table or file name.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lungnb import __version__
 from lungnb.files import written
-from lungnb.formats.dicom import is_dicom, open_dicom
-from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.volumes import Volume, sorted_slices, to_stored_axes
+from lungnb.formats.dicom_opening import is_dicom, open_dicom
+from lungnb.formats.dicom_series import sorted_slices
+from lungnb.formats.opening import Refused, guarded, need_package
+from lungnb.formats.volumes import Volume, to_stored_axes
+from lungnb.masks import Mask
 
-LUNGS = {"Right lung": "3341006", "Left lung": "44029006"}  # SNOMED CT, which pydicom knows but in part
-_EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")  # of which the standard allows an empty value
-_STUDY = ("AccessionNumber", "StudyID", "StudyDate", "StudyTime")
+if TYPE_CHECKING:
+    from highdicom.seg import SegmentDescription
+
+LUNGS = {"Right lung": "3341006", "Left lung": "44029006"}  # SNOMED CT codes, which pydicom knows in part only
+# The standard demands these elements and allows them to be empty.
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+)
 
 
-def write_dicom_seg(
-    path: Path, lungs: tuple[np.ndarray, np.ndarray], source: Path, volume: Volume | None = None
-) -> None:
+def write_dicom_seg(path: Path, lungs: tuple[Mask, Mask], source: Path, volume: Volume | None = None) -> None:
     """Write the patient's right and left lung as the two binary segments of a DICOM Segmentation.
 
-    Frames without lung are left out, as is usual; each frame of the others refers to its image, by which it is placed.
+    Frames without lung are left out, as is usual. Every other frame refers to its image, which says where it lies.
 
     Args:
         path: file to write, `.dcm`.
-        lungs: bool masks, `(height, width)`, or of a series `(slices, height, width)` as `read_volume` turns them.
+        lungs: masks of the right and the left lung, `(height, width)`; of a series `(slices, height, width)`, as
+            `read_volume` turns it.
         source: the DICOM image, or the folder of the series.
-        volume: of a series, what `read_volume` gave.
+        volume: what `read_volume` returned for the series; None for an image.
 
-    Raises Refused, naming `source`, where it is not DICOM or says too little of itself, and where
-    highdicom is missing.
+    Raises Refused, naming `source`, if it is not DICOM, if its header lacks what the standard demands, and if highdicom
+    is missing.
     """
     if not (source.is_dir() or is_dicom(source)):
-        raise Refused(f"{source}: not DICOM, so that no DICOM Segmentation of it can be written.")
-    try:
-        import highdicom
-    except ImportError as error:
-        raise Refused(f"{source}: DICOM Segmentation needs highdicom; pip install 'lungnb[medical]'.") from error
-    files = sorted_slices(source) if volume else [source]
+        raise Refused(f"{source}: not DICOM, so no DICOM Segmentation of it can be written. Leave out that output.")
+    need_package("highdicom", source, "DICOM Segmentation")
+    import highdicom
+
+    files = sorted_slices(source)[0] if volume else [source]
     frames = [to_stored_axes(lung, volume.affine).transpose() if volume else lung[None] for lung in lungs]
-    uid = highdicom.UID
     with guarded(source, "a DICOM image"):
         images = [open_dicom(file, header_only=True, whole=True) for file in files]
         for image in images:
-            for name in (*_EMPTY, *_STUDY):
+            for name in _MAY_BE_EMPTY:
                 image.setdefault(name, "")
+    uid = highdicom.UID
     try:
         with guarded(source, "a DICOM image"):
             segmentation = highdicom.seg.Segmentation(
@@ -60,12 +66,12 @@ def write_dicom_seg(
             )  # fmt: skip
             with written(path) as temporary:
                 segmentation.save_as(temporary)
-    except Refused:  # what highdicom raises has values of the header in it
-        elements = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
-        raise Refused(f"{source}: says too little of itself for a DICOM Segmentation ({elements}).") from None
+    except Refused:  # highdicom's messages have values of the header in them
+        needs = "StudyInstanceUID, SOPInstanceUID, and of a series FrameOfReferenceUID and where slices lie"
+        raise Refused(f"{source}: lacks what a DICOM Segmentation needs ({needs}). Export it again.") from None
 
 
-def _segments() -> list[Any]:
+def _segments() -> list[SegmentDescription]:
     """Return the description of each segment."""
     import highdicom
     from pydicom.sr.codedict import Code, codes

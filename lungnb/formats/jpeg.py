@@ -1,6 +1,4 @@
-"""JPEG streams, in files of their own or in DICOM files: their size, and whether they would take minutes to decode."""
-
-from __future__ import annotations
+"""Read the size of JPEG streams, in JPEG or DICOM files, and refuse those that would take minutes to decode."""
 
 import re
 import struct
@@ -9,38 +7,36 @@ from pathlib import Path
 
 from lungnb.formats.opening import Refused
 
-MAX_SCANS = 100  # of a stream; a progressive one has about ten
-MAX_SEGMENTS = 1_000  # besides scans; a colour profile takes 255 at most
-MAX_FILLING = 10_000  # bytes between segments, which Pillow passes over one by one
-_START, _SCAN, _END = b"\xff\xd8", 0xDA, 0xD9  # of a stream, of a scan, of the picture
-_JPEG2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # how a codestream begins, and a file
-# In the data of a scan, 0xFF is followed by 0, by a restart (D0 to D7) or by another 0xFF; else it begins a segment.
-_NEXT = re.compile(rb"\xff(?=[\x01-\xcf\xd8-\xfe])")
+MAX_SCANS = 100  # refuse streams with more scans; a progressive JPEG has about ten
+MAX_SEGMENTS = 1_000  # refuse streams with more segments besides scans; a colour profile takes 255 at most
+MAX_FILLING = 10_000  # refuse this many bytes between segments, which Pillow would skip one by one
+_STREAM_START, _SCAN, _PICTURE_END = b"\xff\xd8", 0xDA, 0xD9
+_FRAME_HEADERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the segments that hold the size
+_JPEG2000_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # first bytes of a codestream and of a file
+# Inside a scan, 0xFF is followed by 0, by a restart marker (D0 to D7) or by another 0xFF. Else a new segment begins.
+_NEXT_SEGMENT = re.compile(rb"\xff(?=[\x01-\xcf\xd8-\xfe])")
 
 
 def stream_size(stream: bytes, path: Path) -> tuple[int, int] | None:
-    """Return the height and the width that a JPEG, JPEG-LS or JPEG 2000 stream claims, None for another stream.
+    """Return the height and width (px) that a JPEG, JPEG-LS or JPEG 2000 stream claims, None for other streams.
 
     Sources: ITU-T T.81, B.2.2 (frame header), T.87, C.2.2, and T.800, A.5.1 (SIZ). Raises Refused, naming `path`, for
-    a stream with several sizes.
+    a stream that claims several sizes.
     """
-    if stream.startswith(_JPEG2000):
-        places = [found.start() for found in re.finditer(re.escape(_JPEG2000[0]), stream)]
-        sides = {struct.unpack(">4I", stream[at + 8 : at + 24]) for at in places if len(stream) >= at + 24}
-        sizes = {(height - top, width - left) for width, height, left, top in sides}
+    if stream.startswith(_JPEG2000_STARTS):
+        places = [match.start() for match in re.finditer(re.escape(_JPEG2000_STARTS[0]), stream)]
+        corners = {struct.unpack(">4I", stream[at + 8 : at + 24]) for at in places if len(stream) >= at + 24}
+        sizes = {(bottom - top, right - left) for right, bottom, left, top in corners}
     else:
-        sizes = {
-            struct.unpack(">2H", stream[at + 5 : at + 9])
-            for marker, at in _segments(stream, path)
-            if (marker == 0xF7 or 0xC0 <= marker <= 0xCF) and marker not in (0xC4, 0xC8, 0xCC)
-        }
+        headers = [place for marker, place in _segments(stream, path) if marker in _FRAME_HEADERS]
+        sizes = {struct.unpack(">2H", stream[at + 5 : at + 9]) for at in headers}
     if len(sizes) > 1:
         raise Refused(f"{path}: its compressed picture claims several sizes. Export it again.")
     return next(iter(sizes), None)
 
 
 def refuse_jpeg(stream: bytes, path: Path) -> None:
-    """Raise Refused for a JPEG stream that would take long to decode: of many scans or segments, or filled up."""
+    """Raise Refused for a JPEG stream that would take long to decode: many scans, many segments or much filling."""
     scans = 0
     for number, (marker, _) in enumerate(_segments(stream, path)):
         scans += marker == _SCAN
@@ -51,19 +47,19 @@ def refuse_jpeg(stream: bytes, path: Path) -> None:
 
 
 def _segments(stream: bytes, path: Path) -> Iterator[tuple[int, int]]:
-    """Yield the marker of each segment of a JPEG stream and the place where it begins, up to the end of the picture."""
-    place, filling = len(_START), 0
-    while stream.startswith(_START) and place + 4 <= len(stream):
+    """Yield the marker and the first byte of each segment of a JPEG stream, up to the end of the picture."""
+    place, filling = len(_STREAM_START), 0
+    while stream.startswith(_STREAM_START) and place + 4 <= len(stream):
         marker = stream[place + 1]
         if stream[place] != 0xFF or marker in (0x00, 0xFF):
             place, filling = place + 1, filling + 1
             if filling > MAX_FILLING:
                 raise Refused(f"{path}: has {MAX_FILLING:,} bytes or more between its segments. Save it again.")
             continue
-        if marker == _END:
+        if marker == _PICTURE_END:
             return
         yield marker, place
         place += 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
         if marker == _SCAN:
-            following = _NEXT.search(stream, place)
+            following = _NEXT_SEGMENT.search(stream, place)
             place = following.start() if following else len(stream)

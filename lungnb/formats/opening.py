@@ -1,11 +1,11 @@
-"""Open files that strangers made, within limits, and turn whatever goes wrong with one of them into a sentence.
+"""Open files from strangers within limits, and turn every error about a file into one sentence.
 
-All readers open their files with `open_file`, check what a header claims with `refuse_memory` before they unpack
+All readers open their files with `open_file`. They check what a header claims with `refuse_memory` before they unpack
 anything, and work inside `guarded`.
 """
 
-from __future__ import annotations
-
+import importlib
+import logging
 import math
 import os
 import stat
@@ -19,23 +19,29 @@ from typing import BinaryIO
 from lungnb.files import NotWritten
 from lungnb.messages import log_traceback
 
-LIMIT_VARIABLE = "LUNGNB_MAX_GB"  # environment variable: the memory that one file may take, in GB
+LIMIT_VARIABLE = "LUNGNB_MAX_GB"  # environment variable: the memory that one file may take, GB
 DEFAULT_LIMIT_GB = 1.0
-FILE_LIMITS = 4  # times the memory limit: the largest file that is opened
-_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those of this system
-MAX_ASPECT = 100  # longer side of a picture to the shorter
-SEGMENTING_BYTES = 16  # that segmenting takes for each pixel at its peak: grey, probability, mask, labels
+FILE_LIMITS = 4  # refuse files larger than this many times the memory limit
+MAX_ASPECT = 100  # refuse pictures whose longer side is more than this many times the shorter
+SEGMENTING_BYTES = 16  # memory that segmenting takes per pixel at its peak: grey, probability, mask, labels
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those this system has
 
 
 class Refused(ValueError):
-    """A file, or an array, that cannot be used; the message names it and says what is wrong and what to do."""
+    """A file or an array cannot be used. The message names it, says what is wrong and what to do."""
+
+
+def need_package(name: str, path: object, purpose: str) -> None:
+    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; else silence its log."""
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise Refused(f"{path}: {purpose} needs {name}; pip install 'lungnb[medical]'.") from error
+    logging.getLogger(name).setLevel(logging.CRITICAL + 1)  # it may repeat values of a header
 
 
 def memory_limit() -> int:
-    """Return how many bytes of memory one file may take: LUNGNB_MAX_GB, else 1 GB.
-
-    Raises Refused if the variable is not a positive number.
-    """
+    """Return the bytes of memory that a file may take: LUNGNB_MAX_GB or 1 GB. Raises Refused if it is not a number."""
     text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_GB)
     try:
         gigabytes = float(text)
@@ -46,31 +52,27 @@ def memory_limit() -> int:
     return int(gigabytes * 1e9)
 
 
-def refuse_memory(name: object, needed: float, what: str, remedy: str = "Scale it down") -> None:
+def refuse_memory(name: object, needed_bytes: float, what: str, remedy: str = "Scale it down") -> None:
     """Raise Refused if a file needs more memory than the limit.
 
     Args:
         name: the file.
-        needed: estimate of the memory, bytes.
+        needed_bytes: estimate of the memory.
         what: what needs the memory, such as "40,000 x 40,000 pixels".
-        remedy: what to do besides raising the limit.
+        remedy: what to do other than to raise the limit.
     """
-    limit, needed = memory_limit(), min(needed, 1e18)
-    if needed > limit:
+    limit, needed_bytes = memory_limit(), min(needed_bytes, 1e18)
+    if needed_bytes > limit:
         raise Refused(
-            f"{name}: {what} would need about {needed / 1e9:,.1f} GB of memory, and the limit is {limit / 1e9:g} GB. "
-            f"{remedy}, or set {LIMIT_VARIABLE}={math.ceil(needed / 1e9)}."
+            f"{name}: {what} would need about {needed_bytes / 1e9:,.1f} GB of memory, and the limit is "
+            f"{limit / 1e9:g} GB. {remedy}, or set {LIMIT_VARIABLE}={math.ceil(needed_bytes / 1e9)}."
         )
 
 
 def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) -> None:
-    """Raise Refused for a picture that is too thin, or too large to be read and segmented within the memory limit.
+    """Raise Refused for a picture (px) that is too thin, or too large to be read and segmented within the memory limit.
 
-    Args:
-        name: the file.
-        height: px.
-        width: px.
-        bytes_per_pixel: what reading alone takes at its peak.
+    `bytes_per_pixel` is the memory that reading alone takes at its peak.
     """
     size = f"{width:,} x {height:,} pixels"
     if max(height, width) > MAX_ASPECT * min(height, width):
@@ -83,28 +85,23 @@ def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) 
 def open_file(path: str | Path) -> BinaryIO:
     """Open a regular file to read its bytes.
 
-    Raises Refused for a pipe, a device, a folder, an empty file (files of /proc say that they are) and what cannot be
-    opened.
+    Raises Refused for a pipe, a device, a folder, a file that cannot be opened, and an empty file, such as in /proc.
     """
     try:
-        # A pipe would otherwise keep `open` waiting until somebody writes to it.
-        number = os.open(path, os.O_RDONLY | _FLAGS)
+        number = os.open(path, os.O_RDONLY | _FLAGS)  # `open` would wait until somebody writes to a pipe
     except FileNotFoundError as error:
-        raise Refused(f"{path}: there is no such file.") from error
+        raise Refused(f"{path}: there is no such file. Check its name and folder.") from error
     except (OSError, ValueError) as error:
-        raise Refused(f"{path}: cannot be opened: {_reason(error)}.") from error
+        raise Refused(f"{path}: cannot be opened: {_reason(error)}. Check its name and permissions.") from error
     status = os.fstat(number)
-    if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= FILE_LIMITS * memory_limit():
+    is_file = stat.S_ISREG(status.st_mode)
+    if is_file and 0 < status.st_size <= FILE_LIMITS * memory_limit():
         return os.fdopen(number, "rb")
     os.close(number)
-    if stat.S_ISREG(status.st_mode) and status.st_size:
-        refuse_memory(path, status.st_size / FILE_LIMITS, f"a file of {status.st_size / 1e9:,.1f} GB")
-    raise Refused(f"{path}: {'the file is empty' if stat.S_ISREG(status.st_mode) else 'not a file'}.")
-
-
-def is_regular(path: str | Path) -> bool:
-    """Return whether a path, its links followed, is a regular file."""
-    return os.path.isfile(path)
+    if not is_file:
+        raise Refused(f"{path}: not a file. Name a regular file.")
+    refuse_memory(path, status.st_size / FILE_LIMITS, f"a file of {status.st_size / 1e9:,.1f} GB")
+    raise Refused(f"{path}: the file is empty. Copy or export it again.")
 
 
 @contextmanager
@@ -112,7 +109,7 @@ def guarded(path: object, kind: str = "an image", step: str = "read") -> Iterato
     """Turn every exception of the block into Refused, with one sentence that names `path`, its `kind` and the `step`.
 
     Sentences of lungnb (Refused) and a full disk (NotWritten) pass unchanged. The messages of libraries are dropped
-    because they may repeat values of a DICOM header; LUNGNB_LOG keeps where they arose.
+    because they may repeat values of a DICOM header. The file that LUNGNB_LOG names gets the place of the error.
     """
     try:
         with _quiet:
@@ -128,14 +125,16 @@ def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
     if isinstance(error, MemoryError):
         return f"{path}: needs more memory than there is. Scale it down."
     if isinstance(error, RecursionError):
-        return f"{path}: is nested too deeply to be read."
+        return f"{path}: is nested too deeply to be read. Export it again."
     if isinstance(error, OSError) and error.errno:
-        return f"{path}: cannot be {step}: {_reason(error)}."
+        return f"{path}: cannot be {step}: {_reason(error)}. Check the file and its disk."
     if isinstance(error, ImportError):
         return f"{path}: cannot be {step}: the package {error.name} is missing or broken. Install it again."
     if step != "read":
-        return f"{path}: cannot be {step} ({type(error).__name__}). LUNGNB_LOG=FILE keeps where this arose."
-    return f"{path}: cannot be read as {kind}; is it whole, and what its name says? ({type(error).__name__})"
+        return f"{path}: cannot be {step} ({type(error).__name__}). Set LUNGNB_LOG=FILE to see where the error arose."
+    return (
+        f"{path}: cannot be read as {kind} ({type(error).__name__}). Check that it is whole and named after its format."
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -143,28 +142,28 @@ def _reason(error: Exception) -> str:
 
 
 class _Quiet:
-    """Drops warnings while at least one thread is inside: those of libraries may repeat values of a DICOM header.
+    """Drop warnings while at least one thread is inside, because warnings may repeat values of a DICOM header.
 
-    `warnings.catch_warnings` alone is not safe with threads: the first to leave would restore what another needs. Code
-    in another thread that uses it at the same time may find its filters changed.
+    `warnings.catch_warnings` alone is not safe with threads: the first thread to leave would restore the filters that
+    another still needs. Other code that uses `catch_warnings` at the same time may find its filters changed.
     """
 
     def __init__(self) -> None:
-        self.lock, self.inside, self.saved = threading.Lock(), 0, None
+        self._lock, self._threads, self._filters = threading.Lock(), 0, warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        with self.lock:
-            self.inside += 1
-            if self.inside == 1:
-                self.saved = warnings.catch_warnings()
-                self.saved.__enter__()
+        with self._lock:
+            self._threads += 1
+            if self._threads == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
                 warnings.simplefilter("ignore")
 
     def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.saved.__exit__(None, None, None)
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                self._filters.__exit__(None, None, None)
 
 
 _quiet = _Quiet()

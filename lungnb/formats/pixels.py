@@ -1,56 +1,67 @@
-"""Arrays of any depth and size to the greys and the square that a network sees, and back."""
+"""Turn arrays of any depth and size into the grey square that a network sees, and back."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from lungnb.formats.opening import Refused
+from lungnb.masks import Floats, Grey, Window
 
-BLOCK_PIXELS = 2**20  # pixels that are copied at once: copies of a whole film would take a gigabyte
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+BLOCK_PIXELS = 2**20  # convert so many pixels at once, because copies of a whole film would take a gigabyte
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
-LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung, which every CT slice of a chest has, and no 8-bit image
+LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
+MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
+VOLUME_PERCENTILES = (0.5, 99.5)  # of a volume that is not in HU, shown as black and as white
+_LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
 
-def hounsfield_to_grey(
-    hounsfield: np.ndarray, window: tuple[float, float] = LUNG_WINDOW, name: object = "the array"
-) -> np.ndarray:
-    """Return CT numbers (HU), of any shape, as uint8: `window[0]` and below black, `window[1]` and above white.
+def hounsfield_to_grey(hounsfield: np.ndarray, window: Window = LUNG_WINDOW, name: object = "the array") -> Grey:
+    """Return CT numbers (HU), of any shape, as uint8: 0 at `window[0]` and below, 255 at `window[1]` and above.
 
-    Raises ValueError, naming `name`, for values that are no Hounsfield units: 8-bit greys, shares from 0 to 1, and all
-    else that has none of a chest's air and lung within LUNG_RANGE.
+    Raises ValueError, naming `name`, if the values are not Hounsfield units, because no air or lung is among them
+    (LUNG_RANGE). This holds for 8-bit greys and for values from 0 to 1.
+
+    >>> hounsfield_to_grey(np.array([-1000.0, -300.0, 400.0])).tolist()
+    [0, 128, 255]
     """
     _refuse_other_units(hounsfield, name)
     return through_window(hounsfield, window)
 
 
-def volume_window(
-    volume: np.ndarray, window: tuple[float, float] | None = None, name: object = "the array"
-) -> tuple[float, float]:
+def volume_window(volume: np.ndarray, window: Window | None = None, name: object = "the array") -> Window:
     """Return the values that are black and white in every slice of a volume, `(slices, height, width)`.
 
-    With `window`, return it. Else use the rule of `read_image`, except that a range taken from the volume leaves out
-    0.5 % at both ends, because one voxel of metal would darken all. Errors as in `read_image`.
+    That is `window` if it is given, otherwise as in `read_image`, except that a range taken from the volume itself
+    leaves out 0.5 % at both ends, because one voxel of metal would darken everything. Raises as `read_image`.
     """
     low, high = float(volume.min()), float(volume.max())
     if not np.isfinite([low, high]).all():
-        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite).")
+        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite). Save it without them.")
     if window is not None:
         _refuse_other_units(volume, name)
         return window
-    scale = _scale(low, high, volume.dtype)
+    scale = _grey_scale(low, high, volume.dtype)
     if scale == (low, high):
-        scale = tuple(map(float, np.percentile(volume[:, ::4, ::4], (0.5, 99.5))))
-    return scale if scale[1] > scale[0] else (low, max(high, low + max(1.0, 1e-6 * abs(low))))  # of one value
+        black, white = np.percentile(volume[:, ::4, ::4], VOLUME_PERCENTILES)  # a sixteenth of the voxels, for speed
+        scale = float(black), float(white)
+    if scale[0] < scale[1]:
+        return scale
+    return low, max(high, low + max(1.0, 1e-6 * abs(low)))  # nearly all values are equal
 
 
 def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
-    """Raise a ValueError for values without air or lung in Hounsfield units."""
+    """Raise Refused for values without air or lung in Hounsfield units."""
     low, high = LUNG_RANGE
-    parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # of a volume one slice at a time, to spare memory
+    parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # one slice of a volume at a time, to spare memory
     if not any(((part > low) & (part < high)).any() for part in parts):
         raise Refused(
             f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
@@ -59,31 +70,41 @@ def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
         )
 
 
-def _scale(low: float, high: float, dtype: np.dtype) -> tuple[float, float]:
+def _grey_scale(low: float, high: float, dtype: np.dtype) -> Window:
     """Return what is black and what is white in a picture of values from `low` to `high`."""
     if low < LUNG_RANGE[1]:
         return LUNG_WINDOW
-    if low >= 0 and high <= 1.01 and dtype.kind in "bf":  # some interpolation goes a little beyond 1
+    if low >= 0 and high <= MAX_SHARE and dtype.kind in "bf":
         return 0.0, 1.0
     return (0.0, 255.0) if low >= 0 and high <= 255 else (low, high)
 
 
-def through_window(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Return `values` as uint8, from black at `window[0]` to white at `window[1]`."""
+def through_window(values: np.ndarray, window: Window) -> Grey:
+    """Return values of any shape as uint8, as `hounsfield_to_grey`. Raises ValueError if the window does not rise."""
     low, high = window
     if not low < high:
         raise Refused(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
-    shown, step = np.empty(values.shape, np.uint8), max(BLOCK_PIXELS // max(values[:1].size, 1), 1)
-    for start in range(0, len(values), step):
-        part = np.clip(values[start : start + step], low, high)
-        shown[start : start + step] = np.rint((part - low) * (255.0 / (high - low)))
-    return shown
+    grey = np.empty(values.shape, np.uint8)
+    for rows in row_blocks(values.shape):
+        grey[rows] = np.rint((np.clip(values[rows], low, high) - low) * (255.0 / (high - low)))
+    return grey
 
 
-def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: object = "the array") -> np.ndarray:
-    """Return an array of any depth, `(height, width)` or with 1, 3 or 4 channels, as uint8 greyscale.
+def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices along the first axis of an array that hold BLOCK_PIXELS values or one row each."""
+    step = max(BLOCK_PIXELS // max(math.prod(shape[1:]), 1), 1)
+    return (slice(start, start + step) for start in range(0, shape[0], step))
 
-    Values from 0 to 1 (floats, bool) are stretched to 0..255; see `read_image` for the rest.
+
+def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the array") -> Grey:
+    """Return an array of any depth, `(height, width)` or with 1, 3 or 4 channels, as uint8 `(height, width)`.
+
+    Colours become luminance. Floats and bools from 0 to 1 are stretched to 0..255. `read_image` says how other values
+    are scaled, and what `window` does. Raises ValueError, naming `name`, for another shape and for values that are not
+    finite numbers.
+
+    >>> to_grey(np.array([[0.0, 0.5, 1.0]])).tolist()
+    [[0, 128, 255]]
     """
     if array.dtype.kind not in "buif":
         raise Refused(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
@@ -92,41 +113,39 @@ def to_grey(array: np.ndarray, window: tuple[float, float] | None = None, name: 
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1, 3 or 4 channels at most, not {array.shape}.")
     if not np.isfinite(array).all():
-        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite).")
+        raise Refused(f"{name}: some of its values are not numbers (NaN or infinite). Save it without them.")
     if window is not None:
         return hounsfield_to_grey(array, window, name)
     if array.dtype == np.uint8:
         return array
-    low, high = _scale(float(array.min()), float(array.max()), array.dtype)
+    low, high = _grey_scale(float(array.min()), float(array.max()), array.dtype)
     return through_window(array, (low, high)) if high > low else np.zeros_like(array, np.uint8)
 
 
-def _luminance(array: np.ndarray) -> np.ndarray:
-    """Return the luminance of colours, `(height, width, 3 or 4)`, as float64 (ITU-R BT.601), some rows at a time."""
-    weights, step = np.array([0.299, 0.587, 0.114]), max(BLOCK_PIXELS // max(array.shape[1], 1), 1)
-    parts = [array[start : start + step, :, :3] @ weights for start in range(0, len(array), step)]
+def _luminance(array: np.ndarray) -> Floats:
+    """Return the luminance of colours, `(height, width, 3 or 4)`, as float64 `(height, width)`."""
+    parts = [array[rows, :, :3] @ np.array(_LUMINANCE) for rows in row_blocks(array.shape[:2])]
     return np.concatenate(parts) if parts else np.zeros(array.shape[:2])
 
 
 def resample_mm(
-    array: np.ndarray,
-    spacing_mm: tuple[float, ...],
-    new_spacing_mm: float | tuple[float, ...],
-    is_mask: bool = False,
+    array: np.ndarray, spacing_mm: tuple[float, ...], new_spacing_mm: float | tuple[float, ...], is_mask: bool = False
 ) -> np.ndarray:
-    """Return an image or a volume of one spacing at another, over the same extent.
+    """Return an image or a volume at another spacing, over the same extent.
 
-    Images are interpolated linearly, and blurred before where they become smaller (no moiré); masks take the nearest
-    neighbour. Both get the same shape: the extent over the new spacing, rounded, so that the new spacing is met but for
-    that rounding.
+    Images are interpolated linearly and blurred before they become smaller, which prevents moiré. Masks take the
+    nearest neighbour. Both get the same shape: the extent divided by the new spacing, rounded.
 
     Args:
-        array: `(height, width)` or `(slices, height, width)`; uint8 stays uint8, all else comes back as float32.
-        spacing_mm: of the array's axes, in their order, mm.
-        new_spacing_mm: that wanted, mm; one for each axis, or one for all.
-        is_mask: whether it is a mask, which stays bool.
+        array: `(height, width)` or `(slices, height, width)`; uint8 stays uint8, other numbers become float32.
+        spacing_mm: spacing along each axis of the array, mm.
+        new_spacing_mm: new spacing, mm; one for each axis, or one for all.
+        is_mask: whether it is a mask, which comes back as bool.
 
-    Example: `resample_mm(volume.hounsfield, volume.spacing_mm, 1.0)`.
+    Raises ValueError if a spacing is not positive, or if there is not one for each axis.
+
+    >>> resample_mm(np.zeros((10, 20), np.uint8), (0.5, 0.5), 1.0).shape
+    (5, 10)
     """
     from skimage.transform import resize
 
@@ -137,68 +156,69 @@ def resample_mm(
     if tuple(shape) == array.shape:
         return array
     if is_mask:
-        return resize(array.astype(bool), shape, order=0, anti_aliasing=False)
-    new_array = resize(array.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
-    return np.rint(new_array).astype(np.uint8) if array.dtype == np.uint8 else new_array
+        return np.asarray(resize(array.astype(bool), shape, order=0, anti_aliasing=False))
+    smooth = resize(array.astype(np.float32), shape, order=1, mode="edge", anti_aliasing=True, preserve_range=True)
+    return np.asarray(np.rint(smooth).astype(np.uint8) if array.dtype == np.uint8 else smooth)
 
 
 class Square(NamedTuple):
-    """An image fitted into a square, and where in the square it lies (px)."""
+    """An image fitted into a square, and where it lies there (px)."""
 
-    array: np.ndarray
+    array: Grey  # (size, size), black around the image
     top: int
     left: int
     height: int
     width: int
 
 
-def fit_square(image: np.ndarray, size: int) -> Square:
-    """Fit a uint8 image into a `(size, size)` square, area-averaged, aspect ratio kept by black borders.
+def fit_square(image: Grey, size: int) -> Square:
+    """Fit an image into a `(size, size)` square: area-averaged, aspect ratio kept by black borders.
 
-    The same geometry as `image_dataset_from_directory(pad_to_aspect_ratio=True)`, on which the networks are trained.
+    The networks are trained on the same geometry: `image_dataset_from_directory(pad_to_aspect_ratio=True)`.
+
+    >>> fit_square(np.full((50, 100), 255, np.uint8), 64)[1:]
+    (16, 0, 32, 64)
     """
-    height, width = np.float32(image.shape)
-    # TensorFlow's resize_with_pad rounds in this way, in float32: down, and the border before the height and width.
+    height, width = np.array(image.shape, np.float32)
+    # TensorFlow's resize_with_pad rounds in this way, in float32: sizes down, borders from sizes before rounding.
     ratio = max(height, width) / np.float32(size)
     new_height, new_width = max(int(height / ratio), 1), max(int(width / ratio), 1)
     top, left = int((size - height / ratio) / 2), int((size - width / ratio) / 2)
     square = np.zeros((size, size), np.uint8)
-    # Exact areas, as TensorFlow takes them; Pillow's box filter counts whole pixels only, and rounds twice.
+    # Take exact areas, as TensorFlow does, because Pillow's box filter counts whole pixels only and rounds twice.
     down, across = _area_weights(image.shape[0], new_height), _area_weights(image.shape[1], new_width)
-    # Some columns at a time, of which SciPy makes a copy in float64.
-    step = max(BLOCK_PIXELS // image.shape[0], 1)
-    shrunk = np.hstack([down @ image[:, start : start + step] for start in range(0, image.shape[1], step)])
-    small = (across @ shrunk.T).T
-    square[top : top + new_height, left : left + new_width] = np.rint(small)
+    # Work on some columns at a time, because SciPy copies them as float64.
+    shrunk = np.hstack([down @ image[:, columns] for columns in row_blocks(image.T.shape)])
+    square[top : top + new_height, left : left + new_width] = np.rint((across @ shrunk.T).T)
     return Square(square, top, left, new_height, new_width)
 
 
-def unfit_square(probability: np.ndarray, square: Square, height: int, width: int) -> np.ndarray:
-    """Cut the image's part out of a `(size, size)` probability map; resize it to the image's own `height`, `width`."""
+def unfit_square(probability: Floats, square: Square, height: int, width: int) -> Floats:
+    """Cut the image out of a `(size, size)` probability map, and return it at `(height, width)`, float32."""
     part = probability[square.top : square.top + square.height, square.left : square.left + square.width]
     part = np.ascontiguousarray(part, dtype=np.float32)
     return np.array(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
 
 
 @lru_cache(maxsize=8)
-def _area_weights(rows: int, count: int) -> Any:  # noqa: ANN401
-    """Return the sparse `(count, rows)` matrix that averages rows; each counts by its part of a new one."""
+def _area_weights(rows: int, new_rows: int) -> csr_array:
+    """Return the sparse matrix `(new_rows, rows)` that averages rows, each weighted by its overlap with a new row."""
     from scipy.sparse import csr_array
 
-    edges = np.arange(count + 1) * (rows / count)
-    # The rows that each new one covers: the first, and a number that is enough for all; those beside it weigh nothing.
-    row = np.floor(edges[:-1]).astype(int)[:, None] + np.arange(int(np.ceil(rows / count)) + 1)
+    edges = np.arange(new_rows + 1) * (rows / new_rows)
+    # List the rows that each new row covers. There may be one too many, whose overlap is 0.
+    row = np.floor(edges[:-1]).astype(int)[:, None] + np.arange(int(np.ceil(rows / new_rows)) + 1)
     overlaps = np.minimum(row + 1, edges[1:, None]) - np.maximum(row, edges[:-1, None])
     new_row, place = np.nonzero((overlaps > 0) & (row < rows))
-    weights = overlaps[new_row, place] * (count / rows)
-    return csr_array((weights, (new_row, row[new_row, place])), shape=(count, rows))
+    weights = overlaps[new_row, place] * (new_rows / rows)
+    return csr_array((weights, (new_row, row[new_row, place])), shape=(new_rows, rows))
 
 
-def shrink(image: np.ndarray, longest: int) -> np.ndarray:
-    """Return a uint8 image with its longest side at most `longest` px, area-averaged; a bool mask by nearest."""
+def shrink(image: np.ndarray, longest_px: int) -> np.ndarray:
+    """Return an image with its longer side at most `longest_px`: greys area-averaged, masks by nearest neighbour."""
     height, width = image.shape
-    if max(height, width) <= longest:
+    if max(height, width) <= longest_px:
         return image
-    size = (max(round(width * longest / max(height, width)), 1), max(round(height * longest / max(height, width)), 1))
+    new_height, new_width = (max(round(side * longest_px / max(height, width)), 1) for side in (height, width))
     method = Image.Resampling.NEAREST if image.dtype == bool else Image.Resampling.BOX
-    return np.asarray(Image.fromarray(image).resize(size, method))
+    return np.asarray(Image.fromarray(image).resize((new_width, new_height), method))

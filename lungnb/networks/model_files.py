@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from zipfile import ZipFile
 
 import h5py
 
-from lungnb.formats.opening import LIMIT_VARIABLE, Refused, is_regular, memory_limit, open_file, refuse_memory
+from lungnb.formats.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import Unfit, network_costs
 
@@ -95,7 +96,7 @@ def check_weights(file: Path) -> None:
     Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
     storage could read other files.
     """
-    if not is_regular(file):  # HDF5 would wait for a pipe
+    if not os.path.isfile(file):  # HDF5 would wait for a pipe
         raise Unfit("is not a regular file; name a file of weights.")
     with h5py.File(file) as weights:
         names: list[str] = []

@@ -1,22 +1,21 @@
 """What a film, a screen or a camera makes of a chest: exposure, tone, blur, noise, borders, writing."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 
-from lungnb.phantoms.drawing import TAME, Wild, blur, clouds, curve
+from lungnb.masks import Floats, Grey, Mask
+from lungnb.phantoms.drawing import blur, curve
+from lungnb.phantoms.frame import TAME, Wild, clouds
 
 
-def expose(
-    rng: np.random.Generator, water: np.ndarray, depth: float, wild: Wild = TAME
-) -> tuple[np.ndarray, np.ndarray]:
+def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tuple[Grey, Mask]:
     """Return the film of a patient `depth` cm thick, of whom each ray crosses `water` cm, and where it shows anything.
 
-    The film is uint8, bone white, with scatter, uneven exposure, tone, blur, noise, collimator and marker; `wild` as in
-    `distort`. It shows nothing of the patient, bool, where the collimator was closed.
+    The film has scatter, uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is
+    distorted too. It shows nothing of the patient outside the collimator.
     """
     size = len(water)
     wide = blur(water, size / 9)
@@ -35,41 +34,40 @@ def expose(
     return _as_bytes(_marker(rng, np.where(seen, grey, rng.uniform(0, 0.05)))), seen
 
 
-def _open_field(rng: np.random.Generator, size: int, often: float, least: float) -> np.ndarray:
-    """Return what the collimator leaves open, `(size, size)` bool: each margin is closed `often`, `least` at most."""
+def _open_field(rng: Generator, size: int, often: float, least: float) -> Mask:
+    """Return what the collimator leaves open. It closes each margin with probability `often`, to `least` or more."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slant = rng.normal(0, 0.02)
     edges = np.where(rng.random(4) < often, rng.uniform(least, 0.99, 4), 2)
     x, y = line + slant * line[:, None], line[:, None] - slant * line
-    return (x < edges[0]) & (x > -edges[1]) & (y < edges[2]) & (y > -edges[3])
+    return np.asarray((x < edges[0]) & (x > -edges[1]) & (y < edges[2]) & (y > -edges[3]))
 
 
-def _marker(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
-    """Return the film with a lead letter in an upper corner: R on the patient's right, or L on the left."""
+def _marker(rng: Generator, grey: Floats) -> Floats:
+    """Return the film with a lead letter in an upper corner: R on the patient's right, or L on the left, or none."""
     size, letter = len(grey), rng.choice(["R", "L", ""], p=[0.5, 0.3, 0.2])
     x = rng.uniform(0.03, 0.12) if letter == "R" else rng.uniform(0.84, 0.92)
     place = (x * size, rng.uniform(0.02, 0.15) * size)
     sheet = Image.new("L", (size, size))
     draw = ImageDraw.Draw(sheet)
     draw.text(place, str(letter), fill=255, font=ImageFont.load_default(size=rng.uniform(0.04, 0.08) * size))
-    return np.maximum(grey, np.asarray(sheet) / np.float32(255) * rng.uniform(0.75, 1))
+    return np.asarray(np.maximum(grey, np.asarray(sheet) / np.float32(255) * rng.uniform(0.75, 1)))
 
 
-def distort(rng: np.random.Generator, grey: np.ndarray, wild: Wild) -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture `(size, size)`, 0 to 1, as no single device would give it, uint8, and what it shows, bool.
+def distort(rng: Generator, grey: Floats, wild: Wild) -> tuple[Grey, Mask]:
+    """Return a picture, `(size, size)`, 0 to 1, as no single device would give it, and where it shows the patient.
 
-    Local contrast as of processed films, any monotone tone, textures, shadows, blur, coarse pixels, noise, borders,
-    writing, inversion and JPEG, each now and then and from a wide range (Tobin and others 2017,
-    https://arxiv.org/abs/1703.06907; for segmentation Billot and others 2023, https://arxiv.org/abs/2107.09559): domain
-    randomisation.
+    Local contrast, any rising tone curve, shadows, blur, coarse pixels, noise, borders, writing, inversion and JPEG are
+    each applied now and then, and from a wide range. This is domain randomisation (Tobin and others 2017,
+    https://arxiv.org/abs/1703.06907; for segmentation Billot and others 2023, https://arxiv.org/abs/2107.09559).
     """
     size = len(grey)
     if rng.random() < 0.4 * wild.tone:  # local contrast, as processed films have it
         wide = blur(grey, size / rng.uniform(8, 40))
         grey = (1 - rng.uniform(0, 0.7)) * wide + rng.uniform(0.8, 2.5) * (grey - wide)
-    grey = grey + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, rng.integers(2, 12))
+    grey = grey + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, int(rng.integers(2, 12)))
     if rng.random() < 0.3:
-        grey = grey * (1 + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, rng.integers(20, 80)))
+        grey = grey * (1 + rng.uniform(0, 0.15 * wild.texture) * clouds(rng, size, int(rng.integers(20, 80))))
     if rng.random() < 0.4 * wild.acquisition:
         grey = blur(grey, rng.uniform(0.3, 2.0) * size / 256)
     grey = _toned(rng, grey) if wild.tone else grey
@@ -86,35 +84,35 @@ def distort(rng: np.random.Generator, grey: np.ndarray, wild: Wild) -> tuple[np.
         coarse = int(size / rng.uniform(1.2, 2.5))
         picture = picture.resize((coarse, coarse), Image.Resampling.BOX).resize((size, size), Image.Resampling.BILINEAR)
     if rng.random() < 0.25 * wild.acquisition:
-        held = io.BytesIO()
-        picture.save(held, "JPEG", quality=int(rng.integers(10, 80)))
-        picture = Image.open(held)
+        jpeg = io.BytesIO()
+        picture.save(jpeg, "JPEG", quality=int(rng.integers(10, 80)))
+        picture = Image.open(jpeg)
     return np.asarray(picture), seen
 
 
-def _toned(rng: np.random.Generator, grey: np.ndarray) -> np.ndarray:
-    """Return greys through a random rising curve from 0 to 1, stretched to what is there."""
+def _toned(rng: Generator, grey: Floats) -> Floats:
+    """Return greys through a random rising curve from 0 to 1, after their range was stretched."""
     low, high = np.quantile(grey[::4, ::4], (rng.uniform(0, 0.05), rng.uniform(0.9, 1)))
     grey = np.clip((grey - low) / max(high - low, 0.05), 0, 1)
     rises = np.cumsum(rng.dirichlet([1.5] * 5))
-    knots = [(0, 0), *zip(np.linspace(0.2, 1, 5), rises, strict=True)]
+    knots = [(0.0, 0.0), *zip(np.linspace(0.2, 1, 5), rises, strict=True)]
     bright, dark = rng.uniform(0.6, 1), rng.uniform(0, 0.25)
     return dark + (bright - dark) * curve(grey, knots)
 
 
-def _bordered(rng: np.random.Generator, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the picture with closed margins, dark or bright, corners in shadow, or neither; and what is open."""
+def _bordered(rng: Generator, grey: Floats) -> tuple[Floats, Mask]:
+    """Return the picture with closed margins, dark or bright, or corners in shadow, or neither; and what is open."""
     size, seen = len(grey), np.ones(grey.shape, bool)
     if rng.random() < 0.5:
         tone = rng.choice([rng.uniform(0, 0.1), rng.uniform(0.8, 1)], p=[0.8, 0.2])
         seen = _open_field(rng, size, 0.5, 0.75)
         grey = np.where(seen, grey, np.float32(tone))
-    if rng.random() < 0.15:  # a lamp behind a film, or a flash before it
+    if rng.random() < 0.15:  # a lamp behind a film, or a flash in front of it
         line = np.linspace(-1, 1, size, dtype=np.float32)
         x, y = rng.uniform(-0.5, 0.5, 2)
         grey = grey * (1 - rng.uniform(0.1, 0.5) * np.clip((line - x) ** 2 + (line[:, None] - y) ** 2, 0, 2))
     return grey, seen
 
 
-def _as_bytes(grey: np.ndarray) -> np.ndarray:
+def _as_bytes(grey: Floats) -> Grey:
     return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)

@@ -1,6 +1,4 @@
-"""Synthetic chest X-rays and axial CT slices with exact lung masks, from a random generator and no patient."""
-
-from __future__ import annotations
+"""Make synthetic chest X-rays and axial CT slices with exact lung masks, from random numbers and no patient."""
 
 import os
 import sys
@@ -14,24 +12,31 @@ from tqdm import tqdm
 
 from lungnb.files import write_table, written
 from lungnb.phantoms.ct import ct_phantom
-from lungnb.phantoms.drawing import TAME, Phantom, Wild, check_size
+from lungnb.phantoms.frame import TAME, Phantom, Wild, check_size
 from lungnb.phantoms.xray import xray_phantom
 
-__all__ = ["KINDS", "Phantom", "ct_phantom", "make_phantom", "write_phantoms", "xray_phantom"]
 KINDS = {"xray": TAME, "ct": TAME, "wild": Wild(*[1.0] * 5), "wilder": Wild(*[1.5] * 5)}  # how far beyond what is real
 _NAME = "patient_{:03d}_image_{}"
-_WILDER_EVERY = 10  # of the patients of a set of kind "wild", that one in so many which is for validation
+_VALIDATION_EVERY = 10  # of the X-rays and of the CT slices of a wild set, one in so many is for validation
+_IMAGES_SHARES = (0.75, 0.15, 0.1)  # of the patients that have one, two and three X-rays
 
 
 def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256, without: str | None = None) -> Phantom:
-    """Return phantom number `index` (0 or more) of the series `seed`: always the same one, whatever came before.
+    """Return phantom number `index` of the series `seed`, which is always the same image.
 
-    Those of `kind` "wild" are X-rays and CT slices in turn, uint8, far beyond what is real in shape, posture, tone and
-    artefacts (domain randomisation): training data for networks that are to segment what they have never seen. Those
-    of kind "wilder" come from wider ranges still: what a network trained on wild ones is validated on. `without` names
-    what is left as it is in reality, a field of `Wild` such as "tone".
+    Args:
+        index: 0 or more.
+        seed: 0 or more.
+        kind: "xray" and "ct" are as in reality, CT in Hounsfield units. "wild" are X-rays and CT slices in turn, uint8,
+            far beyond what is real in shape, posture, tone and artefacts (domain randomisation), on which networks
+            learn to segment what they have never seen. "wilder" come from still wider ranges, to validate these.
+        size: px, 32 or more.
+        without: the field of `Wild` that stays as in reality, such as "tone".
 
-    Raises ValueError for a `kind` that is not among `KINDS`, a `without` that is no field, and negative numbers.
+    Raises ValueError for any other argument.
+
+    >>> make_phantom(0, size=64).mask.shape
+    (64, 64)
     """
     _check(kind, without)
     if index < 0 or seed < 0:
@@ -54,16 +59,17 @@ def write_phantoms(
 ) -> None:
     """Write `count` phantoms to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
-    CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`; about a
-    quarter of the patients of `kind` "xray" have two or three images, those of other kinds one. The first image of
-    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images. Of `kind` "wild", two
-    patients in twenty are "wilder", one an X-ray and one a CT slice: those that `folder/split.csv` has in validation.
-    They are so in all respects; `without` is as in `make_phantom` and for the others.
+    CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`. About a
+    quarter of the patients of `kind` "xray" have two or three images, those of other kinds have one. The first image of
+    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images.
 
-    `folder` appears whole or not at all. The files do not depend on `workers`, the number of threads (as many as cores
-    unless given): threads, since they start in any notebook or script on any system, and 120 images take seconds.
+    In a set of `kind` "wild", one X-ray in ten and one CT slice in ten are "wilder" in all respects, even if `without`
+    is given. `folder/split.csv` has these as validation. Other arguments are as in `make_phantom`.
 
-    Raises ValueError for a `folder` that exists, another `kind`, or `count` or `workers` under 1.
+    `folder` appears whole or not at all. The files do not depend on `workers`, the number of threads (by default the
+    number of cores). Threads start in any notebook or script on any system, and 120 images take seconds.
+
+    Raises ValueError for a `folder` that exists, another `kind`, and `count` or `workers` below 1.
     """
     folder = Path(folder)
     if count < 1 or (workers is not None and workers < 1):
@@ -82,7 +88,7 @@ def write_phantoms(
                 job.result()
             if kind == "wild":
                 _write_split(part, [patient for patient, _ in cases])
-        finally:  # interrupted: leave what has not begun, so that the folder can be cleared at once
+        finally:  # after an interruption, drop the jobs that have not begun, so that the folder can be cleared at once
             pool.shutdown(cancel_futures=True)
 
 
@@ -93,25 +99,27 @@ def _check(kind: str, without: str | None) -> None:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
 
 
-def _for_validation(patient: int) -> bool:
-    """Whether a patient of a set of kind "wild" is one of the wilder ones: of X-rays and CT slices, one in ten each."""
-    return patient // 2 % _WILDER_EVERY == 0
+def _is_for_validation(patient: int) -> bool:
+    """Return whether a patient of a wild set is for validation: one X-ray in ten, and one CT slice in ten."""
+    return patient // 2 % _VALIDATION_EVERY == 0
 
 
 def _cases(count: int, seed: int) -> list[tuple[int, int]]:
-    """Return `count` pairs of patient and image number, both from 1; a larger count begins with the same ones."""
+    """Return `count` pairs of patient and image number, both from 1; a larger count begins with the same pairs."""
     rng = np.random.default_rng([seed, 0])  # no patient has number 0
-    numbers = rng.choice([1, 2, 3], size=count, p=[0.75, 0.15, 0.1])
+    numbers = rng.choice([1, 2, 3], size=count, p=_IMAGES_SHARES)
     return [(patient, image) for patient, n in enumerate(numbers, 1) for image in range(1, n + 1)][:count]
 
 
 def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str, without: str | None) -> None:
     """Write one X-ray or CT slice and its mask."""
     name = _NAME.format(patient, image)
-    xray = kind == "xray"
-    if kind == "wild" and _for_validation(patient):
-        kind, without = "wilder", None
-    phantom = _patient_xray(patient, image, seed, size) if xray else make_phantom(patient, seed, kind, size, without)
+    if kind == "xray":
+        phantom = _patient_xray(patient, image, seed, size)
+    elif kind == "wild" and _is_for_validation(patient):
+        phantom = make_phantom(patient, seed, "wilder", size)
+    else:
+        phantom = make_phantom(patient, seed, kind, size, without)
     if kind == "ct":
         Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")
     else:
@@ -120,12 +128,13 @@ def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, ki
 
 
 def _write_split(folder: Path, patients: list[int]) -> None:
-    """Write which patients of a set of kind "wild" are for training and which for validation."""
-    rows = [(_NAME.format(patient, 1), "validation" if _for_validation(patient) else "train") for patient in patients]
-    write_table(pd.DataFrame(rows, columns=["id", "split"]), folder / "split.csv")
+    """Write which patients of a wild set are for training and which for validation."""
+    splits = ["validation" if _is_for_validation(patient) else "train" for patient in patients]
+    ids = [_NAME.format(patient, 1) for patient in patients]
+    write_table(pd.DataFrame({"id": ids, "split": splits}), folder / "split.csv")
 
 
 def _patient_xray(patient: int, image: int, seed: int, size: int, wild: Wild = TAME) -> Phantom:
-    """Return one of the X-rays of one patient: the anatomy hangs on the patient alone."""
+    """Return one of the X-rays of one patient; the anatomy depends on the patient alone."""
     of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
     return xray_phantom(of_patient, size, of_image, wild)

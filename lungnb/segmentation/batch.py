@@ -26,10 +26,11 @@ from lungnb import __version__
 from lungnb.engines.engines import THRESHOLD
 from lungnb.files import DiskFull, NotWritten, locked, make_table, remove, writable, write_table, written
 from lungnb.formats.dicom_seg import write_dicom_seg
-from lungnb.formats.images import Picture, read_picture, write_png
-from lungnb.formats.opening import Refused, guarded, is_regular, open_file, refuse_memory
+from lungnb.formats.dicom_series import dicom_files
+from lungnb.formats.images import Picture, read_picture, read_volume, write_png
+from lungnb.formats.nifti import is_nifti, write_nifti_mask
+from lungnb.formats.opening import Refused, guarded, open_file, refuse_memory
 from lungnb.formats.pixels import shrink
-from lungnb.formats.volumes import dicom_files, is_nifti, read_volume, write_nifti_mask
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.listing import JOURNAL, InputFile, key_of, list_images, name_images, refuse_masks_of_others
 from lungnb.segmentation.plausibility import why_implausible
@@ -300,9 +301,9 @@ def _read_journal(out: Path) -> dict[str, dict]:
     """Return the rows of earlier runs, by key, the last of each; leave the journal with these alone."""
     file, rows = out / JOURNAL, {}
     stems: dict[str, str] = {}  # in small letters, with the key of the image that has it
-    if is_regular(file):
+    if os.path.isfile(file):
         refuse_memory(file, 4 * file.stat().st_size, "so long a list of what is done", "Remove it to begin anew")
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if is_regular(file) else ():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if os.path.isfile(file) else ():
         try:
             row = json.loads(line)
             if _is_sound(row) and stems.setdefault(row["stem"].lower(), row["key"]) == row["key"]:

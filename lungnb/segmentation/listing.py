@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.formats.dicom import in_hounsfield, open_dicom
+from lungnb.formats.dicom_header import is_in_hounsfield
+from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.folders import image_files, image_folders, stem_of
-from lungnb.formats.images import FORMATS, SUFFIXES
+from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.volumes import NIFTI_SUFFIXES, is_nifti
+from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 
 LONGEST_NAME = 200  # bytes, of the 255 that most file systems take, before the ending
 # How the names end of what is written for an image.
@@ -40,7 +41,7 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
     files = [file for path in paths for file in _listed(path, out)]
     files = [file for file in files if not (out and _is_written(file, [out]))]
     if not files:
-        kinds = ", ".join((*SUFFIXES, *NIFTI_SUFFIXES))
+        kinds = ", ".join((*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))
         raise Refused(f"no image files ({kinds}) in {', '.join(map(str, paths)) or 'nothing'}.")
     found: dict[str, Path] = {}
     for file in files:
@@ -97,7 +98,7 @@ def _with_series(files: list[Path]) -> list[Path]:
     """Return files of images and volumes, with the folder of a series for its slices."""
     slices = defaultdict(list)
     for file in files:
-        if file.suffix.lower() not in FORMATS and not is_nifti(file):
+        if file.suffix.lower() not in RASTER_FORMATS and not is_nifti(file):
             slices[file.parent].append(file)
     series = {place: own for place, own in slices.items() if _is_series(own)}
     own = {file for each in series.values() for file in each}
@@ -131,7 +132,7 @@ def _slice_of(file: Path) -> _Slice | None:
     try:
         with guarded(file):
             header = open_dicom(file, header_only=True)
-            return _Slice(file, str(header.get("SeriesInstanceUID")), in_hounsfield(header))
+            return _Slice(file, str(header.get("SeriesInstanceUID")), is_in_hounsfield(header))
     except Refused:
         return None
 

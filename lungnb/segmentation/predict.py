@@ -12,11 +12,11 @@ import numpy as np
 from lungnb.artefacts import HISTORY, RUN
 from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
-from lungnb.formats.dicom import Turn
-from lungnb.formats.images import read_picture
+from lungnb.formats.dicom_header import Turn
+from lungnb.formats.images import read_picture, read_volume
+from lungnb.formats.nifti import is_nifti
 from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square, volume_window
-from lungnb.formats.volumes import is_nifti, read_volume
 from lungnb.masks import clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import read_epochs, trained_window

@@ -5,8 +5,7 @@ import pytest
 
 from helpers.networks import BLOCKS, bright
 from lungnb.__main__ import main
-from lungnb.formats.images import write_png
-from lungnb.formats.volumes import read_volume
+from lungnb.formats.images import read_volume, write_png
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.sides import split_sides
 

@@ -9,7 +9,7 @@ from helpers.files import make_pipe
 from helpers.pictures import GREY, saved
 from lungnb.formats import images
 from lungnb.formats.images import read_image
-from lungnb.formats.volumes import read_nifti
+from lungnb.formats.nifti import read_nifti
 
 
 def test_too_many_pixels_are_refused_and_the_sentence_names_the_setting(tmp_path, monkeypatch):

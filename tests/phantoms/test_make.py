@@ -7,7 +7,7 @@ from lungnb.formats.images import read_image, read_mask
 from lungnb.phantoms import ct, film, make, xray
 from lungnb.phantoms.chest import draw_chest
 from lungnb.phantoms.ct import ct_phantom
-from lungnb.phantoms.drawing import SIDES, Phantom, Wild
+from lungnb.phantoms.frame import SIDES, Phantom, Wild
 from lungnb.phantoms.make import KINDS, make_phantom, write_phantoms
 from lungnb.phantoms.xray import xray_phantom
 

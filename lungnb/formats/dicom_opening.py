@@ -1,0 +1,132 @@
+"""Open DICOM files, and refuse those that would fill the memory. Needs pydicom (the extra `medical`)."""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lungnb.formats.opening import Refused, guarded, need_package, open_file, refuse_memory
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+    from pydicom.tag import BaseTag
+
+DICOM_SUFFIXES = (".dcm", ".dicom")
+MAX_ITEMS = 100_000  # refuse files with more items in sequences; pydicom makes an object of 2 kB of each
+MAX_ELEMENTS = 100_000  # refuse files with more elements outside sequences
+COPIES = 3  # of a file's data that may be in memory at once
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, little and big endian
+_PIXEL_DATA_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_META_GROUP, _TRANSFER_SYNTAX_TAG = 0x0002, 0x00020010
+_INFLATED_BYTES = 2**24  # inflate so many bytes at once
+_COLOURS = ("Red", "Green", "Blue", "Alpha")
+# Read these elements only. No other is kept in memory, and none of these names a patient.
+_ELEMENTS = (
+    *["Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
+    *["ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
+    *["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"],
+    *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "LossyImageCompression"],
+    *["PixelData", "FloatPixelData", "DoubleFloatPixelData", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"],
+    *["VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"],
+    *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
+)
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a file is a DICOM image: by its suffix, or by its first bytes, because many have no suffix."""
+    if not os.path.isfile(path):
+        return False
+    if path.suffix.lower() in DICOM_SUFFIXES:
+        return True
+    try:
+        with open_file(path) as file:
+            return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"  # a table of contents
+    except (Refused, OSError):
+        return False
+
+
+def open_dicom(path: Path, header_only: bool = False, whole: bool = False) -> Dataset:
+    """Return a DICOM file as pydicom reads it: without its pixels if `header_only`, with all elements if `whole`.
+
+    Without `whole`, elements that name the patient are not read, so that no message can repeat them.
+
+    Raises Refused, naming the file, for a file that is not DICOM, if pydicom is missing, and for a file that would take
+    more memory than the limit, or has more than MAX_ELEMENTS elements or MAX_ITEMS items in sequences.
+    """
+    need_package("pydicom", path, "reading DICOM")
+    from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
+
+    with guarded(path, "a DICOM image"):
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            refuse_memory(path, COPIES * size, f"a file of {size / 1e6:,.0f} MB", "Keep one frame")
+            content = file.read(size)
+        _refuse_bomb(content, path)
+        tags: list[BaseTag | int] | None = None if whole else [Tag(name) for name in _ELEMENTS]
+        stop = _Stop(path, header_only)
+        try:
+            return read_partial(io.BytesIO(content), stop, specific_tags=tags)
+        except InvalidDicomError:  # some writers leave out the preamble
+            return _with_syntax(read_partial(io.BytesIO(content), stop, force=True, specific_tags=tags))
+
+
+class _Stop:
+    """Tell pydicom before each element outside sequences whether to stop. Raise Refused for too many elements."""
+
+    def __init__(self, path: Path, header_only: bool = False) -> None:
+        self.path, self.header_only, self.elements = path, header_only, 0
+
+    def __call__(self, tag: int, *_: object) -> bool:
+        self.elements += 1
+        if self.elements > MAX_ELEMENTS:
+            raise Refused(f"{self.path}: has more than {MAX_ELEMENTS:,} elements. Export the image alone.")
+        return self.header_only and tag in _PIXEL_DATA_TAGS
+
+
+def _with_syntax(file: Dataset) -> Dataset:
+    """Return an opened file without preamble with the transfer syntax that pydicom found in its data."""
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    _ = file.Rows  # raises for a file that is not DICOM
+    is_implicit, _ = file.original_encoding
+    file.ensure_file_meta()
+    file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    return file
+
+
+def _refuse_bomb(content: bytes, path: Path) -> None:
+    """Raise Refused for a file that would grow in memory, because of deflated data or many items in sequences."""
+    total = items = 0
+    for part in _inflated(content, path):
+        total += len(part)
+        items += max(part.count(tag) for tag in _ITEM_TAGS)
+        refuse_memory(path, COPIES * total, f"{total / 1e6:,.0f} MB or more of data", "Store it uncompressed")
+        if items > MAX_ITEMS:
+            raise Refused(f"{path}: has more than {MAX_ITEMS:,} items in sequences. Export the image alone.")
+
+
+def _inflated(content: bytes, path: Path) -> Iterator[bytes]:
+    """Yield the data of a DICOM file; if its transfer syntax is deflated, inflate them part by part."""
+    from pydicom.filereader import data_element_generator, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file = io.BytesIO(content)
+    read_preamble(file, force=True)
+    stop, syntax = _Stop(path), b""
+    meta = data_element_generator(file, False, True, lambda tag, *_: stop(tag) or tag.group != _META_GROUP)
+    for element in meta:
+        syntax = bytes(element.value or b"") if element.tag == _TRANSFER_SYNTAX_TAG else syntax
+    if syntax.rstrip(b"\0 ").decode("ascii", "replace") != DeflatedExplicitVRLittleEndian:
+        yield content
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest = file.read()
+    while rest and not inflater.eof:
+        yield inflater.decompress(rest, _INFLATED_BYTES)
+        rest = inflater.unconsumed_tail
