@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 MAX_SIDE, MAX_SLICES = 2048, 1536  # voxels along an axis, and slices; more slices would take more than ten seconds
 MAX_EXTENSIONS = 16 * 2**20  # bytes of a NIfTI file before its voxels: header and extensions
+VOXEL_MM = (0.001, 1000.0)  # sides of a voxel that are believed, mm
 VOXEL_BYTES = 7  # that a voxel takes while its volume is segmented: float32 values, masks, labels
 _NIFTI_HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}  # length in bytes, nibabel's class
 _AT_ONCE = 2**24  # bytes of a compressed file that are read at once
@@ -204,6 +205,9 @@ def _axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     column, row, _ = map(float, nibabel.affines.voxel_sizes(turned))
     # Across the slices: where the gantry was tilted, they are shifted along themselves too.
     between = abs(float(np.linalg.det(affine[:3, :3]))) / (row * column)
+    if not VOXEL_MM[0] <= min(between, row, column) <= max(between, row, column) <= VOXEL_MM[1]:
+        sides = " x ".join(f"{side:g}" for side in (between, row, column))
+        raise Refused(f"{path}: its header says that a voxel measures {sides} mm, which cannot be. Correct the header.")
     return Volume(array, (between, row, column), tuple(turned[:3, 3].tolist()), affine)
 
 
