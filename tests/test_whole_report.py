@@ -123,8 +123,9 @@ def kill(process, is_there, delay, kernel=True):
     time.sleep(delay)
     at_work = process.poll() is None
     children = psutil.Process(process.pid).children(recursive=True) if at_work else []
-    for each in [process, *(children if kernel else [])]:
-        each.kill()
+    for each in [process, *children]:  # the command has a shell around it, in which it has no network
+        if each is process or kernel or "ipykernel_launcher" not in each.cmdline():
+            each.kill()
     process.communicate(timeout=60)
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive

@@ -16,6 +16,7 @@ from lungnb.masks import Floats
 MAX_SIDE = 2048  # refuse volumes with more voxels along an axis
 MAX_SLICES = 1536  # refuse volumes with more slices, which would take more than ten seconds
 VOXEL_BYTES = 7  # memory that segmenting a volume takes per voxel: float32 values, masks, labels
+VOXEL_MM = (0.001, 1000.0)  # refuse volumes whose voxels have a side outside this range, mm
 _MIN_VOXEL_MM3 = 1e-9  # an affine with a smaller determinant has no usable inverse
 
 
@@ -41,8 +42,12 @@ def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
     column_mm, row_mm, _ = map(float, affines.voxel_sizes(turned))
     # Measure at right angles to the slices, because a tilted gantry shifts them along themselves too.
     slice_mm = abs(float(np.linalg.det(affine[:3, :3]))) / (row_mm * column_mm)
+    sides_mm = (slice_mm, row_mm, column_mm)
+    if not VOXEL_MM[0] <= min(sides_mm) <= max(sides_mm) <= VOXEL_MM[1]:
+        size = " x ".join(f"{side:g}" for side in sides_mm)
+        raise Refused(f"{path}: its header says that a voxel measures {size} mm, which cannot be. Correct the header.")
     x_mm, y_mm, z_mm = map(float, turned[:3, 3])
-    return Volume(array, (slice_mm, row_mm, column_mm), (x_mm, y_mm, z_mm), affine)
+    return Volume(array, sides_mm, (x_mm, y_mm, z_mm), affine)
 
 
 def to_stored_axes(array: np.ndarray, affine: np.ndarray) -> np.ndarray:

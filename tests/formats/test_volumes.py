@@ -201,6 +201,14 @@ def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
         read_nifti(tmp_path / "a.nii.gz")
 
 
+@pytest.mark.parametrize("side", [3e38, 1e4])
+def test_voxels_larger_than_a_body_are_refused(tmp_path, side):
+    """Volumes in mL that no number holds, else."""
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.diag([side, side, side, 1])), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match=r"a\.nii: its header says that a voxel measures .* mm, which cannot be"):
+        read_nifti(tmp_path / "a.nii")
+
+
 def test_a_volume_of_colours_or_in_two_files_is_named(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), AFFINE), tmp_path / "a.nii")
     with pytest.raises(ValueError, match="colours or complex numbers"):
