@@ -149,3 +149,14 @@ def test_no_test_file_imports_another_one():
             imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             imported += [node.module] if isinstance(node, ast.ImportFrom) else []
             assert not names & {*imported}, file
+
+
+def test_one_image_is_segmented_without_what_data_sets_and_tables_need(tmp_path):
+    script = (
+        "import sys, lungnb, numpy as np\n"
+        "lungnb.segment(np.eye(64, dtype=np.uint8), lungnb.engines.Engine('none', 64, lambda batch: batch))\n"
+        "print(*(name for name in sys.modules if name.startswith('lungnb.datasets')))\n"
+        "print(*{'pandas', 'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n\n"
