@@ -111,7 +111,12 @@ def holds_data(folder: Path) -> bool:
 
 
 def is_path(dataset: str) -> bool:
-    """Whether `dataset` is a path of the reader's own rather than a name."""
+    """Whether `dataset` is a path of the reader's own rather than a name.
+
+    Example:
+        >>> is_path("montgomery"), is_path("./my-scans")
+        (False, True)
+    """
     return "/" in dataset or os.sep in dataset or dataset in (".", "..", "~")
 
 
@@ -179,5 +184,10 @@ ARTEFACTS = (
 
 
 def find_artefact(name: str) -> Artefact | None:
-    """Return what is known of a file in results/<run>/comparison; None for one that a user added."""
+    """Return what is known of a file in results/<run>/comparison; None for one that a user added.
+
+    Example:
+        >>> find_artefact("worst_unet.png").may_be_published  # it shows images
+        False
+    """
     return next((artefact for artefact in ARTEFACTS if fnmatchcase(name, artefact.pattern)), None)

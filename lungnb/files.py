@@ -204,6 +204,12 @@ def text_name(name: str) -> str:
     """Return a file's name for a file of lungnb's own, as text that every library takes.
 
     Bytes that are not UTF-8 become `_`. A digest of the name follows them, so that two such names stay different.
+
+    Example:
+        >>> text_name("ü 1")
+        'ü 1'
+        >>> text_name("a" + chr(0xDCFF))  # as Python reads a byte that is not UTF-8
+        'a__d76edf05'
     """
     text = re.sub("[\ud800-\udfff]", "_", name)
     return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
@@ -262,14 +268,24 @@ def escape_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def escape(text: str) -> str:
-    """Return text as a cell of a table has it; `write_table` says what is encoded."""
+    """Return text as a cell of a table has it; `write_table` says what is encoded.
+
+    Example:
+        >>> escape("=1+2"), escape("case 1.png"), escape("50 % of it")
+        ('%3D1+2', 'case 1.png', '50 % of it')
+    """
     text = _ENCODED.sub(lambda match: _percent(match[0]), text)
     text = _FORMULA.sub(lambda match: match[1] + _percent(match[2]), text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _percent(c) for c in text)
 
 
 def unescape(cell: str) -> str:
-    """Return the text that `escape` made a cell of."""
+    """Return the text that `escape` made a cell of.
+
+    Example:
+        >>> unescape("%3D1+2")
+        '=1+2'
+    """
     return unquote(cell, errors="surrogateescape") if "%" in cell else cell
 
 

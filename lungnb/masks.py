@@ -23,6 +23,13 @@ def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
     """Keep the largest connected regions of a bool mask, `regions` at most, and fill their holes.
 
     The mask is `(height, width)`, or of a volume `(slices, height, width)`, whose holes are filled slice by slice.
+
+    Example:
+        >>> mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], bool)  # a hole, and a region beside it
+        >>> clean_mask(mask, regions=1).astype(int)
+        array([[1, 1, 1, 0, 0],
+               [1, 1, 1, 0, 0],
+               [1, 1, 1, 0, 0]])
     """
     cleaned = np.zeros_like(mask)
     for region in largest_regions(mask, regions):
@@ -48,7 +55,13 @@ class Region(NamedTuple):
 
 
 def largest_regions(mask: np.ndarray, regions: int = 2) -> list[Region]:
-    """Return the largest connected regions of a bool mask, `regions` at most, the largest first."""
+    """Return the largest connected regions of a bool mask, `regions` at most, the largest first.
+
+    Example:
+        >>> mask = np.array([[1, 1, 0, 1], [1, 1, 0, 0]], bool)
+        >>> [int(region.mask.sum()) for region in largest_regions(mask)]
+        [4, 1]
+    """
     box = _box(mask)
     labels, count = ndimage.label(mask[box], np.ones((3,) * mask.ndim))  # pixels that touch at a corner are one region
     # Line by line, because NumPy counts a copy of eight bytes a voxel.
@@ -73,7 +86,14 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = OUTLINE) -> np.ndarray:
-    """Return a uint8 RGB picture, `(height, width, 3)`: the image with the mask tinted and outlined."""
+    """Return a uint8 RGB picture, `(height, width, 3)`: the image with the mask tinted and outlined.
+
+    Example:
+        >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
+        >>> mask[16:48, 16:48] = True
+        >>> overlay(image, mask).shape
+        (64, 64, 3)
+    """
     picture = np.repeat(image[:, :, None], 3, axis=2)
     shades = np.arange(256, dtype=np.float32)[:, None]
     tinted = (0.75 * shades + 0.25 * np.array(color)).astype(np.uint8)  # of each grey
@@ -84,7 +104,14 @@ def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = O
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's box."""
+    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's box.
+
+    Example:
+        >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
+        >>> mask[16:48, 10:30] = True
+        >>> cut_out(image, mask).shape
+        (32, 20, 4)
+    """
     if not mask.any():
         return np.zeros((1, 1, 4), np.uint8)
     box = _box(mask)
@@ -97,5 +124,13 @@ AREA = (0.02, 0.6)  # of the picture, that lungs cover
 
 
 def count_regions(mask: np.ndarray) -> int:
-    """Return the number of connected regions of a bool mask, specks left out."""
+    """Return the number of connected regions of a bool mask, specks left out.
+
+    Example:
+        >>> mask = np.zeros((100, 100), bool)
+        >>> mask[20:80, 10:40] = mask[20:80, 60:90] = True  # two lungs
+        >>> mask[0, 0] = True  # a speck
+        >>> count_regions(mask)
+        2
+    """
     return int((np.bincount(label(mask).ravel())[1:] >= _SPECK * mask.size).sum())

@@ -31,7 +31,12 @@ _FIRST = {
 
 
 def run_first(missing: str, dataset: str = "", model: str = "") -> str:
-    """Return which notebook or command makes what is missing, as a clause for `files.need`."""
+    """Return which notebook or command makes what is missing, as a clause for `files.need`.
+
+    Example:
+        >>> run_first("prepared", "montgomery")
+        'run notebook 02, or `lungnb prepare montgomery`,'
+    """
     return _FIRST[missing].format(dataset=dataset, model=model)
 
 
@@ -40,6 +45,10 @@ def printable(text: object) -> str:
 
     File names may hold any character. Escape sequences, line breaks and marks that turn the direction of writing become
     `\x1b`, `\n` or `\u202e`; a byte of a file name that is not UTF-8 becomes `\xff`.
+
+    Example:
+        >>> print(printable("film 1.png"), printable("\x1b[31mfilm"))
+        film 1.png \x1b[31mfilm
     """
     text = str(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)

@@ -52,7 +52,11 @@ def count_pixels(truth: np.ndarray, prediction: np.ndarray) -> Counts:
 
     Raises ValueError when they are not bool masks, or not of one shape.
 
-    Example: `count_pixels(np.eye(2, dtype=bool), np.ones((2, 2), bool))` is `Counts(tp=2, fp=2, fn=0, tn=0)`.
+    Example:
+        >>> truth = np.array([[True, True], [False, False]])
+        >>> prediction = np.array([[True, False], [True, False]])
+        >>> count_pixels(truth, prediction)
+        Counts(tp=1, fp=1, fn=1, tn=1)
     """
     _check_masks(truth, prediction)
     tp = int(np.count_nonzero(truth & prediction))
@@ -61,12 +65,24 @@ def count_pixels(truth: np.ndarray, prediction: np.ndarray) -> Counts:
 
 
 def scores(counts: Counts) -> dict[str, float]:
-    """Return every score of `SCORES` from the counts of one image, or, pooled, from the sums over many."""
+    """Return every score of `SCORES` from the counts of one image, or, pooled, from the sums over many.
+
+    Example:
+        >>> overlap = scores(Counts(tp=6, fp=2, fn=2, tn=90))
+        >>> round(overlap["dice"], 3), round(overlap["iou"], 3), round(overlap["accuracy"], 3)
+        (0.75, 0.6, 0.96)
+    """
     return {name: _ratio(*formula(*counts), counts) for name, formula in FORMULAS.items()}
 
 
 def dice(truth: np.ndarray, prediction: np.ndarray) -> float:
-    """Return the Dice of two bool masks of one shape, 0 to 1; errors as in `count_pixels`."""
+    """Return the Dice of two bool masks of one shape, 0 to 1; errors as in `count_pixels`.
+
+    Example:
+        >>> lung, nothing = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+        >>> dice(lung, lung), dice(lung, nothing), dice(nothing, nothing)
+        (1.0, 0.0, 1.0)
+    """
     return scores(count_pixels(truth, prediction))["dice"]
 
 
@@ -95,7 +111,12 @@ def score_image(
 
     Arguments and errors as in `count_pixels` and `surface_scores`.
 
-    Example: `score_image(truth, prediction, spacing=0.7).hd95` is in millimetres.
+    Example:
+        >>> truth, prediction = np.zeros((2, 100, 100), bool)
+        >>> truth[20:60, 20:60] = prediction[20:60, 24:64] = True  # 4 px too far to the right
+        >>> found = score_image(truth, prediction, spacing=0.5)
+        >>> round(found.dice, 3), found.hd95  # 4 px of 0.5 mm
+        (0.9, 2.0)
     """
     overlap = scores(count_pixels(truth, prediction))
     return ImageScores(**overlap, **surface_scores(truth, prediction, spacing, tolerance))
@@ -123,6 +144,13 @@ def surface_scores(
         tolerance: in mm, or in px without `spacing`.
 
     Raises ValueError for masks that are not bool or not of one shape, and for a spacing that is not above 0.
+
+    Example:
+        >>> truth = np.ones((30, 40), bool)
+        >>> surface_scores(truth, truth)
+        {'hd95': 0.0, 'assd': 0.0, 'nsd': 1.0}
+        >>> surface_scores(truth, ~truth)["hd95"]  # nothing predicted: the diagonal of the image, px
+        50.0
     """
     _check_masks(truth, prediction)
     step = np.broadcast_to(np.asarray(1.0 if spacing is None else spacing, float), (2,))

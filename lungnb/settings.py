@@ -224,7 +224,16 @@ class Settings:
         return self.name + recipe + (f".fold{self.fold}of{self.folds}" if self.folds else "")
 
     def replace(self, **changes: object) -> Settings:
-        """Return the same settings with some changed; a name that does not exist is refused."""
+        """Return the same settings with some changed; a name that does not exist is refused.
+
+        Example:
+            >>> Settings().replace(epochs=20).epochs
+            20
+            >>> Settings().replace(epoch=20)
+            Traceback (most recent call last):
+                ...
+            ValueError: there is no setting 'epoch': did you mean epochs? ...
+        """
         return dataclasses.replace(self, **_known(changes))
 
     def __str__(self) -> str:
@@ -285,7 +294,12 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
 
     Raises ValueError for an unknown profile or an unknown setting, naming those there are.
 
-    Example: `make_settings("montgomery", "full", epochs=20)`; `make_settings(profile="simple-unet")`.
+    Example:
+        >>> settings = make_settings("montgomery", "full", epochs=20)
+        >>> settings.dataset, settings.image_size, settings.epochs
+        ('montgomery', 256, 20)
+        >>> make_settings(profile="simple-unet").loss  # a recipe
+        'bce'
     """
     if profile in RECIPES:
         base = RECIPES[profile].settings.replace(profile=profile)
@@ -317,7 +331,9 @@ def whole_path(value: str) -> str:
 def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
     """Return settings written as `NAME=VALUE`, each value read as the setting's type.
 
-    Example: `parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])`.
+    Example:
+        >>> parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])
+        {'epochs': 20, 'split_fractions': (0.85, 0.15, 0.0)}
     """
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     changes = {}
@@ -345,12 +361,22 @@ def _read_value(text: str, kind: str) -> Any:  # noqa: ANN401
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number of things in words, such as "1 image" or "2 images"."""
+    """Return a number of things in words, such as "1 image" or "2 images".
+
+    Example:
+        >>> counted(1, "image"), counted(1200, "image")
+        ('1 image', '1,200 images')
+    """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def title_of(model_name: str) -> str:
-    """Return a model's name as charts and tables write it."""
+    """Return a model's name as charts and tables write it.
+
+    Example:
+        >>> title_of("r2unet")
+        'R2U-Net'
+    """
     return TITLES.get(model_name, model_name)
 
 
@@ -366,7 +392,12 @@ def _known(changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipes() -> pd.DataFrame:
-    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most."""
+    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most.
+
+    Example:
+        >>> recipes().loc["simple-unet", ["dataset", "models", "loss"]].tolist()
+        ['montgomery', 'unet', 'bce']
+    """
     import pandas as pd  # half a second that nothing else here waits for
 
     columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")

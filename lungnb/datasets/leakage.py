@@ -61,6 +61,11 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
 
     Its 16x16 lowest frequencies, the mean left out, each above or below their median (pHash, Zauner 2010,
     https://www.phash.org/docs/pubs/thesis_zauner.pdf).
+
+    Example:
+        >>> image = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64) // 16
+        >>> perceptual_hash(image.astype(np.uint8)).shape
+        (255,)
     """
     small = Image.fromarray(image).resize((4 * _SIDE, 4 * _SIDE), Image.Resampling.BOX)
     frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
@@ -71,6 +76,13 @@ def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the part of bits, 0 to 0.5, in which hashes `(n, bits)` and `(m, bits)` differ, as `(n, m)` float32.
 
     An inverted image has all bits turned, and counts as the same.
+
+    Example:
+        >>> film = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
+        >>> other = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
+        >>> hashes = np.array([perceptual_hash(image) for image in (film, 255 - film, other)])
+        >>> hash_distances(hashes[:1], hashes) <= NEAR
+        array([[ True,  True, False]])
     """
     signs = [2 * hashes.astype(np.float32) - 1 for hashes in (first, second)]
     agreement = np.abs(signs[0] @ signs[1].T) / first.shape[1]

@@ -223,7 +223,13 @@ PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
 
 
 def catalogue() -> pd.DataFrame:
-    """Return the catalogue, a row a data set: what it is, on which terms, how it comes, and whether it is here."""
+    """Return the catalogue, a row a data set: what it is, on which terms, how it comes, and whether it is here.
+
+    Example:
+        >>> table = catalogue()
+        >>> table.loc[table["kind"] == "ct", "name"].tolist()
+        ['phantom-ct', 'finding-lungs-in-ct-data', 'lung-ct-bmp', 'covid19-ct-seg']
+    """
     rows = [
         {
             "name": source.name,
@@ -243,6 +249,14 @@ def find_source(dataset: str) -> Source:
     """Return the catalogue's entry for `dataset`, or a general one for a folder of the reader's own.
 
     Raises ValueError, with the nearest name, for what is neither.
+
+    Example:
+        >>> find_source("montgomery").title
+        'Montgomery County chest X-rays (138)'
+        >>> find_source("montgomry")
+        Traceback (most recent call last):
+            ...
+        ValueError: there is no data set 'montgomry': did you mean montgomery? ...
     """
     if dataset in CATALOGUE:
         return CATALOGUE[dataset]

@@ -51,6 +51,10 @@ def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
     """Return the split a patient belongs to: a matter of the name alone, so it stays when other images come or go.
 
     For the same reason one patient's images land in the same split in every data set that holds them.
+
+    Example:
+        >>> {patient: split_of(patient, (0.7, 0.15, 0.15)) for patient in ("patient_2", "patient_3", "patient_6")}
+        {'patient_2': 'train', 'patient_3': 'test', 'patient_6': 'validation'}
     """
     train, validation, _ = fractions
     place = _place(patient)

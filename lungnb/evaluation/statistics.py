@@ -19,7 +19,14 @@ RESAMPLES = 5000  # of the bootstrap
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN of one patient."""
+    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN of one patient.
+
+    Example:
+        >>> table = pd.DataFrame({"patient": ["a", "a", "b", "c"], "dice": [0.98, 0.98, 0.96, 0.94]})
+        >>> low, high = mean_interval(table, "dice")
+        >>> bool(low < table["dice"].mean() < high)
+        True
+    """
     result = _resampled_means(table[[score]], table["patient"])
     return (np.nan, np.nan) if result is None else tuple(float(bound[0]) for bound in result.confidence_interval)
 
@@ -29,6 +36,13 @@ def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
 
     A ranking that other patients would turn round shows here: 0.5 each is a draw. Equal means share the place. Raises
     ValueError as `paired` does.
+
+    Example:
+        >>> rows = [("unet", "1", "a", 0.98), ("unet", "2", "b", 0.97)]
+        >>> rows += [("resunet", "1", "a", 0.96), ("resunet", "2", "b", 0.96)]
+        >>> table = pd.DataFrame(rows, columns=["model", "id", "patient", "dice"])
+        >>> first_places(table).to_dict()  # U-Net is ahead on both patients
+        {'unet': 1.0, 'resunet': 0.0}
     """
     wide = paired(table, score)
     patients = table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]
@@ -44,6 +58,11 @@ def paired(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """Return a score as a row an image and a column a model, in the models' order.
 
     Raises ValueError that names the image where a model has no score of it, or several.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["unet", "resunet"], "id": ["case1", "case1"], "dice": [0.98, 0.96]})
+        >>> paired(table, "dice").loc["case1"].to_dict()
+        {'unet': 0.98, 'resunet': 0.96}
     """
     twice = table.duplicated(["id", "model"])
     if twice.any():
@@ -74,7 +93,12 @@ def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> object | None
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:
-    """Return the confusion matrix of a whole set: the sums of its images' counts."""
+    """Return the confusion matrix of a whole set: the sums of its images' counts.
+
+    Example:
+        >>> pooled_counts(pd.DataFrame({"tp": [6, 4], "fp": [1, 0], "fn": [0, 2], "tn": [93, 94]}))
+        Counts(tp=10, fp=1, fn=2, tn=187)
+    """
     return Counts(*(int(table[name].sum()) for name in Counts._fields))
 
 
@@ -82,6 +106,11 @@ def classification_table(counts: Counts) -> pd.DataFrame:
     """Return scikit-learn's classification report of pooled counts: a row a class and average, support in pixels.
 
     The row `accuracy` has the accuracy in the column of F1, as scikit-learn prints it.
+
+    Example:
+        >>> table = classification_table(Counts(tp=6, fp=2, fn=2, tn=90))
+        >>> table.loc["lung", ["precision", "recall", "support"]].tolist()
+        [0.75, 0.75, 8.0]
     """
     from sklearn.metrics import classification_report
 
@@ -100,6 +129,13 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
     two models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
     rank-biserial correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs. Raises
     ValueError as `paired` does.
+
+    Example:
+        >>> rows = [("unet", str(n), f"patient {n}", 0.95 + n / 1000) for n in range(8)]
+        >>> rows += [("resunet", str(n), f"patient {n}", 0.94) for n in range(8)]
+        >>> test = paired_tests(pd.DataFrame(rows, columns=["model", "id", "patient", "dice"])).iloc[0]
+        >>> f"{test['patients']} patients, difference {test['difference']:.4f}, p = {test['p_holm']:.4f}"
+        '8 patients, difference 0.0135, p = 0.0078'
     """
     wide = paired(table, "dice")
     wide = wide.groupby(table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]).mean()

@@ -11,7 +11,16 @@ MAX_RATIO = 3.0  # of the larger lung to the smaller
 
 
 def why_implausible(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
-    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
+    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL.
+
+    Example:
+        >>> mask = np.zeros((100, 100), bool)
+        >>> mask[20:80, 10:40] = True
+        >>> why_implausible(mask, right=1800, left=0)
+        'one lung only'
+        >>> why_implausible(mask, right=900, left=900)
+        ''
+    """
     reasons, (low, high) = [], AREA
     if not right + left:
         return "no lung"

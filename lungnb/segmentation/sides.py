@@ -19,6 +19,12 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Two regions beside one another are told apart by where their middles lie. Lungs that touch are cut at the thinnest
     column near their middle. Anything else is one lung, in one piece or in two above one another. The patient's right
     is on the left, as films and slices are shown.
+
+    Example:
+        >>> mask = np.array([[1, 1, 0, 0, 1], [1, 1, 0, 1, 1]], bool)
+        >>> right, left = split_sides(mask)
+        >>> int(right.sum()), int(left.sum())
+        (4, 3)
     """
     regions = [_Region(*region) for region in largest_regions(mask)]
     if len(regions) == 2 and _beside(*regions):
