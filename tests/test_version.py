@@ -29,6 +29,10 @@ def test_the_citation_has_the_version():
     assert f"version: {lungnb.__version__}" in lines
 
 
+def test_the_changelog_has_the_version():
+    assert f"## [{lungnb.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
 def test_the_wheel_has_the_version(tmp_path):
     """Only the files that decide the version are copied, because setuptools writes beside what it reads."""
     pytest.importorskip("setuptools", minversion="77")
