@@ -1,4 +1,4 @@
-"""TODO."""
+"""The scores of `lungnb.metrics` as Keras metrics, to follow while a network trains."""
 
 from __future__ import annotations
 
