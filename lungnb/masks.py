@@ -44,7 +44,8 @@ def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
 def _fill_holes(mask: np.ndarray) -> np.ndarray:
     """Return a `(height, width)` mask with all that it encloses; several times as fast as SciPy's of the same kind."""
     rest, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
-    return (rest != rest[0, 0])[1:-1, 1:-1]
+    filled: Mask = rest != rest[0, 0]
+    return filled[1:-1, 1:-1]
 
 
 class Region(NamedTuple):
@@ -65,7 +66,9 @@ def largest_regions(mask: np.ndarray, regions: int = 2) -> list[Region]:
     box = _box(mask)
     labels, count = ndimage.label(mask[box], np.ones((3,) * mask.ndim))  # pixels that touch at a corner are one region
     # Line by line, because NumPy counts a copy of eight bytes a voxel.
-    sizes = sum(np.bincount(line.ravel(), minlength=count + 1) for line in (labels if mask.ndim == 3 else [labels]))
+    lines = labels if mask.ndim == 3 else [labels]
+    none = np.zeros(count + 1, np.intp)
+    sizes = sum((np.bincount(line.ravel(), minlength=count + 1) for line in lines), start=none)
     boxes = ndimage.find_objects(labels)
     largest = np.argsort(sizes[1:])[::-1][:regions]
     offsets = [side.indices(length)[0] for side, length in zip(box, mask.shape, strict=True)]
