@@ -40,8 +40,11 @@ def busy_home(home, monkeypatch):
         *("published", "./benchmarks", "./Published", "a\0b", "./a\0b", "~"),
     ],
 )
-def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(busy_home, monkeypatch, capsys, place):
+def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(
+    busy_home, tmp_path_factory, monkeypatch, capsys, place
+):
     monkeypatch.setenv("HOME", str(busy_home))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))  # not in this HOME
     (busy_home / "link").symlink_to(busy_home / "data" / "prepared")
     (busy_home / "to_root").symlink_to("/")
     for name in (".hidden", "benchmarks", "Published"):
