@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungnb.masks import AREA
+from lungnb.masks import LUNG_SHARE
 
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller
@@ -12,7 +12,7 @@ MAX_RATIO = 3.0  # of the larger lung to the smaller
 
 def why_implausible(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
     """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
-    reasons, (low, high) = [], AREA
+    reasons, (low, high) = [], LUNG_SHARE
     if not right + left:
         return "no lung"
     if max(right, left) > MAX_RATIO * min(right, left):
