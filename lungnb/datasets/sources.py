@@ -1,4 +1,4 @@
-"""The catalogue of data sets: where they are, licence, citation, checksum, layout; data alone."""
+"""The catalogue of data sets: address, licence, citation, checksum and layout of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lungnb.artefacts import holds_data, is_path, raw_folder
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file, and the addresses it is fetched from, tried in order.
+    """A published file and its addresses, which are tried in order.
 
-    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`; none means by hand.
+    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`. A file without an address
+    must be fetched by hand.
     """
 
     name: str
@@ -24,19 +25,19 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: what it is, on which terms, where its files are, and how their names are read."""
+    """A data set: its title, its terms, its files, and how to find patients and masks in them."""
 
     name: str
     title: str
-    kind: str  # xray, ct, wild (phantoms of both), or own
+    kind: str  # xray, ct, wild (phantoms of both), or own (the user's folder)
     licence: str
     citation: str
     homepage: str = ""
     files: tuple[RemoteFile, ...] = ()
     has_masks: bool = True
-    mask_values: tuple[int, ...] | None = None  # grey values that mean lung, where a mask marks several organs
-    patient_pattern: str = r"(.+)"  # regular expression whose first group, found in an image's name, is the patient
-    skip: tuple[str, ...] = ()  # members of the archives, by part of their path, that are left packed
+    mask_values: tuple[int, ...] | None = None  # grey values of lung, if a mask marks several organs
+    patient_pattern: str = r"(.+)"  # regular expression that searches an image's name; its first group is the patient
+    skip: tuple[str, ...] = ()  # do not unpack members of the archives with one of these in their path
     note: str = ""
 
 
@@ -218,12 +219,12 @@ _SOURCES = (
 )
 CATALOGUE: dict[str, Source] = {source.name: source for source in _SOURCES}
 
-# How many are made: the X-rays suit a first run, the slices train an encoder, the wild ones of both a whole network.
+# Number of phantoms: X-rays for a first run, slices to train an encoder, wild ones of both to train a whole network.
 PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
 
 
 def catalogue() -> pd.DataFrame:
-    """Return the catalogue, a row a data set: what it is, on which terms, how it comes, and whether it is here."""
+    """Return the catalogue, one row per data set; `comes` is the way to get it, `here` whether it is here."""
     rows = [
         {
             "name": source.name,
@@ -240,9 +241,9 @@ def catalogue() -> pd.DataFrame:
 
 
 def find_source(dataset: str) -> Source:
-    """Return the catalogue's entry for `dataset`, or a general one for a folder of the reader's own.
+    """Return the catalogue's entry for `dataset`, or a general one for the user's own folder.
 
-    Raises ValueError, with the nearest name, for what is neither.
+    Raises ValueError, with the nearest name, for any other name.
     """
     if dataset in CATALOGUE:
         return CATALOGUE[dataset]
@@ -257,7 +258,7 @@ def find_source(dataset: str) -> Source:
 
 
 def _comes(source: Source) -> str:
-    """Return how a data set gets here, in a word or two."""
-    ways = {"drive": "Google Drive", "kaggle": "Kaggle"}
-    found = [ways.get(address.partition(":")[0], "web") for file in source.files for address in file.addresses]
-    return ", ".join(dict.fromkeys(found)) or ("by hand" if source.files else "made here")
+    """Return the way to get a data set, in a word or two."""
+    sites = {"drive": "Google Drive", "kaggle": "Kaggle"}
+    ways = [sites.get(address.partition(":")[0], "web") for file in source.files for address in file.addresses]
+    return ", ".join(dict.fromkeys(ways)) or ("by hand" if source.files else "made here")

@@ -19,7 +19,8 @@ from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
 from lungnb.networks import tensorflow_speedups, training
 from lungnb.networks.backend import keras
-from lungnb.networks.models import build_model, count_multiplications
+from lungnb.networks.costs import count_multiplications
+from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
