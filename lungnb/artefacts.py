@@ -24,11 +24,7 @@ _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", 
 
 
 def home() -> Path:
-    """Return the folder with data/ and results/.
-
-    This is LUNGNB_HOME if it is set. Otherwise it is the project's folder if the working folder is in it, or else the
-    working folder.
-    """
+    """Return the folder with data/ and results/: LUNGNB_HOME, or else the project's folder, or else the current one."""
     if os.environ.get("LUNGNB_HOME"):
         return Path(os.environ["LUNGNB_HOME"]).expanduser().resolve()
     here = Path.cwd()
@@ -46,8 +42,7 @@ def raw_folder(dataset: str) -> Path:
 
     A path is that folder. A name is a folder in LUNGNB_RAW if it holds data there, otherwise a folder in data/raw.
 
-    Raises ValueError for a folder that cannot be a data set, because it contains a folder where lungnb writes, or lies
-    in one.
+    Raises ValueError for a folder that contains a folder where lungnb writes, or lies in one.
     """
     if is_path(dataset):
         refuse_nul(dataset)

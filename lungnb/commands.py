@@ -110,12 +110,29 @@ def _segment(options: argparse.Namespace) -> int:
         table = segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         failed = table[table["status"] == "failed"]
         say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
-        say(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
-        if review := (table["review"] != "").sum():
-            say(f"{review} of them should be looked at: see its column review")
+        status = _say_segmented(options.out, len(table), len(failed), (table["review"] != "").sum())
     if options.json:
         say(_as_json(table))
-    return 1 if len(failed) else 0
+    return status
+
+
+def _segment_on_cluster(options: argparse.Namespace) -> int:
+    from lungnb.segmentation.batch import Options
+    from lungnb.segmentation.cluster import segment_on_cluster
+
+    if options.json:
+        raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/segmentation.csv.")
+    outputs = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
+    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, outputs, engine=options.engine)
+    return _say_segmented(options.out, total["images"], total["failed"], total["review"])
+
+
+def _say_segmented(out: str, images: int, failed: int, review: int) -> int:
+    """Print how many images were segmented and how many need a review; return the exit status."""
+    say(f"{images - failed} of {images} images segmented; see {out}/segmentation.csv")
+    if review:
+        say(f"{review} of them should be looked at: see its column review")
+    return 1 if failed else 0
 
 
 def _as_json(table: pd.DataFrame) -> str:
@@ -124,21 +141,6 @@ def _as_json(table: pd.DataFrame) -> str:
     pandas would refuse file names that are not UTF-8. Here such a byte becomes a lone surrogate, as in Python.
     """
     return json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), allow_nan=False)
-
-
-def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.segmentation.batch import Options
-    from lungnb.segmentation.cluster import segment_on_cluster
-    from lungnb.segmentation.listing import TABLE
-
-    if options.json:
-        raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
-    outputs = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
-    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, outputs, engine=options.engine)
-    say(f"{total['images'] - total['failed']} of {total['images']} images segmented; see {options.out}/{TABLE}")
-    if total["review"]:
-        say(f"{total['review']} of them should be looked at: see its column review")
-    return 1 if total["failed"] else 0
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -197,24 +199,18 @@ def _add_data_verbs(verbs: _Verbs) -> None:
     add = _verb(verbs, "download", _download, "download a data set; without a name, list them", "download montgomery")
     add("dataset", nargs="?", help="a name in the catalogue")
     _verb(verbs, "recipes", _recipes, "list the recipes: systems with all their settings", "recipes")
-    add = _verb(
-        verbs, "prepare", _prepare, "pair, check, split and convert a data set", "prepare montgomery",
-        "prepare data/mine/ --set split_fractions=0.85,0.15,0",
-    )  # fmt: skip
-    _add_settings(add)
-    add = _verb(
-        verbs, "check", _check, "check a data set and name the files with errors", "check montgomery",
-        "check data/mine/",
-    )  # fmt: skip
-    _add_settings(add)
+    examples = ("prepare montgomery", "prepare data/mine/ --set split_fractions=0.85,0.15,0")
+    _add_settings(_verb(verbs, "prepare", _prepare, "pair, check, split and convert a data set", *examples))
+    examples = ("check montgomery", "check data/mine/")
+    _add_settings(_verb(verbs, "check", _check, "check a data set and name the files with errors", *examples))
 
 
 def _add_training_verbs(verbs: _Verbs) -> None:
-    train = _verb(
-        verbs, "train", _train, "train models",
+    examples = (
         "train montgomery --model unet --profile full --set epochs=20",
         "train --recipe simple-unet --set seed=2",
-    )  # fmt: skip
+    )
+    train = _verb(verbs, "train", _train, "train models", *examples)
     evaluate = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
     for add in (train, evaluate):
         _add_settings(add)
@@ -222,16 +218,15 @@ def _add_training_verbs(verbs: _Verbs) -> None:
 
 
 def _add_segment(verbs: _Verbs) -> None:
-    add = _verb(
-        verbs, "segment", _segment, "write the lung masks of images and volumes",
+    examples = (
         "segment chest.png films/ --out masks --overlay",
         "segment 'scans/**/*.nii.gz' series/ --out masks",
-    )  # fmt: skip
+    )
+    add = _verb(verbs, "segment", _segment, "write the lung masks of images and volumes", *examples)
     add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras, such as results/montgomery/unet/model.keras; default: the shipped one")
-    add("--engine", choices=("auto", *ENGINES), default="auto", help="the program that runs the network; auto: the "
-        "first that is installed")  # fmt: skip
+    add("--engine", choices=("auto", *ENGINES), default="auto", help="auto: the first engine that is installed")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask on the image or on nine slices")
     add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
     add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
@@ -241,10 +236,8 @@ def _add_segment(verbs: _Verbs) -> None:
 
 
 def _add_export(verbs: _Verbs) -> None:
-    add = _verb(
-        verbs, "export", _export, "export a trained model for ONNX Runtime or OpenVINO, and check it",
-        "export results/montgomery/unet/model.keras --format onnx --out exported",
-    )  # fmt: skip
+    example = "export results/montgomery/unet/model.keras --format onnx --out exported"
+    add = _verb(verbs, "export", _export, "export a model for ONNX Runtime or OpenVINO, and check it", example)
     add("model", nargs="?", help="a model.keras; default: the shipped one")
     add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
     add("--out", default=".", help="folder; default: the current one")
@@ -252,18 +245,14 @@ def _add_export(verbs: _Verbs) -> None:
 
 
 def _add_report_verbs(verbs: _Verbs) -> None:
-    add = _verb(
-        verbs, "report", _report, "run the notebooks and write the report",
-        "report montgomery --profile full", "report --recipe simple-unet", "report montgomery --seeds 3 --set folds=5",
-    )  # fmt: skip
+    examples = ("report montgomery --profile full", "report montgomery --seeds 3 --set folds=5")
+    add = _verb(verbs, "report", _report, "run the notebooks and write the report", *examples)
     _add_settings(add)
     seeds = os.environ.get("LUNGNB_SEEDS") or "1"
     add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
-    add = _verb(
-        verbs, "publish", _publish, "copy the tables, charts and scores of a report, without images, for publication",
-        "publish --recipe simple-unet",
-    )  # fmt: skip
+    about = "copy the tables, charts and scores of a report, without images, for publication"
+    add = _verb(verbs, "publish", _publish, about, "publish --recipe simple-unet")
     _add_settings(add)
     add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
 

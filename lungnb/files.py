@@ -217,12 +217,7 @@ def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> N
 
     Some characters are percent-encoded as in URLs: those that cannot be printed (line breaks, escape sequences, bytes
     of a file name that are not UTF-8), the first character of a spreadsheet's formula, a leading space, and a percent
-    sign before two hexadecimal digits. All others, such as umlauts, stay readable.
-
-    Args:
-        table: its text and its labels are encoded, its numbers are not.
-        path: the CSV file.
-        index: whether to write the index too.
+    sign before two hexadecimal digits. All others, such as umlauts, stay readable. `index`: whether to write the index.
 
     Raises NotWritten as `writable` does.
     """
@@ -240,11 +235,7 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
     """Read a table that `write_table` wrote, and decode its text.
 
     Columns of names, such as `file`, `id` and `patient`, hold text, even if it is empty, `NA` or `001`. In other
-    columns an empty cell is a missing value.
-
-    Args:
-        path: the CSV file.
-        options: for `pandas.read_csv`.
+    columns an empty cell is a missing value. `options` are those of `pandas.read_csv`.
 
     Raises ValueError if `path` is no CSV file, OSError if it cannot be read.
 

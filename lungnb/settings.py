@@ -102,15 +102,13 @@ class Settings:
     profile: str = "quick"  # or the name of a recipe
     # data
     image_size: int = 256  # side of the square image that the networks see, px
-    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # shares of the patients for train, validation
-    # and test; set the last to 0 for no test split
-    split_file: str | None = None  # a CSV with the columns id and split: a path, a file in the raw folder, or the name
-    # of a published split in lungnb/datasets/splits
+    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # shares of patients; the last 0: no test split
+    split_file: str | None = None  # a CSV with the columns id and split, or the name of one in lungnb/datasets/splits
     folds: int = 0  # cross-validation: number of parts of the patients, each the test split of one fold; 0: none
     fold: int = 1  # the fold, from 1 to folds
     patient_file: str | None = None  # a CSV with the columns id and patient; overrides patient_pattern
-    patient_pattern: str | None = None  # regular expression whose first group is the patient; it searches the image's
-    # name, or, if it contains a slash, the path within the data set
+    patient_pattern: str | None = None  # regular expression that searches an image's name, or, if it contains a slash,
+    # the path within the data set; its first group is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; all images must then be in HU
     spacing: float = 0.0  # pixel spacing to which volumes are resampled, mm; 0: keep theirs
     volume_slices: int = 16  # slices of each volume, evenly spaced over its central half
@@ -119,8 +117,7 @@ class Settings:
     depth: int = 4  # how often the resolution is halved
     filters: int = 16  # channels at the top; doubled at each halving
     encoder: str | None = None  # encoder of the U-Net: a network of keras.applications, such as mobilenetv2
-    weights: str | None = None  # initial weights of the encoder, or of the network if there is no encoder: imagenet
-    # (encoders only), phantom, a file, or None for random ones
+    weights: str | None = None  # initial weights of the encoder or of the whole network: imagenet, phantom or a file
     frozen_epochs: int = 0  # first epochs, in which the encoder is frozen and the rest learns at ten times the rate
     # training
     loss: str = "bce_iou"
@@ -300,18 +297,16 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
     settings = base.replace(**changes_everywhere() | _known(changes))
-    files = {name: whole_path(getattr(settings, name)) for name in FILES if getattr(settings, name)}
-    return settings.replace(**files)
+    for name in FILES:
+        path = Path(getattr(settings, name) or "").expanduser()
+        if path.is_file():
+            settings = settings.replace(**{name: str(path.resolve())})
+    return settings
 
 
 def changes_everywhere() -> dict[str, Value]:
     """Return the settings that the environment variable LUNGNB_SET changes, such as `epochs=20;loss=dice`."""
     return parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
-
-
-def whole_path(value: str) -> str:
-    """Return the absolute path if `value` is a file here, because notebooks run elsewhere; otherwise return `value`."""
-    return str(Path(value).expanduser().resolve()) if Path(value).expanduser().is_file() else value
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Value]:

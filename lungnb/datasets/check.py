@@ -9,7 +9,6 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,8 @@ from lungnb.formats.images import MAX_LABELS, SUFFIXES, peculiarity, read_image
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
 
+FINDING_COLUMNS = ("file", "severity", "what", "advice")
+Finding = tuple[str, str, str, str]  # in the order of these columns
 SEVERITIES = ("error", "warning", "note")
 # Limits of a mask, as shares of the image unless something else is said
 _FULL_MASK_SHARE = 0.95
@@ -47,20 +48,8 @@ _LOOK = "look at it in the gallery; mend it, or take both files out"
 _ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
 
 
-class Finding(NamedTuple):
-    """Something wrong or unusual about a data set."""
-
-    file: str
-    severity: str
-    what: str
-    advice: str
-
-
-FINDING_COLUMNS = Finding._fields
-
-
 def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Prepare and check a data set; return a table with one row per `Finding`, empty if nothing is wrong.
+    """Prepare and check a data set; return a table with one row per finding, empty if nothing is wrong.
 
     Severities: `error` if a file was left out or would spoil training, `warning` if a person should look at it, `note`
     if it was converted. Raises what `prepare_dataset` raises.
@@ -78,21 +67,17 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     findings += _copies(manifest, np.array([image_hash for _, image_hash in checked]))
     table = pd.DataFrame(findings, columns=FINDING_COLUMNS)
     return table.sort_values(
-        "severity", key=lambda column: column.map(SEVERITIES.index), kind="stable", ignore_index=True
+        "severity", key=lambda cells: cells.map(SEVERITIES.index), kind="stable", ignore_index=True
     )
 
 
 def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
     is_unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
+    severities = np.where(is_unpaired, "warning", "error").tolist()
     return [
-        Finding(
-            file,
-            "warning" if unpaired else "error",
-            f"left out: {reason.removeprefix(f'{file}: ')}",
-            _ADVICE.get(reason, _MEND),
-        )
-        for (file, reason), unpaired in zip(excluded.to_numpy(), is_unpaired, strict=True)
+        (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
+        for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)
     ]
 
 
@@ -104,7 +89,7 @@ def _check_pair(
     sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [Path(source) for source in sources if Path(source).suffix.lower() in SUFFIXES and (raw / source).is_file()]
     findings = [
-        Finding(str(file), "note", what, "none needed: it was converted")
+        (str(file), "note", what, "none needed: it was converted")
         for file in files
         if (what := peculiarity(raw / file))
     ]
@@ -114,11 +99,11 @@ def _check_pair(
     if grey > _MAX_GREY_SHARE:
         is_swapped = _grey_share(image) < _MASK_GREY_SHARE
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
-        findings.append(Finding(row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
+        findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
     elif image.std() < _MIN_CONTRAST:
-        findings.append(Finding(row["source_image"], "error", "the image is of one grey", "take it out"))
+        findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
-        findings += [Finding(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
+        findings += [(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
     return findings, perceptual_hash(image)
 
 
@@ -164,7 +149,7 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
     patients = manifest.groupby("split")["patient"].nunique()
     what = "{} in the {} split: scores on so few say next to nothing"
     return [
-        Finding(MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
+        (MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
         if split != "train" and count < _MIN_SPLIT_PATIENTS
     ]
@@ -181,11 +166,11 @@ def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Findi
     if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
         what = f"each of the {folders} folders of images is taken for a patient"
         advice = "if each image is a patient, set patient_pattern='(.+)'"
-        return [Finding(folder_of.iloc[0], "warning", what, advice)]
+        return [(folder_of.iloc[0], "warning", what, advice)]
     if folders >= _MIN_PATIENT_FOLDERS and patients == images >= _MIN_PATIENT_IMAGES * folders:
         what = f"images lie in {folders} folders, and each image is taken for a patient"
         advice = "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'"
-        return [Finding(folder_of.iloc[0], "note", what, advice)]
+        return [(folder_of.iloc[0], "note", what, advice)]
     return []
 
 
@@ -194,14 +179,12 @@ def _copies(manifest: pd.DataFrame, hashes: np.ndarray) -> list[Finding]:
     pairs = [
         (start + later, first)
         for start in range(0, len(hashes), _IMAGES_AT_ONCE)
-        for later, first in np.argwhere(
-            hash_distances(hashes[start : start + _IMAGES_AT_ONCE], hashes) <= MAX_COPY_DISTANCE
-        )
+        for later, first in np.argwhere(hash_distances(hashes[start:][:_IMAGES_AT_ONCE], hashes) <= MAX_COPY_DISTANCE)
         if first < start + later
     ]
     names, patients = manifest["source_image"].to_numpy(), manifest["patient"].to_numpy()
     return [
-        Finding(names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or make both one patient's")
+        (names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or make both one patient's")
         for later, first in pairs
         if patients[later] != patients[first]  # because images of one patient may be alike
     ]

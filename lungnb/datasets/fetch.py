@@ -159,16 +159,10 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
             if max(arrived, total or 0) > room_for_download(target.parent, arrived):
                 raise WrongFile("its bytes are more than there is room for")
 
-        gdown.download(
-            url,
-            str(target),
-            quiet=not progress,
-            progress=count,
-            cancel=watch.stop,
-            resume=True,
-            timeout=STALL_SECONDS,
-            use_cookies=False,  # otherwise it reads and writes cookies in the user's home folder
-        )
+        gdown.download(  # without cookies, because it would read and write them in the user's home folder
+            url, str(target), quiet=not progress, progress=count, cancel=watch.stop, resume=True,
+            timeout=STALL_SECONDS, use_cookies=False,
+        )  # fmt: skip
 
     begun = {path: path.stat().st_size for path in _drive_parts(target)}
     try:

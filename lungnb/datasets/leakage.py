@@ -65,8 +65,9 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
     Zauner 2010, https://www.phash.org/docs/pubs/thesis_zauner.pdf).
     """
     small = Image.fromarray(image).resize((4 * _SIDE, 4 * _SIDE), Image.Resampling.BOX)
-    frequencies: np.ndarray = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
-    return frequencies > np.median(frequencies)
+    frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
+    bits: np.ndarray = frequencies > np.median(frequencies)
+    return bits
 
 
 def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

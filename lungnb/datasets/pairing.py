@@ -28,8 +28,8 @@ _SPLIT_FOLDERS = {
 class Pair:
     """An image and its mask files, whose union is the lung mask; paths within the raw folder.
 
-    The image is a file with one image or a volume, or a folder with the DICOM files of a series. `split` comes from a
-    folder's name, such as `train`; otherwise `splitting` sets it later.
+    The image may be a volume, or a folder with the DICOM files of a series. `split` comes from a folder's name, such as
+    `train`; otherwise `splitting` sets it later.
     """
 
     id: str
@@ -52,7 +52,10 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
 
     The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
     """
-    matcher = _compile(pattern or source.patient_pattern)
+    try:
+        matcher = re.compile(pattern or source.patient_pattern)
+    except re.error as error:
+        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     by_path = pattern is not None and "/" in pattern
     images, masks = _files_by_name(raw)
@@ -88,13 +91,6 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     return _without_same_ids(pairs, excluded)
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
-
-
 def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """Return the images (files, or folders of DICOM series) and the masks under `raw`, by name."""
     images: defaultdict[str, list[Path]] = defaultdict(list)
@@ -111,10 +107,7 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
 
 
 def _repeated_branches(images: dict[str, list[Path]]) -> set[str]:
-    """Return the branches of folders that share a name of an image with another branch.
-
-    The names of all images in these branches are not unique, so that the branch becomes part of the id.
-    """
+    """Return the branches of folders that share an image's name with another branch; they become part of the id."""
     branches_by_name = ({_branch(path) for path in paths} for paths in images.values())
     return {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
 

@@ -46,10 +46,6 @@ _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; r
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
 _FORMAT = 3  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its mask as much again
-_COLUMNS = (
-    *("id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"),
-    *("source_image", "source_mask"),
-)
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 
@@ -123,29 +119,17 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, ob
     record |= {"origin": origin_of(settings.dataset)}
     refuse_foreign(settings.prepared, RECORD)  # before minutes of work
     with written(settings.prepared, proof=RECORD) as folder:
-        rows = _convert_all(pairs, raw, folder, settings, source.mask_values, progress)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads, because Pillow runs without Python's global lock
+            work = pool.map(lambda pair: _convert(pair, raw, folder, settings, source.mask_values), pairs)
+            bar = tqdm(work, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
+            rows = [row for of_one_pair in bar for row in of_one_pair]
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
         rows = sorted((row for row in rows if "error" not in row), key=lambda row: row["id"])
         if not rows:
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
-        write_table(make_table(rows, _COLUMNS), folder / MANIFEST)
+        write_table(make_table(rows).drop(columns="content"), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         write_json(folder / RECORD, record | {"content": digest_of(row["content"] for row in rows)})
-
-
-def _convert_all(
-    pairs: list[Pair],
-    raw: Path,
-    folder: Path,
-    settings: Settings,
-    mask_values: tuple[int, ...] | None,
-    progress: bool,
-) -> list[Row]:
-    """Write every pair as PNGs, in threads on all cores, because Pillow runs without Python's global lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = pool.map(lambda pair: _convert(pair, raw, folder, settings, mask_values), pairs)
-        bar = tqdm(rows, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
-        return [row for of_one_pair in bar for row in of_one_pair]
 
 
 def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:

@@ -56,33 +56,30 @@ _TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray
 _ZENODO = "https://zenodo.org/records/3757476"
 _UNTRIED = "The address could not be tried when this was written."
 
+
+def _phantom(name: str, title: str, kind: str, note: str) -> Source:
+    citation = "None needed: drawn by lungnb, no patient's data"
+    return Source(name, title, kind, "MIT, as lungnb itself", citation, patient_pattern=r"(patient_\d+)", note=note)
+
+
 _SOURCES = (
-    Source(
-        name="phantom",
-        title="Synthetic chest X-rays with exact lung masks",
-        kind="xray",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
+    _phantom(
+        "phantom",
+        "Synthetic chest X-rays with exact lung masks",
+        "xray",
+        "Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
     ),
-    Source(
-        name="phantom-ct",
-        title="Synthetic axial CT slices with exact lung masks (600)",
-        kind="ct",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
+    _phantom(
+        "phantom-ct",
+        "Synthetic axial CT slices with exact lung masks (600)",
+        "ct",
+        "Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
     ),
-    Source(
-        name="phantom-wild",
-        title="Synthetic X-rays and CT slices far beyond what is real (16,000)",
-        kind="wild",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
+    _phantom(
+        "phantom-wild",
+        "Synthetic X-rays and CT slices far beyond what is real (16,000)",
+        "wild",
+        "Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
     ),
     Source(
         name="montgomery",

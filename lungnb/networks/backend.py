@@ -40,7 +40,7 @@ def quiet_stderr() -> Iterator[None]:
 
 with quiet_stderr():
     try:
-        import keras
+        import keras as keras  # offered to the package
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
         raise RuntimeError(
@@ -123,4 +123,4 @@ def worth_compiling() -> bool:
 
     `benchmarks/training.py` measures it on CPUs.
     """
-    return keras.backend.backend() == "jax"
+    return str(keras.backend.backend()) == "jax"

@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from lungnb.networks.backend import keras, on_all_gpus
 
-callbacks = keras.callbacks
 MONITOR = "val_loss"
 Logs = dict[str, float]
 
 
-class Checkpoint(callbacks.ModelCheckpoint):
+class Checkpoint(keras.callbacks.ModelCheckpoint):
     """ModelCheckpoint that replaces its file at once, so that the file is whole even if the process dies."""
 
     def __init__(self, path: Path, best: float | None) -> None:
@@ -32,7 +31,7 @@ class Checkpoint(callbacks.ModelCheckpoint):
             os.replace(self._part, self._path)
 
 
-class Backup(callbacks.Callback):
+class Backup(keras.callbacks.Callback):
     """Save weights and optimizer after each epoch, in a file that is replaced at once.
 
     Keras's BackupAndRestore overwrites the file that it may need, so that nothing is left if the disk is full. It also
@@ -68,7 +67,7 @@ class Backup(callbacks.Callback):
         os.replace(self._part, self._file)
 
 
-class _Resuming(callbacks.Callback):
+class _Resuming(keras.callbacks.Callback):
     """Mixin for callbacks with a memory: when training begins, it replays the epochs before the interruption."""
 
     past: pd.DataFrame
@@ -79,15 +78,15 @@ class _Resuming(callbacks.Callback):
             self.on_epoch_end(epoch, row)
 
 
-class EarlyStopping(_Resuming, callbacks.EarlyStopping):
+class EarlyStopping(_Resuming, keras.callbacks.EarlyStopping):
     """EarlyStopping that remembers the epochs before an interruption."""
 
 
-class ReduceLROnPlateau(_Resuming, callbacks.ReduceLROnPlateau):
+class ReduceLROnPlateau(_Resuming, keras.callbacks.ReduceLROnPlateau):
     """ReduceLROnPlateau that remembers the epochs before an interruption."""
 
 
-class Progress(callbacks.Callback):
+class Progress(keras.callbacks.Callback):
     """Show a progress bar over epochs on standard output, and add the seconds of each epoch to the history."""
 
     def __init__(self, title: str, first: int, epochs: int, show: bool) -> None:

@@ -158,7 +158,7 @@ def _bytes(tensor: keras.KerasTensor | keras.Variable) -> int:
     if None in tensor.shape:
         raise Unfit("has layers without a fixed size; (None, size, size, 1) is expected of the image.")
     bits = int("".join(filter(str.isdigit, str(tensor.dtype))) or 8)
-    return math.prod(tensor.shape) * max(bits // 8, _BYTES_PER_VALUE)
+    return int(math.prod(tensor.shape)) * max(bits // 8, _BYTES_PER_VALUE)
 
 
 def count_multiplications(model: keras.Model) -> int:
@@ -179,7 +179,7 @@ def _multiplications(layer: keras.Layer, inputs: tuple[int, ...], outputs: tuple
         places, channels = inputs[1:]
         return 4 * places * channels**2 + 2 * places**2 * channels  # four projections, two products of all with all
     if isinstance(layer, layers.Conv2DTranspose):
-        return math.prod(inputs[1:3]) * math.prod(layer.kernel.shape)  # each input pixel meets the whole kernel
+        return math.prod(inputs[1:3]) * int(math.prod(layer.kernel.shape))  # each input pixel meets the whole kernel
     if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
-        return math.prod(outputs[1:-1]) * math.prod(layer.kernel.shape)
+        return math.prod(outputs[1:-1]) * int(math.prod(layer.kernel.shape))
     return 0

@@ -123,16 +123,10 @@ def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
     parts = []
     for part, interpolation in (("images", "area"), ("masks", "nearest")):
         dataset = keras.utils.image_dataset_from_directory(
-            prepared.folder / split / part,
-            labels=None,
-            color_mode="grayscale",
-            batch_size=None,
-            image_size=(settings.image_size, settings.image_size),
-            shuffle=False,
-            interpolation=interpolation,
-            pad_to_aspect_ratio=True,
-            verbose=False,
-        )
+            prepared.folder / split / part, labels=None, color_mode="grayscale", batch_size=None,
+            image_size=(settings.image_size, settings.image_size), interpolation=interpolation,
+            pad_to_aspect_ratio=True, shuffle=False, verbose=False,
+        )  # fmt: skip
         if [Path(path).stem for path in dataset.file_paths] != names:
             raise ValueError(f"{prepared.folder / split / part}: other files appeared; prepare the data set again.")
         parts.append(dataset.map(lambda grey: tf.cast(tf.round(grey), tf.uint8), tf.data.AUTOTUNE))

@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any  # Any: what a network's configuration holds
@@ -33,39 +33,42 @@ _MIN_INFLATED_BYTES = 1_000_000  # weights may always have as many bytes as this
 MAX_ARRAYS = 15_000  # groups and arrays of weights; that U-Net has 4,000
 MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit; this is about a minute per image on two cores
 
-_NETWORKS = {
-    *((module, "Sequential") for module in ("keras", "keras.models", "keras.src.models.sequential")),
-    *((module, "Functional") for module in ("keras", "keras.models", "keras.src.models.functional")),
-}
+Classes = Set[tuple[str | None, str]]  # module and name of each
+
+
+def _classes(module: str, names: str) -> Classes:
+    return {(module, name) for name in names.split()}
+
+
+_NETWORKS = (
+    _classes("keras", "Sequential Functional")
+    | _classes("keras.models", "Sequential Functional")
+    | _classes("keras.src.models.sequential", "Sequential")
+    | _classes("keras.src.models.functional", "Functional")
+)
 # Layers of image networks that read no file, and whose costs follow from the shapes of their inputs and outputs.
-_LAYERS = {
-    *(
-        ("keras.layers", name)
-        for name in (
-            "InputLayer Identity Activation ReLU LeakyReLU PReLU ELU Softmax Add Subtract Multiply Average Maximum "
-            "Minimum Concatenate Conv1D Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D Dense "
-            "MultiHeadAttention MaxPooling2D AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D UpSampling2D "
-            "ZeroPadding2D Cropping2D Flatten Reshape Permute RepeatVector BatchNormalization LayerNormalization "
-            "GroupNormalization UnitNormalization Normalization Rescaling Dropout SpatialDropout2D GaussianDropout "
-            "GaussianNoise AlphaDropout RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
-            "RandomBrightness"
-        ).split()
-    ),
-    *(("keras.src.ops.numpy", name) for name in "Add Subtract Multiply Divide TrueDivide Maximum Minimum".split()),
-    *(("keras.src.ops.numpy", name) for name in "Mean Max Concatenate".split()),
-    *(("keras.src.ops.nn", name) for name in "Relu Sigmoid Silu Gelu Softmax".split()),
-}
+_LAYERS = (
+    _classes(
+        "keras.layers",
+        "InputLayer Identity Activation ReLU LeakyReLU PReLU ELU Softmax Add Subtract Multiply Average Maximum Minimum "
+        "Concatenate Conv1D Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D Dense MultiHeadAttention "
+        "MaxPooling2D AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D UpSampling2D ZeroPadding2D Cropping2D "
+        "Flatten Reshape Permute RepeatVector BatchNormalization LayerNormalization GroupNormalization "
+        "UnitNormalization Normalization Rescaling Dropout SpatialDropout2D GaussianDropout GaussianNoise AlphaDropout "
+        "RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast RandomBrightness",
+    )
+    | _classes("keras.src.ops.numpy", "Add Subtract Multiply Divide TrueDivide Maximum Minimum Mean Max Concatenate")
+    | _classes("keras.src.ops.nn", "Relu Sigmoid Silu Gelu Softmax")
+)
 # Classes that a layer's settings may contain.
-_PARTS = {
-    *((None, "__keras_tensor__"), ("keras", "DTypePolicy")),
-    *(("builtins", "function"), ("keras.activations", "function")),
-    *(("keras.layers", name) for name in ("ReLU", "LeakyReLU", "ELU", "Softmax")),
-    *(("keras.regularizers", name) for name in ("L1", "L2", "L1L2")),
-    *(("keras.constraints", name) for name in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
-}
+_PARTS = (
+    {(None, "__keras_tensor__"), ("keras", "DTypePolicy"), ("builtins", "function"), ("keras.activations", "function")}
+    | _classes("keras.layers", "ReLU LeakyReLU ELU Softmax")
+    | _classes("keras.regularizers", "L1 L2 L1L2")
+    | _classes("keras.constraints", "MaxNorm MinMaxNorm NonNeg UnitNorm")
+)
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _ZEROS: Json = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
-Classes = set[tuple[str | None, str]]  # module and name of each
 
 
 def read_network(path: Path) -> keras.Model:

@@ -41,8 +41,9 @@ def unet(
         weights: initial weights of the encoder: `imagenet`, `phantom`, a `.keras` or `.weights.h5` file, or None for
             random ones. `build_model` loads weights of a whole network.
     """
+    inputs, widths = _input(size, filters, depth)
     if encoder is None:
-        return _u_shape("unet", double_convolution, size, filters, depth)
+        return keras.Model(inputs, head(_u(double_convolution, widths, inputs)), name="unet")
 
     def way_down(image: keras.KerasTensor) -> list[keras.KerasTensor]:
         features = pretrained_features(image, encoder, weights, depth)
@@ -52,7 +53,7 @@ def unet(
         named = [layers.Identity(name=f"encoder_{level}")(x) for level, x in enumerate(skips, 1)]
         return [*named, features[depth]]
 
-    return _u_shape("unet", double_convolution, size, filters, depth, way_down=way_down)
+    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, way_down)), name="unet")
 
 
 def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -> keras.Model:
@@ -70,7 +71,8 @@ def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -
         x = recurrent_convolution(x, channels, steps, f"{name}_recurrent_2")
         return layers.Add(name=name)([shortcut, x])
 
-    return _u_shape("r2unet", unit, size, filters, depth)
+    inputs, widths = _input(size, filters, depth)
+    return keras.Model(inputs, head(_u(unit, widths, inputs)), name="r2unet")
 
 
 def resunet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
@@ -78,17 +80,16 @@ def resunet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
 
     After Zhang, Liu and Wang (2018), https://arxiv.org/abs/1711.10684. The arguments are those of `unet`.
     """
-    _check(size, filters, depth)
-    inputs = x = keras.Input((size, size, 1), name="image")
-    skips = []
+    inputs, widths = _input(size, filters, depth)
+    x, skips = inputs, []
     for level in range(1, depth + 1):
-        x = residual_unit(x, filters * 2 ** (level - 1), f"encoder_{level}", stride=1 if level == 1 else 2)
+        x = residual_unit(x, widths[level - 1], f"encoder_{level}", stride=1 if level == 1 else 2)
         skips.append(x)
-    x = residual_unit(x, filters * 2**depth, "bridge", stride=2)
+    x = residual_unit(x, widths[depth], "bridge", stride=2)
     for level in range(depth, 0, -1):
         x = layers.UpSampling2D(name=f"decoder_{level}_up")(x)
         x = layers.Concatenate(name=f"decoder_{level}_skip")([x, skips.pop()])
-        x = residual_unit(x, filters * 2 ** (level - 1), f"decoder_{level}")
+        x = residual_unit(x, widths[level - 1], f"decoder_{level}")
     return keras.Model(inputs, head(x), name="resunet")
 
 
@@ -107,7 +108,8 @@ def attention_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.
         x = layers.UpSampling2D(interpolation="bilinear", name=f"{name}_gate_up")(x)
         return layers.Multiply(name=f"{name}_gated")([skip, x])
 
-    return _u_shape("attention_unet", double_convolution, size, filters, depth, gate=gate)
+    inputs, widths = _input(size, filters, depth)
+    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, gate=gate)), name="attention_unet")
 
 
 def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 4) -> keras.Model:
@@ -115,13 +117,7 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
 
     After Chen and others (2021), https://arxiv.org/abs/2102.04306, but small enough to train from scratch. A depthwise
     convolution encodes the places (Chu and others 2021, https://arxiv.org/abs/2102.10882). Unlike a learned table, it
-    works for any image size.
-
-    Args:
-        size: side of the square input, px; a multiple of 2**depth.
-        filters: channels at the top; doubled at each halving.
-        depth: how often the resolution is halved.
-        blocks: number of transformer blocks at the bottom.
+    works for any image size. `blocks` is the number of transformer blocks; the other arguments are those of `unet`.
     """
     if blocks < 0:
         raise ValueError(f"blocks must be at least 0, not {blocks}.")
@@ -137,7 +133,8 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
         x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm")(x)
         return layers.Reshape((height, width, channels), name=name)(x)
 
-    return _u_shape("transunet", double_convolution, size, filters, depth, bridge=bridge)
+    inputs, widths = _input(size, filters, depth)
+    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, bridge=bridge)), name="transunet")
 
 
 def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
@@ -145,35 +142,24 @@ def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Mo
 
     A strided convolution turns each patch into one pixel, and a transposed one turns each output pixel into the mask of
     a patch (after Shi and others 2016, https://arxiv.org/abs/1609.05158). Channels stop doubling at eight times
-    `filters`, because a U-Net has most of its weights at the bottom.
-
-    Args:
-        size: side of the square input, px; a multiple of 2**depth.
-        filters: channels at the top of the U; doubled at each halving, up to eight times as many.
-        depth: how often the resolution is halved, including the halving by patches.
+    `filters`, because a U-Net has most of its weights at the bottom. The arguments are those of `unet`; the patches are
+    the first of the `depth` halvings.
     """
-    _check(size, filters, depth)
-    inputs = keras.Input((size, size, 1), name="image")
+    inputs, _ = _input(size, filters, depth)
     patches = layers.Conv2D(_PATCH**2, _PATCH, strides=_PATCH, use_bias=False, name="patches")(inputs)
     widths = [filters * min(2**level, _MAX_WIDENING) for level in range(depth)]
     return keras.Model(inputs, head(_u(double_convolution, widths, patches), _PATCH), name="compact_unet")
 
 
-def _u_shape(
-    name: str,
-    unit: Unit,
-    size: int,
-    filters: int,
-    depth: int,
-    way_down: WayDown | None = None,
-    bridge: Unit | None = None,
-    gate: Gate | None = None,
-) -> keras.Model:
-    """Return a network with a U of the image's size; channels double at each halving. Other arguments as in `_u`."""
-    _check(size, filters, depth)
-    inputs = keras.Input((size, size, 1), name="image")
-    widths = [filters * 2**level for level in range(depth + 1)]
-    return keras.Model(inputs, head(_u(unit, widths, inputs, way_down, bridge, gate)), name=name)
+def _input(size: int, filters: int, depth: int) -> tuple[keras.KerasTensor, list[int]]:
+    """Return the input image, and the channels from top to bottom; raise ValueError for an argument out of range."""
+    for name, value in (("filters", filters), ("depth", depth)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
+    if size < 1 or size % 2**depth:
+        near = max(round(size / 2**depth), 1) * 2**depth
+        raise ValueError(f"size must be a multiple of {2**depth} for a depth of {depth}: not {size}, but {near}.")
+    return keras.Input((size, size, 1), name="image"), [filters * 2**level for level in range(depth + 1)]
 
 
 def _u(
@@ -208,16 +194,6 @@ def _way_down(unit: Unit, widths: Sequence[int], x: keras.KerasTensor) -> list[k
         skips.append(unit(x, channels, f"encoder_{level}"))
         x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
     return [*skips, x]
-
-
-def _check(size: int, filters: int, depth: int) -> None:
-    """Raise ValueError for an argument out of range."""
-    for name, value in (("filters", filters), ("depth", depth)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
-    if size < 1 or size % 2**depth:
-        near = max(round(size / 2**depth), 1) * 2**depth
-        raise ValueError(f"size must be a multiple of {2**depth} for a depth of {depth}: not {size}, but {near}.")
 
 
 MODELS: dict[str, Callable[..., keras.Model]] = {

@@ -48,7 +48,6 @@ from lungnb.networks.records import Record, git_commit, past_epochs, read_epochs
 from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
 from lungnb.settings import Settings
 
-callbacks = keras.callbacks
 _PLAN = "plan.json"  # in the folder of an unfinished training: what is trained
 _FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
 _PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
@@ -192,7 +191,9 @@ def _fit(job: _Job, last: int) -> None:
         return
     is_frozen = last <= settings.frozen_epochs
     if is_frozen:
-        _freeze_encoder(model)
+        with on_all_gpus():
+            model.optimizer.build(model.trainable_variables)  # with the encoder's variables, which are trained later
+        model.get_layer("encoder").trainable = False
     past = past_epochs(folder / HISTORY, first)
     rate = settings.learning_rate * (_FROZEN_FACTOR if is_frozen else 1)
     stop, schedule = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience), _schedule(settings, rate)
@@ -212,11 +213,11 @@ def _fit(job: _Job, last: int) -> None:
             verbose=0,
             callbacks=[
                 Progress(job.model_name, first, last, job.progress),
-                callbacks.TerminateOnNaN(),
+                keras.callbacks.TerminateOnNaN(),
                 *job.more,
                 stop,
                 schedule,
-                callbacks.CSVLogger(folder / HISTORY, append=True),
+                keras.callbacks.CSVLogger(folder / HISTORY, append=True),
                 Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
                 backup,  # last, because an epoch is complete when all its other files are written
             ],
@@ -228,16 +229,10 @@ def _fit(job: _Job, last: int) -> None:
         )
 
 
-def _freeze_encoder(model: keras.Model) -> None:
-    with on_all_gpus():
-        model.optimizer.build(model.trainable_variables)  # with the encoder's variables, which are trained later
-    model.get_layer("encoder").trainable = False
-
-
 def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
     """Return the callback that lowers the learning rate from `rate`, according to the settings."""
     if settings.schedule == "cosine":
-        return callbacks.LearningRateScheduler(
+        return keras.callbacks.LearningRateScheduler(
             lambda epoch, _: rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
         )
     return ReduceLROnPlateau(monitor=MONITOR, factor=_PLATEAU_FACTOR, patience=settings.plateau_patience)

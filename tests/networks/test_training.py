@@ -235,8 +235,8 @@ backend.gpus = lambda: ["CPU:0", "CPU:1"]
 settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
-    from lungnb.networks.callbacks import callbacks
-    die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
+    from lungnb.networks.backend import keras
+    die = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
     training.train(settings, "unet", progress=False, more=[die])
 training.train(settings, "unet", progress=False)
 """
