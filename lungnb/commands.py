@@ -110,7 +110,8 @@ def _segment(options: argparse.Namespace) -> int:
         table = segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         failed = table[table["status"] == "failed"]
         say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
-        status = _say_segmented(options.out, len(table), len(failed), (table["review"] != "").sum())
+        path = f"{options.out}/segmentation.csv"
+        status = _say_segmented(path, len(table), len(failed), (table["review"] != "").sum())
     if options.json:
         say(_as_json(table))
     return status
@@ -119,17 +120,19 @@ def _segment(options: argparse.Namespace) -> int:
 def _segment_on_cluster(options: argparse.Namespace) -> int:
     from lungnb.segmentation.batch import Options
     from lungnb.segmentation.cluster import segment_on_cluster
+    from lungnb.segmentation.listing import TABLE
 
+    path = f"{options.out}/{TABLE}"
     if options.json:
-        raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/segmentation.csv.")
+        raise ValueError(f"--json prints a whole table; with --ray, read {path}.")
     outputs = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
     total = segment_on_cluster(options.paths, options.out, options.ray, options.model, outputs, engine=options.engine)
-    return _say_segmented(options.out, total["images"], total["failed"], total["review"])
+    return _say_segmented(path, total["images"], total["failed"], total["review"])
 
 
-def _say_segmented(out: str, images: int, failed: int, review: int) -> int:
+def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
     """Print how many images were segmented and how many need a review; return the exit status."""
-    say(f"{images - failed} of {images} images segmented; see {out}/segmentation.csv")
+    say(f"{images - failed} of {images} images segmented; see {table}")
     if review:
         say(f"{review} of them should be looked at: see its column review")
     return 1 if failed else 0
