@@ -126,7 +126,7 @@ class Settings:
     batch_size: int = 8
     epochs: int = 50
     train_images: int = 0  # number of training images, drawn with the seed; 0: all
-    repeats: int = 1  # how often an epoch shows each training image, augmented anew; useful for a few dozen images
+    repeats: int = 1  # how often an epoch shows each training image, augmented each time; useful for a few dozen images
     stop_patience: int = 15  # epochs without a better validation loss before training stops
     schedule: str = "plateau"  # of the learning rate: plateau, or cosine, which falls to 0 over all epochs
     plateau_patience: int = 5  # epochs without a better validation loss before the learning rate is halved

@@ -34,7 +34,7 @@ def find_fault(path: Path, file: RemoteFile) -> str | None:
     with path.open("rb") as opened:
         start = opened.read(512).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html")):
-            return "is a web page, not the file (a quota, a permission or a login stands before it)"
+            return "is a web page, not the file (a quota, a permission or a login is in the way)"
         opened.seek(0)
         if file.sha256 and hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             return "is not the published file: its SHA-256 checksum differs"

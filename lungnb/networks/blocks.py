@@ -18,7 +18,7 @@ _CHANNELS_PER_HEAD = 32  # of attention
 
 
 def double_convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    """Convolution, normalisation and ReLU, twice."""
+    """Apply convolution, normalisation and ReLU, twice."""
     for i in (1, 2):
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv_{i}")(x)
         x = batch_norm(f"{name}_norm_{i}")(x)
@@ -27,7 +27,7 @@ def double_convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.
 
 
 def recurrent_convolution(x: keras.KerasTensor, channels: int, steps: int, name: str) -> keras.KerasTensor:
-    """One convolution, applied to the input, then `steps` times to the sum of the input and its own last output."""
+    """Apply one convolution to the input, then `steps` times to the sum of the input and its last output."""
     convolution = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv")
     relu = layers.ReLU(name=f"{name}_relu")
     state = relu(convolution(x))
@@ -39,7 +39,7 @@ def recurrent_convolution(x: keras.KerasTensor, channels: int, steps: int, name:
 
 
 def residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int = 1) -> keras.KerasTensor:
-    """Normalisation, ReLU and convolution, twice, plus a projected shortcut. The image itself is not normalised."""
+    """Apply normalisation, ReLU and convolution, twice; add a projected shortcut. The image is not normalised first."""
     shortcut = x
     if stride > 1:
         # This equals a stride in the 1x1 convolution, which crashes oneDNN in TensorFlow 2.21 when training on a CPU.
@@ -55,7 +55,7 @@ def residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int = 
 
 
 def transformer_block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
-    """Attention between all places, then a perceptron at each. The input of both is normalised and added again."""
+    """Apply attention between all places, then a perceptron at each; normalise the input of both, and add it again."""
     heads = max(channels // _CHANNELS_PER_HEAD, 1)
     attention = layers.MultiHeadAttention(heads, channels // heads, use_bias=False, name=f"{name}_attention")
     y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm_1")(x)

@@ -51,9 +51,8 @@ def pretrained_features(
         raise ValueError(f"encoder must be one of {', '.join(BACKBONES)}, not {encoder!r}.")
     backbone, size = BACKBONES[encoder], image.shape[1]
     if size < _MIN_SIZE or depth > _MAX_DEPTH:
-        raise ValueError(
-            f"encoder {encoder} needs images of {_MIN_SIZE} px at least and a depth of {_MAX_DEPTH} at most."
-        )
+        limits = f"images of {_MIN_SIZE} px at least and a depth of {_MAX_DEPTH} at most"
+        raise ValueError(f"encoder {encoder} needs {limits}.")
     whole = _application(backbone, encoder, "imagenet" if weights == "imagenet" else None, size)
     stages = {layer.output.shape[1]: layer.output for layer in whole.layers if _is_feature(layer)}  # the last of each
     strides = [power for power in range(depth + 1) if size // 2**power in stages]

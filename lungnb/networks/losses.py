@@ -18,34 +18,34 @@ _SMOOTH = 1.0  # px; the loss of an empty prediction for an empty mask becomes 0
 
 @register
 def bce(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-    """Binary cross-entropy, the mean over pixels."""
+    """Return the binary cross-entropy, averaged over the pixels."""
     truth = ops.cast(truth, probability.dtype)
     return ops.mean(ops.binary_crossentropy(truth, probability), axis=_PIXELS)
 
 
 @register
 def dice_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-    """1 - Dice, 2 |A and B| / (|A| + |B|), on probabilities (Milletari 2016, https://arxiv.org/abs/1606.04797)."""
+    """Return 1 - Dice, 2 |A and B| / (|A| + |B|), of probabilities (Milletari 2016, https://arxiv.org/abs/1606.04797)."""
     both, total = _soft_overlap(truth, probability)
     return 1 - (2 * both + _SMOOTH) / (total + _SMOOTH)
 
 
 @register
 def iou_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-    """1 - IoU, |A and B| / |A or B|, on probabilities."""
+    """Return 1 - IoU, |A and B| / |A or B|, of probabilities."""
     both, total = _soft_overlap(truth, probability)
     return 1 - (both + _SMOOTH) / (total - both + _SMOOTH)
 
 
 @register
 def bce_dice(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-    """Binary cross-entropy plus the Dice loss."""
+    """Return the binary cross-entropy plus the Dice loss."""
     return bce(truth, probability) + dice_loss(truth, probability)
 
 
 @register
 def bce_iou(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-    """Binary cross-entropy plus the IoU loss."""
+    """Return the binary cross-entropy plus the IoU loss."""
     return bce(truth, probability) + iou_loss(truth, probability)
 
 

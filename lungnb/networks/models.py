@@ -196,14 +196,8 @@ def _way_down(unit: Unit, widths: Sequence[int], x: keras.KerasTensor) -> list[k
     return [*skips, x]
 
 
-MODELS: dict[str, Callable[..., keras.Model]] = {
-    "unet": unet,
-    "resunet": resunet,
-    "r2unet": r2unet,
-    "attention_unet": attention_unet,
-    "transunet": transunet,
-    "compact_unet": compact_unet,
-}
+_NETWORKS: tuple[Callable[..., keras.Model], ...] = (unet, resunet, r2unet, attention_unet, transunet, compact_unet)
+MODELS = {network.__name__: network for network in _NETWORKS}
 
 
 def build_model(name: str, **arguments: int | str | None) -> keras.Model:
