@@ -209,10 +209,7 @@ def _add_data_verbs(verbs: _Verbs) -> None:
 
 
 def _add_training_verbs(verbs: _Verbs) -> None:
-    examples = (
-        "train montgomery --model unet --profile full --set epochs=20",
-        "train --recipe simple-unet --set seed=2",
-    )
+    examples = ("train montgomery --model unet --profile full", "train --recipe simple-unet --set epochs=20")
     train = _verb(verbs, "train", _train, "train models", *examples)
     evaluate = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
     for add in (train, evaluate):
@@ -221,10 +218,7 @@ def _add_training_verbs(verbs: _Verbs) -> None:
 
 
 def _add_segment(verbs: _Verbs) -> None:
-    examples = (
-        "segment chest.png films/ --out masks --overlay",
-        "segment 'scans/**/*.nii.gz' series/ --out masks",
-    )
+    examples = ("segment chest.png films/ --out masks --overlay", "segment 'scans/**/*.nii.gz' series/ --out masks")
     add = _verb(verbs, "segment", _segment, "write the lung masks of images and volumes", *examples)
     add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")

@@ -204,10 +204,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def text_name(name: str) -> str:
-    """Return a file name that every library accepts.
-
-    Bytes that are not UTF-8 become `_`, and a digest of the name is appended, so that two such names stay different.
-    """
+    """Return a file name that every library accepts; `_` and a digest of the name replace bytes that are not UTF-8."""
     text = re.sub("[\ud800-\udfff]", "_", name)
     return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 

@@ -165,12 +165,10 @@ def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Findi
     images, patients, folders = len(manifest), manifest["patient"].nunique(), folder_of.nunique()
     if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
         what = f"each of the {folders} folders of images is taken for a patient"
-        advice = "if each image is a patient, set patient_pattern='(.+)'"
-        return [(folder_of.iloc[0], "warning", what, advice)]
+        return [(folder_of.iloc[0], "warning", what, "if each image is a patient, set patient_pattern='(.+)'")]
     if folders >= _MIN_PATIENT_FOLDERS and patients == images >= _MIN_PATIENT_IMAGES * folders:
         what = f"images lie in {folders} folders, and each image is taken for a patient"
-        advice = "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'"
-        return [(folder_of.iloc[0], "note", what, advice)]
+        return [(folder_of.iloc[0], "note", what, "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'")]
     return []
 
 

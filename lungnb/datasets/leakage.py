@@ -18,9 +18,8 @@ from lungnb.formats.images import read_image
 from lungnb.settings import SPLITS, Settings
 
 _SIDE = 16  # frequencies per side of the hash
-# Images whose hashes differ in up to this share of their 255 bits are copies. On Montgomery, Shenzhen and CT slices,
-# other tones, sizes, noise, JPEG and inversion change up to 0.10 (saturated greys, 0.15). Images of different patients
-# differ by at least 0.149.
+# Images are copies if their hashes differ in at most this share of bits. On Montgomery, Shenzhen and CT slices, tone,
+# size, noise, JPEG and inversion change up to 0.10 (saturated greys 0.15); different patients differ by at least 0.149.
 MAX_COPY_DISTANCE = 0.125
 LEAK_COLUMNS = ("kind", "first", "first_split", "second", "second_split", "distance")
 

@@ -221,8 +221,6 @@ def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) 
 def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize a bool mask to `(height, width)` by nearest neighbour."""
     height, width = shape
-    if mask.shape == shape:
-        return mask
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 

@@ -41,10 +41,7 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of manifest and pixels, to recognise results of other data.
-
-        It does not depend on the place or the time of the raw files.
-        """
+        """A digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
         manifest = escape_table(self.manifest).to_csv(index=False)
         return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
 

@@ -49,10 +49,7 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Ex
 
 
 def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
-    """Return the split of a patient. It depends on the name only, so it stays the same if other images come or go.
-
-    For the same reason a patient is in the same split in every data set.
-    """
+    """Return the split of a patient. It depends only on the name, so it is the same in every data set."""
     train, validation, _ = fractions
     place = _place(patient)
     return "train" if place < train else "validation" if place < train + validation else "test"

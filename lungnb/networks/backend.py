@@ -119,8 +119,5 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 def worth_compiling() -> bool:
-    """Return whether to compile training with XLA: always for JAX, but not for TensorFlow, which is slower with it.
-
-    `benchmarks/training.py` measures it on CPUs.
-    """
+    """Return whether to compile training with XLA: JAX needs it, TensorFlow is slower with it on CPUs."""
     return str(keras.backend.backend()) == "jax"

@@ -142,9 +142,8 @@ def _run_layer(
 def _copy_bytes(layer: keras.Layer, shape: tuple[int, ...]) -> int:
     """Return the bytes of a convolution's copies of its input; a dilated convolution pads them by its whole reach."""
     batch, *sides, channels = shape
-    values = 0
-    if isinstance(layer, layers.SeparableConv2D):
-        values += batch * math.prod(sides) * channels * layer.depth_multiplier
+    factor = layer.depth_multiplier if isinstance(layer, layers.SeparableConv2D) else 0
+    values = batch * math.prod(sides) * channels * factor
     dilation = getattr(layer, "dilation_rate", (1,))
     if max(dilation) > 1:
         reach = (step * (size - 1) for step, size in zip(dilation, layer.kernel_size, strict=True))

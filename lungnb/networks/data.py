@@ -31,10 +31,9 @@ def load_batches(
     the images `repeats` times, each time shuffled and augmented in another way. Its content depends only on the seed
     and its number, so that a resumed training sees the same images as an uninterrupted one.
 
-    If several `devices` share each batch, some of the first images come again at the end, so that every device gets a
-    part of the last batch.
+    If several `devices` share each batch, some images come again at the end, so that each gets a part of the last one.
 
-    Raises ValueError for an unknown split and for a batch size that is no multiple of `devices`, FileNotFoundError if
+    Raises ValueError for an unknown split or a batch size that is no multiple of `devices`, FileNotFoundError if
     nothing is prepared.
     """
     import tensorflow as tf

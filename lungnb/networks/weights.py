@@ -13,9 +13,7 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
     """Copy weights into a network from a `.keras` model or from a `.weights.h5` file.
 
     The model's input size may differ. `part` is the name of the model's layer that has the network's structure; a
-    `.weights.h5` file holds weights of the network itself.
-
-    Raises FileNotFoundError for a missing file, ValueError for weights that do not fit.
+    `.weights.h5` file holds the network itself. Raises FileNotFoundError or ValueError for another file.
     """
     need(file, "train it, or name another file,")
     origin = ""
