@@ -96,7 +96,8 @@ OPEN = {"lungnb": open_lungnb, "PyTorch": open_torch, "keras-unet-collection": o
 
 def multiplications(network: str, size: int) -> dict:
     """Return the multiply-accumulates of one image."""
-    from lungnb.networks.models import build_model, count_multiplications
+    from lungnb.networks.costs import count_multiplications
+    from lungnb.networks.models import build_model
 
     return {"multiplications": count_multiplications(build_model(network, size=size, filters=FILTERS))}
 

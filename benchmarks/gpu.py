@@ -36,7 +36,8 @@ def matrix_rate(side: int) -> dict:
 def about(filters: int, size: int) -> dict:
     """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
     from lungnb.networks.backend import device_name, keras, worth_compiling
-    from lungnb.networks.models import build_model, count_multiplications
+    from lungnb.networks.costs import count_multiplications
+    from lungnb.networks.models import build_model
 
     count = count_multiplications(build_model("unet", size=size, filters=filters))
     found = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}

@@ -1,15 +1,15 @@
-"""The verbs of the notebooks from a terminal: `lungnb VERB --help` shows each with an example."""
+"""The command line. `lungnb VERB --help` explains a verb with an example."""
 
 from __future__ import annotations
 
-import sys  # nothing else is imported outside `main`, because Ctrl-C may come while imports run
+import sys  # import the rest in `main`, because Ctrl-C may come during imports
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit status.
 
-    0: all is done. 1: some input failed. 2: nothing could be done, for the reason that is printed. 130: Ctrl-C.
-    If the reader of the output leaves early, as in `lungnb recipes | head -1`, neither work nor status change.
+    0: everything succeeded. 1: some input failed. 2: nothing could be done; a sentence says why. 130: Ctrl-C.
+    A reader of the output that leaves early, as in `lungnb recipes | head -1`, changes neither work nor status.
     """
     try:
         from lungnb.messages import steady_output
@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    """Run one verb and return its exit status; print one sentence on what ends it."""
+    """Run one verb and return its exit status; print one sentence about an error that ends it."""
     from lungnb.messages import explain, log_traceback, say
 
     try:
         from lungnb.commands import make_parser
 
         options = make_parser().parse_args(arguments)
-        return options.run(options) or 0
+        return int(options.run(options) or 0)
     except Exception as error:
         log_traceback(error)
         say(f"lungnb: {explain(error)}", file=sys.stderr)

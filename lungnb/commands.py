@@ -1,4 +1,4 @@
-"""The verbs of the command line: their arguments, their help, and what each does."""
+"""The verbs of the command line: their arguments, their help and their functions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
@@ -27,7 +28,8 @@ from lungnb.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL_NAMES = tuple(TITLES)
+    _Verbs = argparse._SubParsersAction["_Parser"]
+_Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
 
 
 def _download(options: argparse.Namespace) -> None:
@@ -40,7 +42,7 @@ def _download(options: argparse.Namespace) -> None:
         say(f"{options.dataset} is in {download(options.dataset)}")
 
 
-def _recipes(options: argparse.Namespace) -> None:
+def _recipes(_: argparse.Namespace) -> None:
     from lungnb.settings import recipes
 
     for name, recipe in recipes().iterrows():
@@ -67,8 +69,8 @@ def _check(options: argparse.Namespace) -> int:
 
     findings = check_dataset(_settings(options))
     for row in findings[findings["severity"] != "note"].itertuples():
-        what = row.what if row.what.endswith("?") else f"{row.what};"
-        say(f"{row.severity}: {row.file}: {what} {row.advice}.")
+        problem = row.what if row.what.endswith("?") else f"{row.what};"
+        say(f"{row.severity}: {row.file}: {problem} {row.advice}.")
     counts = findings["severity"].value_counts()
     say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
     return 1 if counts.get("error") else 0
@@ -103,25 +105,16 @@ def _segment(options: argparse.Namespace) -> int:
         return _segment_on_cluster(options)
     from lungnb.segmentation.batch import segment_files
 
-    written = (options.overlay, options.cutout, options.probability, options.dicom_seg)
-    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # because only the JSON is for standard output
-        table = segment_files(options.paths, options.out, options.model, *written, engine=options.engine)
+    outputs = (options.overlay, options.cutout, options.probability, options.dicom_seg)
+    with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
+        table = segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         failed = table[table["status"] == "failed"]
         say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
-        say(f"{len(table) - len(failed)} of {len(table)} images segmented; see {options.out}/segmentation.csv")
-        if review := (table["review"] != "").sum():
-            say(f"{review} of them should be looked at: see its column review")
+        path = f"{options.out}/segmentation.csv"
+        status = _say_segmented(path, len(table), len(failed), (table["review"] != "").sum())
     if options.json:
         say(_as_json(table))
-    return 1 if len(failed) else 0
-
-
-def _as_json(table: pd.DataFrame) -> str:
-    """Return a table as JSON, a list of rows; a missing value is null.
-
-    Not by pandas, which refuses file names that are not UTF-8; here such a byte is a lone surrogate, as in Python.
-    """
-    return json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), allow_nan=False)
+    return status
 
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
@@ -129,14 +122,28 @@ def _segment_on_cluster(options: argparse.Namespace) -> int:
     from lungnb.segmentation.cluster import segment_on_cluster
     from lungnb.segmentation.listing import TABLE
 
+    path = f"{options.out}/{TABLE}"
     if options.json:
-        raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")
-    wanted = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
-    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, wanted, engine=options.engine)
-    say(f"{total['images'] - total['failed']} of {total['images']} images segmented; see {options.out}/{TABLE}")
-    if total["review"]:
-        say(f"{total['review']} of them should be looked at: see its column review")
-    return 1 if total["failed"] else 0
+        raise ValueError(f"--json prints a whole table; with --ray, read {path}.")
+    outputs = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
+    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, outputs, engine=options.engine)
+    return _say_segmented(path, total["images"], total["failed"], total["review"])
+
+
+def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
+    """Print how many images were segmented and how many need a review; return the exit status."""
+    say(f"{images - failed} of {images} images segmented; see {table}")
+    if review:
+        say(f"{review} of them should be looked at: see its column review")
+    return 1 if failed else 0
+
+
+def _as_json(table: pd.DataFrame) -> str:
+    """Return a table as JSON, a list of rows; a missing value is null.
+
+    pandas would refuse file names that are not UTF-8. Here such a byte becomes a lone surrogate, as in Python.
+    """
+    return json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), allow_nan=False)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -171,118 +178,100 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors repeat no argument that would steer the terminal."""
+    """A parser whose error messages cannot steer the terminal."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and what is wrong, and exit with 2."""
+        """Print the usage and the error, and exit with 2."""
         super().error(printable(message))
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; the options it returns have a function `run` for their verb."""
+    """Return the parser of the command line; the options that it returns hold the verb's function as `run`."""
     parser = _Parser("lungnb", description="Lung segmentation in chest X-rays and CT.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    add = _verb(verbs, "download", _download, "bring a data set here; without a name, list them", "download montgomery")
-    add("dataset", nargs="?", help="a name of the catalogue")
-    _verb(verbs, "recipes", _recipes, "list the recipes: systems with all their settings", "recipes")
-    add = _verb(
-        verbs, "prepare", _prepare, "pair, check, split and convert a data set", "prepare montgomery",
-        "prepare data/mine/ --set split_fractions=0.85,0.15,0",
-    )  # fmt: skip
-    _add_settings(add)
-    add = _verb(
-        verbs, "check", _check, "look a data set through: what is wrong, in which file", "check montgomery",
-        "check data/mine/",
-    )  # fmt: skip
-    _add_settings(add)
-    add = _verb(
-        verbs,
-        "train",
-        _train,
-        "train models",
-        "train montgomery --model unet --profile full --set epochs=20",
-        "train --recipe simple-unet --set seed=2",
-    )
-    _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: those of the settings")
-    add = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
-    _add_settings(add)
-    add("--model", action="append", choices=MODEL_NAMES, help="again for another; default: those of the settings")
-    add = _verb(
-        verbs,
-        "segment",
-        _segment,
-        "write the lung masks of images and volumes",
-        "segment chest.png films/ --out masks --overlay",
-        "segment 'scans/**/*.nii.gz' series/ --out masks",
-    )
-    add("paths", nargs="+", help="image files, NIfTI volumes, folders of them or of a DICOM series, patterns")
-    add("--out", required=True, help="folder for the masks and segmentation.csv")
-    add("--model", help="a model.keras, as results/montgomery/unet/model.keras; default: the one that lungnb ships")
-    add("--engine", choices=("auto", *ENGINES), default="auto", help="what computes; auto: the first that is installed")
-    add(
-        "--overlay",
-        action="store_true",
-        help="write <stem>_overlay.png, the mask on the image, or on nine slices",
-    )
-    add("--cutout", action="store_true", help="of images: write <stem>_cutout.png, the lungs alone, cropped")
-    add("--probability", action="store_true", help="of images: write <stem>_probability.png, 0 to 255")
-    add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
-    add("--json", action="store_true", help="print the table as JSON, and all else as errors are")
-    add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
-    add = _verb(
-        verbs, "export", _export, "write a trained model for ONNX Runtime or OpenVINO, and check it",
-        "export results/montgomery/unet/model.keras --format onnx --out exported",
-    )  # fmt: skip
-    add("model", nargs="?", help="a model.keras; default: the one that lungnb ships")
-    add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
-    add("--out", default=".", help="folder; default: this one")
-    add("--half", action="store_true", help="store the weights in half precision")
-    add = _verb(
-        verbs,
-        "report",
-        _report,
-        "run the notebooks, write the report",
-        "report montgomery --profile full",
-        "report --recipe simple-unet",
-        "report montgomery --seeds 3 --set folds=5",
-    )
-    _add_settings(add)
-    add(
-        "--seeds",
-        default=os.environ.get("LUNGNB_SEEDS") or "1",
-        help="train every model with so many random seeds; default: 1",
-    )
-    add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
-    add = _verb(
-        verbs, "publish", _publish, "copy tables, charts and scores of a report, no images, to be published",
-        "publish --recipe simple-unet",
-    )  # fmt: skip
-    _add_settings(add)
-    add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
+    _add_data_verbs(verbs)
+    _add_training_verbs(verbs)
+    _add_segment(verbs)
+    _add_export(verbs)
+    _add_report_verbs(verbs)
     return parser
 
 
-def _verb(verbs: argparse._SubParsersAction, name: str, run: object, what: str, *examples: str) -> object:
+def _add_data_verbs(verbs: _Verbs) -> None:
+    add = _verb(verbs, "download", _download, "download a data set; without a name, list them", "download montgomery")
+    add("dataset", nargs="?", help="a name in the catalogue")
+    _verb(verbs, "recipes", _recipes, "list the recipes: systems with all their settings", "recipes")
+    examples = ("prepare montgomery", "prepare data/mine/ --set split_fractions=0.85,0.15,0")
+    _add_settings(_verb(verbs, "prepare", _prepare, "pair, check, split and convert a data set", *examples))
+    examples = ("check montgomery", "check data/mine/")
+    _add_settings(_verb(verbs, "check", _check, "check a data set and name the files with errors", *examples))
+
+
+def _add_training_verbs(verbs: _Verbs) -> None:
+    examples = ("train montgomery --model unet --profile full", "train --recipe simple-unet --set epochs=20")
+    train = _verb(verbs, "train", _train, "train models", *examples)
+    evaluate = _verb(verbs, "evaluate", _evaluate, "score trained models on the test split", "evaluate montgomery")
+    for add in (train, evaluate):
+        _add_settings(add)
+        add("--model", action="append", choices=tuple(TITLES), help="can be repeated; default: the settings' models")
+
+
+def _add_segment(verbs: _Verbs) -> None:
+    examples = ("segment chest.png films/ --out masks --overlay", "segment 'scans/**/*.nii.gz' series/ --out masks")
+    add = _verb(verbs, "segment", _segment, "write the lung masks of images and volumes", *examples)
+    add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
+    add("--out", required=True, help="folder for the masks and segmentation.csv")
+    add("--model", help="a model.keras, such as results/montgomery/unet/model.keras; default: the shipped one")
+    add("--engine", choices=("auto", *ENGINES), default="auto", help="auto: the first engine that is installed")
+    add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask on the image or on nine slices")
+    add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
+    add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
+    add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
+    add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
+    add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
+
+
+def _add_export(verbs: _Verbs) -> None:
+    example = "export results/montgomery/unet/model.keras --format onnx --out exported"
+    add = _verb(verbs, "export", _export, "export a model for ONNX Runtime or OpenVINO, and check it", example)
+    add("model", nargs="?", help="a model.keras; default: the shipped one")
+    add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
+    add("--out", default=".", help="folder; default: the current one")
+    add("--half", action="store_true", help="store the weights in half precision")
+
+
+def _add_report_verbs(verbs: _Verbs) -> None:
+    examples = ("report montgomery --profile full", "report montgomery --seeds 3 --set folds=5")
+    add = _verb(verbs, "report", _report, "run the notebooks and write the report", *examples)
+    _add_settings(add)
+    seeds = os.environ.get("LUNGNB_SEEDS") or "1"
+    add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
+    add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    about = "copy the tables, charts and scores of a report, without images, for publication"
+    add = _verb(verbs, "publish", _publish, about, "publish --recipe simple-unet")
+    _add_settings(add)
+    add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
+
+
+def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:
     """Add a verb and return its `add_argument`."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
-    verb = verbs.add_parser(name, help=what, description=what.capitalize() + ".", epilog=epilog, formatter_class=form)
+    verb = verbs.add_parser(name, help=about, description=about.capitalize() + ".", epilog=epilog, formatter_class=form)
     verb.set_defaults(run=run)
     return verb.add_argument
 
 
-def _add_settings(add: object) -> None:
-    add("dataset", nargs="?", help="a name of the catalogue or a folder; default: the recipe's, or phantom")
-    add("--dataset", dest="named_dataset", help=argparse.SUPPRESS)  # for those who would rather say so
+def _add_settings(add: _Add) -> None:
+    add("dataset", nargs="?", help="a name in the catalogue, or a folder; default: the recipe's, or phantom")
+    add("--dataset", dest="named_dataset", help=argparse.SUPPRESS)  # the same as an option
     add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE") or "quick", help="default: quick")
-    add("--recipe", choices=RECIPES, help="a system with all its settings, in place of a profile; see `lungnb recipes`")
-    add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; again for another")
+    add("--recipe", choices=RECIPES, help="a system with all its settings, instead of a profile; see `lungnb recipes`")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; can be repeated")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    given = (options.dataset, options.named_dataset, os.environ.get("LUNGNB_DATASET") or None)
-    dataset = next((dataset for dataset in given if dataset is not None), None)  # an empty one is refused
+    datasets = (options.dataset, options.named_dataset, os.environ.get("LUNGNB_DATASET") or None)
+    dataset = next((name for name in datasets if name is not None), None)  # an empty name is refused later
     return make_settings(dataset, options.recipe or options.profile, **parse_changes(options.set))

@@ -1,19 +1,20 @@
-"""Files that are whole or not there, tables whose cells are safe, and one run at a time at each place."""
+"""Write files whole or not at all, write tables with safe cells, and lock a place for one run at a time."""
 
 from __future__ import annotations
 
 import errno
 import glob
 import hashlib
+import importlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any  # Any: JSON and pandas' options
 from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
@@ -21,39 +22,38 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     import pandas as pd
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_WORDS = ("No space left", "disk is full")
-_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
-# Columns that hold text, also where a name in them looks like a number or like a missing value.
-_TEXT = (
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL_WORDS = ("No space left", "disk is full")
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+# Columns that hold text, even if a name in them looks like a number or like a missing value.
+_TEXT_COLUMNS = (
     *("id", "patient", "split", "file", "image", "mask", "source_image", "source_mask", "model", "status", "review"),
     *("error", "reason", "worst", "trained_on", "tested_on"),
 )
-# A percent sign that would be decoded, and a leading space, which readers of CSV may drop.
-_ENCODED = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
-# What may start a formula, at the start of a cell or after a semicolon, by which some spreadsheets split lines.
-_FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four of them also full-width
+# Characters to encode: a percent sign that would be decoded, and a leading space, which readers of CSV may drop.
+_AMBIGUOUS = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
+# The start of a formula: at the start of a cell, or after a semicolon, because some spreadsheets split lines there.
+_FORMULA = re.compile("""((?:^|;)[\\s"']*)([=+@\uff1d\uff0b\uff0d\uff20-])""")  # four characters also full-width
 
-MAX_JSON_BYTES = 10_000_000  # lungnb's own have some 2,000
-# What a process that was killed left: the half of a new file or folder, or a folder that was to be replaced.
+MAX_JSON_BYTES = 10_000_000  # larger files are refused; lungnb writes about 2,000 bytes
+# The names of what a killed process leaves: half of a new file or folder, or a folder that was to be replaced.
 _LEFTOVER = re.compile(r"\.(?P<stem>.*)\.(?P<process>\d+)\.(part|old)(?P<suffix>\..*)?", re.DOTALL)
 
 
 class NotWritten(OSError):
-    """A file that cannot be written; the message names it and says why and what to do."""
+    """A file cannot be written. The message names it and says why and what to do."""
 
 
 class DiskFull(NotWritten):
-    """A file that cannot be written because the disk is full, so that no other file can be either."""
+    """A file cannot be written because the disk is full. Other files cannot be written either."""
 
 
 @contextmanager
 def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to; rename it to `path` when the block succeeds.
 
-    The temporary name keeps the suffix, for writers that look at it. An interrupted run leaves no half-written
-    `path`. Works for a file and for a folder. A folder that exists is replaced only if lungnb made it, as
-    `refuse_foreign` says.
+    An interrupted run leaves no half-written `path`. The temporary name keeps the suffix, because some writers look at
+    it. `path` may be a file or a folder. A folder that exists is replaced only if lungnb made it (`refuse_foreign`).
 
     Raises NotWritten as `writable` and `refuse_foreign` do.
     """
@@ -67,9 +67,9 @@ def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
             if temporary.is_dir() and os.path.lexists(path):
                 refuse_foreign(path, proof)
                 remove(old)
-                os.replace(path, old)  # at once, so that a folder is never half removed under its name
+                os.replace(path, old)  # a rename, because a folder must never be half removed under its name
             os.replace(temporary, path)
-    except NotWritten as error:  # of a file in a folder that is not there yet by its name
+    except NotWritten as error:  # of a file in the temporary folder, whose name means nothing to the user
         raise NotWritten(str(error).replace(str(temporary), str(path))) from error
     finally:
         with suppress(OSError):
@@ -80,8 +80,8 @@ def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
 def refuse_foreign(folder: Path, proof: str | None = None) -> None:
     """Raise NotWritten for a folder that lungnb did not make.
 
-    lungnb made a folder if it is empty, except for what an interrupted run left, or if it holds the file `proof`.
-    A link to a folder is someone else's, wherever it leads.
+    lungnb made a folder if it holds the file `proof`, or if it is empty except for what an interrupted run left.
+    A link to a folder is never lungnb's.
     """
     if not folder.is_dir():
         return
@@ -94,17 +94,19 @@ def refuse_foreign(folder: Path, proof: str | None = None) -> None:
 
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turn what a full disk, or a place closed to writing, raises in the block into a sentence: NotWritten."""
+    """Raise NotWritten, with a sentence, if the block fails because the disk is full or the place is not writable."""
     try:
         yield
     except NotWritten:
-        raise  # it names the file
-    except Exception as error:  # HDF5, Keras and SQLite have their own for a full disk
-        place = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
-        if getattr(error, "errno", None) in _FULL or any(words in str(error) for words in _FULL_WORDS):
+        raise  # because it names the file already
+    except Exception as error:  # HDF5, Keras and SQLite have other errors for a full disk
+        number = getattr(error, "errno", None)
+        is_here = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
+        kind = NotWritten
+        if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
-        elif place and error.errno in _CLOSED:
-            kind, reason = NotWritten, f"{os.strerror(error.errno).lower()}; name another place"
+        elif is_here and number in _NOT_WRITABLE:
+            reason = f"{os.strerror(number).lower()}; name another place"
         else:
             raise
         raise kind(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
@@ -112,11 +114,11 @@ def writable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other runs from writing to `path`, a file or a folder, and remove what killed ones left half-written of it.
+    """Keep other runs from writing to `path`, a file or a folder, and remove what killed runs left of it.
 
-    The lock is the system's, which takes it back from a process that dies; the hidden file beside `path` may stay.
+    The system releases the lock of a process that dies. The lock's hidden file beside `path` may stay.
 
-    Raises RuntimeError where another run holds it.
+    Raises RuntimeError if another run has the lock.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -129,17 +131,18 @@ def locked(path: Path) -> Iterator[None]:
             "LUNGNB_HOME."
         ) from error
     try:
-        for left in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
-            name = _LEFTOVER.fullmatch(left.name)  # of this place, not of one whose name begins like this one's
+        for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):
+            name = _LEFTOVER.fullmatch(leftover.name)
+            # Compare the whole stem, because another place's name may begin like this one's.
             if name and name["stem"] == path.stem and (name["suffix"] or "") == path.suffix:
-                remove(left)
+                remove(leftover)
         yield
     finally:
         lock.release()
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder with all that is in it, if it is there."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -147,28 +150,28 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed left half written in a folder and below it."""
-    for left in sorted(folder.rglob(".*"), reverse=True):
-        name = _LEFTOVER.fullmatch(left.name)
+    """Remove what killed processes left half written in a folder and below it."""
+    for leftover in sorted(folder.rglob(".*"), reverse=True):
+        name = _LEFTOVER.fullmatch(leftover.name)
         if name and not _is_running(int(name["process"])):
-            remove(left)
+            remove(leftover)
 
 
 def _is_running(process: int) -> bool:
-    """Return whether a process of this number may be at work."""
+    """Return whether another process with this number may be running."""
     if os.name != "posix":
-        return True  # where asking with a signal of 0 would end it
+        return True  # because a signal of 0 would end the process there
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return process != os.getpid()  # which writes nothing now
+    return process != os.getpid()
 
 
 def remove_made(folder: Path, proof: str) -> None:
-    """Remove a folder that lungnb made, if it is there; the file `proof` in it says that it is.
+    """Remove a folder that lungnb made, if it exists; the file `proof` in it shows that lungnb made it.
 
     Raises NotWritten as `refuse_foreign` does.
     """
@@ -176,19 +179,19 @@ def remove_made(folder: Path, proof: str) -> None:
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.name != proof:
             remove(entry)
-    remove(folder)  # the proof goes last, so that a removal that was interrupted can be taken up again
+    remove(folder)  # the proof goes last, so that an interrupted removal can continue
 
 
-def write_json(path: str | Path, content: dict[str, Any]) -> None:
+def write_json(path: str | Path, content: Mapping[str, object]) -> None:
     """Write `content` to `path` as indented JSON."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the content of a JSON file that `write_json` wrote; nothing if it is not there or is damaged.
+    """Return the content of a JSON file that `write_json` wrote; an empty dict if the file is missing or damaged.
 
-    Damaged is what is no JSON object, what is nested too deeply, and what is larger than MAX_JSON_BYTES.
+    A file is damaged if it holds no JSON object, is nested too deeply, or is larger than MAX_JSON_BYTES.
     """
     path = Path(path)
     try:
@@ -201,9 +204,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def text_name(name: str) -> str:
-    """Return a file's name for a file of lungnb's own, as text that every library takes.
-
-    Bytes that are not UTF-8 become `_`. A digest of the name follows them, so that two such names stay different.
+    """Return a file name that every library accepts; `_` and a digest of the name replace bytes that are not UTF-8.
 
     Example:
         >>> text_name("ü 1")
@@ -218,15 +219,9 @@ def text_name(name: str) -> str:
 def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> None:
     """Write a table as CSV, so that `read_table` returns the same text and no cell can do harm.
 
-    Text is percent-encoded as in URLs where it must be: characters that cannot be printed (line breaks, escape
-    sequences, bytes of a file name that are not UTF-8), the first character of what a spreadsheet would take for a
-    formula, a leading space, and a percent sign before two hexadecimal digits. All else, such as umlauts, stays
-    readable.
-
-    Args:
-        table: its text and its labels are encoded, its numbers are not.
-        path: the CSV file.
-        index: write the index too.
+    Some characters are percent-encoded as in URLs: those that cannot be printed (line breaks, escape sequences, bytes
+    of a file name that are not UTF-8), the first character of a spreadsheet's formula, a leading space, and a percent
+    sign before two hexadecimal digits. All others, such as umlauts, stay readable. `index`: whether to write the index.
 
     Raises NotWritten as `writable` does.
     """
@@ -234,53 +229,50 @@ def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> N
         escape_table(table).to_csv(temporary, index=index)
 
 
-def make_table(rows: Iterable, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return a table of rows in which names of files may have bytes that are not UTF-8."""
-    return _pandas().DataFrame(rows, columns=columns)
+def make_table(rows: Iterable[object], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return a table of rows; file names in them may have bytes that are not UTF-8."""
+    table: pd.DataFrame = _pandas().DataFrame(rows, columns=columns)
+    return table
 
 
-def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401
-    """Read a table that `write_table` wrote, with all names as they were.
+def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401  # pandas says what they may be
+    """Read a table that `write_table` wrote, and decode its text.
 
-    Columns of names, such as `file`, `id` and `patient`, hold text, also where it is empty, `NA` or `001`. In other
-    columns an empty cell is a missing value.
+    Columns of names, such as `file`, `id` and `patient`, hold text, even if it is empty, `NA` or `001`. In other
+    columns an empty cell is a missing value. `options` are those of `pandas.read_csv`.
 
-    Args:
-        path: the CSV file.
-        options: for `pandas.read_csv`.
-
-    Raises ValueError where `path` is no CSV file, OSError where it cannot be read.
+    Raises ValueError if `path` is no CSV file, OSError if it cannot be read.
 
     Example: `read_table("masks/segmentation.csv")["file"]` are the exact paths.
     """
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ValueError(f"{path}: not a file.")  # reading a pipe would wait for ever
-    as_written = {"dtype": dict.fromkeys(_TEXT, str), "keep_default_na": False, "na_values": [""]}
+        raise ValueError(f"{path}: not a file.")  # because reading a pipe would wait for ever
+    as_written = {"dtype": dict.fromkeys(_TEXT_COLUMNS, str), "keep_default_na": False, "na_values": [""]}
     table = _pandas().read_csv(path, **as_written | options)
-    for name in table.columns.intersection(_TEXT):
+    for name in table.columns.intersection(_TEXT_COLUMNS):
         table[name] = table[name].fillna("")
     return _with_text(table, unescape)
 
 
 def escape_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its text and its labels as `write_table` writes them."""
+    """Return a table whose text and labels are encoded as by `write_table`."""
     return _with_text(table, escape)
 
 
 def escape(text: str) -> str:
-    """Return text as a cell of a table has it; `write_table` says what is encoded.
+    """Return text as `write_table` writes it into a cell.
 
     Example:
         >>> escape("=1+2"), escape("case 1.png"), escape("50 % of it")
         ('%3D1+2', 'case 1.png', '50 % of it')
     """
-    text = _ENCODED.sub(lambda match: _percent(match[0]), text)
+    text = _AMBIGUOUS.sub(lambda match: _percent(match[0]), text)
     text = _FORMULA.sub(lambda match: match[1] + _percent(match[2]), text)
     return text if text.isprintable() else "".join(c if c.isprintable() else _percent(c) for c in text)
 
 
 def unescape(cell: str) -> str:
-    """Return the text that `escape` made a cell of.
+    """Return the text of a cell that `escape` made.
 
     Example:
         >>> unescape("%3D1+2")
@@ -290,37 +282,36 @@ def unescape(cell: str) -> str:
 
 
 def _percent(character: str) -> str:
-    is_byte = "\udc80" <= character <= "\udcff"  # as Python reads a byte of a file name that is not UTF-8
+    is_byte = "\udc80" <= character <= "\udcff"  # Python's code for a byte of a file name that is not UTF-8
     encoded = character.encode(errors="surrogateescape" if is_byte else "surrogatepass")
     return "".join(f"%{byte:02X}" for byte in encoded)
 
 
 def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """Return a table with its text and its labels changed by a function; all else stays as it is."""
+    """Return a table with a function applied to its text and its labels."""
     pd = _pandas()
 
     def changed(value: object) -> object:
         return change(value) if isinstance(value, str) else value
 
     table = table.rename(index=changed, columns=changed).rename_axis(index=changed, columns=changed)
-    for place in range(table.shape[1]):
-        before = [*table.iloc[:, place]]
+    for column in range(table.shape[1]):
+        before = [*table.iloc[:, column]]
         after = [changed(value) for value in before]
         if after != before:
-            table.isetitem(place, pd.Series(after, table.index))
+            table.isetitem(column, pd.Series(after, table.index))
     return table
 
 
 def _pandas() -> ModuleType:
-    """Return pandas, set to keep text as Python does: Arrow, if installed, takes no bytes that are not UTF-8."""
-    import pandas  # half a second that `segment` need not wait
-
+    """Return pandas, set to store text as Python does, because Arrow accepts no bytes that are not UTF-8."""
+    pandas = importlib.import_module("pandas")  # takes half a second, which `segment` need not wait
     pandas.set_option("mode.string_storage", "python")
     return pandas
 
 
 def need(path: Path, step: str) -> Path:
-    """Return `path` if it exists, else raise a FileNotFoundError that names the `step` that makes it."""
+    """Return `path` if it exists; otherwise raise a FileNotFoundError that names the `step` that makes it."""
     if not path.exists():
         raise FileNotFoundError(f"{path} is not there yet: {step} first.")
     return path

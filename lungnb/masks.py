@@ -1,4 +1,4 @@
-"""Operations on masks: clean them, count and box their regions, draw them on their image."""
+"""Operations on masks: clean them, find and count their regions, and draw them on their image."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.measure import label
-from skimage.segmentation import find_boundaries
 
 # Short names for the arrays that lungnb passes around.
 Grey = NDArray[np.uint8]  # an image, (height, width), 0 (black) to 255 (white)
@@ -16,13 +14,15 @@ Mask = NDArray[np.bool_]  # as large as its image; True on the lungs
 Floats = NDArray[np.floating]  # float32 or float64, such as probabilities and Hounsfield units
 Window = tuple[float, float]  # the values shown as black and as white; Hounsfield units for CT
 
-OUTLINE = (255, 176, 0)  # amber, which stands out from grey and reads for colour-blind eyes
+OUTLINE = (255, 176, 0)  # amber, which stands out from grey for colour-blind readers too
+MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
+LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)
 
 
-def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
-    """Keep the largest connected regions of a bool mask, `regions` at most, and fill their holes.
+def clean_mask(mask: Mask, regions: int = 2) -> Mask:
+    """Keep the largest connected regions of a bool mask, at most `regions`, and fill their holes.
 
-    The mask is `(height, width)`, or of a volume `(slices, height, width)`, whose holes are filled slice by slice.
+    The mask is `(height, width)`, or `(slices, height, width)` for a volume, where holes are filled slice by slice.
 
     Example:
         >>> mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], bool)  # a hole, and a region beside it
@@ -34,29 +34,28 @@ def clean_mask(mask: np.ndarray, regions: int = 2) -> np.ndarray:
     cleaned = np.zeros_like(mask)
     for region in largest_regions(mask, regions):
         cleaned[region.box] |= region.mask
-    box = _box(cleaned)
-    inside = cleaned[box]
-    for part in [inside] if mask.ndim == 2 else inside:
+    boxed = cleaned[_box(cleaned)]
+    for part in [boxed] if mask.ndim == 2 else boxed:
         part[...] = _fill_holes(part)
     return cleaned
 
 
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    """Return a `(height, width)` mask with all that it encloses; several times as fast as SciPy's of the same kind."""
-    rest, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
-    filled: Mask = rest != rest[0, 0]
+def _fill_holes(mask: Mask) -> Mask:
+    """Return a `(height, width)` mask without holes; several times as fast as SciPy's `binary_fill_holes`."""
+    background, _ = ndimage.label(np.pad(~mask, 1, constant_values=True))
+    filled: Mask = background != background[0, 0]
     return filled[1:-1, 1:-1]
 
 
 class Region(NamedTuple):
-    """A connected region of a mask: its mask within the box that it fills, bool, and the box."""
+    """A connected region of a mask: its bool mask within its bounding box, and the box."""
 
-    mask: np.ndarray
+    mask: Mask
     box: tuple[slice, ...]
 
 
-def largest_regions(mask: np.ndarray, regions: int = 2) -> list[Region]:
-    """Return the largest connected regions of a bool mask, `regions` at most, the largest first.
+def largest_regions(mask: Mask, regions: int = 2) -> list[Region]:
+    """Return the largest connected regions of a bool mask, at most `regions`, the largest first.
 
     Example:
         >>> mask = np.array([[1, 1, 0, 1], [1, 1, 0, 0]], bool)
@@ -65,10 +64,9 @@ def largest_regions(mask: np.ndarray, regions: int = 2) -> list[Region]:
     """
     box = _box(mask)
     labels, count = ndimage.label(mask[box], np.ones((3,) * mask.ndim))  # pixels that touch at a corner are one region
-    # Line by line, because NumPy counts a copy of eight bytes a voxel.
-    lines = labels if mask.ndim == 3 else [labels]
-    none = np.zeros(count + 1, np.intp)
-    sizes = sum((np.bincount(line.ravel(), minlength=count + 1) for line in lines), start=none)
+    sizes = np.zeros(count + 1, np.int64)
+    for part in labels if mask.ndim == 3 else [labels]:  # slice by slice, because bincount copies each voxel as 8 bytes
+        sizes += np.bincount(part.ravel(), minlength=count + 1)
     boxes = ndimage.find_objects(labels)
     largest = np.argsort(sizes[1:])[::-1][:regions]
     offsets = [side.indices(length)[0] for side, length in zip(box, mask.shape, strict=True)]
@@ -81,15 +79,15 @@ def largest_regions(mask: np.ndarray, regions: int = 2) -> list[Region]:
     ]
 
 
-def _box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Return the smallest box that holds a mask, all of the picture where it is empty: lungs are half of one."""
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, or the whole image if the mask is empty."""
     axes = range(mask.ndim)
     lines = (np.flatnonzero(mask.any(axis=tuple({*axes} - {axis}))) for axis in axes)
     return tuple(slice(line[0], line[-1] + 1) if line.size else slice(None) for line in lines)
 
 
-def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = OUTLINE) -> np.ndarray:
-    """Return a uint8 RGB picture, `(height, width, 3)`: the image with the mask tinted and outlined.
+def overlay(image: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int] = OUTLINE) -> NDArray[np.uint8]:
+    """Return the image as uint8 RGB, `(height, width, 3)`, with the mask tinted and outlined.
 
     Example:
         >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
@@ -98,16 +96,17 @@ def overlay(image: np.ndarray, mask: np.ndarray, color: tuple[int, int, int] = O
         (64, 64, 3)
     """
     picture = np.repeat(image[:, :, None], 3, axis=2)
-    shades = np.arange(256, dtype=np.float32)[:, None]
-    tinted = (0.75 * shades + 0.25 * np.array(color)).astype(np.uint8)  # of each grey
-    picture[mask] = tinted[image[mask]]
+    greys = np.arange(256, dtype=np.float32)[:, None]
+    tinted_greys = (0.75 * greys + 0.25 * np.array(color)).astype(np.uint8)
+    picture[mask] = tinted_greys[image[mask]]
+    outline = mask & ~ndimage.binary_erosion(mask, border_value=1)
     width = max(round(max(image.shape) / 512), 1)
-    picture[ndimage.binary_dilation(find_boundaries(mask, mode="inner"), iterations=width)] = color
+    picture[ndimage.binary_dilation(outline, iterations=width)] = color
     return picture
 
 
-def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the lungs alone as uint8 grey with transparency, `(rows, columns, 4)`, cropped to the mask's box.
+def cut_out(image: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+    """Return the lungs as uint8 RGBA, `(rows, columns, 4)`, cropped to the mask; the background is transparent.
 
     Example:
         >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
@@ -122,12 +121,8 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.dstack([grey, grey, grey, alpha])
 
 
-_SPECK = 0.002  # of the picture: a region smaller than this is none
-AREA = (0.02, 0.6)  # of the picture, that lungs cover
-
-
-def count_regions(mask: np.ndarray) -> int:
-    """Return the number of connected regions of a bool mask, specks left out.
+def count_regions(mask: Mask) -> int:
+    """Return the number of connected regions of a bool mask, without those smaller than `MIN_REGION_SHARE`.
 
     Example:
         >>> mask = np.zeros((100, 100), bool)
@@ -136,4 +131,5 @@ def count_regions(mask: np.ndarray) -> int:
         >>> count_regions(mask)
         2
     """
-    return int((np.bincount(label(mask).ravel())[1:] >= _SPECK * mask.size).sum())
+    labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
+    return int((np.bincount(labels.ravel())[1:] >= MIN_REGION_SHARE * mask.size).sum())

@@ -1,4 +1,4 @@
-"""What lungnb tells a person: lines on a terminal, and tracebacks in a log on request."""
+"""Messages to a person: lines on a terminal, and tracebacks in a log on request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 LOG = "LUNGNB_LOG"  # the environment variable that names the file for tracebacks
 _PACKAGE = str(Path(__file__).parent)
-
-
 # What to run first, by what is missing.
 _FIRST = {
     "raw": "run notebook 01, or `lungnb download {dataset}`,",
@@ -31,7 +29,7 @@ _FIRST = {
 
 
 def run_first(missing: str, dataset: str = "", model: str = "") -> str:
-    """Return which notebook or command makes what is missing, as a clause for `files.need`.
+    """Return a clause for `files.need`: the notebook or command that makes what is missing.
 
     Example:
         >>> run_first("prepared", "montgomery")
@@ -43,8 +41,8 @@ def run_first(missing: str, dataset: str = "", model: str = "") -> str:
 def printable(text: object) -> str:
     r"""Return `text` as one line that cannot steer a terminal.
 
-    File names may hold any character. Escape sequences, line breaks and marks that turn the direction of writing become
-    `\x1b`, `\n` or `\u202e`; a byte of a file name that is not UTF-8 becomes `\xff`.
+    File names may hold any character. Escape sequences, line breaks and marks that change the writing direction become
+    `\x1b`, `\n` or `\u202e`. A byte of a file name that is not UTF-8 becomes `\xff`.
 
     Example:
         >>> print(printable("film 1.png"), printable("\x1b[31mfilm"))
@@ -55,7 +53,7 @@ def printable(text: object) -> str:
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:
-    """Print each of `lines` on a line of its own, made `printable`, on standard output or on `file`."""
+    """Print each of `lines` as one `printable` line, on standard output or on `file`."""
     for line in lines:
         print(printable(line), file=file)
 
@@ -63,17 +61,17 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 def explain(error: BaseException) -> str:
     """Return one sentence on an error that ends a command.
 
-    Errors that lungnb raises say what to do. All others are mistakes in lungnb or in a library: for these, say of what
-    kind the error is and where in lungnb it arose.
+    Errors that lungnb raises say what to do. All others are bugs in lungnb or in a library; for these, name the kind
+    of the error and the line of lungnb where it arose.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    says_what = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))
+    has_sentence = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))
     if isinstance(error, OSError) and isinstance(error.filename, (str, bytes)) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}."
-    if says_what and frames and _is_ours(frames[-1]):
+    if has_sentence and frames and _is_ours(frames[-1]):
         return str(error)
     place = next((f"{Path(at.filename).name}:{at.lineno}" for at in reversed(frames) if _is_ours(at)), "lungnb")
-    what = f": {error}" if says_what and str(error) else ""
+    what = f": {error}" if has_sentence and str(error) else ""
     log = os.environ.get(LOG)
     hint = f"Its traceback is in {log}." if log else f"Set {LOG}=FILE to keep its traceback in FILE."
     return f"unexpected {type(error).__name__} at {place}{what.rstrip('.')}. {hint}"
@@ -82,46 +80,48 @@ def explain(error: BaseException) -> str:
 def log_traceback(error: BaseException) -> None:
     """Append the traceback of an error to the file that LUNGNB_LOG names, if it is set. Never raises.
 
-    Write the kinds of the error and of those that led to it, and the lines of code. Leave out their messages, because a
-    library's message may repeat what a DICOM file says of a patient.
+    Write the kind of the error and of the errors that caused it, and the lines of code. Leave out the messages, because
+    a library's message may repeat a patient's data from a DICOM file.
     """
     if os.environ.get(LOG):
         text = "".join(f"{line}\n" for line in [datetime.now(UTC).isoformat(timespec="seconds"), *_trace(error)])
         with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
-            log.write(text)  # in one piece, because threads and processes may share the file
+            log.write(text)  # in one call, because threads and processes may share the file
 
 
 class _Output:
-    """A standard stream that ends no work: what cannot be written to it any more is dropped.
+    """A standard stream that drops what it cannot write, instead of raising an error that would end the work.
 
-    This is so when the reader has left, as in `lungnb recipes | head -1`, and on a full disk.
+    A stream cannot be written to if its reader has left, as in `lungnb recipes | head -1`, or if the disk is full.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream, self._error = stream or open(os.devnull, "w"), None
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._error: OSError | None = None
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # for a terminal that does not know all characters
+            stream.reconfigure(errors="backslashreplace")  # for a terminal that cannot show all characters
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # it has all that a stream has
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or drop, a text; return its length."""
+        """Write a text, or drop it; return its length."""
         with self._dropping():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write, or drop, what is in the buffer."""
+        """Write the content of the buffer, or drop it."""
         with self._dropping():
             self._stream.flush()
 
     def finish(self) -> int:
-        """Flush; return 2, after a sentence, if something was dropped that a reader still waits for, else 0."""
+        """Flush; return 0, or 2 and print a sentence if a full disk made it drop something."""
         self.flush()
         if self._error is None or isinstance(self._error, BrokenPipeError):
             return 0
-        say(f"lungnb: standard output: {self._error.strerror.lower()}; not all was printed.", file=sys.stderr)
+        reason = (self._error.strerror or "").lower()
+        say(f"lungnb: standard output: {reason}; not all was printed.", file=sys.stderr)
         return 2
 
     @contextmanager
@@ -130,30 +130,31 @@ class _Output:
             yield
         except OSError as error:
             self._error = error
-            with open(os.devnull, "w") as nowhere:  # which also takes what Python writes as it ends
+            with open(os.devnull, "w") as nowhere:  # also for what Python writes as it exits
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 
 @contextmanager
 def steady_output() -> Iterator[_Output]:
-    """Let no stream end the work in the block, and show warnings as single lines; give the standard output."""
-    output, errors = _Output(sys.stdout), _Output(sys.stderr)
-    with redirect_stdout(output), redirect_stderr(errors), warnings.catch_warnings():
+    """Let no failing stream end the work in the block, and print warnings as single lines; give standard output."""
+    with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
         warnings.showwarning = show_warning
-        try:
-            yield output
-        finally:
-            output.flush()
-            errors.flush()
+        output, errors = (_Output(stream or nowhere) for stream in (sys.stdout, sys.stderr))
+        with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
+            try:
+                yield output
+            finally:
+                output.flush()
+                errors.flush()
 
 
-def show_warning(message: Warning | str, *_: object) -> None:
-    """Print a warning as one line on standard error; for `warnings.showwarning`."""
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line on standard error; a replacement for `warnings.showwarning`."""
     say(f"lungnb: {message}", file=sys.stderr)
 
 
 def _trace(error: BaseException | None) -> Iterator[str]:
-    """Yield the lines of a log's entry, from the first error of a chain to the one that was raised last."""
+    """Yield the lines of a log entry, from the first error of a chain to the last."""
     chain: list[BaseException] = []
     while error and error not in chain:
         chain.append(error)
@@ -170,6 +171,6 @@ def _is_ours(frame: traceback.FrameSummary) -> bool:
 
 
 def _escape(character: str) -> str:
-    """Return a character as Python writes it in a string, and an undecodable byte of a file name as that byte."""
+    r"""Return a character as an escape sequence, such as `\n`; an undecodable byte of a file name as `\xff`."""
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else character.encode("unicode_escape").decode()

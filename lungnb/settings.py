@@ -1,11 +1,11 @@
-"""The settings of a run: what a reader may turn, the two profiles, and the recipes."""
+"""The settings of a run: the fields that a reader may change, the two profiles, and the recipes."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -17,9 +17,11 @@ from lungnb.files import text_name
 if TYPE_CHECKING:
     import pandas as pd
 
+Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | None  # of a setting
+
 SPLITS = ("train", "validation", "test")
-# What some settings may be; the modules named after them say how.
-CHOICES = {
+# The values that some settings may have. The modules named after these settings explain them.
+CHOICES: dict[str, tuple[str | None, ...]] = {
     "loss": ("bce", "dice", "iou", "bce_dice", "bce_iou"),
     "optimizer": ("adam", "adamw", "nadam", "rmsprop", "sgd", "lion"),
     "schedule": ("plateau", "cosine"),
@@ -42,14 +44,14 @@ LIMITS = {  # the lowest and the highest value of every setting that is a number
     "repeats": (1, 100_000),
     "stop_patience": (0, 100_000),
     "plateau_patience": (0, 100_000),
-    "seed": (0, 2**32 - 1),  # what NumPy takes
+    "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
     "rotation": (0, 180),
     "zoom": (0, 0.9),
     "contrast": (0, 1),
 }
 _OR_ZERO = ("spacing", "folds")  # 0 switches these off
-_MAX_HU = 100_000  # of a window, above and below 0
-TITLES = {  # models, as charts and tables name them
+_MAX_HU = 100_000  # limit of a window, above and below 0
+TITLES = {  # names of models in charts and tables
     "unet": "U-Net",
     "resunet": "ResUNet",
     "r2unet": "R2U-Net",
@@ -58,88 +60,81 @@ TITLES = {  # models, as charts and tables name them
     "compact_unet": "Compact U-Net",
 }
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
-FILES = ("split_file", "patient_file", "weights")  # settings that may be the path of one
+FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
-PROFILES: dict[str, dict[str, Any]] = {
-    # quick: minutes on a laptop, small images and networks; full: the figures one quotes, an hour or more.
+PROFILES = {
+    # quick: minutes on a laptop, with small images and networks. full: an hour or more, for scores to quote.
     "quick": {"image_size": 128, "filters": 8, "epochs": 12, "batch_size": 8},
     "full": {"image_size": 256, "filters": 16, "epochs": 50, "batch_size": 8},
 }
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Return NumPy's numbers as Python's, which JSON takes, also those in a tuple or a list; all else as it is."""
+def _plain(value: object) -> object:
+    """Return NumPy's numbers, also those in a tuple or a list, as Python's, because JSON accepts no others."""
     if isinstance(value, (tuple, list)):
         return tuple(map(_plain, value))
-    return value.item() if getattr(value, "shape", None) == () else value
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
-def _refuse_number(field: dataclasses.Field, value: object) -> None:
-    """Raise ValueError where the value of a setting is no number, or out of the range in `LIMITS`."""
-    low, high = LIMITS[field.name]
-    or_zero = field.name in _OR_ZERO
-    if not _are_numbers(value, kind={"int": Integral, "float": Real}[str(field.type)]) or not (
-        low <= value <= high or (or_zero and value == 0)
-    ):
-        noun, zero = "a whole number" if field.type == "int" else "a number", ", or 0" if or_zero else ""
-        raise ValueError(f"{field.name} must be {noun} from {low:,} to {high:,}{zero}, not {value!r}.")
+def _refuse_number(name: str, kind: str, value: object) -> None:
+    """Raise ValueError if the value of a setting is not a number, or is outside the range in `LIMITS`."""
+    low, high = LIMITS[name]
+    is_number = isinstance(value, Integral if kind == "int" else Real) and not isinstance(value, bool)
+    is_off = name in _OR_ZERO and value == 0
+    if not is_number or not (is_off or low <= value <= high):  # type: ignore[operator]  # it is a number by now
+        noun, zero = "a whole number" if kind == "int" else "a number", ", or 0" if name in _OR_ZERO else ""
+        raise ValueError(f"{name} must be {noun} from {low:,} to {high:,}{zero}, not {value!r}.")
 
 
-def _are_numbers(*values: object, kind: type = Real) -> bool:
-    return all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
+def _are_numbers(*values: object) -> bool:
+    return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that a run depends on, and nothing else. Make one with `make_settings`.
+    """Everything that a run depends on. Make one with `make_settings`.
 
-    `dataset` is a name of the catalogue, the name of a folder under the raw folder, or the path of a folder of the
-    reader's own that holds `images/` and `masks/`.
+    `dataset` is a name in the catalogue, the name of a folder in the raw folder, or the path of a folder with
+    `images/` and `masks/`.
     """
 
     dataset: str = "phantom"
     profile: str = "quick"  # or the name of a recipe
     # data
-    image_size: int = 256  # side of the square the networks see, px
-    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # of patients; a third of 0 means no test split
-    split_file: str | None = None  # a CSV with the columns id, split, such as another's manifest.csv, or one in the raw
-    # folder; or the name of a published split, as in lungnb/splits
-    folds: int = (
-        0  # cross-validation: parts the patients are dealt into, each of them the test split of one fold; 0: none
-    )
+    image_size: int = 256  # side of the square image that the networks see, px
+    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # shares of patients; the last 0: no test split
+    split_file: str | None = None  # a CSV with the columns id and split, or the name of one in lungnb/datasets/splits
+    folds: int = 0  # cross-validation: number of parts of the patients, each the test split of one fold; 0: none
     fold: int = 1  # the fold, from 1 to folds
-    patient_file: str | None = None  # a CSV with the columns id, patient; goes before patient_pattern
-    patient_pattern: str | None = None  # regular expression whose first group, found in an image's name (with a slash
-    # in it: in the path within the data set), is the patient
-    window: tuple[float, float] | None = None  # HU shown as black and as white; if given, the images must be in HU
-    spacing: float = 0.0  # px side that volumes are resampled to, mm; 0 leaves them as they are
-    volume_slices: int = 16  # of each volume, evenly spaced over its central half
+    patient_file: str | None = None  # a CSV with the columns id and patient; overrides patient_pattern
+    patient_pattern: str | None = None  # regular expression that searches an image's name, or, if it contains a slash,
+    # the path within the data set; its first group is the patient
+    window: tuple[float, float] | None = None  # HU shown as black and as white; all images must then be in HU
+    spacing: float = 0.0  # pixel spacing to which volumes are resampled, mm; 0: keep theirs
+    volume_slices: int = 16  # slices of each volume, evenly spaced over its central half
     # model
-    models: tuple[str, ...] = ("unet", "resunet", "r2unet")  # those to train and compare
-    depth: int = 4  # halvings between the top and the bottom of the U
+    models: tuple[str, ...] = ("unet", "resunet", "r2unet")  # models to train and compare
+    depth: int = 4  # how often the resolution is halved
     filters: int = 16  # channels at the top; doubled at each halving
-    encoder: str | None = None  # of the U-Net: a network of keras.applications, such as mobilenetv2
-    weights: str | None = None  # to begin with, the encoder's or else the network's: imagenet (of an encoder), phantom,
-    # a file, or None for random ones
-    frozen_epochs: int = (
-        0  # first epochs, in which the encoder is left as it is and the rest learns at ten times the rate
-    )
+    encoder: str | None = None  # encoder of the U-Net: a network of keras.applications, such as mobilenetv2
+    weights: str | None = None  # initial weights of the encoder or of the whole network: imagenet, phantom or a file
+    frozen_epochs: int = 0  # first epochs, in which the encoder is frozen and the rest learns at ten times the rate
     # training
     loss: str = "bce_iou"
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     batch_size: int = 8
     epochs: int = 50
-    train_images: int = 0  # of the training split, so many, drawn with the seed; 0 means all
-    repeats: int = 1  # times an epoch shows each training image, augmented anew each time: a few dozen make few steps
+    train_images: int = 0  # number of training images, drawn with the seed; 0: all
+    repeats: int = 1  # how often an epoch shows each training image, augmented each time; useful for a few dozen images
     stop_patience: int = 15  # epochs without a better validation loss before training stops
     schedule: str = "plateau"  # of the learning rate: plateau, or cosine, which falls to 0 over all epochs
     plateau_patience: int = 5  # epochs without a better validation loss before the learning rate is halved
     seed: int = 1
-    deterministic: bool = False  # the same bits in each run on one machine, at the price of speed
-    precision: str = "float32"  # or mixed_bfloat16; auto: that on TensorFlow's GPUs and processors fast in it
-    # augmentation, of training images alone
-    flip: bool = True  # left to right, half of the images
+    deterministic: bool = False  # give the same bits in each run on one machine, but train more slowly
+    precision: str = "float32"  # or mixed_bfloat16; auto: mixed_bfloat16 where TensorFlow is faster with it
+    # augmentation of training images
+    flip: bool = True  # flip half of the images left to right
     rotation: float = 10.0  # at most, degrees
     zoom: float = 0.1  # at most, as a fraction
     contrast: float = 0.2  # at most, as a fraction
@@ -150,23 +145,14 @@ class Settings:
             value = _plain(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             if field.name in LIMITS:
-                _refuse_number(field, value)
+                _refuse_number(field.name, str(field.type), value)
             elif field.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{field.name} must be True or False, not {value!r}.")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                listed = ", ".join(filter(None, known))
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                listed = ", ".join(filter(None, choices))
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
-        if self.image_size % 2**self.depth:
-            raise ValueError(
-                f"image_size must be a multiple of {2**self.depth} for a depth of {self.depth}, not {self.image_size}."
-            )
-        if self.folds and self.fold > self.folds:
-            raise ValueError(f"fold must be from 1 to the number of folds, {self.folds}, not {self.fold}.")
-        if self.folds and self.split_file:
-            raise ValueError(f"folds make splits of their own: set split_file to None, not {self.split_file}.")
-        if self.frozen_epochs and not self.encoder:
-            raise ValueError("frozen_epochs needs an encoder that is to be frozen.")
+        self._check_together()
         if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
         self._check_fractions()
@@ -179,6 +165,19 @@ class Settings:
             raw_folder(self.dataset)  # refuses a folder that cannot be a data set
         else:
             refuse_name(self.dataset, self.dataset)
+
+    def _check_together(self) -> None:
+        """Raise ValueError for settings that contradict each other."""
+        if self.image_size % 2**self.depth:
+            raise ValueError(
+                f"image_size must be a multiple of {2**self.depth} for a depth of {self.depth}, not {self.image_size}."
+            )
+        if self.folds and self.fold > self.folds:
+            raise ValueError(f"fold must be from 1 to the number of folds, {self.folds}, not {self.fold}.")
+        if self.folds and self.split_file:
+            raise ValueError(f"folds make splits of their own: set split_file to None, not {self.split_file}.")
+        if self.frozen_epochs and not self.encoder:
+            raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
     def _check_fractions(self) -> None:
         match self.split_fractions:
@@ -203,28 +202,28 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """The data set's name in folders: that of the catalogue, or the last part of the reader's own path."""
+        """The data set's name in folders: its name in the catalogue, or the last part of a path."""
         return text_name(Path(self.dataset).expanduser().resolve().name) if is_path(self.dataset) else self.dataset
 
     @property
     def prepared(self) -> Path:
-        """The folder of the prepared data set, data/prepared/<dataset>, or <dataset>.<recipe>; a fold is added."""
+        """The folder of the prepared data set: data/prepared/<dataset>[.<recipe>][.fold<fold>of<folds>]."""
         return home() / "data" / "prepared" / self._folder
 
     @property
     def results(self) -> Path:
-        """The folder of the run's results, called as the prepared data set's; a seed other than 1 is added."""
+        """The folder of the run's results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
 
     @property
     def _folder(self) -> str:
-        # A recipe prepares, splits and trains in its own way, so that it has folders of its own.
+        # Recipes prepare, split and train in different ways, so each has its own folders.
         recipe = f".{self.profile}" if self.profile in RECIPES else ""
         return self.name + recipe + (f".fold{self.fold}of{self.folds}" if self.folds else "")
 
     def replace(self, **changes: object) -> Settings:
-        """Return the same settings with some changed; a name that does not exist is refused.
+        """Return the same settings with some changed; raise ValueError for an unknown name.
 
         Example:
             >>> Settings().replace(epochs=20).epochs
@@ -237,18 +236,17 @@ class Settings:
         return dataclasses.replace(self, **_known(changes))
 
     def __str__(self) -> str:
-        rows = [f"{field.name:16} {getattr(self, field.name)}" for field in dataclasses.fields(self)]
-        return "\n".join(rows)
+        return "\n".join(f"{field.name:16} {getattr(self, field.name)}" for field in dataclasses.fields(self))
 
 
 class Recipe(NamedTuple):
-    """A named system: what it is in one sentence, and all its settings, those of its own data set."""
+    """A named system: one sentence about it, and all its settings, data set included."""
 
     about: str
     settings: Settings
 
 
-# Adding a recipe is adding an entry: what differs from the defaults of `Settings`.
+# To add a recipe, add an entry with the settings that differ from the defaults.
 RECIPES: dict[str, Recipe] = {
     "simple-unet": Recipe(
         "The plain start: a U-Net with cross-entropy and horizontal flips",
@@ -286,13 +284,12 @@ RECIPES: dict[str, Recipe] = {
 
 
 def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
-    """Return the settings of a profile or a recipe for a data set, with the given ones changed.
+    """Return the settings of a profile or a recipe for a data set, with `changes`.
 
-    Without `dataset`, a recipe comes with its own, and a profile with the phantoms. What the environment variable
-    LUNGNB_SET holds, such as `epochs=20;loss=dice`, is changed too: it reaches all the notebooks of a report.
-    `changes` go before it.
+    Without `dataset`, a recipe uses its own data set, and a profile uses the phantoms. The environment variable
+    LUNGNB_SET, such as `epochs=20;loss=dice`, changes settings too; `changes` override it.
 
-    Raises ValueError for an unknown profile or an unknown setting, naming those there are.
+    Raises ValueError for an unknown profile or an unknown setting, and lists the known ones.
 
     Example:
         >>> settings = make_settings("montgomery", "full", epochs=20)
@@ -304,60 +301,59 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if profile in RECIPES:
         base = RECIPES[profile].settings.replace(profile=profile)
     elif profile in PROFILES:
-        base = Settings(profile=profile, **PROFILES[profile])
+        base = Settings(profile=profile).replace(**PROFILES[profile])
     else:
         raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
     if dataset is not None:
         refuse_nul(dataset)
     if dataset and (is_path(dataset) or Path(dataset, "images").is_dir()):
-        dataset = str(Path(dataset).expanduser().resolve())  # a notebook runs in another folder than a terminal
+        dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:
-        base = base.replace(dataset=dataset, split_file=None)  # a published split lists the images of one data set
+        base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
     settings = base.replace(**changes_everywhere() | _known(changes))
-    files = {name: whole_path(getattr(settings, name)) for name in FILES if getattr(settings, name)}
-    return settings.replace(**files)
+    for name in FILES:
+        path = Path(getattr(settings, name) or "").expanduser()
+        if path.is_file():
+            settings = settings.replace(**{name: str(path.resolve())})
+    return settings
 
 
-def changes_everywhere() -> dict[str, Any]:
+def changes_everywhere() -> dict[str, Value]:
     """Return the settings that the environment variable LUNGNB_SET changes, such as `epochs=20;loss=dice`."""
     return parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
 
 
-def whole_path(value: str) -> str:
-    """Return the absolute path of a file that lies here, and anything else as it is; notebooks run elsewhere."""
-    return str(Path(value).expanduser().resolve()) if Path(value).expanduser().is_file() else value
-
-
-def parse_changes(texts: Iterable[str]) -> dict[str, Any]:
-    """Return settings written as `NAME=VALUE`, each value read as the setting's type.
+def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
+    """Return settings written as `NAME=VALUE`, each value with the setting's type.
 
     Example:
         >>> parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])
         {'epochs': 20, 'split_fractions': (0.85, 0.15, 0.0)}
     """
     fields = {field.name: field for field in dataclasses.fields(Settings)}
-    changes = {}
+    changes: dict[str, Value] = {}
     for text in texts:
         name, equals, value = text.strip().partition("=")
         if not equals:
             raise ValueError(f"a setting is changed by NAME=VALUE, not by {text!r}.")
-        field = _known({name: None}) and fields[name]
+        _known({name: value})
         try:
-            changes[name] = _read_value(value, str(field.type))
+            changes[name] = _read_value(value, str(fields[name].type))
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{name} takes a value like {field.default}, not {value!r}.") from error
+            raise ValueError(f"{name} takes a value like {fields[name].default}, not {value!r}.") from error
     return changes
 
 
-def _read_value(text: str, kind: str) -> Any:  # noqa: ANN401
-    """Return what `text` says as a value of the type that a setting is declared with, such as `str | None`."""
+def _read_value(text: str, kind: str) -> Value:
+    """Return `text` as a value of a setting's declared type, such as `str | None`."""
     if "None" in kind and text.lower() == "none":
         return None
     if kind.startswith("tuple"):
-        return tuple(float(part) if "float" in kind else part.strip() for part in text.split(","))
+        parts = text.split(",")
+        return tuple(map(float, parts)) if "float" in kind else tuple(map(str.strip, parts))
     if kind == "bool":
         return {"true": True, "false": False}[text.lower()]
-    return {"int": int, "float": float}.get(kind, str)(text)
+    return int(text) if kind == "int" else float(text) if kind == "float" else text
 
 
 def counted(number: int, noun: str) -> str:
@@ -371,7 +367,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def title_of(model_name: str) -> str:
-    """Return a model's name as charts and tables write it.
+    """Return a model's name in charts and tables.
 
     Example:
         >>> title_of("r2unet")
@@ -380,25 +376,25 @@ def title_of(model_name: str) -> str:
     return TITLES.get(model_name, model_name)
 
 
-def _known(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `changes` if every name is a setting, else raise a ValueError with the nearest name."""
+def _known(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Return `changes` if every name is a setting; otherwise raise a ValueError with the nearest name."""
     names = [field.name for field in dataclasses.fields(Settings)]
     for name in changes:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"there is no setting {name!r}: {hint}The settings are {', '.join(names)}.")
-    return changes
+    return {**changes}
 
 
 def recipes() -> pd.DataFrame:
-    """Return the recipes as a table, indexed by name: what each is, and the settings in which they differ most.
+    """Return the recipes as a table, indexed by name: a sentence about each, and the settings that differ most.
 
     Example:
         >>> recipes().loc["simple-unet", ["dataset", "models", "loss"]].tolist()
         ['montgomery', 'unet', 'bce']
     """
-    import pandas as pd  # half a second that nothing else here waits for
+    import pandas as pd  # takes half a second, and nothing else here needs it
 
     columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
     rows = {

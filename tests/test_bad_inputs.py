@@ -223,7 +223,7 @@ TRAINING = [
     ("an odd size", lambda at: build_model("unet", size=100), "size must be a multiple of 16"),
     ("no filters", lambda at: build_model("unet", filters=0), "filters must be at least 1, not 0"),
     ("an unknown encoder", lambda at: build_model("unet", encoder="vgg99"), "encoder must be one of"),
-    ("an encoder of another", lambda at: build_model("resunet", encoder="vgg16"), "an encoder goes with unet alone"),
+    ("an encoder of another", lambda at: build_model("resunet", encoder="vgg16"), "an encoder needs the model unet"),
     ("weights that are not there", lambda at: build_model("unet", weights="w.keras"), "w.keras"),
     ("weights of another", lambda at: build_model("unet", size=32, weights=str(at.model)), "not weights for unet"),
     ("weights of text", lambda at: build_model("unet", weights=str(put(at, "w.keras", b"no"))), "w.keras: not weights"),

@@ -124,7 +124,7 @@ def test_empty_and_full_masks(truth, found, expected):
 
 def test_an_image_has_every_score_by_name():
     truth, found = square(5, 5), square(5, 7)
-    scored = score_image(truth, found, spacing=0.5, tolerance=0.4)
+    scored = score_image(truth, found, spacing_mm=0.5, tolerance=0.4)
     assert isinstance(scored, ImageScores)
     assert scored._fields == (*SCORES, *SURFACE_SCORES)
     assert scored._asdict() == overlaps(truth, found) | surface_scores(truth, found, 0.5, 0.4)
@@ -239,13 +239,13 @@ def test_a_border_is_one_at_the_edge_of_the_image():
 def test_a_tolerance_is_met_by_what_lies_exactly_there():
     truth, found = np.zeros((40, 40), bool), np.zeros((40, 40), bool)
     truth[10, :] = found[13, :] = True
-    assert surface_scores(truth, found, spacing=0.1, tolerance=0.3)["nsd"] == 1
-    assert surface_scores(truth, found, spacing=0.1, tolerance=0.29)["nsd"] == 0
+    assert surface_scores(truth, found, spacing_mm=0.1, tolerance=0.3)["nsd"] == 1
+    assert surface_scores(truth, found, spacing_mm=0.1, tolerance=0.29)["nsd"] == 0
 
 
 @pytest.mark.parametrize("spacing", [0, -1.0, (1.0, 0.0)])
 def test_a_spacing_is_above_0(spacing):
-    with pytest.raises(ValueError, match="spacing must be above 0 mm"):
+    with pytest.raises(ValueError, match="spacing_mm must be above 0 mm"):
         surface_scores(HALF, HALF, spacing)
 
 

@@ -1,4 +1,4 @@
-"""What arrives from elsewhere: is it the file it should be, and, for a zip archive, unpack it without harm."""
+"""Check that a downloaded file is the right one, and unpack zip archives safely."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from lungnb.datasets.sources import RemoteFile
 
 MAX_FILES, MAX_BYTES = 200_000, 100 * 2**30  # of an unpacked archive; folders count as files
 MAX_TABLE = 32 * 2**20  # bytes of an archive's table of contents, which zipfile reads at once
-# A real archive grows 3-fold (CT slices with their masks) to 93-fold (the masks alone), both as BMP. A bomb grows
-# 1000-fold, and so do empty masks: that is why an archive may grow to LARGE bytes at any ratio.
+# Real archives of BMP files grow 3-fold (CT slices with their masks) to 93-fold (masks only). A bomb grows 1000-fold,
+# and so do empty masks. That is why an archive may always grow to LARGE bytes.
 MAX_RATIO, LARGE = 200, 256 * 2**20
 MAX_PATH = 500  # characters of a member's path
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # LZMA reserves as much memory as the archive tells it to
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # not LZMA, where the archive decides how much memory it takes
 _BAD_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
 def find_fault(path: Path, file: RemoteFile) -> str | None:
-    """Return what is wrong with a file that arrived, or None."""
-    if not path.is_file():  # to open a pipe could take for ever
+    """Return what is wrong with a downloaded file, or None."""
+    if not path.is_file():  # because opening a pipe could take for ever
         return "is not a regular file"
     with path.open("rb") as opened:
         start = opened.read(512).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html")):
-            return "is a web page, not the file (a quota, a permission or a login stands before it)"
+            return "is a web page, not the file (a quota, a permission or a login is in the way)"
         opened.seek(0)
         if file.sha256 and hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             return "is not the published file: its SHA-256 checksum differs"
@@ -44,16 +44,16 @@ def find_fault(path: Path, file: RemoteFile) -> str | None:
 
 
 def is_archive(file: RemoteFile) -> bool:
-    """Return whether a file is to be unpacked."""
+    """Return whether a file must be unpacked."""
     return file.name.lower().endswith(".zip")
 
 
 def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bool = True) -> None:
     """Unpack a zip archive into `folder`, without the members whose path contains one of `skip`.
 
-    Raises ValueError, before anything is written, for an archive that holds nothing, would write elsewhere, make
-    links, or grow as a bomb does, and OSError for one that the disk has no room for. Raises ValueError or
-    zipfile.BadZipFile for a member that is damaged or has the name of another; the caller then removes the folder.
+    Raises ValueError, before anything is written, for an archive that is empty, would write elsewhere, make links, or
+    grow like a bomb, and OSError if the disk is too small. Raises ValueError or zipfile.BadZipFile if a member is
+    damaged or two members have the same name; the caller then removes the folder.
     """
     with _Archive(io.FileIO(archive)) as opened, zipfile.ZipFile(opened) as zipped:
         members = zipped.infolist()
@@ -75,7 +75,7 @@ def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bo
 
 
 class _Archive(io.BufferedReader):
-    """A file of which zipfile cannot read more into memory than a table of contents may have."""
+    """A file from which zipfile cannot read more than MAX_TABLE bytes at once."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_TABLE:
@@ -84,7 +84,7 @@ class _Archive(io.BufferedReader):
 
 
 def _ends_as_zip(path: Path) -> bool:
-    """Return whether a file ends as a zip archive does, which a truncated one does not."""
+    """Return whether a file ends like a zip archive; a truncated one does not."""
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:
@@ -92,12 +92,12 @@ def _ends_as_zip(path: Path) -> bool:
 
 
 def _path(member: zipfile.ZipInfo) -> str:
-    """Return a member's path with slashes; some programs on Windows write backslashes."""
+    """Return a member's path with slashes, because some programs on Windows write backslashes."""
     return member.filename.replace("\\", "/")
 
 
 def _refuse_hostile(member: zipfile.ZipInfo) -> None:
-    """Raise ValueError for a member that leads out of the folder, has no portable name, or cannot be unpacked."""
+    """Raise ValueError for a member that leads out of the folder, has an unsafe name, or cannot be unpacked."""
     name, parts = member.filename, _path(member).split("/")
     # Windows ignores dots and spaces at the end of a name, so that ".. " is ".." there.
     if not parts[0] or any(part[1:2] == ":" or (".." in part and not part.strip(". ")) for part in parts):
@@ -115,7 +115,7 @@ def _refuse_hostile(member: zipfile.ZipInfo) -> None:
 
 
 def _refuse_many(members: list[zipfile.ZipInfo]) -> None:
-    """Raise ValueError if the members make too many files and folders: one member can make hundreds of folders."""
+    """Raise ValueError for too many files and folders, because one member can make hundreds of folders."""
     paths: set[str] = set()
     for member in members:
         path = _path(member).rstrip("/")
@@ -127,18 +127,18 @@ def _refuse_many(members: list[zipfile.ZipInfo]) -> None:
 
 
 def _refuse_large(size: int, packed: int, free: int) -> None:
-    """Raise ValueError for an archive of `packed` bytes that would grow as a bomb does; OSError for a small disk."""
+    """Raise ValueError if an archive of `packed` bytes would grow like a bomb, OSError if the disk is too small."""
     if size > max(LARGE, MAX_RATIO * packed):
         raise ValueError(
             f"its {packed:,} bytes would grow to {size:,}, as a zip bomb does; if you trust it, unpack it yourself"
         )
     if size > min(MAX_BYTES, free):
-        kind = ValueError if size > MAX_BYTES else OSError  # more room can be made on the disk
+        kind = ValueError if size > MAX_BYTES else OSError  # because a disk can be cleaned up
         raise kind(f"its files, {size / 1e9:,.1f} GB in all, are more than there is room for")
 
 
 def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    """Unpack one member under its own name, with the usual rights; never over a file that is there."""
+    """Unpack one member with the usual permissions; never overwrite a file."""
     path = folder / _path(member)
     try:
         if _path(member).endswith("/"):
@@ -148,7 +148,7 @@ def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> 
             with zipped.open(member) as packed, path.open("xb") as file:
                 shutil.copyfileobj(packed, file, 2**20)
     except OSError as error:
-        if error.errno in _BAD_NAME:  # the name of another member, perhaps only in another case, or one too long
+        if error.errno in _BAD_NAME:  # the same name, perhaps in another case, or too long a name
             raise ValueError(f"its member {member.filename[:80]!r} cannot have this name: {error.strerror}") from error
         raise
     except (EOFError, zlib.error) as error:

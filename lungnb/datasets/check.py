@@ -1,6 +1,6 @@
-"""A data set looked through before anything is learned from it: what is wrong, in which file, and what to do.
+"""Check a data set before training: find what is wrong, in which file, and say what to do.
 
-Works on the prepared tree, so that files, volumes and all layouts are judged alike, and on the files it came from.
+The prepared images and masks are checked, because they look alike for all layouts, and so are the raw files.
 """
 
 from __future__ import annotations
@@ -16,161 +16,175 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
-from lungnb.datasets.leakage import NEAR, hash_distances, perceptual_hash
+from lungnb.datasets.leakage import MAX_COPY_DISTANCE, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import MAX_LABELS, peculiarity, read_image
 from lungnb.formats.rasters import IMAGE_SUFFIXES
-from lungnb.masks import AREA, count_regions
+from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
 
 FINDING_COLUMNS = ("file", "severity", "what", "advice")
+Finding = tuple[str, str, str, str]  # in the order of these columns
 SEVERITIES = ("error", "warning", "note")
-_EDGE = 0.15  # of the picture's edge: more than lungs may touch, less than the air around a body does
-_GREYS = 0.05  # of a mask file's pixels, that may be neither black nor white, as JPEG makes some
+# Limits of a mask, as shares of the image unless something else is said
+_FULL_MASK_SHARE = 0.95
+_INVERTED_SHARE = 0.5  # an inverted mask covers more than this of the image and of its edge
+_MAX_EDGE_SHARE = 0.15  # of the image's edge; lungs touch less, the air around a body touches more
+_MIN_HALF_SHARE = 0.05  # of the mask, in the left or the right half of the image
+_MAX_REGIONS = 3
+_RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' brightness is compared
+_MAX_GREY_SHARE = 0.05  # pixels of a mask file that are neither black nor white; JPEG makes some
+_MASK_GREY_SHARE = 0.01  # an image with fewer grey pixels looks like a mask
+_GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
+_MIN_CONTRAST = 2  # standard deviation of an image's greys
+_MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
+_MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
+_MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
+_IMAGES_AT_ONCE = 1000  # to compare with all others; more take too much memory
+
 _MEND = "mend it, then run this again"
-_ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
-_FEW_PATIENTS = 5  # of a split, under which its scores say next to nothing
-_FEW_FOLDERS = 5  # taken for patients, of many images each: rather classes
-_BLOCK = 1000  # images compared with all at once
 _LOOK = "look at it in the gallery; mend it, or take both files out"
+_ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
 
 
 def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Prepare a data set and look through it; return a row a finding: file, severity, what, and what to do.
+    """Prepare and check a data set; return a table with one row per finding, empty if nothing is wrong.
 
-    Severities: `error` for what would spoil training or was left out, `warning` for what a person should look at,
-    `note` for what was converted on the way. Empty where all is well. Raises what `prepare_dataset` does.
+    Severities: `error` if a file was left out or would spoil training, `warning` if a person should look at it, `note`
+    if it was converted. Raises what `prepare_dataset` raises.
     """
     prepare_dataset(settings, progress)
     prepared = open_prepared(settings)
-    manifest, excluded = prepared.manifest, prepared.excluded
-    unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
-    rows = [
-        (
-            file,
-            "warning" if lonely else "error",
-            f"left out: {reason.removeprefix(f'{file}: ')}",
-            _ADVICE.get(reason, _MEND),
-        )
-        for (file, reason), lonely in zip(excluded.to_numpy(), unpaired, strict=True)
-    ]
-    raw, values = raw_folder(settings.dataset), find_source(settings.dataset).mask_values
+    manifest, raw = prepared.manifest, raw_folder(settings.dataset)
+    mask_values = find_source(settings.dataset).mask_values
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = pool.map(lambda row: _check_pair(row, prepared, raw, values), manifest.to_dict("records"))
-        looked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
-    rows += [finding for findings, _ in looked for finding in findings]
-    rows += _few(manifest) + _folders(manifest, settings)
-    rows += _copies(manifest, np.array([bits for _, bits in looked]))
-    table = pd.DataFrame(rows, columns=FINDING_COLUMNS)
-    return table.sort_values("severity", key=lambda of: of.map(SEVERITIES.index), kind="stable", ignore_index=True)
+        work = pool.map(lambda row: _check_pair(row, prepared, raw, mask_values), manifest.to_dict("records"))
+        checked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
+    findings = _left_out(prepared.excluded)
+    findings += [finding for of_pair, _ in checked for finding in of_pair]
+    findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
+    findings += _copies(manifest, np.array([image_hash for _, image_hash in checked]))
+    table = pd.DataFrame(findings, columns=FINDING_COLUMNS)
+    return table.sort_values(
+        "severity", key=lambda cells: cells.map(SEVERITIES.index), kind="stable", ignore_index=True
+    )
+
+
+def _left_out(excluded: pd.DataFrame) -> list[Finding]:
+    """Return a finding for each file that preparation left out."""
+    is_unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
+    severities = np.where(is_unpaired, "warning", "error").tolist()
+    return [
+        (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
+        for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)
+    ]
 
 
 def _check_pair(
-    row: Row, prepared: Prepared, raw: Path, values: tuple[int, ...] | None
-) -> tuple[list[tuple], np.ndarray]:
+    row: Row, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
+) -> tuple[list[Finding], np.ndarray]:
     """Return the findings of one pair, and its image's perceptual hash."""
     image, mask = prepared.pair(row)
     sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [Path(source) for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES]
     files = [file for file in files if (raw / file).is_file()]
-    found = [
+    findings = [
         (str(file), "note", what, "none needed: it was converted")
         for file in files
         if (what := peculiarity(raw / file))
     ]
-    greys = 0.0
-    if values is None and len(files) == len(sources):
-        greys = max(_greys(read_image(raw / file)) for file in files[1:])
-    if greys > _GREYS:
-        swapped = _greys(image) < 0.01
-        what = "image and mask may be swapped" if swapped else f"not a mask: {greys:.0%} of it is grey"
-        found.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
-    elif image.std() < 2:
-        found.append((row["source_image"], "error", "the image is of one grey", "take it out"))
+    grey = 0.0
+    if mask_values is None and len(files) == len(sources):
+        grey = max(_grey_share(read_image(raw / file)) for file in files[1:])
+    if grey > _MAX_GREY_SHARE:
+        is_swapped = _grey_share(image) < _MASK_GREY_SHARE
+        what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
+        findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
+    elif image.std() < _MIN_CONTRAST:
+        findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
-        found += [(row["source_mask"], *finding) for finding in _judge_mask(image, mask)]
-    return found, perceptual_hash(image)
+        findings += [(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
+    return findings, perceptual_hash(image)
 
 
-def _judge_mask(image: np.ndarray, mask: np.ndarray) -> list[tuple[str, str, str]]:
-    """Return what is strange about a mask on its image: severity, what, and what to do."""
+def _judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
+    """Return the severity, the problem and the advice for each problem of a mask."""
     area = mask.mean()
     if not area:
-        return [("warning", "the mask is empty", "right for a slice without lung; else " + _LOOK)]
+        return [("warning", "the mask is empty", "right for a slice without lung; otherwise " + _LOOK)]
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
-    if area > 0.95:
+    if area > _FULL_MASK_SHARE:
         return [("error", "the mask covers everything", _LOOK)]
-    if area > 0.5 and edge > 0.5:
+    if area > _INVERTED_SHARE and edge > _INVERTED_SHARE:
         return [("error", "the mask seems to be inverted: it covers the edge, not the middle", "invert it")]
-    if edge > _EDGE:
-        return [("error", f"the mask touches {edge:.0%} of the picture's edge, as air around a body does", _LOOK)]
-    found = []
-    regions = count_regions(mask)
-    if not AREA[0] <= area <= AREA[1]:
-        found.append(("warning", f"the mask covers {area:.1%} of the picture", _LOOK))
+    if edge > _MAX_EDGE_SHARE:
+        return [("error", f"the mask touches {edge:.0%} of the image's edge, as air around a body does", _LOOK)]
+    problems = []
+    if not LUNG_SHARE[0] <= area <= LUNG_SHARE[1]:
+        problems.append(f"the mask covers {area:.1%} of the image")
     left = mask[:, : mask.shape[1] // 2].sum() / mask.sum()
-    if not 0.05 <= left <= 0.95:
-        found.append(("warning", "the mask is in one half of the picture: a lung may be missing", _LOOK))
-    if regions > 3:
-        found.append(("warning", f"the mask has {regions} regions; lungs are two", _LOOK))
-    around = ndimage.binary_dilation(mask, iterations=max(round(0.04 * max(mask.shape)), 1)) & ~mask
-    if around.any() and image[mask].mean() > image[around].mean():
-        found.append(("warning", "what is marked is brighter than what is around it", "invert the image, or " + _LOOK))
-    return found
+    if not _MIN_HALF_SHARE <= left <= 1 - _MIN_HALF_SHARE:
+        problems.append("the mask is in one half of the picture: a lung may be missing")
+    regions = count_regions(mask)
+    if regions > _MAX_REGIONS:
+        problems.append(f"the mask has {regions} regions; lungs have two")
+    judgements = [("warning", problem, _LOOK) for problem in problems]
+    rim = ndimage.binary_dilation(mask, iterations=max(round(_RIM_SHARE * max(mask.shape)), 1)) & ~mask
+    if rim.any() and image[mask].mean() > image[rim].mean():
+        judgements.append(("warning", "the mask is brighter than its surroundings", "invert the image, or " + _LOOK))
+    return judgements
 
 
-def _greys(image: np.ndarray) -> float:
-    """Return the share of a picture's pixels that are neither nearly its darkest nor nearly its brightest.
-
-    Of a file of labels it is nothing.
-    """
-    low, high = float(image.min()), float(image.max())
-    if high <= MAX_LABELS:
+def _grey_share(image: np.ndarray) -> float:
+    """Return the share of pixels that are neither nearly black nor nearly white; 0 for an image of labels."""
+    black, white = float(image.min()), float(image.max())
+    if white <= MAX_LABELS or black == white:
         return 0.0
-    inner = (image > low + 0.1 * (high - low)) & (image < high - 0.1 * (high - low))
-    return float(inner.mean()) if high > low else 0.0
+    margin = _GREY_MARGIN * (white - black)
+    return float(((image > black + margin) & (image < white - margin)).mean())
 
 
-def _few(manifest: pd.DataFrame) -> list[tuple]:
-    """Return a finding for a split of hardly any patients."""
+def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
+    """Return a finding for each split with very few patients."""
     patients = manifest.groupby("split")["patient"].nunique()
     what = "{} in the {} split: scores on so few say next to nothing"
     return [
         (MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
-        if split != "train" and count < _FEW_PATIENTS
+        if split != "train" and count < _MIN_SPLIT_PATIENTS
     ]
 
 
-def _folders(manifest: pd.DataFrame, settings: Settings) -> list[tuple]:
-    """Return a finding where folders may have been taken for patients that are none, or the other way round."""
-    folders = manifest["source_image"].map(lambda file: str(Path(file).parent))
+def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Finding]:
+    """Return a finding if folders that are no patients may count as patients, or the other way round."""
     if find_source(settings.dataset).kind != "own" or settings.patient_file or settings.patient_pattern:
         return []
-    by_file, images = manifest["source_image"].is_unique, len(manifest)
-    patients, places = manifest["patient"].nunique(), folders.nunique()
-    if by_file and 1 < places == patients <= _FEW_FOLDERS and images >= 10 * patients:
-        what = f"each of the {places} folders of images is taken for a patient"
-        return [(folders.iloc[0], "warning", what, "if they are none, give patient_pattern='(.+)': each name is one")]
-    if by_file and places > 2 and patients == images >= 2 * places:
-        what = f"images lie in {places} folders, and each image is taken for a patient"
-        return [(folders.iloc[0], "note", what, "if a folder is a patient, give patient_pattern='([^/]+)/[^/]+$'")]
+    if not manifest["source_image"].is_unique:  # slices of volumes
+        return []
+    folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))
+    images, patients, folders = len(manifest), manifest["patient"].nunique(), folder_of.nunique()
+    if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
+        what = f"each of the {folders} folders of images is taken for a patient"
+        return [(folder_of.iloc[0], "warning", what, "if each image is a patient, set patient_pattern='(.+)'")]
+    if folders >= _MIN_PATIENT_FOLDERS and patients == images >= _MIN_PATIENT_IMAGES * folders:
+        what = f"images lie in {folders} folders, and each image is taken for a patient"
+        return [(folder_of.iloc[0], "note", what, "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'")]
     return []
 
 
-def _copies(manifest: pd.DataFrame, hashes: np.ndarray) -> list[tuple]:
-    """Return a finding for each image that looks like an earlier one; some thousand at a time, to spare memory."""
+def _copies(manifest: pd.DataFrame, hashes: np.ndarray) -> list[Finding]:
+    """Return a finding for each image that looks like an earlier one of another patient."""
     pairs = [
         (start + later, first)
-        for start in range(0, len(hashes), _BLOCK)
-        for later, first in np.argwhere(hash_distances(hashes[start : start + _BLOCK], hashes) <= NEAR)
+        for start in range(0, len(hashes), _IMAGES_AT_ONCE)
+        for later, first in np.argwhere(hash_distances(hashes[start:][:_IMAGES_AT_ONCE], hashes) <= MAX_COPY_DISTANCE)
         if first < start + later
     ]
     names, patients = manifest["source_image"].to_numpy(), manifest["patient"].to_numpy()
     return [
-        (names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or let both be one patient's")
+        (names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or make both one patient's")
         for later, first in pairs
-        if patients[later] != patients[first]  # one patient's are alike, as are slices of a volume
+        if patients[later] != patients[first]  # because images of one patient may be alike
     ]

@@ -1,4 +1,4 @@
-"""The catalogue of data sets as a table, and `download`, which brings one of them here."""
+"""Download a data set of the catalogue: fetch, check and unpack its files."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public da
 
 
 class DownloadError(OSError):
-    """A data set could not be brought here; the message says which file to fetch by hand and where to put it."""
+    """A data set could not be downloaded. The message says which file to fetch by hand and where to put it."""
 
 
 def download(dataset: str, progress: bool = True) -> Path:
-    """Bring a data set here, unless it is, and return its raw folder.
+    """Download a data set, unless it is here already, and return its raw folder.
 
-    What lies whole under LUNGNB_RAW is used there, and nothing is ever written there. Anything else is fetched, or
-    taken from an archive put in the raw folder by hand, checked and unpacked to data/raw/<dataset>, which appears
-    whole or not at all.
+    An unpacked data set in LUNGNB_RAW is used there; nothing is written there. Otherwise the files are fetched, or
+    taken from an archive that someone put in the raw folder. They are checked and unpacked to data/raw/<dataset>,
+    which appears whole or not at all.
 
     Raises DownloadError, which says what to fetch by hand and where to put it; ValueError for an unknown name;
-    FileNotFoundError for a folder of the reader's own without images.
+    FileNotFoundError for a user's folder without images.
 
     Example: `download("montgomery")`.
     """
-    source, folder = find_source(dataset), raw_folder(dataset).resolve()  # which may be a link to another disk
+    source, folder = find_source(dataset), raw_folder(dataset).resolve()  # the folder may be a link to another disk
     if holds_data(folder):
         return folder
     if source.kind == "own":
@@ -45,15 +45,15 @@ def download(dataset: str, progress: bool = True) -> Path:
             f"{folder} holds no images: put them in its subfolder images/, and their masks in masks/."
         )
     with locked(folder):
-        if not holds_data(folder):  # another run may have brought it just now
-            _bring(source, folder, progress)
+        if not holds_data(folder):  # another run may have done it just now
+            _fetch_all(source, folder, progress)
     return folder
 
 
-def _bring(source: Source, folder: Path, progress: bool) -> None:
+def _fetch_all(source: Source, folder: Path, progress: bool) -> None:
     """Fetch or make a data set, and let it appear whole in `folder`."""
     kept = folder.with_name(f".{folder.name}.kept")
-    _move_entries(kept, folder)  # of a run that was killed
+    _move_entries(kept, folder)  # left by a killed run
     files = [(file, _at_hand(file, source, folder) or _fetch(file, source, folder, progress)) for file in source.files]
     try:
         with written(folder) as part:
@@ -63,14 +63,14 @@ def _bring(source: Source, folder: Path, progress: bool) -> None:
                 write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
             for file, path in files:
                 _place(file, path, part, source, folder, progress)
-            _move_entries(folder, kept)  # archives put there by hand; nothing that is the reader's lies in the part
+            _move_entries(folder, kept)  # archives that a person put there must survive
     finally:
         _move_entries(kept, folder)
     remove(_arrivals(folder))
 
 
 def _move_entries(source: Path, target: Path) -> None:
-    """Move what lies in a folder into another, but for what is there already, and remove the folder if it is empty."""
+    """Move the entries of a folder that another one lacks into that one; remove the folder if it is empty."""
     for entry in source.iterdir() if source.is_dir() else ():
         target.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(target / entry.name):
@@ -80,25 +80,25 @@ def _move_entries(source: Path, target: Path) -> None:
 
 
 def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
-    """Unpack an archive into `part`, or put another file there; turn whatever goes wrong into a sentence."""
+    """Unpack an archive into `part`, or copy another file there; raise DownloadError if that fails."""
     try:
         with writable(folder):
             if not is_archive(file):
                 part.mkdir(exist_ok=True)
                 shutil.copy2(path, part / file.name)
             else:
-                # Two archives may use the same names within, one for the images and one for their masks.
+                # An archive of images and one of their masks may contain the same names.
                 unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
     except NotWritten:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds for a damaged archive
         if path.parent == _arrivals(folder) and not isinstance(error, OSError):
-            remove(path)  # so that the next run fetches it anew
+            remove(path)  # so that the next run fetches it again
         raise DownloadError(f"{path} was not unpacked: {_reason(error)}. {_by_hand(file, source)}") from error
 
 
 def _at_hand(file: RemoteFile, source: Source, folder: Path) -> Path | None:
-    """Return the file where the reader put it, or where LUNGNB_RAW has it, once it has passed the checks."""
+    """Return the checked file in the raw folder or in LUNGNB_RAW, if it is there."""
     for path in (folder / file.name, raw_root() / source.name / file.name):
         if path.exists():
             if fault := find_fault(path, file):
@@ -108,10 +108,10 @@ def _at_hand(file: RemoteFile, source: Source, folder: Path) -> Path | None:
 
 
 def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Path:
-    """Fetch a file from the first of its addresses that gives it whole, and return where it lies."""
+    """Fetch a file from the first of its addresses that works, and return its path."""
     target, reasons = _arrivals(folder) / file.name, []
     if target.exists() and not find_fault(target, file):
-        return target  # of an earlier run that another file stopped
+        return target  # from an earlier run, which failed at another file
     for fetch, address in _attempts(file):
         remove(target)
         try:
@@ -121,21 +121,21 @@ def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Pa
             fault = find_fault(target, file)
             fault = fault and f"what came {fault}"
         except NotWritten:
-            raise  # no other address helps
-        except (Exception, SystemExit) as error:  # each client raises its own; Kaggle's may try to end the program
+            raise  # because no other address helps
+        except (Exception, SystemExit) as error:  # each client has its own errors; Kaggle's may try to end the program
             fault = _reason(error)
         if not fault:
             return target
         remove(target)
         reasons.append(f"{urlsplit(address).hostname or 'the Kaggle client'}: {fault}")
     with contextlib.suppress(OSError):
-        target.parent.rmdir()  # unless something of use to the next run is in it
+        target.parent.rmdir()  # unless it holds files for the next run
     why = f"could not be fetched ({'; '.join(reasons)})" if reasons else "has no public address"
     raise DownloadError(f"{file.name}, of the data set {source.name}, {why}. {_by_hand(file, source)}")
 
 
 def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None], str]]:
-    """Return the ways to fetch a file, in order, each with what it is given."""
+    """Return the functions that may fetch a file, in order, each with its address."""
     attempts: list[tuple[Callable[[str, Path, bool], None], str]] = []
     for address in file.addresses:
         scheme, _, rest = address.partition(":")
@@ -150,7 +150,7 @@ def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None],
 
 
 def _from_drive(url: str, target: Path, progress: bool) -> None:
-    """Fetch a Google Drive file with gdown, which keeps what it has of an interrupted one and goes on from there."""
+    """Fetch a Google Drive file with gdown, which continues an interrupted download."""
     import gdown
 
     def get(watch: Watch) -> None:
@@ -159,29 +159,30 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
             if max(arrived, total or 0) > room_for_download(target.parent, arrived):
                 raise WrongFile("its bytes are more than there is room for")
 
-        # gdown reads and writes cookies in the user's home folder unless told not to.
-        options = {"resume": True, "timeout": STALL_SECONDS, "use_cookies": False}
-        gdown.download(url, str(target), quiet=not progress, progress=count, cancel=watch.stop, **options)
+        gdown.download(  # without cookies, because it would read and write them in the user's home folder
+            url, str(target), quiet=not progress, progress=count, cancel=watch.stop, resume=True,
+            timeout=STALL_SECONDS, use_cookies=False,
+        )  # fmt: skip
 
     begun = {path: path.stat().st_size for path in _drive_parts(target)}
     try:
         watched(get)
     except (gdown.exceptions.DownloadError, WrongFile) as error:
         for path in _drive_parts(target):
-            # A file that changed at its publisher's cannot be gone on with, and gdown would try so for ever.
-            stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
-            if stuck or isinstance(error, WrongFile):
+            # If the published file has changed, the part cannot be continued, but gdown would try again and again.
+            is_stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
+            if is_stuck or isinstance(error, WrongFile):
                 remove(path)
         raise
 
 
 def _drive_parts(target: Path) -> list[Path]:
-    """Return what gdown left of interrupted downloads of a file."""
+    """Return the parts of a file that gdown left from interrupted downloads."""
     return list(target.parent.glob(f"{glob.escape(target.name)}*.part"))
 
 
 def _from_kaggle(name: str, target: Path, progress: bool) -> None:
-    """Fetch a data set (`owner/name`) or a competition with Kaggle's client, which names the file after it."""
+    """Fetch a data set (`owner/name`) or a competition with Kaggle's client, which sets the file's name."""
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi  # importing it signs in
     except ImportError as error:
@@ -195,16 +196,16 @@ def _from_kaggle(name: str, target: Path, progress: bool) -> None:
 
 
 def _by_hand(file: RemoteFile, source: Source) -> str:
-    """Return the sentence that says what to do by hand."""
-    # Browsers get some of these files as archive.zip.
+    """Return a sentence that says what to do by hand."""
     pages = " or ".join(dict.fromkeys(_page(address) for address in file.addresses))
+    # Name the file, because browsers save some of these files as archive.zip.
     fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"
     folder = home() / "data" / "raw" / source.name
     return f"{fetch} in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
 
 
 def _page(address: str) -> str:
-    """Return the address that a browser opens."""
+    """Return the address to open in a browser."""
     scheme, _, rest = address.partition(":")
     if scheme == "drive":
         return DRIVE_URL.format(id=rest)
@@ -220,10 +221,10 @@ def _reason(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = re.split(r"(?<=\w)\. (?=[A-Z])", text)[0].rstrip(".") or type(error).__name__  # the first sentence
     text = re.sub(r"\[Errno -?\d+\] ", "", text)
-    text = "".join(letter for letter in text if letter.isprintable())  # a server may have written it
+    text = "".join(letter for letter in text if letter.isprintable())  # because it may come from a server
     return text if len(text) < 160 else f"{text[:160]}..."
 
 
 def _arrivals(folder: Path) -> Path:
-    """Return the hidden folder beside a raw folder where downloads arrive."""
+    """Return the hidden folder for downloads beside a raw folder."""
     return folder.with_name(f".{folder.name}.download")

@@ -1,4 +1,4 @@
-"""Whether anything of the training images stands in the other splits: patients, and images that are nearly the same."""
+"""Find leaks between splits: patients that are in two splits, and copies of training images in other splits."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.formats.images import read_image
 from lungnb.settings import SPLITS, Settings
 
-_SIDE = 16  # frequencies a side of the hash
-# Of 255 bits. On Montgomery, Shenzhen and CT slices, other tones, sizes, noise, JPEG and inversion change up to 0.10 (a
-# light that saturates, 0.15); images of different patients differ by 0.149 at least.
-NEAR = 0.125
+_SIDE = 16  # frequencies per side of the hash
+# Images are copies if their hashes differ in at most this share of bits. On Montgomery, Shenzhen and CT slices, tone,
+# size, noise, JPEG and inversion change up to 0.10 (saturated greys 0.15); different patients differ by at least 0.149.
+MAX_COPY_DISTANCE = 0.125
 LEAK_COLUMNS = ("kind", "first", "first_split", "second", "second_split", "distance")
 
 
 def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Return what stands in two splits of the prepared data set, a row a finding; empty where all is well.
+    """Return a table of what is in two splits of the prepared data set, one row per leak.
 
-    Columns: `kind`, `patient` or `near-duplicate`; `first` and `second`, the patient or the two images' ids, with their
-    splits; `distance`, 0 to 0.5, the part of two images' perceptual hashes that differs. Images no further apart than
-    `NEAR` are taken for near-duplicates: copies in another tone, size or file format, or inverted, under any name.
-    Copies that were cropped, turned by a few degrees, or equalised may be missed.
+    Columns: `kind` (`patient` or `near-duplicate`); `first` and `second` (the patient, or the ids of the two images)
+    with their splits; `distance` (the share of bits in which the two images' perceptual hashes differ, 0 to 0.5).
+
+    Images up to `MAX_COPY_DISTANCE` apart are near-duplicates: copies with another tone, size, file format or name, or
+    inverted ones. Copies that are cropped, rotated by a few degrees, or equalised may be missed.
     """
     prepared = open_prepared(settings)
     manifest = prepared.manifest
@@ -51,16 +52,16 @@ def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
         distances = hash_distances(hashes[first.index], hashes[second.index])
         rows += [
             ("near-duplicate", first["id"].iloc[i], one, second["id"].iloc[j], other, round(float(distances[i, j]), 3))
-            for i, j in np.argwhere(distances <= NEAR)
+            for i, j in np.argwhere(distances <= MAX_COPY_DISTANCE)
         ]
     return pd.DataFrame(rows, columns=LEAK_COLUMNS)
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
-    """Return 255 bits, bool, that say how a uint8 image `(height, width)` looks: copies of it have nearly the same.
+    """Return a hash of 255 bits, bool, of a uint8 image `(height, width)`; copies have nearly the same hash.
 
-    Its 16x16 lowest frequencies, the mean left out, each above or below their median (pHash, Zauner 2010,
-    https://www.phash.org/docs/pubs/thesis_zauner.pdf).
+    A bit says whether one of the image's 16x16 lowest frequencies, without the mean, is above their median (pHash,
+    Zauner 2010, https://www.phash.org/docs/pubs/thesis_zauner.pdf).
 
     Example:
         >>> image = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64) // 16
@@ -69,21 +70,22 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
     """
     small = Image.fromarray(image).resize((4 * _SIDE, 4 * _SIDE), Image.Resampling.BOX)
     frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
-    return frequencies > np.median(frequencies)
+    bits: np.ndarray = frequencies > np.median(frequencies)
+    return bits
 
 
 def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the part of bits, 0 to 0.5, in which hashes `(n, bits)` and `(m, bits)` differ, as `(n, m)` float32.
+    """Return the share of bits, 0 to 0.5, in which hashes `(n, bits)` and `(m, bits)` differ, as `(n, m)` float32.
 
-    An inverted image has all bits turned, and counts as the same.
+    An inverted image has the opposite bits, and counts as the same.
 
     Example:
         >>> film = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
         >>> other = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
         >>> hashes = np.array([perceptual_hash(image) for image in (film, 255 - film, other)])
-        >>> hash_distances(hashes[:1], hashes) <= NEAR
+        >>> hash_distances(hashes[:1], hashes) <= MAX_COPY_DISTANCE
         array([[ True,  True, False]])
     """
     signs = [2 * hashes.astype(np.float32) - 1 for hashes in (first, second)]
-    agreement = np.abs(signs[0] @ signs[1].T) / first.shape[1]
+    agreement: np.ndarray = np.abs(signs[0] @ signs[1].T) / first.shape[1]
     return (1 - agreement) / 2

@@ -1,4 +1,4 @@
-"""Where prepared images and trained models come from, so that two folders of one name never share them."""
+"""The origin of prepared images and trained models, so that two folders with one name never share them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lungnb.settings import Settings
 
 
 def origin_of(dataset: str) -> str:
-    """Return where a data set comes from, in a form that stays true when the whole project is moved.
+    """Return the origin of a data set, in a form that stays valid if the whole project is moved.
 
-    This is the name of a data set of the catalogue, wherever its files are, or else the path of the raw folder,
-    relative to `home()` and beginning with "./" if the folder is inside it.
+    It is the data set's name if it is in the catalogue, otherwise the path of the raw folder. If that folder is inside
+    `home()`, the path is relative to it and begins with "./".
     """
     if dataset in CATALOGUE:
         return dataset
@@ -26,7 +26,7 @@ def origin_of(dataset: str) -> str:
 
 
 def refuse_other_origin(settings: Settings, *models: Path) -> None:
-    """Raise ValueError if what was prepared or trained under the settings' name comes from another data set.
+    """Raise ValueError if another data set with the settings' name was prepared or trained on.
 
     A recorded folder that no longer exists was moved or renamed, so it is not another data set. `models` are folders of
     models outside `settings.results`.
@@ -41,7 +41,7 @@ def refuse_other_origin(settings: Settings, *models: Path) -> None:
 
 
 def _records(settings: Settings, *models: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the prepared folder and the folders of models, each with the origin that is recorded in it, if any."""
+    """Yield the prepared folder and the folders of models with the origin in their records, if they have one."""
     origins = {settings.prepared: read_json(settings.prepared / RECORD).get("origin")}
     for folder in (*settings.results.glob("*/"), *models):
         run = read_json(folder / RUN)
@@ -50,22 +50,22 @@ def _records(settings: Settings, *models: Path) -> Iterator[tuple[Path, str]]:
     yield from ((folder, origin) for folder, origin in origins.items() if origin and isinstance(origin, str))
 
 
-def _origin_of_plan(plan: Any) -> str | None:  # noqa: ANN401
-    """Return the origin of a training that goes on, or of an earlier version's, as far as its plan tells."""
+def _origin_of_plan(plan: dict[str, Any]) -> str | None:
+    """Return the origin in the plan of an unfinished training, or of a training by an earlier version."""
     try:
         dataset = plan["settings"]["dataset"]
-        is_relative = is_path(dataset) and not os.path.isabs(dataset)  # to a folder that is not known
+        is_relative = is_path(dataset) and not os.path.isabs(dataset)  # to an unknown folder
         return None if is_relative else origin_of(dataset)
-    except (KeyError, TypeError, ValueError, OSError):  # the file holds something else, or a name that is too long
+    except (KeyError, TypeError, ValueError, OSError):  # the file has other content, or a name is too long
         return None
 
 
 def _is_other(recorded: str, here: str) -> bool:
-    """Return whether a recorded origin is still there and is another than `here`."""
+    """Return whether a recorded origin still exists and differs from `here`."""
     if recorded == here:
         return False
-    is_there = recorded in CATALOGUE or os.path.isdir(_folder_of(recorded))
-    return is_there and not is_same(_folder_of(recorded), _folder_of(here))
+    exists = recorded in CATALOGUE or os.path.isdir(_folder_of(recorded))
+    return exists and not is_same(_folder_of(recorded), _folder_of(here))
 
 
 def _folder_of(origin: str) -> Path:

@@ -1,4 +1,4 @@
-"""A raw folder, whatever its layout, to a checked, paired, patient-split tree of PNGs and its manifest."""
+"""Convert a raw folder of any layout to PNGs, paired and split by patient, and a manifest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD, raw_folder
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
-from lungnb.datasets.prepared import digest_of, read_manifest
+from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import (
@@ -41,23 +41,27 @@ from lungnb.formats.volumes import Volume, central_slices
 from lungnb.messages import run_first
 from lungnb.settings import Settings
 
-LONGEST_SIDE = 1024  # px; prepared images are no larger, for no network here sees more
-MAX_ASPECT = 8  # of the longer side to the shorter; what is thinner is a strip of something else
-_FORMAT = 3  # of what is made; raised when files come to be read otherwise, so that all is made anew
-_ONE_VOLUME = threading.Lock()  # a volume takes some 300 MB, and its mask as much
+LONGEST_SIDE = 1024  # px; larger images are shrunk, because networks see less
+MAX_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
+_MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; rounding explains less, mistakes are more
+_MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
+_FORMAT = 3  # of prepared folders; raise it if files are read in another way, so that all folders are made again
+_ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its mask as much again
+PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
+Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Make `settings.prepared` from the raw data set and return its manifest, a row an image.
+    """Make `settings.prepared` from the raw data set and return its manifest, one row per image.
 
-    A volume becomes `settings.volume_slices` images, its axial slices evenly spaced over its central half, resampled to
-    `settings.spacing` where that is given. With `settings.window` all images must be in Hounsfield units.
+    A volume becomes `settings.volume_slices` images: axial slices, evenly spaced over its central half, resampled to
+    `settings.spacing` if it is set. With `settings.window`, all images must be in Hounsfield units.
 
-    Does nothing when it was made before from the same files with the same settings. What cannot be used (no mask, no
-    image, unreadable, sizes that disagree) is left out and listed in `excluded.csv` with the reason.
+    Does nothing if the folder was made before from the same files with the same settings. Files that cannot be used
+    (no mask, no image, unreadable, different sizes) are listed in `excluded.csv` with the reason.
 
-    Raises FileNotFoundError where there is no raw data set, ValueError where it holds no usable pair, or where another
-    data set of the same name was prepared or trained on before.
+    Raises FileNotFoundError if there is no raw data set, ValueError if it has no usable pair, or if another data set of
+    the same name was prepared or trained on before.
 
     Example: `prepare_dataset(make_settings("montgomery", "full"))`.
     """
@@ -65,10 +69,21 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     refuse_other_origin(settings)
     if not source.has_masks:
         raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
-    own = "make the folder, with images/ and masks/ in it,"
-    step = own if source.kind == "own" else run_first("raw", settings.dataset)
+    is_own = source.kind == "own"
+    step = "make the folder, with images/ and masks/ in it," if is_own else run_first("raw", settings.dataset)
     raw = need(raw_folder(settings.dataset), step)
-    record = {
+    record = _plan(settings, source, raw)
+    if not _is_prepared(settings, record):
+        with locked(settings.prepared):
+            if not _is_prepared(settings, record):  # another run may have done it just now
+                _prepare(settings, source, raw, record, progress)
+    _record_origin(settings)
+    return read_manifest(settings)
+
+
+def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
+    """Return everything that the prepared folder depends on."""
+    record: dict[str, object] = {
         "format": _FORMAT,
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
@@ -80,156 +95,141 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         "volume_slices": settings.volume_slices,
         "files": _fingerprint(raw),
     }
-    record |= {"folds": settings.folds, "fold": settings.fold} if settings.folds else {}
-    if not _is_prepared(settings, record):
-        with locked(settings.prepared):
-            if not _is_prepared(settings, record):  # another run may have done it just now
-                _prepare(settings, source, raw, record, progress)
-    _record_origin(settings)
-    return read_manifest(settings)
+    return record | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 
 
-def _is_prepared(settings: Settings, record: dict) -> bool:
-    found = read_json(settings.prepared / RECORD)
-    return found == record | {name: found[name] for name in ("content", "origin") if name in found}
+def _is_prepared(settings: Settings, record: dict[str, object]) -> bool:
+    stored = read_json(settings.prepared / RECORD)
+    return stored == record | {name: stored[name] for name in ("content", "origin") if name in stored}
 
 
 def _record_origin(settings: Settings) -> None:
     """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
     file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
     if read_json(file).get("origin") != origin["origin"]:
-        with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # it can be read without, and by others
+        with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # the record is useful without it
             write_json(file, read_json(file) | origin)
 
 
-def _prepare(settings: Settings, source: Source, raw: Path, record: dict, progress: bool) -> None:
-    """Make the prepared folder anew from a raw one, with the record of how."""
+def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, object], progress: bool) -> None:
+    """Make the prepared folder from a raw one, and write the record of how."""
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
-    for step in (assign_patients, assign_splits):
-        pairs, unlisted = step(pairs, settings)
+    for assign in (assign_patients, assign_splits):
+        pairs, unlisted = assign(pairs, settings)
         excluded += unlisted
     record |= {"origin": origin_of(settings.dataset)}
-    refuse_foreign(settings.prepared, RECORD)  # now, not only after minutes of work
+    refuse_foreign(settings.prepared, RECORD)  # before minutes of work
     with written(settings.prepared, proof=RECORD) as folder:
-        rows = _convert_all(pairs, raw, folder, settings, source.mask_values, progress)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads, because Pillow runs without Python's global lock
+            work = pool.map(lambda pair: _convert(pair, raw, folder, settings, source.mask_values), pairs)
+            bar = tqdm(work, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
+            rows = [row for of_one_pair in bar for row in of_one_pair]
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
-        rows = [row for row in rows if "error" not in row]
+        rows = sorted((row for row in rows if "error" not in row), key=lambda row: row["id"])
         if not rows:
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
-        columns = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
-        columns += ["source_image", "source_mask"]
-        rows = sorted(rows, key=lambda row: row["id"])
-        write_table(make_table(rows, columns), folder / MANIFEST)
+        write_table(make_table(rows).drop(columns="content"), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         write_json(folder / RECORD, record | {"content": digest_of(row["content"] for row in rows)})
 
 
-def _convert_all(
-    pairs: list[Pair],
-    raw: Path,
-    folder: Path,
-    settings: Settings,
-    values: tuple[int, ...] | None,
-    progress: bool,
-) -> list[dict]:
-    """Write every pair as PNGs on all cores (Pillow leaves Python's lock while it decodes and encodes)."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = pool.map(lambda pair: _convert(pair, raw, folder, settings, values), pairs)
-        bar = tqdm(rows, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
-        return [row for of_one_pair in bar for row in of_one_pair]
-
-
-def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, values: tuple[int, ...] | None) -> list[dict]:
-    """Write one pair and return its rows of the manifest, one an image, or its error."""
+def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:
+    """Write one pair and return its rows of the manifest, one per image, or a row with its error."""
     read = _read_volume_pair if os.path.isdir(raw / pair.image) or is_nifti(pair.image) else _read_image_pair
     try:
         with guarded(raw / pair.image):
-            found = read(pair, raw, settings, values)
+            slices = read(pair, raw, settings, mask_values)
     except ValueError as error:
         return [{"image": str(pair.image), "error": str(error).replace(f"{raw}{os.sep}", "")}]
-    sources = {"source_image": pair.image.as_posix(), "source_mask": ";".join(m.as_posix() for m in pair.masks)}
     rows = []
-    for name, image, mask, (pixel_height, pixel_width) in found:
-        row = {"image": f"{pair.split}/images/{name}.png", "mask": f"{pair.split}/masks/{name}.png"}
+    for name, image, mask, (pixel_height_mm, pixel_width_mm) in slices:
+        row: Row = {
+            "id": name,
+            "patient": pair.patient,
+            "split": pair.split,
+            "image": f"{pair.split}/images/{name}.png",
+            "mask": f"{pair.split}/masks/{name}.png",
+            "width": image.shape[1],
+            "height": image.shape[0],
+            "pixel_height_mm": pixel_height_mm,
+            "pixel_width_mm": pixel_width_mm,
+            "source_image": pair.image.as_posix(),
+            "source_mask": ";".join(path.as_posix() for path in pair.masks),
+            "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(),
+        }
         write_png(folder / row["image"], image)
         write_png(folder / row["mask"], mask)
-        size = {"height": image.shape[0], "width": image.shape[1]}
-        size |= {"pixel_height_mm": pixel_height, "pixel_width_mm": pixel_width}
-        content = {"content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()}
-        rows.append({"id": name, "patient": pair.patient, "split": pair.split} | row | size | sources | content)
+        rows.append(row)
     return rows
 
 
-def _read_image_pair(
-    pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
-) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
-    """Return the id, the uint8 image, the bool mask and the pixel's size (mm), if known, of a pair of image files."""
-    image, pixel, *_ = read_picture(raw / pair.image, settings.window)
-    masks = [read_mask(raw / mask, values) for mask in pair.masks]
+def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
+    """Return the image, the mask and the pixel size of a pair of image files."""
+    image, pixel_mm, *_ = read_picture(raw / pair.image, settings.window)
+    masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
     for path, mask in zip(pair.masks, masks, strict=True):
-        # A few pixels more or less come from rounding when the publisher scaled; other shapes, from mistakes.
-        if abs(mask.shape[1] / mask.shape[0] - width / height) > 0.01 * width / height:
+        if abs(mask.shape[1] / mask.shape[0] - width / height) > _MAX_ASPECT_ERROR * width / height:
             raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
     lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
-    larger = (height / image.shape[0], width / image.shape[1])
-    return [(pair.id, image, lungs, tuple(np.multiply(pixel, larger)) if pixel else (None, None))]
+    scale = (height / image.shape[0], width / image.shape[1])
+    return [(pair.id, image, lungs, (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None))]
 
 
-def _read_volume_pair(
-    pair: Pair, raw: Path, settings: Settings, values: tuple[int, ...] | None
-) -> list[tuple[str, np.ndarray, np.ndarray, tuple]]:
-    """Return id, uint8 image, bool mask and pixel's size (mm) of each slice taken from a volume and its NIfTI masks.
+def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
+    """Return the central slices of a volume and its NIfTI masks.
 
-    Resampled within the slices alone: between them it would only blur slices of which single ones are kept.
+    Slices are resampled, but the volume is not resampled between them, because that would only blur single slices.
     """
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
-        scale = volume_window(volume.hounsfield, settings.window, raw / pair.image)
-        images = [through_window(volume.hounsfield[index], scale) for index in indices]
-        masks = [_read_lung(raw / mask, volume, values)[indices] for mask in pair.masks]
-    lungs = np.logical_or.reduce(masks)
-    spacing = volume.spacing_mm[1:]
+        window_hu = volume_window(volume.hounsfield, settings.window, raw / pair.image)
+        images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
+        lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
+    spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
     if settings.spacing:
-        grid = np.multiply(images[0].shape, spacing) / settings.spacing
+        grid = np.multiply(images[0].shape, spacing_mm) / settings.spacing
         refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {settings.spacing:g} mm")
-        images = [resample_mm(image, spacing, settings.spacing) for image in images]
-        lungs = [resample_mm(lung, spacing, settings.spacing, is_mask=True) for lung in lungs]
-        spacing = (settings.spacing, settings.spacing)
-    pairs = zip(images, lungs, strict=True)
-    small = [(shrink(image, LONGEST_SIDE), shrink(lung, LONGEST_SIDE)) for image, lung in pairs]
-    pixel = tuple(np.array(spacing) * images[0].shape / small[0][0].shape)
-    return [(f"{pair.id}_{index:03}", *both, pixel) for index, both in zip(indices, small, strict=True)]
+        images = [resample_mm(image, spacing_mm, settings.spacing) for image in images]
+        lungs = [resample_mm(lung, spacing_mm, settings.spacing, is_mask=True) for lung in lungs]
+        spacing_mm = (settings.spacing, settings.spacing)
+    size = images[0].shape
+    images, lungs = ([shrink(part, LONGEST_SIDE) for part in parts] for parts in (images, lungs))
+    pixel_height_mm, pixel_width_mm = np.array(spacing_mm) * size / images[0].shape
+    return [
+        (f"{pair.id}_{index:03}", image, lung, (pixel_height_mm, pixel_width_mm))
+        for index, image, lung in zip(indices, images, lungs, strict=True)
+    ]
 
 
-def _read_lung(path: Path, volume: Volume, values: tuple[int, ...] | None) -> np.ndarray:
-    """Return a NIfTI mask as a bool array on the grid of its volume: all labels but 0, or those given."""
+def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
+    """Return a NIfTI mask as a bool array on the grid of its volume: `mask_values`, or all labels except 0."""
     mask = read_nifti(path)
-    apart = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
     if mask.hounsfield.shape != volume.hounsfield.shape:
-        shapes = ("x".join(map(str, of.hounsfield.shape)) for of in (mask, volume))
+        shapes = ("x".join(map(str, each.hounsfield.shape)) for each in (mask, volume))
         raise Refused("mask {} has {} voxels, its volume {}".format(path, *shapes))
-    if not np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=0.01) or apart > max(volume.spacing_mm):
+    distance_mm = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
+    has_spacing = np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=_MAX_SPACING_ERROR)
+    if not has_spacing or distance_mm > max(volume.spacing_mm):
         raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
-    return np.isin(np.rint(mask.hounsfield), values) if values else mask.hounsfield > 0.5
+    return np.isin(np.rint(mask.hounsfield), mask_values) if mask_values else mask.hounsfield > 0.5
 
 
 def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Resize a bool mask to `(height, width)` by nearest neighbour."""
-    if mask.shape == shape:
-        return mask
-    return np.asarray(Image.fromarray(mask).resize(shape[::-1], Image.Resampling.NEAREST))
+    height, width = shape
+    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _fingerprint(raw: Path) -> str:
     """Return a digest of the names, sizes and times of the image files under `raw`."""
     lines = []
     for path in image_files(raw):
-        # A link to nothing has a time of its own, so that the digest changes when the link is mended.
+        # A broken link has its own time, so that the digest changes if the link is repaired.
         status = os.stat(raw / path, follow_symlinks=os.path.exists(raw / path))
         lines.append(f"{path.as_posix()} {status.st_size} {status.st_mtime_ns}")
     return digest_of(lines)

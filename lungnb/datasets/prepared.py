@@ -1,4 +1,4 @@
-"""A prepared data set on disk: its manifest, its images and masks, and what to score on."""
+"""A prepared data set on disk: its manifest, its images and masks, and the split to score on."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Prepared:
     Attributes:
         folder: data/prepared/<dataset>.
         name: the data set's name.
-        manifest: a row an image, with paths within `folder`. A pixel's size in mm is that of the prepared image; it is
-            missing if the raw file does not tell.
+        manifest: one row per image, with paths within `folder`. The pixel size in mm is that of the prepared image; it
+            is missing if the raw file does not state it.
     """
 
     def __init__(self, folder: Path, name: str, manifest: pd.DataFrame) -> None:
@@ -41,16 +41,13 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of manifest and pixels, so that results are not taken for those of other data.
-
-        It does not depend on where the raw files are, or when they were written.
-        """
+        """A digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
         manifest = escape_table(self.manifest).to_csv(index=False)
         return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
 
     @property
     def has_pixel_size(self) -> bool:
-        """Whether the size of a pixel in mm is known for every image."""
+        """Whether the pixel size in mm is known for every image."""
         return bool(self.manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None))
 
     def scoring_split(self, split: str = "test") -> str:
@@ -59,7 +56,7 @@ class Prepared:
         return split if split != "test" or has_test else "validation"
 
     def rows(self, *splits: str) -> list[Row]:
-        """Return the manifest's rows of some splits; raise ValueError if these hold no image."""
+        """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
         rows: list[Row] = self.manifest[self.manifest["split"].isin(splits)].to_dict("records")
         if not rows:
             known = ", ".join(split for split in SPLITS if (self.manifest["split"] == split).any())
@@ -67,18 +64,18 @@ class Prepared:
         return rows
 
     def pair(self, row: Row) -> tuple[np.ndarray, np.ndarray]:
-        """Return the uint8 image and the bool mask, both `(height, width)`, of a row that has `split` and `id`."""
+        """Return the uint8 image and the bool mask, both `(height, width)`, of a row with `split` and `id`."""
         folder = self.folder / row["split"]
         return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
 
     def file_names(self, split: str, part: str) -> list[str]:
-        """Return the names, without suffix, of the files of a split, in `images` or `masks`, as Keras sorts them.
+        """Return the names without suffix of a split's files in `images` or `masks`, in the order of Keras.
 
         Raises ValueError for an unknown split and for one without images.
         """
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
-        # Sorted by the whole file name, as by image_dataset_from_directory.
+        # Sort by the whole file name, like image_dataset_from_directory.
         names = [path.stem for path in sorted((self.folder / split / part).glob("*.png"), key=lambda path: path.name)]
         if not names:
             raise ValueError(f"{self.name} has no {split} split; prepare it with one (split_fractions).")
@@ -88,8 +85,7 @@ class Prepared:
 def open_prepared(settings: Settings) -> Prepared:
     """Open the prepared data set of the settings.
 
-    Raises FileNotFoundError if nothing is prepared, ValueError if the folder was prepared from another data set of the
-    same name.
+    Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name.
     """
     refuse_other_origin(settings)
     manifest = read_table(need(settings.prepared / MANIFEST, run_first("prepared", settings.dataset)))

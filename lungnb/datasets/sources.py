@@ -1,4 +1,4 @@
-"""The catalogue of data sets: where they are, licence, citation, checksum, layout; data alone."""
+"""The catalogue of data sets: address, licence, citation, checksum and layout of each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lungnb.artefacts import holds_data, is_path, raw_folder
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file, and the addresses it is fetched from, tried in order.
+    """A published file and its addresses, which are tried in order.
 
-    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`; none means by hand.
+    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`. A file without an address
+    must be fetched by hand.
     """
 
     name: str
@@ -24,19 +25,19 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set: what it is, on which terms, where its files are, and how their names are read."""
+    """A data set: its title, its terms, its files, and how to find patients and masks in them."""
 
     name: str
     title: str
-    kind: str  # xray, ct, wild (phantoms of both), or own
+    kind: str  # xray, ct, wild (phantoms of both), or own (the user's folder)
     licence: str
     citation: str
     homepage: str = ""
     files: tuple[RemoteFile, ...] = ()
     has_masks: bool = True
-    mask_values: tuple[int, ...] | None = None  # grey values that mean lung, where a mask marks several organs
-    patient_pattern: str = r"(.+)"  # regular expression whose first group, found in an image's name, is the patient
-    skip: tuple[str, ...] = ()  # members of the archives, by part of their path, that are left packed
+    mask_values: tuple[int, ...] | None = None  # grey values of lung, if a mask marks several organs
+    patient_pattern: str = r"(.+)"  # regular expression that searches an image's name; its first group is the patient
+    skip: tuple[str, ...] = ()  # do not unpack members of the archives with one of these in their path
     note: str = ""
 
 
@@ -55,33 +56,30 @@ _TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray
 _ZENODO = "https://zenodo.org/records/3757476"
 _UNTRIED = "The address could not be tried when this was written."
 
+
+def _phantom(name: str, title: str, kind: str, note: str) -> Source:
+    citation = "None needed: drawn by lungnb, no patient's data"
+    return Source(name, title, kind, "MIT, as lungnb itself", citation, patient_pattern=r"(patient_\d+)", note=note)
+
+
 _SOURCES = (
-    Source(
-        name="phantom",
-        title="Synthetic chest X-rays with exact lung masks",
-        kind="xray",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
+    _phantom(
+        "phantom",
+        "Synthetic chest X-rays with exact lung masks",
+        "xray",
+        "Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
     ),
-    Source(
-        name="phantom-ct",
-        title="Synthetic axial CT slices with exact lung masks (600)",
-        kind="ct",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
+    _phantom(
+        "phantom-ct",
+        "Synthetic axial CT slices with exact lung masks (600)",
+        "ct",
+        "Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
     ),
-    Source(
-        name="phantom-wild",
-        title="Synthetic X-rays and CT slices far beyond what is real (16,000)",
-        kind="wild",
-        licence="MIT, as lungnb itself",
-        citation="None needed: drawn by lungnb, no patient's data",
-        patient_pattern=r"(patient_\d+)",
-        note="Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
+    _phantom(
+        "phantom-wild",
+        "Synthetic X-rays and CT slices far beyond what is real (16,000)",
+        "wild",
+        "Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
     ),
     Source(
         name="montgomery",
@@ -218,12 +216,12 @@ _SOURCES = (
 )
 CATALOGUE: dict[str, Source] = {source.name: source for source in _SOURCES}
 
-# How many are made: the X-rays suit a first run, the slices train an encoder, the wild ones of both a whole network.
+# Number of phantoms: X-rays for a first run, slices to train an encoder, wild ones of both to train a whole network.
 PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
 
 
 def catalogue() -> pd.DataFrame:
-    """Return the catalogue, a row a data set: what it is, on which terms, how it comes, and whether it is here.
+    """Return the catalogue, one row per data set; `comes` is the way to get it, `here` whether it is here.
 
     Example:
         >>> table = catalogue()
@@ -246,9 +244,9 @@ def catalogue() -> pd.DataFrame:
 
 
 def find_source(dataset: str) -> Source:
-    """Return the catalogue's entry for `dataset`, or a general one for a folder of the reader's own.
+    """Return the catalogue's entry for `dataset`, or a general one for the user's own folder.
 
-    Raises ValueError, with the nearest name, for what is neither.
+    Raises ValueError, with the nearest name, for any other name.
 
     Example:
         >>> find_source("montgomery").title
@@ -271,7 +269,7 @@ def find_source(dataset: str) -> Source:
 
 
 def _comes(source: Source) -> str:
-    """Return how a data set gets here, in a word or two."""
-    ways = {"drive": "Google Drive", "kaggle": "Kaggle"}
-    found = [ways.get(address.partition(":")[0], "web") for file in source.files for address in file.addresses]
-    return ", ".join(dict.fromkeys(found)) or ("by hand" if source.files else "made here")
+    """Return the way to get a data set, in a word or two."""
+    sites = {"drive": "Google Drive", "kaggle": "Kaggle"}
+    ways = [sites.get(address.partition(":")[0], "web") for file in source.files for address in file.addresses]
+    return ", ".join(dict.fromkeys(ways)) or ("by hand" if source.files else "made here")

@@ -1,4 +1,4 @@
-"""Fetch a file over HTTP: continue a broken download, and refuse what is endless, too slow or not as announced."""
+"""Fetch a file over HTTP: continue a broken download, and refuse files that are endless, too slow or wrong."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from tqdm import tqdm
 
 from lungnb.files import remove, write_json
 
-STALL_SECONDS, STALL_BYTES = 60, 512 * 2**10  # a download that brings fewer bytes in these seconds is given up
-MAX_DOWNLOAD = 8 * 2**30  # bytes; the largest file of the catalogue has about 4 GB
-OVERLAP = 64 * 2**10  # bytes fetched again when a download continues, to see that the file is still the same
-BLOCK = 2**20  # bytes read at once
+STALL_SECONDS, STALL_BYTES = 60, 512 * 2**10  # stop a download that brings fewer bytes in this time
+MAX_DOWNLOAD = 8 * 2**30  # bytes; the largest file in the catalogue has about 4 GB
+OVERLAP = 64 * 2**10  # bytes to fetch again when a download continues, to check that the file is the same
+BLOCK = 2**20  # bytes to read at once
 SCHEMES, REDIRECTS, MAX_REDIRECTS = ("http", "https"), (301, 302, 303, 307, 308), 10
 
 
 class WrongFile(OSError):
-    """What the server sends is not the file, so that nothing of it is worth keeping."""
+    """The server sends another file, so that no part of it is kept."""
 
 
 class Watch:
-    """Link a client that fetches in a thread with the caller that watches it."""
+    """Connect a client that fetches in a thread with the caller that watches its progress."""
 
     def __init__(self) -> None:
         self.arrived = 0  # bytes
         self.stop = threading.Event()
 
     def count(self, size: int) -> None:
-        """Count `size` bytes as arrived; raise OSError if nobody waits for them any more."""
+        """Count `size` bytes as arrived; raise OSError if the caller has stopped waiting."""
         if self.stop.is_set():
             raise OSError("the download was stopped")
         self.arrived += size
 
 
 def watched(fetch: Callable[[Watch], None]) -> None:
-    """Call `fetch` in a thread of its own and wait for it.
+    """Call `fetch` in a thread and wait for it.
 
-    A timeout of the socket is not enough: a server that sends a byte now and then never runs into it.
+    The socket's timeout is not enough, because a server can send one byte now and then.
 
     Raises what `fetch` raises; OSError if fewer than STALL_BYTES arrive within STALL_SECONDS.
     """
@@ -60,7 +60,8 @@ def watched(fetch: Callable[[Watch], None]) -> None:
 
     def work() -> None:
         try:
-            done.set_result(fetch(watch))
+            fetch(watch)
+            done.set_result(None)
         except BaseException as error:
             done.set_exception(error)
 
@@ -76,13 +77,13 @@ def watched(fetch: Callable[[Watch], None]) -> None:
         done.result()
     finally:
         watch.stop.set()
-        thread.join(1)  # it may wait for the server for longer, but it writes nothing any more
+        thread.join(1)  # it may wait longer for the server, but no longer writes
 
 
 def fetch_web(url: str, target: Path, progress: bool = True) -> None:
-    """Fetch a URL to `target`, and continue where an earlier call broke off.
+    """Fetch a URL to `target`, and continue where an earlier call stopped.
 
-    Until the file is whole, it is `<target>.part`, and `<target>.part.json` says which file it is part of.
+    An incomplete file is named `<target>.part`, and `<target>.part.json` identifies the file on the server.
 
     Raises OSError if the server cannot be reached, is too slow or breaks off; the part then stays for the next call.
     Raises WrongFile if the server sends another file than it announced or began; the part is then removed.
@@ -92,7 +93,7 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
         watched(lambda watch: _receive(url, part, note, progress, watch))
     except BaseException as error:
         if isinstance(error, WrongFile) or not note.exists():
-            with suppress(OSError):  # Windows removes no file that the thread still has open
+            with suppress(OSError):  # on Windows, if the thread still has the file open
                 remove(part)
                 remove(note)
         raise
@@ -101,15 +102,15 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
 
 
 def room_for_download(folder: Path, arrived: int = 0) -> int:
-    """Return how many bytes a file in `folder` may have, if `arrived` of them are there: half the disk at most.
+    """Return how many bytes a file in `folder` may have if `arrived` of them are there.
 
-    The other half is for the unpacked files.
+    This is half of the free disk, because the other half is for the unpacked files.
     """
     return min(MAX_DOWNLOAD, (shutil.disk_usage(folder).free + arrived) // 2)
 
 
 def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> None:
-    """Write the body of a URL to `part`, after the bytes that are there already if they are of the same file."""
+    """Write the body of a URL to `part`; append to the bytes that are there if they are of the same file."""
     begun = _read_note(url, part, note)
     size = part.stat().st_size if begun else 0
     start = max(size - OVERLAP, size // 2)
@@ -123,7 +124,8 @@ def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> 
             total = begun["total"]
         elif start and response.status == 416:  # the file is shorter now
             remove(part)
-            return _receive(url, part, note, progress, watch)
+            _receive(url, part, note, progress, watch)
+            return
         elif response.status == 200:
             start, size, total = 0, 0, response.length
             remove(part)
@@ -143,10 +145,10 @@ def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> 
 def _append(
     response: HTTPResponse, part: Path, start: int, total: int | None, room: int, progress: bool, watch: Watch
 ) -> None:
-    """Append a body, whose first byte is byte `start` of the file, to a part; compare what both have."""
+    """Append a body, whose first byte is byte `start` of the file, to a part; compare the bytes that both have."""
     with part.open("a+b") as file:
         file.seek(start)
-        known = file.read()  # these bytes come again
+        known = file.read()  # the server sends these bytes again
         size, limit = file.tell(), room if total is None else total
         with tqdm(
             desc=part.stem, total=total, initial=size, unit="B", unit_scale=True, file=sys.stdout, disable=not progress
@@ -166,7 +168,7 @@ def _append(
 
 
 def _read(response: HTTPResponse, size: int) -> bytes:
-    """Return the next bytes of a body as soon as there are any; b"" at its end."""
+    """Return the next bytes of a body as soon as they arrive; b"" at its end."""
     try:
         return response.read1(BLOCK)
     except (OSError, HTTPException) as error:
@@ -174,8 +176,8 @@ def _read(response: HTTPResponse, size: int) -> bytes:
 
 
 def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
-    """Open a URL and follow its redirects, to HTTP and HTTPS alone; return the last answer, whatever its status."""
-    opener = OpenerDirector()  # the usual one opens files and FTP too, and reads endless bodies of redirects
+    """Open a URL and follow its redirects to HTTP and HTTPS; return the last response, whatever its status."""
+    opener = OpenerDirector()  # the usual opener also opens files and FTP, and reads endless bodies of redirects
     proxies = {scheme: proxy for scheme, proxy in getproxies().items() if scheme in SCHEMES}
     for handler in (ProxyHandler(proxies), HTTPHandler(), HTTPSHandler()):
         opener.add_handler(handler)
@@ -183,7 +185,7 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
         if urlsplit(url).scheme not in SCHEMES:
             raise OSError(f"it leads to {url[:80]!r}, which is no web address")
         try:
-            response = opener.open(Request(url, headers=headers), timeout=STALL_SECONDS)
+            response: HTTPResponse = opener.open(Request(url, headers=headers), timeout=STALL_SECONDS)
         except OSError as error:
             raise OSError(f"no connection: {getattr(error, 'reason', error)}") from error
         except HTTPException as error:
@@ -197,22 +199,22 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
 
 
 def _read_note(url: str, part: Path, note: Path) -> dict[str, Any]:
-    """Return what is known of the file that `part` is the beginning of; nothing if it cannot be continued."""
+    """Return the note about the file that `part` is the beginning of; an empty one if it cannot be continued."""
     with suppress(OSError, ValueError, LookupError, TypeError):
-        begun = json.loads(note.read_text(encoding="utf-8"))
+        begun: dict[str, Any] = json.loads(note.read_text(encoding="utf-8"))
         if begun["url"] == url and "validator" in begun and part.stat().st_size <= begun["total"]:
             return begun
     return {}
 
 
 def _validator(headers: Message) -> str | None:
-    """Return what tells one version of a file from the next: a strong ETag, or a time; None if the server has none."""
+    """Return what identifies the version of a file: a strong ETag or a time; None if the server sends neither."""
     tag = headers.get("ETag", "")
     return tag if tag.startswith('"') else headers.get("Last-Modified")
 
 
 def _check_range(headers: Message, start: int, begun: dict[str, Any]) -> None:
-    """Raise WrongFile if an answer is not the rest of the file that was begun, from `start` on."""
+    """Raise WrongFile if a response is not the rest, from `start` on, of the file that was begun."""
     match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
     if not match or (int(match[1]), int(match[2])) != (start, begun["total"]):
         raise WrongFile("the server sends another part of the file than it was asked for")

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "data": ["augment", "load_batches"],
-        "models": ["MODELS", "build_model", "count_multiplications"],
+        "costs": ["count_multiplications"],
+        "models": ["MODELS", "build_model"],
         "losses": ["LOSSES", "get_loss"],
         "metrics": ["training_metrics"],
         "encoders": ["BACKBONES"],

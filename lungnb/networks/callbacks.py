@@ -1,4 +1,4 @@
-"""Keras callbacks that leave whole files behind, and go on after an interruption as if there had been none."""
+"""Keras callbacks that write whole files, and that continue after an interruption as if there had been none."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tqdm import tqdm
 
 from lungnb.networks.backend import keras, on_all_gpus
 
-callbacks = keras.callbacks
 MONITOR = "val_loss"
+Logs = dict[str, float]
 
 
-class Checkpoint(callbacks.ModelCheckpoint):
-    """ModelCheckpoint whose file is whole or the one before, also when the process dies while it writes."""
+class Checkpoint(keras.callbacks.ModelCheckpoint):
+    """ModelCheckpoint that replaces its file at once, so that the file is whole even if the process dies."""
 
     def __init__(self, path: Path, best: float | None) -> None:
         self._path, self._part = path, path.with_name(f".{path.stem}.part.keras")
-        self._part.unlink(missing_ok=True)  # of a run that was killed while it wrote
+        self._part.unlink(missing_ok=True)  # left by a run that was killed while writing
         super().__init__(self._part, monitor=MONITOR, save_best_only=True, initial_value_threshold=best)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save where the validation loss is the lowest yet."""
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save the model if the validation loss is the lowest yet."""
         super().on_epoch_end(epoch, logs)
         if self._part.exists():
             os.replace(self._part, self._path)
 
 
-class Backup(callbacks.Callback):
-    """Weights and optimizer after the last whole epoch, in a file that is whole or the one before.
+class Backup(keras.callbacks.Callback):
+    """Save weights and optimizer after each epoch, in a file that is replaced at once.
 
-    Keras's BackupAndRestore writes over the file it may need, so that a full disk leaves neither, and it keeps the
-    epoch in a second file; here the optimizer's count of steps tells the epoch.
+    Keras's BackupAndRestore overwrites the file that it may need, so that nothing is left if the disk is full. It also
+    stores the epoch in a second file; here the optimizer's number of steps gives the epoch.
     """
 
     def __init__(self, file: Path, steps: int) -> None:
@@ -43,7 +43,7 @@ class Backup(callbacks.Callback):
         self._file, self._part, self._steps = file, file.with_name(f".part.{file.name}"), steps
 
     def restore(self, model: keras.Model) -> int:
-        """Restore weights and optimizer, if there is a backup, and return the epoch to go on with."""
+        """Restore weights and optimizer if there is a backup, and return the epoch to continue with."""
         if self._file.exists():
             with on_all_gpus():
                 model.optimizer.build(model.trainable_variables)
@@ -54,55 +54,57 @@ class Backup(callbacks.Callback):
                 raise ValueError(f"{self._file}: cannot be read; remove {folder} to train from the start.") from error
         return int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // self._steps
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Let what draws at random, as dropout does, draw the same in an epoch that is gone on with."""
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Seed random layers, such as dropout, so that a resumed training draws the same numbers in this epoch."""
         for variable in self.model.variables:
             if variable.path.endswith("seed_generator_state"):
                 variable.assign([int(variable[0]), epoch << 20])
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Save, and only then let go of the backup before."""
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save, and only then replace the previous backup."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(self._part)
         os.replace(self._part, self._file)
 
 
-class _Resuming(callbacks.Callback):
-    """Mixin for callbacks with a memory: shows them the epochs before the interruption when training begins."""
+class _Resuming(keras.callbacks.Callback):
+    """Mixin for callbacks with a memory: when training begins, it replays the epochs before the interruption."""
 
     past: pd.DataFrame
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
         super().on_train_begin(logs)
         for epoch, row in enumerate(self.past.to_dict("records")):
             self.on_epoch_end(epoch, row)
 
 
-class EarlyStopping(_Resuming, callbacks.EarlyStopping):
+class EarlyStopping(_Resuming, keras.callbacks.EarlyStopping):
     """EarlyStopping that remembers the epochs before an interruption."""
 
 
-class ReduceLROnPlateau(_Resuming, callbacks.ReduceLROnPlateau):
+class ReduceLROnPlateau(_Resuming, keras.callbacks.ReduceLROnPlateau):
     """ReduceLROnPlateau that remembers the epochs before an interruption."""
 
 
-class Progress(callbacks.Callback):
-    """A progress bar over epochs on standard output; adds the seconds of each epoch to the history."""
+class Progress(keras.callbacks.Callback):
+    """Show a progress bar over epochs on standard output, and add the seconds of each epoch to the history."""
 
     def __init__(self, title: str, first: int, epochs: int, show: bool) -> None:
         super().__init__()
         self._bar = tqdm(total=epochs, initial=first, desc=title, unit="epoch", file=sys.stdout, disable=not show)
 
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the epoch's clock."""
         self._started = time.perf_counter()
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Stop the clock, move the bar."""
-        logs["seconds"] = round(time.perf_counter() - self._started, 3)
-        self._bar.set_postfix_str(f"validation Dice {logs['val_dice']:.3f}, loss {logs['val_loss']:.3f}", refresh=False)
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Stop the clock and move the bar."""
+        if logs is not None:  # which is always so in training
+            logs["seconds"] = round(time.perf_counter() - self._started, 3)
+            dice, loss = logs["val_dice"], logs["val_loss"]
+            self._bar.set_postfix_str(f"validation Dice {dice:.3f}, loss {loss:.3f}", refresh=False)
         self._bar.update()
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def on_train_end(self, logs: Logs | None = None) -> None:
         """Close the bar."""
         self._bar.close()

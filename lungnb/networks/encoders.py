@@ -1,4 +1,4 @@
-"""Encoders of `keras.applications` for the left half of a U-Net, with random, ImageNet, phantom or a file's weights."""
+"""Encoders from `keras.applications` for the left half of a U-Net; weights are random or from ImageNet or a file."""
 
 from __future__ import annotations
 
@@ -7,58 +7,60 @@ from typing import NamedTuple
 
 from lungnb.artefacts import home
 from lungnb.networks.backend import keras
+from lungnb.networks.blocks import BATCH_NORM_MOMENTUM
 from lungnb.networks.weights import take_weights
 
 layers = keras.layers
 
 
 class Backbone(NamedTuple):
-    """A network of `keras.applications`, and what its own preprocessing does to a channel from 0 to 1."""
+    """A network of `keras.applications`; its preprocessing of a channel from 0 to 1 is `scale` and `offset`."""
 
     build: str
     scale: float | tuple[float, ...]
     offset: float | tuple[float, ...]
 
 
-# Where the channels' order matters (blue first in VGG16 and ResNet50), a grey image is the same in any.
+# The order of the channels (blue first in VGG16 and ResNet50) does not matter, because the three are the same.
 _CAFFE = (255.0, (-103.939, -116.779, -123.68))
 _TORCH = ((1 / 0.229, 1 / 0.224, 1 / 0.225), (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225))
 BACKBONES = {
     "mobilenetv2": Backbone("MobileNetV2", 2.0, -1.0),
-    "efficientnetv2b0": Backbone("EfficientNetV2B0", 255.0, 0.0),  # normalises by itself
+    "efficientnetv2b0": Backbone("EfficientNetV2B0", 255.0, 0.0),  # normalises its input itself
     "vgg16": Backbone("VGG16", *_CAFFE),
     "resnet50": Backbone("ResNet50", *_CAFFE),
     "densenet121": Backbone("DenseNet121", *_TORCH),
 }
-_BATCH_NORM_MOMENTUM = 0.9  # as in models.py; MobileNetV2 comes with 0.999, a memory of a thousand steps
+_MIN_SIZE, _MAX_DEPTH = 32, 5  # px, halvings: the limits of all backbones
 
 
 def pretrained_features(
     image: keras.KerasTensor, encoder: str, weights: str | None, depth: int
 ) -> dict[int, keras.KerasTensor]:
-    """Return what a backbone makes of a grey image, `(batch, size, size, 1)` from 0 to 1, by the power of its stride.
+    """Return the feature maps of a backbone for a grey image, `(batch, size, size, 1)` from 0 to 1.
 
     `features[k]` is `(batch, size / 2**k, size / 2**k, channels)`, for k up to `depth`; most backbones have no
-    `features[0]`. The backbone is one layer of the model, called `encoder`. With weights of any origin, its batch
-    normalisation is frozen for good, so that small batches do not spoil the statistics that the weights rely on
+    `features[0]`. The backbone is one layer of the model, called `encoder`. With pretrained weights its batch
+    normalisation stays frozen, because the weights rely on its statistics and small batches would spoil them
     (https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning).
 
-    Raises ValueError for an unknown `encoder`, for weights that do not fit it or that cannot be had, FileNotFoundError
-    for a file that is not there.
+    Raises ValueError for an unknown `encoder`, and for weights that do not fit it or cannot be downloaded,
+    FileNotFoundError for a missing file.
     """
     if encoder not in BACKBONES:
         raise ValueError(f"encoder must be one of {', '.join(BACKBONES)}, not {encoder!r}.")
     backbone, size = BACKBONES[encoder], image.shape[1]
-    if size < 32 or depth > 5:
-        raise ValueError(f"encoder {encoder} needs images of 32 px at least and a depth of 5 at most.")
+    if size < _MIN_SIZE or depth > _MAX_DEPTH:
+        limits = f"images of {_MIN_SIZE} px at least and a depth of {_MAX_DEPTH} at most"
+        raise ValueError(f"encoder {encoder} needs {limits}.")
     whole = _application(backbone, encoder, "imagenet" if weights == "imagenet" else None, size)
     stages = {layer.output.shape[1]: layer.output for layer in whole.layers if _is_feature(layer)}  # the last of each
     strides = [power for power in range(depth + 1) if size // 2**power in stages]
     network = keras.Model(whole.input, [stages[size // 2**power] for power in strides], name="encoder")
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
-            layer.momentum, layer.trainable = _BATCH_NORM_MOMENTUM, weights is None
-    if weights not in (None, "imagenet"):
+            layer.momentum, layer.trainable = BATCH_NORM_MOMENTUM, weights is None  # MobileNetV2 has 0.999
+    if weights and weights != "imagenet":
         take_weights(network, phantom_file(encoder, depth, size) if weights == "phantom" else Path(weights), "encoder")
     colour = layers.Concatenate(name="three_channels")([image] * 3)
     colour = layers.Rescaling(backbone.scale, backbone.offset, name="preprocessing")(colour)
@@ -66,9 +68,9 @@ def pretrained_features(
 
 
 def phantom_file(encoder: str, depth: int, size: int, window: tuple[float, float] | None = None) -> Path:
-    """Return where the model trained on phantoms lies whose encoder `weights="phantom"` takes."""
-    seen = f"{size}px" + (f"_{window[0]:g}_{window[1]:g}" if window else "")
-    return home() / "data" / "weights" / f"phantom_{encoder}_{depth}_{seen}.keras"
+    """Return the file of the model trained on phantoms, from which `weights="phantom"` takes the encoder."""
+    images = f"{size}px" + (f"_{window[0]:g}_{window[1]:g}" if window else "")
+    return home() / "data" / "weights" / f"phantom_{encoder}_{depth}_{images}.keras"
 
 
 def _application(backbone: Backbone, encoder: str, weights: str | None, size: int) -> keras.Model:
@@ -76,16 +78,16 @@ def _application(backbone: Backbone, encoder: str, weights: str | None, size: in
     build = getattr(keras.applications, backbone.build)
     try:
         return build(include_top=False, weights=weights, input_shape=(size, size, 3))
-    except Exception as error:  # Keras raises a bare one where the download fails
+    except Exception as error:  # Keras raises a bare Exception if the download fails
         if weights is None:
             raise
         raise ValueError(
-            f"the ImageNet weights of {encoder} could not be downloaded ({error}). Where there is no network, use "
+            f"the ImageNet weights of {encoder} could not be downloaded ({error}). Without a network connection, use "
             "weights=phantom, which is trained here, or put the file that the address names into ~/.keras/models."
         ) from error
 
 
 def _is_feature(layer: keras.Layer) -> bool:
-    """Whether a layer's output is a map of features rather than the image, a scaled one, or a vector."""
+    """Return whether a layer's output is a feature map, not a vector or an image of three channels."""
     shape = layer.output.shape
     return len(shape) == 4 and shape[3] > 3

@@ -1,4 +1,4 @@
-"""What the machine has for networks: its cores, and the matrix units of its processor."""
+"""The machine's resources for networks: its cores, and fast bfloat16 arithmetic."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Return how many cores this process may use; OMP_NUM_THREADS, which Ray sets for its workers, bounds them."""
+    """Return how many cores this process may use; OMP_NUM_THREADS, which Ray sets for its workers, is a limit."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(allowed, int(wanted)) if wanted.isdecimal() and int(wanted) else allowed
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed, int(limit)) if limit.isdecimal() and int(limit) else allowed
 
 
 @cache
 def has_fast_bf16() -> bool:
-    """Whether the processor computes faster in bf16: with Intel's matrix units (AMX), and by the AVX-512 of AMD.
+    """Return whether the processor computes faster in bfloat16: with Intel's AMX, or with AMD's AVX-512. Linux only.
 
-    On an AMD EPYC OpenVINO then took half the time of float32 (whether its masks stay the same, `export` finds out),
-    and a U-Net trained on 1.4 to 1.8 times as many images a second; by the AVX-512 of an Intel Xeon without AMX a mask
-    took 1.7 times the time, and training was at two thirds of the speed (`benchmarks/training.py`). Only Linux tells.
+    Measured with `benchmarks/training.py`: on an AMD EPYC, OpenVINO takes half the time of float32, and a U-Net trains
+    1.4 to 1.8 times as fast. On an Intel Xeon with AVX-512 but without AMX, OpenVINO takes 1.7 times the time, and
+    training has two thirds of the speed. `export` checks whether the masks stay the same.
     """
     info = Path("/proc/cpuinfo")
     words = set(info.read_text(encoding="utf-8").split()) if info.exists() else set()

@@ -1,35 +1,36 @@
-"""The scores of `lungnb.metrics` as Keras metrics, to follow while a network trains."""
+"""Scores to follow during training, as Keras metric functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from lungnb.metrics import FORMULAS
+from lungnb.networks.backend import keras
 
+ops = keras.ops
 TRAINING_SCORES = ("dice", "iou", "accuracy", "precision", "recall")
+_PIXELS = (1, 2, 3)  # axes
+_THRESHOLD = 0.5  # a higher probability is lung
+Metric = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]  # of truth and probability
 
 
-def training_metrics() -> list[Callable]:
-    """Return the scores to follow while training as Keras metric functions: per image, thresholded at 0.5.
+def training_metrics() -> list[Metric]:
+    """Return the scores to follow during training, as Keras metric functions: per image, of thresholded masks.
 
-    Unlike `keras.metrics.BinaryIoU()`, which averages the background in, they look at the lung alone.
+    They score the lung. `keras.metrics.BinaryIoU()` would include the background in its mean.
     """
     return [_training_metric(name) for name in TRAINING_SCORES]
 
 
-def _training_metric(name: str) -> Callable:
-    from lungnb.networks.backend import keras  # scoring tables needs no Keras
-
-    ops = keras.ops
-
+def _training_metric(name: str) -> Metric:
     def metric(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-        truth, found = ops.cast(truth, "float32"), ops.cast(probability > 0.5, "float32")
-        tp = ops.sum(truth * found, axis=(1, 2, 3))
-        fp, fn = ops.sum(found, axis=(1, 2, 3)) - tp, ops.sum(truth, axis=(1, 2, 3)) - tp
-        tn = ops.sum(ops.ones_like(truth), axis=(1, 2, 3)) - tp - fp - fn
+        truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > _THRESHOLD, "float32")
+        tp = ops.sum(truth * prediction, axis=_PIXELS)
+        fp, fn = ops.sum(prediction, axis=_PIXELS) - tp, ops.sum(truth, axis=_PIXELS) - tp
+        tn = ops.sum(ops.ones_like(truth), axis=_PIXELS) - tp - fp - fn
         numerator, denominator = FORMULAS[name](tp, fp, fn, tn)
-        empty = ops.cast(fp + fn == 0, "float32")
-        return ops.where(denominator > 0, numerator / ops.maximum(denominator, 1), empty)
+        is_empty = ops.cast(fp + fn == 0, "float32")  # truth and prediction
+        return ops.where(denominator > 0, numerator / ops.maximum(denominator, 1), is_empty)
 
     metric.__name__ = name
     return metric

@@ -1,8 +1,8 @@
-"""`.keras` files of strangers: checked as data first, and only then built by Keras.
+"""Read `.keras` files from any source safely: check them as data, and only then let Keras build the network.
 
-A `.keras` file is a zip archive of a network's structure (`config.json`) and its weights (`model.weights.h5`). The
-structure can name any class of Keras and any number. So lungnb builds only the layers listed here, and only after
-`model_costs` has computed from their shapes what the network takes. Keras never opens the archive itself.
+A `.keras` file is a zip archive of a network's configuration (`config.json`) and its weights (`model.weights.h5`). The
+configuration can name any class of Keras and any number. So lungnb builds only the layers listed here, and only after
+`network_costs` has computed what the network needs. Keras never opens the archive itself.
 """
 
 from __future__ import annotations
@@ -12,71 +12,76 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Any  # Any: what a network's configuration holds
 from zipfile import ZipFile
 
 import h5py
 
 from lungnb.formats.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
 from lungnb.networks.backend import keras
-from lungnb.networks.costs import Unfit, network_costs
+from lungnb.networks.costs import Json, Unfit, network_costs
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-MAX_CONFIG_BYTES = 2_000_000  # of the structure; a U-Net with DenseNet121 has 357,000
+MAX_CONFIG_BYTES = 2_000_000  # of the configuration; a U-Net with DenseNet121 has 357,000
 MAX_DEPTH = 50  # brackets within brackets; that U-Net has 14
 MAX_CALLS = 1_000  # of layers for one image; that U-Net makes 366
-MAX_TRIES, MAX_PASSES = 20_000, 100  # of Keras to call layers, some of whose inputs do not exist yet
-MAX_INFLATION = 20  # bytes of weights for each byte stored; Keras stores them uncompressed
-MAX_ARRAYS = 15_000  # groups and arrays among the weights; that U-Net has 4,000
-MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit: about a minute for an image on two cores
+MAX_TRIES, MAX_PASSES = 20_000, 100  # Keras's attempts to call layers, some of whose inputs do not exist yet
+MAX_INFLATION = 20  # bytes of weights for each stored byte; Keras does not compress them
+_MIN_INFLATED_BYTES = 1_000_000  # weights may always have as many bytes as this
+MAX_ARRAYS = 15_000  # groups and arrays of weights; that U-Net has 4,000
+MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit; this is about a minute per image on two cores
 
-_NETWORKS = {
-    *((module, "Sequential") for module in ("keras", "keras.models", "keras.src.models.sequential")),
-    *((module, "Functional") for module in ("keras", "keras.models", "keras.src.models.functional")),
-}
-# Layers of image networks that read no file and whose cost follows from the shapes of what they take and give.
-_LAYERS = {
-    *(
-        ("keras.layers", name)
-        for name in (
-            "InputLayer Identity Activation ReLU LeakyReLU PReLU ELU Softmax Add Subtract Multiply Average Maximum "
-            "Minimum Concatenate Conv1D Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D Dense "
-            "MultiHeadAttention MaxPooling2D AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D UpSampling2D "
-            "ZeroPadding2D Cropping2D Flatten Reshape Permute RepeatVector BatchNormalization LayerNormalization "
-            "GroupNormalization UnitNormalization Normalization Rescaling Dropout SpatialDropout2D GaussianDropout "
-            "GaussianNoise AlphaDropout RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
-            "RandomBrightness"
-        ).split()
-    ),
-    *(("keras.src.ops.numpy", name) for name in "Add Subtract Multiply Divide TrueDivide Maximum Minimum".split()),
-    *(("keras.src.ops.numpy", name) for name in "Mean Max Concatenate".split()),
-    *(("keras.src.ops.nn", name) for name in "Relu Sigmoid Silu Gelu Softmax".split()),
-}
-# What may stand among a layer's settings.
-_PARTS = {
-    *((None, "__keras_tensor__"), ("keras", "DTypePolicy")),
-    *(("builtins", "function"), ("keras.activations", "function")),
-    *(("keras.layers", name) for name in ("ReLU", "LeakyReLU", "ELU", "Softmax")),
-    *(("keras.regularizers", name) for name in ("L1", "L2", "L1L2")),
-    *(("keras.constraints", name) for name in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
-}
+Classes = Set[tuple[str | None, str]]  # module and name of each
+
+
+def _classes(module: str, names: str) -> Classes:
+    return {(module, name) for name in names.split()}
+
+
+_NETWORKS = (
+    _classes("keras", "Sequential Functional")
+    | _classes("keras.models", "Sequential Functional")
+    | _classes("keras.src.models.sequential", "Sequential")
+    | _classes("keras.src.models.functional", "Functional")
+)
+# Layers of image networks that read no file, and whose costs follow from the shapes of their inputs and outputs.
+_LAYERS = (
+    _classes(
+        "keras.layers",
+        "InputLayer Identity Activation ReLU LeakyReLU PReLU ELU Softmax Add Subtract Multiply Average Maximum Minimum "
+        "Concatenate Conv1D Conv2D Conv2DTranspose DepthwiseConv2D SeparableConv2D Dense MultiHeadAttention "
+        "MaxPooling2D AveragePooling2D GlobalMaxPooling2D GlobalAveragePooling2D UpSampling2D ZeroPadding2D Cropping2D "
+        "Flatten Reshape Permute RepeatVector BatchNormalization LayerNormalization GroupNormalization "
+        "UnitNormalization Normalization Rescaling Dropout SpatialDropout2D GaussianDropout GaussianNoise AlphaDropout "
+        "RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast RandomBrightness",
+    )
+    | _classes("keras.src.ops.numpy", "Add Subtract Multiply Divide TrueDivide Maximum Minimum Mean Max Concatenate")
+    | _classes("keras.src.ops.nn", "Relu Sigmoid Silu Gelu Softmax")
+)
+# Classes that a layer's settings may contain.
+_PARTS = (
+    {(None, "__keras_tensor__"), ("keras", "DTypePolicy"), ("builtins", "function"), ("keras.activations", "function")}
+    | _classes("keras.layers", "ReLU LeakyReLU ELU Softmax")
+    | _classes("keras.regularizers", "L1 L2 L1L2")
+    | _classes("keras.constraints", "MaxNorm MinMaxNorm NonNeg UnitNorm")
+)
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
-_ZEROS = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
+_ZEROS: Json = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
 
 
-def read_network(path: Path) -> Any:  # noqa: ANN401
+def read_network(path: Path) -> keras.Model:
     """Return the network in a `.keras` file with its weights, not compiled.
 
-    Raises Refused for a file that holds no network or one with code, and for one that takes more than
+    Raises Refused for a file without a network, for a network with code, and for one that needs more memory than
     `opening.memory_limit`.
     """
     with open_file(path) as file, TemporaryDirectory() as folder:
         try:
-            config, weights = _unpack(file, Path(folder))
-            config = _checked(config, _NETWORKS)
+            content, weights = _unpack(file, Path(folder))
+            config: Any = _checked(content, _NETWORKS)
             _check_costs(path, config)
             check_weights(weights)
             network = keras.saving.deserialize_keras_object(config, safe_mode=True)
@@ -85,23 +90,23 @@ def read_network(path: Path) -> Any:  # noqa: ANN401
             raise Refused(f"{path}: {error}") from error
         except Refused:
             raise
-        except Exception as error:  # Keras raises what zip, h5py and JSON raise
+        except Exception as error:  # Keras, zip, h5py and JSON raise many kinds
             raise Refused(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
     return network
 
 
 def check_weights(file: Path) -> None:
-    """Raise a ValueError if a `.weights.h5` file leads to other files, or unpacks to more than it holds.
+    """Raise ValueError if a `.weights.h5` file refers to other files, or claims more data than it has.
 
     Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
     storage could read other files.
     """
-    if not os.path.isfile(file):  # HDF5 would wait for a pipe
+    if not os.path.isfile(file):  # because HDF5 would wait for a pipe
         raise Unfit("is not a regular file; name a file of weights.")
     with h5py.File(file) as weights:
         names: list[str] = []
 
-        def look(name: str, link: object) -> str | None:
+        def fault_of(name: str, link: object) -> str | None:
             names.append(name)
             if len(names) > MAX_ARRAYS:
                 return f"holds more than {MAX_ARRAYS:,} arrays of weights"
@@ -110,23 +115,23 @@ def check_weights(file: Path) -> None:
             array = weights.get(name)
             return _wrong_array(array, file.stat().st_size) if isinstance(array, h5py.Dataset) else None
 
-        if reason := weights.visititems_links(look):
+        if reason := weights.visititems_links(fault_of):
             raise Unfit(f"{reason}; save the model with Keras again.")
 
 
-def _wrong_array(array: Any, most: int) -> str | None:  # noqa: ANN401
-    """Return what is wrong with an array of weights in a file of `most` bytes, if anything."""
+def _wrong_array(array: h5py.Dataset, file_bytes: int) -> str | None:
+    """Return what is wrong with an array of weights, or None."""
     if array.external or array.is_virtual:
         return "holds weights that lie in other files"
     if array.chunks or array.dtype.kind not in "fiubV" or array.dtype.fields:
         return "holds weights that are compressed, or no numbers"
-    if array.nbytes > most:
+    if array.nbytes > file_bytes:
         return "claims more weights than it holds"
     return None
 
 
-def _unpack(file: IO[bytes], folder: Path) -> tuple[Any, Path]:
-    """Return the structure in a `.keras` file, and its weights as a file in a folder."""
+def _unpack(file: IO[bytes], folder: Path) -> tuple[Json, Path]:
+    """Return the configuration in a `.keras` file, and write its weights to a file in a folder."""
     if file.read(8) == b"\x89HDF\r\n\x1a\n":
         raise Unfit("is an HDF5 file of an older Keras; open it there, and save the model as .keras.")
     with ZipFile(file) as archive:
@@ -135,22 +140,22 @@ def _unpack(file: IO[bytes], folder: Path) -> tuple[Any, Path]:
             raise Unfit("cannot be loaded as a Keras model; is the file whole?")
         if len(set(names)) < len(names) or not set(names) <= MEMBERS:
             raise Unfit("holds other files besides a network's; save the model with Keras again.")
-        structure, stored = archive.getinfo("config.json"), archive.getinfo("model.weights.h5")
-        if structure.file_size > MAX_CONFIG_BYTES:
-            raise Unfit(f"describes its layers in {structure.file_size:,} bytes; {MAX_CONFIG_BYTES:,} are the limit.")
-        if stored.file_size > min(MAX_INFLATION * stored.compress_size + 1_000_000, memory_limit()):
+        config, stored = archive.getinfo("config.json"), archive.getinfo("model.weights.h5")
+        if config.file_size > MAX_CONFIG_BYTES:
+            raise Unfit(f"describes its layers in {config.file_size:,} bytes; {MAX_CONFIG_BYTES:,} are the limit.")
+        if stored.file_size > min(MAX_INFLATION * stored.compress_size + _MIN_INFLATED_BYTES, memory_limit()):
             raise Unfit(f"unpacks to {stored.file_size / 1e9:.1f} GB of weights; save the model with Keras again.")
         weights = folder / "model.weights.h5"
         with archive.open(stored) as source, weights.open("wb") as target:
             shutil.copyfileobj(source, target)
-        return json.loads(archive.read(structure)), weights
+        return json.loads(archive.read(config)), weights
 
 
-def _checked(item: Any, allowed: set, depth: int = 0) -> Any:  # noqa: ANN401
-    """Return part of a structure with what lungnb uses of it; raise Unfit for a class that is not `allowed`.
+def _checked(item: Json, allowed: Classes, depth: int = 0) -> Json:
+    """Return what lungnb needs of a part of a configuration; raise Unfit for a class that is not `allowed`.
 
-    All weights come from the file, so that initial ones need not be computed. How training is set up, and references
-    to objects elsewhere in the structure, are left out.
+    Initializers become zeros, because all weights come from the file. The settings of training, and references to
+    objects elsewhere in the configuration, are left out.
     """
     if depth > MAX_DEPTH:
         raise Unfit(f"nests its layers more than {MAX_DEPTH} brackets deep; build the network in a simpler way.")
@@ -161,20 +166,21 @@ def _checked(item: Any, allowed: set, depth: int = 0) -> Any:  # noqa: ANN401
     kind = _kind(item)
     if "class_name" in item and not (all(isinstance(name, str | None) for name in kind) and kind in allowed):
         raise Unfit(_wrong_class(item, allowed))
-    result = {}
+    result: dict[str, Any] = {}
     for key, value in item.items():
         if key.endswith("_initializer"):
             result[key] = _ZEROS
         elif key == "config" and kind in _NETWORKS:
             layers = [_checked(layer, _LAYERS | _NETWORKS, depth + 3) for layer in value["layers"]]
-            result[key] = _checked({**value, "layers": []}, _PARTS, depth + 1) | {"layers": layers}
+            settings: Any = _checked({**value, "layers": []}, _PARTS, depth + 1)
+            result[key] = settings | {"layers": layers}
         elif key not in ("compile_config", "shared_object_id", "registered_name"):
             result[key] = _checked(value, _PARTS, depth + 1)
     return result
 
 
-def _wrong_class(item: dict, allowed: set) -> str:
-    """Return why an object in a structure is refused."""
+def _wrong_class(item: dict[str, Any], allowed: Classes) -> str:
+    """Return why an object in a configuration is refused."""
     name = str(item["config"] if item["class_name"] == "function" else item["class_name"])[:50]
     if name in _CODE:
         return f"holds code (a {name} layer), which is not run; build the network without it."
@@ -183,13 +189,13 @@ def _wrong_class(item: dict, allowed: set) -> str:
     return f"holds a {name!a}, which is not among the layers that lungnb opens; build the network without it."
 
 
-def _check_costs(path: Path, config: dict) -> None:
-    """Raise Unfit or Refused for a network that takes too much time or memory to be built or run."""
+def _check_costs(path: Path, config: dict[str, Any]) -> None:
+    """Raise Unfit or Refused for a network that needs too much time or memory."""
     if _calls(config) > MAX_CALLS:
         raise Unfit(f"calls more than {MAX_CALLS:,} layers for one image; take a smaller network.")
     costs = network_costs(config)
     refuse_memory(path, costs.bytes, "its network", "Take a smaller network")
-    gigabytes = costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9  # of the limit that would allow them
+    gigabytes = costs.multiplications / MULTIPLICATIONS_PER_BYTE / 1e9  # a memory limit that would allow them
     if gigabytes > memory_limit() / 1e9:
         raise Unfit(
             f"its network needs {costs.multiplications:.0e} multiplications for one image, and the limit is "
@@ -198,32 +204,32 @@ def _check_costs(path: Path, config: dict) -> None:
         )
 
 
-def _calls(network: dict) -> int:
-    """Return how often Keras calls layers as it builds a network, those of networks within it included."""
+def _calls(network: dict[str, Any]) -> int:
+    """Return how often Keras calls layers when it builds a network, including the networks within it."""
     layers = network["config"]["layers"]
     costs = [_calls(layer) if _kind(layer) in _NETWORKS else 1 for layer in layers]
-    if network["class_name"] == "Sequential":  # with each layer that it adds, Keras calls all of them again
+    if network["class_name"] == "Sequential":  # for each added layer, Keras calls all of them again
         return sum((len(costs) - index) * cost for index, cost in enumerate(costs))
     _check_order(layers)
     return sum(cost * max(len(layer["inbound_nodes"]), 1) for cost, layer in zip(costs, layers, strict=True))
 
 
-def _check_order(layers: list[dict]) -> None:
+def _check_order(layers: list[dict[str, Any]]) -> None:
     """Raise Unfit for an order of layers that Keras follows slowly.
 
-    Keras passes through the list again and again, and calls each layer as far as the outputs that it takes exist.
+    Keras goes through the list again and again, and calls each layer if its inputs exist.
     """
     waiting = {layer["name"]: [list(_sources(call)) for call in layer["inbound_nodes"]] for layer in layers}
-    made = Counter(layer["name"] for layer in layers if not layer["inbound_nodes"] or _kind(layer) in _NETWORKS)
+    calls_done = Counter(layer["name"] for layer in layers if not layer["inbound_nodes"] or _kind(layer) in _NETWORKS)
     tries = passes = 0
-    progress = True
-    while waiting and progress:
-        progress, passes = False, passes + 1
+    has_progress = True
+    while waiting and has_progress:
+        has_progress, passes = False, passes + 1
         for name, calls in [*waiting.items()]:
-            while calls and all(made[source] >= max(index + 1, -index) for source, index in calls[0]):
+            while calls and all(calls_done[source] >= max(index + 1, -index) for source, index in calls[0]):
                 tries += 1 + len(calls.pop(0))
-                made[name] += 1
-                progress = True
+                calls_done[name] += 1
+                has_progress = True
             if calls:
                 tries += 1 + len(calls[0])
             else:
@@ -232,8 +238,8 @@ def _check_order(layers: list[dict]) -> None:
             raise Unfit("lists its layers in an order that takes too long to follow; save it with Keras again.")
 
 
-def _sources(item: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
-    """Yield the layer of each tensor that a call takes, and which of that layer's calls gave it."""
+def _sources(item: Json) -> Iterator[tuple[str, int]]:
+    """Yield the layer that made each input tensor of a call, and the number of that layer's call."""
     if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
         name, index, _ = item["config"]["keras_history"]
         yield name, index
@@ -242,6 +248,6 @@ def _sources(item: Any) -> Iterator[tuple[str, int]]:  # noqa: ANN401
             yield from _sources(each)
 
 
-def _kind(item: dict) -> tuple[Any, Any]:
-    """Return the module and the class of an object in a structure."""
+def _kind(item: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the module and the class of an object in a configuration."""
     return item.get("module"), item.get("class_name")

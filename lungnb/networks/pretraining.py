@@ -16,10 +16,10 @@ EPOCHS = 12
 
 
 def fetch_weights(settings: Settings, progress: bool = True) -> None:
-    """Make the weights that training with these settings begins with, if they are an encoder's from phantoms.
+    """Train the encoder on phantoms if the settings need it as initial weights, unless it exists already.
 
-    A whole U-Net learns to segment synthetic CT slices, at the settings' image size, window and depth. This takes some
-    minutes, once. Other weights need no preparation: a file is there already, and Keras downloads those of ImageNet.
+    A U-Net learns to segment synthetic CT slices of the settings' image size and window. This takes a few minutes.
+    Other weights need no preparation: they are a file, or Keras downloads them from ImageNet.
     """
     if not settings.encoder or settings.weights != "phantom":
         return

@@ -1,14 +1,16 @@
-"""What a training recorded of itself, read back and checked: `run.json` and `history.csv` beside a model."""
+"""The records of a training, `run.json` and `history.csv` beside a model: what goes into them, and how to read them."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn  # Any: what JSON holds
 
-from lungnb.files import read_json
+from lungnb.files import make_table, read_json, remove, write_table
 from lungnb.formats.opening import open_file
-from lungnb.settings import Settings
+from lungnb.settings import SHIPPED, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,22 +21,22 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "best_validation_loss": (int, float), "wall_seconds": (int, float), "device": str, "precision": str,
     "versions": dict, "git_commit": (str, type(None)),
 }  # fmt: skip
-HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # those of a history that every reader needs
+HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # without them, a history is damaged
 
 
-class Record(dict):
-    """A part of a `run.json`; a missing entry raises a ValueError that names the file."""
+class Record(dict[str, Any]):
+    """A part of a `run.json`. A missing entry raises a ValueError that names the file."""
 
     def __init__(self, file: Path, content: dict[str, Any]) -> None:
         super().__init__(content)
         self.file = file
 
-    def __missing__(self, key: str) -> None:
+    def __missing__(self, key: str) -> NoReturn:
         raise damaged(self.file)
 
 
 def damaged(file: Path) -> ValueError:
-    """Return the error for a record that cannot be used."""
+    """Return the error for a damaged record."""
     return ValueError(f"{file}: is damaged, or of another lungnb. Remove the folder and train the network again.")
 
 
@@ -54,22 +56,25 @@ def settings_of(run: Record) -> Settings:
     """Return the settings in a `run.json`; raise ValueError if they are damaged."""
     stored = run["plan"]["settings"]
     try:
-        return Settings(**{name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
+        }
+        return Settings(**values)
     except (TypeError, ValueError) as error:
         raise damaged(run.file) from error
 
 
 def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
-    """Return a `history.csv`, a row an epoch; raise ValueError if it is damaged or holds no epoch.
+    """Return a `history.csv`, one row per epoch; raise ValueError if it is damaged or holds no epoch.
 
-    Losses that are all NaN are damage if the training is `finished`, because a training with such losses fails.
+    If the training is `finished` and all losses are NaN, the file is damaged, because such a training fails.
     """
-    import pandas as pd  # half a second that `segment` need not wait
+    import pandas as pd  # takes half a second, which `segment` need not wait
 
     try:
         with open_file(file) as opened:
             epochs = pd.read_csv(opened)
-    except (ValueError, OSError) as error:  # pandas's own errors are ValueErrors
+    except (ValueError, OSError) as error:  # pandas's errors are ValueErrors
         raise damaged(file) from error
     numbers = epochs.select_dtypes("number")
     if finished:
@@ -79,12 +84,43 @@ def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
     return epochs
 
 
+def past_epochs(file: Path, epochs: int) -> pd.DataFrame:
+    """Return the first `epochs` epochs of a `history.csv`, and remove later epochs from the file."""
+    if not epochs or not file.exists():  # if the first epoch was interrupted, even the header may be incomplete
+        remove(file)
+        return make_table([], HISTORY_COLUMNS)
+    history = read_epochs(file, finished=False)
+    past = history[history["epoch"] < epochs].drop_duplicates("epoch")
+    write_table(past, file)
+    return past
+
+
+def weights_digest(settings: Settings) -> dict[str, str]:
+    """Return the digest of the file of initial weights as `weights`; nothing if no file is used.
+
+    Encoders trained on phantoms do not count, because they are always trained here in the same way.
+    """
+    if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
+        return {}
+    file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
+    return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
+
+
+def git_commit() -> str | None:
+    """Return the commit of the project's checkout, with `-dirty` if files were changed; None if it is no checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def trained_window(file: Path) -> tuple[float, float] | None:
-    """Return the Hounsfield units shown as black and as white in training; None if the network saw no such units.
+    """Return the window in HU with which a network was trained; None if it was trained without one.
 
-    `file` is the `run.json` beside the model. One of another program, which holds no plan, names no window.
+    `file` is the `run.json` beside the model. A file from another program has no plan, and so no window.
 
-    Raises ValueError if it is damaged, because masks made with another window would be wrong.
+    Raises ValueError if the file is damaged, because masks made with another window would be wrong.
     """
     run: Any = read_json(file)
     if file.exists() and not run:
@@ -93,7 +129,7 @@ def trained_window(file: Path) -> tuple[float, float] | None:
         run = run.get(name) if isinstance(run, dict) else None
     if run is None:
         return None
-    numbers = isinstance(run, list) and len(run) == 2 and all(type(number) in (int, float) for number in run)
-    if not numbers or not -math.inf < run[0] < run[1] < math.inf:
+    is_pair = isinstance(run, list) and len(run) == 2 and all(type(number) in (int, float) for number in run)
+    if not is_pair or not -math.inf < run[0] < run[1] < math.inf:
         raise ValueError(f"{file}: the window must be two rising numbers (HU). Restore or remove the file.")
     return (run[0], run[1])

@@ -1,6 +1,6 @@
-"""Two remedies that TensorFlow and Keras have no public name for. Without either, all works, more slowly.
+"""Two improvements of speed and memory for which TensorFlow and Keras have no public function.
 
-`benchmarks/training.py` measures both. On other backends of Keras they do nothing.
+`benchmarks/training.py` measures both. With other backends of Keras they do nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if keras.backend.backend() == "tensorflow":
 def free_graphs() -> Iterator[None]:
     """Free the graphs that TensorFlow traced inside the block.
 
-    TensorFlow keeps each graph with a gradient of its own in a table for as long as the process lives: some 60 MB for
+    TensorFlow stores each graph with a custom gradient in a table until the process ends. This takes about 60 MB for
     each training of even a small network.
     """
     table: dict[str, object] = {}
-    if keras.backend.backend() == "tensorflow":  # a version without this table is left as it is
+    if keras.backend.backend() == "tensorflow":  # some versions may have no such table
         table = getattr(getattr(tf_ops, "gradient_registry", None), "_registry", table)
     before = {*table}
     try:
@@ -36,10 +36,10 @@ def free_graphs() -> Iterator[None]:
 
 
 def fuse_batch_norm(model: keras.Model) -> None:
-    """Let each batch normalisation of a model be one operation of TensorFlow during training, not Keras's dozen.
+    """Replace the dozen operations of each batch normalisation in training by one fused operation of TensorFlow.
 
-    On CPUs a U-Net trains 1.3 times as fast, in bfloat16 1.5 times, to the same numbers except for rounding. What is
-    saved does not change.
+    On CPUs a U-Net trains 1.3 times as fast, in bfloat16 1.5 times. The results are the same except for rounding, and
+    so are saved files.
     """
     if keras.backend.backend() != "tensorflow":
         return
@@ -47,7 +47,7 @@ def fuse_batch_norm(model: keras.Model) -> None:
         if isinstance(layer, keras.Model):
             fuse_batch_norm(layer)
         elif type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3):
-            layer.call = partial(_normalised, layer)  # of this one layer: its class, which is saved, stays Keras's
+            layer.call = partial(_normalised, layer)  # of this layer only, because its class name is saved
 
 
 def _normalised(layer: keras.layers.Layer, x: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
@@ -56,7 +56,7 @@ def _normalised(layer: keras.layers.Layer, x: tf.Tensor, training: bool | None =
     scale, offset = (tf.cast(weight, tf.float32) for weight in (layer.gamma, layer.beta))
     y, mean, variance = tf.compat.v1.nn.fused_batch_norm(x, scale, offset, epsilon=layer.epsilon, is_training=True)
     count = tf.cast(tf.size(x), tf.float32) / x.shape[-1]
-    variance *= (count - 1) / count  # TensorFlow's is of a sample, Keras's of these values
+    variance *= (count - 1) / count  # TensorFlow returns the sample variance, Keras uses the population variance
     for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(layer.momentum * moving + (1 - layer.momentum) * new)
     return y

@@ -1,16 +1,15 @@
-"""Compile, fit with callbacks, keep the best weights and the history; go on where an interrupted run stopped."""
+"""Train networks: compile, fit, keep the best weights and the history, and continue an interrupted training."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 import platform
-import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,7 +25,6 @@ from lungnb.files import (
     remove_made,
     writable,
     write_json,
-    write_table,
 )
 from lungnb.messages import run_first, say
 from lungnb.networks.backend import (
@@ -40,18 +38,30 @@ from lungnb.networks.backend import (
     worth_compiling,
 )
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
+from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss
 from lungnb.networks.metrics import training_metrics
-from lungnb.networks.models import build_model, count_multiplications
-from lungnb.networks.records import Record, read_epochs, read_run_file
+from lungnb.networks.models import build_model
+from lungnb.networks.records import Record, git_commit, past_epochs, read_epochs, read_run_file, weights_digest
 from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
-from lungnb.settings import SHIPPED, Settings
+from lungnb.settings import Settings
 
-callbacks = keras.callbacks
-_PLAN = "plan.json"  # in the folder of a training that goes on: what is trained
-_FROZEN_FACTOR = 10  # how much faster the rest learns while the encoder is frozen
+_PLAN = "plan.json"  # in the folder of an unfinished training: what is trained
+_FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
+_PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
+_PACKAGES = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")  # whose versions are recorded
+
+
+class _Job(NamedTuple):
+    """A model to train, and the folder for it."""
+
+    settings: Settings
+    model_name: str
+    folder: Path
+    progress: bool
+    more: Sequence[keras.callbacks.Callback]
 
 
 def train(
@@ -59,17 +69,17 @@ def train(
     model_name: str,
     progress: bool = True,
     folder: Path | None = None,
-    more: Sequence[callbacks.Callback] = (),
+    more: Sequence[keras.callbacks.Callback] = (),
 ) -> pd.DataFrame:
-    """Train a model on the prepared data set; return its history, a row an epoch.
+    """Train a model on the prepared data set; return its history, one row per epoch.
 
     Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
-    results/<dataset>/<model>, or another `folder`. Training that was interrupted goes on at the epoch that was cut off;
-    training that was finished with the same settings on the same data is not repeated. Remove the folder to train anew.
-    `more` are callbacks besides its own.
+    results/<dataset>/<model>, or into `folder`. An interrupted training continues at the interrupted epoch. A training
+    that was finished with the same settings on the same data is not repeated; remove the folder to repeat it. `more`
+    are additional callbacks.
 
     Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
-    same name; FileNotFoundError if nothing is prepared, or if the weights to begin with are missing
+    same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing
     (`pretraining.fetch_weights`).
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
@@ -77,65 +87,59 @@ def train(
     folder = folder or settings.results / model_name
     refuse_other_origin(settings, folder)
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
-    plan = json.loads(json.dumps(plan | _weights_digest(settings)))  # as it will be read back: a tuple is not a list
+    plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), free_graphs():
             remove_leftovers(folder)
             if not _is_trained(folder, plan):  # another run may have done it just now
-                _train(settings, model_name, folder, plan, progress, more)
+                _train(_Job(settings, model_name, folder, progress, more), plan)
             remove_made(folder / "training", _PLAN)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return read_epochs(folder / HISTORY)
 
 
-def _is_trained(folder: Path, plan: dict) -> bool:
+def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:
     return read_json(folder / RUN).get("plan") == plan and (folder / MODEL).exists()
 
 
-def _train(
-    settings: Settings,
-    model_name: str,
-    folder: Path,
-    plan: dict,
-    progress: bool,
-    more: Sequence[callbacks.Callback],
-) -> None:
-    """Train from where an interrupted run with the same plan stopped, else from the start, and write what became."""
-    commit = _git_commit()  # of the code that trains, whatever is committed meanwhile
+def _train(job: _Job, plan: dict[str, Any]) -> None:
+    """Train, or continue an interrupted training with the same plan, and write `run.json`."""
+    settings, folder = job.settings, job.folder
+    commit = git_commit()  # at the start, because it may change during the training
     if read_json(folder / "training" / _PLAN) != plan:
         remove_made(folder / "training", _PLAN)
         for name in (RUN, MODEL, HISTORY, SCORES, SUMMARY):
             remove(folder / name)
         write_json(folder / "training" / _PLAN, plan)
-    for until in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
-        _fit(settings, model_name, folder, progress, until, more)
+    for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
+        _fit(job, last)
     history = read_epochs(folder / HISTORY)
-    run = {"plan": plan, "origin": origin_of(settings.dataset)} | _describe(settings, model_name, history)
+    run = {"plan": plan, "origin": origin_of(settings.dataset)} | _describe(settings, job.model_name, history)
     write_json(folder / RUN, run | {"git_commit": commit})
     remove(folder / "training")
 
 
 def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
-    """Return the training history of a model, a row an epoch: losses, scores, learning rate, seconds.
+    """Return the training history of a model, one row per epoch: losses, scores, learning rate, seconds.
 
-    Raises FileNotFoundError if it is not trained, ValueError if the file is damaged.
+    Raises FileNotFoundError if the model is not trained, ValueError if the file is damaged.
     """
     refuse_other_origin(settings)
-    return read_epochs(_needed(settings, model_name, HISTORY))
+    return read_epochs(_trained_file(settings, model_name, HISTORY))
 
 
 def read_run(settings: Settings, model_name: str) -> Record:
-    """Return what a finished training run recorded of itself, the content of `run.json`.
+    """Return the record of a finished training, the content of `run.json`.
 
     Raises FileNotFoundError if there is none, ValueError if the file is damaged.
     """
     refuse_other_origin(settings)
-    return read_run_file(_needed(settings, model_name, RUN))
+    return read_run_file(_trained_file(settings, model_name, RUN))
 
 
-def _needed(settings: Settings, model_name: str, name: str) -> Path:
-    """Return a file of a finished training; raise FileNotFoundError, which says how to train, if there is none."""
+def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
+    """Return a file of a finished training; if there is none, raise FileNotFoundError and say how to train."""
     return need(settings.results / model_name / name, run_first("trained", settings.dataset, model_name))
 
 
@@ -151,7 +155,7 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
             optimizer=optimizer,
             loss=get_loss(settings.loss),
             metrics=training_metrics(),
-            jit_compile=worth_compiling(),  # left to "auto", Keras may pick XLA where it is the slower
+            jit_compile=worth_compiling(),  # "auto" may choose XLA where it is slower
         )
     return model
 
@@ -161,99 +165,81 @@ def _precision(settings: Settings) -> str:
 
 
 def build_network(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model of the settings' size, with the settings' encoder and weights, not compiled."""
-    size = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
-    encoder = {"encoder": settings.encoder} if settings.encoder else {}
+    """Return a new model with the settings' size, encoder and weights, not compiled."""
+    arguments = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
+    if not settings.encoder:
+        return build_model(model_name, **arguments, weights=settings.weights)
     weights = settings.weights
-    if encoder and weights == "phantom":
+    if weights == "phantom":
         file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
         weights = str(need(file, run_first("encoder", settings.dataset)))
-    return build_model(model_name, **size, **encoder, weights=weights)
+    return build_model(model_name, **arguments, encoder=settings.encoder, weights=weights)
 
 
-def _fit(
-    settings: Settings,
-    model_name: str,
-    folder: Path,
-    progress: bool,
-    until: int,
-    more: Sequence[callbacks.Callback],
-) -> None:
-    """Train from the start, or from the last whole epoch, to the epoch `until` or to early stopping.
+def _fit(job: _Job, last: int) -> None:
+    """Train up to the epoch `last` or to early stopping, from the start or from the last whole epoch.
 
-    The encoder is frozen if that epoch is the last of those in which it is to be. Weights and optimizer then pass
-    through the backup from there to the call that trains the whole, as from an interrupted run to its resumption.
+    The encoder is frozen if `last` is one of the frozen epochs. The backup then passes weights and optimizer to the
+    next call, which trains the whole network, just as it does after an interruption.
     """
-    model = compiled_model(settings, model_name)
-    devices = devices_of(model)
-    backup = Backup(folder / "training" / "backup" / "latest.weights.h5", count_steps(settings, "train"))
+    settings, folder = job.settings, job.folder
+    model = compiled_model(settings, job.model_name)
+    devices, steps = devices_of(model), count_steps(settings, "train")
+    backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
     first = backup.restore(model)
-    if first >= until:
+    if first >= last:
         return
-    frozen = until <= settings.frozen_epochs
-    if frozen:
+    is_frozen = last <= settings.frozen_epochs
+    if is_frozen:
         with on_all_gpus():
-            model.optimizer.build(model.trainable_variables)  # with the encoder's, which are to come
+            model.optimizer.build(model.trainable_variables)  # with the encoder's variables, which are trained later
         model.get_layer("encoder").trainable = False
-
-    past = _past(folder / HISTORY, first)
-    stop = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience)
-    rate = settings.learning_rate * (_FROZEN_FACTOR if frozen else 1)
-    schedule = _schedule(settings, rate)
-    # How it went with a frozen encoder says nothing of how the whole goes on.
-    stop.past = schedule.past = past[(past["epoch"] < settings.frozen_epochs) == frozen]
+    past = past_epochs(folder / HISTORY, first)
+    rate = settings.learning_rate * (_FROZEN_FACTOR if is_frozen else 1)
+    stop, schedule = EarlyStopping(monitor=MONITOR, patience=settings.stop_patience), _schedule(settings, rate)
+    # Epochs with a frozen encoder do not count towards patience.
+    stop.past = schedule.past = past[(past["epoch"] < settings.frozen_epochs) == is_frozen]
     stop.set_model(model)
     stop.on_train_begin()
     if not stop.stopped_epoch:
-        # The plateau's memory lowers the rate again, from where it began.
-        model.optimizer.learning_rate = rate
+        model.optimizer.learning_rate = rate  # the schedule replays the past epochs, from the first rate
         model.fit(
             load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
             validation_data=load_batches(settings, "validation", devices=devices),
             initial_epoch=first,
-            epochs=until,
-            steps_per_epoch=count_steps(settings, "train"),
-            shuffle=False,  # load_batches has
+            epochs=last,
+            steps_per_epoch=steps,
+            shuffle=False,  # because load_batches shuffles
             verbose=0,
             callbacks=[
-                Progress(model_name, first, until, progress),
-                callbacks.TerminateOnNaN(),
-                *more,
+                Progress(job.model_name, first, last, job.progress),
+                keras.callbacks.TerminateOnNaN(),
+                *job.more,
                 stop,
                 schedule,
-                callbacks.CSVLogger(folder / HISTORY, append=True),
+                keras.callbacks.CSVLogger(folder / HISTORY, append=True),
                 Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
-                backup,  # last: an epoch is over when all else that belongs to it is written
+                backup,  # last, because an epoch is complete when all its other files are written
             ],
         )
-    if not math.isfinite(_past(folder / HISTORY, until)[MONITOR].iloc[-1]):
+    if not math.isfinite(past_epochs(folder / HISTORY, last)[MONITOR].iloc[-1]):
         remove_made(folder / "training", _PLAN)
-        raise ValueError(f"{model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}.")
+        raise ValueError(
+            f"{job.model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}."
+        )
 
 
-def _schedule(settings: Settings, rate: float) -> callbacks.Callback:
-    """Return the callback that lowers the learning rate from `rate` as the settings say."""
+def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
+    """Return the callback that lowers the learning rate from `rate`, according to the settings."""
     if settings.schedule == "cosine":
-        return callbacks.LearningRateScheduler(
+        return keras.callbacks.LearningRateScheduler(
             lambda epoch, _: rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
         )
-    return ReduceLROnPlateau(monitor=MONITOR, factor=0.5, patience=settings.plateau_patience)
+    return ReduceLROnPlateau(monitor=MONITOR, factor=_PLATEAU_FACTOR, patience=settings.plateau_patience)
 
 
-def _past(file: Path, epochs: int) -> pd.DataFrame:
-    """Return the history of the first `epochs` epochs, and drop from the file what came after them."""
-    if not epochs or not file.exists():  # of a first epoch that was cut off, even the header may be half there
-        remove(file)
-        return pd.DataFrame({"epoch": [], MONITOR: []})
-    history = read_epochs(file, finished=False)
-    past = history[history["epoch"] < epochs].drop_duplicates("epoch")
-    write_table(past, file)
-    return past
-
-
-def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dict:
-    """Return what there is to know of a finished run."""
-    packages = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")
+def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dict[str, object]:
+    """Return the description of a finished training for `run.json`."""
     best = history.loc[history[MONITOR].idxmin()]
     model = build_network(settings, model_name)
     return {
@@ -266,25 +252,5 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
         "device": device_name(),
         "precision": _precision(settings),
         "seed": settings.seed,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the project's checkout, if it is one, with `-dirty` where files differ from it."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _weights_digest(settings: Settings) -> dict[str, str]:
-    """Return what file of weights training begins with, by its content; nothing where it begins with none.
-
-    An encoder's from phantoms are trained here, always alike.
-    """
-    if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
-        return {}
-    file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
-    return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungnb.masks import AREA
+from lungnb.masks import LUNG_SHARE
 
 USUAL_ML = (1000, 9000)  # of both lungs together, by CT
 MAX_RATIO = 3.0  # of the larger lung to the smaller
@@ -21,7 +21,7 @@ def why_implausible(mask: np.ndarray, right: float, left: float, millilitres: fl
         >>> why_implausible(mask, right=900, left=900)
         ''
     """
-    reasons, (low, high) = [], AREA
+    reasons, (low, high) = [], LUNG_SHARE
     if not right + left:
         return "no lung"
     if max(right, left) > MAX_RATIO * min(right, left):

@@ -83,7 +83,7 @@ def test_swapped_constant_and_bright_images_are_found(raw):
     findings = found(raw)
     assert findings["masks/good01.png", "error"] == "image and mask may be swapped"
     assert findings["images/good02.png", "error"] == "the image is of one grey"
-    assert findings["masks/good03.png", "warning"] == "what is marked is brighter than what is around it"
+    assert findings["masks/good03.png", "warning"] == "the mask is brighter than its surroundings"
 
 
 def test_copies_lonely_and_broken_files_are_found(raw):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lungnb.datasets.leakage import LEAK_COLUMNS, NEAR, find_leaks, hash_distances, perceptual_hash
+from lungnb.datasets.leakage import LEAK_COLUMNS, MAX_COPY_DISTANCE, find_leaks, hash_distances, perceptual_hash
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, write_png
@@ -45,8 +45,8 @@ def images():
 def test_copies_are_near_and_other_images_are_not(images, change):
     for number, image in enumerate(images):
         copy = COPIES[change](image)
-        assert distance(image, copy) <= NEAR
-        assert min(distance(other, copy) for n, other in enumerate(images) if n != number) > NEAR
+        assert distance(image, copy) <= MAX_COPY_DISTANCE
+        assert min(distance(other, copy) for n, other in enumerate(images) if n != number) > MAX_COPY_DISTANCE
 
 
 def test_distances_are_shares_of_bits():
@@ -82,7 +82,7 @@ def test_a_copy_under_another_name_is_found_across_splits_alone(settings):
     assert leaks["kind"].unique().tolist() == ["near-duplicate"]
     assert leaks["first"].tolist() == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
     assert leaks[["first_split", "second_split"]].drop_duplicates().to_numpy().tolist() == [["train", "test"]]
-    assert leaks["distance"].between(0, NEAR).all()
+    assert leaks["distance"].between(0, MAX_COPY_DISTANCE).all()
 
 
 def test_a_patient_in_two_splits_is_found(settings):

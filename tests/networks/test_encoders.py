@@ -70,7 +70,7 @@ def test_pretrained_statistics_stay_as_they_are_while_training(tmp_path):
 def test_mistakes_are_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="encoder must be one of mobilenetv2, efficientnetv2b0"):
         unet(encoder="vgg99")
-    with pytest.raises(ValueError, match="an encoder goes with unet alone, not with resunet"):
+    with pytest.raises(ValueError, match="an encoder needs the model unet, not resunet"):
         build_model("resunet", encoder="vgg16")
     with pytest.raises(ValueError, match="needs images of 32 px at least and a depth of 5 at most"):
         unet(16, 2, 2, encoder="vgg16")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from lungnb.networks.backend import keras
+from lungnb.networks.costs import count_multiplications
 from lungnb.networks.losses import get_loss
-from lungnb.networks.models import MODELS, build_model, count_multiplications
+from lungnb.networks.models import MODELS, build_model
 from lungnb.settings import TITLES
 
 NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel

@@ -19,7 +19,8 @@ from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
 from lungnb.networks import tensorflow_speedups, training
 from lungnb.networks.backend import keras
-from lungnb.networks.models import build_model, count_multiplications
+from lungnb.networks.costs import count_multiplications
+from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history, read_run, train
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
@@ -234,8 +235,8 @@ backend.gpus = lambda: ["CPU:0", "CPU:1"]
 settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
-    from lungnb.networks.callbacks import callbacks
-    die = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
+    from lungnb.networks.backend import keras
+    die = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: epoch == 2 and sys.exit(9))
     training.train(settings, "unet", progress=False, more=[die])
 training.train(settings, "unet", progress=False)
 """

@@ -11,7 +11,8 @@ from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.evaluation import score_images
 from lungnb.formats import images
 from lungnb.networks.backend import keras
-from lungnb.networks.models import build_model, count_multiplications
+from lungnb.networks.costs import count_multiplications
+from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SHIPPED, make_settings
