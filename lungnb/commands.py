@@ -125,9 +125,8 @@ def _as_json(table: pd.DataFrame) -> str:
 
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.segmentation.batch import Options
     from lungnb.segmentation.cluster import segment_on_cluster
-    from lungnb.segmentation.listing import TABLE
+    from lungnb.segmentation.listing import TABLE, Options
 
     if options.json:
         raise ValueError(f"--json prints a whole table; with --ray, read {options.out}/{TABLE}.")

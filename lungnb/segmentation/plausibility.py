@@ -6,19 +6,22 @@ import numpy as np
 
 from lungnb.masks import AREA
 
-USUAL_ML = (1000, 9000)  # of both lungs together, by CT
-MAX_RATIO = 3.0  # of the larger lung to the smaller
+USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
+MAX_SIZE_RATIO = 3.0  # of the larger lung to the smaller
 
 
-def why_implausible(mask: np.ndarray, right: float, left: float, millilitres: float | None = None) -> str:
-    """Return why a person should look at a mask, or nothing: by the sizes of the lungs, px, and of volumes mL."""
+def why_implausible(mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None) -> str:
+    """Return why a person should look at a mask, or nothing.
+
+    Judge the sizes of the right and the left lung, the share of the image that is lung, and the volume if it is known.
+    """
     reasons, (low, high) = [], AREA
-    if not right + left:
+    if not right_px + left_px:
         return "no lung"
-    if max(right, left) > MAX_RATIO * min(right, left):
-        reasons.append("one lung far larger" if min(right, left) else "one lung only")
-    if millilitres is not None and not USUAL_ML[0] <= millilitres <= USUAL_ML[1]:
-        reasons.append(f"{millilitres:.0f} mL")
+    if max(right_px, left_px) > MAX_SIZE_RATIO * min(right_px, left_px):
+        reasons.append("one lung far larger" if min(right_px, left_px) else "one lung only")
+    if volume_ml is not None and not USUAL_VOLUME_ML[0] <= volume_ml <= USUAL_VOLUME_ML[1]:
+        reasons.append(f"{volume_ml:.0f} mL")
     if mask.ndim == 2 and not low <= mask.mean() <= high:
         reasons.append(f"{mask.mean():.0%} of the picture")
     return ", ".join(reasons)
