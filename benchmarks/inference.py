@@ -40,8 +40,8 @@ def latencies(engine: str, larger: str, rounds: int) -> dict[str, object]:
     return {
         "engine": shipped.name,
         "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > THRESHOLD), rounds),
-        "ms_network_128": milliseconds(shipped, 128, rounds),
-        "ms_network_256": milliseconds(large, 256, rounds),
+        "ms_network_128": milliseconds(shipped, rounds),
+        "ms_network_256": milliseconds(large, rounds),
     }
 
 

@@ -88,7 +88,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lungnb.evaluation.evaluation import compare, evaluate, verdict
+    from lungnb.evaluation.conclusions import verdict
+    from lungnb.evaluation.evaluation import compare, evaluate
 
     settings = _settings(options)
     names = options.model or [*settings.models]
@@ -139,7 +140,8 @@ def _segment_on_cluster(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lungnb.engines.export import export_model, parities
+    from lungnb.engines.export import export_model
+    from lungnb.engines.parity import parities
 
     say(f"Exporting to {options.format} ...")
     file = export_model(options.model, options.format, options.out, options.half)

@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lungnb.engines.export import MEAN_DICE
+from lungnb.engines.parity import MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
 from lungnb.evaluation.search import PARAMETERS, complete_trials
 from lungnb.evaluation.transfer import STARTS
