@@ -1,8 +1,8 @@
-"""How much of a GPU's own rate training takes: `python benchmarks/gpu.py`.
+"""How much of a GPU's rate training reaches: `python benchmarks/gpu.py`.
 
-A step of a U-Net of 64 filters at 512x512 in float32 and in mixed precision: images a second, and what its
-multiply-accumulates (forward, and twice as much back) are of those a second of a plain bf16 matrix product on the same
-device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and, slowly, on a CPU.
+Measures a step of a U-Net of 64 filters at 512x512 in float32 and in mixed precision: images a second, and the rate of
+multiply-accumulates (forward, and twice as many back) as a part of that of a plain bf16 matrix product on the same
+device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and slowly on a CPU.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from training import step_alone
 
 from lungnb.evaluation.speed import median_seconds
 
-CHAIN = 8  # products without waiting between them
+PRODUCTS = 8  # in a row, without waiting between them
 
 
 def matrix_rate(side: int) -> dict:
@@ -26,11 +26,11 @@ def matrix_rate(side: int) -> dict:
 
     def products() -> None:
         product = factor
-        for _ in range(CHAIN):
+        for _ in range(PRODUCTS):
             product = ops.matmul(product, factor)
-        ops.convert_to_numpy(product[:1, :1])  # waits for it
+        ops.convert_to_numpy(product[:1, :1])  # waits for the products
 
-    return {"rate": CHAIN * side**3 / median_seconds(products, 10)}
+    return {"rate": PRODUCTS * side**3 / median_seconds(products, 10)}
 
 
 def about(filters: int, size: int) -> dict:
@@ -39,8 +39,8 @@ def about(filters: int, size: int) -> dict:
     from lungnb.networks.models import build_model, count_multiplications
 
     count = count_multiplications(build_model("unet", size=size, filters=filters))
-    found = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}
-    return found | {"multiplications": count}
+    device = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}
+    return device | {"multiplications": count}
 
 
 def main() -> None:

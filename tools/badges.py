@@ -1,8 +1,7 @@
-"""Write the repository's address to where readers start from: what `make badges` does.
+"""Write the repository's address into the README and notebook 00: `make badges`.
 
-The address stands in one place, `Repository` under `[project.urls]` in pyproject.toml. From it come the Colab and
-Binder badges of the README and of notebook 00, and where that notebook fetches the project from, on Colab. Without an
-address there are no badges.
+The address is in one place, `Repository` under `[project.urls]` in pyproject.toml. The Colab and Binder badges are made
+from it, and on Colab notebook 00 fetches the project from there. Without an address there are no badges.
 """
 
 import json
@@ -38,7 +37,7 @@ def with_address(readme, notebook, address):
     readme = re.sub(f"{MARK}.*", lambda _: MARK + badges(address), readme)
     for cell in notebook["cells"][:3]:
         text = re.sub(f"{MARK}.*", lambda _: MARK + badges(address), "".join(cell["source"]))
-        text = re.sub(r'("LUNGNB_REPOSITORY", )".*"', lambda found: f'{found[1]}"{address}"', text)
+        text = re.sub(r'("LUNGNB_REPOSITORY", )".*"', lambda match: f'{match[1]}"{address}"', text)
         cell["source"] = text.splitlines(keepends=True)
     return readme, notebook
 
