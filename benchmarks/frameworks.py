@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ def batch(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     return images, (images > 0.5).astype(np.float32)
 
 
-def measure(framework: str, network: str, size: int, count: int, rounds: int) -> dict[str, float]:
+def measure(framework: str, network: str, size: int, count: int, rounds: int) -> dict[str, Any]:
     """Return the speed of a network of a framework, and its number of trainable parameters."""
     images, masks = batch(size, count)
     step, predict, parameters = OPEN[framework](network, size, images, masks)
@@ -97,7 +97,7 @@ def open_collection(network: str, size: int, images: np.ndarray, masks: np.ndarr
 OPEN = {"lungnb": open_lungnb, "PyTorch": open_torch, "keras-unet-collection": open_collection}
 
 
-def multiplications(network: str, size: int) -> dict:
+def multiplications(network: str, size: int) -> dict[str, Any]:
     """Return the multiply-accumulates of one image."""
     from lungnb.networks.models import build_model, count_multiplications
 

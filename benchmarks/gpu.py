@@ -7,6 +7,7 @@ device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and slowly on a C
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from measure import apart, bars, write
@@ -17,7 +18,7 @@ from lungnb.evaluation.speed import median_seconds
 PRODUCTS = 8  # in a row, without waiting between them
 
 
-def matrix_rate(side: int) -> dict:
+def matrix_rate(side: int) -> dict[str, Any]:
     """Return the multiply-accumulates a second of a bf16 matrix product."""
     from lungnb.networks.backend import keras
 
@@ -33,7 +34,7 @@ def matrix_rate(side: int) -> dict:
     return {"rate": PRODUCTS * side**3 / median_seconds(products, 10)}
 
 
-def about(filters: int, size: int) -> dict:
+def about(filters: int, size: int) -> dict[str, Any]:
     """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
     from lungnb.networks.backend import device_name, keras, worth_compiling
     from lungnb.networks.models import build_model, count_multiplications

@@ -4,12 +4,13 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 # Before anything is measured, because afterwards it would be the load of the benchmark.
 LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def describe(*packages: str) -> dict:
+def describe(*packages: str) -> dict[str, Any]:
     """Return the processor, its features for networks, its cores, the load before, the system, and versions."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.exists() else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,13 @@ from lungnb.evaluation.speed import median_seconds
 from lungnb.figures.theme import COLORS, subplots, themed
 
 
-def apart(measure: Callable[..., dict], **arguments: object) -> dict:
+def apart(measure: Callable[..., dict[str, Any]], **arguments: object) -> dict[str, Any]:
     """Return the arguments, the measurements of a function in a fresh process, and that process's peak memory (MB)."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return arguments | pool.submit(_measured, measure, arguments).result()
 
 
-def _measured(measure: Callable[..., dict], arguments: dict) -> dict:
+def _measured(measure: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
     measured = measure(**arguments)
     return measured | {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 

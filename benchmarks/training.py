@@ -34,7 +34,7 @@ def settings_of(raw: str, **changes: Any) -> Settings:  # noqa: ANN401
     return full.replace(split_fractions=(0.9, 0.1, 0.0)).replace(**changes)
 
 
-def fitted(model: keras.Model, *data: object, images: int, **options: object) -> dict[str, float]:
+def fitted(model: keras.Model, *data: object, images: int, **options: object) -> dict[str, Any]:
     """Return images a second of the median epoch of `fit`, without the first."""
     from lungnb.networks.backend import keras
 
@@ -44,7 +44,7 @@ def fitted(model: keras.Model, *data: object, images: int, **options: object) ->
     return {"images_s": images / statistics.median(np.diff(times)[1:])}
 
 
-def plain_script(raw: str) -> dict:
+def plain_script(raw: str) -> dict[str, Any]:
     """The same network as a script trains it: all images in two arrays, `compile` and `fit` as they come."""
     from lungnb.networks.backend import keras
     from lungnb.networks.data import load_batches
@@ -58,7 +58,7 @@ def plain_script(raw: str) -> dict:
     return fitted(model, images, masks, images=len(images), batch_size=8)
 
 
-def as_lungnb_trains(raw: str, **changes: object) -> dict:
+def as_lungnb_trains(raw: str, **changes: object) -> dict[str, Any]:
     """The network as `lungnb.train` compiles it, with its augmented batches and its scores."""
     from lungnb.networks.data import count_steps, load_batches
     from lungnb.networks.training import compiled_model
@@ -69,7 +69,7 @@ def as_lungnb_trains(raw: str, **changes: object) -> dict:
     return fitted(model, batches, images=steps * settings.batch_size, steps_per_epoch=steps, shuffle=False)
 
 
-def pipeline_alone(raw: str) -> dict:
+def pipeline_alone(raw: str) -> dict[str, Any]:
     """The batches alone: read, cached and augmented, and not used."""
     from lungnb.networks.data import count_steps, load_batches
 
@@ -79,7 +79,9 @@ def pipeline_alone(raw: str) -> dict:
     return {"images_s": steps * settings.batch_size / seconds}
 
 
-def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16) -> dict:
+def step_alone(
+    size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16
+) -> dict[str, Any]:
     """A step on one batch in memory."""
     from lungnb.networks.backend import keras
     from lungnb.networks.models import build_model

@@ -21,7 +21,7 @@ MAX_PICTURE_BYTES = 235_000  # of all pictures of one notebook, as base64
 MAX_PLAIN_TEXT = 2_000  # characters; the plain text of an HTML table is not stored if it is longer
 
 
-def main():
+def main() -> None:
     """Execute the notebooks in a fresh folder, on the CPU; keep outputs, drop what differs from run to run."""
     with tempfile.TemporaryDirectory(prefix="lungnb-") as home:
         os.environ |= {"LUNGNB_HOME": home, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
@@ -36,7 +36,7 @@ def main():
             nbformat.write(_tidied(nbformat.read(done, as_version=4), home), path)
 
 
-def _tidied(notebook, home):
+def _tidied(notebook: nbformat.NotebookNode, home: str) -> nbformat.NotebookNode:
     """Drop times, papermill's and the kernel's metadata, stderr and folders' names; keep tags."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -57,7 +57,7 @@ def _tidied(notebook, home):
     return notebook
 
 
-def _shrink_pictures(bundles):
+def _shrink_pictures(bundles: list[dict[str, str]]) -> None:
     """Store charts in 64 colours, and the largest pictures as JPEGs that are small enough for all of them to fit."""
     pictures = []
     for data in (data for data in bundles if "image/png" in data):
@@ -78,11 +78,11 @@ def _shrink_pictures(bundles):
         room -= len(data.get("image/png") or data["image/jpeg"])
 
 
-def _encoded(picture, form, **options):
+def _encoded(picture: Image.Image, form: str, **options: int) -> str:
     encoded = io.BytesIO()
     picture.save(encoded, form, **options)
     return base64.b64encode(encoded.getvalue()).decode()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

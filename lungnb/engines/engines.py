@@ -139,7 +139,8 @@ def _open_openvino(file: Path, precision: str) -> Engine:
 
     def run(batch: np.ndarray) -> np.ndarray:
         with lock:  # because only one thread at a time may use a request
-            return request.infer([batch])[0]
+            probability: np.ndarray = request.infer([batch])[0]
+        return probability
 
     return Engine(engine_name("openvino", precision), network.input(0).partial_shape[1].get_length(), run)
 

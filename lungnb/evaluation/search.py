@@ -95,7 +95,7 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
         ) from error
 
 
-class _Watch(keras.callbacks.Callback):
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # because Keras has no types
     """Tells Optuna the validation Dice of each epoch, and ends a trial that is pruned or whose loss became NaN."""
 
     def __init__(self, trial: optuna.Trial, bar: tqdm[NoReturn]) -> None:
@@ -149,13 +149,14 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     file = _path(settings, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        return _optuna().create_study(
+        study: optuna.Study = _optuna().create_study(
             storage=f"sqlite:///{file}",
             study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
             direction="maximize",
             pruner=_optuna().pruners.MedianPruner(_RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
             load_if_exists=True,
         )
+    return study
 
 
 def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -230,9 +231,7 @@ def _grid(rows: int, columns: int, inches: float = 3.0) -> tuple[Figure, np.ndar
     return figure, axes
 
 
-def _draw(
-    axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, prediction: np.ndarray | None = None
-) -> None:
+def _draw(axis: Axes, image: np.ndarray, truth: np.ndarray | None = None, prediction: np.ndarray | None = None) -> None:
     """Draw an image and the contours of its masks."""
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     dash_of_prediction = "dashed" if truth is not None else "solid"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -146,9 +146,7 @@ def _panels(scores: pd.DataFrame) -> list[tuple[str, str]]:
     return [(score, column) for score in ("loss", "iou", "dice") for column in columns]
 
 
-def _draw_panel(
-    axis: plt.Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame
-) -> None:
+def _draw_panel(axis: Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> None:
     """Draw one panel: curves over the epochs, or the scores of every image."""
     if column in ("train", "validation"):
         _draw_curves(axis, histories, score if column == "train" else f"val_{score}")
@@ -160,7 +158,7 @@ def _draw_panel(
 
 
 def _draw_curves(
-    axis: plt.Axes,
+    axis: Axes,
     histories: dict[str, pd.DataFrame],
     column: str,
     suffix: str = "",
@@ -174,7 +172,7 @@ def _draw_curves(
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _draw_boxes(axis: plt.Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
+def _draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
     """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}

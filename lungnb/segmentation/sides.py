@@ -47,11 +47,12 @@ class _Region(NamedTuple):
 
     def columns(self) -> np.ndarray:
         """Return its number of pixels in each column of its box."""
-        return self.mask.sum(axis=tuple(range(self.mask.ndim - 1)))
+        counts: np.ndarray = self.mask.sum(axis=tuple(range(self.mask.ndim - 1)))
+        return counts
 
     def middle(self) -> float:
         """Return its mean column, computed from the sums of the columns because that is fast."""
-        return self.box[-1].start + float(ndimage.center_of_mass(self.columns())[0])
+        return float(self.box[-1].start + ndimage.center_of_mass(self.columns())[0])
 
 
 def _are_side_by_side(larger: _Region, smaller: _Region) -> bool:
@@ -75,4 +76,4 @@ def _thinnest_column(region: _Region) -> int:
     third = len(heights) // 3
     inner = heights[third : len(heights) - third]
     thinnest = np.flatnonzero(inner == inner.min())
-    return region.box[-1].start + third + int(thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
+    return int(region.box[-1].start + third + thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
