@@ -27,9 +27,9 @@ from lungnb.segmentation.listing import (
     key_of,
     list_images,
     name_images,
-    refuse_masks_of_others,
+    refuse_foreign_masks,
 )
-from lungnb.segmentation.predict import Model, open_model
+from lungnb.segmentation.predict import Model, Window, open_model
 from lungnb.segmentation.steps import read_case, segment_case, write_case
 
 TABLE_COLUMNS = (
@@ -84,10 +84,11 @@ def segment_files(
     files = list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
-        refuse_masks_of_others(out, out / JOURNAL)
+        refuse_foreign_masks(out, out / JOURNAL)
         for leftover in out.glob(".*.[0-9]*.part.*"):
             remove(leftover)  # of a run that was killed
-        rows, plan = read_journal(out), _digest(result_plan(model, window_hu, options))
+        plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
+        rows = read_journal(out)
         cases = name_images(files, {key: row["stem"] for key, row in rows.items()})
         to_do = [case for case in cases if not _is_done(rows.get(key_of(case.path)), plan, out, options)]
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
@@ -99,7 +100,7 @@ def segment_files(
 
 
 def segment_cases(
-    cases: Iterable[InputFile], engine: Engine, window_hu: tuple[float, float] | None, out: Path, options: Options
+    cases: Iterable[InputFile], engine: Engine, window_hu: Window, out: Path, options: Options
 ) -> Iterator[Row]:
     """Read, segment and write one case after another; yield the row of the journal of each.
 
@@ -120,10 +121,6 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iter
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _digest(plan: Row) -> str:
-    return hashlib.sha256(repr(plan).encode()).hexdigest()[:16]
 
 
 def _is_done(row: Row | None, plan: str, out: Path, options: Options) -> bool:

@@ -32,7 +32,7 @@ from lungnb.segmentation.listing import (
     as_path,
     list_folders,
     name_images,
-    refuse_masks_of_others,
+    refuse_foreign_masks,
 )
 from lungnb.segmentation.predict import open_model
 
@@ -83,7 +83,7 @@ def segment_on_cluster(
         raise ValueError("no image files in nothing.")
     _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
-        refuse_masks_of_others(out, out / TABLE, "**/*")
+        refuse_foreign_masks(out, out / TABLE, "**/*")
         _begin(out / TABLE, result_plan(model, window_hu, options))
         total: Counter[str] = Counter()
         parts = set()

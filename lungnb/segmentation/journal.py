@@ -15,7 +15,7 @@ from lungnb.files import written
 from lungnb.formats.opening import is_regular, open_file, refuse_memory
 from lungnb.formats.volumes import dicom_files
 from lungnb.segmentation.listing import JOURNAL, Options
-from lungnb.segmentation.predict import Model, file_of
+from lungnb.segmentation.predict import Model, Window, file_of
 
 Row = dict[str, Any]  # what was done with one file, as JSON stores it
 NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "milliseconds")
@@ -59,7 +59,7 @@ def _is_sound(row: Row) -> bool:
     )
 
 
-def result_plan(model: Model, window_hu: tuple[float, float] | None, options: Options) -> Row:
+def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
     """Return what the results depend on besides the files. A model in memory equals no other."""
     file = file_of(model)
     if file is None:

@@ -69,7 +69,7 @@ def as_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def refuse_masks_of_others(out: Path, record: Path, pattern: str = "*") -> None:
+def refuse_foreign_masks(out: Path, record: Path, pattern: str = "*") -> None:
     """Raise ValueError if `out` holds files with the names of lungnb's outputs, but no `record` of an earlier run."""
     if record.exists():
         return

@@ -1,7 +1,7 @@
-"""The three steps of one file: read it, segment it, write its mask. A step that fails ends with a sentence.
+"""The three steps of one file: read it, segment it, write its mask.
 
 Each step takes the result of the step before it: `ReadFile`, then `SegmentedImage` or `SegmentedVolume`, then the
-file's row of the journal; or `Failed`, which the later steps pass on.
+file's row of the journal. If a step fails, it returns that row at once, and the later steps pass it on.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,20 +25,12 @@ from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.journal import Row, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.plausibility import why_implausible
-from lungnb.segmentation.predict import predict_slices, segment_grey
+from lungnb.segmentation.predict import Window, predict_slices, segment_grey
 from lungnb.segmentation.sides import split_sides
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
 _NO_VOXELS = np.empty((0, 0, 0), np.float32)
 Result = TypeVar("Result")
-
-
-class Failed(NamedTuple):
-    """A file that one of the steps could not use, and the sentence that says why."""
-
-    case: InputFile
-    stamp: str
-    error: str
 
 
 class ReadFile(NamedTuple):
@@ -54,10 +46,10 @@ class SegmentedImage(NamedTuple):
 
     case: InputFile
     stamp: str
-    picture: Picture
     mask: np.ndarray  # (height, width), bool
+    picture: Picture
     probability: np.ndarray  # (height, width), float32
-    milliseconds: float
+    milliseconds: float = 0.0
 
 
 class SegmentedVolume(NamedTuple):
@@ -65,13 +57,16 @@ class SegmentedVolume(NamedTuple):
 
     case: InputFile
     stamp: str
-    volume: Volume  # without its voxels
     mask: np.ndarray  # (slices, height, width), bool
+    volume: Volume  # without its voxels
     shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
-    milliseconds: float
+    milliseconds: float = 0.0
 
 
-def read_case(case: InputFile, window_hu: tuple[float, float] | None = None) -> ReadFile | Failed:
+Segmented: TypeAlias = SegmentedImage | SegmentedVolume
+
+
+def read_case(case: InputFile, window_hu: Window = None) -> ReadFile | Row:
     """Read an image file. Of a volume, only compute its stamp."""
 
     def read() -> ReadFile:
@@ -81,27 +76,24 @@ def read_case(case: InputFile, window_hu: tuple[float, float] | None = None) -> 
     return _attempt("read", case, "", read)
 
 
-def segment_case(
-    file: ReadFile | Failed, engine: Engine, window_hu: tuple[float, float] | None
-) -> SegmentedImage | SegmentedVolume | Failed:
+def segment_case(file: ReadFile | Row, engine: Engine, window_hu: Window) -> Segmented | Row:
     """Let the network predict the lungs of an image or a volume."""
-    if isinstance(file, Failed):
+    if isinstance(file, dict):
         return file
     return _attempt("segmented", file.case, file.stamp, lambda: _segment(file, engine, window_hu))
 
 
-def write_case(segmented: SegmentedImage | SegmentedVolume | Failed, out: Path, options: Options) -> Row:
+def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
     """Write what `options` ask for, and return the file's row of the journal."""
-    if isinstance(segmented, Failed):
-        return _failed_row(segmented)
-    row = _attempt("written", segmented.case, segmented.stamp, lambda: _write(segmented, out, options))
-    return _failed_row(row) if isinstance(row, Failed) else row
+    if isinstance(segmented, dict):
+        return segmented
+    return _attempt("written", segmented.case, segmented.stamp, lambda: _write(segmented, out, options))
 
 
-def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]) -> Result | Failed:
-    """Return what a step returns, or a sentence on what went wrong. A full disk alone ends the whole run.
+def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]) -> Result | Row:
+    """Return the result of a step, or the row of a file that failed. Only a full disk ends the whole run.
 
-    `doing` is the participle of the step, for the sentence.
+    `doing` is the participle of the step, for the sentence on what went wrong.
     """
     try:
         with guarded(case.path, step=doing):
@@ -109,39 +101,33 @@ def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]
     except DiskFull:
         raise
     except (Refused, NotWritten) as error:
-        return Failed(case, stamp, str(error))
+        return _begin_row(case, stamp) | {"status": "failed", "error": str(error)}
 
 
-def _segment(file: ReadFile, engine: Engine, window_hu: tuple[float, float] | None) -> SegmentedImage | SegmentedVolume:
+def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
     started = time.perf_counter()
     if file.picture is None:
-        volume, mask, shown = _segment_volume(file.case.path, engine, window_hu)
-        return SegmentedVolume(file.case, file.stamp, volume, mask, shown, _milliseconds_since(started))
-    _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
-    return SegmentedImage(file.case, file.stamp, file.picture, mask, probability, _milliseconds_since(started))
+        segmented: Segmented = _segment_volume(file, engine, window_hu)
+    else:
+        _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
+        segmented = SegmentedImage(file.case, file.stamp, mask, file.picture, probability)
+    return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
-def _segment_volume(
-    path: Path, engine: Engine, window_hu: tuple[float, float] | None
-) -> tuple[Volume, np.ndarray, dict[int, np.ndarray]]:
-    """Segment a volume slice by slice; return it without its voxels, its mask, and the slices of its overlay."""
-    volume = read_volume(path)
+def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> SegmentedVolume:
+    volume = read_volume(file.case.path)
     mask = np.empty(volume.hounsfield.shape, bool)
     to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
     shown: dict[int, np.ndarray] = {}
-    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, window_hu, path)):
+    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, window_hu, file.case.path)):
         mask[number] = probability > THRESHOLD
         if number in to_show:
             shown[number] = grey
     volume = volume._replace(hounsfield=_NO_VOXELS)  # frees memory, because cleaning the mask takes more
-    return volume, clean_mask(mask), shown
+    return SegmentedVolume(file.case, file.stamp, clean_mask(mask), volume, shown)
 
 
-def _milliseconds_since(started: float) -> float:
-    return round(1000 * (time.perf_counter() - started), 1)
-
-
-def _write(segmented: SegmentedImage | SegmentedVolume, out: Path, options: Options) -> Row:
+def _write(segmented: Segmented, out: Path, options: Options) -> Row:
     if isinstance(segmented, SegmentedImage):
         return _write_image(segmented, out, options)
     return _write_volume(segmented, out, options)
@@ -166,7 +152,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if has_more else ""
     review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
-    return row | {"status": _status(row), "mask": f"{stem}_mask.png", "review": review}
+    return row | {"mask": f"{stem}_mask.png", "review": review}
 
 
 def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
@@ -181,28 +167,20 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     right_px, left_px = row["right_px"], row["left_px"]
     row |= {"slices": len(mask), "right_ml": round(right_px * voxel_ml, 1), "left_ml": round(left_px * voxel_ml, 1)}
     review = why_implausible(mask, right_px, left_px, (right_px + left_px) * voxel_ml)
-    return row | {"status": _status(row), "mask": f"{stem}_mask.nii.gz", "review": review}
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review}
 
 
-def _begin_row(file: SegmentedImage | SegmentedVolume | Failed) -> Row:
-    return {"file": str(file.case.path), "stem": file.case.stem, "stamp": file.stamp}
+def _begin_row(case: InputFile, stamp: str) -> Row:
+    return {"file": str(case.path), "stem": case.stem, "stamp": stamp}
 
 
-def _failed_row(failed: Failed) -> Row:
-    return _begin_row(failed) | {"status": "failed", "error": failed.error}
-
-
-def _measured_row(segmented: SegmentedImage | SegmentedVolume, right: np.ndarray, left: np.ndarray) -> Row:
-    """Return the beginning of a row: the sizes of the mask and of the patient's right and left lung."""
-    mask = segmented.mask
-    sizes = {"height": mask.shape[-2], "width": mask.shape[-1]}
-    sizes |= {"right_px": int(np.count_nonzero(right)), "left_px": int(np.count_nonzero(left))}
-    share = {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
-    return _begin_row(segmented) | sizes | share
-
-
-def _status(row: Row) -> str:
-    return "ok" if row["right_px"] + row["left_px"] else "no lung found"
+def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> Row:
+    """Return the first part of a row, up to the sizes of the mask and of the patient's right and left lung."""
+    mask, right_px, left_px = segmented.mask, int(np.count_nonzero(right)), int(np.count_nonzero(left))
+    sizes = {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right_px, "left_px": left_px}
+    sizes |= {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
+    status = "ok" if right_px + left_px else "no lung found"
+    return _begin_row(segmented.case, segmented.stamp) | {"status": status} | sizes
 
 
 def _overlay_sheet(segmented: SegmentedVolume) -> np.ndarray:
