@@ -134,23 +134,23 @@ def _write(segmented: Segmented, out: Path, options: Options) -> Row:
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
-    (path, stem), mask, (grey, pixel_mm, turn, has_more) = image.case, image.mask, image.picture
-    right, left = map(turn.stored, split_sides(turn.upright(mask)))
+    (path, stem), mask, picture = image.case, image.mask, image.picture
+    right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
     if options.dicom_segs:
         write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)
     write_png(out / f"{stem}_mask.png", mask)
     if options.overlays:
-        write_png(out / f"{stem}_overlay.png", overlay(grey, mask))
+        write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))
     if options.cutouts:
-        write_png(out / f"{stem}_cutout.png", cut_out(grey, mask))
+        write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))
     if options.probabilities:
         write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8))
     row = _measured_row(image, right, left)
     right_px, left_px = row["right_px"], row["left_px"]
-    if pixel_mm:
-        pixel_mm2 = float(np.prod(pixel_mm))
+    if picture.pixel_mm:
+        pixel_mm2 = float(np.prod(picture.pixel_mm))
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
-    pages = "the first of several pictures" if has_more else ""
+    pages = "the first of several pictures" if picture.has_more else ""
     review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
     return row | {"mask": f"{stem}_mask.png", "review": review}
 
