@@ -1,8 +1,8 @@
 """How many films a Ray cluster segments a second, and what a million would take: `python benchmarks/cluster.py`.
 
-Draws phantom films and segments them on this machine with 1, 2 and 4 workers, and by the plain command; what a million
-would take is worked out from that. What starting takes, as the same for a single film says, is told apart. A worker
-counts as one core, which its network uses; it reads and writes on threads, so that one keeps two cores busy.
+Draws phantom films and segments them on this machine with 1, 2 and 4 workers, and with the plain command. The time of a
+million is computed from that. The time to start, measured with a single film, is given separately. A worker counts as
+one core, which its network uses. It reads and writes on threads, so that one worker keeps two cores busy.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.cluster import segment_on_cluster
 
 MILLION = 1_000_000
-DRAWN = 100  # films that differ
-CORES = os.cpu_count()
+DIFFERENT_FILMS = 100
+CORES = os.cpu_count() or 1
 
 
 def main() -> None:
@@ -39,10 +39,10 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         films = Path(folder, "films")
-        for number in tqdm(range(min(options.films, DRAWN)), "Drawing"):
+        for number in tqdm(range(min(options.films, DIFFERENT_FILMS)), "Drawing"):
             write_png(films / f"{number:06}.png", make_phantom(number, size=options.size).image)
-        for number in range(DRAWN, options.films):  # the same again under other names
-            os.link(films / f"{number % DRAWN:06}.png", films / f"{number:06}.png")
+        for number in range(DIFFERENT_FILMS, options.films):  # the same films under other names
+            os.link(films / f"{number % DIFFERENT_FILMS:06}.png", films / f"{number:06}.png")
         for turn in range(options.rounds):
             for workers in (0, *options.workers):
                 seconds = {"start": timed(films / "000000.png", workers), "all": timed(films, workers)}
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def timed(films: Path, workers: int) -> float:
-    """Return the seconds that segmenting takes, with the start of Ray and of its workers; 0 is the plain command."""
+    """Return the seconds to segment films, with the start of Ray and its workers; 0 workers is the plain command."""
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         if workers:
@@ -63,14 +63,14 @@ def timed(films: Path, workers: int) -> float:
 
 
 def chart(table: pd.DataFrame) -> Figure:
-    """Draw the rate and what a million films take."""
+    """Draw the rate, and the time of a million films."""
     names = ["the plain command" if not n else f"Ray, {n} worker{'s' * (n > 1)}" for n in table["workers"]]
     titles = {"films_a_second": "films a second", "million_hours": "hours for a million, on this machine"}
     return bars(table.assign(name=names), ["name"], titles)
 
 
 def summary(rounds: pd.DataFrame, options: argparse.Namespace) -> pd.DataFrame:
-    """Return medians by number of workers, and a million films worked out from them."""
+    """Return medians by number of workers, and the time of a million films computed from them."""
     rounds["films_a_second"] = (options.films - 1) / (rounds["all"] - rounds["start"])
     rates = rounds.groupby("workers")["films_a_second"]
     table = rounds.groupby("workers")[["start", "all", "films_a_second"]].median()

@@ -1,7 +1,7 @@
 """Whether memory stays flat in long use: `python benchmarks/endurance.py`, one to two hours.
 
-Segments many files with the command, killed once in the middle and begun again, and trains a small network many times
-in one process. Memory (resident) is sampled: endurance_files.csv, endurance_trainings.csv.
+Segments many files with the command, which is killed in the middle and started again. Trains a small network many times
+in one process. Samples of the resident memory are in endurance_files.csv and endurance_trainings.csv.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from lungnb.phantoms.make import make_phantom, write_phantoms
 from lungnb.settings import Settings
 
 
-def segment_many(folder: Path, files: int, every: float) -> pd.DataFrame:
-    """Segment links to a hundred phantoms; return files done and memory, sampled `every` so many seconds."""
+def segment_many(folder: Path, files: int, interval_seconds: float) -> pd.DataFrame:
+    """Segment links to a hundred phantoms; return samples of memory and of the number of files done."""
     (folder / "films").mkdir()
     for index in range(min(files, 100)):
         write_png(folder / f"{index}.png", make_phantom(index, size=128).image)
@@ -32,13 +32,13 @@ def segment_many(folder: Path, files: int, every: float) -> pd.DataFrame:
     for run in ("killed in the middle", "to the end"):
         process = psutil.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None:
-            time.sleep(every)
+            time.sleep(interval_seconds)
             done = sum(1 for _ in journal.open("rb")) if journal.exists() else 0
             try:
                 memory = round(process.memory_info().rss / 1e6)
             except psutil.Error:
                 break  # it has ended
-            if memory:  # none is left of one that ends just now
+            if memory:  # 0 if the process is just ending
                 row = {"run": run, "seconds": round(time.monotonic() - begun, 1), "files": max(done - 1, 0)}
                 rows.append(row | {"memory_mb": memory})
             if run == "killed in the middle" and done > files / 2:
@@ -50,7 +50,7 @@ def segment_many(folder: Path, files: int, every: float) -> pd.DataFrame:
 
 
 def train_often(folder: Path, trainings: int) -> pd.DataFrame:
-    """Train a small U-Net again and again in this process; return the memory after each."""
+    """Train a small U-Net many times in this process; return the memory after each training."""
     from lungnb.datasets.prepare import prepare_dataset
     from lungnb.networks.training import train
 

@@ -1,12 +1,13 @@
-"""How much of a GPU's own rate training takes: `python benchmarks/gpu.py`.
+"""How much of a GPU's rate training reaches: `python benchmarks/gpu.py`.
 
-A step of a U-Net of 64 filters at 512x512 in float32 and in mixed precision: images a second, and what its
-multiply-accumulates (forward, and twice as much back) are of those a second of a plain bf16 matrix product on the same
-device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and, slowly, on a CPU.
+Measures a step of a U-Net of 64 filters at 512x512 in float32 and in mixed precision: images a second, and the rate of
+multiply-accumulates (forward, and twice as many back) as a part of that of a plain bf16 matrix product on the same
+device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and slowly on a CPU.
 """
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from measure import apart, bars, write
@@ -14,10 +15,10 @@ from training import step_alone
 
 from lungnb.evaluation.speed import median_seconds
 
-CHAIN = 8  # products without waiting between them
+PRODUCTS = 8  # in a row, without waiting between them
 
 
-def matrix_rate(side: int) -> dict:
+def matrix_rate(side: int) -> dict[str, Any]:
     """Return the multiply-accumulates a second of a bf16 matrix product."""
     from lungnb.networks.backend import keras
 
@@ -26,22 +27,22 @@ def matrix_rate(side: int) -> dict:
 
     def products() -> None:
         product = factor
-        for _ in range(CHAIN):
+        for _ in range(PRODUCTS):
             product = ops.matmul(product, factor)
-        ops.convert_to_numpy(product[:1, :1])  # waits for it
+        ops.convert_to_numpy(product[:1, :1])  # waits for the products
 
-    return {"rate": CHAIN * side**3 / median_seconds(products, 10)}
+    return {"rate": PRODUCTS * side**3 / median_seconds(products, 10)}
 
 
-def about(filters: int, size: int) -> dict:
+def about(filters: int, size: int) -> dict[str, Any]:
     """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
     from lungnb.networks.backend import device_name, keras, worth_compiling
     from lungnb.networks.costs import count_multiplications
     from lungnb.networks.models import build_model
 
     count = count_multiplications(build_model("unet", size=size, filters=filters))
-    found = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}
-    return found | {"multiplications": count}
+    device = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}
+    return device | {"multiplications": count}
 
 
 def main() -> None:

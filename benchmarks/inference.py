@@ -1,9 +1,9 @@
 """How fast networks segment, by engine: `python benchmarks/inference.py`.
 
-Milliseconds, one image at a time, the median: of a slice of 256x256 from array to cleaned mask, and of the network
-alone, the one that comes with lungnb (128x128) and one of the same architecture for 256x256; files a second of
-`segment_files` on 512x512 PNGs, reading and writing included; seconds until the first mask in a fresh process. Run it
-on a machine that does nothing else.
+Measures the median milliseconds of one image at a time: of a slice of 256x256 from array to cleaned mask, and of two
+networks alone, the shipped one (128x128) and one of the same architecture for 256x256. Measures files a second of
+`segment_files` on 512x512 PNGs, with reading and writing, and the seconds until the first mask in a fresh process. Run
+it on a machine that does nothing else.
 """
 
 import argparse
@@ -40,13 +40,13 @@ def latencies(engine: str, larger: str, rounds: int) -> dict[str, object]:
     return {
         "engine": shipped.name,
         "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > THRESHOLD), rounds),
-        "ms_network_128": milliseconds(shipped, 128, rounds),
-        "ms_network_256": milliseconds(large, 256, rounds),
+        "ms_network_128": milliseconds(shipped, rounds),
+        "ms_network_256": milliseconds(large, rounds),
     }
 
 
 def opened(file: str | Path, engine: str) -> Engine:
-    """Return a model file in an engine, or in Keras's own way, `model.predict`."""
+    """Open a model file with an engine, or with Keras's `model.predict`."""
     if engine != PREDICT:
         return open_network(file, engine)
     model = load_model(file)
@@ -54,7 +54,7 @@ def opened(file: str | Path, engine: str) -> Engine:
 
 
 def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:
-    """Return how many files of a folder `segment_files` segments in a second: the median, the first run left out."""
+    """Return how many files of a folder `segment_files` segments in a second: the median, without the first run."""
     seconds = []
     for _ in range(rounds + 1):
         with tempfile.TemporaryDirectory() as out:
@@ -65,7 +65,7 @@ def files_a_second(films: Path, count: int, engine: str, rounds: int) -> float:
 
 
 def first_mask(film: Path, engine: str, rounds: int) -> float:
-    """Return the seconds, the median, in which a fresh process segments one file."""
+    """Return the median seconds in which a fresh process segments one file."""
     seconds = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -84,7 +84,7 @@ def main() -> None:
     engines, few = [name for name in ENGINES if installed(name)], max(options.rounds // 10, 1)
     packages = ["tensorflow", *(PACKAGES[name] for name in engines)]
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a reader who has not used lungnb before
+        os.environ["LUNGNB_CACHE"] = str(Path(folder, "cache"))  # as for a new user of lungnb
         films = Path(folder, "films")
         for index in range(options.files):
             write_png(films / f"{index:04}.png", make_phantom(index, size=512).image)
@@ -92,9 +92,9 @@ def main() -> None:
         from lungnb.networks.models import build_model
 
         build_model("compact_unet", size=256, depth=5, weights="phantom").save(larger)
-        # Each in a process of its own: the threads of one engine, which wait for work, disturb the next.
-        asked = {"larger": str(larger), "rounds": options.rounds}
-        times = [apart(latencies, engine=name, **asked) for name in (PREDICT, *engines)]
+        # Each in a fresh process, because the waiting threads of one engine disturb the next.
+        arguments = {"larger": str(larger), "rounds": options.rounds}
+        times = [apart(latencies, engine=name, **arguments) for name in (PREDICT, *engines)]
         rows = [
             {
                 "engine": name,

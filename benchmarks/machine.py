@@ -1,16 +1,17 @@
-"""What a benchmark ran on, to be written beside its figures."""
+"""Describe the machine on which a benchmark ran."""
 
 import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-# Before anything is measured: afterwards it would be the benchmark's own.
+# Before anything is measured, because afterwards it would be the load of the benchmark.
 LOAD = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def describe(*packages: str) -> dict:
-    """Return the processor and what it has for networks, its cores, the load before, the system, and versions."""
+def describe(*packages: str) -> dict[str, Any]:
+    """Return the processor, its features for networks, its cores, the load before, the system, and versions."""
     info = Path("/proc/cpuinfo")
     text = info.read_text(encoding="utf-8") if info.exists() else ""
     name = next((line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "")

@@ -1,4 +1,4 @@
-"""Measuring in processes of their own, and what comes of it: a table, a JSON that says on what, a chart."""
+"""Measure in fresh processes; write the results as a table, a JSON with the machine, and a chart."""
 
 import json
 import resource
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +17,13 @@ from lungnb.evaluation.speed import median_seconds
 from lungnb.figures.theme import COLORS, subplots, themed
 
 
-def apart(measure: Callable[..., dict], **arguments: object) -> dict:
-    """Return the arguments, what a function measures in a fresh process, and that process's peak memory (MB)."""
+def apart(measure: Callable[..., dict[str, Any]], **arguments: object) -> dict[str, Any]:
+    """Return the arguments, the measurements of a function in a fresh process, and that process's peak memory (MB)."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return arguments | pool.submit(_measured, measure, arguments).result()
 
 
-def _measured(measure: Callable[..., dict], arguments: dict) -> dict:
+def _measured(measure: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> dict[str, Any]:
     measured = measure(**arguments)
     return measured | {"memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}
 
@@ -45,7 +46,7 @@ def write(table: pd.DataFrame, name: str, out: Path, figure: Figure, *packages: 
 
 @themed
 def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figure:
-    """Draw a bar a row for each of some columns, which have titles; rows are named by the columns in `label`."""
+    """Draw a panel for each column of `values`, by title, with a bar a row; the columns of `label` name the rows."""
     names = [", ".join(str(row[column]) for column in label) for _, row in table.iterrows()]
     figure, axes = subplots(
         1, len(values), figsize=(3.2 + 3.2 * len(values), 0.36 * len(table) + 1.2), sharey=True, layout="constrained",

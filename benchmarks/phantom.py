@@ -1,6 +1,6 @@
 """How fast phantoms are drawn: `python benchmarks/phantom.py`.
 
-Draws images of each kind on one core and says how many a second.
+Draws images of each kind on one core and prints how many a second.
 """
 
 import argparse

@@ -9,6 +9,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,12 +46,12 @@ def main() -> None:
         settings = make_settings(f"{raw}/", patient_pattern=r"(patient_\d+)")
         out = Path(folder, "pillow")
         out.mkdir()
-        runs = {
+        runs: dict[str, Callable[[], object]] = {
             "lungnb": lambda: prepare_dataset(settings),
             "Pillow, all cores": lambda: list(
                 ThreadPoolExecutor(os.cpu_count()).map(encode, files, [out] * len(files))
             ),
-            "Pillow, one core": lambda: [encode(file, out) for file in files],
+            "Pillow, one core": lambda: list(map(encode, files, [out] * len(files))),
         }
         for _ in range(options.rounds):
             remove(settings.prepared)

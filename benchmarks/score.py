@@ -1,10 +1,11 @@
 """How long scoring takes, overlap and distances: `python benchmarks/score.py`.
 
-Draws phantom masks, moves each a little for a prediction, and scores the pairs on one core.
+Draws phantom masks, shifts each a little to make a prediction, and scores the pairs on one core.
 """
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def main() -> None:
     rows = []
     drawn = [make_phantom(index, size=options.size).mask for index in range(min(options.pairs, 20))]
     pairs = [(mask, np.roll(mask, (3, 5), (0, 1))) for mask in drawn]
-    for name, score in {"every score": score_image, "overlap alone": count_pixels}.items():
+    functions: dict[str, Callable[..., object]] = {"every score": score_image, "overlap alone": count_pixels}
+    for name, score in functions.items():
         started = time.perf_counter()
         for number in range(options.pairs):
             score(*pairs[number % len(pairs)])

@@ -1,4 +1,7 @@
-"""The three networks in plain PyTorch, layer by layer those of `lungnb.networks.models`."""
+"""The three networks in plain PyTorch, with the same layers as in `lungnb.networks.models`."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -108,8 +111,8 @@ class ResUNet(nn.Module):
         return torch.sigmoid(self.head(x))
 
 
-NETWORKS = {
-    "unet": lambda filters: UShape(DoubleConvolution, filters),
-    "resunet": lambda filters: ResUNet(filters),
-    "r2unet": lambda filters: UShape(RecurrentUnit, filters),
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "unet": partial(UShape, DoubleConvolution),
+    "resunet": ResUNet,
+    "r2unet": partial(UShape, RecurrentUnit),
 }

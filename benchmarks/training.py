@@ -1,9 +1,9 @@
 """How fast lungnb trains, and why: `python benchmarks/training.py`.
 
 The U-Net of the full profile (256x256, 16 filters, batches of 8) on phantoms: beside the plain script of many projects
-(arrays in memory, `fit` as it comes, float32, no augmentation); with each choice of compiler and precision; the input
+(arrays in memory, plain `fit`, float32, no augmentation); with each choice of compiler and precision; the input
 pipeline alone, with augmentation; and how time and memory grow with the image's size, the batch, and the number of
-images. Every row is a process of its own; images a second are of the median step or epoch, the first left out.
+images. Every row is measured in a fresh process. Images a second are of the median step or epoch, without the first.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,17 +22,20 @@ from lungnb.evaluation.speed import median_seconds
 from lungnb.phantoms.make import write_phantoms
 from lungnb.settings import Settings
 
+if TYPE_CHECKING:
+    import keras
+
 EPOCHS = 4
 
 
-def settings_of(raw: str, **changes: object) -> Settings:
-    """Return the full profile's settings for the phantoms, nearly all of them for training."""
-    sizes = {"image_size": 256, "filters": 16, "batch_size": 8, "epochs": EPOCHS, "split_fractions": (0.9, 0.1, 0.0)}
-    return Settings(dataset=raw, **(sizes | changes))
+def settings_of(raw: str, **changes: Any) -> Settings:  # noqa: ANN401
+    """Return the full profile's settings for the phantoms, with nearly all of them for training."""
+    full = Settings(dataset=raw, image_size=256, filters=16, batch_size=8, epochs=EPOCHS)
+    return full.replace(split_fractions=(0.9, 0.1, 0.0)).replace(**changes)
 
 
-def fitted(model: object, *data: object, images: int, **options: object) -> dict:
-    """Return images a second of the median epoch of `fit`, the first left out."""
+def fitted(model: keras.Model, *data: object, images: int, **options: object) -> dict[str, Any]:
+    """Return images a second of the median epoch of `fit`, without the first."""
     from lungnb.networks.backend import keras
 
     times = [time.perf_counter()]
@@ -40,7 +44,7 @@ def fitted(model: object, *data: object, images: int, **options: object) -> dict
     return {"images_s": images / statistics.median(np.diff(times)[1:])}
 
 
-def plain_script(raw: str) -> dict:
+def plain_script(raw: str) -> dict[str, Any]:
     """The same network as a script trains it: all images in two arrays, `compile` and `fit` as they come."""
     from lungnb.networks.backend import keras
     from lungnb.networks.data import load_batches
@@ -54,8 +58,8 @@ def plain_script(raw: str) -> dict:
     return fitted(model, images, masks, images=len(images), batch_size=8)
 
 
-def as_lungnb_trains(raw: str, **changes: object) -> dict:
-    """The network as `lungnb.train` compiles it, with its batches, augmented, and its scores."""
+def as_lungnb_trains(raw: str, **changes: object) -> dict[str, Any]:
+    """The network as `lungnb.train` compiles it, with its augmented batches and its scores."""
     from lungnb.networks.data import count_steps, load_batches
     from lungnb.networks.training import compiled_model
 
@@ -65,8 +69,8 @@ def as_lungnb_trains(raw: str, **changes: object) -> dict:
     return fitted(model, batches, images=steps * settings.batch_size, steps_per_epoch=steps, shuffle=False)
 
 
-def pipeline_alone(raw: str) -> dict:
-    """The batches, read, cached and augmented, with nothing that uses them."""
+def pipeline_alone(raw: str) -> dict[str, Any]:
+    """The batches alone: read, cached and augmented, and not used."""
     from lungnb.networks.data import count_steps, load_batches
 
     settings = settings_of(raw, epochs=20)
@@ -75,8 +79,10 @@ def pipeline_alone(raw: str) -> dict:
     return {"images_s": steps * settings.batch_size / seconds}
 
 
-def step_alone(size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16) -> dict:
-    """A step on one batch that is there already."""
+def step_alone(
+    size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16
+) -> dict[str, Any]:
+    """A step on one batch in memory."""
     from lungnb.networks.backend import keras
     from lungnb.networks.models import build_model
     from lungnb.networks.tensorflow_speedups import fuse_batch_norm
@@ -108,14 +114,15 @@ def against_the_script(raw: str, rounds: int) -> pd.DataFrame:
 
 def choices(rounds: int) -> pd.DataFrame:
     """Return medians of alternating rounds: each choice of compiler, batch normalisation and precision."""
-    asked = [
+    combinations = [
         {"jit": jit, "fused": fused, "precision": precision}
         for jit, fused in ((False, False), (False, True), (True, False))
         for precision in ("float32", "mixed_bfloat16")
     ]
-    rows = [apart(step_alone, size=256, batch=8, **choice) for _ in range(rounds) for choice in asked]
+    rows = [apart(step_alone, size=256, batch=8, **choice) for _ in range(rounds) for choice in combinations]
     table = pd.DataFrame(rows).groupby(["jit", "fused", "precision"], sort=False)[["images_s", "memory_mb"]].median()
-    table = table.reset_index().assign(ratio=lambda found: found["images_s"] / found["images_s"][0])
+    table = table.reset_index()
+    table = table.assign(ratio=table["images_s"] / table["images_s"][0])
     fused = {False: "Keras's normalisation", True: "normalised at once"}
     return table.replace({"jit": {False: "TensorFlow", True: "XLA"}, "fused": fused})
 

@@ -90,7 +90,8 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lungnb.evaluation.evaluation import compare, evaluate, verdict
+    from lungnb.evaluation.conclusions import verdict
+    from lungnb.evaluation.evaluation import compare, evaluate
 
     settings = _settings(options)
     names = options.model or [*settings.models]
@@ -118,9 +119,8 @@ def _segment(options: argparse.Namespace) -> int:
 
 
 def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.segmentation.batch import Options
     from lungnb.segmentation.cluster import segment_on_cluster
-    from lungnb.segmentation.listing import TABLE
+    from lungnb.segmentation.listing import TABLE, Options
 
     path = f"{options.out}/{TABLE}"
     if options.json:
@@ -147,7 +147,8 @@ def _as_json(table: pd.DataFrame) -> str:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lungnb.engines.export import export_model, parities
+    from lungnb.engines.export import export_model
+    from lungnb.engines.parity import parities
 
     say(f"Exporting to {options.format} ...")
     file = export_model(options.model, options.format, options.out, options.half)

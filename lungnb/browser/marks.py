@@ -15,35 +15,35 @@ MARK_COLUMNS = ("file", "model", "threshold", "marked")
 class Marks:
     """The images that are marked as wrong with one model, in a CSV file that may hold marks of others too.
 
-    Its columns: `file` (path, id of a prepared image, or digest of an array), `model` (path, or the name of one in
-    memory), `threshold` (that of the mask that was looked at) and `marked` (when, UTC).
+    Its columns: `file` (path, id of a prepared image, or digest of an array), `model` (path, or name of a model in
+    memory), `threshold` of the mask shown, and `marked` (time, UTC).
 
-    Raises ValueError for a file that is no such table, which is left as it is.
+    Raises ValueError if the file is another table, and leaves it unchanged.
     """
 
     def __init__(self, file: Path, model: str) -> None:
         self.file, self.model = file, model
-        self._keys = self._own(self._read())
+        self._keys = self._keys_in(self._read())
 
     def __contains__(self, key: str) -> bool:
         return key in self._keys
 
     def turn(self, key: str, threshold: float) -> None:
-        """Mark an image, or take its mark back; marks that others have set meanwhile stay.
+        """Mark an image, or take its mark back; keep marks that others have set meanwhile.
 
-        Raises OSError as `files.written` does, RuntimeError while another writes.
+        Raises OSError as `files.written` does, RuntimeError while another process writes.
         """
         with locked(self.file):
             table = self._read()
-            same = (table["file"] == key) & (table["model"] == self.model)
-            table = table[~same]
+            is_same = (table["file"] == key) & (table["model"] == self.model)
+            table = table[~is_same]
             if key not in self._keys:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                table.loc[len(same)] = [key, self.model, f"{threshold:g}", now]
+                table.loc[len(is_same)] = [key, self.model, f"{threshold:g}", now]
             write_table(table, self.file)
-            self._keys = self._own(table)
+            self._keys = self._keys_in(table)
 
-    def _own(self, table: pd.DataFrame) -> set[str]:
+    def _keys_in(self, table: pd.DataFrame) -> set[str]:
         return set(table.loc[table["model"] == self.model, "file"])
 
     def _read(self) -> pd.DataFrame:

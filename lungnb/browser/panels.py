@@ -1,4 +1,4 @@
-"""Single images as small JPEGs, and in HTML what their lines and colours mean, for the browser."""
+"""Single images as small JPEGs for the browser, and legends of their lines and colours as HTML."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from skimage.measure import find_contours
 
 from lungnb.figures.theme import FOUND, TRUTH
 
-_SIDE = 640  # px, of what is sent to be looked at
+_SIDE_PX = 640  # of the JPEGs, the longer one
 _COLORS = "cividis"  # from 0 to 1; reads the same for colour-blind eyes
 
 
-def picture_of(array: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> bytes:
-    """Return a grey image with the outlines of its masks, or probabilities in colours, as a JPEG."""
+def picture_of(array: np.ndarray, truth: np.ndarray | None = None, prediction: np.ndarray | None = None) -> bytes:
+    """Return a grey image with the contours of its masks, or probabilities in colours, as a JPEG."""
     if array.dtype != np.uint8:
         array = matplotlib.colormaps[_COLORS](array, bytes=True)[..., :3]
-    scale = _SIDE / max(array.shape[:2])
+    scale = _SIDE_PX / max(array.shape[:2])
     size = max(round(array.shape[1] * scale), 1), max(round(array.shape[0] * scale), 1)
     picture = Image.fromarray(array).convert("RGB").resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
-    for mask, color, dashed in ((truth, TRUTH, False), (found, FOUND, truth is not None)):
+    for mask, color, dashed in ((truth, TRUTH, False), (prediction, FOUND, truth is not None)):
         for contour in [] if mask is None else find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
             points = [tuple(point) for point in (contour[:, ::-1] - 0.5) * scale]
             for start in range(0, len(points), 12):
                 draw.line(points[start : start + (7 if dashed else 13)], color, width=3)
-    held = io.BytesIO()
-    picture.save(held, "JPEG", quality=90, subsampling=0)
-    return held.getvalue()
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90, subsampling=0)
+    return jpeg.getvalue()
 
 
-def outlines_legend(truth: bool) -> str:
-    """Return what the outlines mean, as HTML."""
+def outlines_legend(has_truth: bool) -> str:
+    """Return the legend of the contours as HTML."""
     line = '<span style="display:inline-block;width:2.2em;border-top:3px {} {};vertical-align:middle"></span> {}'
-    lines = [line.format("solid", TRUTH, "true mask &emsp;")] if truth else []
-    return "".join([*lines, line.format("dashed" if truth else "solid", FOUND, "found")])
+    lines = [line.format("solid", TRUTH, "true mask &emsp;")] if has_truth else []
+    return "".join([*lines, line.format("dashed" if has_truth else "solid", FOUND, "found")])
 
 
 def scale_legend(view: str) -> str:
-    """Return what the colours of a view mean, as HTML."""
+    """Return the legend of the colours of a view as HTML."""
     colors = ", ".join(map(matplotlib.colors.to_hex, matplotlib.colormaps[_COLORS](np.linspace(0, 1, 9))))
     bar = f'<span style="display:inline-block;width:9em;height:.8em;background:linear-gradient(to right, {colors})">'
-    what = {"probability": "probability of lung", "disagreement": "highest minus lowest of four answers"}[view]
-    return f"0 {bar}</span> 1 &emsp;{what}"
+    title = {"probability": "probability of lung", "disagreement": "highest minus lowest of four answers"}[view]
+    return f"0 {bar}</span> 1 &emsp;{title}"

@@ -1,4 +1,4 @@
-"""Run a trained network with Keras, ONNX Runtime or OpenVINO, once its masks are known to be those of Keras."""
+"""Run a trained network with Keras, ONNX Runtime or OpenVINO, if its masks are those of Keras."""
 
 import lazy_loader
 
@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "engines": ["ENGINES", "Engine", "load_model"],
-        "export": ["MEAN_DICE", "WORST_DICE", "ExportError", "Parity", "export_model", "open_network", "parities"],
+        "parity": ["MEAN_DICE", "WORST_DICE", "ExportError", "Parity", "parities"],
+        "export": ["export_model", "open_network"],
     },
 )

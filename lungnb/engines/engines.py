@@ -1,8 +1,7 @@
-"""Networks opened, and what computes them: OpenVINO, ONNX Runtime or Keras, each behind the same callable.
+"""Open a network with OpenVINO, ONNX Runtime or Keras, each behind the same callable.
 
-`.keras` files are checked before Keras builds anything of them (`lungnb.model_files`). Exported files carry no code
-either, but their readers are not made for files of strangers. So lungnb opens only those that it wrote itself
-(`lungnb.export`).
+`.keras` files are checked before Keras reads them (`networks.model_files`). Exported files hold no code, but their
+readers are not made for files of strangers. So lungnb opens only those that it wrote itself (`engines.export`).
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
 THRESHOLD = 0.5  # probability above which a pixel is lung
-ENGINES = ("openvino", "onnx", "keras")  # those to segment with; `auto` takes the first that is installed
+ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is installed
 
 
 class Engine(NamedTuple):
-    """A network that is ready to run: `(batch, size, size, 1)` float32, 0 to 1, in; the probability of lung out."""
+    """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities."""
 
     name: str  # of the engine, with its version and precision
-    size: int  # side of the square image that it takes, px
+    size: int  # px, side of the square image that the network takes
     run: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -43,20 +42,20 @@ class Engine(NamedTuple):
 
 
 def engine_of(model: keras.Model | Engine) -> Engine:
-    """Return an engine as it is, and a Keras model as one."""
+    """Return a Keras model as an engine; return an engine as it is."""
     if isinstance(model, Engine):
         return model
-    # As fast as a `tf.function` called by hand, and the same on every backend of Keras.
+    # `predict_on_batch` is as fast as a `tf.function`, and works with every backend of Keras.
     return Engine(engine_name("keras"), model.input_shape[1], lambda batch: np.asarray(model.predict_on_batch(batch)))
 
 
 def installed(engine: str) -> bool:
-    """Whether what an engine needs is installed."""
+    """Return whether the package of an engine is installed."""
     return find_spec(PACKAGES[engine]) is not None
 
 
 def require(engine: str) -> None:
-    """Raise a ValueError that names what to install, where an engine is not installed."""
+    """Raise a ValueError that names the package to install if an engine is not installed."""
     if not installed(engine):
         raise ValueError(f"engine {engine} needs {PACKAGES[engine]}: pip install 'lungnb[fast]', or take engine keras.")
 
@@ -65,7 +64,7 @@ def engine_name(engine: str, precision: str = "f32") -> str:
     """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
     try:
         version = importlib.metadata.version(PACKAGES[engine].replace("_", "-"))
-    except importlib.metadata.PackageNotFoundError:  # as onnxruntime-gpu, which installs onnxruntime
+    except importlib.metadata.PackageNotFoundError:  # because onnxruntime-gpu also installs the module onnxruntime
         version = getattr(importlib.import_module(PACKAGES[engine]), "__version__", "unknown")
     return f"{engine} {version} {precision}"
 
@@ -76,9 +75,9 @@ def precisions(engine: str) -> tuple[str, ...]:
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
-    """Open an exported network: `.onnx` for `openvino` and `onnx`, `.xml` for `openvino`.
+    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`.
 
-    Raises ValueError as `require` does, and what the engine raises for a file that it cannot read.
+    Raises ValueError if the engine is not installed, and many kinds of errors if it cannot read the file.
     """
     require(engine)
     return _OPEN[engine](file, precision)
@@ -87,15 +86,15 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
 def load_model(model: str | Path | None = None) -> keras.Model:
     """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
-    No code from a file is run (`model_files.read_network`), and other formats are refused. Raises FileNotFoundError if
-    there is no such file, ValueError for a file that is not a model or whose model does not take one grey image.
+    Run no code from the file (`model_files.read_network`); refuse other formats. Raises FileNotFoundError if there is
+    no such file, ValueError for a file that is not a model or whose model does not take one grey image.
     """
     path = model_file(model)
     return _load(path, path.stat().st_mtime_ns)
 
 
 def model_file(model: str | Path | None = None) -> Path:
-    """Return the resolved path of a `.keras` file, that of the shipped network for None; errors as `load_model`."""
+    """Return the resolved path of a `.keras` file; None means the shipped network. Errors as in `load_model`."""
     path = Path(model or SHIPPED)
     if path.suffix != ".keras":
         raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
@@ -120,9 +119,9 @@ def _load(path: Path, _modified: int) -> keras.Model:
 
 
 def compute_in_float32(model: keras.Model) -> None:
-    """Undo a training in half the bits, in which no exported form can be computed, nor a CPU that is not made for it.
+    """Let a network that was trained in half precision compute in float32, which all engines and CPUs can.
 
-    The weights are float32 as they are.
+    Its weights are float32 in any case.
     """
     for layer in model.layers:
         layer.dtype_policy = "float32"
@@ -139,8 +138,9 @@ def _open_openvino(file: Path, precision: str) -> Engine:
     request = network.create_infer_request()
 
     def run(batch: np.ndarray) -> np.ndarray:
-        with lock:  # a request is for one thread at a time
-            return request.infer([batch])[0]
+        with lock:  # because only one thread at a time may use a request
+            probability: np.ndarray = request.infer([batch])[0]
+        return probability
 
     return Engine(engine_name("openvino", precision), network.input(0).partial_shape[1].get_length(), run)
 
@@ -148,15 +148,15 @@ def _open_openvino(file: Path, precision: str) -> Engine:
 def _open_onnx(file: Path, precision: str) -> Engine:
     import onnxruntime
 
-    onnxruntime.disable_telemetry_events()  # Windows builds that report to the system heed no variable
+    onnxruntime.disable_telemetry_events()  # because on Windows no environment variable stops them
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores()
-    # Threads that wait for work by spinning take the cores from those that read and write files.
+    # Because threads that spin while they wait take the cores from those that read and write files.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
+    (image,) = session.get_inputs()
     return Engine(
-        engine_name("onnx", precision), given.shape[1], lambda batch: session.run(None, {given.name: batch})[0]
+        engine_name("onnx", precision), image.shape[1], lambda batch: session.run(None, {image.name: batch})[0]
     )
 
 

@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "statistics": ["classification_table", "first_places", "mean_interval", "paired_tests", "pooled_counts"],
-        "evaluation": ["compare", "evaluate", "read_scores", "score_images", "verdict"],
+        "evaluation": ["compare", "evaluate", "read_scores", "score_images"],
+        "conclusions": ["verdict"],
         "repeats": ["compare_seeds", "image_means", "seed_summary", "train_repeatedly", "variation"],
         "calibration": [
             "calibration_table",

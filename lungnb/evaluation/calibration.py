@@ -1,14 +1,14 @@
 """When to trust a mask: are probabilities true, which threshold is best, and which images should a person look at?
 
-A network is asked again about each image mirrored, brighter and darker (test-time augmentation). Where its answers
-disagree, or the mask does not look like those it learned from, there is reason for doubt.
+A network predicts each image as it is, mirrored, brighter and darker (test-time augmentation). If these predictions
+disagree, or the mask does not look like the ground truth of other images, the prediction is uncertain.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,16 +24,17 @@ from lungnb.settings import Settings, title_of
 
 BINS = 10  # of probability, in a reliability diagram
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-_RARE = 0.05  # of the images; a number of lungs rarer than this among true masks is unusual
+_MIN_USUAL_SHARE = 0.05  # of the validation images; a number of lungs that is rarer is unusual
+_USUAL_AREA = 0.8, 1.25  # times the smallest and the largest area in the ground truth
 
 
 class Examination(NamedTuple):
-    """What a model's probabilities of the images of a split come to.
+    """A model's probabilities of the images of a split, compared with the ground truth.
 
     Attributes:
-        images: a row an image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean answer,
-            `disagreement` (mean of 1 - Dice between the mask and that of each other answer), `regions` and `area`
-            (share of the picture) of the mask, `true_regions` and `true_area`.
+        images: a row an image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean prediction,
+            `disagreement` (see there), `regions` and `area` (share of the image) of the mask, and `true_regions` and
+            `true_area` of the ground truth.
         thresholds: a row a threshold: `threshold` and the mean `dice` over images.
         reliability: a row a bin of probability: mean `probability`, `observed` share of lung, number of `pixels`.
     """
@@ -44,9 +45,9 @@ class Examination(NamedTuple):
 
 
 def examine(settings: Settings, model_name: str, split: str, progress: bool = True) -> Examination:
-    """Ask a trained model about each image of a split, as it is and augmented, and compare with the true masks.
+    """Let a trained model predict each image of a split, as it is and augmented; compare with the ground truth.
 
-    A data set without a test split is examined on validation. Raises FileNotFoundError where the model is not trained,
+    Without a test split, take the validation images instead. Raises FileNotFoundError if the model is not trained,
     ValueError for another split without images.
     """
     engine = engine_of(load_model(settings.results / model_name / MODEL))
@@ -56,15 +57,16 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
     for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
         grey, truth = prepared.pair(row)
-        answers = predict_augmented(engine, grey)
-        images.append({"id": row["id"], "split": split} | _findings(truth, answers))
-        by_threshold.append([dice(truth, answers[0] > threshold) for threshold in THRESHOLDS])
-        places = np.minimum((answers[0].ravel() * BINS).astype(int), BINS - 1)
-        for total, weights in zip(bins, (None, answers[0].ravel(), truth.ravel()), strict=True):
-            total += np.bincount(places, weights, BINS)
-    pixels, probability, lung = bins
+        predictions = predict_augmented(engine, grey)
+        probability = predictions[0].ravel()
+        images.append({"id": row["id"], "split": split} | _compare_with_truth(truth, predictions))
+        by_threshold.append([dice(truth, predictions[0] > threshold) for threshold in THRESHOLDS])
+        bin_of_pixel = np.minimum((probability * BINS).astype(int), BINS - 1)
+        for total, weights in zip(bins, (None, probability, truth.ravel()), strict=True):
+            total += np.bincount(bin_of_pixel, weights, BINS)
+    pixels, sums, lung = bins
     with np.errstate(invalid="ignore"):
-        reliability = pd.DataFrame({"probability": probability / pixels, "observed": lung / pixels, "pixels": pixels})
+        reliability = pd.DataFrame({"probability": sums / pixels, "observed": lung / pixels, "pixels": pixels})
     thresholds = pd.DataFrame({"threshold": THRESHOLDS, "dice": np.mean(by_threshold, axis=0)})
     return Examination(pd.DataFrame(images), thresholds, reliability)
 
@@ -72,30 +74,30 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
     """Return a network's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
 
-    `times` is the number of answers wanted, of the four there are by default.
+    `times` is the number of predictions; by default there are four.
     """
     return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
 
 
-def disagreement(answers: list[np.ndarray], threshold: float = THRESHOLD) -> float:
-    """Return the mean of 1 - Dice between the mask of the first of some answers and that of each other one.
+def disagreement(predictions: Sequence[np.ndarray], threshold: float = THRESHOLD) -> float:
+    """Return the mean of 1 - Dice between the mask of the first prediction and that of each other prediction.
 
     Example:
         >>> sure, other = np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]])
         >>> disagreement([sure, sure]), disagreement([sure, other])
         (0.0, 1.0)
     """
-    mask, *others = (answer > threshold for answer in answers)
+    mask, *others = (probability > threshold for probability in predictions)
     return 1 - float(np.mean([dice(mask, other) for other in others]))
 
 
-def _findings(truth: np.ndarray, answers: list[np.ndarray]) -> dict[str, float]:
-    """Return what the probabilities of one image, as it is and augmented, come to beside its true mask."""
-    mask = answers[0] > THRESHOLD
+def _compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, Any]:
+    """Return the row of one image in `Examination.images`, without its id and split."""
+    mask = predictions[0] > THRESHOLD
     return {
         "dice": dice(truth, mask),
-        "augmented_dice": dice(truth, np.mean(answers, axis=0) > THRESHOLD),
-        "disagreement": disagreement(answers),
+        "augmented_dice": dice(truth, np.mean(predictions, axis=0) > THRESHOLD),
+        "disagreement": disagreement(predictions),
         "regions": count_regions(mask),
         "area": mask.mean(),
         "true_regions": count_regions(truth),
@@ -113,7 +115,7 @@ def best_threshold(validation: Examination) -> float:
 def calibration_error(reliability: pd.DataFrame) -> float:
     """Return the expected calibration error, 0 to 1: how far probabilities are from the truth, on average over pixels.
 
-    As Guo and others (2017), https://arxiv.org/abs/1706.04599, with bins of one width.
+    After Guo and others (2017), https://arxiv.org/abs/1706.04599, with bins of equal width.
 
     Example:
         >>> bins = pd.DataFrame({"probability": [0.1, 0.9], "observed": [0.1, 0.7], "pixels": [500, 500]})
@@ -127,48 +129,49 @@ def calibration_error(reliability: pd.DataFrame) -> float:
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
     """Return, from examinations by model, a row a model: how true its probabilities of the test images are.
 
-    Also the threshold that is best on the validation images, the mean Dice of the test images at 0.5 and at that
-    threshold, and that of the mean over the augmented answers.
+    Further columns are the threshold that is best on the validation images, the mean Dice of the test images at 0.5 and
+    at that threshold, and the mean Dice of the mean over the augmented predictions.
     """
     rows = {}
-    for name, found in test.items():
-        threshold, dice = best_threshold(validation[name]), found.thresholds.set_index("threshold")["dice"]
+    for name, examination in test.items():
+        threshold = best_threshold(validation[name])
+        dice_at = examination.thresholds.set_index("threshold")["dice"]
         rows[title_of(name)] = {
-            "calibration_error": calibration_error(found.reliability), "dice": dice[0.5],
-            "best_threshold": threshold, "dice_at_best": dice[threshold],
-            "augmented_dice": found.images["augmented_dice"].mean(),
+            "calibration_error": calibration_error(examination.reliability), "dice": dice_at[THRESHOLD],
+            "best_threshold": threshold, "dice_at_best": dice_at[threshold],
+            "augmented_dice": examination.images["augmented_dice"].mean(),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -> pd.DataFrame:
-    """Return the images with a column `doubt`: why a person should look at each, or nothing; the most doubtful first.
+    """Return the images, the most uncertain first, with a column `doubt`: why a person should look at each, or nothing.
 
-    Judged by what the validation images were like, and never by the image's own true mask: an unusual number of lungs,
-    an unusual area, or answers that disagree more than all but a `share` of the validation images' do.
+    Compare each image with the validation images, and never with its own ground truth. Its number of lungs or its area
+    may be unusual, or its predictions may disagree more than those of all but a `share` of the validation images.
     """
     counts = validation["true_regions"].value_counts(normalize=True)
-    usual = set(counts[counts >= _RARE].index)
-    smallest, largest = 0.8 * validation["true_area"].min(), 1.25 * validation["true_area"].max()
-    limit = validation["disagreement"].quantile(1 - share)
+    usual_counts = counts[counts >= _MIN_USUAL_SHARE].index
+    smallest, largest = _USUAL_AREA[0] * validation["true_area"].min(), _USUAL_AREA[1] * validation["true_area"].max()
+    max_disagreement = validation["disagreement"].quantile(1 - share)
     reasons = {
-        "number of lungs": ~images["regions"].isin(usual),
+        "number of lungs": ~images["regions"].isin(usual_counts),
         "area": (images["area"] < smallest) | (images["area"] > largest),
-        "answers disagree": images["disagreement"] > limit,
+        "answers disagree": images["disagreement"] > max_disagreement,
     }
-    texts = [", ".join(name for name, of in reasons.items() if of[index]) for index in images.index]
-    strange = reasons["number of lungs"].astype(int) + reasons["area"]
-    order = pd.DataFrame({"strange": strange, "disagreement": images["disagreement"]})
-    order = order.sort_values(["strange", "disagreement"], ascending=False).index
-    return images.assign(doubt=texts).loc[order]
+    texts = [", ".join(name for name, applies in reasons.items() if applies[index]) for index in images.index]
+    unusual = reasons["number of lungs"].astype(int) + reasons["area"]
+    order = pd.DataFrame({"unusual": unusual, "disagreement": images["disagreement"]})
+    order = order.sort_values(["unusual", "disagreement"], ascending=False)
+    return images.assign(doubt=texts).loc[order.index]
 
 
-def review_gain(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
-    """Return what it brings to have a person look at the `share` of images that are most doubtful (see `doubts`).
+def review_gain(reviewed: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
+    """Return the gain if a person looks at the most uncertain `share` of images, from a table of `review_reasons`.
 
-    `worst` and `mean` are the Dice of all images, `worst_left` and `mean_left` of those not looked at, `worst_ideal`
-    that of the others if the worst ones had been picked, `worst_by_chance` if any had (the mean over all ways to).
-    Raises ValueError for fewer than two images.
+    `worst` and `mean` are the Dice of all images; `worst_left` and `mean_left` are those of the images that nobody
+    looks at. Of these, `worst_ideal` is the worst if the worst images had been picked, and `worst_by_chance` if images
+    had been picked at random (the expected value). Raises ValueError for fewer than two images.
 
     Example:
         >>> images = pd.DataFrame({"dice": [0.6, 0.9, 0.95, 0.97]})  # the most doubtful first
@@ -176,19 +179,19 @@ def review_gain(doubted: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
         >>> float(gain["worst"]), float(gain["worst_left"])  # the worst mask was the one looked at
         (0.6, 0.9)
     """
-    if len(doubted) < 2:
+    if len(reviewed) < 2:
         raise ValueError("two images at least are needed, one to look at and one to leave.")
-    count = min(max(round(share * len(doubted)), 1), len(doubted) - 1)
-    ranked = np.sort(doubted["dice"].to_numpy())
-    left = doubted["dice"].iloc[count:]
-    # Picking `count` of n at random leaves rank k as the worst one left if the k below it are picked and it is not.
-    n, chance, picked = len(ranked), 0.0, 1.0
+    count = min(max(round(share * len(reviewed)), 1), len(reviewed) - 1)
+    ranked = np.sort(reviewed["dice"].to_numpy())
+    left = reviewed["dice"].iloc[count:]
+    # With `count` of n picked at random, rank k is the worst left if the k ranks below it are picked and it is not.
+    n, expected_worst, all_below_picked = len(ranked), 0.0, 1.0
     for k in range(min(count, n - 1) + 1):
-        chance += picked * (1 - (count - k) / (n - k)) * ranked[k]
-        picked *= (count - k) / (n - k)
+        expected_worst += all_below_picked * (1 - (count - k) / (n - k)) * ranked[k]
+        all_below_picked *= (count - k) / (n - k)
     return {
         "images": n, "looked_at": count, "worst": ranked[0], "worst_left": left.min(), "worst_ideal": ranked[count],
-        "worst_by_chance": chance, "mean": ranked.mean(), "mean_left": left.mean(),
+        "worst_by_chance": expected_worst, "mean": ranked.mean(), "mean_left": left.mean(),
     }  # fmt: skip
 
 
@@ -205,5 +208,5 @@ def _toned(gamma: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda grey: curve[grey]
 
 
-# What is done to an image, uint8, and undone to its probabilities.
+# A change of the uint8 image, and the change that turns its probabilities back.
 AUGMENTATIONS = ((_same, _same), (_mirrored, _mirrored), (_toned(0.8), _same), (_toned(1.25), _same))

@@ -1,6 +1,6 @@
-"""The same again with other random seeds and on other folds: what is due to chance, and what to patients.
+"""Repeat trainings with other random seeds and on other folds: what is due to chance, and what to patients.
 
-A difference between two networks that another seed or another fold turns round is none.
+If another seed or another fold reverses the order of two networks, do not call one of them better.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lungnb.settings import Settings, title_of
 
 
 def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
-    """Return the settings of each fold, if there are folds, with `seeds` random seeds, from the settings' own on."""
+    """Return the settings of each fold, if there are folds, with `seeds` random seeds from that of the settings on."""
     folds = range(1, settings.folds + 1) if settings.folds else [settings.fold]
     return [settings.replace(seed=settings.seed + n, fold=fold) for n in range(seeds) for fold in folds]
 
@@ -32,8 +32,8 @@ def train_repeatedly(
 ) -> pd.DataFrame:
     """Train and score every model with each seed on each fold; return all scores, with `model`, `seed` and `fold`.
 
-    What was trained before with the same settings is scored again, not trained again. `scored` holds the scores of the
-    settings' own seed and fold, with `model`, where they are known: those are then taken as they are.
+    A model that was trained with the same settings before is only scored. If the scores of the given seed and fold are
+    known, pass them as `scored`, with a column `model`; they are then not computed again.
     """
     tables = []
     for run in repetitions(settings, seeds):
@@ -50,31 +50,32 @@ def train_repeatedly(
 
 
 def image_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `repeat`, a row an image and model: its mean scores over seeds, the images of all folds.
+    """Return, from a table of `train_repeatedly`, a row an image and model: its mean scores over seeds.
 
-    For `statistics.paired_tests`, to which one image with several seeds is one image.
+    Use it for `paired_tests`, for which an image with several seeds counts once.
     """
     return table.groupby(["model", "id", "patient"], sort=False).mean(numeric_only=True).reset_index()
 
 
 def variation(table: pd.DataFrame, score: str = "dice") -> pd.DataFrame:
-    """Return, from a table of `repeat`, a row a model: a score's mean, and how it varies.
+    """Return, from a table of `train_repeatedly`, a row a model: a score's mean, and how the score varies.
 
-    Of the mean over seeds of each image, `low` and `high` bound the 95 % interval over patients, and `patients_sd` is
-    the standard deviation over images: what other patients would change. `seeds_sd` is that of a seed's mean over all
-    images: what another run of the same would. `image_sd` is that of one image over seeds, on average: what seeds
-    change and means hide. `folds_sd` is that of a fold's mean. With one seed, or one fold, these are missing.
+    `low` and `high` bound the 95 % interval of the mean over patients. The standard deviations say what would change:
+    with other patients (`patients_sd`, over images), with another seed (`seeds_sd`, over the means of seeds), with
+    other folds (`folds_sd`, over the means of folds), and for one image with another seed (`image_sd`, which means
+    hide). With one seed or one fold, these are missing.
     """
     rows = {}
-    for name, own in table.groupby("model", sort=False):
-        images = own.groupby("id").agg({score: "mean", "patient": "first"})
+    for name in table["model"].unique():
+        scores = table[table["model"] == name]
+        images = scores.groupby("id").agg({score: "mean", "patient": "first"})
         low, high = mean_interval(images, score)
         rows[title_of(name)] = {
-            "images": len(images), "seeds": own["seed"].nunique(), "folds": own["fold"].nunique(),
+            "images": len(images), "seeds": scores["seed"].nunique(), "folds": scores["fold"].nunique(),
             score: images[score].mean(), "low": low, "high": high, "patients_sd": images[score].std(),
-            "seeds_sd": own.groupby("seed")[score].mean().std(),
-            "image_sd": own.groupby("id")[score].std().mean(),
-            "folds_sd": own.groupby("fold")[score].mean().std(),
+            "seeds_sd": scores.groupby("seed")[score].mean().std(),
+            "image_sd": scores.groupby("id")[score].std().mean(),
+            "folds_sd": scores.groupby("fold")[score].mean().std(),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -82,7 +83,7 @@ def variation(table: pd.DataFrame, score: str = "dice") -> pd.DataFrame:
 def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Return the row of `compare` of each model and seed, with the columns `model` (its name) and `seed`.
 
-    The models must have been trained and scored with each of the seeds, all else as `settings` says.
+    The models must have been trained and scored with each of the seeds and otherwise the same settings.
     """
     tables = [compare(settings.replace(seed=seed), model_names).assign(model=model_names, seed=seed) for seed in seeds]
     return pd.concat(tables, ignore_index=True)
@@ -91,9 +92,8 @@ def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[in
 def seed_summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return, from a table of `compare_seeds`, a row a model: mean Dice and IoU, how far seeds differ, and the cost.
 
-    `dice_sd` is the standard deviation of a seed's mean Dice over seeds: what another run of the same would change,
-    where the interval of `compare` is what other patients would. `dice_low` and `dice_high` are the lowest and the
-    highest seed's.
+    `dice_sd` is the standard deviation of the mean Dice over seeds: what another seed would change. The interval of
+    `compare` is what other patients would change. `dice_low` and `dice_high` are the lowest and highest mean of a seed.
     """
     groups = table.groupby("model", sort=False)
     columns = {

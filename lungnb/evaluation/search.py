@@ -1,7 +1,7 @@
 """Search for hyper-parameters with Optuna: learning rate, loss, filters and augmentation, judged on validation images.
 
-Optuna (Akiba and others 2019, https://arxiv.org/abs/1907.10902) comes with the extra `search`. Studies are kept in
-results/<dataset>/search/<model>.db, one for each settings and data; `<model>.csv` beside it is the last one as a table.
+Optuna (Akiba and others 2019, https://arxiv.org/abs/1907.10902) is in the extra `search`. Each settings and data have
+a study in results/<dataset>/search/<model>.db. `<model>.csv` beside it is the table of the last study.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 from tqdm import tqdm
@@ -31,42 +31,40 @@ from lungnb.settings import LIMITS, Settings
 if TYPE_CHECKING:
     import optuna
 
-callbacks = keras.callbacks
 PARAMETERS = ("learning_rate", "loss", "filters", "augmentation")
-_RANDOM = 5  # trials at random before the sampler learns from those before, and before any is pruned
+_RANDOM_TRIALS = 5  # before the sampler learns from earlier trials, and before any is pruned
 
 
 def search_settings(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
     """Train a model `trials` times, each time with other hyper-parameters; return a table with a row a trial.
 
-    What is tried, sampled by TPE (Bergstra and others 2011): learning rates from a tenth to ten times that of the
-    settings; all losses; half, the same and twice the filters; and augmentation strengths from 0 to 2, by which
-    rotation, zoom and contrast are multiplied. A trial counts what its best epoch reached, as mean Dice over the
-    validation images; the test images are not read. After a quarter of the epochs it is pruned once that is below the
-    median of the trials before it.
+    TPE (Bergstra and others 2011) samples learning rates from a tenth to ten times that of the settings; all losses;
+    half, the same and twice the filters; and augmentation strengths from 0 to 2, by which rotation, zoom and contrast
+    are multiplied. The result of a trial is the mean Dice over the validation images in its best epoch; the test images
+    are not read. After a quarter of the epochs, a trial is pruned if it is below the median of the earlier trials.
 
-    The table has `number`, `state` (complete, pruned, or failed where the loss became NaN), the hyper-parameters,
-    `validation_dice`, `epochs` and `seconds`. An interrupted search goes on with the trial that was cut off, from its
-    first epoch; a search that was finished with the same settings on the same data is not repeated, and asked for more
-    trials it adds to those there are. Only one process at a time may search for a model.
+    The table has `number`, `state` (complete, pruned, or failed if the loss became NaN), the hyper-parameters,
+    `validation_dice`, `epochs` and `seconds`. An interrupted search repeats the trial that was cut off and continues. A
+    search that was finished with the same settings on the same data is not repeated; with a larger `trials`, it adds
+    trials. Only one process at a time may search for a model.
 
-    Raises ValueError for an unknown model and without Optuna, FileNotFoundError when nothing is prepared.
+    Raises ValueError for an unknown model and without Optuna, FileNotFoundError if nothing is prepared.
 
     Example: `search(make_settings("phantom", "quick"), "unet", trials=4)`.
     """
     fetch_weights(settings, progress)
     study = _study(settings, model_name)
     for trial in study.trials:
-        if not trial.state.is_finished():  # cut off; it is not in the table, so that another takes its place
+        if not trial.state.is_finished():  # cut off; the table leaves it out, so that another trial takes its place
             study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
             remove(_path(settings, model_name, f"_{trial.number}"))
     table = _write_table(study, settings, model_name)
     title, total = f"{model_name} search", max(trials, len(table))
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
         while len(table) < trials:
-            # A seed for each trial: what it tries depends on the trials before it, not on when they were.
-            seed = (settings.seed * 100_003 + len(table)) % 2**32  # the highest that NumPy takes
-            study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM, seed=seed)
+            # Each trial has a seed, so that a search that was interrupted tries the same as one that was not.
+            seed = (settings.seed * 100_003 + len(table)) % 2**32  # because NumPy takes no larger seed
+            study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
             with writable(_path(settings, model_name, ".db")):
                 study.optimize(
                     lambda trial: _validation_dice(settings, model_name, trial, bar),
@@ -82,9 +80,9 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
 
 
 def best_settings(settings: Settings, model_name: str) -> Settings:
-    """Return the settings with the hyper-parameters of the best complete trial of their search, to hand to `train`.
+    """Return the settings with the hyper-parameters of the best complete trial of their search, for `train`.
 
-    Raises FileNotFoundError when there was no search, ValueError when none of its trials is complete.
+    Raises FileNotFoundError if there was no search, ValueError if none of its trials is complete.
     """
     need(_path(settings, model_name, ".db"), run_first("searched"))
     study = _study(settings, model_name)
@@ -97,14 +95,15 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
         ) from error
 
 
-class _Watch(callbacks.Callback):
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # because Keras has no types
     """Tells Optuna the validation Dice of each epoch, and ends a trial that is pruned or whose loss became NaN."""
 
-    def __init__(self, trial: optuna.Trial, bar: tqdm) -> None:
+    def __init__(self, trial: optuna.Trial, bar: tqdm[NoReturn]) -> None:
         super().__init__()
-        self._trial, self._bar, self.dices = trial, bar, []
+        self._trial, self._bar = trial, bar
+        self.dices: list[float] = []
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if not math.isfinite(logs["loss"] + logs["val_loss"]):
             raise FloatingPointError("the loss became NaN")
         self.dices.append(logs["val_dice"])
@@ -114,10 +113,10 @@ class _Watch(callbacks.Callback):
             raise _optuna().TrialPruned
 
 
-def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, bar: tqdm) -> float:
+def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, bar: tqdm[NoReturn]) -> float:
     """Train with what Optuna suggests; return the validation Dice of the best epoch."""
     rate, filters = settings.learning_rate, settings.filters
-    chosen = {
+    chosen: dict[str, Any] = {
         "learning_rate": trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True),
         "loss": trial.suggest_categorical("loss", [*LOSSES]),
         "filters": trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2})),
@@ -128,7 +127,7 @@ def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, b
     try:
         train(_changed(settings, **chosen), model_name, progress=False, folder=folder, more=[watch])
     except FloatingPointError as error:
-        trial.set_user_attr("failure", str(error))  # tells it from a trial that was cut off
+        trial.set_user_attr("failure", str(error))  # separates it from a trial that was cut off
         raise
     finally:
         remove(folder)
@@ -144,19 +143,20 @@ def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, 
 
 
 def _study(settings: Settings, model_name: str) -> optuna.Study:
-    """Return the study of these settings on these data, as far as it went."""
-    build_network(settings, model_name)  # raises what is wrong with the model's name before a file is made
+    """Return the study of these settings on these data; make it if it does not exist."""
+    build_network(settings, model_name)  # raises an error for an unknown name before a file is written
     plan = {"settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     file = _path(settings, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        return _optuna().create_study(
+        study: optuna.Study = _optuna().create_study(
             storage=f"sqlite:///{file}",
             study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
             direction="maximize",
-            pruner=_optuna().pruners.MedianPruner(_RANDOM, n_warmup_steps=settings.epochs // 4),
+            pruner=_optuna().pruners.MedianPruner(_RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
             load_if_exists=True,
         )
+    return study
 
 
 def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:
@@ -166,7 +166,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
         {"number": number, "state": trial.state.name.lower().replace("fail", "failed")}
         | {name: trial.params[name] for name in PARAMETERS}
         | {"validation_dice": max(trial.intermediate_values.values(), default=math.nan)}
-        | {"epochs": len(trial.intermediate_values), "seconds": round(trial.duration.total_seconds(), 1)}
+        | {"epochs": len(trial.intermediate_values), "seconds": _seconds(trial)}
         for number, trial in enumerate(trials, 1)
     ]
     columns = ("number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds")
@@ -175,8 +175,12 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
     return table
 
 
+def _seconds(trial: optuna.trial.FrozenTrial) -> float:
+    return round(trial.duration.total_seconds(), 1) if trial.duration else math.nan
+
+
 def complete_trials(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of trials that ran to their end."""
+    """Return the rows of the trials that were neither pruned nor failed."""
     return table[table["state"] == "complete"]
 
 
@@ -185,9 +189,9 @@ def _path(settings: Settings, model_name: str, suffix: str) -> Path:
 
 
 def _optuna() -> ModuleType:
-    """Return Optuna, which says nothing: the bar does."""
+    """Import Optuna and silence it, because a progress bar says the same."""
     try:
-        with warnings.catch_warnings(action="ignore"):  # of tqdm's, that notebooks could have a bar of another kind
+        with warnings.catch_warnings(action="ignore"):  # because tqdm warns that notebooks could have another bar
             import optuna
     except ImportError as error:
         raise ValueError("searching needs Optuna; pip install 'lungnb[search]'.") from error

@@ -1,4 +1,4 @@
-"""How large, how fast and how true the exported forms of a network are."""
+"""Measure how large and how fast the exported forms of a network are, and how well they agree with Keras."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from lungnb.engines.conversion import FORMATS
-from lungnb.engines.engines import engine_of, installed, load_model, model_file, open_exported
-from lungnb.engines.export import READERS, ExportError, export_model, parities
+from lungnb.engines.engines import Engine, engine_of, installed, load_model, model_file, open_exported
+from lungnb.engines.export import READERS, export_model
+from lungnb.engines.parity import ExportError, parities
 
 
-def milliseconds(run: Callable[[np.ndarray], object], size: int, rounds: int = 30) -> float:
-    """Return the median time (ms) of an answer to one image, `(1, size, size, 1)`; the first two do not count."""
-    batch = np.random.default_rng(0).random((1, size, size, 1), np.float32)
-    return 1000 * median_seconds(lambda: run(batch), rounds)
+def milliseconds(engine: Engine, rounds: int = 30) -> float:
+    """Return the median time (ms) in which an engine predicts one image, without the first two."""
+    batch = np.random.default_rng(0).random((1, engine.size, engine.size, 1), np.float32)
+    return 1000 * median_seconds(lambda: engine(batch), rounds)
 
 
 def median_seconds(run: Callable[[], object], rounds: int) -> float:
-    """Return the median time of a call; the first two, which compile and allocate, do not count."""
+    """Return the median time of a call, without the first two, which compile and allocate."""
     times = []
     for _ in range(rounds + 2):
         started = time.perf_counter()
@@ -35,17 +37,17 @@ def median_seconds(run: Callable[[], object], rounds: int) -> float:
 def compare_exports(model: str | Path | None = None, folder: str | Path = ".", rounds: int = 30) -> pd.DataFrame:
     """Export a model to every format and return a row an engine: `megabytes`, `milliseconds` an image, and parity.
 
-    `mean_dice` and `worst_dice` are of the engine's masks with those of Keras, `said` why a format cannot be had, or
-    nothing. Keras stands there twice: as `model.predict` and as a compiled call. Times are of one image at a time.
+    `mean_dice` and `worst_dice` compare the engine's masks with those of Keras. `said` is the reason if a format cannot
+    be exported. Keras has two rows, for `model.predict` and for a compiled call. Times are of one image at a time.
     """
     path = model_file(model)
     network = load_model(path)
-    size, megabytes = network.input_shape[1], path.stat().st_size / 1e6
-    keras = {"model.predict": lambda batch: network.predict(batch, verbose=0), "compiled": engine_of(network)}
-    rows = [
+    megabytes = path.stat().st_size / 1e6
+    predict = Engine("model.predict", network.input_shape[1], lambda batch: network.predict(batch, verbose=0))
+    rows: list[dict[str, Any]] = [
         {"form": "keras", "engine": f"keras, {name}", "megabytes": megabytes, "mean_dice": 1.0, "worst_dice": 1.0}
-        | {"milliseconds": milliseconds(run, size, rounds)}
-        for name, run in keras.items()
+        | {"milliseconds": milliseconds(engine, rounds)}
+        for name, engine in (("model.predict", predict), ("compiled", engine_of(network)))
     ]
     for form in tqdm(FORMATS, "Exporting", file=sys.stdout):
         try:
@@ -53,11 +55,11 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
         except ExportError as error:
             rows.append({"form": form, "engine": form, "said": str(error).partition(": ")[2]})
             continue
-        found = parities(file)
+        parity_of = parities(file)
         megabytes = sum(part.stat().st_size for part in (file, file.with_suffix(".bin")) if part.exists()) / 1e6
-        for engine in filter(installed, READERS[form]):
-            opened = open_exported(engine, file)
+        for reader in filter(installed, READERS[form]):
+            opened = open_exported(reader, file)
             row = {"form": form, "engine": opened.name, "megabytes": megabytes}
-            rows.append(row | {"milliseconds": milliseconds(opened, size, rounds)} | found[opened.name]._asdict())
+            rows.append(row | {"milliseconds": milliseconds(opened, rounds)} | parity_of[opened.name]._asdict())
     columns = ["form", "engine", "megabytes", "milliseconds", "mean_dice", "worst_dice", "said"]
     return pd.DataFrame(rows).reindex(columns=columns).fillna({"said": ""})

@@ -1,11 +1,12 @@
-"""What tables of scores allow to be said: intervals, paired tests, how often a model comes first, pooled counts.
+"""Statistics of score tables: intervals, paired tests, how often a model comes first, pooled counts.
 
-A table has a row an image, with its `patient`, its scores, and `model` where there are several; see `evaluation`.
+A table has a row an image, with its `patient`, its scores, and `model` if there are several; see `evaluation`.
 """
 
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,14 @@ from scipy import stats
 
 from lungnb.metrics import LOWER_IS_BETTER, Counts
 
-FEW = 50  # images, under which an interval or a test says little
-FEWEST = 6  # patients, under which no paired test can tell a difference from chance
+FEW_IMAGES = 50  # with fewer, an interval or a test says little
+MIN_PATIENTS_TO_TEST = 6  # with fewer, no paired test can separate a difference from chance
+SIGNIFICANT_P = 0.05  # Holm-corrected; a difference with a lower p is unlikely to be chance
 RESAMPLES = 5000  # of the bootstrap
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN of one patient.
+    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN for one patient.
 
     Example:
         >>> table = pd.DataFrame({"patient": ["a", "a", "b", "c"], "dice": [0.98, 0.98, 0.96, 0.94]})
@@ -28,14 +30,17 @@ def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
         True
     """
     result = _resampled_means(table[[score]], table["patient"])
-    return (np.nan, np.nan) if result is None else tuple(float(bound[0]) for bound in result.confidence_interval)
+    if result is None:
+        return np.nan, np.nan
+    low, high = result.confidence_interval
+    return float(low[0]), float(high[0])
 
 
 def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
     """Return how often each model has the best mean score when patients are resampled, 0 to 1, by model.
 
-    A ranking that other patients would turn round shows here: 0.5 each is a draw. Equal means share the place. Raises
-    ValueError as `paired` does.
+    0.5 for each of two models is a draw: with other patients, the ranking may be reversed. Models with equal means
+    share the first place. Raises ValueError as `paired` does.
 
     Example:
         >>> rows = [("unet", "1", "a", 0.98), ("unet", "2", "b", 0.97)]
@@ -57,16 +62,17 @@ def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
 def paired(table: pd.DataFrame, score: str) -> pd.DataFrame:
     """Return a score as a row an image and a column a model, in the models' order.
 
-    Raises ValueError that names the image where a model has no score of it, or several.
+    Raises ValueError that names the image if a model has no score of it, or several.
 
     Example:
         >>> table = pd.DataFrame({"model": ["unet", "resunet"], "id": ["case1", "case1"], "dice": [0.98, 0.96]})
         >>> paired(table, "dice").loc["case1"].to_dict()
         {'unet': 0.98, 'resunet': 0.96}
     """
-    twice = table.duplicated(["id", "model"])
-    if twice.any():
-        raise ValueError("{id} stands twice in the scores of {model}; score it again.".format(**table[twice].iloc[0]))
+    is_double = table.duplicated(["id", "model"])
+    if is_double.any():
+        double = table[is_double].iloc[0]
+        raise ValueError(f"{double['id']} stands twice in the scores of {double['model']}; score it again.")
     wide = table.pivot(index="id", columns="model", values=score)[[*table["model"].unique()]]
     if wide.isna().any(axis=None):
         model = wide.columns[wide.isna().any()][0]
@@ -75,15 +81,15 @@ def paired(table: pd.DataFrame, score: str) -> pd.DataFrame:
     return wide
 
 
-def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> object | None:
-    """Return SciPy's bootstrap of each column's mean over images, whole patients resampled; None of one patient."""
+def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> Any:  # noqa: ANN401
+    """Return SciPy's bootstrap of each column's mean over images, with patients resampled; None for one patient."""
     groups = scores.groupby(patients.to_numpy())
     sums, counts = groups.sum().to_numpy().T, groups.size().to_numpy()
     if len(counts) < 2:
         return None
     return stats.bootstrap(
         (*sums, counts),
-        lambda *resampled, axis: np.stack([own.sum(axis) for own in resampled[:-1]]) / resampled[-1].sum(axis),
+        lambda *samples, axis: np.stack([sums.sum(axis) for sums in samples[:-1]]) / samples[-1].sum(axis),
         paired=True,
         vectorized=True,
         method="percentile",
@@ -93,7 +99,7 @@ def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> object | None
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:
-    """Return the confusion matrix of a whole set: the sums of its images' counts.
+    """Return the confusion matrix of all pixels: the sums of the images' counts.
 
     Example:
         >>> pooled_counts(pd.DataFrame({"tp": [6, 4], "fp": [1, 0], "fn": [0, 2], "tn": [93, 94]}))
@@ -105,7 +111,7 @@ def pooled_counts(table: pd.DataFrame) -> Counts:
 def classification_table(counts: Counts) -> pd.DataFrame:
     """Return scikit-learn's classification report of pooled counts: a row a class and average, support in pixels.
 
-    The row `accuracy` has the accuracy in the column of F1, as scikit-learn prints it.
+    The accuracy is in the row `accuracy` and the column of F1, as scikit-learn prints it.
 
     Example:
         >>> table = classification_table(Counts(tp=6, fp=2, fn=2, tn=90))
@@ -125,9 +131,9 @@ def classification_table(counts: Counts) -> pd.DataFrame:
 def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
     """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over patients.
 
-    A patient's Dice is the mean over their images, for images of one patient are no independent witnesses. Columns: the
-    two models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
-    rank-biserial correlation, -1 to 1), and the p value, corrected after Holm for the number of pairs. Raises
+    A patient's Dice is the mean over their images, because images of one patient are not independent. Columns: the two
+    models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
+    rank-biserial correlation, -1 to 1), `p`, and `p_holm`, corrected after Holm for the number of pairs. Raises
     ValueError as `paired` does.
 
     Example:
@@ -146,10 +152,10 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
         p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
         ranks = stats.rankdata(np.abs(nonzero))
         effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
-        known = {"first": first, "second": second, "patients": len(wide), "difference": difference.mean()}
-        rows.append(known | {"effect": effect, "p": p})
+        pair = {"first": first, "second": second, "patients": len(wide), "difference": difference.mean()}
+        rows.append(pair | {"effect": effect, "p": p})
     tests = pd.DataFrame(rows, columns=["first", "second", "patients", "difference", "effect", "p"])
-    # Holm: the smallest p is multiplied by the number of pairs, the next by one less; never falling.
+    # Holm: multiply the smallest p by the number of pairs, the next by one less, and so on; let no p fall.
     order = tests["p"].sort_values().index
     factors = np.arange(len(order), 0, -1)
     tests.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(tests.loc[order, "p"] * factors), 1.0)

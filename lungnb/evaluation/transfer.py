@@ -1,4 +1,4 @@
-"""To images of another kind: from one data set to others, from phantoms to patients, and with a few images of theirs.
+"""Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more.
 
 Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
 and others (2023), https://arxiv.org/abs/2107.09559.
@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,17 +42,18 @@ if TYPE_CHECKING:
     import keras
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
-_FINE_TUNING = 0.1  # of the learning rate, where a network begins with weights that are good already
+_FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 
 
 def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
     """Train a model on each data set and test it on every one; return a row a pair.
 
     Columns: `trained_on`, `tested_on`, `images`, mean `dice` over the test images with its 95 % interval (`dice_low`,
-    `dice_high`). What is prepared or trained already is not done again. A patient whose images stand in two sets by the
-    same name is in the same split of both, unless a split file says otherwise.
+    `dice_high`). Finished preparations and trainings are not repeated. A patient who has the same name in two data sets
+    is in the same split of both, unless a split file says otherwise.
 
-    Raises ValueError where two of the settings are of one data set, or set `folds`, which are dealt in each on its own.
+    Raises ValueError if two of the settings have the same data set, or if they set `folds`, because each data set deals
+    its patients to folds separately.
     """
     if any(run.folds for run in runs):
         raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
@@ -80,9 +82,10 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
 def score_untrained(
     settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
-    """Score the network that lungnb ships, or another, on the images of a prepared data set, all: a row an image.
+    """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
 
-    As `evaluation.score_images`, with masks cleaned up as `segment` does. Written to results/<dataset>/pretrained.csv.
+    Return the table of `score_images`, with masks cleaned up as by `segment`. That of the shipped network is written to
+    results/<dataset>/pretrained.csv.
     """
     network = model or load_pretrained()
     table = score_images(network, open_prepared(settings), splits, clean=True, title=settings.name, progress=progress)
@@ -92,14 +95,14 @@ def score_untrained(
 
 
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst images.
+    """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst image.
 
-    `below_0.9` is the share of images with a Dice under 0.9; `worst` the id of the worst, `worst_dice` its Dice.
+    `below_0.9` is the share of images with a Dice below 0.9. `worst` is the id of the worst image.
     """
     rows = {}
     for name, table in tables.items():
         low, high = mean_interval(table, "dice")
-        worst = table.loc[table["dice"].idxmin()]
+        worst = table.iloc[table["dice"].argmin()]
         rows[name] = {
             "images": len(table), "dice": table["dice"].mean(), "dice_low": low, "dice_high": high,
             "iou": table["iou"].mean(), "median_dice": table["dice"].median(),
@@ -111,24 +114,24 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def score_changed(
     settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
-    """Return the Dice of the network that lungnb ships, or another, on a prepared data set, changed: a row an image.
+    """Return the Dice of the network that lungnb ships, or another, on changed images of a data set: a row an image.
 
-    Columns: `id`, `split`, and by what was done to image and mask (`CHANGES`) the Dice, with masks cleaned up.
+    Columns: `id`, `split`, and for each change of image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """
     engine, prepared, table = engine_of(model or load_pretrained()), open_prepared(settings), []
     title = printable(f"Changing {settings.name}")
     for row in tqdm(prepared.rows(*splits), title, unit="image", file=sys.stdout, disable=not progress):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
-        scored, pair = {"id": row["id"], "split": row["split"]}, prepared.pair(row)
+        dice_of, pair = {"id": row["id"], "split": row["split"]}, prepared.pair(row)
         for name, change in CHANGES.items():
             image, truth = change(*pair, rng)
-            scored[name] = dice(truth, segment(image, engine).mask)
-        table.append(scored)
+            dice_of[name] = dice(truth, segment(image, engine).mask)
+        table.append(dice_of)
     return pd.DataFrame(table)
 
 
 def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a film as a telephone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
+    """Return a film as a phone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
     height, width = image.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     seen = corners + rng.uniform(-0.06, 0.1, (4, 2)) * (width, height) * np.sign((width, height) - 2 * corners)
@@ -136,15 +139,15 @@ def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -
     grey = warp(image / 255.0, askew.inverse, cval=0.95, output_shape=image.shape)
     lamp = np.hypot(*(np.indices(image.shape) - (rng.uniform(0.2, 0.8, 2) * image.shape)[:, None, None]))
     grey = gaussian_filter(grey ** rng.uniform(0.7, 1.4), width / 500) * (1 - 0.4 * lamp / lamp.max())
-    held = io.BytesIO()
-    Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(held, "JPEG", quality=40)
-    found = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
-    return np.asarray(Image.open(held)), found
+    jpeg = io.BytesIO()
+    Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(jpeg, "JPEG", quality=40)
+    askew_mask = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
+    return np.asarray(Image.open(jpeg)), askew_mask
 
 
-CHANGES = {
-    "as it is": lambda image, mask, rng: (image, mask),
-    "inverted": lambda image, mask, rng: (255 - image, mask),
+CHANGES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]] = {
+    "as it is": lambda image, mask, _: (image, mask),
+    "inverted": lambda image, mask, _: (255 - image, mask),
     "photographed": _photograph,
 }
 
@@ -154,10 +157,10 @@ def few_shot(
 ) -> pd.DataFrame:
     """Train a network on a few real images, from phantom weights and from scratch; return a row a training.
 
-    Each is like the shipped network, sees as many batches, `steps`, of `count` training images drawn with the
-    seed, and is scored on the test split, masks cleaned up. The epoch is picked on the validation images, which
-    therefore count among what it has seen. The row of 0 images is the network as it is shipped. Columns: start, images,
-    seed, dice. Trainings done before are not repeated.
+    Each network is like the shipped one. It is trained for `steps` batches on training images drawn with the seed, and
+    scored on the test split with masks cleaned up. The validation images choose the epoch, so the network has seen them
+    too. The row of 0 images is the shipped network. Columns: start, images, seed, dice. Finished trainings are not
+    repeated.
     """
     epochs = min(settings.epochs, 10, max(steps // 3, 1))
     shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
@@ -165,14 +168,14 @@ def few_shot(
     rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _test_dice(None, settings)} for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
-        own = settings.replace(
+        changed = settings.replace(
             **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
             learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
-        train(own, name, progress, folder)
+        train(changed, name, progress, folder)
         rows.append({"start": start, "images": count, "seed": seed, "dice": _test_dice(folder / MODEL, settings)})
     return pd.DataFrame(rows)
 
@@ -185,11 +188,10 @@ def leave_one_out(
     progress: bool = True,
     splits: Sequence[str] = SPLITS,
 ) -> pd.DataFrame:
-    """Train the U-Net on wild phantoms, then on such that lack one of `parts` each; score all on real images.
+    """Train the U-Net on wild phantoms, then on phantoms without one of `parts` each; score all on real images.
 
-    `settings` are of the trainings, all alike, each on `count` phantoms of its own; `targets` are prepared data sets by
-    name, of which `splits` are scored, with masks cleaned up. Returns a row a training, indexed by what was left out,
-    and a column a data set: the mean Dice.
+    Each training has the same settings and `count` phantoms. `targets` are prepared data sets by name; their `splits`
+    are scored with masks cleaned up. Return the mean Dice: a row a training, by what was left out, a column a data set.
     """
     rows = {}
     for field in (None, *parts):
@@ -197,18 +199,19 @@ def leave_one_out(
         folder = home() / "data" / "raw" / f"{name}-{count}"
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
-        own = settings.replace(dataset=folder.name, split_file="split.csv")
-        prepare_dataset(own, progress)
-        fetch_weights(own, progress)
-        train(own, "unet", progress)
-        model = load_model(own.results / "unet" / MODEL)
-        scored = {target: score_untrained(of, model, progress, splits) for target, of in targets.items()}
-        rows[field or "nothing"] = {target: table["dice"].mean() for target, table in scored.items()}
+        run = settings.replace(dataset=folder.name, split_file="split.csv")
+        prepare_dataset(run, progress)
+        fetch_weights(run, progress)
+        train(run, "unet", progress)
+        engine = engine_of(load_model(run.results / "unet" / MODEL))
+        rows[field or "nothing"] = {
+            title: score_untrained(target, engine, progress, splits)["dice"].mean() for title, target in targets.items()
+        }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
 
 
 def few_shot_sentence(table: pd.DataFrame) -> str:
-    """Say, from `few_shot`, how many real images a network from scratch needs to do as well as the shipped one."""
+    """Return a sentence on how many real images a network from scratch needs, from a table of `few_shot`."""
     shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
     scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()
     reached = scratch.index[scratch >= shipped]
@@ -216,8 +219,7 @@ def few_shot_sentence(table: pd.DataFrame) -> str:
     return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
 
 
-def _test_dice(file: object, settings: Settings) -> float:
-    """Return the mean Dice of a model, or of the shipped one, on the test split, cleaned up."""
-    model = load_pretrained() if file is None else load_model(file)
-    table = score_images(model, open_prepared(settings), ["test"], clean=True, progress=False)
+def _test_dice(file: Path | None, settings: Settings) -> float:
+    """Return the mean Dice of a model, or of the shipped one, on the test split, with masks cleaned up."""
+    table = score_images(load_model(file), open_prepared(settings), ["test"], clean=True, progress=False)
     return float(np.mean(table["dice"]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lungnb.engines.export import MEAN_DICE
+from lungnb.engines.parity import MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
 from lungnb.evaluation.search import PARAMETERS, complete_trials
 from lungnb.evaluation.transfer import STARTS
@@ -18,11 +20,11 @@ from lungnb.settings import title_of
 
 @themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
-    """Draw, for each model, how often pixels given a probability of lung are lung, and how many there are of each."""
+    """Draw, for each model, how often pixels of a given probability are lung, and how many pixels there are of each."""
     figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
-    for (name, found), marker in zip(examinations.items(), MARKERS, strict=False):
-        table = found.reliability
+    for (name, examination), marker in zip(examinations.items(), MARKERS, strict=False):
+        table = examination.reliability
         error = calibration_error(table)
         axis.plot(table["probability"], table["observed"], marker=marker, label=f"{title_of(name)}, error {error:.4f}")
         below.plot(table["probability"], table["pixels"] / table["pixels"].sum(), marker=marker)
@@ -33,14 +35,15 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
 
 
 @themed
-def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
-    """Draw each image's Dice against the disagreement, a panel a model; crosses are those that a person looks at."""
+def doubt_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
+    """Draw each image's Dice against the disagreement, a panel a model; a person looks at the crosses."""
     figure, axes = subplots(
-        1, len(doubted), figsize=(4 * len(doubted), 3.8), sharey=True, layout="constrained", squeeze=False
+        1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, layout="constrained", squeeze=False
     )
-    for axis, (name, table) in zip(axes.flat, doubted.items(), strict=True):
+    for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)
-        picked, left = table.iloc[: gain["looked_at"]], table.iloc[gain["looked_at"] :]
+        looked_at = int(gain["looked_at"])
+        picked, left = table.iloc[:looked_at], table.iloc[looked_at:]
         axis.scatter(left["disagreement"], left["dice"], s=22, color=COLORS[0], label="left")
         axis.scatter(picked["disagreement"], picked["dice"], s=40, color=COLORS[1], marker="X", label="looked at")
         axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
@@ -53,14 +56,14 @@ def doubt_chart(doubted: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
 
 @themed
 def few_shot_chart(table: pd.DataFrame) -> Figure:
-    """Draw the Dice over the number of real images, a line a start, a point a seed; dashed: the shipped network."""
+    """Draw the Dice over the number of real images, a line a start, a point a seed; the shipped network is dashed."""
     figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
     counts = sorted(set(table["images"]) - {0})
     for index, (start, title) in enumerate(STARTS.items()):
-        own, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
-        mean = own.groupby("images")["dice"].mean()
+        trainings, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
+        mean = trainings.groupby("images")["dice"].mean()
         axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
-        axis.scatter(own["images"], own["dice"], s=14, color=color, alpha=0.6)
+        axis.scatter(trainings["images"], trainings["dice"], s=14, color=color, alpha=0.6)
     shipped = table.loc[table["images"] == 0, "dice"].mean()
     axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
     axis.set_xscale("log")
@@ -73,17 +76,16 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def generalisation_chart(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice by the data set a model was trained on and the one it is tested on, from `across`."""
+    """Draw the mean Dice by the data sets of training and of testing, from a table of `train_across`."""
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     names = [*table["trained_on"].unique()]
-    texts = table["dice"].map("{:.3f}".format)
-    bounds = "\n" + table["dice_low"].map("{:.3f}".format) + " to " + table["dice_high"].map("{:.3f}".format)
-    texts = table.assign(text=texts + bounds.where(table["dice_low"].notna(), ""))
-    texts = texts.pivot(index="trained_on", columns="tested_on", values="text").loc[names, names]
+    dice, low, high = (table[name].map("{:.3f}".format) for name in ("dice", "dice_low", "dice_high"))
+    bounds = ("\n" + low + " to " + high).where(table["dice_low"].notna(), "")
+    cells = table.assign(text=dice + bounds).pivot(index="trained_on", columns="tested_on", values="text")
     figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
     sns.heatmap(
-        wide.loc[names, names], annot=texts, fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis, linewidths=2,
-        cbar_kws={"label": "mean Dice"},
+        wide.loc[names, names], annot=cells.loc[names, names], fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis,
+        linewidths=2, cbar_kws={"label": "mean Dice"},
     )  # fmt: skip
     axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
     axis.set_xticklabels(names, parse_math=False)
@@ -93,9 +95,9 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def search_chart(table: pd.DataFrame) -> Figure:
-    """Draw the validation Dice of each trial in order, and against each hyper-parameter; the best trial has a ring."""
+    """Draw the validation Dice of each trial, in order and against each hyper-parameter; the best trial has a ring."""
     complete, pruned = complete_trials(table), table[table["state"] == "pruned"]
-    layers = {
+    layers: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
         "complete": (complete, {"marker": "o", "color": COLORS[0]}),
         "pruned": (pruned, {"marker": "X", "color": COLORS[1]}),
         "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
@@ -127,7 +129,7 @@ def search_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `compare_exports`: time, size, and how much of the masks differs, a bar an engine."""
+    """Draw a table of `compare_exports`, a bar an engine: time, size, and how much the masks differ."""
     shown = table[table["said"] == ""]
     labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
     figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True, layout="constrained")

@@ -1,6 +1,6 @@
-"""Grids of images with the outlines of their masks; each function returns the figure.
+"""Grids of images with the contours of their masks; each function returns the figure.
 
-Outlines differ in dash as well as in colour, so that they survive print and colour-blind eyes.
+Contours differ in dash as well as in colour, so that they are legible in print and to colour-blind readers.
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lungnb.artefacts import MODEL
-from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.engines.engines import load_model
+from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.formats.images import read_image, read_volume
 from lungnb.formats.nifti import is_nifti
@@ -28,6 +30,8 @@ from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
+
+Cell: TypeAlias = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]  # title, image, ground truth, prediction
 
 
 @themed
@@ -41,9 +45,9 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str], columns: in
 
 
 @themed
-def show_segmentation(found: Segmentation) -> Figure:
-    """Draw what `segment` found: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
-    image, mask = found.image, found.mask
+def show_segmentation(segmentation: Segmentation) -> Figure:
+    """Draw a result of `segment`: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
+    image, mask = segmentation.image, segmentation.mask
     if image.ndim == 3:
         image, mask = image[len(image) // 2], mask[len(mask) // 2]
     return show_images([image, overlay(image, mask), cut_out(image, mask)], ["image", "overlay", "lungs"])
@@ -51,7 +55,7 @@ def show_segmentation(found: Segmentation) -> Figure:
 
 @themed
 def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
-    """Draw nine phantoms of a kind with the outlines of their masks, CT slices as a lung window shows them."""
+    """Draw nine phantoms of a kind with the contours of their masks; CT slices in a lung window."""
     figure, axes = _grid(3, 3)
     for number, axis in enumerate(axes.flat, first):
         phantom = make_phantom(number, seed, kind)
@@ -63,7 +67,7 @@ def phantom_grid(kind: str, first: int = 1, seed: int = 1) -> Figure:
 
 @themed
 def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
-    """Draw some of the `files` of a raw data set, evenly chosen: images, masks, and the middle slice of a volume."""
+    """Draw `count` of the `files` of a raw data set, evenly spaced: images, masks, and the middle slice of a volume."""
     shown = [*files][:: max(len(files) // count, 1)][:count]
     images, titles = zip(*(_read_raw(raw / file) for file in shown), strict=True)
     return show_images(images, [*map(printable, titles)])
@@ -71,10 +75,10 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
 
 @themed
 def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw prepared images, evenly chosen from rows of the manifest, with the outlines of their masks."""
+    """Draw prepared images, evenly spaced rows of the manifest, with the contours of their masks."""
     rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)]
     figure, axes = _grid(-(-len(rows) // 3), 3)
-    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+    for axis, row in zip(axes.flat, _records(rows), strict=False):
         image, mask = prepared.pair(row)
         _draw(axis, image, truth=mask)
         axis.set_title(f"{row['id']} ({row['split']})", fontsize=9, parse_math=False)
@@ -84,8 +88,8 @@ def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Fi
 
 @themed
 def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
-    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the outlines of their masks."""
-    figure, axes = _grid(3, 3, size=2.2)
+    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the contours of their masks."""
+    figure, axes = _grid(3, 3, inches=2.2)
     for axis, image, mask in zip(axes.flat, np.asarray(images), np.asarray(masks), strict=False):
         _draw(axis, image[..., 0] * 255, truth=mask[..., 0] > 0.5)
     _legend(figure, truth=True)
@@ -94,16 +98,16 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
 
 @themed
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw an image a row: the image, its true mask, the mask that the model finds, with its Dice."""
-    prepared, found = open_prepared(settings), _predictions(settings, model_name, rows)
+    """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
+    prepared, predictions = open_prepared(settings), _predictions(settings, model_name, rows)
     figure, axes = _grid(len(rows), 3)
-    for line, (row, prediction) in zip(axes, zip(rows.to_dict("records"), found, strict=True), strict=True):
+    for (left, middle, right), row, prediction in zip(axes, _records(rows), predictions, strict=True):
         image, truth = prepared.pair(row)
-        _draw(line[0], image)
-        _draw(line[1], image, truth=truth)
-        _draw(line[2], image, found=prediction)
-        line[0].set_ylabel(row["id"], fontsize=9, parse_math=False)
-        line[2].set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
+        _draw(left, image)
+        _draw(middle, image, truth=truth)
+        _draw(right, image, prediction=prediction)
+        left.set_ylabel(row["id"], fontsize=9, parse_math=False)
+        right.set_xlabel(f"Dice {row['dice']:.3f}", fontsize=9)
     for axis, title in zip(axes[0], ("image", "true mask", f"{title_of(model_name)} finds"), strict=True):
         axis.set_title(title)
     return figure
@@ -111,9 +115,9 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
 
 @themed
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw an image a row and a model a column: the outlines of the true mask and of what each model finds.
+    """Draw an image a row and a model a column: the contours of the ground truth and of the model's prediction.
 
-    With one model there is room for more: image, true mask and prediction, as `prediction_grid` draws them.
+    With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
     """
     if len(model_names) == 1:
         return prediction_grid(settings, model_names[0], rows)
@@ -121,46 +125,45 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     figure, axes = _grid(len(rows), len(model_names))
     for name, column in zip(model_names, axes.T, strict=True):
         column[0].set_title(title_of(name))
-        found = _predictions(settings, name, rows)
-        for axis, row, prediction in zip(column, rows.to_dict("records"), found, strict=True):
+        for axis, row, prediction in zip(column, _records(rows), _predictions(settings, name, rows), strict=True):
             image, truth = prepared.pair(row)
-            _draw(axis, image, truth=truth, found=prediction)
-    for axis, row in zip(axes[:, 0], rows.to_dict("records"), strict=True):
+            _draw(axis, image, truth, prediction)
+    for axis, row in zip(axes[:, 0], _records(rows), strict=True):
         axis.set_ylabel(row["id"], fontsize=9, parse_math=False)
-    _legend(figure, truth=True, found=True)
+    _legend(figure, truth=True, prediction=True)
     return figure
 
 
 @themed
 def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
-    """Draw images three a row, such as the worst nine: the outlines of the true mask and of what the model finds.
+    """Draw images three a row, such as the worst nine, with the contours of the ground truth and of the prediction.
 
-    Without the name of a model, it is the one that lungnb ships, and masks are cleaned up as `segment` does.
+    If `model_name` is None, take the network that lungnb ships, and clean its masks up as `segment` does.
     """
     figure, axes = _grid(-(-len(rows) // 3), 3)
-    prepared, found = open_prepared(settings), _predictions(settings, model_name, rows)
-    for axis, row, prediction in zip(axes.flat, rows.to_dict("records"), found, strict=False):
+    prepared, predictions = open_prepared(settings), _predictions(settings, model_name, rows)
+    for axis, row, prediction in zip(axes.flat, _records(rows), predictions, strict=False):
         image, truth = prepared.pair(row)
-        _draw(axis, image, truth=truth, found=prediction)
+        _draw(axis, image, truth, prediction)
         axis.set_title(f"{row['id']}, Dice {row['dice']:.3f}", fontsize=9, parse_math=False)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
     title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
     figure.suptitle(title, fontsize=12, parse_math=False)
-    _legend(figure, truth=True, found=True)
+    _legend(figure, truth=True, prediction=True)
     return figure
 
 
 @themed
-def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]]) -> Figure:
-    """Draw images three a row, each given as a title, the image, its true mask and the one found, or None for them."""
+def outline_grid(cells: Sequence[Cell]) -> Figure:
+    """Draw images three a row with the contours of ground truth and prediction, if they have them."""
     figure, axes = _grid(-(-len(cells) // 3), 3)
     for axis in axes.flat[len(cells) :]:
         axis.axis("off")
-    for axis, (title, image, truth, found) in zip(axes.flat, cells, strict=False):
-        _draw(axis, image, truth, found)
+    for axis, (title, image, truth, prediction) in zip(axes.flat, cells, strict=False):
+        _draw(axis, image, truth, prediction)
         axis.set_title("\n".join(textwrap.wrap(printable(title), 36)), fontsize=9, parse_math=False)
-    _legend(figure, truth=any(cell[2] is not None for cell in cells), found=True)
+    _legend(figure, truth=any(cell[2] is not None for cell in cells), prediction=True)
     return figure
 
 
@@ -168,14 +171,14 @@ def outline_grid(cells: Sequence[tuple[str, np.ndarray, np.ndarray | None, np.nd
 def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure:
     """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding."""
     manifest = prepared.manifest
-    bad = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
-    named = manifest["source_mask"].map(bad).fillna(manifest["source_image"].map(bad))
-    rows = manifest.assign(what=named).dropna(subset="what").head(count)
+    faults = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
+    fault = manifest["source_mask"].map(faults).fillna(manifest["source_image"].map(faults))
+    rows = manifest.assign(what=fault).dropna(subset="what").head(count)
     figure, axes = _grid(max(-(-len(rows) // 3), 1), 3)
     figure.suptitle("" if len(rows) else "Nothing suspicious", fontsize=12)
     for axis in axes.flat[len(rows) :]:
         axis.axis("off")
-    for axis, row in zip(axes.flat, rows.to_dict("records"), strict=False):
+    for axis, row in zip(axes.flat, _records(rows), strict=False):
         image, truth = prepared.pair(row)
         _draw(axis, image, truth=truth)
         axis.set_title("\n".join([row["id"], *textwrap.wrap(row["what"], 40)]), fontsize=9, parse_math=False)
@@ -184,7 +187,7 @@ def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figu
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
-    ranked = scores.groupby(["id", "split"], as_index=False)["dice"].mean().sort_values("dice")
+    ranked = scores.groupby(["id", "split"])["dice"].mean().reset_index().sort_values("dice")
     if which == "worst":
         return ranked.head(count)
     if which == "spread":
@@ -192,8 +195,12 @@ def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> 
     raise ValueError(f"which must be worst or spread, not {which!r}.")
 
 
+def _records(rows: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
 def _read_raw(file: Path) -> tuple[np.ndarray, str]:
-    """Return a raw file as a grey image with its name; a black one that says so, where it cannot be read."""
+    """Return a raw file as a grey image with its name; a black image if the file cannot be read."""
     try:
         if not is_nifti(file):
             return read_image(file), file.name
@@ -204,18 +211,18 @@ def _read_raw(file: Path) -> tuple[np.ndarray, str]:
 
 
 def _predictions(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> list[np.ndarray]:
-    """Return the masks a model, or the shipped one, finds in the prepared images of `rows`."""
-    model = load_model(settings.results / model_name / MODEL if model_name else None)
+    """Return the masks that a model, or the shipped one, predicts for the prepared images of `rows`."""
+    engine = engine_of(load_model(settings.results / model_name / MODEL if model_name else None))
     prepared = open_prepared(settings)
-    images = (prepared.pair(row)[0] for row in rows.to_dict("records"))
-    return [segment(image, model, clean=model_name is None).mask for image in images]
+    images = (prepared.pair(row)[0] for row in _records(rows))
+    return [segment(image, engine, clean=model_name is None).mask for image in images]
 
 
-def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarray]:
-    """Return a figure and `(rows, columns)` axes without ticks."""
-    with plt.rc_context({"text.parse_math": False}):  # titles are names of files, and $ is a letter in them
+def _grid(rows: int, columns: int, inches: float = 3.0) -> tuple[Figure, np.ndarray]:
+    """Return a figure and `(rows, columns)` axes without ticks, each of some inches."""
+    with plt.rc_context({"text.parse_math": False}):  # because titles are names of files, which may hold $
         figure, axes = subplots(
-            rows, columns, figsize=(size * columns, size * rows), layout="constrained", squeeze=False
+            rows, columns, figsize=(inches * columns, inches * rows), layout="constrained", squeeze=False
         )
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
@@ -224,16 +231,17 @@ def _grid(rows: int, columns: int, size: float = 3.0) -> tuple[Figure, np.ndarra
     return figure, axes
 
 
-def _draw(axis: plt.Axes, image: np.ndarray, truth: np.ndarray | None = None, found: np.ndarray | None = None) -> None:
-    """Draw an image and the outlines of its masks."""
+def _draw(axis: Axes, image: np.ndarray, truth: np.ndarray | None = None, prediction: np.ndarray | None = None) -> None:
+    """Draw an image and the contours of its masks."""
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    for mask, color, dash in ((truth, TRUTH, "solid"), (found, FOUND, "dashed" if truth is not None else "solid")):
+    dash_of_prediction = "dashed" if truth is not None else "solid"
+    for mask, color, dash in ((truth, TRUTH, "solid"), (prediction, FOUND, dash_of_prediction)):
         if mask is not None and mask.any() and not mask.all():
             axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
 
 
-def _legend(figure: Figure, truth: bool = False, found: bool = False) -> None:
-    """Say below the figure what the outlines mean."""
-    entries = [(truth, TRUTH, "true mask"), (found, FOUND, "found")]
-    patches = [Patch(color=color, label=label) for shown, color, label in entries if shown]
+def _legend(figure: Figure, truth: bool = False, prediction: bool = False) -> None:
+    """Draw the legend of the contours below the figure."""
+    entries = [(truth, TRUTH, "true mask"), (prediction, FOUND, "found")]
+    patches = [Patch(color=color, label=label) for is_shown, color, label in entries if is_shown]
     figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)

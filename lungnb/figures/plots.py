@@ -1,17 +1,17 @@
-"""Learning curves, comparison charts, a data set's and a model's figure; each function returns the figure.
+"""Learning curves, comparison charts, and figures of a data set and of a network; each function returns the figure.
 
-Colours are those of the `colorblind` palette; models differ in marker and dash too, so that charts survive print.
+Networks differ in marker and dash as well as in colour, so that charts are legible in print (`theme`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -21,12 +21,14 @@ from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
+    import keras
+
     from lungnb.metrics import Counts
 
 
 @themed
 def data_overview(prepared: Prepared) -> Figure:
-    """Draw the number of images in each split of a prepared data set, their sizes and grey levels, and lung shares."""
+    """Draw how many images each split of a prepared data set has, their sizes, grey levels, and shares of lung."""
     manifest = prepared.manifest
     levels, areas = _grey_levels_and_areas(prepared)
     figure, axes = subplots(2, 2, figsize=(10, 7), layout="constrained")
@@ -51,8 +53,8 @@ def data_overview(prepared: Prepared) -> Figure:
 
 
 @themed
-def architecture(model: Any) -> Figure:  # noqa: ANN401
-    """Draw a model as its paper does: a box a stage, skips across."""
+def architecture(model: keras.Model) -> Figure:
+    """Draw a network as papers do: a box a stage, with the skip connections."""
     depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
     down, up = ([f"{way}_{level}" for level in range(1, depth + 1)] for way in ("encoder", "decoder"))
     stages = [model.get_layer(name) for name in (*down, "bridge", *reversed(up))]
@@ -85,16 +87,15 @@ def architecture(model: Any) -> Figure:  # noqa: ANN401
 
 @themed
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Draw loss, accuracy and Dice over the epochs: validation in full, training faint, a colour and dash a model."""
+    """Draw loss, accuracy and Dice over the epochs, a colour and dash a model; the training is faint."""
     figure, axes = subplots(1, 3, figsize=(12, 4.2), layout="constrained")
     for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
         _draw_curves(axis, histories, f"val_{score}", suffix=", validation")
         _draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
         axis.set_title(_score_title(score))
     for index, history in enumerate(histories.values()):
-        best = history["val_loss"].idxmin()
-        spot = {"color": COLORS[index], "markeredgecolor": "black"}
-        axes[0].plot(history["epoch"][best] + 1, history["val_loss"][best], "o", **spot)
+        best = history.iloc[history["val_loss"].argmin()]
+        axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=COLORS[index], markeredgecolor="black")
     axes[0].set_title("Loss (dot: the epoch that is kept)")
     handles, labels = axes[1].get_legend_handles_labels()
     pairs = [index + half for index in range(len(histories)) for half in (0, len(histories))]  # a column a model
@@ -107,17 +108,17 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
 def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Figure:
     """Draw loss, IoU and Dice (rows) of training, validation and test (columns), a colour and dash a model.
 
-    Training and validation are means over images, an epoch after another. The test images are read once: each is a
-    point, with a box a model and a diamond at the mean. Where there is no test split, those are validation images.
+    For training and validation, draw the means over images against the epochs. For the test, draw each image as a
+    point, and a box with a diamond at the mean. If there is no test split, take the validation images instead.
 
     Args:
-        histories: of each model, as `training.read_history` gives it.
-        scores: rows of `evaluation.evaluate`, with a column `model`.
+        histories: by model, from `read_history`.
+        scores: rows of `evaluate`, with a column `model`.
     """
     figure, axes = subplots(3, 3, figsize=(12, 10), layout="constrained")
     for axis, (score, column) in zip(axes.flat, _panels(scores), strict=True):
         _draw_panel(axis, score, column, histories, scores)
-    for row in axes:  # training and validation compare on one scale
+    for row in axes:  # so that training and validation have one scale
         row[0].sharey(row[1])
         row[0].autoscale(axis="y")
     if len(histories) > 1:
@@ -128,7 +129,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 
 @themed
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
-    """Return the panels of `split_panels` as figures of their own, by names such as `loss_train` and `dice_test`."""
+    """Return each panel of `split_panels` as a figure, by names such as `loss_train` and `dice_test`."""
     figures = {}
     for score, column in _panels(scores):
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4), layout="constrained")
@@ -145,21 +146,19 @@ def _panels(scores: pd.DataFrame) -> list[tuple[str, str]]:
     return [(score, column) for score in ("loss", "iou", "dice") for column in columns]
 
 
-def _draw_panel(
-    axis: plt.Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame
-) -> None:
+def _draw_panel(axis: Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> None:
     """Draw one panel: curves over the epochs, or the scores of every image."""
     if column in ("train", "validation"):
         _draw_curves(axis, histories, score if column == "train" else f"val_{score}")
         axis.set_title(f"{_score_title(score)}, {'training' if column == 'train' else column}")
     else:
-        _draw_boxes(axis, scores, score, list(histories))
+        _draw_boxes(axis, scores, score, [*histories])
         images, split = scores["id"].nunique(), scores["split"].iloc[0]
         axis.set(title=f"{_score_title(score)}, {split}", ylabel=f"{images} images (diamond: mean)")
 
 
 def _draw_curves(
-    axis: plt.Axes,
+    axis: Axes,
     histories: dict[str, pd.DataFrame],
     column: str,
     suffix: str = "",
@@ -173,7 +172,7 @@ def _draw_curves(
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _draw_boxes(axis: plt.Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
+def _draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
     """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
@@ -190,7 +189,7 @@ def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "pre
     """Draw the scores of every image as box and points, a panel a score, a colour a model; a diamond is the mean."""
     figure, axes = subplots(1, len(names), figsize=(3.2 * len(names), 4), layout="constrained")
     for axis, name in zip(np.atleast_1d(axes), names, strict=True):
-        _draw_boxes(axis, table, name, table["model"].unique())
+        _draw_boxes(axis, table, name, [*table["model"].unique()])
         axis.set_title(_score_title(name))
         axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
     figure.suptitle(f"Scores of each of {table['id'].nunique()} {table['split'].iloc[0]} images", fontsize=12)
@@ -199,7 +198,7 @@ def score_boxes(table: pd.DataFrame, names: Sequence[str] = ("dice", "iou", "pre
 
 @themed
 def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") -> Figure:
-    """Draw mean Dice against parameters, training time and time an image; `bars` says what dice_low and _high are."""
+    """Draw mean Dice against parameters, training time and time an image; `bars` names the range that bars show."""
     costs = {
         "parameters": "parameters",
         "training_minutes": "training time (minutes)",
@@ -223,14 +222,15 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 @themed
 def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
-    """Draw the mean score of each model, a marker a seed and a line their mean, from `repeats.compare_seeds`."""
+    """Draw a table of `compare_seeds`, a row a model: the mean score of each seed, and a line at their mean."""
     figure, axis = subplots(figsize=(8, 0.7 * table["model"].nunique() + 1.4), layout="constrained")
     seeds = sorted(table["seed"].unique())
-    for row, (_, own) in enumerate(table.groupby("model", sort=False)):
-        axis.plot([own[score].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
+    for row, name in enumerate(table["model"].unique()):
+        scores = table[table["model"] == name]
+        axis.plot([scores[score].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
         for index, seed in enumerate(seeds):
             place = row + 0.12 * (index - (len(seeds) - 1) / 2)
-            values = own.loc[own["seed"] == seed, score]
+            values = scores.loc[scores["seed"] == seed, score]
             label = f"seed {seed}" if row == 0 else None
             axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=COLORS[index], label=label)
     names = [title_of(name) for name in table["model"].unique()]
@@ -243,22 +243,23 @@ def seed_scores(table: pd.DataFrame, score: str = "dice") -> Figure:
 
 @themed
 def bland_altman(scores: pd.DataFrame) -> Figure:
-    """Draw how far the area found is from the true one, a panel a model, a point an image.
+    """Draw the difference of predicted and true area, a panel a model, a point an image.
 
-    In percent of their mean, over the true share of the picture, with the mean and the limits of agreement (mean plus
-    and minus 1.96 standard deviations; Bland and Altman 1986, https://doi.org/10.1016/S0140-6736(86)90837-8). Images
-    without lung, true or found, are left out.
+    The difference is in percent of the mean of both areas. It is drawn over the true area as a share of the picture.
+    Lines are the mean and the limits of agreement, mean plus and minus 1.96 standard deviations (Bland and Altman 1986,
+    https://doi.org/10.1016/S0140-6736(86)90837-8). Images without lung in both masks are left out.
     """
     models = scores["model"].unique()
     figure, axes = subplots(
         1, len(models), figsize=(4 * len(models), 3.8), sharey=True, layout="constrained", squeeze=False
     )
     for index, (axis, name) in enumerate(zip(axes.flat, models, strict=True)):
-        own = scores[scores["model"] == name]
-        true, found, pixels = own["tp"] + own["fn"], own["tp"] + own["fp"], own[["tp", "fp", "fn", "tn"]].sum(axis=1)
-        gap = (200 * (found - true) / (found + true)).dropna()
-        axis.scatter((true / pixels)[gap.index], gap, s=22, color=COLORS[index], alpha=0.7)
-        axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # where both areas are the same
+        counts = scores[scores["model"] == name][["tp", "fp", "fn", "tn"]]
+        true_px, predicted_px = counts["tp"] + counts["fn"], counts["tp"] + counts["fp"]
+        gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
+        true_share = (true_px / counts.sum(axis=1))[gap.index]
+        axis.scatter(true_share, gap, s=22, color=COLORS[index], alpha=0.7)
+        axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
         for shift, dash in ((0, "-"), (-1.96, "--"), (1.96, "--")):
             level = gap.mean() + shift * gap.std()
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
@@ -286,7 +287,7 @@ def confusion_matrices(counts: dict[str, Counts]) -> Figure:
 def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
     """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
     sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
-    for row in prepared.manifest.to_dict("records"):
+    for row in prepared.rows(*SPLITS):
         image, mask = prepared.pair(row)
         for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
             sums[name] += np.bincount(pixels // 4, minlength=64)

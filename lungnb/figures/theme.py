@@ -1,4 +1,4 @@
-"""How all figures look. The theme holds while a figure is drawn, so that importing lungnb changes no other plots.
+"""The look of all figures. The theme is set only while a figure is drawn, so that lungnb changes no other plots.
 
 Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and outlines in dash, so
 that figures are legible in print.
@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
-COLORS = sns.color_palette("colorblind").as_hex()  # by number, because matplotlib looks "C0" up when it draws
+COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
 MARKERS = "osD^vP"  # one a network
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 
@@ -36,7 +36,7 @@ def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
 
 
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
-    """Return a new figure and its axes; closed for pyplot, so that a notebook shows it once, where it is returned."""
+    """Return a new figure and its axes. The figure is closed in pyplot, so that a notebook shows it only once."""
     figure, axes = plt.subplots(*arguments, **options)
     plt.close(figure)
     return figure, axes

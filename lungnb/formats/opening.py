@@ -13,8 +13,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from lungnb.files import NotWritten
 from lungnb.messages import log_traceback
@@ -82,7 +82,7 @@ def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) 
     refuse_memory(name, height * width * (bytes_per_pixel + SEGMENTING_BYTES), size)
 
 
-def open_file(path: str | Path) -> BinaryIO:
+def open_file(path: str | Path) -> BufferedReader:
     """Open a regular file to read its bytes.
 
     Raises Refused for a pipe, a device, a folder, a file that cannot be opened, and an empty file, such as in /proc.

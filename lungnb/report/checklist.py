@@ -1,14 +1,15 @@
-"""What a reviewer asks of a study, filled in as far as a run can know: the CLAIM checklist, and a card for each model.
+"""Fill in the CLAIM checklist and a model card for each model, as far as a run can.
 
 CLAIM is the Checklist for Artificial Intelligence in Medical Imaging in its update of 2024 (Tejani and others,
-https://doi.org/10.1148/ryai.240300); `claim.csv` has its items in other words. Model cards are after Mitchell and
-others (2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
+https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model cards are after Mitchell and others
+(2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,10 @@ _FORMS = Path(__file__).parent
 
 
 def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
-    """Return the CLAIM checklist of a finished run, a row an item: its section, the item, and what the run says of it.
+    """Return the CLAIM checklist of a finished run, a row an item: its section, the item, and the run's statement.
 
-    What a run cannot know reads "not stated", and is for the author to fill in. Raises FileNotFoundError for a model
-    that is not trained and scored.
+    If a run cannot know a statement, it reads "not stated", and the author fills it in. Raises FileNotFoundError if a
+    model is not trained and scored.
     """
     table, facts = pd.read_csv(_FORMS / "claim.csv", index_col="number"), _facts(settings, model_names)
     return table.assign(
@@ -37,29 +38,29 @@ def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 
 
 def model_card(settings: Settings, model_name: str) -> str:
-    """Return the card of a trained and scored model as Markdown: what it is, saw, scores, and is for."""
+    """Return the card of a trained and scored model as Markdown: what it is, its data, its scores, and its use."""
     facts = _facts(settings, [model_name])
-    own = read_scores(settings, [model_name])
+    scores = read_scores(settings, [model_name])
     card = {
         "name": title_of(model_name),
         "count": read_run(settings, model_name)["parameters"],
-        "dice": f"{own['dice'].mean():.3f}",
-        "interval": _interval(own),
-        "tenth": own.groupby("patient")["dice"].mean().quantile(0.1),
+        "dice": f"{scores['dice'].mean():.3f}",
+        "interval": _interval(scores),
+        "tenth": scores.groupby("patient")["dice"].mean().quantile(0.1),
     }
     return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**facts | card)
 
 
-def _facts(settings: Settings, model_names: list[str]) -> dict:
-    """Return what a run knows of itself, by the names that the forms use."""
+def _facts(settings: Settings, model_names: list[str]) -> dict[str, Any]:
+    """Return the facts of a run by the names that the forms use."""
     scored, prepared = read_scores(settings, model_names), open_prepared(settings)
     manifest = prepared.manifest
     trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
-    by_model = {title_of(name): own for name, own in scored.groupby("model", sort=False)}
-    worst = scored.loc[scored["dice"].idxmin()]
+    by_model = {title_of(name): scored[scored["model"] == name] for name in scored["model"].unique()}
+    worst = scored.iloc[scored["dice"].argmin()]
     source = find_source(settings.dataset)
     is_drawn = source.kind != "own" and not source.files
-    found = {
+    facts = {
         "titles": ", ".join(by_model),
         "excluded": len(prepared.excluded),
         "images": len(manifest),
@@ -69,7 +70,7 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
         "window": " in a window of {:g} to {:g} HU".format(*trained.window) if trained.window else "",
         "weights": f"Those of {trained.weights}" if trained.weights else f"Random ones, seed {trained.seed}",
         "parameters": "; ".join(
-            f"{title_of(of)}: {read_run(settings, of)['parameters']:,} parameters" for of in model_names
+            f"{title_of(name)}: {read_run(settings, name)['parameters']:,} parameters" for name in model_names
         ),
         "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
         "device": run["device"],
@@ -77,15 +78,15 @@ def _facts(settings: Settings, model_names: list[str]) -> dict:
         "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
         "level": _level(manifest),
         "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
-        "dice": "; ".join(f"{name} {own['dice'].mean():.3f}" for name, own in by_model.items()),
-        "intervals": "; ".join(f"{name} {_interval(own)}" for name, own in by_model.items()),
+        "dice": "; ".join(f"{name} {scores['dice'].mean():.3f}" for name, scores in by_model.items()),
+        "intervals": "; ".join(f"{name} {_interval(scores)}" for name, scores in by_model.items()),
         "worst": worst["id"],
         "worst_dice": worst["dice"],
         "worst_model": title_of(worst["model"]),
         "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
         "commit": run.get("git_commit") or "unknown",
     }
-    return dataclasses.asdict(source) | dataclasses.asdict(trained) | found
+    return dataclasses.asdict(source) | dataclasses.asdict(trained) | facts
 
 
 def _parts(manifest: pd.DataFrame) -> str:
@@ -96,9 +97,11 @@ def _parts(manifest: pd.DataFrame) -> str:
 
 
 def _level(manifest: pd.DataFrame) -> str:
-    """Return whether patients are in one split each."""
-    torn = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
-    return "By patient." if not torn else f"By image: {counted(torn, 'patient')} of several images are in two or more."
+    """Return whether each patient is in one split."""
+    in_several = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
+    if not in_several:
+        return "By patient."
+    return f"By image: {counted(in_several, 'patient')} of several images are in two or more."
 
 
 def _how_split(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Run the series in order, gather what it made, write the report, and publish what may be published."""
+"""Write the report: one HTML file with the executed notebooks and the part for reviewers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lungnb.messages import printable
 from lungnb.report.sections import lighter, picture, review_sections
 from lungnb.settings import RECIPES, Settings, counted
 
-# Characters of file names that a page would hide, or that would turn the text after them; and bytes that are not UTF-8.
+# Characters that a page hides, that turn the direction of the text after them, or that are bytes of no UTF-8.
 _UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
@@ -44,9 +44,9 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
 
 
 def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook with each PNG that its cells show turned into a JPEG, if that is shorter.
+    """Return the notebook with each PNG turned into a JPEG if that is shorter.
 
-    This is done before there is HTML, because there the text of a table could pass for an image.
+    This is done before there is HTML, because in HTML the text of a table could pass for an image.
     """
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -58,10 +58,10 @@ def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
 
 
 def _linked(body: str, sections: set[str]) -> str:
-    """Return the report's HTML with links between notebooks turned into links between sections, if there is one."""
+    """Return the HTML with links to notebooks turned into links to sections, or into text if there is no section."""
 
-    def link(found: re.Match) -> str:
-        return f'<a href="#{found[1]}">{found[2]}</a>' if found[1] in sections else found[2]
+    def link(match: re.Match[str]) -> str:
+        return f'<a href="#{match[1]}">{match[2]}</a>' if match[1] in sections else match[2]
 
     return re.sub(r'<a href="(\d\d_\w+)\.ipynb">(.*?)</a>', link, body)
 
@@ -76,7 +76,14 @@ def _summary(settings: Settings) -> str:
     if not (folder / VERDICT).exists():
         return facts
     table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
-    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]  # what fits the page; all stand below
+    columns = [
+        "dice",
+        "dice_low",
+        "dice_high",
+        "first",
+        "iou",
+        "hd95",
+    ]  # those that fit the page; the section Scores has all
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
     titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
@@ -92,14 +99,14 @@ def _summary(settings: Settings) -> str:
 
 
 def _data_errors(file: Path) -> str:
-    """Return as HTML how many errors `check` found in the data, if it found any."""
+    """Return the number of errors in the data as HTML; nothing if `check` reported none."""
     errors = (read_table(file)["severity"] == "error").sum() if file.exists() else 0
     where = '<a href="#02_prepare">notebook 02</a> names them'
     return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
 
 
 def _untrained(file: Path) -> str:
-    """Return as HTML what the network that comes with lungnb makes of the same images, if it was asked."""
+    """Return the score of the shipped network on the same images as HTML; nothing if it was not scored."""
     if not file.exists():
         return ""
     (row,) = read_table(file).to_dict("records")
@@ -110,14 +117,15 @@ def _untrained(file: Path) -> str:
 
 
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook without its imports and parameters, which tell a reader of the report nothing."""
+    """Return the notebook without its imports and parameters, which a reader of the report does not need."""
     preamble = {"parameters", "injected-parameters"}
-    last = max((i for i, cell in enumerate(notebook.cells) if preamble & set(cell.metadata.get("tags", []))), default=0)
+    tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
+    last = max((number for number, of_cell in enumerate(tags) if of_cell & preamble), default=0)
     notebook.cells[1 : last + 1] = []
     return notebook
 
 
 def _title(notebook: nbformat.NotebookNode) -> str:
-    """Return a notebook's title, the first heading."""
+    """Return a notebook's title: its first heading."""
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     return first.splitlines()[0].lstrip("# ") if first else "untitled"

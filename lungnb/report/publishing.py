@@ -20,17 +20,17 @@ Item = TypeVar("Item", Figure, pd.DataFrame, str)
 
 
 def publish(settings: Settings, folder: str | Path | None = None) -> Path:
-    """Copy what may be published of a finished run, no image and no mask, into a folder; return the folder.
+    """Copy the files of a finished run that show no image and no mask into a folder; return the folder.
 
     These are tables, curves, the scores of each image and the exact command, as `artefacts` lists them. The files of a
-    single model lie in the folder itself, those of several in a folder each. Of a path among the settings, only the
-    last part is kept.
+    single model are in the folder itself; several models have a folder each. Absolute paths among the settings are cut
+    to their last part.
 
     Args:
         settings: of the run; its `models` are those to publish.
         folder: default: results/published/<recipe>, or <dataset> for a profile.
 
-    Raises FileNotFoundError that names the step to take, where a model is not scored or the models are not compared.
+    Raises FileNotFoundError that names what to run first if a model is not scored or the models are not compared.
     """
     name = settings.profile if settings.profile in RECIPES else settings.name
     folder = Path(folder or home() / "results" / "published" / name)
@@ -40,8 +40,8 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     patterns = [artefact.pattern for artefact in ARTEFACTS if artefact.may_be_published]
     sources = [(file, folder / file.name) for pattern in patterns for file in sorted(compared.glob(pattern))]
     for model in settings.models:
-        own = folder if len(settings.models) == 1 else folder / model
-        sources += [(need(settings.results / model / file, run_first("scored")), own / file) for file in MODEL_FILES]
+        place = folder if len(settings.models) == 1 else folder / model
+        sources += [(need(settings.results / model / file, run_first("scored")), place / file) for file in MODEL_FILES]
     for source, target in sources:
         with written(target) as temporary:
             temporary.write_bytes(_without_paths(source.read_bytes(), settings))
@@ -49,7 +49,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
 
 
 def _without_paths(content: bytes, settings: Settings) -> bytes:
-    """Return a file's content with the absolute paths among the settings cut down to their last part."""
+    """Return a file's content with the absolute paths among the settings cut to their last part."""
     for path in (settings.dataset, str(raw_folder(settings.dataset)), *(getattr(settings, name) for name in FILES)):
         if path and Path(path).is_absolute():
             for text in {path, json.dumps(path)[1:-1]}:  # as CSV and as JSON write it

@@ -1,10 +1,11 @@
-"""The report as a reviewer reads it: a finished run's tables and charts, in order, with few words."""
+"""The part of the report for reviewers: the tables and charts of a finished run, in order, with few words."""
 
 from __future__ import annotations
 
 import html
 import io
 from base64 import b64decode, b64encode
+from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +21,16 @@ from lungnb.messages import printable
 from lungnb.networks.training import read_run
 from lungnb.settings import SPLITS, Settings, title_of
 
+_MAX_COLUMNS = 8  # a table with more is transposed
+_LONGEST_NUMBER = 60  # characters; longer cells are prose
+
 
 class Section(NamedTuple):
-    """A heading, a sentence on how to read it, and the files of the comparison it shows, by the beginnings of names."""
+    """A section of the report."""
 
     title: str
-    text: str
-    files: tuple[str, ...]
+    text: str  # how to read it
+    files: tuple[str, ...]  # of the comparison, by the beginnings of their names
 
 
 # In the order of the CLAIM checklist's methods and results.
@@ -71,9 +75,9 @@ SECTIONS = (
 
 
 def review_sections(settings: Settings) -> str:
-    """Return the review part of the report as HTML: what there is of a run's results, in order, self-contained.
+    """Return the part for reviewers as self-contained HTML.
 
-    Sections of which nothing was made are left out. Whatever comes from names or tables is escaped.
+    Leave out the sections without files. Escape all text from names and tables.
     """
     folder, parts = settings.results / "comparison", []
     if (settings.prepared / MANIFEST).exists():
@@ -96,22 +100,22 @@ def review_sections(settings: Settings) -> str:
 
 
 def data_flow(settings: Settings) -> pd.DataFrame:
-    """Return what became of the images of a prepared data set: a row a step, with the number of images and patients."""
+    """Return how many images and patients of a data set are used, left out (by reason), and in each split."""
     prepared = open_prepared(settings)
     manifest, reasons = prepared.manifest, prepared.excluded["reason"]
     reasons = reasons.map(lambda text: text.rpartition(": ")[2])
     shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
     reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)
-    rows = [("used", len(manifest), manifest["patient"].nunique())]
+    rows: list[tuple[str, int, int | None]] = [("used", len(manifest), manifest["patient"].nunique())]
     rows += [(f"left out, {reason}", count, None) for reason, count in reasons.value_counts().items()]
     for split in SPLITS:
-        own = manifest[manifest["split"] == split]
-        rows += [(f"... {split}", len(own), own["patient"].nunique())] if len(own) else []
+        images = manifest[manifest["split"] == split]
+        rows += [(f"... {split}", len(images), images["patient"].nunique())] if len(images) else []
     return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
 
 
 def fixed_before_test(settings: Settings) -> pd.DataFrame:
-    """Return what was settled without the test images: settings, epoch, versions, machine; a column a model."""
+    """Return the choices made without the test images: settings, epoch, versions, machine; a column a model."""
     columns = {}
     for name in settings.models:
         if not (settings.results / name / RUN).exists():
@@ -123,7 +127,7 @@ def fixed_before_test(settings: Settings) -> pd.DataFrame:
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
             "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
             "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],
-        } | {package: version for package, version in run["versions"].items()}  # fmt: skip
+        } | dict(run["versions"])  # fmt: skip
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
 
 
@@ -132,19 +136,19 @@ def _section(title: str, text: str, table: pd.DataFrame) -> str:
 
 
 def _table(table: pd.DataFrame) -> str:
-    """Return a table as HTML, escaped, its first column as names of rows; a wide one, of many columns, on its side."""
-    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # a CSV's numbers of rows
+    """Return a table as HTML, escaped, with its first column as names of rows; transpose it if it is wide."""
+    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # row numbers of a CSV
     table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
-    if len(table.columns) > 8:
+    if len(table.columns) > _MAX_COLUMNS:
         table = table.T
     cells = table.map(_cell).rename(index=_label, columns=_label)
-    prose = max(map(len, cells.to_numpy().ravel()), default=0) > 60  # reads from the left
+    is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
     with pd.option_context("display.max_colwidth", None):
-        return f'<div class="table">{cells.to_html(border=0, classes="prose" if prose else None)}</div>'
+        return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
-def _cell(value: object) -> str:
-    """Return a value as a reader wants it: four digits, thousands apart, nothing for what is missing."""
+def _cell(value: str | float | None) -> str:
+    """Return a value as text: four digits, thousands separated, nothing if it is missing."""
     if pd.isna(value):
         return ""
     if isinstance(value, (float, int)) and not isinstance(value, bool):
@@ -152,12 +156,12 @@ def _cell(value: object) -> str:
     return printable(value)
 
 
-def _label(value: object) -> object:
+def _label(value: Hashable) -> Hashable:
     return printable(value) if isinstance(value, str) else value
 
 
 def picture(file: Path) -> str:
-    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG where they are fewer."""
+    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter."""
     name = html.escape(file.stem.replace("_", " "))
     kind, image = lighter(b64encode(file.read_bytes()).decode())
     return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
@@ -166,7 +170,7 @@ def picture(file: Path) -> str:
 def lighter(png: str) -> tuple[str, str]:
     """Return the media type and the base64 of a PNG, given in base64, or of a JPEG of it if that is shorter.
 
-    It is shorter for X-rays. What is no readable PNG is returned as it is.
+    The JPEG is shorter for X-rays. Return a PNG that cannot be read as it is.
     """
     jpeg = io.BytesIO()
     try:

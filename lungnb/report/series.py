@@ -7,10 +7,10 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import nbformat
 from tqdm import tqdm
@@ -26,10 +26,11 @@ PAPERMILL = {
     "kernel_name": "python3",
     "progress_bar": False,
     "coalesce_streams": True,  # a progress bar is kept as its last state
-    "store_widget_state": False,  # so that pages show the picture that stands for a widget
+    "store_widget_state": False,  # so that pages show the picture that replaces a widget
     "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
 }
-CORE_SERIES = 7  # the number of the last notebook that a report needs; later ones run on request
+CellHook: TypeAlias = Callable[..., None]
+LAST_CORE_NOTEBOOK = 7  # the last one that a report needs; later ones run on request
 
 
 def run_series(
@@ -41,8 +42,8 @@ def run_series(
 ) -> Path:
     """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
 
-    Of the notebooks that train a network, those run whose network is among the settings' `models`. The executed
-    notebooks are kept in results/<dataset>/notebooks, also the one in which an error stopped the series.
+    A notebook that trains a network is run only if the network is among the settings' `models`. The executed notebooks
+    are in results/<dataset>/notebooks, also the one in which an error stopped the series.
 
     Args:
         dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
@@ -51,23 +52,23 @@ def run_series(
         changes: settings to change, such as `{"epochs": 20}`.
         seeds: random seeds with which notebook 06 trains every network.
 
-    Raises RuntimeError that names the notebook and repeats the error, when a cell fails.
+    Raises RuntimeError that names the notebook and repeats the error if a cell fails.
     """
     import papermill
 
     settings = make_settings(dataset, profile, **changes or {})
-    # As the settings have them: paths are absolute there, and notebooks run in another folder. Lists, because papermill
-    # makes texts of tuples.
+    # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
+    # tuples into lists, because papermill would turn them into text.
     changed = json.loads(json.dumps({name: getattr(settings, name) for name in changes or {}}))
     parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
-    find_source(settings.dataset)  # a name misspelt is told at once, not by the second notebook
+    find_source(settings.dataset)  # so that a misspelt name is an error at once, not in the second notebook
     refuse_other_origin(settings)
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
     for artefact in ARTEFACTS:
         if artefact.notebook == "06":
             for old in (settings.results / "comparison").glob(artefact.pattern):
-                remove(old)  # of a run with other models, or more seeds
+                remove(old)  # from a run with other models or more seeds
     with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
@@ -88,7 +89,7 @@ def run_series(
 
 
 def _parameters(notebook: Path) -> set[str]:
-    """Return the names that a notebook's cell of parameters gives a value."""
+    """Return the names of the parameters in a notebook's cell for them."""
     cells = nbformat.read(notebook, as_version=4).cells
     source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
     targets = (target for line in ast.parse(source).body if isinstance(line, ast.Assign) for target in line.targets)
@@ -97,7 +98,7 @@ def _parameters(notebook: Path) -> set[str]:
 
 @contextmanager
 def _at_home() -> Iterator[None]:
-    """Let notebooks, which run in their own folder, read and write where this process does."""
+    """Let notebooks use the data and results of this process, although they run in their own folder."""
     before = os.environ.get("LUNGNB_HOME")
     os.environ["LUNGNB_HOME"] = str(home())
     try:
@@ -107,32 +108,32 @@ def _at_home() -> Iterator[None]:
 
 
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
-    """Return the notebooks up to 07, less those of networks not in `models`; with `everything`, the later ones too."""
+    """Return the notebooks up to 07, but those of networks only if in `models`; with `everything`, also later ones."""
     folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
-    found = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
     others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
-    core = [path for path in found if int(path.name[:2]) <= CORE_SERIES and path.stem[3:] not in others]
-    return core + [path for path in found if everything and int(path.name[:2]) > CORE_SERIES]
+    core = [path for path in paths if int(path.name[:2]) <= LAST_CORE_NOTEBOOK and path.stem[3:] not in others]
+    return core + [path for path in paths if everything and int(path.name[:2]) > LAST_CORE_NOTEBOOK]
 
 
 @contextmanager
-def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
-    """Show a bar over the cells of all notebooks that names the one running; give a maker of hooks for papermill."""
-    cells = {path: nbformat.read(path, as_version=4).cells for path in notebooks}
-    total = sum(cell.cell_type == "code" for one in cells.values() for cell in one)
+def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callable[[Path], CellHook]]:
+    """Show a bar over the cells of all notebooks; give a function that makes papermill's hook for a notebook."""
+    cells = [cell for path in notebooks for cell in nbformat.read(path, as_version=4).cells]
+    total = sum(cell.cell_type == "code" for cell in cells)
     done = threading.Event()
     layout = "{l_bar}{bar}| {n}/{total} cells [{elapsed}]{postfix}"
     with tqdm(total=total, file=sys.stdout, bar_format=layout, dynamic_ncols=True) as bar:
 
         def tick() -> None:
-            # Training is one long cell: say which epoch it is in, and let the clock run.
+            # Because training is one long cell, show its epoch and let the clock run.
             while not done.wait(2):
                 bar.set_postfix_str(_epoch(settings))
 
-        def starts_cell(notebook: Path) -> object:
+        def starts_cell(notebook: Path) -> CellHook:
             step = 0
 
-            def hook(cell: nbformat.NotebookNode, cell_index: int) -> None:
+            def hook(cell: nbformat.NotebookNode, **_: object) -> None:
                 nonlocal step
                 if "injected-parameters" not in cell.metadata.get("tags", []):
                     step += 1
@@ -153,7 +154,7 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator:
 
 
 def _epoch(settings: Settings) -> str:
-    """Return the epoch that a model being trained is in, or nothing."""
+    """Return the epoch of the model that is being trained, or nothing."""
     for folder in settings.results.glob("*/training"):
         history = folder.parent / HISTORY
         finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0

@@ -7,8 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "predict": ["Segmentation", "best_model", "load_pretrained", "segment", "segment_many"],
         "sides": ["split_sides"],
-        "listing": ["list_images"],
-        "batch": ["Options", "segment_files"],
+        "listing": ["Options", "list_images"],
+        "batch": ["segment_files"],
         "cluster": ["segment_on_cluster"],
     },
 )

@@ -1,7 +1,7 @@
-"""Many files, on one machine or many: Ray Data hands them out in chunks to workers that hold the network each.
+"""Very many files, on one machine or many: Ray Data hands them out in chunks to workers, each with the network.
 
-The driver never sees the files: workers list folders, segment a chunk of one folder at a time, and write its masks and
-its rows, a Parquet file. A chunk whose worker dies goes to another; a chunk that was done is not done again.
+The driver never sees the files. Workers list folders, segment a chunk of one folder at a time, and write its masks and
+its table, a Parquet file. If a worker dies, another one takes its chunk. A chunk that is done is not done again.
 """
 
 from __future__ import annotations
@@ -23,21 +23,29 @@ from tqdm import tqdm
 
 from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
 from lungnb.messages import printable
-from lungnb.segmentation.batch import TABLE_COLUMNS, Options, is_up_to_date, result_plan, segment_cases
-from lungnb.segmentation.listing import TABLE, InputFile, as_path, list_folders, name_images, refuse_masks_of_others
+from lungnb.segmentation.batch import TABLE_COLUMNS, segment_cases
+from lungnb.segmentation.journal import WHOLE_NUMBERS, Row, is_up_to_date, result_plan
+from lungnb.segmentation.listing import (
+    TABLE,
+    InputFile,
+    Options,
+    as_path,
+    list_folders,
+    name_images,
+    refuse_foreign_masks,
+)
 from lungnb.segmentation.predict import open_model
 
-CHUNK = 64  # files: few are lost with a worker, and no folder is one worker's alone
-TRIES = 5  # of a chunk whose worker dies; then it is taken that one of its files kills workers
+CHUNK = 64  # files; few are lost with a worker, and several workers share a large folder
+TRIES = 5  # of a chunk whose worker dies; after them, one of its files is held to kill workers
 ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its side effect is wanted: all listen on 127.0.0.1 alone
-    "RAY_agent_register_timeout_ms": "100000",  # a busy machine is slow to start it
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # as a side effect, all processes listen on 127.0.0.1 only
+    "RAY_agent_register_timeout_ms": "100000",  # because a busy machine starts the agent slowly
 }
-# As it starts, Ray asks the web which cloud this machine is in. This proxy is a local port on which nothing listens.
-NO_WEB = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")} | {"no_proxy": "127.0.0.1,localhost"}
-_PLAN = ".plan.json"  # hidden, so that readers of Parquet pass it by
+# When Ray starts, it asks the web in which cloud the machine is. At this proxy, a local port, nothing listens.
+NO_WEB = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9") | {"no_proxy": "127.0.0.1,localhost"}
+_PLAN = ".plan.json"  # hidden, because readers of Parquet skip hidden files
 _TEXT = ("file", "status", "review", "mask", "error", "stem", "stamp")
-_COUNTS = ("height", "width", "slices", "right_px", "left_px")
 
 
 def segment_on_cluster(
@@ -49,47 +57,47 @@ def segment_on_cluster(
     workers: int | None = None,
     progress: bool = True,
     engine: str = "auto",
-) -> Counter:
-    """Segment as `segmentation.segment_files` does, on a Ray cluster; return how many `images`, `failed`, `review`.
+) -> Counter[str]:
+    """Segment as `segment_files` does, on a Ray cluster; return the numbers of `images`, `failed` and `review`.
 
-    Masks lie in `out` in folders as the images do; `segmentation.parquet` in it is a folder with the rows of the table,
-    which pandas, DuckDB and Spark read as one, and two columns more by which a later run knows what is done: `stem` and
-    `stamp`. Paths are absolute in it. Every machine must see the files, `out` and the model under the same path, and
-    have the same lungnb.
+    The masks are in `out`, in the same subfolders as the images. The table is a folder, `segmentation.parquet`, which
+    pandas, DuckDB and Spark read as one table. Its paths are absolute. Its columns `stem` and `stamp` tell a later run
+    what is done. Every machine must see the files, `out` and the model under the same path, and have the same lungnb.
 
     Args:
-        paths: files, folders, patterns. Folders are listed by the workers, one folder in memory at a time.
+        paths: files, folders, patterns. Workers list the folders, one folder in memory at a time.
         out: the folder for all that is written.
-        address: `local` for workers of this machine alone, `auto` for the cluster it belongs to, or `host:port`.
+        address: `local` for workers on this machine, `auto` for the cluster that it belongs to, or `host:port`.
         model: the path of a `model.keras`; None means the one that lungnb ships.
         options: what is written besides masks.
         workers: how many, each on one core; default: as many as there are cores.
-        progress: show a progress bar, and the sentences of files that failed.
-        engine: as in `inference.segment`; every machine must have what it needs.
+        progress: show a progress bar, and the errors of files that failed.
+        engine: as in `segment`; every machine must have it installed.
 
-    Raises ValueError where there is nothing to segment or ray is missing, FileNotFoundError where there is no model,
-    RuntimeError where no cluster answers, or another run works in `out`.
+    Raises ValueError if there is nothing to segment or ray is missing, FileNotFoundError if there is no model,
+    RuntimeError if no cluster answers or another run works in `out`.
     """
     out, model = Path(out).absolute(), model and Path(model).absolute()
     folders = _folders(paths)
     if not folders:
         raise ValueError("no image files in nothing.")
-    _, window = open_model(model, None, engine)
+    _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
-        refuse_masks_of_others(out, out / TABLE, "**/*")
-        _begin(out / TABLE, result_plan(model, window, options))
-        total, parts = Counter(), set()
+        refuse_foreign_masks(out, out / TABLE, "**/*")
+        _begin(out / TABLE, result_plan(model, window_hu, options))
+        total: Counter[str] = Counter()
+        parts = set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
-            for done in _run(folders, workers, model=model, out=out, options=options, engine=engine):
-                for error in done["errors"] if progress else ():
+            for chunk in _run(folders, workers, model=model, out=out, options=options, engine=engine):
+                for error in chunk["errors"] if progress else ():
                     bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
-                bar.update(done["images"])
-                total.update({name: done[name] for name in ("images", "failed", "review")})
-                parts.add(done["part"])
+                bar.update(chunk["images"])
+                total.update({name: chunk[name] for name in ("images", "failed", "review")})
+                parts.add(chunk["part"])
     if not total["images"]:
         raise ValueError(f"no image files in {', '.join(folder['folder'] for folder in folders)}.")
     for old in {file.name for file in (out / TABLE).glob("*.parquet")} - parts:
-        remove(out / TABLE / old)  # of files that are gone, or were not named this time
+        remove(out / TABLE / old)  # of files that are gone or are not named this time
     return total
 
 
@@ -97,77 +105,89 @@ class _Worker:
     """Holds the network, and segments one chunk after another."""
 
     def __init__(self, model: Path | None, out: Path, options: Options, engine: str = "auto") -> None:
-        for pool in ("INTRA", "INTER"):  # before TensorFlow is imported; workers of one machine would fight for cores
+        for pool in ("INTRA", "INTER"):  # before TensorFlow is imported, because workers of a machine share its cores
             os.environ[f"TF_NUM_{pool}OP_THREADS"] = "1"
-        self.network, self.window = open_model(model, None, engine)
+        self.engine, self.window_hu = open_model(model, None, engine)
         self.out, self.options = out, options
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """Segment what is not done of a chunk, write its rows, and return their numbers."""
-        import pyarrow
-        from pyarrow import parquet
-
-        names = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
-        cases = [InputFile(Path(file), stem) for file, stem in names]
+        """Segment the files of a chunk that are not done, write its table, and return how many files it has."""
+        paths_and_stems = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
+        cases = [InputFile(Path(path), stem) for path, stem in paths_and_stems]
         table = self.out / TABLE / chunk["part"]
-        stored = [_changed(row, unescape) for row in parquet.read_table(table).to_pylist()] if table.exists() else []
-        before = {row["file"]: row for row in stored}
-        rows = {str(case.path): before.get(str(case.path)) for case in cases}
-        new = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out, self.options)]
-        for row in self._segment(new, table.with_name(f".{table.stem}.tries")):
+        stored = _read_rows(table)
+        rows = {str(case.path): stored.get(str(case.path)) for case in cases}
+        to_do = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out, self.options)]
+        for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": ""} | row
-        kinds = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in _COUNTS}
-        names = (*TABLE_COLUMNS, "stem", "stamp")
-        schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
-        if new or len(before) != len(rows):
-            with written(table) as temporary:
-                escaped = [_changed(row, escape) for row in rows.values()]  # Arrow takes no bytes that are not UTF-8
-                parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)
-        errors = [row["error"] for row in rows.values() if row["status"] == "failed"]
-        review = sum(row["review"] != "" for row in rows.values())
-        done = {"part": table.name, "images": len(rows), "failed": len(errors), "review": review}
-        return done | {"errors": list(map(escape, errors))}
+        done = [row for row in rows.values() if row]
+        if to_do or len(stored) != len(done):
+            _write_rows(done, table)
+        errors = [escape(row["error"]) for row in done if row["status"] == "failed"]
+        review = sum(row["review"] != "" for row in done)
+        counts = {"images": len(done), "failed": len(errors), "review": review}
+        return {"part": table.name, "errors": errors} | counts
 
-    def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[dict]:
-        """Segment cases, or give them up where workers died of them; Ray itself would try for ever."""
+    def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[Row]:
+        """Segment cases; give them up if workers died of them several times, because Ray would never stop trying."""
         with writable(tries), tries.open("a", encoding="utf-8") as file:
             file.write(".")
         try:
             if tries.stat().st_size <= TRIES:
-                yield from segment_cases(cases, self.network, self.window, self.out, self.options)
+                yield from segment_cases(cases, self.engine, self.window_hu, self.out, self.options)
             else:
-                for file, stem in cases:
-                    error = f"{file}: {TRIES} workers died of this file, or of one beside it; segment it alone."
-                    yield {"file": str(file), "stem": stem, "stamp": "", "status": "failed", "error": error}
-        finally:  # which a worker that dies does not come to
+                for path, stem in cases:
+                    error = f"{path}: {TRIES} workers died of this file, or of one beside it; segment it alone."
+                    yield {"file": str(path), "stem": stem, "stamp": "", "status": "failed", "error": error}
+        finally:  # not reached by a worker that dies
             tries.unlink()
 
 
-def _changed(row: dict, change: Callable[[str], str]) -> dict:
-    """Return a row with its text changed by a function."""
+def _read_rows(table: Path) -> dict[str, Row]:
+    """Return the rows of a chunk's table by the path of the file; nothing if the chunk is new."""
+    from pyarrow import parquet
+
+    rows = parquet.read_table(table).to_pylist() if table.exists() else []
+    return {row["file"]: row for row in (_with_text(row, unescape) for row in rows)}
+
+
+def _write_rows(rows: list[Row], table: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in WHOLE_NUMBERS}
+    names = (*TABLE_COLUMNS, "stem", "stamp")
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in names])
+    escaped = [_with_text(row, escape) for row in rows]  # because Arrow takes no bytes that are not UTF-8
+    with written(table) as temporary:
+        parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)
+
+
+def _with_text(row: Row, change: Callable[[str], str]) -> Row:
+    """Return a row with its texts changed by a function."""
     return {name: change(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def _is_done(row: dict | None, case: InputFile, out: Path, options: Options) -> bool:
+def _is_done(row: Row | None, case: InputFile, out: Path, options: Options) -> bool:
     return row is not None and row["stem"] == case.stem and is_up_to_date(row, out, options)
 
 
-def _run(folders: list[dict], workers: int | None, **arguments: object) -> Iterator[dict]:
-    """Let Ray Data list folders and segment their chunks; yield what each chunk came to."""
+def _run(folders: list[dict[str, str]], workers: int | None, **arguments: object) -> Iterator[dict[str, Any]]:
+    """Let Ray Data list folders and segment their chunks; yield what `_Worker` returns for each chunk."""
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    context.target_max_block_size = 1  # a block is what is handed out: one chunk, as soon as it is listed
+    context.target_max_block_size = 1  # so that each chunk is handed out as soon as it is listed
     most = workers or int(ray.cluster_resources()["CPU"])
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=workers)  # else more come as they pay
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=workers)  # without workers, Ray decides
     listed = ray.data.from_items(folders)
     chunks = listed.map_batches(_chunks, fn_kwargs={"out": arguments["out"]}, batch_size=1, num_cpus=0)
     yield from chunks.map(_Worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1).iter_rows()
 
 
 def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
-    """Yield what lies in a folder and those below it, or its files that are named, a chunk at a time."""
+    """Yield the files of a folder and of those below it, or only its named files, a chunk at a time."""
     root, base, names = Path(unescape(batch["folder"][0])), unescape(batch["base"][0]), json.loads(batch["names"][0])
     for folder, files in [(root, [root / name for name in names])] if names else list_folders(root, out):
         within = Path(os.path.relpath(folder, base))
@@ -181,7 +201,7 @@ def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
 
 
 def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
-    """Return the folders to be listed, and those of single files with their names, JSON; none lies in another."""
+    """Return the folders to list, and the folders of single files with the files' names as JSON; none is in another."""
     given: set[Path] = set()
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if "://" in str(path):
@@ -192,20 +212,21 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
     for path in sorted(given - roots):
         if not roots & {*path.parents}:
             single[path.parent].append(path.name)
-    found = {root: [] for root in sorted(roots) if not roots & {*root.parents}} | single
-    base = os.path.commonpath(found) if found else ""
+    folders: dict[Path, list[str]] = {root: [] for root in sorted(roots) if not roots & {*root.parents}}
+    folders |= single
+    base = os.path.commonpath(folders) if folders else ""
     return [
         {"folder": escape(str(folder)), "base": escape(str(base)), "names": json.dumps(names)}
-        for folder, names in found.items()
+        for folder, names in folders.items()
     ]
 
 
-def _begin(table: Path, wanted: dict) -> None:
-    """Remove what was done with another model or other options."""
+def _begin(table: Path, plan: dict[str, Any]) -> None:
+    """Remove the results of another model or other options."""
     file = table / _PLAN
-    if read_json(file) != wanted:
+    if read_json(file) != plan:
         remove_made(table, _PLAN)
-        write_json(file, wanted)
+        write_json(file, plan)
 
 
 @contextmanager
@@ -218,17 +239,17 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     except ImportError as error:
         raise ValueError("a cluster needs ray; pip install 'lungnb[cluster]'.") from error
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    own = {"include_dashboard": False, "num_cpus": workers}
+    options = {"include_dashboard": False, "num_cpus": workers} if address == "local" else {}
     try:
         with _environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
-            ray.init(address, log_to_driver=False, logging_level="ERROR", **(own if address == "local" else {}))
-    except Exception as error:  # a bare one, among others
+            ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
+    except Exception as error:  # because Ray also raises bare exceptions
         raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
     try:
         yield
     except RayError as error:
-        ours = r"^[\w.]*(?:Error|Refused|NotWritten|DiskFull): (.+)"  # in a worker's traceback
-        sentences = re.findall(ours, str(error), re.MULTILINE)
+        in_traceback = r"^[\w.]*(?:Error|Refused|NotWritten|DiskFull): (.+)"
+        sentences = re.findall(in_traceback, str(error), re.MULTILINE)
         raise RuntimeError(sentences[-1] if sentences else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()

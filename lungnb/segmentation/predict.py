@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -25,125 +25,133 @@ from lungnb.settings import SHIPPED, Settings
 if TYPE_CHECKING:
     import keras
 
-Model: TypeAlias = "str | Path | Engine | keras.Model | None"  # what a user may name as a model
-Images: TypeAlias = str | Path | Sequence[str | Path | np.ndarray]  # several: a folder, a pattern, or a list
+Model: TypeAlias = "str | Path | Engine | keras.Model | None"  # what a user may give as a model
+OneImage: TypeAlias = str | Path | np.ndarray
+ImageList: TypeAlias = list[str] | list[Path] | list[np.ndarray] | list[OneImage] | tuple[OneImage, ...]
+Window: TypeAlias = tuple[float, float] | None  # Hounsfield units shown as black and as white
 UPRIGHT = Turn()
 
 
 class Segmentation(NamedTuple):
-    """What `segment` returns: the image as it was read and, at the same size, its mask and the probability of lung."""
+    """What `segment` returns: the image as it was read and, at the same size, its mask and the probability of lung.
 
-    image: np.ndarray  # (height, width), uint8; of a volume each has an axis of slices before these
+    The arrays of a volume have an axis of slices before height and width.
+    """
+
+    image: np.ndarray  # (height, width), uint8
     mask: np.ndarray  # (height, width), bool
     probability: np.ndarray  # (height, width), float32, 0 to 1
 
 
+@overload
 def segment(
-    image: str | Path | np.ndarray | Images,
+    image: OneImage, model: Model = ..., clean: bool = ..., window: Window = ..., engine: str = ...
+) -> Segmentation: ...
+@overload
+def segment(
+    image: ImageList, model: Model = ..., clean: bool = ..., window: Window = ..., engine: str = ...
+) -> list[Segmentation]: ...
+def segment(
+    image: OneImage | ImageList,
     model: Model = None,
     clean: bool = True,
-    window: tuple[float, float] | None = None,
+    window: Window = None,
     engine: str = "auto",
-) -> Segmentation:
+) -> Segmentation | list[Segmentation]:
     """Segment the lungs in one image or volume.
 
-    For several use `segment_many`, or `segment_files`, which writes masks and a table. A list, a folder of images or a
-    pattern is handed to `segment_many`, so that the result is a list.
+    For several, use `segment_many`, or `segment_files`, which writes masks and a table. A list, a folder of images or a
+    pattern also works here; the result is then a list.
 
     Args:
-        image: the path of an image file, a NIfTI volume or the folder of a DICOM series, or an array as `to_grey` takes
-            it: `(height, width)`, uint8, [0, 1], or Hounsfield units.
+        image: the path of an image file, of a NIfTI volume or of the folder of a DICOM series, or an array as `to_grey`
+            takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units.
         model: the path of a `model.keras`, None for the network that lungnb ships, a Keras model, or an `Engine`.
         clean: keep the two largest regions of the mask and fill their holes.
-        window: Hounsfield units shown as black and as white; the image must then be in Hounsfield units. None takes the
-            window of the training, if a `run.json` lies beside the model.
-        engine: what runs a model that is given as a file: `openvino`, `onnx`, `keras`, or `auto`, the first that is
+        window: Hounsfield units shown as black and as white; the image must then be in Hounsfield units. None means the
+            window of the training, if there is a `run.json` beside the model.
+        engine: runs a model that is given as a file: `openvino`, `onnx`, `keras`, or `auto` for the first that is
             installed (see `open_network`). For the first two, a network of your own is exported once.
 
     Raises ValueError for an image that cannot be read, FileNotFoundError if there is no model.
 
     Example: `segment("chest.png").mask.mean()` is the share of the picture that is lung.
     """
-    opened, window = open_model(model, window, engine)
-    several = _several(image)
-    if several is not None:
-        return segment_many(several, opened, clean, window)  # type: ignore[return-value]  # as said above
-    return _segment_one(image, opened, clean, window)  # type: ignore[arg-type]  # one, as was found
+    network, window_hu = open_model(model, window, engine)
+    images = _as_list(image)
+    if images is None:
+        return _segment_one(image, network, clean, window_hu)
+    return segment_many(images, network, clean, window_hu)
 
 
 def segment_many(
-    images: Images,
+    images: str | Path | Sequence[OneImage],
     model: Model = None,
     clean: bool = True,
-    window: tuple[float, float] | None = None,
+    window: Window = None,
     engine: str = "auto",
 ) -> list[Segmentation]:
     """Segment a list of images and volumes, the images in a folder, or those of a pattern such as `films/*.png`.
 
     Arguments and errors as in `segment`. The network is opened once.
     """
-    opened, window = open_model(model, window, engine)
+    network, window_hu = open_model(model, window, engine)
     if isinstance(images, (str, Path)):
         from lungnb.segmentation.listing import list_images
 
         images = list_images(images)
-    return [_segment_one(image, opened, clean, window) for image in images]
+    return [_segment_one(image, network, clean, window_hu) for image in images]
 
 
-def _several(image: str | Path | np.ndarray | Images) -> Images | None:
-    """Return the list of images that `segment` was given by a list, a folder or a pattern; None if it was given one."""
+def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
+    """Return the images if `segment` was given a list, a folder or a pattern; None if it was given one image."""
     if isinstance(image, (list, tuple)):
         is_list = all(
             isinstance(item, (str, Path)) or (isinstance(item, np.ndarray) and item.ndim > 1) for item in image
         )
-        return image if is_list else None  # else these are the rows of one image
+        return image if is_list else None  # because these are the rows of one image
     if not isinstance(image, (str, Path)) or (str(image).strip() and os.path.isfile(image)):
         return None
-    from lungnb.segmentation.listing import list_images  # with pandas: half a second that a single file can spare
+    from lungnb.segmentation.listing import list_images  # imports pandas, half a second that a single file can save
 
     files = list_images(image)
     return files if files != [Path(image)] else None
 
 
-def _segment_one(
-    image: str | Path | np.ndarray, engine: Engine, clean: bool, window: tuple[float, float] | None
-) -> Segmentation:
+def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window) -> Segmentation:
     if not isinstance(image, (str, Path)):
-        return segment_grey(to_grey(np.asarray(image), window), engine, clean)
+        return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean)
     path = Path(image)
     if os.path.isdir(path) or is_nifti(path):
-        return _segment_volume(path, engine, clean, window)
-    picture = read_picture(path, window)
+        return _segment_volume(path, engine, clean, window_hu)
+    picture = read_picture(path, window_hu)
     return segment_grey(picture.grey, engine, clean, picture.turn)
 
 
-def _segment_volume(path: Path, engine: Engine, clean: bool, window: tuple[float, float] | None) -> Segmentation:
+def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window) -> Segmentation:
     """Segment a volume slice by slice; all arrays are `(slices, height, width)`, oriented as by `read_volume`."""
     with guarded(path, "a volume"):
         hounsfield = read_volume(path).hounsfield
         greys, probability = np.empty(hounsfield.shape, np.uint8), np.empty(hounsfield.shape, np.float32)
-        for place, (grey, lung) in enumerate(predict_slices(engine, hounsfield, window, path)):
-            greys[place], probability[place] = grey, lung
-        del hounsfield  # a volume takes much memory, and cleaning its mask takes more
+        for number, predicted in enumerate(predict_slices(engine, hounsfield, window_hu, path)):
+            greys[number], probability[number] = predicted
+        del hounsfield  # frees memory, because cleaning the mask takes more
         mask = probability > THRESHOLD
         return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
 
 
 def predict_slices(
-    engine: Engine,
-    hounsfield: np.ndarray,
-    window: tuple[float, float] | None,
-    name: object,
+    engine: Engine, hounsfield: np.ndarray, window_hu: Window, path: Path
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield each slice of a volume, `(slices, height, width)`, as grey, and its probability of lung."""
-    scale = volume_window(hounsfield, window, name)
-    for part in hounsfield:
-        grey = through_window(part, scale)
+    black_and_white_hu = volume_window(hounsfield, window_hu, path)
+    for slice_hu in hounsfield:
+        grey = through_window(slice_hu, black_and_white_hu)
         yield grey, predict(engine, grey)
 
 
 def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = UPRIGHT) -> Segmentation:
-    """Segment a uint8 image, `(height, width)`; `turn` says how it is turned, because networks see it upright."""
+    """Segment a uint8 image, `(height, width)`; `turn` says how to turn it upright, as the network sees it."""
     probability = turn.stored(predict(engine, turn.upright(grey)))
     mask = probability > THRESHOLD
     return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
@@ -152,7 +160,7 @@ def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Tur
 def predict(engine: Engine, grey: np.ndarray) -> np.ndarray:
     """Return the probability of lung, float32, of a uint8 image `(height, width)`, at its own size.
 
-    In a picture of a single grey the probability is 0, whatever a network predicts.
+    If all pixels have the same grey, the probability is 0, whatever the network predicts.
     """
     if grey.min() == grey.max():
         return np.zeros(grey.shape, np.float32)
@@ -171,32 +179,34 @@ def load_pretrained() -> keras.Model:
 
 def best_model(settings: Settings) -> Path:
     """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
-    found = {}
+    dice_of = {}
     for file in settings.results.glob("*/model.keras"):
         history = file.with_name(HISTORY)
-        if (file.with_name(RUN)).exists() and history.exists():
+        if file.with_name(RUN).exists() and history.exists():
             epochs = read_epochs(history)
-            found[file] = epochs.loc[epochs["val_loss"].idxmin(), "val_dice"]
-    if not found:
+            dice_of[file] = float(epochs["val_dice"].iloc[epochs["val_loss"].argmin()])
+    if not dice_of:
         raise FileNotFoundError(
             f"{settings.results}: no trained model there yet: {run_first('any model')} first, or name a .keras file."
         )
-    return max(found, key=found.get)
+    return max(dice_of, key=dice_of.__getitem__)
 
 
-def open_model(
-    model: Model, window: tuple[float, float] | None, engine: str = "auto"
-) -> tuple[Engine, tuple[float, float] | None]:
-    """Return an opened network, and the given window or else that of its training.
+def file_of(model: Model) -> Path | None:
+    """Return the file of a model; None if the model is in memory."""
+    return Path(model or SHIPPED) if model is None or isinstance(model, (str, Path)) else None
 
-    Raises ValueError for a Keras model that another engine is to run and for a damaged `run.json` beside the model, and
+
+def open_model(model: Model, window_hu: Window, engine: str = "auto") -> tuple[Engine, Window]:
+    """Return an opened network and the window: the given one, or else that of its training.
+
+    Raises ValueError if another engine shall run a Keras model, or if the `run.json` beside the model is damaged, and
     what `open_network` raises.
     """
-    if model is not None and not isinstance(model, (str, Path)):
-        if engine not in ("auto", "keras"):
-            raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
-        return engine_of(model), window
-    path = Path(model or SHIPPED)
-    if window is None:
-        window = trained_window(path.with_name(RUN))
-    return open_network(path, engine), (window[0], window[1]) if window else None
+    file = file_of(model)
+    if file is not None:
+        window_hu = window_hu or trained_window(file.with_name(RUN))
+        return open_network(file, engine), window_hu
+    if engine not in ("auto", "keras"):
+        raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
+    return engine_of(model), window_hu

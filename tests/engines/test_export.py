@@ -11,15 +11,17 @@ import pytest
 from lungnb.__main__ import main
 from lungnb.engines import engines, export
 from lungnb.engines.engines import ENGINES, Engine, load_model, open_exported
-from lungnb.engines.export import (
+from lungnb.engines.export import export_model, open_network
+from lungnb.engines.parity import (
+    MEAN_DICE,
     ExportError,
     Parity,
     Reference,
+    add_parities,
     draw_reference,
-    export_model,
     measure_parity,
-    open_network,
     parities,
+    read_reference,
 )
 from lungnb.formats.images import write_png
 from lungnb.networks.backend import keras
@@ -219,7 +221,7 @@ def test_bf16_that_gives_other_masks_is_not_used(monkeypatch, tmp_path):
     spoil(monkeypatch, "bf16")
     assert open_network(None, "openvino").name.endswith("f32")
     notes = json.loads(next((tmp_path / "own").glob("*.json")).read_text())["parity"]
-    assert min(found["mean_dice"] for name, found in notes.items() if name.endswith("bf16")) < export.MEAN_DICE
+    assert min(found["mean_dice"] for name, found in notes.items() if name.endswith("bf16")) < MEAN_DICE
     export._open.cache_clear()
     tried, known = [], export.open_exported
     monkeypatch.setattr(export, "open_exported", lambda *given: tried.append(given[2]) or known(*given))
@@ -318,8 +320,8 @@ def test_what_a_damaged_json_says_of_an_engine_is_forgotten(tmp_path, parity):
     file = tmp_path / "x.onnx"
     (tmp_path / "x.onnx.json").write_text(json.dumps({"model": "m", "file": "f", "parity": parity}))
     assert parities(file) == {}
-    found = export.Parity(**GOOD)
-    export._note(file, {"model": "m", "file": "f"}, {"onnx 2 f32": found})
+    found = Parity(**GOOD)
+    add_parities(file, {"model": "m", "file": "f"}, {"onnx 2 f32": found})
     assert parities(file) == {"onnx 2 f32": found}
 
 
@@ -336,14 +338,14 @@ def arrays(images, masks):
 def test_other_arrays_are_no_reference(tmp_path, stored):
     np.savez_compressed(tmp_path / "x.npz", **stored)
     with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
-        export._read_reference(tmp_path / "x.npz", 8)
+        read_reference(tmp_path / "x.npz", 8)
 
 
 def test_a_reference_that_unpacks_to_gigabytes_is_not_read(tmp_path, monkeypatch):
     np.savez_compressed(
         tmp_path / "x.npz", **arrays(np.zeros((200, 512, 512), np.uint8), np.zeros((200, 512, 64), np.uint8))
     )
-    assert len(export._read_reference(tmp_path / "x.npz", 512).images) == 200
+    assert len(read_reference(tmp_path / "x.npz", 512).images) == 200
     monkeypatch.setenv("LUNGNB_MAX_GB", "0.05")
     with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
-        export._read_reference(tmp_path / "x.npz", 512)
+        read_reference(tmp_path / "x.npz", 512)

@@ -12,7 +12,8 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
-from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise, verdict
+from lungnb.evaluation.conclusions import verdict
+from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.files import write_json

@@ -45,7 +45,7 @@ def test_an_error_names_the_notebook_and_is_kept(home, monkeypatch):
 
 def test_series_without_later_notebooks():
     numbers = [int(path.name[:2]) for path in series.list_notebooks()]
-    assert numbers == list(range(series.CORE_SERIES + 1))
+    assert numbers == list(range(series.LAST_CORE_NOTEBOOK + 1))
     assert len(series.list_notebooks(everything=True)) >= len(numbers)
 
 

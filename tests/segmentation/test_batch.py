@@ -10,7 +10,7 @@ from PIL import Image
 from helpers.networks import BLOCKS, bright
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
-from lungnb.segmentation import batch, predict
+from lungnb.segmentation import predict, steps
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
 from lungnb.segmentation.predict import segment
 
@@ -153,14 +153,14 @@ STEPS = {"read": "read_picture", "segmented": "segment_grey", "written": "write_
 def test_whatever_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch, step, error, words):
     for number, name in enumerate(("a", "b")):
         write_png(tmp_path / f"{name}.png", BLOCKS[number:])
-    work = getattr(batch, STEPS[step])
+    work = getattr(steps, STEPS[step])
 
     def fail(first, *others, **options):
         if (isinstance(first, np.ndarray) and first.shape == BLOCKS.shape) or "a" in Path(str(first)).stem[0]:
             raise error
         return work(first, *others, **options)
 
-    monkeypatch.setattr(batch, STEPS[step], fail)
+    monkeypatch.setattr(steps, STEPS[step], fail)
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
     assert table["status"].tolist() == ["failed", "ok"]
     assert table["error"][0].startswith(f"{tmp_path / 'a.png'}: ") and words.format(step=step) in table["error"][0]
@@ -176,7 +176,7 @@ def test_a_full_disk_ends_the_work_and_names_the_file(tmp_path, model, monkeypat
         with writable(path):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(batch, "write_png", fail)
+    monkeypatch.setattr(steps, "write_png", fail)
     with pytest.raises(DiskFull, match=r"a_mask\.png: cannot be written: the disk is full"):
         segment_files(tmp_path, tmp_path / "out", model, progress=False)
 

@@ -15,9 +15,9 @@ from lungnb.files import unescape
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation import cluster
-from lungnb.segmentation.batch import Options, segment_files
+from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.cluster import CHUNK, TRIES, segment_on_cluster
-from lungnb.segmentation.listing import TABLE
+from lungnb.segmentation.listing import TABLE, Options
 
 # Ray gives a node half a minute to start, which it needs beside other tests.
 needs_cluster = pytest.mark.skipif(

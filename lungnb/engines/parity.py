@@ -1,0 +1,152 @@
+"""The parity check: how well the masks of an exported network agree with those of Keras, and the record of it.
+
+Beside each exported file are two others. The `.npz` holds the images of the check and the masks that Keras gave. The
+`.json` holds the agreement of each engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import ZipFile
+
+import numpy as np
+
+from lungnb.engines.engines import THRESHOLD, Engine, engine_of
+from lungnb.files import read_json, write_json, written
+from lungnb.formats.opening import memory_limit, open_file
+from lungnb.formats.pixels import fit_square, to_grey
+from lungnb.metrics import count_pixels, scores
+
+if TYPE_CHECKING:
+    import keras
+
+MEAN_DICE, WORST_DICE = 0.9995, 0.995  # the least Dice of an engine's masks with those of Keras
+_PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # half of the wild ones, whose lungs may be faint, are CT
+_SEED = 11  # used by no data set
+
+
+class ExportError(ValueError):
+    """An export that could not be made, or whose masks are not those of Keras."""
+
+
+class Parity(NamedTuple):
+    """How well the masks of an engine agree with those of Keras: Dice over the images of a `Reference`."""
+
+    mean_dice: float
+    worst_dice: float
+    images: int
+    images_with_lung: int  # on the others, two empty masks agree, which says little
+
+    @property
+    def passed(self) -> bool:
+        """Whether the engine may be used."""
+        return self.mean_dice >= MEAN_DICE and self.worst_dice >= WORST_DICE
+
+
+class Reference(NamedTuple):
+    """Images of a network's own size, and the masks that Keras gives."""
+
+    images: np.ndarray  # (count, size, size), uint8
+    masks: np.ndarray  # (count, size, size), bool
+
+
+def draw_reference(model: keras.Model) -> Reference:
+    """Draw phantoms, X-rays and CT slices, always the same ones; return them with the masks of a Keras model."""
+    from lungnb.phantoms.make import make_phantom  # takes half a second, which an export that is only used can save
+
+    phantoms = (make_phantom(index, _SEED, kind).image for kind, count in _PHANTOMS.items() for index in range(count))
+    images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
+    return Reference(images, _masks(engine_of(model), images))
+
+
+def measure_parity(engine: Engine, reference: Reference) -> Parity:
+    """Return how well an engine's masks agree with those of Keras, image by image."""
+    pairs = zip(reference.masks, _masks(engine, reference.images), strict=True)
+    dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
+    with_lung = int(reference.masks.any(axis=(1, 2)).sum())
+    return Parity(float(np.mean(dice)), float(np.min(dice)), len(dice), with_lung)
+
+
+def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
+    """Return an engine's masks of `(count, size, size)` uint8 images, bool, made one at a time as `segment` does."""
+    batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
+    return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
+
+
+def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
+    """Raise ExportError if the masks of the engine called `name` are not those of Keras."""
+    if not parity.passed:
+        raise ExportError(
+            f"{file}: {name} is not used: the Dice of its masks with those of Keras is {parity.mean_dice:.4f} on "
+            f"average and {parity.worst_dice:.4f} at worst, where {MEAN_DICE} and {WORST_DICE} are asked for."
+        )
+
+
+def write_reference(file: Path, reference: Reference) -> None:
+    """Write the images and masks of the check beside an exported file."""
+    with written(beside(file, ".npz")) as temporary:
+        masks = np.packbits(reference.masks, axis=-1)
+        np.savez_compressed(temporary, images=reference.images, masks=masks)
+
+
+def read_reference(file: Path, size: int | None) -> Reference:
+    """Return the images, `size` px a side, and the masks in an `.npz` file."""
+    try:
+        with open_file(file) as opened, ZipFile(opened) as archive:
+            if sum(member.file_size for member in archive.infolist()) > memory_limit():
+                raise ValueError("it unpacks to more than the memory limit")
+        with np.load(file, allow_pickle=False) as stored:
+            images, masks = stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool)
+        masks = masks[..., : images.shape[2]]  # because a byte holds eight pixels
+        if images.shape != (len(images), size, size) or images.dtype != np.uint8 or masks.shape != images.shape:
+            raise ValueError("it holds other arrays")
+        return Reference(images, masks)
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+        raise ExportError(f"{file}: is damaged; remove it and the export beside it, and both are made anew.") from error
+
+
+def parities(file: Path) -> dict[str, Parity]:
+    """Return the parity of each engine that an exported file was checked with, from the JSON beside it."""
+    stored = read_record(file).get("parity")
+    parsed = {name: _parse_parity(entry) for name, entry in stored.items()} if isinstance(stored, dict) else {}
+    return {name: parity for name, parity in parsed.items() if parity}
+
+
+def _parse_parity(entry: object) -> Parity | None:
+    """Return an engine's parity from an entry of the JSON; None if the entry is incomplete or damaged."""
+    if not isinstance(entry, dict) or set(entry) != set(Parity._fields):
+        return None
+    are_numbers = all(type(number) in (int, float) and math.isfinite(number) for number in entry.values())
+    return Parity(**entry) if are_numbers else None
+
+
+def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity]) -> None:
+    """Add parities to the JSON beside an exported file; drop those that it holds of another export.
+
+    `digests` has the checksums of the `model` and of the exported `file`.
+    """
+    record, digests = read_record(file), {name: digests[name] for name in ("model", "file")}
+    is_same_export = all(record.get(name) == digest for name, digest in digests.items())
+    known = parities(file) if is_same_export else {}
+    asked = {"mean_dice": MEAN_DICE, "worst_dice": WORST_DICE}
+    as_json = {name: parity._asdict() for name, parity in (known | measured).items()}
+    write_json(beside(file, ".json"), digests | {"asked_for": asked, "parity": as_json})
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """Return the JSON beside an exported file, or nothing."""
+    return read_json(beside(file, ".json"))
+
+
+def beside(file: Path, suffix: str) -> Path:
+    """Return the path of a file that belongs to an exported one."""
+    return file.with_name(file.name + suffix)
+
+
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""The journal of a folder of masks: what was done, so that an interrupted run continues and nothing is done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lungnb import __version__
+from lungnb.files import written
+from lungnb.formats.dicom_series import dicom_files
+from lungnb.formats.opening import open_file, refuse_memory
+from lungnb.segmentation.listing import JOURNAL, Options
+from lungnb.segmentation.predict import Model, Window, file_of
+
+Row = dict[str, Any]  # what was done with one file, as JSON stores it
+NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "milliseconds")
+WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
+_STATUSES = ("ok", "no lung found", "failed")
+_LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
+
+
+def read_journal(out: Path) -> dict[str, Row]:
+    """Return the last sound row of each file, by the file's key, and write the journal anew with these rows only."""
+    file, rows = out / JOURNAL, {}
+    owners: dict[str, str] = {}  # the key of the file that has a stem, by the stem in small letters
+    if os.path.isfile(file):
+        refuse_memory(file, 4 * file.stat().st_size, "so long a list of what is done", "Remove it to begin anew")
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if os.path.isfile(file) else ():
+        try:
+            row = json.loads(line)
+            if _is_sound(row) and owners.setdefault(row["stem"].lower(), row["key"]) == row["key"]:
+                rows[row["key"]] = row
+        except (KeyError, TypeError, ValueError, RecursionError):
+            continue  # cut off by an interruption, or not written by lungnb
+    with written(file) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
+    return rows
+
+
+def _is_sound(row: Row) -> bool:
+    """Return whether lungnb may have written a row: all values fit, and its files are in the folder of the masks."""
+    stem, mask = row["stem"], row.get("mask", "")
+    texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "status")]
+    texts += [row.get(name, "") for name in ("review", "error", "mask")]
+    if not all(isinstance(text, str) for text in texts) or row["status"] not in _STATUSES:
+        return False
+    if stem in ("", ".", "..") or set(stem) & {"/", os.sep, "\0", ":" if os.name == "nt" else "/"}:
+        return False
+    if row["status"] != "failed" and mask not in (f"{stem}_mask.png", f"{stem}_mask.nii.gz"):
+        return False
+    counts, numbers = ([row[name] for name in names if name in row] for names in (WHOLE_NUMBERS, NUMBERS))
+    return all(type(count) is int and 0 <= count < _LARGEST for count in counts) and all(
+        type(number) in (int, float) and math.isfinite(number) and abs(number) < _LARGEST for number in numbers
+    )
+
+
+def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
+    """Return what the results depend on besides the files. A model in memory equals no other."""
+    file = file_of(model)
+    if file is None:
+        return {"model": f"in memory, {time.time_ns()}"}
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    window = list(window_hu) if window_hu else None
+    return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
+
+
+def is_up_to_date(row: Row, out: Path, options: Options) -> bool:
+    """Return whether the outputs of a journal row are still valid: its file is unchanged, and all outputs exist."""
+    if row["status"] == "failed" or not row["stamp"] or row["stamp"] != stamp_of(Path(row.get("key") or row["file"])):
+        return False
+    asked = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
+    if row["mask"].endswith(".nii.gz"):
+        asked = {"_overlay.png": options.overlays, "_seg.dcm": options.dicom_segs}
+    names = [row["mask"], *(row["stem"] + ending for ending, is_asked in asked.items() if is_asked)]
+    return all((out / name).exists() for name in names)
+
+
+def stamp_of(path: Path) -> str:
+    """Return a digest of a file's content, or of the files of a series; nothing for what cannot be read."""
+    total = hashlib.sha256()
+    try:
+        for file in dicom_files(path) if os.path.isdir(path) else [path]:
+            with open_file(file) as opened:
+                total.update(os.fsencode(file.name) + hashlib.file_digest(opened, "sha256").digest())
+    except (OSError, ValueError):
+        return ""
+    return total.hexdigest()

@@ -1,0 +1,194 @@
+"""The three steps of one file: read it, segment it, write its mask.
+
+Each step takes the result of the step before it: `ReadFile`, then `SegmentedImage` or `SegmentedVolume`, then the
+file's row of the journal. If a step fails, it returns that row at once, and the later steps pass it on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+
+from lungnb.engines.engines import THRESHOLD, Engine
+from lungnb.files import DiskFull, NotWritten
+from lungnb.formats.dicom_seg import write_dicom_seg
+from lungnb.formats.images import Picture, read_picture, read_volume, write_png
+from lungnb.formats.nifti import is_nifti, write_nifti_mask
+from lungnb.formats.opening import Refused, guarded
+from lungnb.formats.pixels import shrink
+from lungnb.formats.volumes import Volume
+from lungnb.masks import clean_mask, cut_out, overlay
+from lungnb.segmentation.journal import Row, stamp_of
+from lungnb.segmentation.listing import InputFile, Options
+from lungnb.segmentation.plausibility import why_implausible
+from lungnb.segmentation.predict import Window, predict_slices, segment_grey
+from lungnb.segmentation.sides import split_sides
+
+_SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
+_NO_VOXELS = np.empty((0, 0, 0), np.float32)
+Result = TypeVar("Result")
+
+
+class ReadFile(NamedTuple):
+    """A file after the first step."""
+
+    case: InputFile
+    stamp: str  # digest of the file's content
+    picture: Picture | None  # None for a volume, which is read when it is segmented because it takes much memory
+
+
+class SegmentedImage(NamedTuple):
+    """An image after the second step."""
+
+    case: InputFile
+    stamp: str
+    mask: np.ndarray  # (height, width), bool
+    picture: Picture
+    probability: np.ndarray  # (height, width), float32
+    milliseconds: float = 0.0
+
+
+class SegmentedVolume(NamedTuple):
+    """A volume after the second step, without probabilities, which would take four times the memory of its mask."""
+
+    case: InputFile
+    stamp: str
+    mask: np.ndarray  # (slices, height, width), bool
+    volume: Volume  # without its voxels
+    shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
+    milliseconds: float = 0.0
+
+
+Segmented: TypeAlias = SegmentedImage | SegmentedVolume
+
+
+def read_case(case: InputFile, window_hu: Window = None) -> ReadFile | Row:
+    """Read an image file. Of a volume, only compute its stamp."""
+
+    def read() -> ReadFile:
+        is_volume = os.path.isdir(case.path) or is_nifti(case.path)
+        return ReadFile(case, stamp_of(case.path), None if is_volume else read_picture(case.path, window_hu))
+
+    return _attempt("read", case, "", read)
+
+
+def segment_case(file: ReadFile | Row, engine: Engine, window_hu: Window) -> Segmented | Row:
+    """Let the network predict the lungs of an image or a volume."""
+    if isinstance(file, dict):
+        return file
+    return _attempt("segmented", file.case, file.stamp, lambda: _segment(file, engine, window_hu))
+
+
+def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
+    """Write what `options` ask for, and return the file's row of the journal."""
+    if isinstance(segmented, dict):
+        return segmented
+    return _attempt("written", segmented.case, segmented.stamp, lambda: _write(segmented, out, options))
+
+
+def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]) -> Result | Row:
+    """Return the result of a step, or the row of a file that failed. Only a full disk ends the whole run.
+
+    `doing` is the participle of the step, for the sentence on what went wrong.
+    """
+    try:
+        with guarded(case.path, step=doing):
+            return step()
+    except DiskFull:
+        raise
+    except (Refused, NotWritten) as error:
+        return _begin_row(case, stamp) | {"status": "failed", "error": str(error)}
+
+
+def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
+    started = time.perf_counter()
+    if file.picture is None:
+        segmented: Segmented = _segment_volume(file, engine, window_hu)
+    else:
+        _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
+        segmented = SegmentedImage(file.case, file.stamp, mask, file.picture, probability)
+    return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
+
+
+def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> SegmentedVolume:
+    volume = read_volume(file.case.path)
+    mask = np.empty(volume.hounsfield.shape, bool)
+    to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
+    shown: dict[int, np.ndarray] = {}
+    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, window_hu, file.case.path)):
+        mask[number] = probability > THRESHOLD
+        if number in to_show:
+            shown[number] = grey
+    volume = volume._replace(hounsfield=_NO_VOXELS)  # frees memory, because cleaning the mask takes more
+    return SegmentedVolume(file.case, file.stamp, clean_mask(mask), volume, shown)
+
+
+def _write(segmented: Segmented, out: Path, options: Options) -> Row:
+    if isinstance(segmented, SegmentedImage):
+        return _write_image(segmented, out, options)
+    return _write_volume(segmented, out, options)
+
+
+def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
+    (path, stem), mask, picture = image.case, image.mask, image.picture
+    right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
+    if options.dicom_segs:
+        write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)
+    write_png(out / f"{stem}_mask.png", mask)
+    if options.overlays:
+        write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))
+    if options.cutouts:
+        write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))
+    if options.probabilities:
+        write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8))
+    row = _measured_row(image, right, left)
+    right_px, left_px = row["right_px"], row["left_px"]
+    if picture.pixel_mm:
+        pixel_mm2 = float(np.prod(picture.pixel_mm))
+        row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
+    pages = "the first of several pictures" if picture.has_more else ""
+    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
+    return row | {"mask": f"{stem}_mask.png", "review": review}
+
+
+def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
+    (path, stem), mask, volume = segmented.case, segmented.mask, segmented.volume
+    right, left = split_sides(mask)
+    if options.dicom_segs:
+        write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)
+    write_nifti_mask(out / f"{stem}_mask.nii.gz", mask, volume)
+    if options.overlays:
+        write_png(out / f"{stem}_overlay.png", _overlay_sheet(segmented))
+    row, voxel_ml = _measured_row(segmented, right, left), float(np.prod(volume.spacing_mm)) / 1000
+    right_px, left_px = row["right_px"], row["left_px"]
+    row |= {"slices": len(mask), "right_ml": round(right_px * voxel_ml, 1), "left_ml": round(left_px * voxel_ml, 1)}
+    review = why_implausible(mask, right_px, left_px, (right_px + left_px) * voxel_ml)
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review}
+
+
+def _begin_row(case: InputFile, stamp: str) -> Row:
+    return {"file": str(case.path), "stem": case.stem, "stamp": stamp}
+
+
+def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> Row:
+    """Return the first part of a row, up to the sizes of the mask and of the patient's right and left lung."""
+    mask, right_px, left_px = segmented.mask, int(np.count_nonzero(right)), int(np.count_nonzero(left))
+    sizes = {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right_px, "left_px": left_px}
+    sizes |= {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
+    status = "ok" if right_px + left_px else "no lung found"
+    return _begin_row(segmented.case, segmented.stamp) | {"status": status} | sizes
+
+
+def _overlay_sheet(segmented: SegmentedVolume) -> np.ndarray:
+    """Return a volume's overlays, three in a row, each at most `_SLICE_SIDE_PX` px wide and high."""
+    pictures = [
+        overlay(shrink(grey, _SLICE_SIDE_PX), shrink(segmented.mask[number], _SLICE_SIDE_PX))
+        for number, grey in segmented.shown.items()
+    ]
+    pictures += [np.zeros_like(pictures[0])] * (-len(pictures) % 3)
+    return np.vstack([np.hstack(pictures[start : start + 3]) for start in range(0, len(pictures), 3)])
