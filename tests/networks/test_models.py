@@ -9,6 +9,8 @@ from lungnb.networks.losses import get_loss
 from lungnb.networks.models import MODELS, build_model, count_multiplications
 from lungnb.settings import TITLES
 
+SLOW = pytest.mark.slow
+MOSTLY_SLOW = ["unet", *(pytest.param(name, marks=SLOW) for name in MODELS if name != "unet")]
 NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel
 
 
@@ -89,7 +91,9 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("filters", "depth"), [(2, 1), (4, 2), (3, 3), (16, 4), (2, 5)])
+@pytest.mark.parametrize(
+    ("filters", "depth"), [(2, 1), (3, 3), *(pytest.param(*sizes, marks=SLOW) for sizes in ((4, 2), (16, 4), (2, 5)))]
+)
 def test_parameters_are_as_counted_by_hand(name, filters, depth):
     model = build_model(name, size=2**depth, filters=filters, depth=depth)
     assert model.count_params() == COUNTS[name](filters, depth)
@@ -120,6 +124,7 @@ def test_multiplications_count_each_use_and_what_lies_within():
     assert count_multiplications(one) - count_multiplications(none) == block
 
 
+@SLOW
 def test_the_designs_networks_take_what_is_published():
     assert count_multiplications(build_model("unet", size=256)) == pytest.approx(3.0e9, rel=0.01)
     assert count_multiplications(build_model("r2unet", size=256)) == pytest.approx(8.5e9, rel=0.01)
@@ -147,7 +152,9 @@ def test_recurrent_steps_change_the_output():
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("size", "depth"), [(8, 1), (12, 2), (48, 3), (112, 4)])
+@pytest.mark.parametrize(
+    ("size", "depth"), [(8, 1), (12, 2), *(pytest.param(*sizes, marks=SLOW) for sizes in ((48, 3), (112, 4)))]
+)
 def test_any_size_that_the_halvings_divide_works(name, size, depth):
     keras.utils.set_random_seed(1)  # of random weights, some saturate
     model = build_model(name, size=size, filters=2, depth=depth)
@@ -244,7 +251,7 @@ def test_every_weight_learns(name):
         assert np.isfinite(moved).all() and moved.max() > 0, weight.path
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MOSTLY_SLOW)
 def test_a_batch_is_learnt(name):
     keras.utils.set_random_seed(1)
     model = build_model(name, size=16, filters=4, depth=2)
@@ -285,7 +292,7 @@ assert "lungnb" not in sys.modules
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), output, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MOSTLY_SLOW)
 def test_a_network_begins_with_the_weights_of_a_file(name, tmp_path):
     """Also with those of one for another input size, which none of the layers knows."""
     first = build_model(name, size=32, filters=2, depth=2)
