@@ -151,6 +151,7 @@ def test_a_frozen_encoder_stays_as_it_was_then_learns(encoded, monkeypatch):
     assert history["learning_rate"].tolist() == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_nothing(encoded, monkeypatch):
     train(encoded, "unet", progress=False)
     expected, weights = read_history(encoded, "unet").drop(columns="seconds"), encoder_weights(encoded)
