@@ -267,11 +267,12 @@ def test_a_batch_is_learnt(name):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_models_open_in_a_fresh_process_without_lungnb(trained, tmp_path):
+@pytest.mark.parametrize("names", [["unet"], pytest.param([*MODELS], marks=SLOW)], ids=["unet", "all"])
+def test_models_open_in_a_fresh_process_without_lungnb(trained, tmp_path, names):
     picture = np.random.default_rng(0).random((2, 32, 32, 1), "float32")
     np.save(tmp_path / "picture.npy", picture)
     expected = {}
-    for name in MODELS:
+    for name in names:
         model = build_model(name, size=32, filters=2, depth=2)
         model.save(tmp_path / f"{name}.keras")
         expected[name] = model.predict_on_batch(picture)
