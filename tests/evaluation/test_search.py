@@ -16,9 +16,11 @@ from lungnb.networks.training import train
 optuna = pytest.importorskip("optuna")
 
 
+@pytest.mark.slow
+@pytest.mark.graphs  # quicker than eager training where there are many steps
 def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     shutil.rmtree(prepared.prepared / "test")  # nobody is to look
-    settings = prepared.replace(filters=4, epochs=3, learning_rate=0.01)
+    settings = prepared.replace(filters=4, epochs=8, batch_size=2, learning_rate=0.01)
     table = search_settings(settings, "unet", trials=2)
     shown = capsys.readouterr()
     assert "unet search: 100%" in shown.out and "best validation Dice 0." in shown.out and shown.err == ""
@@ -30,7 +32,7 @@ def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     assert table["filters"].isin([2, 4, 8]).all()
     assert table["augmentation"].between(0, 2).all()
     assert table["validation_dice"].between(0, 1).all() and (table["validation_dice"] > 0).any()
-    assert table["epochs"].tolist() == [3, 3]
+    assert table["epochs"].tolist() == [8, 8]
     assert (table["seconds"] > 0).all()
     folder = prepared.results / "search"
     assert {path.name for path in folder.iterdir() if path.suffix != ".lock"} == {"unet.db", "unet.csv"}
