@@ -1,4 +1,4 @@
-# The two commands: `make report` and `make test`. The rest serves whoever changes the project.
+# The two commands: `make report` and `make test`. The other targets are for people who change the project.
 PYTHON ?= python3
 DATASET ?=
 PROFILE ?= quick
@@ -13,10 +13,23 @@ report: .venv/core  ## run the notebooks on DATASET in PROFILE, or RECIPE; ends 
 	@LUNGNB_SET='$(SET)' $(BIN)/lungnb report $(if $(DATASET),"$(DATASET)") \
 		$(if $(RECIPE),--recipe $(RECIPE),--profile $(PROFILE)) --series $(SERIES) --seeds $(SEEDS)
 
-test: .venv/dev  ## unit tests, then every notebook against its stored outputs
+check: .venv/dev  ## style, format and types
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests
-	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy lungnb
+
+# One thread in each process, because more of them than cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --durations=15
+test: check  ## 8 minutes on 2 cores: the quick unit tests, then notebooks 00 to 07 against their stored outputs
+	$(PYTEST) -m "not slow" tests
+	$(BIN)/python tools/check_notebooks.py 00 01 02 03 04 05 06 07
+
+test-slow: .venv/dev  ## what `make test` leaves out: the tests marked slow, and notebooks 08 to 13
+	$(PYTEST) -m slow tests
+	$(BIN)/python tools/check_notebooks.py 08 09 10 11 12 13
+
+test-all: test test-slow jax  ## everything; with the real data sets that LUNGNB_RAW holds
 
 browser: .venv/dev  ## the image browser in JupyterLab and Chromium (chromium and chromedriver must be there)
 	LUNGNB_CHROMIUM=1 $(BIN)/python -m pytest -q -rs tests/test_jupyterlab.py
@@ -88,4 +101,4 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report test hostile bench jax browser cluster badges baseline robust weights lab format clean
+.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust weights lab format clean

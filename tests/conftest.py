@@ -1,16 +1,30 @@
-"""The fixtures that tests share: a home folder for each test, a tiny data set, a tiny trained model, real data."""
+"""The fixtures that tests share: a home folder for each test, a tiny data set, a tiny trained model, real data.
 
+All processes of pytest-xdist share the data set, the trained model and the cache of exports.
+"""
+
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.eager import run_eagerly
 from helpers.paths import REAL
 from helpers.scans import TINY
+from helpers.sharing import make_once
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests with real data as slow."""
+    for item in items:
+        if "real" in item.fixturenames:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +36,26 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def eager(request, monkeypatch):
+    """Run networks eagerly, except in tests marked `graphs`. Tests that do not need TensorFlow do not load it."""
+    if "graphs" not in request.keywords and "lungnb.networks.backend" in sys.modules:
+        run_eagerly(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """The folder that all processes of this run share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """A cache of their own, in which a network that several tests use is exported once."""
+def cache(shared):
+    """A cache for this run, in which a network that several tests use is exported once, and checked on 4 phantoms."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LUNGNB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LUNGNB_CACHE", str(shared / "cache"))
+        patch.setattr("lungnb.engines.export._PHANTOMS", {"xray": 1, "ct": 1, "wild": 2})
         yield
 
 
@@ -44,31 +73,39 @@ def real(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory):
+def project(shared):
     """A project folder with twelve prepared phantoms of 64x64, and its settings; not to be changed."""
-    folder = tmp_path_factory.mktemp("project")
-    raw = folder / "scans"
+    folder = shared / "project"
+    settings = Settings(dataset=str(folder / "scans"), **TINY)
+    make_once(folder, lambda: _prepare_phantoms(folder, settings))
+    return folder, settings
+
+
+def _prepare_phantoms(folder, settings):
     for index in range(12):
         phantom = make_phantom(index, size=64)
-        write_png(raw / "images" / f"case_{index:02}.png", phantom.image)
-        write_png(raw / "masks" / f"case_{index:02}.png", phantom.mask)
-    settings = Settings(dataset=str(raw), **TINY)
+        write_png(folder / "scans" / "images" / f"case_{index:02}.png", phantom.image)
+        write_png(folder / "scans" / "masks" / f"case_{index:02}.png", phantom.mask)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUNGNB_HOME", str(folder))
         prepare_dataset(settings, progress=False)
-    return folder, settings
 
 
 @pytest.fixture(scope="session")
 def trained_project(project):
     """The same project with a U-Net trained for two epochs; not to be changed."""
+    folder, settings = project
+    make_once(folder / "results", lambda: _train_unet(folder, settings))
+    return folder, settings
+
+
+def _train_unet(folder, settings):
     from lungnb.networks.training import train
 
-    folder, settings = project
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUNGNB_HOME", str(folder))
+        run_eagerly(patch)
         train(settings, "unet", progress=False)
-    return folder, settings
 
 
 @pytest.fixture
@@ -92,6 +129,15 @@ def trained(trained_project, home):
 def model_file(trained):
     """The file of the trained U-Net."""
     return trained.results / "unet" / "model.keras"
+
+
+@pytest.fixture
+def stub_encoder(monkeypatch):
+    """Put a network of five convolutions in the place of MobileNetV2, which takes 10 s to build and to run."""
+    from helpers.networks import five_layers
+    from lungnb.networks.backend import keras
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", five_layers)
 
 
 @pytest.fixture(scope="session")

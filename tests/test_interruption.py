@@ -2,12 +2,11 @@
 
 The killer waits until files show that the work is where it is to be killed: a training has finished an epoch or is
 writing its backup, a preparation has written images into its hidden folder. LUNGNB_KILLS says how often it kills: 3
-times in `make test`, 30 times before a release (`make robust`), of them 8 times in test_whole_report.py.
+times in `make test-slow`, 30 times before a release (`make robust`), of them 8 times in test_whole_report.py.
 """
 
 import http.server
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -17,12 +16,14 @@ import threading
 import time
 import zipfile
 from contextlib import ExitStack, closing
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.processes import exit_code, start_forked
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
@@ -35,6 +36,7 @@ from lungnb.report.page import write_report
 from lungnb.report.publishing import save_artefact
 from lungnb.settings import Settings
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
 SHARES = {"download": 2, "prepare": 10, "train": 12}  # of 30 kills
 TIMES = ["seconds", "milliseconds", "training_minutes", "milliseconds_per_image"]
@@ -123,14 +125,7 @@ def address(serve):
 @pytest.fixture(scope="module")
 def forked():
     """Call with arguments of `work` to start it in a process that begins with all modules imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lungnb.evaluation.evaluation", "lungnb.report.page", "lungnb.networks.training"])
-    return lambda *arguments: started(context.Process(target=work, args=arguments))
-
-
-def started(process):
-    process.start()
-    return process
+    return partial(start_forked, work)
 
 
 def begin(home, address):
@@ -142,12 +137,6 @@ def finish(process):
     """Wait for the work to end well."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0 and output.endswith("done\n"), output
-
-
-def ends_well(process):
-    process.join(600)
-    assert process.exitcode == 0
-    process.close()
 
 
 def at_download(home):
@@ -262,7 +251,7 @@ def test_work_that_was_killed_ends_as_work_that_was_not(tmp_path, serve, forked)
     whole, broken, rng = tmp_path / "whole", tmp_path / "broken", random.Random(KILLS)
     kills = {stage: max(KILLS * share // 30, 1) for stage, share in SHARES.items()}
     address, epochs = serve(60, 128), 4 + 4 * kills["train"]
-    ends_well(forked(whole, address, epochs))
+    assert exit_code(forked(whole, address, epochs)) == 0
     for stage in kills:
         hits = 0
         for number in range(10 * kills[stage]):
@@ -275,8 +264,8 @@ def test_work_that_was_killed_ends_as_work_that_was_not(tmp_path, serve, forked)
             if hits == kills[stage]:
                 break
         assert hits == kills[stage], f"only {hits} of {stage} were at work when they were killed"
-        ends_well(forked(broken, address, epochs, [stage]))
-    ends_well(forked(broken, address, epochs))
+        assert exit_code(forked(broken, address, epochs, [stage])) == 0
+    assert exit_code(forked(broken, address, epochs)) == 0
     assert visible(broken) == visible(whole)
     (tables, weights), (others, other_weights) = results(whole), results(broken)
     for name, table in tables.items():

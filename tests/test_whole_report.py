@@ -29,6 +29,7 @@ from lungnb.engines.engines import load_model
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("LUNGNB_KILLS", 3))
 HOSTILE = (
     "<img src=x onerror=alert(1)>",

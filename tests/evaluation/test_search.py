@@ -16,6 +16,8 @@ from lungnb.networks.training import train
 optuna = pytest.importorskip("optuna")
 
 
+@pytest.mark.slow
+@pytest.mark.graphs  # quicker than eager training where there are many steps
 def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     shutil.rmtree(prepared.prepared / "test")  # nobody is to look
     settings = prepared.replace(filters=4, epochs=8, batch_size=2, learning_rate=0.01)
@@ -97,6 +99,7 @@ search.search_settings(settings, "unet", trials, progress=False)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_search_ends_where_the_uninterrupted_one_does(prepared, home, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):

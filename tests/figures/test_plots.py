@@ -27,7 +27,7 @@ def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
     assert [text for text in texts if text.isdecimal()] == ["4", "8", "16", "8", "4"]
 
 
-def test_architecture_with_an_encoder_of_another_network_goes_down_and_up():
+def test_architecture_with_an_encoder_of_another_network_goes_down_and_up(stub_encoder):
     model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
     texts = [text.get_text() for text in plots.architecture(model).axes[0].texts]
     assert [text for text in texts if text.endswith("²")] == ["32²", "16²", "8²", "4²", "8²", "16²", "32²"]

@@ -1,4 +1,4 @@
-"""A network of one layer, and a picture whose lungs it finds."""
+"""A network of one layer, a picture whose lungs it finds, and an encoder of five convolutions."""
 
 import numpy as np
 
@@ -12,6 +12,17 @@ def bright(size=32):
     model = keras.Model(inputs, layer(inputs))
     layer.set_weights([np.full((1, 1, 1, 1), 40.0), np.array([-20.0])])
     return model
+
+
+def five_layers(include_top, weights, input_shape):
+    """Return a network with a feature map at each of five strides, built as those of `keras.applications` are."""
+    assert not include_top and weights is None
+    features = image = keras.Input(input_shape)
+    for _ in range(5):
+        features = keras.layers.Conv2D(4, 3, strides=2, padding="same")(features)
+        features = keras.layers.BatchNormalization()(features)
+        features = keras.layers.ReLU()(features)
+    return keras.Model(image, features)
 
 
 BLOCKS = np.zeros((60, 100), np.uint8)  # wider than high

@@ -20,11 +20,17 @@ MODULES = {
     "densenet121": "densenet",
 }
 SMALL = {"size": 32, "filters": 2, "depth": 2, "encoder": "mobilenetv2"}
+stubbed = pytest.mark.usefixtures("stub_encoder")
 
 
-@pytest.fixture(params=BACKBONES, scope="module")
+@pytest.fixture(params=["stub", *(pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES)])
 def network(request):
-    return request.param, unet(64, 4, 3, encoder=request.param)
+    """The name of an encoder and a U-Net with it; a stub in the place of the first."""
+    name = request.param
+    if name == "stub":
+        request.getfixturevalue("stub_encoder")
+        name = "mobilenetv2"
+    return name, unet(64, 4, 3, encoder=name)
 
 
 def test_levels_have_the_sizes_of_a_unet(network):
@@ -45,6 +51,7 @@ def test_grey_is_preprocessed_as_the_networks_own_does_it(network):
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@stubbed
 def test_weights_of_a_file_are_taken(tmp_path):
     first, other = unet(**SMALL), unet(**SMALL)
     first.save(tmp_path / "first.keras")
@@ -56,6 +63,7 @@ def test_weights_of_a_file_are_taken(tmp_path):
         assert all(map(np.array_equal, found, expected))
 
 
+@stubbed
 def test_pretrained_statistics_stay_as_they_are_while_training(tmp_path):
     unet(**SMALL).save(tmp_path / "first.keras")
     picture = np.random.default_rng(0).random((4, 32, 32, 1), "float32")
@@ -67,6 +75,7 @@ def test_pretrained_statistics_stay_as_they_are_while_training(tmp_path):
         assert np.array_equal(before, moving) != moves
 
 
+@stubbed
 def test_mistakes_are_named(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="encoder must be one of mobilenetv2, efficientnetv2b0"):
         unet(encoder="vgg99")
@@ -93,7 +102,10 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         unet(**SMALL, weights="imagenet")
 
 
-def test_it_opens_in_a_fresh_process_without_lungnb(tmp_path):
+@pytest.mark.parametrize("stub", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["stub", "mobilenetv2"])
+def test_it_opens_in_a_fresh_process_without_lungnb(tmp_path, request, stub):
+    if stub:
+        request.getfixturevalue("stub_encoder")
     model, picture = unet(**SMALL), np.random.default_rng(0).random((2, 32, 32, 1), "float32")
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "picture.npy", picture)
@@ -109,11 +121,11 @@ assert "lungnb" not in sys.modules
 
 
 @pytest.fixture
-def encoded(prepared, tmp_path):
+def encoded(stub_encoder, prepared, tmp_path):
     """Settings of a U-Net whose encoder comes from a file and is frozen for two of four epochs."""
-    unet(32, 2, 2, encoder="vgg16").save(tmp_path / "first.keras")  # few layers, quick to compile
+    unet(**SMALL).save(tmp_path / "first.keras")
     weights = str(tmp_path / "first.keras")
-    return prepared.replace(encoder="vgg16", weights=weights, frozen_epochs=2, epochs=4, learning_rate=1e-3)
+    return prepared.replace(encoder="mobilenetv2", weights=weights, frozen_epochs=2, epochs=4, learning_rate=1e-3)
 
 
 def encoder_weights(settings):
@@ -139,6 +151,7 @@ def test_a_frozen_encoder_stays_as_it_was_then_learns(encoded, monkeypatch):
     assert history["learning_rate"].tolist() == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_nothing(encoded, monkeypatch):
     train(encoded, "unet", progress=False)
     expected, weights = read_history(encoded, "unet").drop(columns="seconds"), encoder_weights(encoded)
@@ -161,23 +174,25 @@ def test_an_interruption_changes_nothing(encoded, monkeypatch):
     assert all(map(np.array_equal, encoder_weights(encoded), weights))
 
 
+@stubbed
 def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     monkeypatch.setitem(PHANTOMS, "ct", 8)
     monkeypatch.setattr(pretraining, "EPOCHS", 1)
-    settings = prepared.replace(encoder="vgg16", weights="phantom", epochs=1)
+    settings = prepared.replace(encoder="mobilenetv2", weights="phantom", epochs=1)
     with pytest.raises(FileNotFoundError, match=r"fetch_weights\(settings\)"):
         train(settings, "unet", progress=False)
     pretraining.fetch_weights(settings, progress=False)
     train(settings, "unet", progress=False)
-    file = phantom_file("vgg16", 2, 32)
+    file = phantom_file("mobilenetv2", 2, 32)
     assert file.exists()
     before = file.stat().st_mtime_ns
     trained = keras.models.load_model(file, compile=False).get_layer("encoder").get_weights()
-    found = unet(32, 2, 2, encoder="vgg16", weights="phantom").get_layer("encoder").get_weights()
+    found = unet(**SMALL, weights="phantom").get_layer("encoder").get_weights()
     assert all(map(np.array_equal, found, trained))
     pretraining.fetch_weights(settings.replace(seed=2), progress=False)
     assert file.stat().st_mtime_ns == before
-    assert phantom_file("vgg16", 2, 64) != file != phantom_file("vgg16", 2, 32, (-125, 275))  # which saw other pictures
+    others = (phantom_file("mobilenetv2", 2, 64), phantom_file("mobilenetv2", 2, 32, (-125, 275)))
+    assert file not in others  # which saw other pictures
 
 
 def test_frozen_epochs_need_an_encoder():

@@ -365,8 +365,13 @@ def test_what_is_no_file_is_refused(tmp_path, limited):
             load_model(file)
 
 
-@pytest.mark.parametrize("method", [ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2])
-@pytest.mark.parametrize("name", [*MODELS, "mobilenetv2"])
+QUICK = [("unet", ZIP_DEFLATED), ("unet", ZIP_BZIP2), *((name, ZIP_STORED) for name in MODELS)]
+ALL = [(name, method) for name in (*MODELS, "mobilenetv2") for method in (ZIP_STORED, ZIP_DEFLATED, ZIP_BZIP2)]
+
+
+@pytest.mark.parametrize(
+    ("name", "method"), [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in ALL if each not in QUICK)]
+)
 def test_every_network_is_opened_as_keras_opens_it(tmp_path, name, method):
     architecture = {"name": name} if name in MODELS else {"name": "unet", "encoder": name}
     network = build_model(**architecture, size=32, filters=2, depth=2)
@@ -382,7 +387,9 @@ def test_every_network_is_opened_as_keras_opens_it(tmp_path, name, method):
     np.testing.assert_array_equal(opened.predict_on_batch(picture), network.predict_on_batch(picture))
 
 
-@pytest.mark.parametrize("encoder", [None, "resnet50", "densenet121"])
+@pytest.mark.parametrize(
+    "encoder", [None, *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "densenet121"))]
+)
 def test_large_networks_are_within_the_limits(encoder):
     with keras.StatelessScope(initialize_variables=False):  # so that it takes no memory here
         config = keras.saving.serialize_keras_object(build_model("unet", size=512, filters=64, encoder=encoder))

@@ -10,6 +10,8 @@ from lungnb.networks.losses import get_loss
 from lungnb.networks.models import MODELS, build_model
 from lungnb.settings import TITLES
 
+SLOW = pytest.mark.slow
+MOSTLY_SLOW = ["unet", *(pytest.param(name, marks=SLOW) for name in MODELS if name != "unet")]
 NORM = 4  # batch normalisation: scale, shift, mean and variance of each channel
 
 
@@ -90,7 +92,9 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("filters", "depth"), [(2, 1), (4, 2), (3, 3), (16, 4), (2, 5)])
+@pytest.mark.parametrize(
+    ("filters", "depth"), [(2, 1), (3, 3), *(pytest.param(*sizes, marks=SLOW) for sizes in ((4, 2), (16, 4), (2, 5)))]
+)
 def test_parameters_are_as_counted_by_hand(name, filters, depth):
     model = build_model(name, size=2**depth, filters=filters, depth=depth)
     assert model.count_params() == COUNTS[name](filters, depth)
@@ -121,6 +125,7 @@ def test_multiplications_count_each_use_and_what_lies_within():
     assert count_multiplications(one) - count_multiplications(none) == block
 
 
+@SLOW
 def test_the_designs_networks_take_what_is_published():
     assert count_multiplications(build_model("unet", size=256)) == pytest.approx(3.0e9, rel=0.01)
     assert count_multiplications(build_model("r2unet", size=256)) == pytest.approx(8.5e9, rel=0.01)
@@ -148,7 +153,9 @@ def test_recurrent_steps_change_the_output():
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("size", "depth"), [(8, 1), (12, 2), (48, 3), (112, 4)])
+@pytest.mark.parametrize(
+    ("size", "depth"), [(8, 1), (12, 2), *(pytest.param(*sizes, marks=SLOW) for sizes in ((48, 3), (112, 4)))]
+)
 def test_any_size_that_the_halvings_divide_works(name, size, depth):
     keras.utils.set_random_seed(1)  # of random weights, some saturate
     model = build_model(name, size=size, filters=2, depth=depth)
@@ -245,7 +252,7 @@ def test_every_weight_learns(name):
         assert np.isfinite(moved).all() and moved.max() > 0, weight.path
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MOSTLY_SLOW)
 def test_a_batch_is_learnt(name):
     keras.utils.set_random_seed(1)
     model = build_model(name, size=16, filters=4, depth=2)
@@ -261,11 +268,12 @@ def test_a_batch_is_learnt(name):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_models_open_in_a_fresh_process_without_lungnb(trained, tmp_path):
+@pytest.mark.parametrize("names", [["unet"], pytest.param([*MODELS], marks=SLOW)], ids=["unet", "all"])
+def test_models_open_in_a_fresh_process_without_lungnb(trained, tmp_path, names):
     picture = np.random.default_rng(0).random((2, 32, 32, 1), "float32")
     np.save(tmp_path / "picture.npy", picture)
     expected = {}
-    for name in MODELS:
+    for name in names:
         model = build_model(name, size=32, filters=2, depth=2)
         model.save(tmp_path / f"{name}.keras")
         expected[name] = model.predict_on_batch(picture)
@@ -286,7 +294,7 @@ assert "lungnb" not in sys.modules
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), output, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", MOSTLY_SLOW)
 def test_a_network_begins_with_the_weights_of_a_file(name, tmp_path):
     """Also with those of one for another input size, which none of the layers knows."""
     first = build_model(name, size=32, filters=2, depth=2)

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.processes import ended, start
+from helpers.eager import run_eagerly
+from helpers.processes import exit_code, start_forked
+from helpers.scans import TINY, write_pairs
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
@@ -22,6 +23,7 @@ from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history, read_run, train
+from lungnb.settings import Settings, make_settings
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
 COLUMNS |= {"learning_rate", "seconds"}
@@ -59,14 +61,17 @@ def test_the_run_folder_tells_all(trained):
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
+@pytest.mark.slow
+@pytest.mark.graphs
 def test_trainings_leave_no_graphs_behind(prepared):
     def graphs():
         gc.collect()
         return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
 
-    train(prepared, "unet", progress=False)
+    settings = prepared.replace(depth=1, epochs=1)
+    train(settings, "unet", progress=False)
     before = graphs()
-    train(prepared.replace(seed=2), "unet", progress=False)
+    train(settings.replace(seed=2), "unet", progress=False)
     assert graphs() == before
 
 
@@ -150,50 +155,49 @@ def test_mistakes_are_named_before_training(prepared):
         train(prepared, "unet")
 
 
-# Interruptions. Each process dies at once, as by kill -9, where its plan says; the last one ends the training.
-RUN = """
-import functools, os, sys
-from lungnb.networks import training
-from lungnb.settings import Settings
+def train_to_death(folder, dataset, where, epoch, eagerly):
+    """Train in a process that dies at once, as by kill -9, at a place in an epoch, or nowhere."""
+    os.environ["LUNGNB_HOME"] = str(folder)
+    if eagerly:
+        run_eagerly(pytest.MonkeyPatch())
+    settings = Settings(
+        dataset=dataset, **TINY | {"epochs": 5}, deterministic=True, learning_rate=0.1, plateau_patience=1
+    )
+    # No epoch is taken for better than the first, so that the rate falls whatever the machine computes.
+    training.ReduceLROnPlateau = partial(training.ReduceLROnPlateau, min_delta=10)
+    if where == "begin":
+        training.Progress.on_epoch_begin = deadly(training.Progress.on_epoch_begin, epoch)
+    elif where == "backup":  # history and best weights are written, the backup is not
+        training.Backup.on_epoch_end = deadly(training.Backup.on_epoch_end, epoch)
+    elif where == "batch":
+        training.Progress.on_train_batch_end = deadly(lambda *_: None, 1)
+    train(settings, "unet", progress=False)
 
-dataset, where, epoch = sys.argv[1], sys.argv[2], int(sys.argv[3])
-settings = Settings(dataset=dataset, image_size=32, filters=2, depth=2, epochs=5, batch_size=4, deterministic=True,
-                    learning_rate=0.1, plateau_patience=1)
 
-# No epoch is taken for better than the first, so that the rate falls whatever the machine computes.
-training.ReduceLROnPlateau = functools.partial(training.ReduceLROnPlateau, min_delta=10)
+def deadly(method, epoch):
+    """Return a callback's method that ends its process in an epoch."""
 
-def deadly(method):
-    def wrapped(self, now, *rest):
+    def die_or_go_on(self, now, logs=None):
         if now == epoch:
             os._exit(9)
-        return method(self, now, *rest)
-    return wrapped
+        return method(self, now, logs)
 
-if where == "begin":
-    training.Progress.on_epoch_begin = deadly(training.Progress.on_epoch_begin)
-elif where == "backup":  # history and best weights are written, the backup is not
-    training.Backup.on_epoch_end = deadly(training.Backup.on_epoch_end)
-elif where == "batch":
-    training.Progress.on_train_batch_end = lambda self, batch, logs=None: batch == 1 and os._exit(9)
-training.train(settings, "unet", progress=False)
-"""
+    return die_or_go_on
 
 
-def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path):
+@pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "graphs"])
+def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path, eagerly):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
         shutil.copytree(home / "data", folder / "data")
-    uninterrupted = start(RUN, whole, prepared.dataset, "nowhere", -1)
+    uninterrupted = start_forked(train_to_death, whole, prepared.dataset, "nowhere", -1, eagerly)
     result = broken / "results" / "scans" / "unet"
     for where, epoch, epochs in (("batch", -1, 0), ("backup", 1, 2), ("begin", 3, 3)):
-        code, output = ended(start(RUN, broken, prepared.dataset, where, epoch))
-        assert code == 9, output
+        assert exit_code(start_forked(train_to_death, broken, prepared.dataset, where, epoch, eagerly)) == 9
         assert (len(pd.read_csv(result / "history.csv")) if epochs else 0) == epochs
         assert not (result / "run.json").exists()
-    for process in (start(RUN, broken, prepared.dataset, "nowhere", -1), uninterrupted):
-        code, output = ended(process)
-        assert code == 0, output
+    for process in (start_forked(train_to_death, broken, prepared.dataset, "nowhere", -1, eagerly), uninterrupted):
+        assert exit_code(process) == 0
 
     expected = whole / "results" / "scans" / "unet"
     histories = [pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (expected, result)]
@@ -247,6 +251,7 @@ def on_two_devices(settings, batch_size, how):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_two_devices_train_one_network(prepared):
     """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
     assert len(list((prepared.prepared / "train" / "images").iterdir())) % 2
@@ -296,30 +301,29 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
     assert own_config == config  # saved as Keras's own layers
 
 
-def test_normalising_at_once_reaches_layers_of_models_within_models():
+def test_normalising_at_once_reaches_layers_of_models_within_models(stub_encoder):
     model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
     tensorflow_speedups.fuse_batch_norm(model)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
-    assert len(norms) > 40 and all(isinstance(layer.call, partial) for layer in norms)
+    assert len(norms) > 10 and all(isinstance(layer.call, partial) for layer in norms)
 
 
-def test_masks_that_were_mended_are_learned_anew(trained):
-    mask = next((trained.prepared / "train" / "masks").iterdir())
-    before, raw = open_prepared(trained).digest, Path(trained.dataset) / "masks" / mask.name
+def test_masks_that_were_mended_are_learned_anew(tmp_path):
+    settings = make_settings(str(write_pairs(tmp_path / "scans")), **TINY | {"epochs": 1})
+    prepare_dataset(settings, progress=False)
+    train(settings, "unet", progress=False)
+    mask = next((settings.prepared / "train" / "masks").iterdir())
+    before, raw = open_prepared(settings).digest, tmp_path / "scans" / "masks" / mask.name
     os.utime(raw)  # another time, the same content
-    prepare_dataset(trained, progress=False)
-    assert open_prepared(trained).digest == before
-    content = raw.read_bytes()
-    try:
-        write_png(raw, ~read_mask(raw))
-        prepare_dataset(trained, progress=False)
-        assert open_prepared(trained).digest != before
-        evaluation = trained.results / "unet" / "scores.csv"
-        evaluation.touch()
-        train(trained.replace(epochs=1), "unet", progress=False)
-        assert not evaluation.exists()  # which were the other network's
-    finally:
-        raw.write_bytes(content)
+    prepare_dataset(settings, progress=False)
+    assert open_prepared(settings).digest == before
+    write_png(raw, ~read_mask(raw))
+    prepare_dataset(settings, progress=False)
+    assert open_prepared(settings).digest != before
+    evaluation = settings.results / "unet" / "scores.csv"
+    evaluation.touch()
+    train(settings, "unet", progress=False)
+    assert not evaluation.exists()  # which were the other network's
 
 
 def test_other_weights_to_begin_with_are_learned_from_anew(trained, monkeypatch):

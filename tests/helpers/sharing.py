@@ -1,0 +1,15 @@
+"""What is made once for all processes of pytest-xdist."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def make_once(folder: Path, make: Callable[[], object]) -> None:
+    """Fill a folder, unless another process of this run has done so; wait while another is at it."""
+    done = folder.with_name(f"{folder.name}.done")
+    with FileLock(folder.with_name(f"{folder.name}.lock")):
+        if not done.exists():
+            make()
+            done.touch()
