@@ -19,7 +19,7 @@ REPORTS_OFF = {
 os.environ.update(REPORTS_OFF)
 # OpenVINO sends events to Google Analytics with this package. Its only documented switch is a file in the home folder.
 # Without the package it takes a stub that sends nothing.
-sys.modules.setdefault("openvino_telemetry", None)  # an import of it now raises ImportError
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing it raises ImportError
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

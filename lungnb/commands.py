@@ -68,9 +68,9 @@ def _check(options: argparse.Namespace) -> int:
     from lungnb.datasets.check import check_dataset
 
     findings = check_dataset(_settings(options))
-    for row in findings[findings["severity"] != "note"].itertuples():
-        problem = row.what if row.what.endswith("?") else f"{row.what};"
-        say(f"{row.severity}: {row.file}: {problem} {row.advice}.")
+    for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
+        problem = what if what.endswith("?") else f"{what};"
+        say(f"{severity}: {file}: {problem} {advice}.")
     counts = findings["severity"].value_counts()
     say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
     return 1 if counts.get("error") else 0
@@ -84,9 +84,9 @@ def _train(options: argparse.Namespace) -> None:
     fetch_weights(settings)
     for name in options.model or settings.models:
         history = train(settings, name)
-        best = history.loc[history["val_loss"].idxmin()]
+        best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
-        say(f"{name}: validation Dice {best['val_dice']:.4f} after {epochs}; {settings.results / name}")
+        say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

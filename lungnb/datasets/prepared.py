@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lungnb.formats.images import read_image, read_mask
 from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings
 
-Row = dict[str, Any]  # a row of the manifest
+Row = dict[Hashable, Any]  # a row of the manifest
 
 
 class Prepared:

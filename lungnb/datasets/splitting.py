@@ -153,7 +153,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
         raise ValueError(f"{file}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
     table = table.rename(columns=str.strip)
     if not {"id", field} <= set(table):
-        columns = ", ".join(table)
+        columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
     if (table[field] == "").any():
         raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")

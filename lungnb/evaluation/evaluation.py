@@ -159,7 +159,7 @@ def command_of(settings: Settings, model_name: str) -> str:
 def changes_of(settings: Settings) -> list[str]:
     """Return the settings that differ from their profile or recipe, each as `NAME=VALUE`."""
     is_recipe = settings.profile in RECIPES
-    base = RECIPES[settings.profile].settings if is_recipe else Settings(**PROFILES[settings.profile])
+    base = RECIPES[settings.profile].settings if is_recipe else Settings().replace(**PROFILES[settings.profile])
     if settings.dataset != base.dataset:
         base = base.replace(split_file=None)  # as make_settings does
     changes = []

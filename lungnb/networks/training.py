@@ -240,7 +240,7 @@ def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
 
 def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dict[str, object]:
     """Return the description of a finished training for `run.json`."""
-    best = history.loc[history[MONITOR].idxmin()]
+    best = history.iloc[int(history[MONITOR].argmin())]
     model = build_network(settings, model_name)
     return {
         "parameters": model.count_params(),
