@@ -63,7 +63,7 @@ def fix_seeds(seed: int, deterministic: bool = False) -> None:
 
     On a CPU, JAX's operations always do.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed or 2**32 - 1)  # because TensorFlow cannot shuffle by epoch after a seed of 0
     if deterministic and keras.backend.backend() == "tensorflow":
         tf.config.experimental.enable_op_determinism()
 

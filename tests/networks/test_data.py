@@ -6,6 +6,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.formats.pixels import fit_square
+from lungnb.networks.backend import fix_seeds
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.settings import Settings
 
@@ -196,6 +197,16 @@ def test_the_seed_decides(prepared):
     same, other = prepared.replace(), prepared.replace(seed=2)
     np.testing.assert_array_equal(one_epoch(prepared)[0], one_epoch(same)[0])
     assert np.abs(one_epoch(prepared)[0] - one_epoch(other)[0]).mean() > 0.01
+
+
+def test_a_seed_of_0_is_a_seed(prepared):
+    fix_seeds(0)
+    try:
+        assert len([*load_batches(prepared.replace(seed=0, epochs=1), "train", training=True)]) == count_steps(
+            prepared, "train"
+        )
+    finally:
+        fix_seeds(1)
 
 
 def test_the_last_batch_may_be_smaller(prepared):
