@@ -55,7 +55,7 @@ def cache(shared):
     """A cache for this run, in which a network that several tests use is exported once, and checked on 4 phantoms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUNGNB_CACHE", str(shared / "cache"))
-        patch.setattr("lungnb.engines.export._PHANTOMS", {"xray": 1, "ct": 1, "wild": 2})
+        patch.setattr("lungnb.engines.parity._PHANTOMS", {"xray": 1, "ct": 1, "wild": 2})
         yield
 
 
