@@ -78,7 +78,13 @@ def scores(counts: Counts) -> dict[str, float]:
 
 
 def dice(truth: Mask, prediction: Mask) -> float:
-    """Return the Dice of two bool masks of the same shape, 0 to 1; errors as in `count_pixels`."""
+    """Return the Dice of two bool masks of the same shape, 0 to 1; errors as in `count_pixels`.
+
+    Example:
+        >>> lung, nothing = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+        >>> dice(lung, lung), dice(lung, nothing), dice(nothing, nothing)
+        (1.0, 0.0, 1.0)
+    """
     return scores(count_pixels(truth, prediction))["dice"]
 
 
