@@ -21,7 +21,7 @@ check: .venv/dev  ## style, format and types
 # One thread in each process, because more of them than cores wait for each other.
 PYTEST := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --durations=15
-test: check  ## 8 minutes on 2 cores: the quick unit tests, then notebooks 00 to 07 against their stored outputs
+test: check  ## the quick unit tests, then notebooks 00 to 07 against their stored outputs
 	$(PYTEST) -m "not slow" tests
 	$(BIN)/python tools/check_notebooks.py 00 01 02 03 04 05 06 07
 
