@@ -28,7 +28,7 @@ from lungnb.settings import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    _Verbs = argparse._SubParsersAction["_Parser"]
+    _Verbs = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 (argparse has no public name for it)
 _Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
 
 

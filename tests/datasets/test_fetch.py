@@ -37,7 +37,8 @@ class Handler(BaseHTTPRequestHandler):
         server.hits.append(self.path)
         content = server.files.get(self.path)
         if content is None:
-            return self.send_error(404)
+            self.send_error(404)
+            return
         start = 0
         if self.headers.get("Range") and server.honour_ranges:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))

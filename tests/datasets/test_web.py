@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import suppress
 
 import pytest
 
@@ -37,10 +38,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(dict(self.headers))
         self.close_connection = True
-        try:
+        with suppress(OSError):  # the client has gone
             self.server.answer(self)
-        except OSError:
-            pass  # the client has gone
 
     def say(self, status, body=b"", **headers):
         """Send a status, headers (`_` for `-`) and a body; without a length unless one is given."""

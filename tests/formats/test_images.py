@@ -154,7 +154,7 @@ def test_missing_files_and_other_formats_are_named(tmp_path):
         read_image(tmp_path / "b.png")
 
 
-@pytest.mark.parametrize("height, is_refused", [(50, False), (20_000, True)])
+@pytest.mark.parametrize(("height", "is_refused"), [(50, False), (20_000, True)])
 def test_a_large_bmp_of_run_lengths_is_refused(tmp_path, height, is_refused):
     content = bytearray(saved(tmp_path / "a.bmp", np.zeros((height, 1000), np.uint8)).read_bytes()[:1078])
     content[30:34] = struct.pack("<I", 1)  # BI_RLE8

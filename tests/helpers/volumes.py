@@ -62,15 +62,15 @@ def write_series(folder, hounsfield=HOUNSFIELD, affine=AFFINE, codes="LPS", slop
     paths = [folder / f"{name}{suffix}" for name in RNG.permutation(count)]
     for index, path in enumerate(paths):
         slope = slopes[index % len(slopes)]
-        place = dict(
-            PixelSpacing=[spacing[1], spacing[0]],
-            ImageOrientationPatient=[*cosines[:, 0].round(8), *cosines[:, 1].round(8)],
-            ImagePositionPatient=[*(directions[:3, 3] + index * directions[:3, 2]).round(6)],
-            SliceThickness=99,  # overlaps, or leaves gaps: not the distance
-            InstanceNumber=int(RNG.integers(1000)),
-            RescaleSlope=slope,
-            RescaleIntercept=-1024,
-        )
+        place = {
+            "PixelSpacing": [spacing[1], spacing[0]],
+            "ImageOrientationPatient": [*cosines[:, 0].round(8), *cosines[:, 1].round(8)],
+            "ImagePositionPatient": [*(directions[:3, 3] + index * directions[:3, 2]).round(6)],
+            "SliceThickness": 99,  # overlaps, or leaves gaps: not the distance
+            "InstanceNumber": int(RNG.integers(1000)),
+            "RescaleSlope": slope,
+            "RescaleIntercept": -1024,
+        }
         write_slice(path, np.rint((array[:, :, index].T + 1024) / slope), **place | tags)
     return paths
 

@@ -187,7 +187,7 @@ def cases() -> Iterator[Case]:
     yield of_bytes("rows_4G.tif", lambda: tiff(picture(ROWS=(LONG, 1, 2**32 - 1), COUNTS=(LONG, 1, 2**32 - 1))))
     yield of_bytes("description_4G.tif", lambda: tiff(picture() | {270: (2, 2**32 - 1, 8)}))
     yield of_bytes("description_5MB.tif", lambda: tiff(picture(size=256) | {270: (2, 5_000_000, 8)}, bytes(5_000_000)))
-    yield of_bytes("entries_65535.tif", lambda: tiff(picture() | {tag: (LONG, 1, 1) for tag in range(1000, 65_500)}))
+    yield of_bytes("entries_65535.tif", lambda: tiff(picture() | dict.fromkeys(range(1000, 65500), (LONG, 1, 1))))
     yield of_bytes("rationals_1M.tif", lambda: tiff(picture() | {700: (RATIONAL, 1_000_000, 8)}, bytes(8_100_000)))
     for side, tile, count in ((16, 2**31 - 16, 1), (9_000, 1, 1), (9_000, 16, 10**9), (16, 0, 1), (10_000, 65_536, 1)):
         yield of_bytes(f"tiles_{side}_of_{tile}_x{count}.tif", tiled, side, tile, count)
