@@ -140,6 +140,18 @@ def stub_encoder(monkeypatch):
     monkeypatch.setattr(keras.applications, "MobileNetV2", five_layers)
 
 
+@pytest.fixture
+def no_fit(monkeypatch):
+    """Let a training raise `Begun` where it would begin."""
+    from helpers.networks import Begun
+    from lungnb.networks import training
+
+    def begin(*_):
+        raise Begun
+
+    monkeypatch.setattr(training, "_fit", begin)
+
+
 @pytest.fixture(scope="session")
 def model():
     """A network that takes what is bright for lung; not to be changed."""

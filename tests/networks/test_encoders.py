@@ -125,7 +125,9 @@ def encoded(stub_encoder, prepared, tmp_path):
     """Settings of a U-Net whose encoder comes from a file and is frozen for two of four epochs."""
     unet(**SMALL).save(tmp_path / "first.keras")
     weights = str(tmp_path / "first.keras")
-    return prepared.replace(encoder="mobilenetv2", weights=weights, frozen_epochs=2, epochs=4, learning_rate=1e-3)
+    return prepared.replace(
+        depth=2, encoder="mobilenetv2", weights=weights, frozen_epochs=2, epochs=4, learning_rate=1e-3
+    )
 
 
 def encoder_weights(settings):
@@ -178,7 +180,7 @@ def test_an_interruption_changes_nothing(encoded, monkeypatch):
 def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     monkeypatch.setitem(PHANTOMS, "ct", 8)
     monkeypatch.setattr(pretraining, "EPOCHS", 1)
-    settings = prepared.replace(encoder="mobilenetv2", weights="phantom", epochs=1)
+    settings = prepared.replace(depth=2, encoder="mobilenetv2", weights="phantom", epochs=1)
     with pytest.raises(FileNotFoundError, match=r"fetch_weights\(settings\)"):
         train(settings, "unet", progress=False)
     pretraining.fetch_weights(settings, progress=False)

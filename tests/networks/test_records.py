@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from helpers.files import DAMAGED
+from helpers.networks import Begun
 from lungnb.__main__ import main
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
@@ -49,15 +50,23 @@ def test_a_damaged_run_is_told_in_one_sentence(trained, tmp_path, name, capsys):
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_damaged_is_made_anew(trained, name):
-    folder = trained.results / "unet"
-    for file in (trained.prepared / "prepared.json", folder / "run.json"):
-        content = file.read_text()
-        file.write_bytes(DAMAGED[name])
-        prepare_dataset(trained, progress=False)
-        if file.name == "run.json":
-            assert len(train(trained, "unet", progress=False)) == trained.epochs
-        assert set(json.loads(file.read_text())) == set(json.loads(content))
+def test_what_is_damaged_is_made_anew(trained, no_fit, name):
+    prepared, run = trained.prepared / "prepared.json", trained.results / "unet" / "run.json"
+    content = prepared.read_text()
+    prepared.write_bytes(DAMAGED[name])
+    prepare_dataset(trained, progress=False)
+    assert set(json.loads(prepared.read_text())) == set(json.loads(content))
+    run.write_bytes(DAMAGED[name])
+    with pytest.raises(Begun):
+        train(trained, "unet", progress=False)
+
+
+def test_a_damaged_run_is_replaced(trained):
+    run = trained.results / "unet" / "run.json"
+    content = run.read_text()
+    run.write_text("{")
+    assert len(train(trained, "unet", progress=False)) == trained.epochs
+    assert set(json.loads(run.read_text())) == set(json.loads(content))
 
 
 @pytest.mark.parametrize("content", HISTORIES)

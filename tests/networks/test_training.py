@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from helpers.eager import run_eagerly
+from helpers.networks import Begun
 from helpers.processes import exit_code, start_forked
 from helpers.scans import TINY, write_pairs
 from lungnb.datasets.prepare import prepare_dataset
@@ -56,8 +57,8 @@ def test_the_run_folder_tells_all(trained):
     assert run["wall_seconds"] == pytest.approx(history["seconds"].sum(), abs=0.06)
     assert run["best_epoch"] == history["val_loss"].idxmin() + 1
     assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
-    assert run["parameters"] == build_model("unet", size=32, filters=2, depth=2).count_params()
-    assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=2))
+    assert run["parameters"] == build_model("unet", size=32, filters=2, depth=1).count_params()
+    assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=1))
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
@@ -68,7 +69,7 @@ def test_trainings_leave_no_graphs_behind(prepared):
         gc.collect()
         return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
 
-    settings = prepared.replace(depth=1, epochs=1)
+    settings = prepared.replace(epochs=1)
     train(settings, "unet", progress=False)
     before = graphs()
     train(settings.replace(seed=2), "unet", progress=False)
@@ -92,18 +93,6 @@ def test_the_saved_weights_are_those_of_the_best_epoch(trained):
     best = history.loc[history["val_loss"].idxmin()]
     assert found["loss"] == pytest.approx(best["val_loss"], abs=1e-4)
     assert found["dice"] == pytest.approx(best["val_dice"], abs=1e-4)
-
-
-class Begun(Exception):
-    """Raised in place of training."""
-
-
-@pytest.fixture
-def no_fit(monkeypatch):
-    def begin(*_):
-        raise Begun
-
-    monkeypatch.setattr(training, "_fit", begin)
 
 
 def test_what_was_trained_is_not_trained_again(trained, no_fit, capsys):
