@@ -1,4 +1,4 @@
-"""Write the report: one HTML file with the executed notebooks and the part for reviewers."""
+"""Write the report as one HTML file: the comparison, the part for reviewers, and the executed notebooks."""
 
 from __future__ import annotations
 
@@ -76,14 +76,8 @@ def _summary(settings: Settings) -> str:
     if not (folder / VERDICT).exists():
         return facts
     table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
-    columns = [
-        "dice",
-        "dice_low",
-        "dice_high",
-        "first",
-        "iou",
-        "hd95",
-    ]  # those that fit the page; the section Scores has all
+    # The columns that fit the page; the section Scores has all.
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
     titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
