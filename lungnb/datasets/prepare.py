@@ -21,17 +21,7 @@ from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
-from lungnb.files import (
-    NotWritten,
-    locked,
-    make_table,
-    need,
-    read_json,
-    refuse_foreign,
-    write_json,
-    write_table,
-    written,
-)
+from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
 from lungnb.formats.folders import image_files
 from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
 from lungnb.formats.nifti import is_nifti, read_nifti
@@ -62,8 +52,6 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
     Raises FileNotFoundError if there is no raw data set, ValueError if it has no usable pair, or if another data set of
     the same name was prepared or trained on before.
-
-    Example: `prepare_dataset(make_settings("montgomery", "full"))`.
     """
     source = find_source(settings.dataset)
     refuse_other_origin(settings)
@@ -107,7 +95,7 @@ def _record_origin(settings: Settings) -> None:
     """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
     file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
     if read_json(file).get("origin") != origin["origin"]:
-        with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # the record is useful without it
+        with suppress(OSError, RuntimeError), locked(settings.prepared):  # the record is useful without it
             write_json(file, read_json(file) | origin)
 
 
@@ -174,9 +162,12 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
         if abs(mask.shape[1] / mask.shape[0] - width / height) > _MAX_ASPECT_ERROR * width / height:
             raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
-    lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
-    scale = (height / image.shape[0], width / image.shape[1])
-    return [(pair.id, image, lungs, (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None))]
+    size = image.shape[::-1]  # width and height, for Pillow
+    resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]
+    lungs = np.logical_or.reduce(resized)
+    if not pixel_mm:
+        return [(pair.id, image, lungs, (None, None))]
+    return [(pair.id, image, lungs, (pixel_mm[0] * height / image.shape[0], pixel_mm[1] * width / image.shape[1]))]
 
 
 def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
@@ -217,12 +208,6 @@ def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) 
     if not has_spacing or distance_mm > max(volume.spacing_mm):
         raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
     return np.isin(np.rint(mask.hounsfield), mask_values) if mask_values else mask.hounsfield > 0.5
-
-
-def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Resize a bool mask to `(height, width)` by nearest neighbour."""
-    height, width = shape
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _fingerprint(raw: Path) -> str:

@@ -52,8 +52,7 @@ class Prepared:
 
     def scoring_split(self, split: str = "test") -> str:
         """Return the split to score on: `validation` instead of `test` if there is no test split."""
-        has_test = (self.manifest["split"] == "test").any()
-        return split if split != "test" or has_test else "validation"
+        return "validation" if split == "test" and split not in self.manifest["split"].values else split
 
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
     manifest. Raises FileNotFoundError or ValueError for another file.
     """
-    return _assigned(pairs, settings.patient_file, "patient")
+    return _assigned(pairs, Path(settings.patient_file), "patient") if settings.patient_file else (pairs, [])
 
 
 def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
@@ -40,7 +39,7 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Ex
     Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, str(split_path(settings)), "split", SPLITS)
+        return _assigned(pairs, split_path(settings), "split", SPLITS)
     if all(pair.split for pair in pairs) and any(pair.split == "train" for pair in pairs) and not settings.folds:
         return _with_missing_splits(pairs, settings), []
     assign = _folds_of if settings.folds else _splits_of
@@ -104,13 +103,9 @@ def split_path(settings: Settings) -> Path:
     return next((path for path in (published, in_raw) if path.exists()), Path(name))
 
 
-def _assigned(
-    pairs: list[Pair], file: str | None, field: str, allowed: Collection[str] | None = None
-) -> tuple[list[Pair], Excluded]:
+def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the value of `field` in a CSV, and the images that the CSV does not list."""
-    if not file:
-        return pairs, []
-    table = _read_table(Path(file), field)
+    table = _read_table(file, field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
     value_counts = table.groupby("id")[field].nunique()
