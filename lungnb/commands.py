@@ -133,7 +133,6 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose error messages cannot steer the terminal."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the error, and exit with 2."""
         super().error(printable(message))
 
 

@@ -92,13 +92,9 @@ def _are_numbers(*values: object) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a run depends on. Make one with `make_settings`.
+    """Everything that a run depends on. Make one with `make_settings`."""
 
-    `dataset` is a name in the catalogue, the name of a folder in the raw folder, or the path of a folder with
-    `images/` and `masks/`.
-    """
-
-    dataset: str = "phantom"
+    dataset: str = "phantom"  # a name in the catalogue or in the raw folder, or the path of a folder
     profile: str = "quick"  # or the name of a recipe
     # data
     image_size: int = 256  # side of the square image that the networks see, px
@@ -311,11 +307,8 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
     settings = base.replace(**changes_everywhere() | _known(changes))
-    for name in FILES:
-        path = Path(getattr(settings, name) or "").expanduser()
-        if path.is_file():
-            settings = settings.replace(**{name: str(path.resolve())})
-    return settings
+    paths = {name: Path(getattr(settings, name) or "").expanduser() for name in FILES}
+    return settings.replace(**{name: str(path.resolve()) for name, path in paths.items() if path.is_file()})
 
 
 def changes_everywhere() -> dict[str, Value]:
@@ -396,10 +389,8 @@ def recipes() -> pd.DataFrame:
     """
     import pandas as pd  # takes half a second, and nothing else here needs it
 
-    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
-    rows = {
-        name: {"about": about} | {column: getattr(settings, column) for column in columns}
-        for name, (about, settings) in RECIPES.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
-    return table.assign(models=table["models"].map(", ".join))
+    columns = ["dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs"]
+    table = pd.DataFrame([recipe.settings for recipe in RECIPES.values()], index=pd.Index([*RECIPES], name="recipe"))
+    table = table[columns].assign(models=table["models"].map(", ".join))
+    table.insert(0, "about", [recipe.about for recipe in RECIPES.values()])
+    return table

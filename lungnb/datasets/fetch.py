@@ -6,13 +6,13 @@ import contextlib
 import glob
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lungnb import phantoms
 from lungnb.artefacts import holds_data, home, raw_folder, raw_root
-from lungnb.datasets.archives import find_fault, is_archive, unpack
+from lungnb.datasets.archives import find_fault, unpack
 from lungnb.datasets.sources import PHANTOMS, RemoteFile, Source, find_source
 from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 from lungnb.files import NotWritten, locked, remove, writable, written
@@ -55,11 +55,9 @@ def _fetch_all(source: Source, folder: Path, progress: bool) -> None:
     try:
         with written(folder) as part:
             if not files:
-                from lungnb.phantoms.make import write_phantoms
-
-                write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
+                phantoms.write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
             for file, path in files:
-                _place(file, path, part, source, folder, progress)
+                _unpack(file, path, part, source, folder, progress)
             _move_entries(folder, kept)  # archives that a person put there must survive
     finally:
         _move_entries(kept, folder)
@@ -76,16 +74,13 @@ def _move_entries(source: Path, target: Path) -> None:
         source.rmdir()
 
 
-def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
-    """Unpack an archive into `part`, or copy another file there; raise DownloadError if that fails."""
+def _unpack(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
+    """Unpack an archive into `part`; raise DownloadError if that fails."""
+    # An archive of images and one of their masks may contain the same names.
+    target = part / Path(file.name).stem if len(source.files) > 1 else part
     try:
         with writable(folder):
-            if not is_archive(file):
-                part.mkdir(exist_ok=True)
-                shutil.copy2(path, part / file.name)
-            else:
-                # An archive of images and one of their masks may contain the same names.
-                unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
+            unpack(path, target, source.skip, progress)
     except NotWritten:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds for a damaged archive

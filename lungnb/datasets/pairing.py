@@ -130,7 +130,8 @@ def _branch(image: Path) -> str:
 
 def _patient_folder(image: Path) -> str:
     """Return the folders of an image that may name its patient: its branch without folders named after a split."""
-    return _branch(Path(*(part for part in image.parts if part.lower() not in _SPLIT_FOLDERS)))
+    folders = (part for part in image.parent.parts if part.lower() not in _SPLIT_FOLDERS)
+    return _branch(Path(*folders, image.name))
 
 
 def _is_of_lungs(mask: Path) -> bool:

@@ -42,10 +42,7 @@ Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool m
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Make `settings.prepared` from the raw data set and return its manifest, one row per image.
-
-    A volume becomes `settings.volume_slices` images: axial slices, evenly spaced over its central half, resampled to
-    `settings.spacing` if it is set. With `settings.window`, all images must be in Hounsfield units.
+    """Make `settings.prepared` from the raw data set and return its manifest, one row per image or slice of a volume.
 
     Does nothing if the folder was made before from the same files with the same settings. Files that cannot be used
     (no mask, no image, unreadable, different sizes) are listed in `excluded.csv` with the reason.
@@ -171,10 +168,7 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
 
 
 def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
-    """Return the central slices of a volume and its NIfTI masks.
-
-    Slices are resampled, but the volume is not resampled between them, because that would only blur single slices.
-    """
+    """Return the central slices of a volume and its NIfTI masks."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
@@ -182,7 +176,7 @@ def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tu
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
-    if settings.spacing:
+    if settings.spacing:  # resample within slices only, because resampling between them would only blur each
         grid = np.multiply(images[0].shape, spacing_mm) / settings.spacing
         refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {settings.spacing:g} mm")
         images = [resample_mm(image, spacing_mm, settings.spacing) for image in images]

@@ -12,7 +12,7 @@ from lungnb.artefacts import holds_data, is_path, raw_folder
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file. Its addresses are tried in order; without one, it must be fetched by hand."""
+    """A published zip archive. Its addresses are tried in order; without one, it must be fetched by hand."""
 
     name: str
     addresses: tuple[str, ...] = ()  # URL, drive:<id>, kaggle:<owner>/<data set> or kaggle:<competition>

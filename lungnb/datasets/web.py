@@ -102,10 +102,8 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
 
 
 def room_for_download(folder: Path, arrived: int = 0) -> int:
-    """Return how many bytes a file in `folder` may have if `arrived` of them are there.
-
-    This is half of the free disk, because the other half is for the unpacked files.
-    """
+    """Return how many bytes a file in `folder` may have if `arrived` of them are there."""
+    # Half of the free disk, because the other half is for the unpacked files.
     return min(MAX_DOWNLOAD, (shutil.disk_usage(folder).free + arrived) // 2)
 
 

@@ -36,9 +36,7 @@ class Section(NamedTuple):
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     Section(
-        "Scores",
-        "Means over images; dice_low and dice_high bound the 95 % interval over patients.",
-        (COMPARISON,),
+        "Scores", "Means over images; dice_low and dice_high bound the 95 % interval over patients.", (COMPARISON,)
     ),
     Section(
         "Which is better",
@@ -75,10 +73,7 @@ SECTIONS = (
 
 
 def review_sections(settings: Settings) -> str:
-    """Return the part for reviewers as self-contained HTML.
-
-    Leave out the sections without files. Escape all text from names and tables.
-    """
+    """Return the part for reviewers as self-contained HTML, without the sections that have no files."""
     folder, parts = settings.results / "comparison", []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
@@ -86,9 +81,8 @@ def review_sections(settings: Settings) -> str:
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
         shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
-        links = ", ".join(
-            f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
-        )
+        escaped = [html.escape(file.name) for file in files]
+        links = ", ".join(f'<a href="comparison/{name}">{name}</a>' for name in escaped)
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
@@ -168,14 +162,11 @@ def picture(file: Path) -> str:
 
 
 def lighter(png: str) -> tuple[str, str]:
-    """Return the media type and the base64 of a PNG, given in base64, or of a JPEG of it if that is shorter.
-
-    The JPEG is shorter for X-rays. Return a PNG that cannot be read as it is.
-    """
+    """Return the media type and the base64 of a PNG, or of a JPEG of it if that is shorter, as for X-rays."""
     jpeg = io.BytesIO()
     try:
         Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
-    except Exception:  # Pillow's decoders raise many kinds
+    except Exception:  # Pillow's decoders raise many kinds for a PNG that cannot be read
         return "image/png", png
     short = b64encode(jpeg.getvalue()).decode()
     return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)

@@ -43,12 +43,8 @@ def run_series(
     A notebook that trains a network is run only if the network is among the settings' `models`. The executed notebooks
     are in results/<dataset>/notebooks, also the one in which an error stopped the series.
 
-    Args:
-        dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
-        profile: `quick`, `full` or a recipe.
-        everything: run the notebooks after 07 too.
-        changes: settings to change, such as `{"epochs": 20}`.
-        seeds: random seeds with which notebook 06 trains every network.
+    `dataset`, `profile` and `changes` of settings are as in `make_settings`. With `everything`, the notebooks after 07
+    run too. Notebook 06 trains every network with as many random `seeds`.
 
     Raises RuntimeError that names the notebook and repeats the error if a cell fails.
     """
