@@ -37,7 +37,7 @@ def raw_root() -> Path:
 
 
 def raw_folder(dataset: str) -> Path:
-    """Return the folder of a raw data set: a path, or the name of a folder in data/raw or, if it has data, LUNGNB_RAW.
+    """Return the folder of a raw data set: a path as it is, a name in LUNGNB_RAW if data are there, else in data/raw.
 
     Raises ValueError for a folder that contains a folder where lungnb writes, or lies in one.
     """

@@ -111,9 +111,7 @@ def writable(path: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other runs from writing to `path`, a file or a folder, and remove what killed runs left of it.
 
-    The system releases the lock of a process that dies. The lock's hidden file beside `path` may stay.
-
-    Raises RuntimeError if another run has the lock.
+    Raises RuntimeError if another run has the lock. The system releases the lock of a process that dies.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -160,8 +158,8 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass
+    except PermissionError:  # it is another user's
+        return True
     return process != os.getpid()
 
 
@@ -220,12 +218,10 @@ def make_table(rows: Iterable[object], columns: Sequence[str] | None = None) -> 
 
 
 def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401  # pandas says what they may be
-    """Read a table that `write_table` wrote, and decode its text.
+    """Read a table that `write_table` wrote, and decode its text; `options` are those of `pandas.read_csv`.
 
     Columns of names, such as `file`, `id` and `patient`, hold text, even if it is empty, `NA` or `001`. In other
-    columns an empty cell is a missing value. `options` are those of `pandas.read_csv`.
-
-    Raises ValueError if `path` is no CSV file, OSError if it cannot be read.
+    columns an empty cell is a missing value. Raises ValueError if `path` is no CSV file, OSError if it is unreadable.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{path}: not a file.")  # because reading a pipe would wait for ever

@@ -81,10 +81,20 @@ def log_traceback(error: BaseException) -> None:
 
     Leave out the messages, because a library's message may repeat a patient's data from a DICOM file.
     """
-    if os.environ.get(LOG):
-        text = "".join(f"{line}\n" for line in [datetime.now(UTC).isoformat(timespec="seconds"), *_trace(error)])
-        with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
-            log.write(text)  # in one call, because threads and processes may share the file
+    if not os.environ.get(LOG):
+        return
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    lines = [datetime.now(UTC).isoformat(timespec="seconds")]
+    for link in reversed(chain):
+        lines.append(f"  {type(link).__module__}.{type(link).__qualname__}")
+        for frame in traceback.extract_tb(link.__traceback__):
+            lines.append(printable(f"    {frame.filename}:{frame.lineno} in {frame.name}"))
+    with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
+        log.write("\n".join([*lines, ""]))  # in one call, because threads and processes may share the file
 
 
 class _Output:
@@ -142,18 +152,6 @@ def steady_output() -> Iterator[_Output]:
             finally:
                 output.flush()
                 errors.flush()
-
-
-def _trace(error: BaseException | None) -> Iterator[str]:
-    """Yield the lines of a log entry, from the first error of a chain to the last."""
-    chain: list[BaseException] = []
-    while error and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for link in reversed(chain):
-        yield f"  {type(link).__module__}.{type(link).__qualname__}"
-        for frame in traceback.extract_tb(link.__traceback__):
-            yield printable(f"    {frame.filename}:{frame.lineno} in {frame.name}")
 
 
 def _is_ours(frame: traceback.FrameSummary) -> bool:

@@ -59,6 +59,7 @@ def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bo
         if not any(member.file_size for member in members):
             raise ValueError("it holds no data")
         for member in members:
+            member.filename = member.filename.replace("\\", "/")  # because some programs on Windows write backslashes
             _refuse_hostile(member)
         _refuse_many(members)
         packed = archive.stat().st_size
@@ -80,14 +81,9 @@ class _Archive(io.BufferedReader):
         return super().read(size)
 
 
-def _path(member: zipfile.ZipInfo) -> str:
-    """Return a member's path with slashes, because some programs on Windows write backslashes."""
-    return member.filename.replace("\\", "/")
-
-
 def _refuse_hostile(member: zipfile.ZipInfo) -> None:
     """Raise ValueError for a member that leads out of the folder, has an unsafe name, or cannot be unpacked."""
-    name, parts = member.filename, _path(member).split("/")
+    name, parts = member.filename, member.filename.split("/")
     # Windows ignores dots and spaces at the end of a name, so that ".. " is ".." there.
     if not parts[0] or any(part[1:2] == ":" or (".." in part and not part.strip(". ")) for part in parts):
         raise ValueError(f"its member {name[:80]!r} leads out of the folder")
@@ -107,7 +103,7 @@ def _refuse_many(members: list[zipfile.ZipInfo]) -> None:
     """Raise ValueError for too many files and folders, because one member can make hundreds of folders."""
     paths: set[str] = set()
     for member in members:
-        path = _path(member).rstrip("/")
+        path = member.filename.rstrip("/")
         while path and path not in paths:
             paths.add(path)
             path = path.rpartition("/")[0]
@@ -128,9 +124,9 @@ def _refuse_large(size: int, packed: int, free: int) -> None:
 
 def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
     """Unpack one member with the usual permissions; never overwrite a file."""
-    path = folder / _path(member)
+    path = folder / member.filename
     try:
-        if _path(member).endswith("/"):
+        if member.is_dir():
             path.mkdir(parents=True, exist_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -69,8 +69,7 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
-    is_unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
-    severities = np.where(is_unpaired, "warning", "error").tolist()
+    severities = np.where(excluded["reason"].str.contains("no mask|no image|not in the"), "warning", "error").tolist()
     return [
         (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
         for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)

@@ -155,21 +155,17 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
             timeout=STALL_SECONDS, use_cookies=False,
         )  # fmt: skip
 
-    begun = {path: path.stat().st_size for path in _drive_parts(target)}
+    parts = f"{glob.escape(target.name)}*.part"  # which gdown leaves from interrupted downloads
+    begun = {path: path.stat().st_size for path in target.parent.glob(parts)}
     try:
         watched(get)
     except (gdown.exceptions.DownloadError, WrongFile) as error:
-        for path in _drive_parts(target):
+        for path in [*target.parent.glob(parts)]:
             # If the published file has changed, the part cannot be continued, but gdown would try again and again.
             is_stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
             if is_stuck or isinstance(error, WrongFile):
                 remove(path)
         raise
-
-
-def _drive_parts(target: Path) -> list[Path]:
-    """Return the parts of a file that gdown left from interrupted downloads."""
-    return list(target.parent.glob(f"{glob.escape(target.name)}*.part"))
 
 
 def _from_kaggle(name: str, target: Path, progress: bool) -> None:

@@ -27,11 +27,11 @@ def origin_of(dataset: str) -> str:
 def refuse_other_origin(settings: Settings, *models: Path) -> None:
     """Raise ValueError if another data set with the settings' name was prepared or trained on.
 
-    A recorded folder that no longer exists was moved or renamed, so it is not another data set. `models` are folders of
-    models outside `settings.results`.
+    `models` are folders of models outside `settings.results`.
     """
     here = origin_of(settings.dataset)
     for folder, origin in _records(settings, *models):
+        # A folder that no longer exists was moved or renamed, so it is not another data set.
         is_there = origin in CATALOGUE or os.path.isdir(_folder_of(origin))
         if origin != here and is_there and not is_same(_folder_of(origin), _folder_of(here)):
             raise ValueError(

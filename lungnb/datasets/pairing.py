@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
@@ -20,19 +20,14 @@ _SPLIT_FOLDERS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys((
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """An image and its mask files, whose union is the lung mask; paths within the raw folder.
-
-    The image may be a volume, or a folder with the DICOM files of a series. `split` comes from a folder's name, such as
-    `train`; otherwise `splitting` sets it later.
-    """
+class Pair(NamedTuple):
+    """An image and its mask files, whose union is the lung mask; paths within the raw folder."""
 
     id: str
     patient: str
-    image: Path
+    image: Path  # a file, or a folder with the DICOM files of a series
     masks: tuple[Path, ...]
-    split: str = ""
+    split: str = ""  # from a folder's name, such as `train`; otherwise `splitting` sets it later
 
 
 Excluded = list[tuple[str, str]]  # files that are left out, with the reasons

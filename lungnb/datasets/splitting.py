@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -33,9 +32,8 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Ex
     """Return the pairs with their splits, and the images that the split file does not list.
 
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split. Otherwise patients are split by their names.
-
-    Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
+    come the folders, if each image is in one named after a split. Otherwise patients are split by their names. Raises
+    FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
         return _assigned(pairs, split_path(settings), "split", SPLITS)
@@ -43,7 +41,7 @@ def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Ex
         return _with_missing_splits(pairs, settings), []
     assign = _folds_of if settings.folds else _splits_of
     splits = assign({pair.patient for pair in pairs}, settings)
-    return [dataclasses.replace(pair, split=splits[pair.patient]) for pair in pairs], []
+    return [pair._replace(split=splits[pair.patient]) for pair in pairs], []
 
 
 def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
@@ -71,10 +69,7 @@ def _with_missing_splits(pairs: list[Pair], settings: Settings) -> list[Pair]:
             f"{settings.dataset}: {len(patients)} patients in the folder for training are too few to give some of "
             "them to a split that has no folder."
         )
-    return [
-        dataclasses.replace(pair, split=moved.get(pair.patient, "train")) if pair.split == "train" else pair
-        for pair in pairs
-    ]
+    return [pair._replace(split=moved.get(pair.patient, "train")) if pair.split == "train" else pair for pair in pairs]
 
 
 def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
@@ -124,7 +119,7 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
         if value is None:
             unlisted.append((str(pair.image), f"not in the {field} file"))
         else:
-            assigned.append(dataclasses.replace(pair, **{field: value}))
+            assigned.append(pair._replace(**{field: value}))
     return assigned, unlisted
 
 

@@ -58,14 +58,13 @@ def save_artefact(settings: Settings, name: str, item: Item) -> Item:
 
     Files that `artefacts` does not list, such as your own charts, are not published.
     """
-    suffix = ".png" if isinstance(item, Figure) else ".csv" if isinstance(item, pd.DataFrame) else ".txt"
-    file = settings.results / "comparison" / (name + suffix)
-    if isinstance(item, pd.DataFrame):
-        write_table(item, file, index=True)
-        return item
-    with written(file) as temporary:
-        if isinstance(item, Figure):
+    path = settings.results / "comparison" / name
+    if isinstance(item, Figure):
+        with written(f"{path}.png") as temporary:
             item.savefig(temporary, dpi=PICTURE_DPI)
-        else:
+    elif isinstance(item, pd.DataFrame):
+        write_table(item, f"{path}.csv", index=True)
+    else:
+        with written(f"{path}.txt") as temporary:
             temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
     return item

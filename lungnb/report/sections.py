@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 from base64 import b64decode, b64encode
-from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,9 +110,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
 def fixed_before_test(settings: Settings) -> pd.DataFrame:
     """Return the choices made without the test images: settings, epoch, versions, machine; a column a model."""
     columns = {}
-    for name in settings.models:
-        if not (settings.results / name / RUN).exists():
-            continue
+    for name in [name for name in settings.models if (settings.results / name / RUN).exists()]:
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
@@ -135,23 +132,19 @@ def _table(table: pd.DataFrame) -> str:
     table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
     if len(table.columns) > _MAX_COLUMNS:
         table = table.T
-    cells = table.map(_cell).rename(index=_label, columns=_label)
+    cells = table.map(_cell).rename(index=_cell, columns=_cell)
     is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
-def _cell(value: str | float | None) -> str:
-    """Return a value as text: four digits, thousands separated, nothing if it is missing."""
+def _cell(value: object) -> str:
+    """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
     if pd.isna(value):
         return ""
     if isinstance(value, (float, int)) and not isinstance(value, bool):
         return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
     return printable(value)
-
-
-def _label(value: Hashable) -> Hashable:
-    return printable(value) if isinstance(value, str) else value
 
 
 def picture(file: Path) -> str:

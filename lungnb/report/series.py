@@ -60,27 +60,18 @@ def run_series(
     parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
-    for artefact in ARTEFACTS:
-        if artefact.notebook == "06":
-            for old in (settings.results / "comparison").glob(artefact.pattern):
-                remove(old)  # from a run with other models or more seeds
+    for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
+        for old in (settings.results / "comparison").glob(pattern):
+            remove(old)  # from a run with other models or more seeds
     with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
+            values = {name: parameters[name] for name in papermill.inspect_notebook(notebook) if name in parameters}
             try:
                 with writable(done):
                     done.parent.mkdir(parents=True, exist_ok=True)
                     papermill.execute_notebook(
-                        notebook,
-                        done,
-                        parameters={
-                            name: parameters[name]
-                            for name in papermill.inspect_notebook(notebook)
-                            if name in parameters
-                        },
-                        cwd=notebook.parent,
-                        on_cell_execute=starts_cell(notebook),
-                        **PAPERMILL,
+                        notebook, done, values, cwd=notebook.parent, on_cell_execute=starts_cell(notebook), **PAPERMILL
                     )
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
