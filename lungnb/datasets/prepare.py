@@ -162,9 +162,8 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
     size = image.shape[::-1]  # width and height, for Pillow
     resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]
     lungs = np.logical_or.reduce(resized)
-    if not pixel_mm:
-        return [(pair.id, image, lungs, (None, None))]
-    return [(pair.id, image, lungs, (pixel_mm[0] * height / image.shape[0], pixel_mm[1] * width / image.shape[1]))]
+    scale = (height / image.shape[0], width / image.shape[1])
+    return [(pair.id, image, lungs, (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None))]
 
 
 def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:

@@ -138,7 +138,7 @@ def _table(table: pd.DataFrame) -> str:
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
-def _cell(value: object) -> str:
+def _cell(value: str | float | None) -> str:
     """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
     if pd.isna(value):
         return ""
