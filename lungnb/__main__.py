@@ -12,29 +12,22 @@ def main(arguments: list[str] | None = None) -> int:
     A reader of the output that leaves early, as in `lungnb recipes | head -1`, changes neither work nor status.
     """
     try:
-        from lungnb.messages import steady_output
+        from lungnb.messages import explain, log_traceback, say, steady_output
 
         with steady_output() as output:
-            status = _run(arguments)
+            try:
+                from lungnb.commands import make_parser
+
+                options = make_parser().parse_args(arguments)
+                status = int(options.run(options) or 0)
+            except Exception as error:
+                log_traceback(error)
+                say(f"lungnb: {explain(error)}", file=sys.stderr)
+                status = 2
             return output.finish() or status
     except KeyboardInterrupt:
         print("\nlungnb: stopped. Run the same command again to go on where it was.", file=sys.stderr)
         return 130
-
-
-def _run(arguments: list[str] | None) -> int:
-    """Run one verb and return its exit status; print one sentence about an error that ends it."""
-    from lungnb.messages import explain, log_traceback, say
-
-    try:
-        from lungnb.commands import make_parser
-
-        options = make_parser().parse_args(arguments)
-        return int(options.run(options) or 0)
-    except Exception as error:
-        log_traceback(error)
-        say(f"lungnb: {explain(error)}", file=sys.stderr)
-        return 2
 
 
 if __name__ == "__main__":

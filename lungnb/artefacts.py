@@ -1,9 +1,8 @@
-"""The places of data and results: the folders that a data set may have, and every file of a run."""
+"""The folders of data and results, and every file of a run."""
 
 from __future__ import annotations
 
 import os
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,9 +37,7 @@ def raw_root() -> Path:
 
 
 def raw_folder(dataset: str) -> Path:
-    """Return the folder where a raw data set is, or where it belongs.
-
-    A path is that folder. A name is a folder in LUNGNB_RAW if it holds data there, otherwise a folder in data/raw.
+    """Return the folder of a raw data set: a path as it is, a name in LUNGNB_RAW if data are there, else in data/raw.
 
     Raises ValueError for a folder that contains a folder where lungnb writes, or lies in one.
     """
@@ -143,9 +140,7 @@ ARTEFACTS = (
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact("paired_tests.csv", "06", "tests between pairs of networks, over patients"),
-    Artefact(
-        "paired_tests_again.csv", "06", "the same tests on means over several seeds and on the images of all folds"
-    ),
+    Artefact("paired_tests_again.csv", "06", "the same tests on means over seeds and on the images of all folds"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
     Artefact(UNTRAINED, "06", "scores of the shipped network on the same images", False),
@@ -183,13 +178,3 @@ ARTEFACTS = (
     Artefact("usefulness.csv", "13", "how the mean Dice rises if a person corrects the most uncertain images"),
     Artefact("doubt_chart.png", "13", "Dice against the disagreement of augmented predictions"),
 )
-
-
-def find_artefact(name: str) -> Artefact | None:
-    """Return the artefact that a file in results/<run>/comparison belongs to; None for a file that a user added.
-
-    Example:
-        >>> find_artefact("worst_unet.png").may_be_published  # it shows images
-        False
-    """
-    return next((artefact for artefact in ARTEFACTS if fnmatchcase(name, artefact.pattern)), None)

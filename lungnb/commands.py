@@ -10,41 +10,25 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
-from lungnb import __version__
+# The packages import their modules when a name is used, so that each verb imports only what it needs.
+from lungnb import __version__, datasets, engines, evaluation, networks, report, segmentation
 from lungnb.artefacts import EXCLUDED
-from lungnb.engines.engines import ENGINES
 from lungnb.messages import printable, say
-from lungnb.settings import (
-    PROFILES,
-    RECIPES,
-    TITLES,
-    Settings,
-    changes_everywhere,
-    counted,
-    make_settings,
-    parse_changes,
-)
+from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, counted, make_settings, parse_changes, recipes
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     _Verbs = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 (argparse has no public name for it)
 _Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
 
 
 def _download(options: argparse.Namespace) -> None:
-    from lungnb.datasets.fetch import download
-    from lungnb.datasets.sources import catalogue
-
     if options.dataset is None:
-        say(*catalogue().to_string(index=False).split("\n"))
+        say(*datasets.catalogue().to_string(index=False).split("\n"))
     else:
-        say(f"{options.dataset} is in {download(options.dataset)}")
+        say(f"{options.dataset} is in {datasets.download(options.dataset)}")
 
 
 def _recipes(_: argparse.Namespace) -> None:
-    from lungnb.settings import recipes
-
     for name, recipe in recipes().iterrows():
         training = "{loss}, {optimizer} {learning_rate:g}, batch {batch_size}, up to {epochs} epochs".format(**recipe)
         size = f"{recipe['dataset']} at {recipe['image_size']} px"
@@ -52,12 +36,9 @@ def _recipes(_: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lungnb.datasets.prepare import prepare_dataset
-    from lungnb.datasets.prepared import open_prepared
-
     settings = _settings(options)
-    manifest = prepare_dataset(settings)
-    excluded = open_prepared(settings).excluded
+    manifest = datasets.prepare_dataset(settings)
+    excluded = datasets.open_prepared(settings).excluded
     counts = ", ".join(f"{count} {split}" for split, count in manifest["split"].value_counts().items())
     say(f"{len(manifest)} pairs in {settings.prepared}: {counts}.")
     if len(excluded):
@@ -65,9 +46,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lungnb.datasets.check import check_dataset
-
-    findings = check_dataset(_settings(options))
+    findings = datasets.check_dataset(_settings(options))
     for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")
@@ -77,57 +56,44 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from lungnb.networks.pretraining import fetch_weights
-    from lungnb.networks.training import train
-
     settings = _settings(options)
-    fetch_weights(settings)
+    networks.fetch_weights(settings)
     for name in options.model or settings.models:
-        history = train(settings, name)
+        history = networks.train(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
         say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lungnb.evaluation.conclusions import verdict
-    from lungnb.evaluation.evaluation import compare, evaluate
-
     settings = _settings(options)
     names = options.model or [*settings.models]
     for name in names:
-        evaluate(settings, name)
-    table = compare(settings, names).T.to_string(float_format="{:.4f}".format)
-    say(*table.split("\n"), verdict(settings, names))
+        evaluation.evaluate(settings, name)
+    table = evaluation.compare(settings, names).T.to_string(float_format="{:.4f}".format)
+    say(*table.split("\n"), evaluation.verdict(settings, names))
 
 
 def _segment(options: argparse.Namespace) -> int:
+    outputs = segmentation.Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
     if options.ray:
-        return _segment_on_cluster(options)
-    from lungnb.segmentation.batch import segment_files
-
-    outputs = (options.overlay, options.cutout, options.probability, options.dicom_seg)
+        file = f"{options.out}/segmentation.parquet"
+        if options.json:
+            raise ValueError(f"--json prints a whole table; with --ray, read {file}.")
+        total = segmentation.segment_on_cluster(
+            options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
+        )
+        return _say_segmented(file, total["images"], total["failed"], total["review"])
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
-        table = segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
+        table = segmentation.segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         failed = table[table["status"] == "failed"]
         say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
-        path = f"{options.out}/segmentation.csv"
-        status = _say_segmented(path, len(table), len(failed), (table["review"] != "").sum())
-    if options.json:
-        say(_as_json(table))
+        file = f"{options.out}/segmentation.csv"
+        status = _say_segmented(file, len(table), len(failed), (table["review"] != "").sum())
+    if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
+        rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        say(json.dumps(rows, allow_nan=False))
     return status
-
-
-def _segment_on_cluster(options: argparse.Namespace) -> int:
-    from lungnb.segmentation.cluster import segment_on_cluster
-    from lungnb.segmentation.listing import TABLE, Options
-
-    path = f"{options.out}/{TABLE}"
-    if options.json:
-        raise ValueError(f"--json prints a whole table; with --ray, read {path}.")
-    outputs = Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
-    total = segment_on_cluster(options.paths, options.out, options.ray, options.model, outputs, engine=options.engine)
-    return _say_segmented(path, total["images"], total["failed"], total["review"])
 
 
 def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
@@ -138,31 +104,18 @@ def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
     return 1 if failed else 0
 
 
-def _as_json(table: pd.DataFrame) -> str:
-    """Return a table as JSON, a list of rows; a missing value is null.
-
-    pandas would refuse file names that are not UTF-8. Here such a byte becomes a lone surrogate, as in Python.
-    """
-    return json.dumps(table.astype(object).where(table.notna(), None).to_dict("records"), allow_nan=False)
-
-
 def _export(options: argparse.Namespace) -> None:
-    from lungnb.engines.export import export_model
-    from lungnb.engines.parity import parities
-
     say(f"Exporting to {options.format} ...")
-    file = export_model(options.model, options.format, options.out, options.half)
+    file = engines.export_model(options.model, options.format, options.out, options.half)
     say(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
-    for engine, parity in parities(file).items():
+    for engine, parity in engines.parities(file).items():
         say(f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lungnb.report.series import run_series
-
     seeds, settings = _seeds(options.seeds), _settings(options)
-    changes = changes_everywhere() | parse_changes(options.set)
-    say(run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
+    changes = parse_changes(options.set)
+    say(report.run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
 
 
 def _seeds(text: str) -> int:
@@ -173,16 +126,13 @@ def _seeds(text: str) -> int:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from lungnb.report.publishing import publish
-
-    say(publish(_settings(options), options.out))
+    say(report.publish(_settings(options), options.out))
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose error messages cannot steer the terminal."""
 
     def error(self, message: str) -> NoReturn:
-        """Print the usage and the error, and exit with 2."""
         super().error(printable(message))
 
 
@@ -193,8 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_data_verbs(verbs)
     _add_training_verbs(verbs)
-    _add_segment(verbs)
-    _add_export(verbs)
+    _add_image_verbs(verbs)
     _add_report_verbs(verbs)
     return parser
 
@@ -218,22 +167,19 @@ def _add_training_verbs(verbs: _Verbs) -> None:
         add("--model", action="append", choices=tuple(TITLES), help="can be repeated; default: the settings' models")
 
 
-def _add_segment(verbs: _Verbs) -> None:
+def _add_image_verbs(verbs: _Verbs) -> None:
     examples = ("segment chest.png films/ --out masks --overlay", "segment 'scans/**/*.nii.gz' series/ --out masks")
     add = _verb(verbs, "segment", _segment, "write the lung masks of images and volumes", *examples)
     add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras, such as results/montgomery/unet/model.keras; default: the shipped one")
-    add("--engine", choices=("auto", *ENGINES), default="auto", help="auto: the first engine that is installed")
+    add("--engine", choices=("auto", *engines.ENGINES), default="auto", help="auto: the first engine that is installed")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask on the image or on nine slices")
     add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
     add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
-
-
-def _add_export(verbs: _Verbs) -> None:
     example = "export results/montgomery/unet/model.keras --format onnx --out exported"
     add = _verb(verbs, "export", _export, "export a model for ONNX Runtime or OpenVINO, and check it", example)
     add("model", nargs="?", help="a model.keras; default: the shipped one")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any  # Any: JSON and pandas' options
+from typing import TYPE_CHECKING, Any, cast  # Any: JSON and pandas' options
 from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
@@ -45,19 +44,16 @@ class NotWritten(OSError):
 
 
 class DiskFull(NotWritten):
-    """A file cannot be written because the disk is full. Other files cannot be written either."""
+    """A file cannot be written because the disk is full, so that other files cannot either."""
 
 
 @contextmanager
 def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; rename it to `path` when the block succeeds.
+    """Give a temporary path beside `path`, a file or a folder; rename it to `path` when the block succeeds.
 
-    An interrupted run leaves no half-written `path`. The temporary name keeps the suffix, because some writers look at
-    it. `path` may be a file or a folder. A folder that exists is replaced only if lungnb made it (`refuse_foreign`).
-
-    Raises NotWritten as `writable` and `refuse_foreign` do.
+    A folder that exists is replaced only if lungnb made it. Raises NotWritten as `writable` and `refuse_foreign` do.
     """
-    path = Path(path)
+    path = Path(path)  # keep its suffix below, because some writers look at it
     temporary, old = (path.with_name(f".{path.stem}.{os.getpid()}.{name}{path.suffix}") for name in ("part", "old"))
     try:
         with writable(path):
@@ -78,10 +74,9 @@ def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
 
 
 def refuse_foreign(folder: Path, proof: str | None = None) -> None:
-    """Raise NotWritten for a folder that lungnb did not make.
+    """Raise NotWritten for a folder that lungnb did not make, and for a link to a folder.
 
     lungnb made a folder if it holds the file `proof`, or if it is empty except for what an interrupted run left.
-    A link to a folder is never lungnb's.
     """
     if not folder.is_dir():
         return
@@ -116,9 +111,7 @@ def writable(path: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Keep other runs from writing to `path`, a file or a folder, and remove what killed runs left of it.
 
-    The system releases the lock of a process that dies. The lock's hidden file beside `path` may stay.
-
-    Raises RuntimeError if another run has the lock.
+    Raises RuntimeError if another run has the lock. The system releases the lock of a process that dies.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
@@ -165,16 +158,13 @@ def _is_running(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        pass
+    except PermissionError:  # it is another user's
+        return True
     return process != os.getpid()
 
 
 def remove_made(folder: Path, proof: str) -> None:
-    """Remove a folder that lungnb made, if it exists; the file `proof` in it shows that lungnb made it.
-
-    Raises NotWritten as `refuse_foreign` does.
-    """
+    """Remove a folder if it exists; raise NotWritten, as `refuse_foreign` does, if lungnb did not make it."""
     refuse_foreign(folder, proof)
     for entry in folder.iterdir() if folder.is_dir() else ():
         if entry.name != proof:
@@ -189,18 +179,13 @@ def write_json(path: str | Path, content: Mapping[str, object]) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Return the content of a JSON file that `write_json` wrote; an empty dict if the file is missing or damaged.
-
-    A file is damaged if it holds no JSON object, is nested too deeply, or is larger than MAX_JSON_BYTES.
-    """
+    """Return the JSON object in a file; an empty dict if there is none, or if it is nested too deeply or too large."""
     path = Path(path)
-    try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
-            return {}
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    with suppress(OSError, ValueError, RecursionError):
+        if path.is_file() and path.stat().st_size <= MAX_JSON_BYTES:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return content if isinstance(content, dict) else {}
+    return {}
 
 
 def text_name(name: str) -> str:
@@ -221,29 +206,22 @@ def write_table(table: pd.DataFrame, path: str | Path, index: bool = False) -> N
 
     Some characters are percent-encoded as in URLs: those that cannot be printed (line breaks, escape sequences, bytes
     of a file name that are not UTF-8), the first character of a spreadsheet's formula, a leading space, and a percent
-    sign before two hexadecimal digits. All others, such as umlauts, stay readable. `index`: whether to write the index.
-
-    Raises NotWritten as `writable` does.
+    sign before two hexadecimal digits. Raises NotWritten as `writable` does.
     """
     with written(path) as temporary:
-        escape_table(table).to_csv(temporary, index=index)
+        map_text(table, escape).to_csv(temporary, index=index)
 
 
 def make_table(rows: Iterable[object], columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return a table of rows; file names in them may have bytes that are not UTF-8."""
-    table: pd.DataFrame = _pandas().DataFrame(rows, columns=columns)
-    return table
+    return cast("pd.DataFrame", _pandas().DataFrame(rows, columns=columns))
 
 
 def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN401  # pandas says what they may be
-    """Read a table that `write_table` wrote, and decode its text.
+    """Read a table that `write_table` wrote, and decode its text; `options` are those of `pandas.read_csv`.
 
     Columns of names, such as `file`, `id` and `patient`, hold text, even if it is empty, `NA` or `001`. In other
-    columns an empty cell is a missing value. `options` are those of `pandas.read_csv`.
-
-    Raises ValueError if `path` is no CSV file, OSError if it cannot be read.
-
-    Example: `read_table("masks/segmentation.csv")["file"]` are the exact paths.
+    columns an empty cell is a missing value. Raises ValueError if `path` is no CSV file, OSError if it is unreadable.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{path}: not a file.")  # because reading a pipe would wait for ever
@@ -251,12 +229,7 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
     table = _pandas().read_csv(path, **as_written | options)
     for name in table.columns.intersection(_TEXT_COLUMNS):
         table[name] = table[name].fillna("")
-    return _with_text(table, unescape)
-
-
-def escape_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose text and labels are encoded as by `write_table`."""
-    return _with_text(table, escape)
+    return map_text(table, unescape)
 
 
 def escape(text: str) -> str:
@@ -287,7 +260,7 @@ def _percent(character: str) -> str:
     return "".join(f"%{byte:02X}" for byte in encoded)
 
 
-def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+def map_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """Return a table with a function applied to its text and its labels."""
     pd = _pandas()
 
@@ -305,7 +278,8 @@ def _with_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
 
 def _pandas() -> ModuleType:
     """Return pandas, set to store text as Python does, because Arrow accepts no bytes that are not UTF-8."""
-    pandas = importlib.import_module("pandas")  # takes half a second, which `segment` need not wait
+    import pandas  # takes half a second, which `segment` need not wait
+
     pandas.set_option("mode.string_storage", "python")
     return pandas
 

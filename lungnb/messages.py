@@ -59,10 +59,9 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Return one sentence on an error that ends a command.
+    """Return one sentence on an error that ends a command: the error's own sentence if lungnb raised it.
 
-    Errors that lungnb raises say what to do. All others are bugs in lungnb or in a library; for these, name the kind
-    of the error and the line of lungnb where it arose.
+    All others are bugs in lungnb or in a library; for these, name the kind of the error and the line of lungnb.
     """
     frames = traceback.extract_tb(error.__traceback__)
     has_sentence = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))
@@ -78,15 +77,24 @@ def explain(error: BaseException) -> str:
 
 
 def log_traceback(error: BaseException) -> None:
-    """Append the traceback of an error to the file that LUNGNB_LOG names, if it is set. Never raises.
+    """Append the traceback of an error and of its causes to the file that LUNGNB_LOG names, if any. Never raises.
 
-    Write the kind of the error and of the errors that caused it, and the lines of code. Leave out the messages, because
-    a library's message may repeat a patient's data from a DICOM file.
+    Leave out the messages, because a library's message may repeat a patient's data from a DICOM file.
     """
-    if os.environ.get(LOG):
-        text = "".join(f"{line}\n" for line in [datetime.now(UTC).isoformat(timespec="seconds"), *_trace(error)])
-        with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
-            log.write(text)  # in one call, because threads and processes may share the file
+    if not os.environ.get(LOG):
+        return
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    lines = [datetime.now(UTC).isoformat(timespec="seconds")]
+    for link in reversed(chain):
+        lines.append(f"  {type(link).__module__}.{type(link).__qualname__}")
+        for frame in traceback.extract_tb(link.__traceback__):
+            lines.append(printable(f"    {frame.filename}:{frame.lineno} in {frame.name}"))
+    with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
+        log.write("\n".join([*lines, ""]))  # in one call, because threads and processes may share the file
 
 
 class _Output:
@@ -105,13 +113,11 @@ class _Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it; return its length."""
         with self._dropping():
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write the content of the buffer, or drop it."""
         with self._dropping():
             self._stream.flush()
 
@@ -138,7 +144,7 @@ class _Output:
 def steady_output() -> Iterator[_Output]:
     """Let no failing stream end the work in the block, and print warnings as single lines; give standard output."""
     with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
-        warnings.showwarning = show_warning
+        warnings.showwarning = lambda message, *_, **__: say(f"lungnb: {message}", file=sys.stderr)
         output, errors = (_Output(stream or nowhere) for stream in (sys.stdout, sys.stderr))
         with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
             try:
@@ -146,23 +152,6 @@ def steady_output() -> Iterator[_Output]:
             finally:
                 output.flush()
                 errors.flush()
-
-
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one line on standard error; a replacement for `warnings.showwarning`."""
-    say(f"lungnb: {message}", file=sys.stderr)
-
-
-def _trace(error: BaseException | None) -> Iterator[str]:
-    """Yield the lines of a log entry, from the first error of a chain to the last."""
-    chain: list[BaseException] = []
-    while error and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for link in reversed(chain):
-        yield f"  {type(link).__module__}.{type(link).__qualname__}"
-        for frame in traceback.extract_tb(link.__traceback__):
-            yield printable(f"    {frame.filename}:{frame.lineno} in {frame.name}")
 
 
 def _is_ours(frame: traceback.FrameSummary) -> bool:

@@ -86,19 +86,17 @@ def _refuse_number(name: str, kind: str, value: object) -> None:
         raise ValueError(f"{name} must be {noun} from {low:,} to {high:,}{zero}, not {value!r}.")
 
 
-def _are_numbers(*values: object) -> bool:
+def _are_numbers(values: object, count: int) -> bool:
+    if not isinstance(values, tuple) or len(values) != count:
+        return False
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a run depends on. Make one with `make_settings`.
+    """Everything that a run depends on. Make one with `make_settings`."""
 
-    `dataset` is a name in the catalogue, the name of a folder in the raw folder, or the path of a folder with
-    `images/` and `masks/`.
-    """
-
-    dataset: str = "phantom"
+    dataset: str = "phantom"  # a name in the catalogue or in the raw folder, or the path of a folder
     profile: str = "quick"  # or the name of a recipe
     # data
     image_size: int = 256  # side of the square image that the networks see, px
@@ -180,25 +178,20 @@ class Settings:
             raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
     def _check_fractions(self) -> None:
-        match self.split_fractions:
-            case (train, validation, test) if _are_numbers(train, validation, test):
-                if train > 0 and validation > 0 and test >= 0 and abs(train + validation + test - 1) <= 1e-6:
-                    return
-        raise ValueError(
-            "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
-            f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {self.split_fractions!r}."
-        )
+        shares = self.split_fractions
+        if not _are_numbers(shares, 3) or not (min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= 1e-6):
+            raise ValueError(
+                "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
+                f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {shares!r}."
+            )
 
     def _check_window(self) -> None:
-        match self.window:
-            case None:
-                return
-            case (black, white) if _are_numbers(black, white) and -_MAX_HU <= black < white <= _MAX_HU:
-                return
-        raise ValueError(
-            f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as white, "
-            f"such as -1000,400, not {self.window!r}."
-        )
+        hu = self.window
+        if hu is not None and not (_are_numbers(hu, 2) and -_MAX_HU <= hu[0] < hu[1] <= _MAX_HU):
+            raise ValueError(
+                f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
+                f"white, such as -1000,400, not {hu!r}."
+            )
 
     @property
     def name(self) -> str:
@@ -228,10 +221,6 @@ class Settings:
         Example:
             >>> Settings().replace(epochs=20).epochs
             20
-            >>> Settings().replace(epoch=20)
-            Traceback (most recent call last):
-                ...
-            ValueError: there is no setting 'epoch': did you mean epochs? ...
         """
         return dataclasses.replace(self, **_known(changes))
 
@@ -311,11 +300,8 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
     settings = base.replace(**changes_everywhere() | _known(changes))
-    for name in FILES:
-        path = Path(getattr(settings, name) or "").expanduser()
-        if path.is_file():
-            settings = settings.replace(**{name: str(path.resolve())})
-    return settings
+    paths = {name: Path(getattr(settings, name) or "").expanduser() for name in FILES}
+    return settings.replace(**{name: str(path.resolve()) for name, path in paths.items() if path.is_file()})
 
 
 def changes_everywhere() -> dict[str, Value]:
@@ -396,10 +382,8 @@ def recipes() -> pd.DataFrame:
     """
     import pandas as pd  # takes half a second, and nothing else here needs it
 
-    columns = ("dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs")
-    rows = {
-        name: {"about": about} | {column: getattr(settings, column) for column in columns}
-        for name, (about, settings) in RECIPES.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
-    return table.assign(models=table["models"].map(", ".join))
+    columns = ["dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs"]
+    table = pd.DataFrame([recipe.settings for recipe in RECIPES.values()], index=pd.Index([*RECIPES], name="recipe"))
+    table = table[columns].assign(models=table["models"].map(", ".join))
+    table.insert(0, "about", [recipe.about for recipe in RECIPES.values()])
+    return table

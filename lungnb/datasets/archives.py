@@ -1,4 +1,4 @@
-"""Check that a downloaded file is the right one, and unpack zip archives safely."""
+"""Check that a zip archive is the published one, and unpack it safely."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import stat
 import sys
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -38,14 +39,10 @@ def find_fault(path: Path, file: RemoteFile) -> str | None:
         opened.seek(0)
         if file.sha256 and hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
             return "is not the published file: its SHA-256 checksum differs"
-    if is_archive(file) and not _ends_as_zip(path):
-        return "is not a whole zip archive"
-    return None
-
-
-def is_archive(file: RemoteFile) -> bool:
-    """Return whether a file must be unpacked."""
-    return file.name.lower().endswith(".zip")
+    with suppress(zipfile.BadZipFile):
+        if zipfile.is_zipfile(path):  # it looks at the end of the file
+            return None
+    return "is not a whole zip archive"
 
 
 def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bool = True) -> None:
@@ -62,6 +59,7 @@ def unpack(archive: Path, folder: Path, skip: tuple[str, ...] = (), progress: bo
         if not any(member.file_size for member in members):
             raise ValueError("it holds no data")
         for member in members:
+            member.filename = member.filename.replace("\\", "/")  # because some programs on Windows write backslashes
             _refuse_hostile(member)
         _refuse_many(members)
         packed = archive.stat().st_size
@@ -83,22 +81,9 @@ class _Archive(io.BufferedReader):
         return super().read(size)
 
 
-def _ends_as_zip(path: Path) -> bool:
-    """Return whether a file ends like a zip archive; a truncated one does not."""
-    try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:
-        return False
-
-
-def _path(member: zipfile.ZipInfo) -> str:
-    """Return a member's path with slashes, because some programs on Windows write backslashes."""
-    return member.filename.replace("\\", "/")
-
-
 def _refuse_hostile(member: zipfile.ZipInfo) -> None:
     """Raise ValueError for a member that leads out of the folder, has an unsafe name, or cannot be unpacked."""
-    name, parts = member.filename, _path(member).split("/")
+    name, parts = member.filename, member.filename.split("/")
     # Windows ignores dots and spaces at the end of a name, so that ".. " is ".." there.
     if not parts[0] or any(part[1:2] == ":" or (".." in part and not part.strip(". ")) for part in parts):
         raise ValueError(f"its member {name[:80]!r} leads out of the folder")
@@ -118,7 +103,7 @@ def _refuse_many(members: list[zipfile.ZipInfo]) -> None:
     """Raise ValueError for too many files and folders, because one member can make hundreds of folders."""
     paths: set[str] = set()
     for member in members:
-        path = _path(member).rstrip("/")
+        path = member.filename.rstrip("/")
         while path and path not in paths:
             paths.add(path)
             path = path.rpartition("/")[0]
@@ -139,9 +124,9 @@ def _refuse_large(size: int, packed: int, free: int) -> None:
 
 def _extract(zipped: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
     """Unpack one member with the usual permissions; never overwrite a file."""
-    path = folder / _path(member)
+    path = folder / member.filename
     try:
-        if _path(member).endswith("/"):
+        if member.is_dir():
             path.mkdir(parents=True, exist_ok=True)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,4 @@
-"""Check a data set before training: find what is wrong, in which file, and say what to do.
-
-The prepared images and masks are checked, because they look alike for all layouts, and so are the raw files.
-"""
+"""Check a data set before training: find what is wrong, in which raw or prepared file, and say what to do."""
 
 from __future__ import annotations
 
@@ -66,16 +63,13 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     findings += [finding for of_pair, _ in checked for finding in of_pair]
     findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
     findings += _copies(manifest, np.array([image_hash for _, image_hash in checked]))
-    table = pd.DataFrame(findings, columns=FINDING_COLUMNS)
-    return table.sort_values(
-        "severity", key=lambda cells: cells.map(SEVERITIES.index), kind="stable", ignore_index=True
-    )
+    findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
+    return pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
 
 def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
-    is_unpaired = excluded["reason"].str.contains("no mask|no image|not in the")
-    severities = np.where(is_unpaired, "warning", "error").tolist()
+    severities = np.where(excluded["reason"].str.contains("no mask|no image|not in the"), "warning", "error").tolist()
     return [
         (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
         for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)
@@ -88,13 +82,9 @@ def _check_pair(
     """Return the findings of one pair, and its image's perceptual hash."""
     image, mask = prepared.pair(row)
     sources = [row["source_image"], *row["source_mask"].split(";")]
-    files = [Path(source) for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES]
-    files = [file for file in files if (raw / file).is_file()]
-    findings = [
-        (str(file), "note", what, "none needed: it was converted")
-        for file in files
-        if (what := peculiarity(raw / file))
-    ]
+    files = [source for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES and (raw / source).is_file()]
+    notes = ((file, peculiarity(raw / file)) for file in files)
+    findings = [(file, "note", what, "none needed: it was converted") for file, what in notes if what]
     grey = 0.0
     if mask_values is None and len(files) == len(sources):
         grey = max(_grey_share(read_image(raw / file)) for file in files[1:])

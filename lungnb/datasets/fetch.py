@@ -1,4 +1,4 @@
-"""Download a data set of the catalogue: fetch, check and unpack its files."""
+"""Download a data set of the catalogue, or make its phantoms: fetch, check and unpack its files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import contextlib
 import glob
 import os
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lungnb import phantoms
 from lungnb.artefacts import holds_data, home, raw_folder, raw_root
-from lungnb.datasets.archives import find_fault, is_archive, unpack
+from lungnb.datasets.archives import find_fault, unpack
 from lungnb.datasets.sources import PHANTOMS, RemoteFile, Source, find_source
 from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 from lungnb.files import NotWritten, locked, remove, writable, written
@@ -28,14 +28,11 @@ class DownloadError(OSError):
 def download(dataset: str, progress: bool = True) -> Path:
     """Download a data set, unless it is here already, and return its raw folder.
 
-    An unpacked data set in LUNGNB_RAW is used there; nothing is written there. Otherwise the files are fetched, or
-    taken from an archive that someone put in the raw folder. They are checked and unpacked to data/raw/<dataset>,
-    which appears whole or not at all.
+    Nothing is written in LUNGNB_RAW. The files are fetched, or taken from archives that someone put in the raw folder.
+    They are checked and unpacked to data/raw/<dataset>, which appears whole or not at all.
 
     Raises DownloadError, which says what to fetch by hand and where to put it; ValueError for an unknown name;
     FileNotFoundError for a user's folder without images.
-
-    Example: `download("montgomery")`.
     """
     source, folder = find_source(dataset), raw_folder(dataset).resolve()  # the folder may be a link to another disk
     if holds_data(folder):
@@ -58,11 +55,9 @@ def _fetch_all(source: Source, folder: Path, progress: bool) -> None:
     try:
         with written(folder) as part:
             if not files:
-                from lungnb.phantoms.make import write_phantoms
-
-                write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
+                phantoms.write_phantoms(part, PHANTOMS[source.kind], kind=source.kind, progress=progress)
             for file, path in files:
-                _place(file, path, part, source, folder, progress)
+                _unpack(file, path, part, source, folder, progress)
             _move_entries(folder, kept)  # archives that a person put there must survive
     finally:
         _move_entries(kept, folder)
@@ -79,16 +74,13 @@ def _move_entries(source: Path, target: Path) -> None:
         source.rmdir()
 
 
-def _place(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
-    """Unpack an archive into `part`, or copy another file there; raise DownloadError if that fails."""
+def _unpack(file: RemoteFile, path: Path, part: Path, source: Source, folder: Path, progress: bool) -> None:
+    """Unpack an archive into `part`; raise DownloadError if that fails."""
+    # An archive of images and one of their masks may contain the same names.
+    target = part / Path(file.name).stem if len(source.files) > 1 else part
     try:
         with writable(folder):
-            if not is_archive(file):
-                part.mkdir(exist_ok=True)
-                shutil.copy2(path, part / file.name)
-            else:
-                # An archive of images and one of their masks may contain the same names.
-                unpack(path, part / Path(file.name).stem if len(source.files) > 1 else part, source.skip, progress)
+            unpack(path, target, source.skip, progress)
     except NotWritten:
         raise
     except Exception as error:  # zipfile and zlib raise many kinds for a damaged archive
@@ -112,20 +104,19 @@ def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Pa
     target, reasons = _arrivals(folder) / file.name, []
     if target.exists() and not find_fault(target, file):
         return target  # from an earlier run, which failed at another file
-    for fetch, address in _attempts(file):
+    for fetch, address, _ in _ways(file):
         remove(target)
         try:
             with writable(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 fetch(address, target, progress)
-            fault = find_fault(target, file)
-            fault = fault and f"what came {fault}"
+            if not (fault := find_fault(target, file)):
+                return target
+            fault = f"what came {fault}"
         except NotWritten:
             raise  # because no other address helps
         except (Exception, SystemExit) as error:  # each client has its own errors; Kaggle's may try to end the program
             fault = _reason(error)
-        if not fault:
-            return target
         remove(target)
         reasons.append(f"{urlsplit(address).hostname or 'the Kaggle client'}: {fault}")
     with contextlib.suppress(OSError):
@@ -134,19 +125,19 @@ def _fetch(file: RemoteFile, source: Source, folder: Path, progress: bool) -> Pa
     raise DownloadError(f"{file.name}, of the data set {source.name}, {why}. {_by_hand(file, source)}")
 
 
-def _attempts(file: RemoteFile) -> list[tuple[Callable[[str, Path, bool], None], str]]:
-    """Return the functions that may fetch a file, in order, each with its address."""
-    attempts: list[tuple[Callable[[str, Path, bool], None], str]] = []
+def _ways(file: RemoteFile) -> Iterator[tuple[Callable[[str, Path, bool], None], str, str]]:
+    """Yield the ways to fetch a file, in order: the function, its address, and the page for a person."""
     for address in file.addresses:
         scheme, _, rest = address.partition(":")
         if scheme == "drive":
-            attempts.append((_from_drive, DRIVE_URL.format(id=rest)))
+            yield _from_drive, DRIVE_URL.format(id=rest), DRIVE_URL.format(id=rest)
         elif scheme == "kaggle":
-            attempts += [(fetch_web, KAGGLE_URL.format(id=rest))] if "/" in rest else []
-            attempts.append((_from_kaggle, rest))
+            page = f"https://www.kaggle.com/{'datasets' if '/' in rest else 'competitions'}/{rest}"
+            if "/" in rest:
+                yield fetch_web, KAGGLE_URL.format(id=rest), page
+            yield _from_kaggle, rest, page
         else:
-            attempts.append((fetch_web, address))
-    return attempts
+            yield fetch_web, address, address
 
 
 def _from_drive(url: str, target: Path, progress: bool) -> None:
@@ -164,21 +155,17 @@ def _from_drive(url: str, target: Path, progress: bool) -> None:
             timeout=STALL_SECONDS, use_cookies=False,
         )  # fmt: skip
 
-    begun = {path: path.stat().st_size for path in _drive_parts(target)}
+    parts = f"{glob.escape(target.name)}*.part"  # which gdown leaves from interrupted downloads
+    begun = {path: path.stat().st_size for path in target.parent.glob(parts)}
     try:
         watched(get)
     except (gdown.exceptions.DownloadError, WrongFile) as error:
-        for path in _drive_parts(target):
+        for path in [*target.parent.glob(parts)]:
             # If the published file has changed, the part cannot be continued, but gdown would try again and again.
             is_stuck = type(error) is gdown.exceptions.DownloadError and path.stat().st_size == begun.get(path)
             if is_stuck or isinstance(error, WrongFile):
                 remove(path)
         raise
-
-
-def _drive_parts(target: Path) -> list[Path]:
-    """Return the parts of a file that gdown left from interrupted downloads."""
-    return list(target.parent.glob(f"{glob.escape(target.name)}*.part"))
 
 
 def _from_kaggle(name: str, target: Path, progress: bool) -> None:
@@ -197,21 +184,11 @@ def _from_kaggle(name: str, target: Path, progress: bool) -> None:
 
 def _by_hand(file: RemoteFile, source: Source) -> str:
     """Return a sentence that says what to do by hand."""
-    pages = " or ".join(dict.fromkeys(_page(address) for address in file.addresses))
+    pages = " or ".join(dict.fromkeys(page for _, _, page in _ways(file)))
     # Name the file, because browsers save some of these files as archive.zip.
     fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"
     folder = home() / "data" / "raw" / source.name
     return f"{fetch} in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
-
-
-def _page(address: str) -> str:
-    """Return the address to open in a browser."""
-    scheme, _, rest = address.partition(":")
-    if scheme == "drive":
-        return DRIVE_URL.format(id=rest)
-    if scheme == "kaggle":
-        return f"https://www.kaggle.com/{'datasets' if '/' in rest else 'competitions'}/{rest}"
-    return address
 
 
 def _reason(error: BaseException) -> str:

@@ -25,10 +25,10 @@ LEAK_COLUMNS = ("kind", "first", "first_split", "second", "second_split", "dista
 
 
 def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Return a table of what is in two splits of the prepared data set, one row per leak.
+    """Return a table of the leaks between splits of the prepared data set, one row each.
 
     Columns: `kind` (`patient` or `near-duplicate`); `first` and `second` (the patient, or the ids of the two images)
-    with their splits; `distance` (the share of bits in which the two images' perceptual hashes differ, 0 to 0.5).
+    with their splits; `distance` of the images' perceptual hashes, 0 to 0.5.
 
     Images up to `MAX_COPY_DISTANCE` apart are near-duplicates: copies with another tone, size, file format or name, or
     inverted ones. Copies that are cropped, rotated by a few degrees, or equalised may be missed.
@@ -44,9 +44,8 @@ def find_leaks(settings: Settings, progress: bool = True) -> pd.DataFrame:
     files = [prepared.folder / image for image in manifest["image"]]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(lambda file: perceptual_hash(read_image(file)), files)
-        hashes = np.array(
-            list(tqdm(work, "Looking for copies", len(files), unit="image", file=sys.stdout, disable=not progress))
-        )
+        bar = tqdm(work, "Looking for copies", len(files), unit="image", file=sys.stdout, disable=not progress)
+        hashes = np.array([*bar])
     for one, other in combinations(SPLITS, 2):
         first, second = (manifest[manifest["split"] == split] for split in (one, other))
         distances = hash_distances(hashes[first.index], hashes[second.index])
@@ -70,8 +69,7 @@ def perceptual_hash(image: np.ndarray) -> np.ndarray:
     """
     small = Image.fromarray(image).resize((4 * _SIDE, 4 * _SIDE), Image.Resampling.BOX)
     frequencies = dctn(np.asarray(small, np.float32), norm="ortho")[:_SIDE, :_SIDE].ravel()[1:]
-    bits: np.ndarray = frequencies > np.median(frequencies)
-    return bits
+    return frequencies > np.median(frequencies)
 
 
 def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -81,11 +79,9 @@ def hash_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Example:
         >>> film = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
-        >>> other = np.random.default_rng(2).integers(0, 256, (64, 64), np.uint8)
-        >>> hashes = np.array([perceptual_hash(image) for image in (film, 255 - film, other)])
+        >>> hashes = np.array([perceptual_hash(image) for image in (film, 255 - film, film.T)])
         >>> hash_distances(hashes[:1], hashes) <= MAX_COPY_DISTANCE
         array([[ True,  True, False]])
     """
     signs = [2 * hashes.astype(np.float32) - 1 for hashes in (first, second)]
-    agreement: np.ndarray = np.abs(signs[0] @ signs[1].T) / first.shape[1]
-    return (1 - agreement) / 2
+    return (1 - np.abs(signs[0] @ signs[1].T) / first.shape[1]) / 2

@@ -14,10 +14,9 @@ from lungnb.settings import Settings
 
 
 def origin_of(dataset: str) -> str:
-    """Return the origin of a data set, in a form that stays valid if the whole project is moved.
+    """Return the origin of a data set: its name in the catalogue, or the path of its raw folder.
 
-    It is the data set's name if it is in the catalogue, otherwise the path of the raw folder. If that folder is inside
-    `home()`, the path is relative to it and begins with "./".
+    A path inside `home()` is relative to it and begins with "./", so that it stays valid if the project is moved.
     """
     if dataset in CATALOGUE:
         return dataset
@@ -28,12 +27,13 @@ def origin_of(dataset: str) -> str:
 def refuse_other_origin(settings: Settings, *models: Path) -> None:
     """Raise ValueError if another data set with the settings' name was prepared or trained on.
 
-    A recorded folder that no longer exists was moved or renamed, so it is not another data set. `models` are folders of
-    models outside `settings.results`.
+    `models` are folders of models outside `settings.results`.
     """
     here = origin_of(settings.dataset)
     for folder, origin in _records(settings, *models):
-        if _is_other(origin, here):
+        # A folder that no longer exists was moved or renamed, so it is not another data set.
+        is_there = origin in CATALOGUE or os.path.isdir(_folder_of(origin))
+        if origin != here and is_there and not is_same(_folder_of(origin), _folder_of(here)):
             raise ValueError(
                 f"{folder} was made from {_in_words(origin)}, not from {_in_words(here)}. Rename one of the two, or "
                 f"remove {settings.prepared} and {settings.results}, or set LUNGNB_HOME to another folder."
@@ -58,14 +58,6 @@ def _origin_of_plan(plan: dict[str, Any]) -> str | None:
         return None if is_relative else origin_of(dataset)
     except (KeyError, TypeError, ValueError, OSError):  # the file has other content, or a name is too long
         return None
-
-
-def _is_other(recorded: str, here: str) -> bool:
-    """Return whether a recorded origin still exists and differs from `here`."""
-    if recorded == here:
-        return False
-    exists = recorded in CATALOGUE or os.path.isdir(_folder_of(recorded))
-    return exists and not is_same(_folder_of(recorded), _folder_of(here))
 
 
 def _folder_of(origin: str) -> Path:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
@@ -16,27 +16,18 @@ from lungnb.formats.nifti import is_nifti
 _MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
 _IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?$", re.IGNORECASE)
-_LUNG = re.compile(r"lung", re.IGNORECASE)
-_SPLIT_FOLDERS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_SPLIT_FOLDERS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
+_SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 
 
-@dataclass(frozen=True)
-class Pair:
-    """An image and its mask files, whose union is the lung mask; paths within the raw folder.
-
-    The image may be a volume, or a folder with the DICOM files of a series. `split` comes from a folder's name, such as
-    `train`; otherwise `splitting` sets it later.
-    """
+class Pair(NamedTuple):
+    """An image and its mask files, whose union is the lung mask; paths within the raw folder."""
 
     id: str
     patient: str
-    image: Path
+    image: Path  # a file, or a folder with the DICOM files of a series
     masks: tuple[Path, ...]
-    split: str = ""
+    split: str = ""  # from a folder's name, such as `train`; otherwise `splitting` sets it later
 
 
 Excluded = list[tuple[str, str]]  # files that are left out, with the reasons
@@ -52,26 +43,19 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
 
     The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
     """
-    try:
-        matcher = re.compile(pattern or source.patient_pattern)
-    except re.error as error:
-        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
-    has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
-    by_path = pattern is not None and "/" in pattern
     images, masks = _files_by_name(raw)
-    repeated = _repeated_branches(images)
-
+    named = [(name, image) for name, paths in images.items() for image in paths]
+    patients = _find_patients(named, pattern or source.patient_pattern)
+    has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
+    # Branches of folders that share an image's name with another branch become part of the id.
+    branches_by_name = ({_branch(path) for path in paths} for paths in images.values())
+    repeated = {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
     pairs: list[Pair] = []
     excluded: Excluded = []
     paired_masks: set[Path] = set()
-    has_match = False
-    for name, image in ((name, image) for name, paths in images.items() for image in paths):
+    for name, image in named:
         branch = _branch(image) if _branch(image) in repeated else ""
-        match = matcher.search(image.as_posix() if by_path else name)
-        patient = match.group(1 if matcher.groups else 0) if match else None
-        has_match |= bool(patient)
-        if branch and not (has_pattern and patient):
-            patient = _patient_folder(image)
+        patient = _patient_folder(image) if branch and not (has_pattern and patients[image]) else patients[image]
         partners = tuple(mask for mask in masks.get(name, ()) if not branch or _same_branch(mask, image))
         if not partners:
             excluded.append((str(image), "no mask of this name"))
@@ -79,14 +63,15 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         lungs = tuple(filter(_is_of_lungs, partners))
         excluded += [(str(mask), "another organ's") for mask in partners if lungs and mask not in lungs]
         pair_id = text_name(f"{branch}_{name}" if branch else name)
-        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or partners, _split_folder(image)))
+        split = next((_SPLIT_FOLDERS[part.lower()] for part in image.parts[:-1] if part.lower() in _SPLIT_FOLDERS), "")
+        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or partners, split))
         paired_masks.update(partners)
     unpaired = (mask for paths in masks.values() for mask in paths if mask not in paired_masks)
     excluded += [(str(mask), "no image of this name") for mask in unpaired]
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))
-    if pattern and not has_match:
-        what, example = ("path", pairs[0].image.as_posix()) if by_path else ("name", pairs[0].id)
+    if pattern and not any(patients.values()):
+        what, example = ("path", pairs[0].image.as_posix()) if "/" in pattern else ("name", pairs[0].id)
         raise ValueError(f"patient_pattern {pattern!r} is found in no image's {what}, of which one is {example}.")
     return _without_same_ids(pairs, excluded)
 
@@ -106,10 +91,14 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
     return images, masks
 
 
-def _repeated_branches(images: dict[str, list[Path]]) -> set[str]:
-    """Return the branches of folders that share an image's name with another branch; they become part of the id."""
-    branches_by_name = ({_branch(path) for path in paths} for paths in images.values())
-    return {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
+def _find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str | None]:
+    """Return the patient that `pattern` finds in the name of each image, or, if it contains a slash, in its path."""
+    try:
+        matcher = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
+    matches = {image: matcher.search(image.as_posix() if "/" in pattern else name) for name, image in named}
+    return {image: match.group(1 if matcher.groups else 0) if match else None for image, match in matches.items()}
 
 
 def _is_mask(path: Path) -> bool:
@@ -135,22 +124,16 @@ def _branch(image: Path) -> str:
 
 
 def _patient_folder(image: Path) -> str:
-    """Return the folders of an image that may name its patient: not those named after images or after a split."""
-    parts = (part for part in image.parent.parts if part.lower() not in _SPLIT_FOLDERS)
-    return "_".join(part for part in parts if not _IMAGE_FOLDER.match(part))
-
-
-def _split_folder(image: Path) -> str:
-    """Return the split that one of an image's folders is named after, or nothing."""
-    parts = (part.lower() for part in image.parent.parts)
-    return next((_SPLIT_FOLDERS[part] for part in parts if part in _SPLIT_FOLDERS), "")
+    """Return the folders of an image that may name its patient: its branch without folders named after a split."""
+    folders = (part for part in image.parent.parts if part.lower() not in _SPLIT_FOLDERS)
+    return _branch(Path(*folders, image.name))
 
 
 def _is_of_lungs(mask: Path) -> bool:
     """Return whether a mask's folders, from the first one named after masks, contain the word lung."""
     parts = mask.parent.parts
     first = next((number for number, part in enumerate(parts) if _MASK_FOLDER.search(part)), 0)
-    return any(map(_LUNG.search, parts[first:]))
+    return any("lung" in part.lower() for part in parts[first:])
 
 
 def _same_branch(mask: Path, image: Path) -> bool:

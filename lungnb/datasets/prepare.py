@@ -21,17 +21,7 @@ from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
-from lungnb.files import (
-    NotWritten,
-    locked,
-    make_table,
-    need,
-    read_json,
-    refuse_foreign,
-    write_json,
-    write_table,
-    written,
-)
+from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
 from lungnb.formats.folders import image_files
 from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
 from lungnb.formats.nifti import is_nifti, read_nifti
@@ -52,18 +42,13 @@ Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool m
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
-    """Make `settings.prepared` from the raw data set and return its manifest, one row per image.
-
-    A volume becomes `settings.volume_slices` images: axial slices, evenly spaced over its central half, resampled to
-    `settings.spacing` if it is set. With `settings.window`, all images must be in Hounsfield units.
+    """Make `settings.prepared` from the raw data set and return its manifest, one row per image or slice of a volume.
 
     Does nothing if the folder was made before from the same files with the same settings. Files that cannot be used
     (no mask, no image, unreadable, different sizes) are listed in `excluded.csv` with the reason.
 
     Raises FileNotFoundError if there is no raw data set, ValueError if it has no usable pair, or if another data set of
     the same name was prepared or trained on before.
-
-    Example: `prepare_dataset(make_settings("montgomery", "full"))`.
     """
     source = find_source(settings.dataset)
     refuse_other_origin(settings)
@@ -107,7 +92,7 @@ def _record_origin(settings: Settings) -> None:
     """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
     file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
     if read_json(file).get("origin") != origin["origin"]:
-        with suppress(NotWritten, RuntimeError), locked(settings.prepared):  # the record is useful without it
+        with suppress(OSError, RuntimeError), locked(settings.prepared):  # the record is useful without it
             write_json(file, read_json(file) | origin)
 
 
@@ -174,16 +159,15 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
         if abs(mask.shape[1] / mask.shape[0] - width / height) > _MAX_ASPECT_ERROR * width / height:
             raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
     image = shrink(image, LONGEST_SIDE)
-    lungs = np.logical_or.reduce([_resize_mask(mask, image.shape) for mask in masks])
+    size = image.shape[::-1]  # width and height, for Pillow
+    resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]
+    lungs = np.logical_or.reduce(resized)
     scale = (height / image.shape[0], width / image.shape[1])
     return [(pair.id, image, lungs, (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None))]
 
 
 def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
-    """Return the central slices of a volume and its NIfTI masks.
-
-    Slices are resampled, but the volume is not resampled between them, because that would only blur single slices.
-    """
+    """Return the central slices of a volume and its NIfTI masks."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
@@ -191,7 +175,7 @@ def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tu
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
-    if settings.spacing:
+    if settings.spacing:  # resample within slices only, because resampling between them would only blur each
         grid = np.multiply(images[0].shape, spacing_mm) / settings.spacing
         refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {settings.spacing:g} mm")
         images = [resample_mm(image, spacing_mm, settings.spacing) for image in images]
@@ -217,12 +201,6 @@ def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) 
     if not has_spacing or distance_mm > max(volume.spacing_mm):
         raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
     return np.isin(np.rint(mask.hounsfield), mask_values) if mask_values else mask.hounsfield > 0.5
-
-
-def _resize_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Resize a bool mask to `(height, width)` by nearest neighbour."""
-    height, width = shape
-    return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
 def _fingerprint(raw: Path) -> str:

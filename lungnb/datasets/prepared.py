@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 
 from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import escape_table, need, read_json, read_table
+from lungnb.files import escape, map_text, need, read_json, read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings
@@ -21,18 +22,16 @@ from lungnb.settings import SPLITS, Settings
 Row = dict[Hashable, Any]  # a row of the manifest
 
 
+@dataclass(eq=False)
 class Prepared:
     """A prepared data set, opened with `open_prepared`.
 
-    Attributes:
-        folder: data/prepared/<dataset>.
-        name: the data set's name.
-        manifest: one row per image, with paths within `folder`. The pixel size in mm is that of the prepared image; it
-            is missing if the raw file does not state it.
+    The manifest has one row per image, with paths within `folder` and, if known, the size of its pixels in mm.
     """
 
-    def __init__(self, folder: Path, name: str, manifest: pd.DataFrame) -> None:
-        self.folder, self.name, self.manifest = folder, name, manifest
+    folder: Path  # data/prepared/<dataset>
+    name: str
+    manifest: pd.DataFrame
 
     @cached_property
     def excluded(self) -> pd.DataFrame:
@@ -42,7 +41,7 @@ class Prepared:
     @cached_property
     def digest(self) -> str:
         """A digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
-        manifest = escape_table(self.manifest).to_csv(index=False)
+        manifest = map_text(self.manifest, escape).to_csv(index=False)
         return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
 
     @property
@@ -52,8 +51,7 @@ class Prepared:
 
     def scoring_split(self, split: str = "test") -> str:
         """Return the split to score on: `validation` instead of `test` if there is no test split."""
-        has_test = (self.manifest["split"] == "test").any()
-        return split if split != "test" or has_test else "validation"
+        return "validation" if split == "test" and split not in self.manifest["split"].values else split
 
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
@@ -69,10 +67,7 @@ class Prepared:
         return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
 
     def file_names(self, split: str, part: str) -> list[str]:
-        """Return the names without suffix of a split's files in `images` or `masks`, in the order of Keras.
-
-        Raises ValueError for an unknown split and for one without images.
-        """
+        """Return the names without suffix of a split's files in `images` or `masks`; raise ValueError without files."""
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
         # Sort by the whole file name, like image_dataset_from_directory.

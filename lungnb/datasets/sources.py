@@ -12,14 +12,10 @@ from lungnb.artefacts import holds_data, is_path, raw_folder
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file and its addresses, which are tried in order.
-
-    An address is a URL, `drive:<id>`, `kaggle:<owner>/<data set>` or `kaggle:<competition>`. A file without an address
-    must be fetched by hand.
-    """
+    """A published zip archive. Its addresses are tried in order; without one, it must be fetched by hand."""
 
     name: str
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()  # URL, drive:<id>, kaggle:<owner>/<data set> or kaggle:<competition>
     sha256: str | None = None
 
 
@@ -53,6 +49,7 @@ _STIRENKO = (
 _MADER = "Mader K. Finding and measuring lungs in CT data. Kaggle 2017"
 _NLM = "attribution to the US National Library of Medicine (NLM/NIH, Bethesda)"
 _TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/"
+_OPENI = "https://openi.nlm.nih.gov/imgs/collections"
 _ZENODO = "https://zenodo.org/records/3757476"
 _UNTRIED = "The address could not be tried when this was written."
 
@@ -64,42 +61,26 @@ def _phantom(name: str, title: str, kind: str, note: str) -> Source:
 
 _SOURCES = (
     _phantom(
-        "phantom",
-        "Synthetic chest X-rays with exact lung masks",
-        "xray",
+        "phantom", "Synthetic chest X-rays with exact lung masks", "xray",
         "Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
     ),
     _phantom(
-        "phantom-ct",
-        "Synthetic axial CT slices with exact lung masks (600)",
-        "ct",
+        "phantom-ct", "Synthetic axial CT slices with exact lung masks (600)", "ct",
         "Hounsfield units, made on the spot in a minute; what encoders are trained on for weights=phantom.",
     ),
     _phantom(
-        "phantom-wild",
-        "Synthetic X-rays and CT slices far beyond what is real (16,000)",
-        "wild",
+        "phantom-wild", "Synthetic X-rays and CT slices far beyond what is real (16,000)", "wild",
         "Made on the spot in minutes. The network that comes with lungnb learned from these alone.",
     ),
     Source(
-        name="montgomery",
-        title="Montgomery County chest X-rays (138)",
-        kind="xray",
-        licence=_NLM,
-        citation=f"{_JAEGER}; {_CANDEMIR}",
-        homepage=_TUBERCULOSIS,
-        files=(
-            RemoteFile(
-                "NLM-MontgomeryCXRSet.zip", ("https://openi.nlm.nih.gov/imgs/collections/NLM-MontgomeryCXRSet.zip",)
-            ),
-        ),
+        "montgomery", "Montgomery County chest X-rays (138)", "xray",
+        licence=_NLM, citation=f"{_JAEGER}; {_CANDEMIR}", homepage=_TUBERCULOSIS,
+        files=(RemoteFile("NLM-MontgomeryCXRSet.zip", (f"{_OPENI}/NLM-MontgomeryCXRSet.zip",)),),
         patient_pattern=r"(.+?)_[01]$",
         note=f"Left and right lung in separate masks. {_UNTRIED} No published checksum.",
     ),
     Source(
-        name="chest-xray-masks-and-labels",
-        title="Montgomery and Shenzhen chest X-rays together",
-        kind="xray",
+        "chest-xray-masks-and-labels", "Montgomery and Shenzhen chest X-rays together", "xray",
         licence=f"images: {_NLM}; Shenzhen masks: CC BY-NC-SA 4.0",
         citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
         homepage="https://www.kaggle.com/datasets/nikhilpandey360/chest-xray-masks-and-labels",
@@ -114,45 +95,33 @@ _SOURCES = (
         note=f"Some images have no mask. {_UNTRIED}",
     ),
     Source(
-        name="finding-lungs-in-ct-data",
-        title="Axial CT slices, one a patient",
-        kind="ct",
-        licence="research use; see the homepage",
-        citation=_MADER,
+        "finding-lungs-in-ct-data", "Axial CT slices, one a patient", "ct",
+        licence="research use; see the homepage", citation=_MADER,
         homepage="https://www.kaggle.com/datasets/kmader/finding-lungs-in-ct-data",
         files=(RemoteFile("finding-lungs-in-ct-data.zip", ("kaggle:kmader/finding-lungs-in-ct-data",)),),
-        patient_pattern=r"(ID_\d+)",
-        skip=("3d_",),
+        patient_pattern=r"(ID_\d+)", skip=("3d_",),
         note=f"Hounsfield units. The set's few 3D volumes are left packed. {_UNTRIED}",
     ),
     Source(
-        name="lung-ct-bmp",
-        title="Axial CT slices as 8-bit BMP (89)",
-        kind="ct",
-        licence="research use",
-        citation=_MADER,
+        "lung-ct-bmp", "Axial CT slices as 8-bit BMP (89)", "ct",
+        licence="research use", citation=_MADER,
         files=(RemoteFile("lung_ct_bmp.zip"),),
         patient_pattern=r"(ID_\d+)",
         note="From finding-lungs-in-ct-data, window -1000 to 400 HU. No public address: place the archive by hand.",
     ),
     Source(
-        name="shenzhen",
-        title="Shenzhen chest X-rays (662; masks for 566)",
-        kind="xray",
+        "shenzhen", "Shenzhen chest X-rays (662; masks for 566)", "xray",
         licence=f"images: {_NLM}; masks: CC BY-NC-SA 4.0",
-        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}",
-        homepage=_TUBERCULOSIS,
+        citation=f"{_JAEGER}; {_CANDEMIR}; {_STIRENKO}", homepage=_TUBERCULOSIS,
         files=(
-            RemoteFile("ChinaSet_AllFiles.zip", ("https://openi.nlm.nih.gov/imgs/collections/ChinaSet_AllFiles.zip",)),
+            RemoteFile("ChinaSet_AllFiles.zip", (f"{_OPENI}/ChinaSet_AllFiles.zip",)),
             RemoteFile("shcxr-lung-mask.zip", ("kaggle:yoctoman/shcxr-lung-mask",)),
         ),
         patient_pattern=r"(.+?)_[01]$",
         note="3.8 GB. Images and masks come from different publishers; their addresses could not be tried.",
     ),
     Source(
-        name="minijsrt",
-        title="JSRT chest X-rays, small (247), lung and heart marked",
-        kind="xray",
+        "minijsrt", "JSRT chest X-rays, small (247), lung and heart marked", "xray",
         licence="the JSRT's own terms, research and education; see the homepage",
         citation=(
             "Shiraishi J et al. Development of a digital image database for chest radiographs with and without a lung "
@@ -171,9 +140,7 @@ _SOURCES = (
         note="255 lung, 170 outside the lung, 85 heart. Segmentation01 (60 of the same films) is left out.",
     ),
     Source(
-        name="covid19-ct-seg",
-        title="CT volumes of COVID-19 patients (20), NIfTI",
-        kind="ct",
+        "covid19-ct-seg", "CT volumes of COVID-19 patients (20), NIfTI", "ct",
         licence="CC BY 4.0, as the Zenodo record lists it",
         citation=(
             "Ma J et al. Toward data-efficient learning: a benchmark for COVID-19 CT lung and infection segmentation. "
@@ -182,27 +149,22 @@ _SOURCES = (
         homepage=_ZENODO,
         files=(
             RemoteFile(
-                "COVID-19-CT-Seg_20cases.zip",
-                (f"{_ZENODO}/files/COVID-19-CT-Seg_20cases.zip?download=1",),
+                "COVID-19-CT-Seg_20cases.zip", (f"{_ZENODO}/files/COVID-19-CT-Seg_20cases.zip?download=1",),
                 "a5060480eff9315b069b086312dac4872777901fb80d268a5a83edd9f4e7b440",
             ),
             RemoteFile(
-                "Lung_Mask.zip",
-                (f"{_ZENODO}/files/Lung_Mask.zip?download=1",),
+                "Lung_Mask.zip", (f"{_ZENODO}/files/Lung_Mask.zip?download=1",),
                 "f060b0d0299939a6d95ddefdbfa281de1a779c4d230a5adbd32414711d6d8187",
             ),
         ),
-        mask_values=(1, 2),
-        patient_pattern=r"(coronacases_\d+|radiopaedia_\d+)",
+        mask_values=(1, 2), patient_pattern=r"(coronacases_\d+|radiopaedia_\d+)",
         note=(
             "1.1 GB; left and right lung are 1 and 2. The radiopaedia volumes are greys from 0 to 255 "
             "already (-1250 to 250 HU), and are left out where a window is set. The addresses could not be tried."
         ),
     ),
     Source(
-        name="rsna-pneumonia",
-        title="RSNA pneumonia challenge, chest X-rays as DICOM",
-        kind="xray",
+        "rsna-pneumonia", "RSNA pneumonia challenge, chest X-rays as DICOM", "xray",
         licence="the competition's rules, to be accepted on Kaggle",
         citation=(
             "Shih G et al. Augmenting the National Institutes of Health chest radiograph dataset with expert "
@@ -213,7 +175,7 @@ _SOURCES = (
         has_masks=False,
         note=f"No lung masks: images to segment, not to train on. Needs a Kaggle account. {_UNTRIED}",
     ),
-)
+)  # fmt: skip
 CATALOGUE: dict[str, Source] = {source.name: source for source in _SOURCES}
 
 # Number of phantoms: X-rays for a first run, slices to train an encoder, wild ones of both to train a whole network.
@@ -228,19 +190,10 @@ def catalogue() -> pd.DataFrame:
         >>> table.loc[table["kind"] == "ct", "name"].tolist()
         ['phantom-ct', 'finding-lungs-in-ct-data', 'lung-ct-bmp', 'covid19-ct-seg']
     """
-    rows = [
-        {
-            "name": source.name,
-            "kind": source.kind,
-            "title": source.title,
-            "licence": source.licence,
-            "masks": source.has_masks,
-            "comes": _comes(source),
-            "here": holds_data(raw_folder(source.name)),
-        }
-        for source in CATALOGUE.values()
-    ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(list(CATALOGUE.values())).rename(columns={"has_masks": "masks"})
+    table["comes"] = [_comes(source) for source in CATALOGUE.values()]
+    table["here"] = [holds_data(raw_folder(name)) for name in CATALOGUE]
+    return table[["name", "kind", "title", "licence", "masks", "comes", "here"]]
 
 
 def find_source(dataset: str) -> Source:
@@ -251,10 +204,6 @@ def find_source(dataset: str) -> Source:
     Example:
         >>> find_source("montgomery").title
         'Montgomery County chest X-rays (138)'
-        >>> find_source("montgomry")
-        Traceback (most recent call last):
-            ...
-        ValueError: there is no data set 'montgomry': did you mean montgomery? ...
     """
     if dataset in CATALOGUE:
         return CATALOGUE[dataset]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,6 @@ from lungnb.settings import SPLITS, Settings
 
 _SALT = "lungnb/450/"  # of 3,000 salts, the one whose shares are nearest to 70/15/15 on the catalogue's small sets
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
-_MIN_FOLD_PATIENTS = 3  # per fold
 
 
 def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
@@ -28,24 +25,23 @@ def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
     manifest. Raises FileNotFoundError or ValueError for another file.
     """
-    return _assigned(pairs, settings.patient_file, "patient")
+    return _assigned(pairs, Path(settings.patient_file), "patient") if settings.patient_file else (pairs, [])
 
 
 def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
     """Return the pairs with their splits, and the images that the split file does not list.
 
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split. Otherwise patients are split by their names.
-
-    Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
+    come the folders, if each image is in one named after a split. Otherwise patients are split by their names. Raises
+    FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, str(split_path(settings)), "split", SPLITS)
+        return _assigned(pairs, split_path(settings), "split", SPLITS)
     if all(pair.split for pair in pairs) and any(pair.split == "train" for pair in pairs) and not settings.folds:
         return _with_missing_splits(pairs, settings), []
     assign = _folds_of if settings.folds else _splits_of
     splits = assign({pair.patient for pair in pairs}, settings)
-    return [dataclasses.replace(pair, split=splits[pair.patient]) for pair in pairs], []
+    return [pair._replace(split=splits[pair.patient]) for pair in pairs], []
 
 
 def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
@@ -73,10 +69,7 @@ def _with_missing_splits(pairs: list[Pair], settings: Settings) -> list[Pair]:
             f"{settings.dataset}: {len(patients)} patients in the folder for training are too few to give some of "
             "them to a split that has no folder."
         )
-    return [
-        dataclasses.replace(pair, split=moved.get(pair.patient, "train")) if pair.split == "train" else pair
-        for pair in pairs
-    ]
+    return [pair._replace(split=moved.get(pair.patient, "train")) if pair.split == "train" else pair for pair in pairs]
 
 
 def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
@@ -85,7 +78,7 @@ def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
     Folds have the same size, because patients are dealt out in a fixed order; other patients may change a patient's
     fold. Training and validation share the rest in the ratio of their `split_fractions`.
     """
-    if len(names) < _MIN_FOLD_PATIENTS * settings.folds:
+    if len(names) < 3 * settings.folds:
         raise ValueError(
             f"{settings.dataset}: {settings.folds} folds need three patients each, and {len(names)} are few."
         )
@@ -104,13 +97,9 @@ def split_path(settings: Settings) -> Path:
     return next((path for path in (published, in_raw) if path.exists()), Path(name))
 
 
-def _assigned(
-    pairs: list[Pair], file: str | None, field: str, allowed: Collection[str] | None = None
-) -> tuple[list[Pair], Excluded]:
+def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the value of `field` in a CSV, and the images that the CSV does not list."""
-    if not file:
-        return pairs, []
-    table = _read_table(Path(file), field)
+    table = _read_table(file, field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
     value_counts = table.groupby("id")[field].nunique()
@@ -130,7 +119,7 @@ def _assigned(
         if value is None:
             unlisted.append((str(pair.image), f"not in the {field} file"))
         else:
-            assigned.append(dataclasses.replace(pair, **{field: value}))
+            assigned.append(pair._replace(**{field: value}))
     return assigned, unlisted
 
 

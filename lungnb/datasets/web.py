@@ -52,9 +52,8 @@ class Watch:
 def watched(fetch: Callable[[Watch], None]) -> None:
     """Call `fetch` in a thread and wait for it.
 
-    The socket's timeout is not enough, because a server can send one byte now and then.
-
-    Raises what `fetch` raises; OSError if fewer than STALL_BYTES arrive within STALL_SECONDS.
+    Raises what `fetch` raises; OSError if fewer than STALL_BYTES arrive within STALL_SECONDS. The socket's timeout is
+    not enough, because a server can send one byte now and then.
     """
     watch, done = Watch(), Future[None]()
 
@@ -81,9 +80,7 @@ def watched(fetch: Callable[[Watch], None]) -> None:
 
 
 def fetch_web(url: str, target: Path, progress: bool = True) -> None:
-    """Fetch a URL to `target`, and continue where an earlier call stopped.
-
-    An incomplete file is named `<target>.part`, and `<target>.part.json` identifies the file on the server.
+    """Fetch a URL to `target`, and continue where an earlier call left `<target>.part` and a note about its origin.
 
     Raises OSError if the server cannot be reached, is too slow or breaks off; the part then stays for the next call.
     Raises WrongFile if the server sends another file than it announced or began; the part is then removed.
@@ -102,10 +99,8 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
 
 
 def room_for_download(folder: Path, arrived: int = 0) -> int:
-    """Return how many bytes a file in `folder` may have if `arrived` of them are there.
-
-    This is half of the free disk, because the other half is for the unpacked files.
-    """
+    """Return how many bytes a file in `folder` may have if `arrived` of them are there."""
+    # Half of the free disk, because the other half is for the unpacked files.
     return min(MAX_DOWNLOAD, (shutil.disk_usage(folder).free + arrived) // 2)
 
 

@@ -28,13 +28,11 @@ _FORMS = Path(__file__).parent
 def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """Return the CLAIM checklist of a finished run, a row an item: its section, the item, and the run's statement.
 
-    If a run cannot know a statement, it reads "not stated", and the author fills it in. Raises FileNotFoundError if a
-    model is not trained and scored.
+    What a run cannot know reads "not stated". Raises FileNotFoundError if a model is not trained and scored.
     """
-    table, facts = pd.read_csv(_FORMS / "claim.csv", index_col="number"), _facts(settings, model_names)
-    return table.assign(
-        statement=[UNKNOWN if pd.isna(text) else " ".join(text.format(**facts).split()) for text in table["statement"]]
-    )
+    facts = _facts(settings, model_names)
+    table = pd.read_csv(_FORMS / "claim.csv", index_col="number").fillna({"statement": UNKNOWN})
+    return table.assign(statement=[" ".join(text.format(**facts).split()) for text in table["statement"]])
 
 
 def model_card(settings: Settings, model_name: str) -> str:
@@ -98,10 +96,8 @@ def _parts(manifest: pd.DataFrame) -> str:
 
 def _level(manifest: pd.DataFrame) -> str:
     """Return whether each patient is in one split."""
-    in_several = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
-    if not in_several:
-        return "By patient."
-    return f"By image: {counted(in_several, 'patient')} of several images are in two or more."
+    count = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
+    return f"By image: {counted(count, 'patient')} of several images are in two or more." if count else "By patient."
 
 
 def _how_split(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""Write the report: one HTML file with the executed notebooks and the part for reviewers."""
+"""Write the report as one HTML file: the comparison, the part for reviewers, and the executed notebooks."""
 
 from __future__ import annotations
 
@@ -44,10 +44,8 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
 
 
 def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the notebook with each PNG turned into a JPEG if that is shorter.
-
-    This is done before there is HTML, because in HTML the text of a table could pass for an image.
-    """
+    """Return the notebook with each PNG turned into a JPEG if that is shorter."""
+    # Before there is HTML, because in HTML the text of a table could pass for an image.
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
@@ -59,11 +57,9 @@ def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
 
 def _linked(body: str, sections: set[str]) -> str:
     """Return the HTML with links to notebooks turned into links to sections, or into text if there is no section."""
-
-    def link(match: re.Match[str]) -> str:
-        return f'<a href="#{match[1]}">{match[2]}</a>' if match[1] in sections else match[2]
-
-    return re.sub(r'<a href="(\d\d_\w+)\.ipynb">(.*?)</a>', link, body)
+    for tag, name, text in set(re.findall(r'(<a href="(\d\d_\w+)\.ipynb">(.*?)</a>)', body)):
+        body = body.replace(tag, f'<a href="#{name}">{text}</a>' if name in sections else text)
+    return body
 
 
 def _summary(settings: Settings) -> str:
@@ -72,37 +68,23 @@ def _summary(settings: Settings) -> str:
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
     facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
-    facts += _data_errors(folder / CHECK)
+    if (folder / CHECK).exists() and (errors := (read_table(folder / CHECK)["severity"] == "error").sum()):
+        where = '<a href="#02_prepare">notebook 02</a> names them'
+        facts += f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>'
     if not (folder / VERDICT).exists():
         return facts
     table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
-    columns = [
-        "dice",
-        "dice_low",
-        "dice_high",
-        "first",
-        "iou",
-        "hd95",
-    ]  # those that fit the page; the section Scores has all
+    # The columns that fit the page; the section Scores has all.
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
     titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
     titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
     table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)
     verdict = html.escape((folder / VERDICT).read_text(encoding="utf-8"))
-    shown = table.to_html(
-        float_format=lambda value: f"{value:.3f}" if value < 2 else f"{value:.1f}", border=0, na_rep=""
-    )
-    untrained, side_by_side = _untrained(folder / UNTRAINED), folder / SIDE_BY_SIDE
-    pictures = picture(side_by_side) if side_by_side.exists() else ""
-    return f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{untrained}{pictures}'
-
-
-def _data_errors(file: Path) -> str:
-    """Return the number of errors in the data as HTML; nothing if `check` reported none."""
-    errors = (read_table(file)["severity"] == "error").sum() if file.exists() else 0
-    where = '<a href="#02_prepare">notebook 02</a> names them'
-    return f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>' if errors else ""
+    shown = table.to_html(float_format=lambda value: f"{value:.{3 if value < 2 else 1}f}", border=0, na_rep="")
+    summary = f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{_untrained(folder / UNTRAINED)}'
+    return summary + (picture(folder / SIDE_BY_SIDE) if (folder / SIDE_BY_SIDE).exists() else "")
 
 
 def _untrained(file: Path) -> str:
@@ -119,9 +101,8 @@ def _untrained(file: Path) -> str:
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook without its imports and parameters, which a reader of the report does not need."""
     preamble = {"parameters", "injected-parameters"}
-    tags = [set(cell.metadata.get("tags", [])) for cell in notebook.cells]
-    last = max((number for number, of_cell in enumerate(tags) if of_cell & preamble), default=0)
-    notebook.cells[1 : last + 1] = []
+    tagged = [number for number, cell in enumerate(notebook.cells) if preamble & {*cell.metadata.get("tags", [])}]
+    notebook.cells[1 : max(tagged, default=0) + 1] = []
     return notebook
 
 

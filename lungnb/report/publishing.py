@@ -22,13 +22,9 @@ Item = TypeVar("Item", Figure, pd.DataFrame, str)
 def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     """Copy the files of a finished run that show no image and no mask into a folder; return the folder.
 
-    These are tables, curves, the scores of each image and the exact command, as `artefacts` lists them. The files of a
-    single model are in the folder itself; several models have a folder each. Absolute paths among the settings are cut
-    to their last part.
-
-    Args:
-        settings: of the run; its `models` are those to publish.
-        folder: default: results/published/<recipe>, or <dataset> for a profile.
+    By default the folder is results/published/<recipe>, or <dataset> for a profile. A single model of `settings.models`
+    has its files in the folder itself; several models have a folder each. Absolute paths among the settings are cut to
+    their last part.
 
     Raises FileNotFoundError that names what to run first if a model is not scored or the models are not compared.
     """
@@ -62,14 +58,13 @@ def save_artefact(settings: Settings, name: str, item: Item) -> Item:
 
     Files that `artefacts` does not list, such as your own charts, are not published.
     """
-    suffix = ".png" if isinstance(item, Figure) else ".csv" if isinstance(item, pd.DataFrame) else ".txt"
-    file = settings.results / "comparison" / (name + suffix)
-    if isinstance(item, pd.DataFrame):
-        write_table(item, file, index=True)
-        return item
-    with written(file) as temporary:
-        if isinstance(item, Figure):
+    path = settings.results / "comparison" / name
+    if isinstance(item, Figure):
+        with written(f"{path}.png") as temporary:
             item.savefig(temporary, dpi=PICTURE_DPI)
-        else:
+    elif isinstance(item, pd.DataFrame):
+        write_table(item, f"{path}.csv", index=True)
+    else:
+        with written(f"{path}.txt") as temporary:
             temporary.write_text(item, encoding="utf-8", errors="backslashreplace")
     return item

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import io
 from base64 import b64decode, b64encode
-from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,9 +35,7 @@ class Section(NamedTuple):
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     Section(
-        "Scores",
-        "Means over images; dice_low and dice_high bound the 95 % interval over patients.",
-        (COMPARISON,),
+        "Scores", "Means over images; dice_low and dice_high bound the 95 % interval over patients.", (COMPARISON,)
     ),
     Section(
         "Which is better",
@@ -75,10 +72,7 @@ SECTIONS = (
 
 
 def review_sections(settings: Settings) -> str:
-    """Return the part for reviewers as self-contained HTML.
-
-    Leave out the sections without files. Escape all text from names and tables.
-    """
+    """Return the part for reviewers as self-contained HTML, without the sections that have no files."""
     folder, parts = settings.results / "comparison", []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
@@ -86,9 +80,8 @@ def review_sections(settings: Settings) -> str:
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
         shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
-        links = ", ".join(
-            f'<a href="comparison/{html.escape(file.name)}">{html.escape(file.name)}</a>' for file in files
-        )
+        escaped = [html.escape(file.name) for file in files]
+        links = ", ".join(f'<a href="comparison/{name}">{name}</a>' for name in escaped)
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
@@ -117,9 +110,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
 def fixed_before_test(settings: Settings) -> pd.DataFrame:
     """Return the choices made without the test images: settings, epoch, versions, machine; a column a model."""
     columns = {}
-    for name in settings.models:
-        if not (settings.results / name / RUN).exists():
-            continue
+    for name in [name for name in settings.models if (settings.results / name / RUN).exists()]:
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
@@ -141,23 +132,19 @@ def _table(table: pd.DataFrame) -> str:
     table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
     if len(table.columns) > _MAX_COLUMNS:
         table = table.T
-    cells = table.map(_cell).rename(index=_label, columns=_label)
+    cells = table.map(_cell).rename(index=_cell, columns=_cell)
     is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
 def _cell(value: str | float | None) -> str:
-    """Return a value as text: four digits, thousands separated, nothing if it is missing."""
+    """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
     if pd.isna(value):
         return ""
     if isinstance(value, (float, int)) and not isinstance(value, bool):
         return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
     return printable(value)
-
-
-def _label(value: Hashable) -> Hashable:
-    return printable(value) if isinstance(value, str) else value
 
 
 def picture(file: Path) -> str:
@@ -168,14 +155,11 @@ def picture(file: Path) -> str:
 
 
 def lighter(png: str) -> tuple[str, str]:
-    """Return the media type and the base64 of a PNG, given in base64, or of a JPEG of it if that is shorter.
-
-    The JPEG is shorter for X-rays. Return a PNG that cannot be read as it is.
-    """
+    """Return the media type and the base64 of a PNG, or of a JPEG of it if that is shorter, as for X-rays."""
     jpeg = io.BytesIO()
     try:
         Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
-    except Exception:  # Pillow's decoders raise many kinds
+    except Exception:  # Pillow's decoders raise many kinds for a PNG that cannot be read
         return "image/png", png
     short = b64encode(jpeg.getvalue()).decode()
     return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)

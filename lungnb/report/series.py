@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import sys
@@ -10,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import nbformat
 from tqdm import tqdm
@@ -20,7 +19,7 @@ from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.sources import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
 from lungnb.report.page import write_report
-from lungnb.settings import TITLES, Settings, make_settings
+from lungnb.settings import TITLES, Settings, changes_everywhere, make_settings
 
 PAPERMILL = {
     "kernel_name": "python3",
@@ -29,7 +28,6 @@ PAPERMILL = {
     "store_widget_state": False,  # so that pages show the picture that replaces a widget
     "extra_arguments": ["--IPKernelApp.log_level=ERROR"],  # or each kernel warns of its unencrypted local sockets
 }
-CellHook: TypeAlias = Callable[..., None]
 LAST_CORE_NOTEBOOK = 7  # the last one that a report needs; later ones run on request
 
 
@@ -45,55 +43,39 @@ def run_series(
     A notebook that trains a network is run only if the network is among the settings' `models`. The executed notebooks
     are in results/<dataset>/notebooks, also the one in which an error stopped the series.
 
-    Args:
-        dataset: as in `settings.make_settings`; None for the recipe's own, or the phantoms.
-        profile: `quick`, `full` or a recipe.
-        everything: run the notebooks after 07 too.
-        changes: settings to change, such as `{"epochs": 20}`.
-        seeds: random seeds with which notebook 06 trains every network.
+    `dataset`, `profile` and `changes` of settings are as in `make_settings`. With `everything`, the notebooks after 07
+    run too. Notebook 06 trains every network with as many random `seeds`.
 
     Raises RuntimeError that names the notebook and repeats the error if a cell fails.
     """
     import papermill
 
-    settings = make_settings(dataset, profile, **changes or {})
-    # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
-    # tuples into lists, because papermill would turn them into text.
-    changed = json.loads(json.dumps({name: getattr(settings, name) for name in changes or {}}))
-    parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
+    changes = changes_everywhere() | (changes or {})
+    settings = make_settings(dataset, profile, **changes)
     find_source(settings.dataset)  # so that a misspelt name is an error at once, not in the second notebook
     refuse_other_origin(settings)
+    # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
+    # tuples into lists, because papermill would turn them into text.
+    changed = json.loads(json.dumps({name: getattr(settings, name) for name in changes}))
+    parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
-    for artefact in ARTEFACTS:
-        if artefact.notebook == "06":
-            for old in (settings.results / "comparison").glob(artefact.pattern):
-                remove(old)  # from a run with other models or more seeds
+    for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
+        for old in (settings.results / "comparison").glob(pattern):
+            remove(old)  # from a run with other models or more seeds
     with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
+            values = {name: parameters[name] for name in papermill.inspect_notebook(notebook) if name in parameters}
             try:
                 with writable(done):
                     done.parent.mkdir(parents=True, exist_ok=True)
                     papermill.execute_notebook(
-                        notebook,
-                        done,
-                        parameters={name: parameters[name] for name in _parameters(notebook) & set(parameters)},
-                        cwd=notebook.parent,
-                        on_cell_execute=starts_cell(notebook),
-                        **PAPERMILL,
+                        notebook, done, values, cwd=notebook.parent, on_cell_execute=starts_cell(notebook), **PAPERMILL
                     )
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
     return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
-
-
-def _parameters(notebook: Path) -> set[str]:
-    """Return the names of the parameters in a notebook's cell for them."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    source = next((cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])), "")
-    targets = (target for line in ast.parse(source).body if isinstance(line, ast.Assign) for target in line.targets)
-    return {name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)}
 
 
 @contextmanager
@@ -117,7 +99,7 @@ def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLE
 
 
 @contextmanager
-def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callable[[Path], CellHook]]:
+def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callable[[Path], Callable[..., None]]]:
     """Show a bar over the cells of all notebooks; give a function that makes papermill's hook for a notebook."""
     cells = [cell for path in notebooks for cell in nbformat.read(path, as_version=4).cells]
     total = sum(cell.cell_type == "code" for cell in cells)
@@ -130,7 +112,7 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callabl
             while not done.wait(2):
                 bar.set_postfix_str(_epoch(settings))
 
-        def starts_cell(notebook: Path) -> CellHook:
+        def starts_cell(notebook: Path) -> Callable[..., None]:
             step = 0
 
             def hook(cell: nbformat.NotebookNode, **_: object) -> None:

@@ -10,7 +10,7 @@ from lungnb.report import series
 def notebook(path, title, source):
     cells = [
         new_markdown_cell(f"# {title}\nSee [next](01_next.ipynb)."),
-        new_code_cell("DATASET = PROFILE = None", metadata={"tags": ["parameters"]}),
+        new_code_cell("DATASET = None\nPROFILE = None", metadata={"tags": ["parameters"]}),
         new_markdown_cell("Told before."),
         new_code_cell(source),
     ]
