@@ -91,8 +91,8 @@ def log_traceback(error: BaseException) -> None:
     lines = [datetime.now(UTC).isoformat(timespec="seconds")]
     for link in reversed(chain):
         lines.append(f"  {type(link).__module__}.{type(link).__qualname__}")
-        for frame in traceback.extract_tb(link.__traceback__):
-            lines.append(printable(f"    {frame.filename}:{frame.lineno} in {frame.name}"))
+        frames = traceback.extract_tb(link.__traceback__)
+        lines += [printable(f"    {frame.filename}:{frame.lineno} in {frame.name}") for frame in frames]
     with suppress(OSError, ValueError), open(os.environ[LOG], "a", encoding="utf-8", errors="replace") as log:
         log.write("\n".join([*lines, ""]))  # in one call, because threads and processes may share the file
 
