@@ -109,14 +109,15 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     Bone is white: MONOCHROME1 (low values white) is inverted, except in CT, whose Hounsfield units do not depend on how
     they are shown. Raises Refused, naming the file, for a window or table that makes no sense.
     """
-    from pydicom.pixels import apply_modality_lut
-
     try:
         if file.get("ModalityLUTSequence"):
             _check_table(file.ModalityLUTSequence[0].LUTDescriptor)
         if is_in_hounsfield(file):
-            return _in_blocks(pixels, lambda part: apply_modality_lut(part, file))
-        shown = _through_own_window(pixels, file)
+            return _in_blocks(pixels, file)
+        with np.errstate(over="ignore"):  # in the exponential of a sigmoid window
+            show, (black, white) = _own_view(pixels, file)
+            width = max(white - black, _MIN_WIDTH)
+            shown = _in_blocks(pixels, file, lambda values: (show(values) - black) / width)
     except Exception as error:  # pydicom raises many kinds for a table or a window that makes no sense
         if isinstance(error, (Refused, MemoryError)):
             raise
@@ -124,22 +125,14 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
-def _in_blocks(pixels: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> Floats:
-    """Return what an elementwise function makes of an image, float32, some rows at a time to spare memory."""
-    result = np.empty(pixels.shape, np.float32)
-    for rows in row_blocks(pixels.shape):
-        result[rows] = work(pixels[rows])
-    return result
-
-
-def _through_own_window(pixels: np.ndarray, file: Dataset) -> Floats:
-    """Return stored values as the DICOM file's own VOI LUT or window shows them, 0 to 1."""
+def _in_blocks(pixels: np.ndarray, file: Dataset, show: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Floats:
+    """Return what `show` makes of an image after its modality LUT, float32, some rows at a time to spare memory."""
     from pydicom.pixels import apply_modality_lut
 
-    with np.errstate(over="ignore"):  # in the exponential of a sigmoid window
-        show, (black, white) = _own_view(pixels, file)
-        width = max(white - black, _MIN_WIDTH)
-        return _in_blocks(pixels, lambda part: (show(apply_modality_lut(part, file)) - black) / width)
+    result = np.empty(pixels.shape, np.float32)
+    for rows in row_blocks(pixels.shape):
+        result[rows] = show(apply_modality_lut(pixels[rows], file))
+    return result
 
 
 def _own_view(pixels: np.ndarray, file: Dataset) -> tuple[Callable[[np.ndarray], np.ndarray], Window]:

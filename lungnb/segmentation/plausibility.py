@@ -1,7 +1,5 @@
 """Say why a person should look at a mask, by its area, its volume and the sizes of the two lungs."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lungnb.masks import LUNG_SHARE
@@ -15,13 +13,10 @@ def why_implausible(mask: np.ndarray, right_px: float, left_px: float, volume_ml
 
     Judge the sizes of the right and the left lung, the share of the image that is lung, and the volume if it is known.
 
-    Example:
-        >>> mask = np.zeros((100, 100), bool)
-        >>> mask[20:80, 10:40] = True
-        >>> why_implausible(mask, 1800, 0)
-        'one lung only'
-        >>> why_implausible(mask, 900, 900)
-        ''
+    >>> mask = np.zeros((100, 100), bool)
+    >>> mask[20:80, 10:40] = True
+    >>> why_implausible(mask, 1800, 0), why_implausible(mask, 900, 900)
+    ('one lung only', '')
     """
     reasons, (low, high) = [], LUNG_SHARE
     if not right_px + left_px:

@@ -1,13 +1,8 @@
 """Separate a mask into the patient's right and left lung."""
 
-from __future__ import annotations
-
-from typing import NamedTuple
-
 import numpy as np
-from scipy import ndimage
 
-from lungnb.masks import largest_regions
+from lungnb.masks import Region, largest_regions
 
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
 _MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie above each other
@@ -21,15 +16,13 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle. Otherwise the mask is one lung, in one piece or in two above each other. The patient's right is on the left,
     as films and slices are shown.
 
-    Example:
-        >>> mask = np.array([[1, 1, 0, 0, 1], [1, 1, 0, 1, 1]], bool)
-        >>> right, left = split_sides(mask)
-        >>> int(right.sum()), int(left.sum())
-        (4, 3)
+    >>> right, left = split_sides(np.array([[1, 1, 0, 0, 1], [1, 1, 0, 1, 1]], bool))
+    >>> int(right.sum()), int(left.sum())
+    (4, 3)
     """
-    regions = [_Region(*region) for region in largest_regions(mask)]
+    regions = largest_regions(mask)
     if len(regions) == 2 and _are_side_by_side(*regions):
-        on_left = min(regions, key=lambda region: region.middle())
+        on_left = min(regions, key=Region.middle)
         right = np.zeros_like(mask)
         right[on_left.box] = on_left.mask
         return right, mask & ~right
@@ -41,27 +34,7 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (lung, none) if regions and regions[0].middle() < middle else (none, lung)
 
 
-class _Region(NamedTuple):
-    """A connected region: its mask within the box that it fills, and the box."""
-
-    mask: np.ndarray
-    box: tuple[slice, ...]
-
-    def extent(self, axis: int = -1) -> tuple[int, int]:
-        """Return its first place along an axis and the place after its last."""
-        return self.box[axis].start, self.box[axis].stop
-
-    def columns(self) -> np.ndarray:
-        """Return its number of pixels in each column of its box."""
-        counts: np.ndarray = self.mask.sum(axis=tuple(range(self.mask.ndim - 1)))
-        return counts
-
-    def middle(self) -> float:
-        """Return its mean column, computed from the sums of the columns because that is fast."""
-        return float(self.box[-1].start + ndimage.center_of_mass(self.columns())[0])
-
-
-def _are_side_by_side(larger: _Region, smaller: _Region) -> bool:
+def _are_side_by_side(larger: Region, smaller: Region) -> bool:
     """Return whether two regions are two lungs: both are large enough, and they are not above each other."""
     (first, last), (start, end) = larger.extent(), smaller.extent()
     shared_columns = min(last, end) - max(first, start)
@@ -69,14 +42,14 @@ def _are_side_by_side(larger: _Region, smaller: _Region) -> bool:
     return is_large and shared_columns < _MAX_SHARED_COLUMNS * min(last - first, end - start)
 
 
-def _is_across(region: _Region, middle: float) -> bool:
+def _is_across(region: Region, middle: float) -> bool:
     """Return whether a region is both lungs: it is wide and lies across the middle of the picture."""
     (first, last), (top, bottom) = region.extent(), region.extent(-2)
     quarter = (last - first) / 4
     return last - first > _MIN_WIDTH_OF_BOTH * (bottom - top) and first + quarter < middle < last - quarter
 
 
-def _thinnest_column(region: _Region) -> int:
+def _thinnest_column(region: Region) -> int:
     """Return the column with the fewest pixels in the region's middle third; of several, the nearest to its middle."""
     heights = region.columns()
     third = len(heights) // 3
