@@ -63,7 +63,7 @@ def require(engine: str) -> None:
 def engine_name(engine: str, precision: str = "f32") -> str:
     """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
     try:
-        version = importlib.metadata.version(PACKAGES[engine].replace("_", "-"))
+        version = importlib.metadata.version(PACKAGES[engine])
     except importlib.metadata.PackageNotFoundError:  # because onnxruntime-gpu also installs the module onnxruntime
         version = getattr(importlib.import_module(PACKAGES[engine]), "__version__", "unknown")
     return f"{engine} {version} {precision}"
@@ -80,7 +80,7 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
     Raises ValueError if the engine is not installed, and many kinds of errors if it cannot read the file.
     """
     require(engine)
-    return _OPEN[engine](file, precision)
+    return _open_onnx(file, precision) if engine == "onnx" else _open_openvino(file, precision)
 
 
 def load_model(model: str | Path | None = None) -> keras.Model:
@@ -119,10 +119,7 @@ def _load(path: Path, _modified: int) -> keras.Model:
 
 
 def compute_in_float32(model: keras.Model) -> None:
-    """Let a network that was trained in half precision compute in float32, which all engines and CPUs can.
-
-    Its weights are float32 in any case.
-    """
+    """Let a network that was trained in half precision compute in float32, which all engines and CPUs can."""
     for layer in model.layers:
         layer.dtype_policy = "float32"
         if hasattr(layer, "layers"):
@@ -155,9 +152,5 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     (image,) = session.get_inputs()
-    return Engine(
-        engine_name("onnx", precision), image.shape[1], lambda batch: session.run(None, {image.name: batch})[0]
-    )
-
-
-_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx}
+    name = engine_name("onnx", precision)
+    return Engine(name, image.shape[1], lambda batch: session.run(None, {image.name: batch})[0])

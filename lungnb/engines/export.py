@@ -5,8 +5,6 @@ network that lungnb ships comes with its export. So a later run needs neither Te
 version or precision is checked before it is used (`parity`).
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from contextlib import ExitStack, suppress
