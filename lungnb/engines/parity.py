@@ -71,7 +71,7 @@ def measure_parity(engine: Engine, reference: Reference) -> Parity:
 
 
 def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
-    """Return an engine's masks of `(count, size, size)` uint8 images, bool, made one at a time as `segment` does."""
+    """Return an engine's masks of `(count, size, size)` uint8 images, made one at a time as `segment` does."""
     batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
     return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
 
@@ -111,16 +111,15 @@ def read_reference(file: Path, size: int | None) -> Reference:
 def parities(file: Path) -> dict[str, Parity]:
     """Return the parity of each engine that an exported file was checked with, from the JSON beside it."""
     stored = read_record(file).get("parity")
-    parsed = {name: _parse_parity(entry) for name, entry in stored.items()} if isinstance(stored, dict) else {}
-    return {name: parity for name, parity in parsed.items() if parity}
+    entries = stored.items() if isinstance(stored, dict) else ()
+    return {name: Parity(**entry) for name, entry in entries if _is_parity(entry)}
 
 
-def _parse_parity(entry: object) -> Parity | None:
-    """Return an engine's parity from an entry of the JSON; None if the entry is incomplete or damaged."""
+def _is_parity(entry: object) -> bool:
+    """Return whether an entry of the JSON is complete and sound."""
     if not isinstance(entry, dict) or set(entry) != set(Parity._fields):
-        return None
-    are_numbers = all(type(number) in (int, float) and math.isfinite(number) for number in entry.values())
-    return Parity(**entry) if are_numbers else None
+        return False
+    return all(type(number) in (int, float) and math.isfinite(number) for number in entry.values())
 
 
 def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity]) -> None:
