@@ -75,10 +75,7 @@ def precisions(engine: str) -> tuple[str, ...]:
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
-    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`.
-
-    Raises ValueError if the engine is not installed, and many kinds of errors if it cannot read the file.
-    """
+    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`. May raise any error."""
     require(engine)
     return _open_onnx(file, precision) if engine == "onnx" else _open_openvino(file, precision)
 

@@ -123,10 +123,7 @@ def _is_parity(entry: object) -> bool:
 
 
 def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity]) -> None:
-    """Add parities to the JSON beside an exported file; drop those that it holds of another export.
-
-    `digests` has the checksums of the `model` and of the exported `file`.
-    """
+    """Add parities to the JSON beside an export with these digests of `model` and `file`; drop those of another one."""
     record, digests = read_record(file), {name: digests[name] for name in ("model", "file")}
     is_same_export = all(record.get(name) == digest for name, digest in digests.items())
     known = parities(file) if is_same_export else {}

@@ -159,13 +159,9 @@ def _own_range(pixels: np.ndarray, file: Dataset) -> Window:
     """Return the smallest and the largest value of the pixels that are not padding, or of all if all are padding."""
     from pydicom.pixels import apply_modality_lut
 
-    padding, ends = file.get("PixelPaddingValue"), []
-    for is_padding_left_out in (True, False):
-        for rows in row_blocks(pixels.shape):
-            part = pixels[rows]
-            values = apply_modality_lut(part, file)
-            values = values[part != padding] if is_padding_left_out else values
+    ends: list[float] = []
+    for padding in (file.get("PixelPaddingValue"), None):  # None: leave out no pixel
+        for rows in row_blocks(pixels.shape) if not ends else ():
+            values = apply_modality_lut(pixels[rows], file)[pixels[rows] != padding]
             ends += [float(values.min()), float(values.max())] if values.size else []
-        if ends:
-            break
     return min(ends), max(ends)

@@ -128,13 +128,8 @@ def resample_mm(
     """Return an image or a volume at another spacing, over the same extent.
 
     Images are interpolated linearly and blurred before they become smaller, which prevents moiré. Masks take the
-    nearest neighbour. Both get the same shape: the extent divided by the new spacing, rounded.
-
-    Args:
-        array: `(height, width)` or `(slices, height, width)`; uint8 stays uint8, other numbers become float32.
-        spacing_mm: spacing along each axis of the array, mm.
-        new_spacing_mm: new spacing, mm; one for each axis, or one for all.
-        is_mask: whether it is a mask, which comes back as bool.
+    nearest neighbour. Both get the same shape: the extent divided by the new spacing, rounded. The array is
+    `(height, width)` or `(slices, height, width)`. Masks become bool, uint8 stays uint8, other numbers become float32.
 
     Raises ValueError if a spacing is not positive, or if there is not one for each axis.
 

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "predict": ["Segmentation", "best_model", "load_pretrained", "segment"],
-        "sides": ["split_sides"],
+        "lungs": ["split_sides"],
         "listing": ["Options", "list_images"],
         "batch": ["segment_files"],
         "cluster": ["segment_on_cluster"],

@@ -111,8 +111,7 @@ def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
     journal = read_journal(out)
     rows = [journal[os.path.abspath(file)] | {"file": str(file)} for file in files]
-    table = make_table([{name: row[name] for name in TABLE_COLUMNS if name in row} for row in rows])
-    table = table.reindex(columns=TABLE_COLUMNS)
+    table = make_table(rows, TABLE_COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[name for name in TABLE_COLUMNS if name not in _LEFT_OUT_IF_EMPTY or table[name].notna().any()]]
     table = table.astype({name: "Int64" for name in WHOLE_NUMBERS if name in table})

@@ -23,12 +23,10 @@ from lungnb.formats.volumes import Volume
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.journal import Row, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
-from lungnb.segmentation.plausibility import why_implausible
+from lungnb.segmentation.lungs import split_sides, why_implausible
 from lungnb.segmentation.predict import Window, predict_slices, segment_grey
-from lungnb.segmentation.sides import split_sides
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
-_NO_VOXELS = np.empty((0, 0, 0), np.float32)
 Result = TypeVar("Result")
 
 
@@ -84,7 +82,9 @@ def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
     """Write what `options` ask for, and return the file's row of the journal."""
     if isinstance(segmented, dict):
         return segmented
-    return _attempt("written", segmented.case, lambda: _write(segmented, out, options))
+    if isinstance(segmented, SegmentedImage):
+        return _attempt("written", segmented.case, lambda: _write_image(segmented, out, options))
+    return _attempt("written", segmented.case, lambda: _write_volume(segmented, out, options))
 
 
 def _attempt(doing: str, case: InputFile, step: Callable[[], Result]) -> Result | Row:
@@ -120,14 +120,8 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
         mask[number] = probability > THRESHOLD
         if number in to_show:
             shown[number] = grey
-    volume = volume._replace(hounsfield=_NO_VOXELS)  # frees memory, because cleaning the mask takes more
+    volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
     return SegmentedVolume(file.case, clean_mask(mask), volume, shown)
-
-
-def _write(segmented: Segmented, out: Path, options: Options) -> Row:
-    if isinstance(segmented, SegmentedImage):
-        return _write_image(segmented, out, options)
-    return _write_volume(segmented, out, options)
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:

@@ -1,9 +1,11 @@
-"""Separate a mask into the patient's right and left lung."""
+"""The two lungs of a mask: separate right and left, and say why a person should look at the mask."""
 
 import numpy as np
 
-from lungnb.masks import Region, largest_regions
+from lungnb.masks import LUNG_SHARE, Region, largest_regions
 
+USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
+MAX_SIZE_RATIO = 3.0  # of the larger lung to the smaller
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
 _MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie above each other
 _MIN_WIDTH_OF_BOTH = 0.8  # of its height; a region that is wider and lies across the middle is both lungs, which touch
@@ -56,3 +58,25 @@ def _thinnest_column(region: Region) -> int:
     inner = heights[third : len(heights) - third]
     thinnest = np.flatnonzero(inner == inner.min())
     return int(region.box[-1].start + third + thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
+
+
+def why_implausible(mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None) -> str:
+    """Return why a person should look at a mask, or nothing.
+
+    Judge the sizes of the right and the left lung, the share of the image that is lung, and the volume if it is known.
+
+    >>> mask = np.zeros((100, 100), bool)
+    >>> mask[20:80, 10:40] = True
+    >>> why_implausible(mask, 1800, 0), why_implausible(mask, 900, 900)
+    ('one lung only', '')
+    """
+    reasons, (low, high) = [], LUNG_SHARE
+    if not right_px + left_px:
+        return "no lung"
+    if max(right_px, left_px) > MAX_SIZE_RATIO * min(right_px, left_px):
+        reasons.append("one lung far larger" if min(right_px, left_px) else "one lung only")
+    if volume_ml is not None and not USUAL_VOLUME_ML[0] <= volume_ml <= USUAL_VOLUME_ML[1]:
+        reasons.append(f"{volume_ml:.0f} mL")
+    if mask.ndim == 2 and not low <= mask.mean() <= high:
+        reasons.append(f"{mask.mean():.0%} of the picture")
+    return ", ".join(reasons)
