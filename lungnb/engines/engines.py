@@ -29,6 +29,10 @@ THRESHOLD = 0.5  # probability above which a pixel is lung
 ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is installed
 
 
+class ExportError(ValueError):
+    """An export that could not be made or opened, or whose masks are not those of Keras."""
+
+
 class Engine(NamedTuple):
     """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities."""
 
@@ -75,9 +79,14 @@ def precisions(engine: str) -> tuple[str, ...]:
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
-    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`. May raise any error."""
+    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`. May raise ExportError."""
     require(engine)
-    return _open_onnx(file, precision) if engine == "onnx" else _open_openvino(file, precision)
+    try:
+        return _open_onnx(file, precision) if engine == "onnx" else _open_openvino(file, precision)
+    except ImportError as error:
+        raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
+    except Exception as error:  # engines raise many kinds
+        raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
 
 
 def load_model(model: str | Path | None = None) -> keras.Model:

@@ -19,6 +19,7 @@ from lungnb.engines.conversion import FORMATS, convert
 from lungnb.engines.engines import (
     ENGINES,
     Engine,
+    ExportError,
     engine_name,
     engine_of,
     installed,
@@ -28,7 +29,7 @@ from lungnb.engines.engines import (
     precisions,
     require,
 )
-from lungnb.engines.parity import ExportError, Parity, digest_of_file
+from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.files import written
 from lungnb.messages import say
 from lungnb.settings import SHIPPED
@@ -118,8 +119,8 @@ def _open_checked(engine: str, file: Path, precision: str) -> Engine:
     known = (parity.parities(notes) | parity.parities(file)).get(name)
     if known:
         parity.refuse_disagreement(name, known, file)  # before the file is opened, which takes a while
-        return _open_file(engine, file, precision)
-    opened = _open_file(engine, file, precision)
+        return open_exported(engine, file, precision)
+    opened = open_exported(engine, file, precision)
     measured = parity.measure_parity(opened, parity.read_reference(parity.beside(file, ".npz"), opened.size))
     with suppress(OSError):  # if the cache cannot be written, only time is lost
         parity.add_parities(notes, record, {name: measured})
@@ -146,21 +147,12 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
         for engine in engines:
-            opened = _open_file(engine, temporary)
+            opened = open_exported(engine, temporary)
             measured[opened.name] = parity.measure_parity(opened, reference)
             parity.refuse_disagreement(opened.name, measured[opened.name], file)
         parity.write_reference(file, reference)
         parity.add_parities(file, {"model": digest_of_file(path), "file": digest_of_file(temporary)}, measured)
     return file
-
-
-def _open_file(engine: str, file: Path, precision: str = "f32") -> Engine:
-    try:
-        return open_exported(engine, file, precision)
-    except ImportError as error:
-        raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
-    except Exception as error:  # engines raise many kinds
-        raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
 
 
 def _exported(path: Path) -> Path | None:

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of
+from lungnb.engines.engines import THRESHOLD, Engine, ExportError, engine_of
 from lungnb.files import read_json, write_json, written
 from lungnb.formats.opening import memory_limit, open_file
 from lungnb.formats.pixels import fit_square, to_grey
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # the least Dice of an engine's masks with those of Keras
 _PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # half of the wild ones, whose lungs may be faint, are CT
 _SEED = 11  # used by no data set
-
-
-class ExportError(ValueError):
-    """An export that could not be made, or whose masks are not those of Keras."""
 
 
 class Parity(NamedTuple):
