@@ -48,10 +48,6 @@ class Region(NamedTuple):
     mask: Mask
     box: tuple[slice, ...]
 
-    def extent(self, axis: int = -1) -> tuple[int, int]:
-        """Return its first place along an axis and the place after its last."""
-        return self.box[axis].start, self.box[axis].stop
-
     def columns(self) -> NDArray[np.int_]:
         """Return its number of pixels in each column of its box."""
         return np.asarray(self.mask.sum(axis=tuple(range(self.mask.ndim - 1))))

@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,13 +160,10 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are not text, which a table cannot hold
         if len(os.fsencode(stem)) > LONGEST_STEM_BYTES:
             stem = f"{stem[: LONGEST_STEM_BYTES // 8]}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
-        name = stem
         # Files of one name from several folders get the name of their folder, or else a number.
-        if stem.lower() in taken:
-            stem = f"{path.parent.name}_{name}"
-        number = len(taken)
-        while stem.lower() in taken:
-            stem, number = f"{name}_{number}", number + 1
+        numbered = (f"{stem}_{number}" for number in count(len(taken)))
+        names = chain((stem, f"{path.parent.name}_{stem}"), numbered)
+        stem = next(name for name in names if name.lower() not in taken)
         taken.add(stem.lower())
         cases.append(InputFile(path, stem))
     return cases

@@ -38,17 +38,16 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _are_side_by_side(larger: Region, smaller: Region) -> bool:
     """Return whether two regions are two lungs: both are large enough, and they are not above each other."""
-    (first, last), (start, end) = larger.extent(), smaller.extent()
-    shared_columns = min(last, end) - max(first, start)
+    one, other = larger.box[-1], smaller.box[-1]  # their columns
+    shared_columns = min(one.stop, other.stop) - max(one.start, other.start)
     is_large = bool(smaller.mask.sum() >= _MIN_LUNG_SHARE * larger.mask.sum())
-    return is_large and shared_columns < _MAX_SHARED_COLUMNS * min(last - first, end - start)
+    return is_large and shared_columns < _MAX_SHARED_COLUMNS * min(larger.mask.shape[-1], smaller.mask.shape[-1])
 
 
 def _is_across(region: Region, middle: float) -> bool:
     """Return whether a region is both lungs: it is wide and lies across the middle of the picture."""
-    (first, last), (top, bottom) = region.extent(), region.extent(-2)
-    quarter = (last - first) / 4
-    return last - first > _MIN_WIDTH_OF_BOTH * (bottom - top) and first + quarter < middle < last - quarter
+    (height, width), columns = region.mask.shape[-2:], region.box[-1]
+    return width > _MIN_WIDTH_OF_BOTH * height and columns.start + width / 4 < middle < columns.stop - width / 4
 
 
 def _thinnest_column(region: Region) -> int:
