@@ -1,7 +1,5 @@
 """Operations on masks: clean them, find and count their regions, and draw them on their image."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +22,9 @@ def clean_mask(mask: Mask, regions: int = 2) -> Mask:
 
     The mask is `(height, width)`, or `(slices, height, width)` for a volume, where holes are filled slice by slice.
 
-    Example:
-        >>> mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], bool)  # a hole, and a region beside it
-        >>> clean_mask(mask, regions=1).astype(int)
-        array([[1, 1, 1, 0, 0],
-               [1, 1, 1, 0, 0],
-               [1, 1, 1, 0, 0]])
+    >>> mask = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]], bool)  # a hole, and a region beside it
+    >>> clean_mask(mask, regions=1).astype(int).tolist()
+    [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0]]
     """
     cleaned = np.zeros_like(mask)
     for region in largest_regions(mask, regions):
@@ -53,14 +48,21 @@ class Region(NamedTuple):
     mask: Mask
     box: tuple[slice, ...]
 
+    def columns(self) -> NDArray[np.int_]:
+        """Return its number of pixels in each column of its box."""
+        return np.asarray(self.mask.sum(axis=tuple(range(self.mask.ndim - 1))))
+
+    def middle(self) -> float:
+        """Return its mean column, computed from the sums of the columns because that is fast."""
+        return float(self.box[-1].start + ndimage.center_of_mass(self.columns())[0])
+
 
 def largest_regions(mask: Mask, regions: int = 2) -> list[Region]:
     """Return the largest connected regions of a bool mask, at most `regions`, the largest first.
 
-    Example:
-        >>> mask = np.array([[1, 1, 0, 1], [1, 1, 0, 0]], bool)
-        >>> [int(region.mask.sum()) for region in largest_regions(mask)]
-        [4, 1]
+    >>> mask = np.array([[1, 1, 0, 1], [1, 1, 0, 0]], bool)
+    >>> [int(region.mask.sum()) for region in largest_regions(mask)]
+    [4, 1]
     """
     box = _box(mask)
     labels, count = ndimage.label(mask[box], np.ones((3,) * mask.ndim))  # pixels that touch at a corner are one region
@@ -86,14 +88,11 @@ def _box(mask: Mask) -> tuple[slice, ...]:
     return tuple(slice(line[0], line[-1] + 1) if line.size else slice(None) for line in lines)
 
 
-def overlay(image: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int] = OUTLINE) -> NDArray[np.uint8]:
+def overlay(image: Grey, mask: Mask, color: tuple[int, int, int] = OUTLINE) -> NDArray[np.uint8]:
     """Return the image as uint8 RGB, `(height, width, 3)`, with the mask tinted and outlined.
 
-    Example:
-        >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
-        >>> mask[16:48, 16:48] = True
-        >>> overlay(image, mask).shape
-        (64, 64, 3)
+    >>> overlay(np.zeros((64, 64), np.uint8), np.eye(64, dtype=bool)).shape
+    (64, 64, 3)
     """
     picture = np.repeat(image[:, :, None], 3, axis=2)
     greys = np.arange(256, dtype=np.float32)[:, None]
@@ -105,14 +104,13 @@ def overlay(image: NDArray[np.uint8], mask: Mask, color: tuple[int, int, int] = 
     return picture
 
 
-def cut_out(image: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
+def cut_out(image: Grey, mask: Mask) -> NDArray[np.uint8]:
     """Return the lungs as uint8 RGBA, `(rows, columns, 4)`, cropped to the mask; the background is transparent.
 
-    Example:
-        >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
-        >>> mask[16:48, 10:30] = True
-        >>> cut_out(image, mask).shape
-        (32, 20, 4)
+    >>> image, mask = np.zeros((64, 64), np.uint8), np.zeros((64, 64), bool)
+    >>> mask[16:48, 10:30] = True
+    >>> cut_out(image, mask).shape
+    (32, 20, 4)
     """
     if not mask.any():
         return np.zeros((1, 1, 4), np.uint8)
@@ -124,12 +122,11 @@ def cut_out(image: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
 def count_regions(mask: Mask) -> int:
     """Return the number of connected regions of a bool mask, without those smaller than `MIN_REGION_SHARE`.
 
-    Example:
-        >>> mask = np.zeros((100, 100), bool)
-        >>> mask[20:80, 10:40] = mask[20:80, 60:90] = True  # two lungs
-        >>> mask[0, 0] = True  # a speck
-        >>> count_regions(mask)
-        2
+    >>> mask = np.zeros((100, 100), bool)
+    >>> mask[20:80, 10:40] = mask[20:80, 60:90] = True  # two lungs
+    >>> mask[0, 0] = True  # a speck
+    >>> count_regions(mask)
+    2
     """
     labels, _ = ndimage.label(mask, np.ones((3,) * mask.ndim))
     return int((np.bincount(labels.ravel())[1:] >= MIN_REGION_SHARE * mask.size).sum())

@@ -12,7 +12,7 @@ from helpers.paths import ROOT
 MODULES = [name for name, file in find_modules(ROOT / "lungnb").items() if ">>> " in file.read_text(encoding="utf-8")]
 TAUGHT = (  # modules of which every public function has an example
     *("lungnb.masks", "lungnb.metrics", "lungnb.datasets.sources", "lungnb.evaluation.statistics"),
-    *("lungnb.segmentation.plausibility", "lungnb.segmentation.sides"),
+    "lungnb.segmentation.lungs",
 )
 
 

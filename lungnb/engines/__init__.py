@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "engines": ["ENGINES", "Engine", "load_model"],
-        "parity": ["MEAN_DICE", "WORST_DICE", "ExportError", "Parity", "parities"],
+        "engines": ["ENGINES", "Engine", "ExportError", "load_model"],
+        "parity": ["MEAN_DICE", "WORST_DICE", "Parity", "parities"],
         "export": ["export_model", "open_network"],
     },
 )

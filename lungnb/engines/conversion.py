@@ -20,6 +20,7 @@ FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 def convert(model: keras.Model, format: str, file: Path, half: bool = False) -> None:
     """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision."""
     import keras
+    import onnx
 
     from lungnb.networks.backend import quiet_stderr
 
@@ -28,25 +29,18 @@ def convert(model: keras.Model, format: str, file: Path, half: bool = False) -> 
     for library in ("tensorflow", "tf2onnx"):
         logging.getLogger(library).setLevel(logging.ERROR)
     with quiet_stderr(), warnings.catch_warnings(action="ignore"), TemporaryDirectory() as folder:
-        onnx = file if format == "onnx" else Path(folder, "model.onnx")
-        model.export(str(onnx), format="onnx", verbose=False, input_signature=signature)
-        _adapt(onnx, half)
+        onnx_file = file if format == "onnx" else Path(folder, "model.onnx")
+        model.export(str(onnx_file), format="onnx", verbose=False, input_signature=signature)
+        network = onnx.load(onnx_file)
+        _replace_erfc(network.graph)
+        if half:
+            _halve(network.graph)
+        onnx.save(network, onnx_file)
         if format == "openvino":
             # From the ONNX file, because Keras would call OpenVINO's converter, which reports each use over the web.
             import openvino
 
-            openvino.save_model(openvino.Core().read_model(onnx), file, compress_to_fp16=half)
-
-
-def _adapt(file: Path, half: bool) -> None:
-    """Replace operations that ONNX does not have; with `half`, store the weights in half precision."""
-    import onnx
-
-    network = onnx.load(file)
-    _replace_erfc(network.graph)
-    if half:
-        _halve(network.graph)
-    onnx.save(network, file)
+            openvino.save_model(openvino.Core().read_model(onnx_file), file, compress_to_fp16=half)
 
 
 def _replace_erfc(graph: GraphProto) -> None:

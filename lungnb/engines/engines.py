@@ -29,6 +29,10 @@ THRESHOLD = 0.5  # probability above which a pixel is lung
 ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is installed
 
 
+class ExportError(ValueError):
+    """An export that could not be made or opened, or whose masks are not those of Keras."""
+
+
 class Engine(NamedTuple):
     """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities."""
 
@@ -63,7 +67,7 @@ def require(engine: str) -> None:
 def engine_name(engine: str, precision: str = "f32") -> str:
     """Return an engine's name with its version and a precision, such as `onnx 1.32.0 f32`."""
     try:
-        version = importlib.metadata.version(PACKAGES[engine].replace("_", "-"))
+        version = importlib.metadata.version(PACKAGES[engine])
     except importlib.metadata.PackageNotFoundError:  # because onnxruntime-gpu also installs the module onnxruntime
         version = getattr(importlib.import_module(PACKAGES[engine]), "__version__", "unknown")
     return f"{engine} {version} {precision}"
@@ -75,12 +79,14 @@ def precisions(engine: str) -> tuple[str, ...]:
 
 
 def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
-    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`.
-
-    Raises ValueError if the engine is not installed, and many kinds of errors if it cannot read the file.
-    """
+    """Open an exported network: `.onnx` with `openvino` or `onnx`, `.xml` with `openvino`. May raise ExportError."""
     require(engine)
-    return _OPEN[engine](file, precision)
+    try:
+        return _open_onnx(file, precision) if engine == "onnx" else _open_openvino(file, precision)
+    except ImportError as error:
+        raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
+    except Exception as error:  # engines raise many kinds
+        raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
 
 
 def load_model(model: str | Path | None = None) -> keras.Model:
@@ -119,10 +125,7 @@ def _load(path: Path, _modified: int) -> keras.Model:
 
 
 def compute_in_float32(model: keras.Model) -> None:
-    """Let a network that was trained in half precision compute in float32, which all engines and CPUs can.
-
-    Its weights are float32 in any case.
-    """
+    """Let a network that was trained in half precision compute in float32, which all engines and CPUs can."""
     for layer in model.layers:
         layer.dtype_policy = "float32"
         if hasattr(layer, "layers"):
@@ -155,9 +158,5 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     (image,) = session.get_inputs()
-    return Engine(
-        engine_name("onnx", precision), image.shape[1], lambda batch: session.run(None, {image.name: batch})[0]
-    )
-
-
-_OPEN = {"openvino": _open_openvino, "onnx": _open_onnx}
+    name = engine_name("onnx", precision)
+    return Engine(name, image.shape[1], lambda batch: session.run(None, {image.name: batch})[0])

@@ -5,8 +5,6 @@ network that lungnb ships comes with its export. So a later run needs neither Te
 version or precision is checked before it is used (`parity`).
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from contextlib import ExitStack, suppress
@@ -16,10 +14,12 @@ from pathlib import Path
 
 import platformdirs
 
+from lungnb.engines import parity
 from lungnb.engines.conversion import FORMATS, convert
 from lungnb.engines.engines import (
     ENGINES,
     Engine,
+    ExportError,
     engine_name,
     engine_of,
     installed,
@@ -29,20 +29,7 @@ from lungnb.engines.engines import (
     precisions,
     require,
 )
-from lungnb.engines.parity import (
-    ExportError,
-    Parity,
-    add_parities,
-    beside,
-    digest_of_file,
-    draw_reference,
-    measure_parity,
-    parities,
-    read_record,
-    read_reference,
-    refuse_disagreement,
-    write_reference,
-)
+from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.files import written
 from lungnb.messages import say
 from lungnb.settings import SHIPPED
@@ -59,11 +46,8 @@ def export_model(
     check. The exported network takes `(batch, size, size, 1)` float32, 0 to 1, and gives the probability of lung in
     the same shape.
 
-    Args:
-        model: a `.keras` file; None for the network that lungnb ships.
-        format: `onnx` or `openvino`.
-        folder: where to write.
-        half: store the weights of ONNX in half precision, which halves the file; it is computed in float32.
+    `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
+    the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
 
     Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree less with
     those of Keras than MEAN_DICE and WORST_DICE ask for. Such an export is removed.
@@ -130,17 +114,17 @@ def _open_first(path: Path) -> Engine:
 
 def _open_checked(engine: str, file: Path, precision: str) -> Engine:
     """Open an exported file with an engine; check this version of the engine once, and record the result."""
-    name, model_digest = engine_name(engine, precision), read_record(file)["model"]
-    notes = cache_folder() / f"{model_digest}.onnx"  # the same file, unless it is the one that lungnb ships
-    parity = (parities(notes) | parities(file)).get(name)
-    if parity:
-        refuse_disagreement(name, parity, file)  # before the file is opened, which takes a while
-    opened = _open_file(engine, file, precision)
-    if parity is None:
-        parity = measure_parity(opened, read_reference(beside(file, ".npz"), opened.size))
-        with suppress(OSError):  # if the cache cannot be written, only time is lost
-            add_parities(notes, read_record(file), {name: parity})
-        refuse_disagreement(name, parity, file)
+    name, record = engine_name(engine, precision), parity.read_record(file)
+    notes = cache_folder() / f"{record['model']}.onnx"  # the same file, unless it is the one that lungnb ships
+    known = (parity.parities(notes) | parity.parities(file)).get(name)
+    if known:
+        parity.refuse_disagreement(name, known, file)  # before the file is opened, which takes a while
+        return open_exported(engine, file, precision)
+    opened = open_exported(engine, file, precision)
+    measured = parity.measure_parity(opened, parity.read_reference(parity.beside(file, ".npz"), opened.size))
+    with suppress(OSError):  # if the cache cannot be written, only time is lost
+        parity.add_parities(notes, record, {name: measured})
+    parity.refuse_disagreement(name, measured, file)
     return opened
 
 
@@ -151,7 +135,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
     if not engines:
         raise ExportError(f"{file}: to check it, {READERS[format][0]} is needed: pip install 'lungnb[fast]'.")
     model = load_model(path)
-    reference = draw_reference(model)
+    reference = parity.draw_reference(model)
     measured: dict[str, Parity] = {}
     with ExitStack() as stack:
         temporary = stack.enter_context(written(file))
@@ -163,32 +147,19 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
         for engine in engines:
-            opened = _open_file(engine, temporary)
-            measured[opened.name] = measure_parity(opened, reference)
-            refuse_disagreement(opened.name, measured[opened.name], file)
-        write_reference(file, reference)
-        add_parities(file, {"model": digest_of_file(path), "file": digest_of_file(temporary)}, measured)
+            opened = open_exported(engine, temporary)
+            measured[opened.name] = parity.measure_parity(opened, reference)
+            parity.refuse_disagreement(opened.name, measured[opened.name], file)
+        parity.write_reference(file, reference)
+        parity.add_parities(file, {"model": digest_of_file(path), "file": digest_of_file(temporary)}, measured)
     return file
 
 
-def _open_file(engine: str, file: Path, precision: str = "f32") -> Engine:
-    try:
-        return open_exported(engine, file, precision)
-    except ImportError as error:
-        raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
-    except Exception as error:  # engines raise many kinds
-        raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
-
-
 def _exported(path: Path) -> Path | None:
-    """Return the ONNX file of a model, shipped with lungnb or in the cache; None if there is none."""
+    """Return the ONNX file of a model, shipped with lungnb or in the cache, if it was checked and not changed since."""
     digest = digest_of_file(path)
-    files = (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx")
-    return next((file for file in files if file.is_file() and _is_export_of(digest, file)), None)
-
-
-def _is_export_of(digest: str, file: Path) -> bool:
-    """Return whether an exported file was made of the model with this checksum, checked, and not changed since."""
-    record = read_record(file)
-    is_unchanged = record.get("model") == digest and record.get("file") == digest_of_file(file)
-    return is_unchanged and beside(file, ".npz").exists()
+    for file in (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx"):
+        record, is_whole = parity.read_record(file), file.is_file() and parity.beside(file, ".npz").exists()
+        if is_whole and record.get("model") == digest and record.get("file") == digest_of_file(file):
+            return file
+    return None

@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of
+from lungnb.engines.engines import THRESHOLD, Engine, ExportError, engine_of
 from lungnb.files import read_json, write_json, written
 from lungnb.formats.opening import memory_limit, open_file
 from lungnb.formats.pixels import fit_square, to_grey
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 MEAN_DICE, WORST_DICE = 0.9995, 0.995  # the least Dice of an engine's masks with those of Keras
 _PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # half of the wild ones, whose lungs may be faint, are CT
 _SEED = 11  # used by no data set
-
-
-class ExportError(ValueError):
-    """An export that could not be made, or whose masks are not those of Keras."""
 
 
 class Parity(NamedTuple):
@@ -71,7 +67,7 @@ def measure_parity(engine: Engine, reference: Reference) -> Parity:
 
 
 def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
-    """Return an engine's masks of `(count, size, size)` uint8 images, bool, made one at a time as `segment` does."""
+    """Return an engine's masks of `(count, size, size)` uint8 images, made one at a time as `segment` does."""
     batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
     return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
 
@@ -111,23 +107,19 @@ def read_reference(file: Path, size: int | None) -> Reference:
 def parities(file: Path) -> dict[str, Parity]:
     """Return the parity of each engine that an exported file was checked with, from the JSON beside it."""
     stored = read_record(file).get("parity")
-    parsed = {name: _parse_parity(entry) for name, entry in stored.items()} if isinstance(stored, dict) else {}
-    return {name: parity for name, parity in parsed.items() if parity}
+    entries = stored.items() if isinstance(stored, dict) else ()
+    return {name: Parity(**entry) for name, entry in entries if _is_parity(entry)}
 
 
-def _parse_parity(entry: object) -> Parity | None:
-    """Return an engine's parity from an entry of the JSON; None if the entry is incomplete or damaged."""
+def _is_parity(entry: object) -> bool:
+    """Return whether an entry of the JSON is complete and sound."""
     if not isinstance(entry, dict) or set(entry) != set(Parity._fields):
-        return None
-    are_numbers = all(type(number) in (int, float) and math.isfinite(number) for number in entry.values())
-    return Parity(**entry) if are_numbers else None
+        return False
+    return all(type(number) in (int, float) and math.isfinite(number) for number in entry.values())
 
 
 def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity]) -> None:
-    """Add parities to the JSON beside an exported file; drop those that it holds of another export.
-
-    `digests` has the checksums of the `model` and of the exported `file`.
-    """
+    """Add parities to the JSON beside an export with these digests of `model` and `file`; drop those of another one."""
     record, digests = read_record(file), {name: digests[name] for name in ("model", "file")}
     is_same_export = all(record.get(name) == digest for name, digest in digests.items())
     known = parities(file) if is_same_export else {}

@@ -13,9 +13,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.engines.conversion import FORMATS
-from lungnb.engines.engines import Engine, engine_of, installed, load_model, model_file, open_exported
+from lungnb.engines.engines import Engine, ExportError, engine_of, installed, load_model, model_file, open_exported
 from lungnb.engines.export import READERS, export_model
-from lungnb.engines.parity import ExportError, parities
+from lungnb.engines.parity import parities
 
 
 def milliseconds(engine: Engine, rounds: int = 30) -> float:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungnb.formats.dicom_header import (
-    Turn,
-    count_frames,
-    is_in_hounsfield,
-    pixel_size_mm,
-    refuse_frames,
-    turn_of,
-    whole_number,
-)
+from lungnb.formats.dicom_header import count_frames, is_in_hounsfield, refuse_frames, whole_number
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.jpeg import refuse_jpeg, stream_size
 from lungnb.formats.opening import Refused, guarded, refuse_shape
@@ -27,25 +19,17 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
+_PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _MIN_WIDTH = 1e-6  # of a window, because an image of one value has none
 _BEYOND = (-1e9, 1e9)  # values that are below and above any window
 
 
-class DicomImage(NamedTuple):
-    """The first frame of a DICOM file, with its place."""
+def read_dicom(path: Path) -> tuple[np.ndarray, Dataset]:
+    """Return the first frame of a DICOM file, `(height, width)`, and its header.
 
-    values: np.ndarray  # (height, width), or colours as 3 channels; see `read_dicom`
-    pixel_mm: tuple[float, float] | None  # height and width of a pixel, mm; None if unknown
-    turn: Turn  # shows it upright
-    frames: int
-
-
-def read_dicom(path: Path) -> DicomImage:
-    """Return the first frame of a DICOM file.
-
-    CT comes in Hounsfield units and colours as they are. Everything else comes as grey from 0 to 1, float32, shown
-    through the file's own VOI LUT or window, with bone white. Raises Refused, naming the file, if it cannot be read as
-    an image, if it is CT with several frames, and if pydicom is missing.
+    CT comes in Hounsfield units and colours as they are, as 3 channels. Everything else comes as grey from 0 to 1,
+    float32, shown through the file's own VOI LUT or window, with bone white. Raises Refused, naming the file, if it
+    cannot be read as an image, if it is CT with several frames, and if pydicom is missing.
     """
     with guarded(path, "a DICOM image"):
         file = open_dicom(path)
@@ -53,7 +37,9 @@ def read_dicom(path: Path) -> DicomImage:
             refuse_frames(file, path)
         pixels = first_frame(file, path)
         values = pixels if pixels.ndim == 3 else _to_shown(pixels, file, path)
-        return DicomImage(values, pixel_size_mm(file), turn_of(file), count_frames(file))
+        for name in _PIXEL_ELEMENTS:
+            file.pop(name, None)  # frees memory, because making the values grey takes more
+        return values, file
 
 
 def first_frame(file: Dataset, path: Path) -> np.ndarray:
@@ -65,7 +51,7 @@ def first_frame(file: Dataset, path: Path) -> np.ndarray:
 
     sizes = [whole_number(file.get(name)) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
     rows, columns, samples, bits = sizes
-    if not any(name in file for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+    if not any(name in file for name in _PIXEL_ELEMENTS):
         raise Refused(f"{path}: holds no picture: it may be a report, or a note on images elsewhere. Leave it out.")
     if not rows or not columns:
         raise Refused(f"{path}: cannot be read as a DICOM image; it has no size. Export it again.")
@@ -109,14 +95,15 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     Bone is white: MONOCHROME1 (low values white) is inverted, except in CT, whose Hounsfield units do not depend on how
     they are shown. Raises Refused, naming the file, for a window or table that makes no sense.
     """
-    from pydicom.pixels import apply_modality_lut
-
     try:
         if file.get("ModalityLUTSequence"):
             _check_table(file.ModalityLUTSequence[0].LUTDescriptor)
         if is_in_hounsfield(file):
-            return _in_blocks(pixels, lambda part: apply_modality_lut(part, file))
-        shown = _through_own_window(pixels, file)
+            return _in_blocks(pixels, file)
+        with np.errstate(over="ignore"):  # in the exponential of a sigmoid window
+            show, (black, white) = _own_view(pixels, file)
+            width = max(white - black, _MIN_WIDTH)
+            shown = _in_blocks(pixels, file, lambda values: (show(values) - black) / width)
     except Exception as error:  # pydicom raises many kinds for a table or a window that makes no sense
         if isinstance(error, (Refused, MemoryError)):
             raise
@@ -124,22 +111,14 @@ def _to_shown(pixels: np.ndarray, file: Dataset, path: Path) -> Floats:
     return 1 - shown if file.PhotometricInterpretation == "MONOCHROME1" else shown
 
 
-def _in_blocks(pixels: np.ndarray, work: Callable[[np.ndarray], np.ndarray]) -> Floats:
-    """Return what an elementwise function makes of an image, float32, some rows at a time to spare memory."""
-    result = np.empty(pixels.shape, np.float32)
-    for rows in row_blocks(pixels.shape):
-        result[rows] = work(pixels[rows])
-    return result
-
-
-def _through_own_window(pixels: np.ndarray, file: Dataset) -> Floats:
-    """Return stored values as the DICOM file's own VOI LUT or window shows them, 0 to 1."""
+def _in_blocks(pixels: np.ndarray, file: Dataset, show: Callable[[np.ndarray], np.ndarray] = np.asarray) -> Floats:
+    """Return what `show` makes of an image after its modality LUT, float32, some rows at a time to spare memory."""
     from pydicom.pixels import apply_modality_lut
 
-    with np.errstate(over="ignore"):  # in the exponential of a sigmoid window
-        show, (black, white) = _own_view(pixels, file)
-        width = max(white - black, _MIN_WIDTH)
-        return _in_blocks(pixels, lambda part: (show(apply_modality_lut(part, file)) - black) / width)
+    result = np.empty(pixels.shape, np.float32)
+    for rows in row_blocks(pixels.shape):
+        result[rows] = show(apply_modality_lut(pixels[rows], file))
+    return result
 
 
 def _own_view(pixels: np.ndarray, file: Dataset) -> tuple[Callable[[np.ndarray], np.ndarray], Window]:
@@ -180,13 +159,9 @@ def _own_range(pixels: np.ndarray, file: Dataset) -> Window:
     """Return the smallest and the largest value of the pixels that are not padding, or of all if all are padding."""
     from pydicom.pixels import apply_modality_lut
 
-    padding, ends = file.get("PixelPaddingValue"), []
-    for is_padding_left_out in (True, False):
-        for rows in row_blocks(pixels.shape):
-            part = pixels[rows]
-            values = apply_modality_lut(part, file)
-            values = values[part != padding] if is_padding_left_out else values
+    ends: list[float] = []
+    for padding in (file.get("PixelPaddingValue"), None):  # None: leave out no pixel
+        for rows in row_blocks(pixels.shape) if not ends else ():
+            values = apply_modality_lut(pixels[rows], file)[pixels[rows] != padding]
             ends += [float(values.min()), float(values.max())] if values.size else []
-        if ends:
-            break
     return min(ends), max(ends)

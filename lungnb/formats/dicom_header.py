@@ -49,8 +49,7 @@ def pixel_size_mm(file: Dataset) -> tuple[float, float] | None:
         height, width = map(float, file.get("PixelSpacing") or file.get("ImagerPixelSpacing"))
     except Exception:  # pydicom raises many kinds for a value that is not a number
         return None
-    smallest, largest = PIXEL_MM
-    return (height, width) if smallest <= min(height, width) <= max(height, width) <= largest else None
+    return (height, width) if all(PIXEL_MM[0] <= side <= PIXEL_MM[1] for side in (height, width)) else None
 
 
 class Turn(NamedTuple):

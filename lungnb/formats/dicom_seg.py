@@ -35,12 +35,8 @@ def write_dicom_seg(path: Path, lungs: tuple[Mask, Mask], source: Path, volume: 
 
     Frames without lung are left out, as is usual. Every other frame refers to its image, which says where it lies.
 
-    Args:
-        path: file to write, `.dcm`.
-        lungs: masks of the right and the left lung, `(height, width)`; of a series `(slices, height, width)`, as
-            `read_volume` turns it.
-        source: the DICOM image, or the folder of the series.
-        volume: what `read_volume` returned for the series; None for an image.
+    `source` is a DICOM image, whose masks `lungs` are `(height, width)`, or the folder of a series. Then the masks are
+    `(slices, height, width)`, and `volume` is what `read_volume` returned.
 
     Raises Refused, naming `source`, if it is not DICOM, if its header lacks what the standard demands, and if highdicom
     is missing.

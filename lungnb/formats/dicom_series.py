@@ -136,9 +136,6 @@ def _read_hounsfield(path: Path) -> np.ndarray:
 def _affine(first: Place, step_mm: Floats) -> Floats:
     """Return the affine from column, row and slice to mm, RAS. The step leads to the next slice, oblique if tilted."""
     along_row, along_column = first.orientation[:3], first.orientation[3:]
-    affine = np.eye(4)
-    affine[:3, 0] = along_row * first.spacing[1]
-    affine[:3, 1] = along_column * first.spacing[0]
-    affine[:3, 2] = step_mm
-    affine[:3, 3] = first.position
+    affine, (row_mm, column_mm) = np.eye(4), first.spacing
+    affine[:3] = np.column_stack([along_row * column_mm, along_column * row_mm, step_mm, first.position])
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts mm to the left and posterior, NIfTI the reverse

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lungnb.files import written
 from lungnb.formats.dicom import read_dicom
-from lungnb.formats.dicom_header import Turn, count_frames
+from lungnb.formats.dicom_header import Turn, count_frames, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
 from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.nifti import read_nifti
@@ -52,8 +52,9 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     path = Path(path)
     with guarded(path):
         if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
-            values, pixel_mm, turn, frames = read_dicom(path)
-            return Picture(to_grey(values, window, path), pixel_mm, turn, frames > 1)
+            values, header = read_dicom(path)
+            grey = to_grey(values, window, path)
+            return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1)
         values, more = read_raster(path)
         return Picture(to_grey(values, window, path), has_more=more)
 

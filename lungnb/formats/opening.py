@@ -12,7 +12,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -55,11 +55,7 @@ def memory_limit() -> int:
 def refuse_memory(name: object, needed_bytes: float, what: str, remedy: str = "Scale it down") -> None:
     """Raise Refused if a file needs more memory than the limit.
 
-    Args:
-        name: the file.
-        needed_bytes: estimate of the memory.
-        what: what needs the memory, such as "40,000 x 40,000 pixels".
-        remedy: what to do other than to raise the limit.
+    `what` needs the memory, such as "40,000 x 40,000 pixels". `remedy` is what to do other than to raise the limit.
     """
     limit, needed_bytes = memory_limit(), min(needed_bytes, 1e18)
     if needed_bytes > limit:
@@ -149,21 +145,19 @@ class _Quiet:
     """
 
     def __init__(self) -> None:
-        self._lock, self._threads, self._filters = threading.Lock(), 0, warnings.catch_warnings()
+        self._lock, self._threads, self._filters = threading.Lock(), 0, ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
             self._threads += 1
             if self._threads == 1:
-                self._filters = warnings.catch_warnings()
-                self._filters.__enter__()
-                warnings.simplefilter("ignore")
+                self._filters.enter_context(warnings.catch_warnings(action="ignore"))
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._threads -= 1
             if not self._threads:
-                self._filters.__exit__(None, None, None)
+                self._filters.close()
 
 
 _quiet = _Quiet()

@@ -24,19 +24,6 @@ VOLUME_PERCENTILES = (0.5, 99.5)  # of a volume that is not in HU, shown as blac
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
 
-def hounsfield_to_grey(hounsfield: np.ndarray, window: Window = LUNG_WINDOW, name: object = "the array") -> Grey:
-    """Return CT numbers (HU), of any shape, as uint8: 0 at `window[0]` and below, 255 at `window[1]` and above.
-
-    Raises ValueError, naming `name`, if the values are not Hounsfield units, because no air or lung is among them
-    (LUNG_RANGE). This holds for 8-bit greys and for values from 0 to 1.
-
-    >>> hounsfield_to_grey(np.array([-1000.0, -300.0, 400.0])).tolist()
-    [0, 128, 255]
-    """
-    _refuse_other_units(hounsfield, name)
-    return through_window(hounsfield, window)
-
-
 def volume_window(volume: np.ndarray, window: Window | None = None, name: object = "the array") -> Window:
     """Return the values that are black and white in every slice of a volume, `(slices, height, width)`.
 
@@ -59,7 +46,7 @@ def volume_window(volume: np.ndarray, window: Window | None = None, name: object
 
 
 def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
-    """Raise Refused for values without air or lung in Hounsfield units."""
+    """Raise Refused if no value is air or lung in HU (LUNG_RANGE), as in 8-bit images and values from 0 to 1."""
     low, high = LUNG_RANGE
     parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # one slice of a volume at a time, to spare memory
     if not any(((part > low) & (part < high)).any() for part in parts):
@@ -80,7 +67,13 @@ def _grey_scale(low: float, high: float, dtype: np.dtype) -> Window:
 
 
 def through_window(values: np.ndarray, window: Window) -> Grey:
-    """Return values of any shape as uint8, as `hounsfield_to_grey`. Raises ValueError if the window does not rise."""
+    """Return values of any shape as uint8: 0 at `window[0]` and below, 255 at `window[1]` and above.
+
+    Raises ValueError if the window does not rise.
+
+    >>> through_window(np.array([-1000.0, -300.0, 400.0]), LUNG_WINDOW).tolist()
+    [0, 128, 255]
+    """
     low, high = window
     if not low < high:
         raise Refused(f"window must rise from black to white, in HU, such as {LUNG_WINDOW}, not {window}.")
@@ -115,7 +108,8 @@ def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the
     if not np.isfinite(array).all():
         raise Refused(f"{name}: some of its values are not numbers (NaN or infinite). Save it without them.")
     if window is not None:
-        return hounsfield_to_grey(array, window, name)
+        _refuse_other_units(array, name)
+        return through_window(array, window)
     if array.dtype == np.uint8:
         return array
     low, high = _grey_scale(float(array.min()), float(array.max()), array.dtype)
@@ -134,13 +128,8 @@ def resample_mm(
     """Return an image or a volume at another spacing, over the same extent.
 
     Images are interpolated linearly and blurred before they become smaller, which prevents moiré. Masks take the
-    nearest neighbour. Both get the same shape: the extent divided by the new spacing, rounded.
-
-    Args:
-        array: `(height, width)` or `(slices, height, width)`; uint8 stays uint8, other numbers become float32.
-        spacing_mm: spacing along each axis of the array, mm.
-        new_spacing_mm: new spacing, mm; one for each axis, or one for all.
-        is_mask: whether it is a mask, which comes back as bool.
+    nearest neighbour. Both get the same shape: the extent divided by the new spacing, rounded. The array is
+    `(height, width)` or `(slices, height, width)`. Masks become bool, uint8 stays uint8, other numbers become float32.
 
     Raises ValueError if a spacing is not positive, or if there is not one for each axis.
 

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "predict": ["Segmentation", "best_model", "load_pretrained", "segment", "segment_many"],
-        "sides": ["split_sides"],
+        "predict": ["Segmentation", "best_model", "load_pretrained", "segment"],
+        "lungs": ["split_sides"],
         "listing": ["Options", "list_images"],
         "batch": ["segment_files"],
         "cluster": ["segment_on_cluster"],

@@ -3,10 +3,9 @@
 Images are read and masks are written on other threads while the network works.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,15 +19,7 @@ from tqdm import tqdm
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, make_table, remove, writable, write_table
 from lungnb.segmentation.journal import WHOLE_NUMBERS, Row, is_up_to_date, read_journal, result_plan
-from lungnb.segmentation.listing import (
-    JOURNAL,
-    InputFile,
-    Options,
-    key_of,
-    list_images,
-    name_images,
-    refuse_foreign_masks,
-)
+from lungnb.segmentation.listing import JOURNAL, InputFile, Options, list_images, name_images, refuse_foreign_masks
 from lungnb.segmentation.predict import Model, Window, open_model
 from lungnb.segmentation.steps import read_case, segment_case, write_case
 
@@ -57,7 +48,8 @@ def segment_files(
 
     For each image, write `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request
     `<stem>_overlay.png`, `<stem>_cutout.png` and `<stem>_probability.png` (0 to 255). For each volume, write
-    `<stem>_mask.nii.gz` (0 and 1) on the volume's own grid, and on request an overlay of nine slices.
+    `<stem>_mask.nii.gz` (0 and 1) on the volume's own grid, and on request an overlay of nine slices. `dicom_segs` adds
+    `<stem>_seg.dcm`, which carries the patient's identifiers; all files must be DICOM.
 
     Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
     and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look.
@@ -65,17 +57,8 @@ def segment_files(
     A file that cannot be used gets a row that says why, and the others are segmented. A file is not segmented again if
     it, the model and the options are unchanged since an earlier run.
 
-    Args:
-        paths: files, folders of them, patterns such as `films/*.png`; a folder that holds the slices of a DICOM series
-            is one volume.
-        out: the folder for all that is written.
-        model: as in `segment`.
-        overlays: write the mask drawn on the image.
-        cutouts: write the lungs alone.
-        probabilities: write the probability of lung.
-        dicom_segs: write a DICOM Segmentation too, which carries the patient's identifiers; all files must be DICOM.
-        progress: show a progress bar.
-        engine: as in `segment`.
+    `paths` are files, folders of them, and patterns such as `films/*.png`. A folder that holds the slices of a DICOM
+    series is one volume. `model` and `engine` are as in `segment`.
 
     Raises ValueError if there is nothing to segment, FileNotFoundError if there is no model, RuntimeError if another
     run works in the same folder.
@@ -90,11 +73,12 @@ def segment_files(
         plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
         rows = read_journal(out)
         cases = name_images(files, {key: row["stem"] for key, row in rows.items()})
-        to_do = [case for case in cases if not _is_done(rows.get(key_of(case.path)), plan, out, options)]
+        of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
+        to_do = [case for case in cases if not is_up_to_date(of_plan.get(os.path.abspath(case.path)), out, options)]
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
             done = segment_cases(to_do, network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
-                journal.write(json.dumps({"key": key_of(Path(row["file"])), "plan": plan} | row) + "\n")
+                journal.write(json.dumps({"key": os.path.abspath(row["file"]), "plan": plan} | row) + "\n")
                 journal.flush()
         return _write_table(out, files)
 
@@ -123,16 +107,11 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iter
         yield waiting.popleft().result()
 
 
-def _is_done(row: Row | None, plan: str, out: Path, options: Options) -> bool:
-    return row is not None and row["plan"] == plan and is_up_to_date(row, out, options)
-
-
 def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
     """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
     journal = read_journal(out)
-    rows = [journal[key_of(file)] | {"file": str(file)} for file in files]
-    table = make_table([{name: row[name] for name in TABLE_COLUMNS if name in row} for row in rows])
-    table = table.reindex(columns=TABLE_COLUMNS)
+    rows = [journal[os.path.abspath(file)] | {"file": str(file)} for file in files]
+    table = make_table(rows, TABLE_COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[name for name in TABLE_COLUMNS if name not in _LEFT_OUT_IF_EMPTY or table[name].notna().any()]]
     table = table.astype({name: "Int64" for name in WHOLE_NUMBERS if name in table})

@@ -4,8 +4,6 @@ The driver never sees the files. Workers list folders, segment a chunk of one fo
 its table, a Parquet file. If a worker dies, another one takes its chunk. A chunk that is done is not done again.
 """
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import json
@@ -62,17 +60,11 @@ def segment_on_cluster(
 
     The masks are in `out`, in the same subfolders as the images. The table is a folder, `segmentation.parquet`, which
     pandas, DuckDB and Spark read as one table. Its paths are absolute. Its columns `stem` and `stamp` tell a later run
-    what is done. Every machine must see the files, `out` and the model under the same path, and have the same lungnb.
+    what is done.
 
-    Args:
-        paths: files, folders, patterns. Workers list the folders, one folder in memory at a time.
-        out: the folder for all that is written.
-        address: `local` for workers on this machine, `auto` for the cluster that it belongs to, or `host:port`.
-        model: the path of a `model.keras`; None means the one that lungnb ships.
-        options: what is written besides masks.
-        workers: how many, each on one core; default: as many as there are cores.
-        progress: show a progress bar, and the errors of files that failed.
-        engine: as in `segment`; every machine must have it installed.
+    `address` is `local` for workers on this machine, `auto` for the cluster that it belongs to, or `host:port`. Each of
+    the `workers` has one core; by default, there are as many as cores. Every machine must see the files, `out` and the
+    model under the same path, and have the same lungnb and the engine. `progress` also shows the errors of files.
 
     Raises ValueError if there is nothing to segment or ray is missing, FileNotFoundError if there is no model,
     RuntimeError if no cluster answers or another run works in `out`.
@@ -84,7 +76,10 @@ def segment_on_cluster(
     _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
         refuse_foreign_masks(out, out / TABLE, "**/*")
-        _begin(out / TABLE, result_plan(model, window_hu, options))
+        plan = result_plan(model, window_hu, options)
+        if read_json(out / TABLE / _PLAN) != plan:  # the results are those of another model or other options
+            remove_made(out / TABLE, _PLAN)
+            write_json(out / TABLE / _PLAN, plan)
         total: Counter[str] = Counter()
         parts = set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
@@ -117,16 +112,16 @@ class _Worker:
         table = self.out / TABLE / chunk["part"]
         stored = _read_rows(table)
         rows = {str(case.path): stored.get(str(case.path)) for case in cases}
-        to_do = [case for case in cases if not _is_done(rows[str(case.path)], case, self.out, self.options)]
+        done = {(row["file"], row["stem"]) for row in stored.values() if is_up_to_date(row, self.out, self.options)}
+        to_do = [case for case in cases if (str(case.path), case.stem) not in done]
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": ""} | row
-        done = [row for row in rows.values() if row]
-        if to_do or len(stored) != len(done):
-            _write_rows(done, table)
-        errors = [escape(row["error"]) for row in done if row["status"] == "failed"]
-        review = sum(row["review"] != "" for row in done)
-        counts = {"images": len(done), "failed": len(errors), "review": review}
-        return {"part": table.name, "errors": errors} | counts
+        complete = [row for row in rows.values() if row]
+        if to_do or len(stored) != len(complete):
+            _write_rows(complete, table)
+        errors = [escape(row["error"]) for row in complete if row["status"] == "failed"]
+        review = sum(row["review"] != "" for row in complete)
+        return {"part": table.name, "errors": errors, "images": len(complete), "failed": len(errors), "review": review}
 
     def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[Row]:
         """Segment cases; give them up if workers died of them several times, because Ray would never stop trying."""
@@ -136,9 +131,9 @@ class _Worker:
             if tries.stat().st_size <= TRIES:
                 yield from segment_cases(cases, self.engine, self.window_hu, self.out, self.options)
             else:
-                for path, stem in cases:
+                for path, stem, stamp in cases:
                     error = f"{path}: {TRIES} workers died of this file, or of one beside it; segment it alone."
-                    yield {"file": str(path), "stem": stem, "stamp": "", "status": "failed", "error": error}
+                    yield {"file": str(path), "stem": stem, "stamp": stamp, "status": "failed", "error": error}
         finally:  # not reached by a worker that dies
             tries.unlink()
 
@@ -156,8 +151,7 @@ def _write_rows(rows: list[Row], table: Path) -> None:
     from pyarrow import parquet
 
     types = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in WHOLE_NUMBERS}
-    names = (*TABLE_COLUMNS, "stem", "stamp")
-    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in names])
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in (*TABLE_COLUMNS, "stem", "stamp")])
     escaped = [_with_text(row, escape) for row in rows]  # because Arrow takes no bytes that are not UTF-8
     with written(table) as temporary:
         parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)
@@ -166,10 +160,6 @@ def _write_rows(rows: list[Row], table: Path) -> None:
 def _with_text(row: Row, change: Callable[[str], str]) -> Row:
     """Return a row with its texts changed by a function."""
     return {name: change(value) if isinstance(value, str) else value for name, value in row.items()}
-
-
-def _is_done(row: Row | None, case: InputFile, out: Path, options: Options) -> bool:
-    return row is not None and row["stem"] == case.stem and is_up_to_date(row, out, options)
 
 
 def _run(folders: list[dict[str, str]], workers: int | None, **arguments: object) -> Iterator[dict[str, Any]]:
@@ -219,14 +209,6 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
         {"folder": escape(str(folder)), "base": escape(str(base)), "names": json.dumps(names)}
         for folder, names in folders.items()
     ]
-
-
-def _begin(table: Path, plan: dict[str, Any]) -> None:
-    """Remove the results of another model or other options."""
-    file = table / _PLAN
-    if read_json(file) != plan:
-        remove_made(table, _PLAN)
-        write_json(file, plan)
 
 
 @contextmanager

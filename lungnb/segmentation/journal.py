@@ -1,7 +1,5 @@
 """The journal of a folder of masks: what was done, so that an interrupted run continues and nothing is done twice."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -69,9 +67,11 @@ def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
     return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
 
 
-def is_up_to_date(row: Row, out: Path, options: Options) -> bool:
-    """Return whether the outputs of a journal row are still valid: its file is unchanged, and all outputs exist."""
-    if row["status"] == "failed" or not row["stamp"] or row["stamp"] != stamp_of(Path(row.get("key") or row["file"])):
+def is_up_to_date(row: Row | None, out: Path, options: Options) -> bool:
+    """Return whether there is a row whose outputs are still valid: its file is unchanged, and all outputs exist."""
+    if not row or row["status"] == "failed" or not row["stamp"]:
+        return False
+    if row["stamp"] != stamp_of(Path(row.get("key") or row["file"])):
         return False
     asked = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
     if row["mask"].endswith(".nii.gz"):

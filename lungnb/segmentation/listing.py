@@ -1,13 +1,12 @@
 """The images and volumes that paths, folders and patterns name, and the names of the files written for each."""
 
-from __future__ import annotations
-
 import glob
 import hashlib
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ class InputFile(NamedTuple):
 
     path: Path
     stem: str
+    stamp: str = ""  # digest of the content; empty until the file was read
 
 
 class Options(NamedTuple):
@@ -53,7 +53,7 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
         raise Refused(f"no image files ({kinds}) in {', '.join(map(str, given)) or 'nothing'}.")
     unique: dict[str, Path] = {}
     for file in files:
-        unique.setdefault(key_of(file), file)
+        unique.setdefault(os.path.abspath(file), file)
     return [*unique.values()]
 
 
@@ -146,32 +146,24 @@ def _slice_of(file: Path) -> _Slice | None:
         return None
 
 
-def key_of(path: Path) -> str:
-    """Return the absolute path as text."""
-    return os.path.abspath(path)
-
-
 def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
     """Return the paths with stems for their outputs; no two stems are equal, even if case does not matter.
 
-    `known` holds the stems of earlier runs, by the key of a path. A path keeps its stem.
+    `known` holds the stems of earlier runs, by absolute path. A path keeps its stem.
     """
     taken, cases = {stem.lower() for stem in known.values()}, []
     for path in paths:
-        if key_of(path) in known:
-            cases.append(InputFile(path, known[key_of(path)]))
+        if os.path.abspath(path) in known:
+            cases.append(InputFile(path, known[os.path.abspath(path)]))
             continue
         stem = os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else stem_of(path)
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are not text, which a table cannot hold
         if len(os.fsencode(stem)) > LONGEST_STEM_BYTES:
             stem = f"{stem[: LONGEST_STEM_BYTES // 8]}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
-        name = stem
         # Files of one name from several folders get the name of their folder, or else a number.
-        if stem.lower() in taken:
-            stem = f"{path.parent.name}_{name}"
-        number = len(taken)
-        while stem.lower() in taken:
-            stem, number = f"{name}_{number}", number + 1
+        numbered = (f"{stem}_{number}" for number in count(len(taken)))
+        names = chain((stem, f"{path.parent.name}_{stem}"), numbered)
+        stem = next(name for name in names if name.lower() not in taken)
         taken.add(stem.lower())
         cases.append(InputFile(path, stem))
     return cases

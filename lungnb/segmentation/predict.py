@@ -20,6 +20,7 @@ from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_squ
 from lungnb.masks import clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import read_epochs, trained_window
+from lungnb.segmentation.listing import list_images
 from lungnb.settings import SHIPPED, Settings
 
 if TYPE_CHECKING:
@@ -52,20 +53,14 @@ def segment(
     image: ImageList, model: Model = ..., clean: bool = ..., window: Window = ..., engine: str = ...
 ) -> list[Segmentation]: ...
 def segment(
-    image: OneImage | ImageList,
-    model: Model = None,
-    clean: bool = True,
-    window: Window = None,
-    engine: str = "auto",
+    image: OneImage | ImageList, model: Model = None, clean: bool = True, window: Window = None, engine: str = "auto"
 ) -> Segmentation | list[Segmentation]:
-    """Segment the lungs in one image or volume.
-
-    For several, use `segment_many`, or `segment_files`, which writes masks and a table. A list, a folder of images or a
-    pattern also works here; the result is then a list.
+    """Segment the lungs in one image or volume, or in several; `segment_files` also writes masks and a table.
 
     Args:
         image: the path of an image file, of a NIfTI volume or of the folder of a DICOM series, or an array as `to_grey`
-            takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units.
+            takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units. For a list of these, a folder of images or
+            a pattern such as `films/*.png`, the result is a list.
         model: the path of a `model.keras`, None for the network that lungnb ships, a Keras model, or an `Engine`.
         clean: keep the two largest regions of the mask and fill their holes.
         window: Hounsfield units shown as black and as white; the image must then be in Hounsfield units. None means the
@@ -81,26 +76,7 @@ def segment(
     images = _as_list(image)
     if images is None:
         return _segment_one(image, network, clean, window_hu)
-    return segment_many(images, network, clean, window_hu)
-
-
-def segment_many(
-    images: str | Path | Sequence[OneImage],
-    model: Model = None,
-    clean: bool = True,
-    window: Window = None,
-    engine: str = "auto",
-) -> list[Segmentation]:
-    """Segment a list of images and volumes, the images in a folder, or those of a pattern such as `films/*.png`.
-
-    Arguments and errors as in `segment`. The network is opened once.
-    """
-    network, window_hu = open_model(model, window, engine)
-    if isinstance(images, (str, Path)):
-        from lungnb.segmentation.listing import list_images
-
-        images = list_images(images)
-    return [_segment_one(image, network, clean, window_hu) for image in images]
+    return [_segment_one(each, network, clean, window_hu) for each in images]
 
 
 def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
@@ -112,8 +88,6 @@ def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
         return image if is_list else None  # because these are the rows of one image
     if not isinstance(image, (str, Path)) or (str(image).strip() and os.path.isfile(image)):
         return None
-    from lungnb.segmentation.listing import list_images  # imports pandas, half a second that a single file can save
-
     files = list_images(image)
     return files if files != [Path(image)] else None
 

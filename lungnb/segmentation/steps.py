@@ -4,8 +4,6 @@ Each step takes the result of the step before it: `ReadFile`, then `SegmentedIma
 file's row of the journal. If a step fails, it returns that row at once, and the later steps pass it on.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
@@ -25,12 +23,10 @@ from lungnb.formats.volumes import Volume
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.journal import Row, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
-from lungnb.segmentation.plausibility import why_implausible
+from lungnb.segmentation.lungs import split_sides, why_implausible
 from lungnb.segmentation.predict import Window, predict_slices, segment_grey
-from lungnb.segmentation.sides import split_sides
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
-_NO_VOXELS = np.empty((0, 0, 0), np.float32)
 Result = TypeVar("Result")
 
 
@@ -38,7 +34,6 @@ class ReadFile(NamedTuple):
     """A file after the first step."""
 
     case: InputFile
-    stamp: str  # digest of the file's content
     picture: Picture | None  # None for a volume, which is read when it is segmented because it takes much memory
 
 
@@ -46,7 +41,6 @@ class SegmentedImage(NamedTuple):
     """An image after the second step."""
 
     case: InputFile
-    stamp: str
     mask: np.ndarray  # (height, width), bool
     picture: Picture
     probability: np.ndarray  # (height, width), float32
@@ -57,7 +51,6 @@ class SegmentedVolume(NamedTuple):
     """A volume after the second step, without probabilities, which would take four times the memory of its mask."""
 
     case: InputFile
-    stamp: str
     mask: np.ndarray  # (slices, height, width), bool
     volume: Volume  # without its voxels
     shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
@@ -72,26 +65,29 @@ def read_case(case: InputFile, window_hu: Window = None) -> ReadFile | Row:
 
     def read() -> ReadFile:
         is_volume = os.path.isdir(case.path) or is_nifti(case.path)
-        return ReadFile(case, stamp_of(case.path), None if is_volume else read_picture(case.path, window_hu))
+        stamped = case._replace(stamp=stamp_of(case.path))
+        return ReadFile(stamped, None if is_volume else read_picture(case.path, window_hu))
 
-    return _attempt("read", case, "", read)
+    return _attempt("read", case, read)
 
 
 def segment_case(file: ReadFile | Row, engine: Engine, window_hu: Window) -> Segmented | Row:
     """Let the network predict the lungs of an image or a volume."""
     if isinstance(file, dict):
         return file
-    return _attempt("segmented", file.case, file.stamp, lambda: _segment(file, engine, window_hu))
+    return _attempt("segmented", file.case, lambda: _segment(file, engine, window_hu))
 
 
 def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
     """Write what `options` ask for, and return the file's row of the journal."""
     if isinstance(segmented, dict):
         return segmented
-    return _attempt("written", segmented.case, segmented.stamp, lambda: _write(segmented, out, options))
+    if isinstance(segmented, SegmentedImage):
+        return _attempt("written", segmented.case, lambda: _write_image(segmented, out, options))
+    return _attempt("written", segmented.case, lambda: _write_volume(segmented, out, options))
 
 
-def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]) -> Result | Row:
+def _attempt(doing: str, case: InputFile, step: Callable[[], Result]) -> Result | Row:
     """Return the result of a step, or the row of a file that failed. Only a full disk ends the whole run.
 
     `doing` is the participle of the step, for the sentence on what went wrong.
@@ -102,7 +98,7 @@ def _attempt(doing: str, case: InputFile, stamp: str, step: Callable[[], Result]
     except DiskFull:
         raise
     except (Refused, NotWritten) as error:
-        return _begin_row(case, stamp) | {"status": "failed", "error": str(error)}
+        return _begin_row(case) | {"status": "failed", "error": str(error)}
 
 
 def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
@@ -111,7 +107,7 @@ def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
         segmented: Segmented = _segment_volume(file, engine, window_hu)
     else:
         _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
-        segmented = SegmentedImage(file.case, file.stamp, mask, file.picture, probability)
+        segmented = SegmentedImage(file.case, mask, file.picture, probability)
     return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
@@ -124,18 +120,12 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
         mask[number] = probability > THRESHOLD
         if number in to_show:
             shown[number] = grey
-    volume = volume._replace(hounsfield=_NO_VOXELS)  # frees memory, because cleaning the mask takes more
-    return SegmentedVolume(file.case, file.stamp, clean_mask(mask), volume, shown)
-
-
-def _write(segmented: Segmented, out: Path, options: Options) -> Row:
-    if isinstance(segmented, SegmentedImage):
-        return _write_image(segmented, out, options)
-    return _write_volume(segmented, out, options)
+    volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
+    return SegmentedVolume(file.case, clean_mask(mask), volume, shown)
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
-    (path, stem), mask, picture = image.case, image.mask, image.picture
+    (path, stem, _), mask, picture = image.case, image.mask, image.picture
     right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
     if options.dicom_segs:
         write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)
@@ -157,7 +147,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
 
 
 def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
-    (path, stem), mask, volume = segmented.case, segmented.mask, segmented.volume
+    (path, stem, _), mask, volume = segmented.case, segmented.mask, segmented.volume
     right, left = split_sides(mask)
     if options.dicom_segs:
         write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)
@@ -171,8 +161,8 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     return row | {"mask": f"{stem}_mask.nii.gz", "review": review}
 
 
-def _begin_row(case: InputFile, stamp: str) -> Row:
-    return {"file": str(case.path), "stem": case.stem, "stamp": stamp}
+def _begin_row(case: InputFile) -> Row:
+    return {"file": str(case.path), "stem": case.stem, "stamp": case.stamp}
 
 
 def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> Row:
@@ -181,7 +171,7 @@ def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> 
     sizes = {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right_px, "left_px": left_px}
     sizes |= {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
     status = "ok" if right_px + left_px else "no lung found"
-    return _begin_row(segmented.case, segmented.stamp) | {"status": status} | sizes
+    return _begin_row(segmented.case) | {"status": status} | sizes
 
 
 def _overlay_sheet(segmented: SegmentedVolume) -> np.ndarray:

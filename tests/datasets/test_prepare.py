@@ -11,7 +11,7 @@ from lungnb.datasets import prepare
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.images import read_image
-from lungnb.formats.pixels import hounsfield_to_grey
+from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.settings import SPLITS, Settings, make_settings
 
 COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
@@ -215,7 +215,7 @@ def test_dicom_series_become_slices(raw, folder, mask, suffix):
     for row in manifest.to_dict("records"):
         index = int(row["id"][-3:])
         assert index in (13, 20, 26)
-        np.testing.assert_array_equal(pixels(settings, row["image"]), hounsfield_to_grey(CHEST[index]))  # LUNG_WINDOW
+        np.testing.assert_array_equal(pixels(settings, row["image"]), through_window(CHEST[index], LUNG_WINDOW))
         np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[index] > 0)
         assert row["source_image"] == folder.format(row["patient"])
 

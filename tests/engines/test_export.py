@@ -11,11 +11,10 @@ import pytest
 
 from lungnb.__main__ import main
 from lungnb.engines import engines, export
-from lungnb.engines.engines import ENGINES, Engine, load_model, open_exported
+from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, open_exported
 from lungnb.engines.export import export_model, open_network
 from lungnb.engines.parity import (
     MEAN_DICE,
-    ExportError,
     Parity,
     Reference,
     add_parities,
@@ -281,7 +280,7 @@ def test_where_an_export_cannot_be_kept_keras_is_taken_once_for_all(model_file, 
 
 @exports
 def test_an_engine_that_is_broken_is_said(monkeypatch):
-    monkeypatch.setattr(export, "open_exported", lambda *_: exec("raise ImportError('libtbb.so.12: no such file')"))
+    monkeypatch.setattr(engines, "_open_onnx", lambda *_: exec("raise ImportError('libtbb.so.12: no such file')"))
     with pytest.raises(ExportError, match=r"engine onnx is installed, and cannot be imported \(libtbb"):
         open_network(None, "onnx")
 

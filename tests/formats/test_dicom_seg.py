@@ -7,7 +7,7 @@ from helpers.networks import BLOCKS, bright
 from lungnb.__main__ import main
 from lungnb.formats.images import read_volume, write_png
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.sides import split_sides
+from lungnb.segmentation.lungs import split_sides
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

@@ -3,14 +3,14 @@ import pytest
 
 from helpers.pictures import GREY, MASK, saved
 from lungnb.formats.images import read_image
-from lungnb.formats.pixels import fit_square, hounsfield_to_grey, resample_mm, shrink, to_grey, unfit_square
+from lungnb.formats.pixels import fit_square, resample_mm, shrink, through_window, to_grey, unfit_square
 
 
 def test_the_window_ends_are_black_and_white_and_it_must_rise():
-    grey = hounsfield_to_grey(np.array([-1000.0, -160.0, -159.0, 0.0, 349.0, 350.0]), (-160, 350))
+    grey = through_window(np.array([-1000.0, -160.0, -159.0, 0.0, 349.0, 350.0]), (-160, 350))
     np.testing.assert_array_equal(grey, [0, 0, 0, 80, 254, 255])  # half a grey value is 1 HU, rounded to even
     with pytest.raises(ValueError, match="window must rise"):
-        hounsfield_to_grey(np.full(1, -800.0), (400, -1000))
+        through_window(np.full(1, -800.0), (400, -1000))
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,8 @@ def test_the_window_ends_are_black_and_white_and_it_must_rise():
     ],
 )
 def test_what_is_rescaled_already_is_no_hounsfield_units(array, found):
-    for read in (hounsfield_to_grey, to_grey):
-        with pytest.raises(
-            ValueError, match=f"slice 7: not in Hounsfield units: its values run from {found}, .* leave wi"
-        ):
-            read(array, (-125, 275), "slice 7")
+    with pytest.raises(ValueError, match=f"slice 7: not in Hounsfield units: its values run from {found}, .* leave wi"):
+        to_grey(array, (-125, 275), "slice 7")
 
 
 SHAPE_MM = [((60, 40), (0.7, 0.7), 1.0), ((50, 64), (0.5, 2.0), (1.0, 1.0)), ((11, 48, 36), (5.0, 0.6, 0.6), 1.5)]

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from lungnb.segmentation.plausibility import why_implausible
-from lungnb.segmentation.sides import split_sides
+from lungnb.segmentation.lungs import split_sides, why_implausible
 
 
 def test_right_and_left_are_the_patients():

@@ -1,0 +1,81 @@
+"""The two lungs of a mask: separate right and left, and say why a person should look at the mask."""
+
+import numpy as np
+
+from lungnb.masks import LUNG_SHARE, Region, largest_regions
+
+USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
+MAX_SIZE_RATIO = 3.0  # of the larger lung to the smaller
+_MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
+_MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie above each other
+_MIN_WIDTH_OF_BOTH = 0.8  # of its height; a region that is wider and lies across the middle is both lungs, which touch
+
+
+def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the patient's right and left lung of a mask, `(height, width)` or `(slices, height, width)`, bool.
+
+    If two regions lie side by side, each is a lung. If the lungs touch, they are cut at the thinnest column near their
+    middle. Otherwise the mask is one lung, in one piece or in two above each other. The patient's right is on the left,
+    as films and slices are shown.
+
+    >>> right, left = split_sides(np.array([[1, 1, 0, 0, 1], [1, 1, 0, 1, 1]], bool))
+    >>> int(right.sum()), int(left.sum())
+    (4, 3)
+    """
+    regions = largest_regions(mask)
+    if len(regions) == 2 and _are_side_by_side(*regions):
+        on_left = min(regions, key=Region.middle)
+        right = np.zeros_like(mask)
+        right[on_left.box] = on_left.mask
+        return right, mask & ~right
+    middle = mask.shape[-1] / 2
+    if regions and _is_across(regions[0], middle):
+        is_right = np.arange(mask.shape[-1]) < _thinnest_column(regions[0])
+        return mask & is_right, mask & ~is_right
+    lung, none = mask.copy(), np.zeros_like(mask)
+    return (lung, none) if regions and regions[0].middle() < middle else (none, lung)
+
+
+def _are_side_by_side(larger: Region, smaller: Region) -> bool:
+    """Return whether two regions are two lungs: both are large enough, and they are not above each other."""
+    one, other = larger.box[-1], smaller.box[-1]  # their columns
+    shared_columns = min(one.stop, other.stop) - max(one.start, other.start)
+    is_large = bool(smaller.mask.sum() >= _MIN_LUNG_SHARE * larger.mask.sum())
+    return is_large and shared_columns < _MAX_SHARED_COLUMNS * min(larger.mask.shape[-1], smaller.mask.shape[-1])
+
+
+def _is_across(region: Region, middle: float) -> bool:
+    """Return whether a region is both lungs: it is wide and lies across the middle of the picture."""
+    (height, width), columns = region.mask.shape[-2:], region.box[-1]
+    return width > _MIN_WIDTH_OF_BOTH * height and columns.start + width / 4 < middle < columns.stop - width / 4
+
+
+def _thinnest_column(region: Region) -> int:
+    """Return the column with the fewest pixels in the region's middle third; of several, the nearest to its middle."""
+    heights = region.columns()
+    third = len(heights) // 3
+    inner = heights[third : len(heights) - third]
+    thinnest = np.flatnonzero(inner == inner.min())
+    return int(region.box[-1].start + third + thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
+
+
+def why_implausible(mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None) -> str:
+    """Return why a person should look at a mask, or nothing.
+
+    Judge the sizes of the right and the left lung, the share of the image that is lung, and the volume if it is known.
+
+    >>> mask = np.zeros((100, 100), bool)
+    >>> mask[20:80, 10:40] = True
+    >>> why_implausible(mask, 1800, 0), why_implausible(mask, 900, 900)
+    ('one lung only', '')
+    """
+    reasons, (low, high) = [], LUNG_SHARE
+    if not right_px + left_px:
+        return "no lung"
+    if max(right_px, left_px) > MAX_SIZE_RATIO * min(right_px, left_px):
+        reasons.append("one lung far larger" if min(right_px, left_px) else "one lung only")
+    if volume_ml is not None and not USUAL_VOLUME_ML[0] <= volume_ml <= USUAL_VOLUME_ML[1]:
+        reasons.append(f"{volume_ml:.0f} mL")
+    if mask.ndim == 2 and not low <= mask.mean() <= high:
+        reasons.append(f"{mask.mean():.0%} of the picture")
+    return ", ".join(reasons)
