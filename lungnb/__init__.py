@@ -32,7 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets": ["catalogue", "download", "open_prepared", "prepare_dataset", "read_manifest"],
         "networks": ["build_model", "fetch_weights", "load_batches", "train"],
         "engines": ["export_model", "load_model"],
-        "segmentation": ["load_pretrained", "segment", "segment_files"],
+        "segmentation": ["load_pretrained", "segment", "segment_files", "segment_many"],
         "evaluation": ["compare", "evaluate"],
         "report": ["run_series", "save_artefact"],
         "browser": ["browse"],

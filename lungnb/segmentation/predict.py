@@ -55,12 +55,14 @@ def segment(
 def segment(
     image: OneImage | ImageList, model: Model = None, clean: bool = True, window: Window = None, engine: str = "auto"
 ) -> Segmentation | list[Segmentation]:
-    """Segment the lungs in one image or volume, or in several; `segment_files` also writes masks and a table.
+    """Segment the lungs in one image or volume.
+
+    For several, `segment_many` returns a list, and `segment_files` writes masks and a table.
 
     Args:
         image: the path of an image file, of a NIfTI volume or of the folder of a DICOM series, or an array as `to_grey`
-            takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units. For a list of these, a folder of images or
-            a pattern such as `films/*.png`, the result is a list.
+            takes it: `(height, width)`, uint8, [0, 1], or Hounsfield units. A list of these, a folder of images or a
+            pattern such as `films/*.png` gives what `segment_many` returns.
         model: the path of a `model.keras`, None for the network that lungnb ships, a Keras model, or an `Engine`.
         clean: keep the two largest regions of the mask and fill their holes.
         window: Hounsfield units shown as black and as white; the image must then be in Hounsfield units. None means the
@@ -76,7 +78,20 @@ def segment(
     images = _as_list(image)
     if images is None:
         return _segment_one(image, network, clean, window_hu)
-    return [_segment_one(each, network, clean, window_hu) for each in images]
+    return segment_many(images, network, clean, window_hu)
+
+
+def segment_many(
+    images: str | Path | Sequence[OneImage],
+    model: Model = None,
+    clean: bool = True,
+    window: Window = None,
+    engine: str = "auto",
+) -> list[Segmentation]:
+    """Segment all images of a list, a folder or a pattern; arguments and errors as in `segment`."""
+    network, window_hu = open_model(model, window, engine)
+    each = list_images(images) if isinstance(images, (str, Path)) else images
+    return [_segment_one(image, network, clean, window_hu) for image in each]
 
 
 def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
