@@ -38,7 +38,7 @@ def assert_works_in_silence(folder, *command):
     assert_silent(folder)
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino", "keras"])
+@pytest.mark.parametrize("engine", ["onnx", "openvino", pytest.param("keras", marks=pytest.mark.slow)])
 def test_segmenting_is_silent(tmp_path, films, engine):
     if not installed(engine):
         pytest.skip(f"needs {engine}: pip install 'lungnb[fast]'")
@@ -46,6 +46,7 @@ def test_segmenting_is_silent(tmp_path, films, engine):
     assert len([*(tmp_path / "masks").glob("*.png")]) == 2
 
 
+@pytest.mark.slow
 def test_training_and_exporting_are_silent(tmp_path, prepared):
     pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'lungnb[fast]'")
     changes = [f"--set={name}={value}" for name, value in (TINY | {"epochs": 1}).items()]

@@ -144,6 +144,7 @@ def quick_fit(monkeypatch):
     return fits
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_proposes_what_the_uninterrupted_one_does(prepared, quick_fit, monkeypatch):
     settings = prepared.replace(epochs=4)
     whole = search_settings(settings, "unet", trials=12, progress=False)

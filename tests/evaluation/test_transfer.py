@@ -39,7 +39,7 @@ def split(image):
 def shipped(trained, tmp_path, monkeypatch):
     """A small network in place of the one that comes with lungnb."""
     file = tmp_path / "shipped.keras"
-    build_model("unet", size=32, filters=2, depth=2, weights=str(trained.results / "unet" / "model.keras")).save(file)
+    build_model("unet", size=32, filters=2, depth=1, weights=str(trained.results / "unet" / "model.keras")).save(file)
     shutil.copy(trained.results / "unet" / "run.json", tmp_path)
     for module in (models, predict, transfer):
         monkeypatch.setattr(module, "SHIPPED", file)
@@ -135,6 +135,7 @@ def test_what_the_phantom_is_worth_in_real_images():
     assert [text.get_text() for text in axis.get_xticklabels()] == ["2", "20"]
 
 
+@pytest.mark.slow
 def test_a_way_of_being_wild_is_left_out(trained):
     settings = trained.replace(epochs=1)
     for _ in range(2):  # the second time from what is there

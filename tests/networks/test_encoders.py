@@ -102,10 +102,8 @@ def test_mistakes_are_named(tmp_path, monkeypatch):
         unet(**SMALL, weights="imagenet")
 
 
-@pytest.mark.parametrize("stub", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["stub", "mobilenetv2"])
-def test_it_opens_in_a_fresh_process_without_lungnb(tmp_path, request, stub):
-    if stub:
-        request.getfixturevalue("stub_encoder")
+@pytest.mark.slow
+def test_it_opens_in_a_fresh_process_without_lungnb(tmp_path):
     model, picture = unet(**SMALL), np.random.default_rng(0).random((2, 32, 32, 1), "float32")
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "picture.npy", picture)

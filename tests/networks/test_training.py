@@ -174,7 +174,8 @@ def deadly(method, epoch):
     return die_or_go_on
 
 
-@pytest.mark.parametrize("eagerly", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "graphs"])
+@pytest.mark.slow
+@pytest.mark.parametrize("eagerly", [True, False], ids=["eager", "graphs"])
 def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, home, tmp_path, eagerly):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     for folder in (whole, broken):
