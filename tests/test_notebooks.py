@@ -65,6 +65,7 @@ def test_notebook_is_small(path):
     assert path.stat().st_size <= 300_000
 
 
+@pytest.mark.slow
 def test_a_changed_output_fails(tmp_path):
     changed = nbformat.read(NOTEBOOKS[0], as_version=4)
     checked = next(cell for cell in codes(changed) if "nbval-check-output" in cell.metadata.get("tags", []))
