@@ -14,7 +14,8 @@ from lungnb.datasets.prepare import LONGEST_SIDE
 from lungnb.datasets.prepared import open_prepared
 from lungnb.formats.images import read_image, read_volume
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.pixels import shrink, through_window, to_grey, volume_window
+from lungnb.formats.pixels import shrink, through_window, to_grey
+from lungnb.formats.ranges import grey_range
 from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import OneImage, Window
@@ -53,7 +54,7 @@ def _read(image: Path | np.ndarray, window_hu: Window) -> tuple[np.ndarray, None
         grey = to_grey(image, window_hu)
     elif image.is_dir() or is_nifti(image):
         slices = read_volume(image).hounsfield
-        grey = through_window(slices[len(slices) // 2], volume_window(slices, window_hu, image))
+        grey = through_window(slices[len(slices) // 2], grey_range(slices, window_hu, image).window)
     else:
         grey = read_image(image, window_hu)
     return shrink(grey, LONGEST_SIDE), None

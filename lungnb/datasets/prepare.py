@@ -26,7 +26,8 @@ from lungnb.formats.folders import image_files
 from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
-from lungnb.formats.pixels import resample_mm, shrink, through_window, volume_window
+from lungnb.formats.pixels import resample_mm, shrink, through_window
+from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume, central_slices
 from lungnb.messages import run_first
 from lungnb.settings import Settings
@@ -35,7 +36,7 @@ LONGEST_SIDE = 1024  # px; larger images are shrunk, because networks see less
 MAX_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
 _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; rounding explains less, mistakes are more
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
-_FORMAT = 3  # of prepared folders; raise it if files are read in another way, so that all folders are made again
+_FORMAT = 4  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its mask as much again
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
@@ -171,7 +172,7 @@ def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tu
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
-        window_hu = volume_window(volume.hounsfield, settings.window, raw / pair.image)
+        window_hu = grey_range(volume.hounsfield, settings.window, raw / pair.image).window
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]

@@ -24,7 +24,8 @@ from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.formats.images import read_image, read_volume
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.pixels import LUNG_WINDOW, to_grey
+from lungnb.formats.pixels import to_grey
+from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.phantoms.make import make_phantom

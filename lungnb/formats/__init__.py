@@ -7,7 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "opening": ["Refused", "memory_limit", "open_file"],
         "images": ["Picture", "peculiarity", "read_image", "read_mask", "read_picture", "read_volume", "write_png"],
-        "pixels": ["LUNG_WINDOW", "fit_square", "resample_mm", "shrink", "to_grey", "unfit_square"],
+        "ranges": ["LUNG_WINDOW"],
+        "pixels": ["fit_square", "resample_mm", "shrink", "to_grey", "unfit_square"],
         "volumes": ["Volume"],
         "nifti": ["read_nifti", "write_nifti_mask"],
         "dicom_series": ["read_dicom_series"],

@@ -14,7 +14,7 @@ from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
 from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import to_grey
+from lungnb.formats.pixels import show_grey
 from lungnb.formats.rasters import has_more, opened_raster, read_raster
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
@@ -31,6 +31,7 @@ class Picture(NamedTuple):
     pixel_mm: tuple[float, float] | None = None  # height and width of a pixel, mm; None if unknown
     turn: Turn = Turn()
     has_more: bool = False  # whether the file holds more pictures than this one, the first
+    note: str = ""  # on values that were left out
 
 
 def read_image(path: str | Path, window: Window | None = None) -> Grey:
@@ -53,10 +54,11 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     with guarded(path):
         if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
             values, header = read_dicom(path)
-            grey = to_grey(values, window, path)
-            return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1)
+            grey, note = show_grey(values, window, path)
+            return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
         values, more = read_raster(path)
-        return Picture(to_grey(values, window, path), has_more=more)
+        grey, note = show_grey(values, window, path)
+        return Picture(grey, has_more=more, note=note)
 
 
 def read_volume(path: str | Path) -> Volume:

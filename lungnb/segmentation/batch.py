@@ -24,10 +24,10 @@ from lungnb.segmentation.predict import Model, Window, open_model
 from lungnb.segmentation.steps import read_case, segment_case, write_case
 
 TABLE_COLUMNS = (
-    *("file", "status", "review", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
+    *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
 )
-_LEFT_OUT_IF_EMPTY = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
+_LEFT_OUT_IF_EMPTY = ("note", "slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
 _FILES_AHEAD = 4  # that are read, and that are written, while the network works on another
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,7 +52,8 @@ def segment_files(
     `<stem>_seg.dcm`, which carries the patient's identifiers; all files must be DICOM.
 
     Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
-    and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look.
+    and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was left
+    out of a file.
 
     A file that cannot be used gets a row that says why, and the others are segmented. A file is not segmented again if
     it, the model and the options are unchanged since an earlier run.

@@ -16,7 +16,8 @@ from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import read_picture, read_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.opening import guarded
-from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square, volume_window
+from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
+from lungnb.formats.ranges import grey_range
 from lungnb.masks import clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import read_epochs, trained_window
@@ -122,7 +123,8 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window) 
     with guarded(path, "a volume"):
         hounsfield = read_volume(path).hounsfield
         greys, probability = np.empty(hounsfield.shape, np.uint8), np.empty(hounsfield.shape, np.float32)
-        for number, predicted in enumerate(predict_slices(engine, hounsfield, window_hu, path)):
+        shown_hu = grey_range(hounsfield, window_hu, path).window
+        for number, predicted in enumerate(predict_slices(engine, hounsfield, shown_hu)):
             greys[number], probability[number] = predicted
         del hounsfield  # frees memory, because cleaning the mask takes more
         mask = probability > THRESHOLD
@@ -130,12 +132,11 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window) 
 
 
 def predict_slices(
-    engine: Engine, hounsfield: np.ndarray, window_hu: Window, path: Path
+    engine: Engine, hounsfield: np.ndarray, window_hu: tuple[float, float]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield each slice of a volume, `(slices, height, width)`, as grey, and its probability of lung."""
-    black_and_white_hu = volume_window(hounsfield, window_hu, path)
     for slice_hu in hounsfield:
-        grey = through_window(slice_hu, black_and_white_hu)
+        grey = through_window(slice_hu, window_hu)
         yield grey, predict(engine, grey)
 
 

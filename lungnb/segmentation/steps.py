@@ -19,6 +19,7 @@ from lungnb.formats.images import Picture, read_picture, read_volume, write_png
 from lungnb.formats.nifti import is_nifti, write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import shrink
+from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import clean_mask, cut_out, overlay
 from lungnb.segmentation.journal import Row, stamp_of
@@ -54,6 +55,7 @@ class SegmentedVolume(NamedTuple):
     mask: np.ndarray  # (slices, height, width), bool
     volume: Volume  # without its voxels
     shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
+    note: str = ""  # on values that were left out
     milliseconds: float = 0.0
 
 
@@ -116,12 +118,13 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
     mask = np.empty(volume.hounsfield.shape, bool)
     to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
     shown: dict[int, np.ndarray] = {}
-    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, window_hu, file.case.path)):
+    shown_hu, note = grey_range(volume.hounsfield, window_hu, file.case.path)
+    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, shown_hu)):
         mask[number] = probability > THRESHOLD
         if number in to_show:
             shown[number] = grey
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
-    return SegmentedVolume(file.case, clean_mask(mask), volume, shown)
+    return SegmentedVolume(file.case, clean_mask(mask), volume, shown, note)
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
@@ -143,7 +146,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
     review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
-    return row | {"mask": f"{stem}_mask.png", "review": review}
+    return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note}
 
 
 def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
@@ -158,7 +161,7 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     right_px, left_px = row["right_px"], row["left_px"]
     row |= {"slices": len(mask), "right_ml": round(right_px * voxel_ml, 1), "left_ml": round(left_px * voxel_ml, 1)}
     review = why_implausible(mask, right_px, left_px, (right_px + left_px) * voxel_ml)
-    return row | {"mask": f"{stem}_mask.nii.gz", "review": review}
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note}
 
 
 def _begin_row(case: InputFile) -> Row:

@@ -1,0 +1,100 @@
+"""Decide which values of a picture are black and white. All readers use this one rule.
+
+A burnt-in marker, the padding around a scan, a sensor's broken pixels and values that are not numbers are no part of
+the picture, and must not darken it.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from lungnb.formats.opening import Refused
+from lungnb.masks import Window
+
+LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
+LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
+MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
+_SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
+_PERCENT = 1.0  # at each end may lie anywhere without moving the range
+_FEW_VALUES = 16  # padding has so many different values at most, a picture more
+_PADDING_GAP = 0.25  # padding is farther from the picture's values than this share of their range
+
+
+class GreyRange(NamedTuple):
+    """What is shown black and white, and a note if values were left out."""
+
+    window: Window
+    note: str = ""
+
+
+def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object = "the array") -> GreyRange:
+    """Return which values of an image or a volume are shown black and white.
+
+    - `window_hu`, if it is given; the values must then be Hounsfield units.
+    - CT, which has values below -200: LUNG_WINDOW.
+    - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255.
+    - All others: the smallest and the largest value of the picture. Values far from all others are no part of it: the
+      few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
+
+    Values that are not numbers (NaN, infinite) are left out. Raises Refused, naming `name`, if there are no others, and
+    if there is a window but no value is air or lung in HU.
+
+    >>> grey_range(np.arange(4000.0)).window
+    (0.0, 3999.0)
+    >>> grey_range(np.append(np.arange(4000.0), 65535))
+    GreyRange(window=(0.0, 3999.0), note='values outside 0 to 3999 are left out')
+    """
+    low, high, note = float(values.min()), float(values.max()), ""
+    if not np.isfinite([low, high]).all():
+        values, note = values[np.isfinite(values)], "values that are not numbers are black"
+        if not values.size:
+            raise Refused(f"{name}: none of its values is a number. Save it again.")
+        low, high = float(values.min()), float(values.max())
+    if window_hu is not None:
+        _refuse_other_units(values, name)
+        return GreyRange(window_hu, note)
+    if low >= 0 and high <= MAX_SHARE and values.dtype.kind in "bf":
+        return GreyRange((0.0, 1.0), note)
+    if low >= 0 and high <= 255:
+        return GreyRange((0.0, 255.0), note)
+    picture = _values_of_picture(values)
+    if low < LUNG_RANGE[1] and picture[0] < 0:
+        return GreyRange(LUNG_WINDOW, note)
+    if picture[0] > low or picture[1] < high:
+        low = float(values.min(where=values >= picture[0], initial=high))
+        high = float(values.max(where=values <= picture[1], initial=low))
+        note = ", ".join(filter(None, [f"values outside {low:g} to {high:g} are left out", note]))
+    return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
+
+
+def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
+    """Raise Refused if no value is air or lung in HU (LUNG_RANGE), as in 8-bit images and values from 0 to 1."""
+    low, high = LUNG_RANGE
+    parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # one slice of a volume at a time, to spare memory
+    if not any(((part > low) & (part < high)).any() for part in parts):
+        raise Refused(
+            f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
+            f"no air or lung between {low:g} and {high:g} HU, so it seems to be rescaled already; "
+            "pass the CT numbers as the scanner gave them, or leave window out."
+        )
+
+
+def _values_of_picture(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the range in which a picture's values lie; it may be wider than they need."""
+    step = math.ceil((values.size / _SAMPLE) ** (1 / values.ndim))
+    sample = values[(slice(None, None, step),) * values.ndim]
+    distinct, counts = np.unique(sample, return_counts=True)
+    distinct = distinct.astype(float)
+    while len(distinct) > _FEW_VALUES:
+        gaps = np.diff(distinct)
+        cut = int(gaps.argmax()) + 1
+        # The picture has the more values on one side of the widest gap; on the other there may be padding.
+        padding, picture = sorted((slice(None, cut), slice(cut, None)), key=lambda part: len(distinct[part]))
+        if len(distinct[padding]) > _FEW_VALUES or gaps[cut - 1] < _PADDING_GAP * np.ptp(distinct[picture]):
+            break
+        distinct, counts = distinct[picture], counts[picture]
+    shares = np.cumsum(counts) / counts.sum()
+    low, high = distinct[np.searchsorted(shares, (_PERCENT / 100, 1 - _PERCENT / 100))]
+    reach = max(high - low, 0.0)
+    return float(low - reach), float(high + reach)
