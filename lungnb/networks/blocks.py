@@ -1,7 +1,5 @@
 """The parts of which the networks consist: units of convolutions, a transformer block, and the last layers."""
 
-from __future__ import annotations
-
 from lungnb.networks.backend import keras
 
 layers = keras.layers

@@ -1,7 +1,5 @@
 """Keras callbacks that write whole files, and that continue after an interruption as if there had been none."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -4,8 +4,6 @@ Keras builds the network without values for its variables, so nothing is allocat
 each layer.
 """
 
-from __future__ import annotations
-
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple  # Any: what a network's configuration holds
@@ -16,10 +14,7 @@ layers = keras.layers
 Json = dict[str, Any] | list[Any] | str | float | bool | None
 _GRAPH_BYTES = 50_000_000  # of TensorFlow's graph of a network
 _BYTES_PER_VALUE = 4  # at least, because lungnb computes in float32
-_CONVOLUTIONS = (
-    *(layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose),
-    *(layers.DepthwiseConv2D, layers.SeparableConv2D),
-)
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _SLOW_ACTIVATIONS = (keras.activations.sparsemax, keras.activations.sparse_plus, keras.activations.sparse_sigmoid)
 _SHAPES = ("batch_shape", "input_shape", "build_input_shape")  # settings that hold a shape, the batch first
 
@@ -101,7 +96,7 @@ def _run(network: keras.Model) -> tuple[int, int]:
     peak = total = 0
     alive = sum(map(_bytes, network.inputs))
     for step, call in enumerate(calls):
-        scratch, multiplications = _run_layer(*call)
+        scratch, multiplications = _run_layer(call)
         alive += sum(map(_bytes, call.outputs))
         peak, total = max(peak, alive + scratch), total + multiplications
         tensors = {id(tensor): tensor for tensor in (*call.inputs, *call.outputs)}
@@ -109,13 +104,12 @@ def _run(network: keras.Model) -> tuple[int, int]:
     return peak, total
 
 
-def _run_layer(
-    layer: keras.Layer, inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]
-) -> tuple[int, int]:
+def _run_layer(call: Call) -> tuple[int, int]:
     """Return the bytes that a call of a layer needs besides its inputs and outputs, and its multiplications.
 
     The formulas for the bytes follow measurements of TensorFlow on a CPU.
     """
+    layer, inputs, outputs = call
     if not inputs:
         return 0, 0
     if isinstance(layer, keras.Model):
@@ -166,19 +160,16 @@ def count_multiplications(model: keras.Model) -> int:
     A layer that is used several times, as in an R2U-Net, counts each time. Normalisation, activation and resizing do
     not count; they would add a few percent.
     """
-    calls, _ = layer_calls(model)
-    return sum(_multiplications(call.layer, call.inputs[0].shape, call.outputs[0].shape) for call in calls)
-
-
-def _multiplications(layer: keras.Layer, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    """Return the multiply-accumulates of one use of a layer, from the shapes of its input and its output."""
-    if isinstance(layer, keras.Model):
-        return count_multiplications(layer)
-    if isinstance(layer, layers.MultiHeadAttention):
-        places, channels = inputs[1:]
-        return 4 * places * channels**2 + 2 * places**2 * channels  # four projections, two products of all with all
-    if isinstance(layer, layers.Conv2DTranspose):
-        return math.prod(inputs[1:3]) * int(math.prod(layer.kernel.shape))  # each input pixel meets the whole kernel
-    if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
-        return math.prod(outputs[1:-1]) * int(math.prod(layer.kernel.shape))
-    return 0
+    total = 0
+    for layer, (first, *_), outputs in layer_calls(model)[0]:
+        if isinstance(layer, keras.Model):
+            total += count_multiplications(layer)
+        elif isinstance(layer, layers.MultiHeadAttention):
+            places, channels = first.shape[1:]
+            total += 4 * places * channels**2  # four projections
+            total += 2 * places**2 * channels  # two products of all with all
+        elif isinstance(layer, layers.Conv2DTranspose):  # each input pixel meets the whole kernel
+            total += math.prod(first.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
+            total += math.prod(outputs[0].shape[1:-1]) * math.prod(layer.kernel.shape)
+    return total

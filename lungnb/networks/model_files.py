@@ -5,8 +5,6 @@ configuration can name any class of Keras and any number. So lungnb builds only 
 `network_costs` has computed what the network needs. Keras never opens the archive itself.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

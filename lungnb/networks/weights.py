@@ -1,7 +1,5 @@
 """Copy weights from a file into a network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lungnb.files import need
