@@ -1,6 +1,6 @@
 """Load Keras and TensorFlow without the notices that they write to stderr, and set them up for this machine.
 
-Import `keras` and `tf` from here in this package. Loading takes seconds, so only modules that always need it import it.
+Import both from here in this package. Loading takes seconds, so only modules that always need them import them.
 """
 
 import os
@@ -53,17 +53,15 @@ with quiet_stderr():
         # Allocate GPU memory as needed, so that two notebooks can be open at once.
         tf.config.experimental.set_memory_growth(device, True)
 
+layers, ops, Tensor = keras.layers, keras.ops, keras.KerasTensor
 HAS_TENSORFLOW = keras.backend.backend() == "tensorflow"  # or else JAX computes
 USE_XLA = keras.backend.backend() == "jax"  # which needs it; TensorFlow trains more slowly with it on CPUs
 
 
 def fix_seeds(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, NumPy and Keras; with `deterministic`, make TensorFlow's operations return the same bits each time.
-
-    On a CPU, JAX's operations always do.
-    """
+    """Seed Python, NumPy and Keras; with `deterministic`, make operations return the same bits each time."""
     keras.utils.set_random_seed(seed or 2**32 - 1)  # because TensorFlow cannot shuffle by epoch after a seed of 0
-    if deterministic and HAS_TENSORFLOW:
+    if deterministic and HAS_TENSORFLOW:  # on a CPU, JAX always returns the same bits
         tf.config.experimental.enable_op_determinism()
 
 

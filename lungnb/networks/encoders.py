@@ -1,14 +1,12 @@
-"""Encoders from `keras.applications` for the left half of a U-Net; weights are random or from ImageNet or a file."""
+"""Encoders from `keras.applications` for the left half of a U-Net, and initial weights from a file."""
 
 from pathlib import Path
 
 from lungnb.artefacts import home
-from lungnb.networks.backend import keras
+from lungnb.files import need
+from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import BATCH_NORM_MOMENTUM
-from lungnb.networks.weights import take_weights
-
-layers = keras.layers
-
+from lungnb.networks.model_files import check_weights, read_network
 
 # The order of the channels (blue first in VGG16 and ResNet50) does not matter, because the three are the same.
 _CAFFE = (255.0, (-103.939, -116.779, -123.68))
@@ -25,9 +23,7 @@ BACKBONES: dict[str, tuple[str, _Factor, _Factor]] = {
 _MIN_SIZE, _MAX_DEPTH = 32, 5  # px, halvings: the limits of all backbones
 
 
-def pretrained_features(
-    image: keras.KerasTensor, encoder: str, weights: str | None, depth: int
-) -> dict[int, keras.KerasTensor]:
+def pretrained_features(image: Tensor, encoder: str, weights: str | None, depth: int) -> dict[int, Tensor]:
     """Return the feature maps of a backbone for a grey image, `(batch, size, size, 1)` from 0 to 1.
 
     `features[k]` is `(batch, size / 2**k, size / 2**k, channels)`, for k up to `depth`; most backbones have no
@@ -77,3 +73,24 @@ def _application(encoder: str, weights: str | None, size: int) -> keras.Model:
             f"the ImageNet weights of {encoder} could not be downloaded ({error}). Without a network connection, use "
             "weights=phantom, which is trained here, or put the file that the address names into ~/.keras/models."
         ) from error
+
+
+def take_weights(network: keras.Model, file: Path, part: str | None = None) -> None:
+    """Copy weights into a network from a `.keras` model or from a `.weights.h5` file.
+
+    The model's input size may differ. `part` is the name of the model's layer that has the network's structure; a
+    `.weights.h5` file holds the network itself. Raises FileNotFoundError or ValueError for another file.
+    """
+    need(file, "train it, or name another file,")
+    origin = ""
+    try:
+        if file.name.endswith(".weights.h5"):
+            check_weights(file)
+            network.load_weights(file)
+        else:
+            model = read_network(file)
+            origin = f", but of a {model.name}, whose filters and depth must be used too"
+            network.set_weights((model.get_layer(part) if part else model).get_weights())
+    except (ValueError, OSError) as error:
+        target = f"this {part} at this" if part else f"{network.name} at this width and"
+        raise ValueError(f"{file}: not weights for {target} depth{origin} ({error}).") from error

@@ -6,47 +6,45 @@ Overlap losses are computed for each image, not for the batch, so that a small l
 from collections.abc import Callable
 
 from lungnb.metrics import FORMULAS
-from lungnb.networks.backend import keras
+from lungnb.networks.backend import Tensor, keras, ops
 
-ops = keras.ops
-Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]  # of truth and probability
+Loss = Callable[[Tensor, Tensor], Tensor]  # of truth and probability
 Metric = Loss
 register = keras.saving.register_keras_serializable("lungnb")
 _PIXELS = (1, 2, 3)  # axes
 _SMOOTH = 1.0  # px; the loss of an empty prediction for an empty mask becomes 0, and gradients stay finite
 TRAINING_SCORES = ("dice", "iou", "accuracy", "precision", "recall")
-_THRESHOLD = 0.5  # a higher probability is lung
 
 
 @register
-def bce(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+def bce(truth: Tensor, probability: Tensor) -> Tensor:
     """Return the binary cross-entropy, averaged over the pixels."""
     truth = ops.cast(truth, probability.dtype)
     return ops.mean(ops.binary_crossentropy(truth, probability), axis=_PIXELS)
 
 
 @register
-def dice_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+def dice_loss(truth: Tensor, probability: Tensor) -> Tensor:
     """Return 1 - Dice, 2 |A and B| / (|A| + |B|), of probabilities (Milletari 2016, https://arxiv.org/abs/1606.04797)."""
     both, total = _soft_overlap(truth, probability)
     return 1 - (2 * both + _SMOOTH) / (total + _SMOOTH)
 
 
 @register
-def iou_loss(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+def iou_loss(truth: Tensor, probability: Tensor) -> Tensor:
     """Return 1 - IoU, |A and B| / |A or B|, of probabilities."""
     both, total = _soft_overlap(truth, probability)
     return 1 - (both + _SMOOTH) / (total - both + _SMOOTH)
 
 
 @register
-def bce_dice(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+def bce_dice(truth: Tensor, probability: Tensor) -> Tensor:
     """Return the binary cross-entropy plus the Dice loss."""
     return bce(truth, probability) + dice_loss(truth, probability)
 
 
 @register
-def bce_iou(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
+def bce_iou(truth: Tensor, probability: Tensor) -> Tensor:
     """Return the binary cross-entropy plus the IoU loss."""
     return bce(truth, probability) + iou_loss(truth, probability)
 
@@ -61,9 +59,7 @@ def get_loss(name: str) -> Loss:
     return LOSSES[name]
 
 
-def _soft_overlap(
-    truth: keras.KerasTensor, probability: keras.KerasTensor
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def _soft_overlap(truth: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
     """Return |A and B| and |A| + |B| of each image."""
     truth = ops.cast(truth, probability.dtype)
     return ops.sum(truth * probability, axis=_PIXELS), ops.sum(truth + probability, axis=_PIXELS)
@@ -78,8 +74,8 @@ def training_metrics() -> list[Metric]:
 
 
 def _training_metric(name: str) -> Metric:
-    def metric(truth: keras.KerasTensor, probability: keras.KerasTensor) -> keras.KerasTensor:
-        truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > _THRESHOLD, "float32")
+    def metric(truth: Tensor, probability: Tensor) -> Tensor:
+        truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > 0.5, "float32")
         tp = ops.sum(truth * prediction, axis=_PIXELS)
         fp, fn = ops.sum(prediction, axis=_PIXELS) - tp, ops.sum(truth, axis=_PIXELS) - tp
         tn = ops.sum(ops.ones_like(truth), axis=_PIXELS) - tp - fp - fn

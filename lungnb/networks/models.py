@@ -8,15 +8,13 @@ A compact U-Net has one stage less, because patches do the first halving.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lungnb.networks.backend import keras
+from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import double_convolution, head, recurrent_convolution, residual_unit, transformer_block
-from lungnb.networks.encoders import pretrained_features
-from lungnb.networks.weights import take_weights
+from lungnb.networks.encoders import pretrained_features, take_weights
 from lungnb.settings import SHIPPED
 
-layers = keras.layers
-Unit = Callable[[keras.KerasTensor, int, str], keras.KerasTensor]  # of input, channels and name
-Gate = Callable[[keras.KerasTensor, keras.KerasTensor, str], keras.KerasTensor]  # of skip, coarser level and name
+Unit = Callable[[Tensor, int, str], Tensor]  # of input, channels and name
+Gate = Callable[[Tensor, Tensor, str], Tensor]  # of skip, coarser level and name
 
 _PATCH = 2  # side of the patches that a compact U-Net reads as one, px
 _MAX_WIDENING = 8  # most channels of a compact U-Net, as a multiple of `filters`
@@ -58,7 +56,7 @@ def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -
     if steps < 0:
         raise ValueError(f"steps must be at least 0, not {steps}.")
 
-    def unit(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    def unit(x: Tensor, channels: int, name: str) -> Tensor:
         shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(x)
         x = recurrent_convolution(shortcut, channels, steps, f"{name}_recurrent_1")
         x = recurrent_convolution(x, channels, steps, f"{name}_recurrent_2")
@@ -92,7 +90,7 @@ def attention_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.
     After Oktay and others (2018), https://arxiv.org/abs/1804.03999. The arguments are those of `unet`.
     """
 
-    def gate(skip: keras.KerasTensor, coarse: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def gate(skip: Tensor, coarse: Tensor, name: str) -> Tensor:
         channels = skip.shape[-1]
         fine = layers.Conv2D(channels, 2, strides=2, use_bias=False, name=f"{name}_gate_skip")(skip)
         coarse = layers.Conv2D(channels, 1, name=f"{name}_gate_coarse")(coarse)
@@ -115,7 +113,7 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
     if blocks < 0:
         raise ValueError(f"blocks must be at least 0, not {blocks}.")
 
-    def bridge(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    def bridge(x: Tensor, channels: int, name: str) -> Tensor:
         x = double_convolution(x, channels, f"{name}_convolution")
         places = layers.DepthwiseConv2D(3, padding="same", name=f"{name}_places")(x)
         x = layers.Add(name=f"{name}_placed")([x, places])
@@ -144,7 +142,7 @@ def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Mo
     return keras.Model(inputs, head(_u(double_convolution, widths, patches), _PATCH), name="compact_unet")
 
 
-def _input(size: int, filters: int, depth: int) -> tuple[keras.KerasTensor, list[int]]:
+def _input(size: int, filters: int, depth: int) -> tuple[Tensor, list[int]]:
     """Return the input image, and the channels from top to bottom; raise ValueError for an argument out of range."""
     for name, value in (("filters", filters), ("depth", depth)):
         if value < 1:
@@ -158,11 +156,11 @@ def _input(size: int, filters: int, depth: int) -> tuple[keras.KerasTensor, list
 def _u(
     unit: Unit,
     widths: Sequence[int],
-    x: keras.KerasTensor,
-    features: Sequence[keras.KerasTensor] | None = None,
+    x: Tensor,
+    features: Sequence[Tensor] | None = None,
     bridge: Unit | None = None,
     gate: Gate | None = None,
-) -> keras.KerasTensor:
+) -> Tensor:
     """Return the U that the networks share, made of `unit`; `widths` are the channels from top to bottom.
 
     `features` of an encoder replace the way down: the skip connections from top to bottom, and last the input of the

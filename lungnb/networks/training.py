@@ -55,12 +55,10 @@ def train(
 
     Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
     results/<dataset>/<model>, or into `folder`. An interrupted training continues at the interrupted epoch. A training
-    that was finished with the same settings on the same data is not repeated; remove the folder to repeat it. `more`
-    are additional callbacks.
+    that was finished with the same settings on the same data is not repeated. `more` are additional callbacks.
 
     Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
-    same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing
-    (`pretraining.fetch_weights`).
+    same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing (`fetch_weights`).
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
@@ -110,10 +108,7 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
 
 
 def read_run(settings: Settings, model_name: str) -> Record:
-    """Return the record of a finished training, the content of `run.json`.
-
-    Raises FileNotFoundError if there is none, ValueError if the file is damaged.
-    """
+    """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
     refuse_other_origin(settings)
     return read_run_file(_trained_file(settings, model_name, RUN))
 
@@ -131,12 +126,8 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
         fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
-        model.compile(
-            optimizer=optimizer,
-            loss=get_loss(settings.loss),
-            metrics=training_metrics(),
-            jit_compile=USE_XLA,  # "auto" may choose XLA where it is slower
-        )
+        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=USE_XLA)
+        model.optimizer.build(model.trainable_variables)  # also of an encoder that is frozen at first
     return model
 
 
@@ -182,8 +173,6 @@ def _fit(job: _Job, last: int) -> None:
         return
     is_frozen = last <= settings.frozen_epochs
     if is_frozen:
-        with on_all_gpus():
-            model.optimizer.build(model.trainable_variables)  # with the encoder's variables, which are trained later
         model.get_layer("encoder").trainable = False
     past = past_epochs(folder / HISTORY, first)
     rate = settings.learning_rate * (_FROZEN_FACTOR if is_frozen else 1)

@@ -147,11 +147,10 @@ def _devices(rng: Generator, chest: Chest, view: View) -> Floats:
     """Return wires, tubes, electrodes and a pacemaker, each in some of the patients."""
     sheet, draw = make_sheet()
     for _ in range(rng.poisson(0.7)):  # wires and tubes, from somewhere above to somewhere below
-        knots = np.column_stack(
-            [rng.uniform(-1, 1, 4) * chest.width, np.sort(rng.uniform(-0.3, 1.2, 4)) * chest.height]
-        )
-        at = np.linspace(knots[0, 1], knots[-1, 1], 30)
-        stroke(draw, np.column_stack([curve(at, knots[:, ::-1]), at]), rng.uniform(0.1, 0.5), rng.uniform(0.4, 2.5))
+        across, down = rng.uniform(-1, 1, 4) * chest.width, np.sort(rng.uniform(-0.3, 1.2, 4)) * chest.height
+        at = np.linspace(down[0], down[-1], 30)
+        line = np.column_stack([curve(at, np.column_stack([down, across])), at])
+        stroke(draw, line, rng.uniform(0.1, 0.5), rng.uniform(0.4, 2.5))
     for _ in range(rng.poisson(0.5)):  # electrodes, buttons
         x, y, radius = rng.uniform(-1, 1) * chest.width, rng.uniform(0, 1.1) * chest.height, rng.uniform(0.3, 1.0)
         turn = np.linspace(0, 6.28, 12)
