@@ -20,7 +20,7 @@ from lungnb.artefacts import home
 from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
-from lungnb.engines.engines import THRESHOLD, Engine
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import clean_mask
@@ -104,7 +104,7 @@ class Browser:
         self.number = ipywidgets.BoundedIntText(1, 1, len(self.cases), layout=layout(width="80px"))
         self.wrong = button(layout=layout(width="170px"))
         self.threshold = ipywidgets.FloatSlider(
-            THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
+            LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
             style={"description_width": "initial"},
         )  # fmt: skip
         self.view = ipywidgets.ToggleButtons(options=VIEWS, style={"button_width": "120px"})

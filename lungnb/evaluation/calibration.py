@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.masks import count_regions
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import predict
@@ -79,7 +79,7 @@ def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None
     return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
 
 
-def disagreement(predictions: Sequence[np.ndarray], threshold: float = THRESHOLD) -> float:
+def disagreement(predictions: Sequence[np.ndarray], threshold: float = LUNG_THRESHOLD) -> float:
     """Return the mean of 1 - Dice between the mask of the first prediction and that of each other prediction.
 
     Example:
@@ -93,10 +93,10 @@ def disagreement(predictions: Sequence[np.ndarray], threshold: float = THRESHOLD
 
 def _compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, Any]:
     """Return the row of one image in `Examination.images`, without its id and split."""
-    mask = predictions[0] > THRESHOLD
+    mask = predictions[0] > LUNG_THRESHOLD
     return {
         "dice": dice(truth, mask),
-        "augmented_dice": dice(truth, np.mean(predictions, axis=0) > THRESHOLD),
+        "augmented_dice": dice(truth, np.mean(predictions, axis=0) > LUNG_THRESHOLD),
         "disagreement": disagreement(predictions),
         "regions": count_regions(mask),
         "area": mask.mean(),
@@ -137,7 +137,7 @@ def calibration_table(validation: dict[str, Examination], test: dict[str, Examin
         threshold = best_threshold(validation[name])
         dice_at = examination.thresholds.set_index("threshold")["dice"]
         rows[title_of(name)] = {
-            "calibration_error": calibration_error(examination.reliability), "dice": dice_at[THRESHOLD],
+            "calibration_error": calibration_error(examination.reliability), "dice": dice_at[LUNG_THRESHOLD],
             "best_threshold": threshold, "dice_at_best": dice_at[threshold],
             "augmented_dice": examination.images["augmented_dice"].mean(),
         }  # fmt: skip

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lungnb import artefacts
 from lungnb.artefacts import MODEL, SUMMARY
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.evaluation.statistics import first_places, mean_interval, paired, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.masks import clean_mask
@@ -83,7 +83,7 @@ def score_images(
         image, truth = prepared.pair(row)
         started = time.perf_counter()
         probability = predict(engine, image)
-        prediction = probability > THRESHOLD
+        prediction = probability > LUNG_THRESHOLD
         prediction = clean_mask(prediction) if clean else prediction
         milliseconds = 1000 * (time.perf_counter() - started)
         if not np.isfinite(probability).all():

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lungnb.engines.parity import MEAN_DICE
+from lungnb.engines.parity import MIN_MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
 from lungnb.evaluation.search import PARAMETERS, complete_trials
 from lungnb.evaluation.transfer import STARTS
@@ -144,7 +144,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
         axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
         axis.set_xlabel(title)
         axis.margins(x=0.2)
-    axes[2].set_xlim(0, 1.4 * max(1 - MEAN_DICE, (1 - shown["mean_dice"]).max()))
-    axes[2].axvline(1 - MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
+    axes[2].set_xlim(0, 1.4 * max(1 - MIN_MEAN_DICE, (1 - shown["mean_dice"]).max()))
+    axes[2].axvline(1 - MIN_MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
     axes[0].invert_yaxis()
     return figure
