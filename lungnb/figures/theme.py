@@ -37,6 +37,6 @@ def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
 
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
     """Return a new figure and its axes. The figure is closed in pyplot, so that a notebook shows it only once."""
-    figure, axes = plt.subplots(*arguments, **options)
+    figure, axes = plt.subplots(*arguments, layout="constrained", **options)
     plt.close(figure)
     return figure, axes
