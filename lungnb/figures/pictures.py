@@ -1,7 +1,4 @@
-"""Grids of images with the contours of their masks; each function returns the figure.
-
-Contours differ in dash as well as in colour, so that they are legible in print and to colour-blind readers.
-"""
+"""Grids of images with the contours of their masks; each function returns the figure."""
 
 from __future__ import annotations
 

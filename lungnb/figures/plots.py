@@ -1,7 +1,4 @@
-"""Learning curves, comparison charts, and figures of a data set and of a network; each function returns the figure.
-
-Networks differ in marker and dash as well as in colour, so that charts are legible in print (`theme`).
-"""
+"""Learning curves, comparison charts, and figures of a data set and of a network; each function returns the figure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The look of all figures. The theme is set only while a figure is drawn, so that lungnb changes no other plots.
 
-Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and outlines in dash, so
-that figures are legible in print.
+Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and contours in dash, so
+that figures are legible in print and to colour-blind readers.
 """
 
 from __future__ import annotations
