@@ -31,7 +31,7 @@ _USUAL_AREA = 0.8, 1.25  # times the smallest and the largest area in the ground
 
 
 def _change_tone(grey: np.ndarray, gamma: float) -> np.ndarray:
-    return np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)[grey]
+    return np.take(np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8), grey)
 
 
 # A change of the uint8 image, and the change that turns its probabilities back.
@@ -67,9 +67,9 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     """
     engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     split = prepared.scoring_split(split)
-    rows = prepared.rows(split)
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
-    for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
+    rows, title = prepared.rows(split), f"Examining {model_name}"
+    for row in tqdm(rows, title, unit="image", file=sys.stdout, disable=not progress):
         grey, truth = prepared.pair(row)
         predictions = predict_augmented(engine, grey)
         images.append({"id": row["id"], "split": split} | _compare_with_truth(truth, predictions))

@@ -123,11 +123,8 @@ def summarise(settings: Settings, model_name: str) -> None:
 def command_of(settings: Settings, model_name: str) -> str:
     """Return the terminal's command that downloads, prepares, trains and scores with these settings.
 
-    Settings that differ from the profile or the recipe are given as `--set NAME=VALUE`. The command is right only if
+    Settings that differ from the profile or the recipe are given, such as `--set seed=2`. The command is right only if
     LUNGNB_SET is not set.
-
-    Example: `command_of(make_settings(profile="simple-unet", seed=2), "unet")` ends in
-    `lungnb evaluate montgomery --recipe simple-unet --set seed=2 --model unet`.
     """
     words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
     for change in changes_of(settings):

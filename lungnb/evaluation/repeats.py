@@ -69,7 +69,7 @@ def variation(table: pd.DataFrame) -> pd.DataFrame:
     for name, scores in table.groupby("model", sort=False):
         images = scores.groupby("id").agg({"dice": "mean", "patient": "first"})
         low, high = mean_interval(images, "dice")
-        rows[title_of(name)] = {
+        rows[title_of(str(name))] = {
             "images": len(images), "seeds": scores["seed"].nunique(), "folds": scores["fold"].nunique(),
             "dice": images["dice"].mean(), "low": low, "high": high, "patients_sd": images["dice"].std(),
             "seeds_sd": scores.groupby("seed")["dice"].mean().std(),

@@ -141,12 +141,10 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         study: optuna.Study = _optuna().create_study(
-            storage=f"sqlite:///{file}",
-            study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
-            direction="maximize",
+            storage=f"sqlite:///{file}", study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
             pruner=_optuna().pruners.MedianPruner(_RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
-            load_if_exists=True,
-        )
+            direction="maximize", load_if_exists=True,
+        )  # fmt: skip
     return study
 
 

@@ -17,7 +17,6 @@ from lungnb.metrics import Counts
 FEW_IMAGES = 50  # with fewer, an interval or a test says little
 MIN_PATIENTS_TO_TEST = 6  # with fewer, no paired test can separate a difference from chance
 SIGNIFICANT_P = 0.05  # Holm-corrected; a difference with a lower p is unlikely to be chance
-RESAMPLES = 5000  # of the bootstrap
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
@@ -89,12 +88,8 @@ def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> Any:  # noqa:
     return stats.bootstrap(
         (*sums, counts),
         lambda *samples, axis: np.stack([sums.sum(axis) for sums in samples[:-1]]) / samples[-1].sum(axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    )
+        paired=True, vectorized=True, method="percentile", n_resamples=5000, rng=np.random.default_rng(0),
+    )  # fmt: skip
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:

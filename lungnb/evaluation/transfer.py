@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
-from lungnb.artefacts import MODEL, PRETRAINED, RUN, home
+from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     import keras
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
-_FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 
 
 def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
@@ -151,8 +150,7 @@ def few_shot(
 
     Each network is like the shipped one. It is trained for `steps` batches on training images drawn with the seed, and
     scored on the test split with masks cleaned up. The validation images choose the epoch, so the network has seen them
-    too. The row of 0 images is the shipped network. Columns: start, images, seed, dice. Finished trainings are not
-    repeated.
+    too. The row of 0 images is the shipped network. Finished trainings are not repeated.
     """
     epochs = min(settings.epochs, 10, max(steps // 3, 1))
     shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
@@ -164,7 +162,7 @@ def few_shot(
             **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
-            learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
+            learning_rate=settings.learning_rate * (0.1 if start == "phantom" else 1),  # lower for trained weights
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
         train(changed, name, progress, folder)
@@ -188,7 +186,7 @@ def leave_one_out(
     rows = {}
     for field in (None, *parts):
         name = f"phantom-wild-without-{field}" if field else "phantom-wild-all"
-        folder = home() / "data" / "raw" / f"{name}-{count}"
+        folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
         run = settings.replace(dataset=folder.name, split_file="split.csv")
