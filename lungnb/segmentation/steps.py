@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from lungnb.engines.engines import THRESHOLD, Engine
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, read_picture, read_volume, write_png
@@ -117,7 +117,7 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
     to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
     shown: dict[int, np.ndarray] = {}
     for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, window_hu, file.case.path)):
-        mask[number] = probability > THRESHOLD
+        mask[number] = probability > LUNG_THRESHOLD
         if number in to_show:
             shown[number] = grey
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
