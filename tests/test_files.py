@@ -324,7 +324,7 @@ def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(pr
     monkeypatch.setattr(cluster, "_ray", lambda *_: nullcontext())  # which is not needed to refuse
     work = {
         home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
-        home / "out" / "segmentation.parquet": lambda: cluster.segment_on_cluster(home, home / "out"),
+        home / "out" / "segmentation.parquet": lambda: cluster.segment_on_cluster(home, home / "out", "local"),
     }
     for folder, begin in work.items():
         folder.mkdir(parents=True)
