@@ -41,7 +41,7 @@ cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers k
 jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/networks/test_models.py \
-		tests/networks/test_losses.py tests/networks/test_networks_metrics.py
+		tests/networks/test_losses.py
 
 CASES ?=
 hostile: .venv/dev  ## hostile and damaged input of all kinds, a table of answers in results/benchmarks (Linux); CASES='png thin' for some

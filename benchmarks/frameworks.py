@@ -45,13 +45,13 @@ def measure(framework: str, network: str, size: int, count: int, rounds: int) ->
 def open_lungnb(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> Opened:
     """Return a training step, a prediction, and the number of parameters."""
     from lungnb.engines.engines import engine_of
-    from lungnb.networks.backend import worth_compiling
+    from lungnb.networks.backend import USE_XLA
     from lungnb.networks.models import build_model
     from lungnb.networks.tensorflow_speedups import fuse_batch_norm
 
     model = build_model(network, size=size, filters=FILTERS)
     fuse_batch_norm(model)
-    model.compile("adam", "binary_crossentropy", jit_compile=worth_compiling())
+    model.compile("adam", "binary_crossentropy", jit_compile=USE_XLA)
     count = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
     return lambda: model.train_on_batch(images, masks), lambda: engine_of(model)(images[:1]), count
 

@@ -36,12 +36,12 @@ def matrix_rate(side: int) -> dict[str, Any]:
 
 def about(filters: int, size: int) -> dict[str, Any]:
     """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
-    from lungnb.networks.backend import device_name, keras, worth_compiling
+    from lungnb.networks.backend import USE_XLA, device_name, keras
     from lungnb.networks.costs import count_multiplications
     from lungnb.networks.models import build_model
 
     count = count_multiplications(build_model("unet", size=size, filters=filters))
-    device = {"device": device_name(), "backend": keras.backend.backend(), "jit": worth_compiling()}
+    device = {"device": device_name(), "backend": keras.backend.backend(), "jit": USE_XLA}
     return device | {"multiplications": count}
 
 

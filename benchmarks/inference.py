@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from measure import apart, bars, write
 
-from lungnb.engines.engines import ENGINES, PACKAGES, THRESHOLD, Engine, installed, load_model
+from lungnb.engines.engines import ENGINES, LUNG_THRESHOLD, PACKAGES, Engine, installed, load_model
 from lungnb.engines.export import open_network
 from lungnb.evaluation.speed import median_seconds, milliseconds
 from lungnb.formats.images import write_png
@@ -39,7 +39,7 @@ def latencies(engine: str, larger: str, rounds: int) -> dict[str, object]:
     grey = to_grey(make_phantom(0, kind="ct").image)
     return {
         "engine": shipped.name,
-        "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > THRESHOLD), rounds),
+        "ms_slice": 1000 * median_seconds(lambda: clean_mask(predict(shipped, grey) > LUNG_THRESHOLD), rounds),
         "ms_network_128": milliseconds(shipped, rounds),
         "ms_network_256": milliseconds(large, rounds),
     }

@@ -48,10 +48,8 @@ def write(table: pd.DataFrame, name: str, out: Path, figure: Figure, *packages: 
 def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figure:
     """Draw a panel for each column of `values`, by title, with a bar a row; the columns of `label` name the rows."""
     names = [", ".join(str(row[column]) for column in label) for _, row in table.iterrows()]
-    figure, axes = subplots(
-        1, len(values), figsize=(3.2 + 3.2 * len(values), 0.36 * len(table) + 1.2), sharey=True, layout="constrained",
-        squeeze=False,
-    )  # fmt: skip
+    size = 3.2 + 3.2 * len(values), 0.36 * len(table) + 1.2
+    figure, axes = subplots(1, len(values), figsize=size, sharey=True, squeeze=False)
     for index, (axis, (column, title)) in enumerate(zip(axes[0], values.items(), strict=True)):
         drawn = axis.barh(range(len(names)), table[column], color=COLORS[index])
         axis.bar_label(

@@ -5,14 +5,13 @@ Draws phantom masks, shifts each a little to make a prediction, and scores the p
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from measure import bars, write
 
-from lungnb.metrics import count_pixels, score_image
+from lungnb.metrics import count_pixels, scores, surface_scores
 from lungnb.phantoms.make import make_phantom
 
 
@@ -26,7 +25,10 @@ def main() -> None:
     rows = []
     drawn = [make_phantom(index, size=options.size).mask for index in range(min(options.pairs, 20))]
     pairs = [(mask, np.roll(mask, (3, 5), (0, 1))) for mask in drawn]
-    functions: dict[str, Callable[..., object]] = {"every score": score_image, "overlap alone": count_pixels}
+    functions = {
+        "every score": lambda *masks: scores(count_pixels(*masks)) | surface_scores(*masks),
+        "overlap alone": count_pixels,
+    }
     for name, score in functions.items():
         started = time.perf_counter()
         for number in range(options.pairs):

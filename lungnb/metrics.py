@@ -1,7 +1,8 @@
 """The definitions of all scores, and their values for empty masks.
 
 Overlap scores come from four counts of pixels: true positives (tp), false positives (fp), false negatives (fn) and
-true negatives (tn). Surface scores come from the distances between the borders of the two masks.
+true negatives (tn). Surface scores come from the distances between the borders of the two masks. All scores of an image
+are `scores(count_pixels(truth, prediction)) | surface_scores(truth, prediction)`.
 
 If both masks are empty, every overlap score is 1 and every distance is 0. If only one is empty, the overlap is 0 and
 the distance is the image diagonal, which no other error can exceed. So a missed lung makes every score worse, and no
@@ -46,7 +47,6 @@ FORMULAS: dict[str, Callable[[float, float, float, float], tuple[float, float]]]
 }
 SCORES = tuple(FORMULAS)
 SURFACE_SCORES = ("hd95", "assd", "nsd")
-LOWER_IS_BETTER = ("hd95", "assd", "loss")
 
 
 def count_pixels(truth: Mask, prediction: Mask) -> Counts:
@@ -88,47 +88,8 @@ def dice(truth: Mask, prediction: Mask) -> float:
     return scores(count_pixels(truth, prediction))["dice"]
 
 
-class ImageScores(NamedTuple):
-    """Every score of one image: `hd95` and `assd` in px or mm, where 0 is perfect; all others from 0 to 1."""
-
-    dice: float
-    iou: float
-    accuracy: float
-    precision: float
-    recall: float  # sensitivity
-    f1: float
-    specificity: float
-    hd95: float
-    assd: float
-    nsd: float
-
-
-def score_image(
-    truth: Mask,
-    prediction: Mask,
-    spacing_mm: float | tuple[float, float] | None = None,
-    tolerance: float = TOLERANCE,
-) -> ImageScores:
-    """Return every score of one image's bool masks, `(height, width)`.
-
-    Arguments and errors as in `count_pixels` and `surface_scores`.
-
-    Example:
-        >>> truth, prediction = np.zeros((2, 100, 100), bool)
-        >>> truth[20:60, 20:60] = prediction[20:60, 24:64] = True  # 4 px too far to the right
-        >>> found = score_image(truth, prediction, spacing_mm=0.5)
-        >>> round(found.dice, 3), found.hd95  # 4 px of 0.5 mm
-        (0.9, 2.0)
-    """
-    overlap = scores(count_pixels(truth, prediction))
-    return ImageScores(**overlap, **surface_scores(truth, prediction, spacing_mm, tolerance))
-
-
 def surface_scores(
-    truth: Mask,
-    prediction: Mask,
-    spacing_mm: float | tuple[float, float] | None = None,
-    tolerance: float = TOLERANCE,
+    truth: Mask, prediction: Mask, spacing_mm: float | tuple[float, float] | None = None, tolerance: float = TOLERANCE
 ) -> dict[str, float]:
     """Return scores of the distance between the borders of two bool masks, `(height, width)`.
 
@@ -139,13 +100,8 @@ def surface_scores(
     - `assd`: the mean over the pixels of both borders (average symmetric surface distance).
     - `nsd`: the share of pixels of both borders with a distance up to `tolerance` (normalised surface Dice).
 
-    Args:
-        truth: the ground truth.
-        prediction: the mask to score.
-        spacing_mm: pixel spacing, height and width, or one number for both; None for distances in px.
-        tolerance: in mm, or in px without `spacing_mm`.
-
-    Raises ValueError if the masks are not bool or differ in shape, or if the spacing is not above 0.
+    `spacing_mm` is the pixel spacing, height and width, or one number for both. Without it, distances and `tolerance`
+    are in px, otherwise in mm. Raises ValueError as `count_pixels` does, and if the spacing is not above 0.
 
     Example:
         >>> truth = np.ones((30, 40), bool)
@@ -195,6 +151,4 @@ def _check_masks(truth: Mask, prediction: Mask) -> None:
 
 
 def _ratio(numerator: float, denominator: float, counts: Counts) -> float:
-    if denominator:
-        return numerator / denominator
-    return float(counts.fp == 0 and counts.fn == 0)
+    return numerator / denominator if denominator else float(counts.fp == counts.fn == 0)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from lungnb.formats.images import write_png
 from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
 from lungnb.report.series import run_series
+from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import segment_files
 
 
@@ -318,12 +320,11 @@ def test_a_notebook_on_a_full_disk_is_named(tmp_path, monkeypatch):
         run_series("phantom")
 
 
-def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home):
-    from lungnb.segmentation.cluster import _begin
-
+def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(prepared, home, monkeypatch):
+    monkeypatch.setattr(cluster, "_ray", lambda *_: nullcontext())  # which is not needed to refuse
     work = {
         home / "model" / "training": lambda: train(prepared, "unet", progress=False, folder=home / "model"),
-        home / "out" / "segmentation.parquet": lambda: _begin(home / "out" / "segmentation.parquet", {"model": "m"}),
+        home / "out" / "segmentation.parquet": lambda: cluster.segment_on_cluster(home, home / "out", "local"),
     }
     for folder, begin in work.items():
         folder.mkdir(parents=True)

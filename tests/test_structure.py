@@ -126,7 +126,7 @@ def test_lungnb_offers_what_its_packages_do():
 
 
 def test_the_folders_of_tests_mirror_the_packages():
-    """If a name is taken, the package's name comes before it, as in `networks/test_networks_metrics.py`."""
+    """If a name is taken, the package's name comes before it."""
     folders = {file.parent for file in TEST_FILES} - {TESTS}
     assert sorted(folder.name for folder in folders) == sorted([*PACKAGES, "tools"])
     for file in (file for file in TEST_FILES if file.parent != TESTS):

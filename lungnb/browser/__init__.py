@@ -4,8 +4,5 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={
-        "browser": ["Browser", "browse"],
-        "marks": ["Marks"],
-    },
+    submod_attrs={"browser": ["Browser", "browse"], "marks": ["Marks"]},
 )

@@ -20,11 +20,11 @@ from lungnb.artefacts import home
 from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
-from lungnb.engines.engines import THRESHOLD, Engine
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import clean_mask
-from lungnb.metrics import count_pixels, scores
+from lungnb.metrics import dice
 from lungnb.segmentation.predict import Model, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
@@ -51,8 +51,8 @@ def browse(
 
     The picture on the left has the contour of the mask at the threshold of the slider. The one on the right shows the
     image, the probability of lung, or the disagreement of augmented predictions. "Mark as wrong" writes to `marks` at
-    once, and earlier marks are shown. Only the image shown and the next one are segmented. An image that cannot be read
-    says why. Images are shrunk to 1,024 px at most, and of a volume the middle slice is shown.
+    once, and earlier marks are shown. Only the image shown and the next one are segmented. Images are shrunk to 1,024
+    px at most, and of a volume the middle slice is shown.
 
     Args:
         images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are
@@ -64,8 +64,6 @@ def browse(
 
     Raises ValueError if there is nothing to look at, or if `marks` is another table; FileNotFoundError if nothing is
     prepared or trained.
-
-    Example: `lungnb.browse("films/")`; `lungnb.browse(make_settings("montgomery"))`.
     """
     if isinstance(images, Settings):
         model = best_model(images) if model is None else model
@@ -104,14 +102,13 @@ class Browser:
         self.number = ipywidgets.BoundedIntText(1, 1, len(self.cases), layout=layout(width="80px"))
         self.wrong = button(layout=layout(width="170px"))
         self.threshold = ipywidgets.FloatSlider(
-            THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
+            LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
             style={"description_width": "initial"},
         )  # fmt: skip
         self.view = ipywidgets.ToggleButtons(options=VIEWS, style={"button_width": "120px"})
         self.status, self.caption, self.left_legend, self.right_legend = (ipywidgets.HTML() for _ in range(4))
-        self.left, self.right = (
-            ipywidgets.Image(format="jpeg", layout=layout(width="100%", margin="0")) for _ in range(2)
-        )
+        picture = partial(ipywidgets.Image, format="jpeg", layout=layout(width="100%", margin="0"))
+        self.left, self.right = picture(), picture()
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
@@ -123,9 +120,8 @@ class Browser:
         row = partial(ipywidgets.HBox, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
         column = partial(ipywidgets.VBox, layout=ipywidgets.Layout(width="50%", padding="4px", overflow="hidden"))
         total = ipywidgets.HTML(f"of {len(self.cases):,}&nbsp;")
-        self.pictures = ipywidgets.HBox(
-            [column([self.left, self.left_legend]), column([self.right, self.right_legend])]
-        )
+        halves = [column([self.left, self.left_legend]), column([self.right, self.right_legend])]
+        self.pictures = ipywidgets.HBox(halves)
         steps = row([self.previous, self.number, total, self.next, self.wrong, self.status])
         widget = ipywidgets.VBox([steps, row([self.threshold, self.view]), self.caption, self.pictures])
         widget.layout.max_width = "1200px"
@@ -138,10 +134,9 @@ class Browser:
         """Mark the case shown as wrong, or take the mark back; show the error if the table cannot be written."""
         try:
             self.marks.turn(self.cases[self.number.value - 1].key, self.threshold.value)
+            self._show_mark()
         except (OSError, RuntimeError, ValueError) as error:
             self.status.value = f"<b>{html.escape(str(error))}</b>"
-        else:
-            self._show_mark()
 
     def _show_mark(self) -> None:
         marked = self.cases[self.number.value - 1].key in self.marks
@@ -172,7 +167,7 @@ class Browser:
         (image, truth, probabilities), mask, view = predicted, self._mask(predicted), self.view.value
         facts = [f"<b>{name}</b>", "{1} x {0} px".format(*image.shape), f"lung {mask.mean():.1%} of the picture"]
         if truth is not None:
-            facts.append(f"Dice <b>{scores(count_pixels(truth, mask))['dice']:.3f}</b>")
+            facts.append(f"Dice <b>{dice(truth, mask):.3f}</b>")
         if view == "disagreement":
             facts.append(f"disagreement {disagreement(probabilities, self.threshold.value):.3f}")
         self.caption.value = " &middot; ".join(facts)
@@ -213,14 +208,13 @@ class Browser:
 
     def picture(self) -> bytes:
         """Return the first cases with their contours as a JPEG."""
-        cells: list[Cell] = []
-        predictions = [self._predict(index) for index in range(len(self.cases[:_CASES_PICTURED]))]
-        for case, prediction in zip(self.cases, predictions, strict=False):
-            predicted = prediction.result()
+        cells = []
+        for index, case in enumerate(self.cases[:_CASES_PICTURED]):
+            predicted = self._predict(index).result()
             if isinstance(predicted, str):
-                cells.append((f"{case.name} cannot be read", np.zeros((64, 64), np.uint8), None, None))
+                cells.append(Cell(f"{case.name} cannot be read", np.zeros((64, 64), np.uint8)))
             else:
-                cells.append((case.name, predicted.image, predicted.truth, self._mask(predicted)))
+                cells.append(Cell(case.name, predicted.image, predicted.truth, self._mask(predicted)))
         jpeg = io.BytesIO()
         outline_grid(cells).savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
         return jpeg.getvalue()

@@ -16,9 +16,8 @@ class Marks:
     """The images that are marked as wrong with one model, in a CSV file that may hold marks of others too.
 
     Its columns: `file` (path, id of a prepared image, or digest of an array), `model` (path, or name of a model in
-    memory), `threshold` of the mask shown, and `marked` (time, UTC).
-
-    Raises ValueError if the file is another table, and leaves it unchanged.
+    memory), `threshold` of the mask shown, and `marked` (time, UTC). Raises ValueError if the file is another table,
+    and leaves it unchanged.
     """
 
     def __init__(self, file: Path, model: str) -> None:

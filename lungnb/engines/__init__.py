@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "engines": ["ENGINES", "Engine", "ExportError", "load_model"],
-        "parity": ["MEAN_DICE", "WORST_DICE", "Parity", "parities"],
+        "parity": ["MIN_MEAN_DICE", "MIN_WORST_DICE", "Parity", "parities"],
         "export": ["export_model", "open_network"],
     },
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
-THRESHOLD = 0.5  # probability above which a pixel is lung
+LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
 ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is installed
 
 

@@ -50,7 +50,7 @@ def export_model(
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
 
     Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree less with
-    those of Keras than MEAN_DICE and WORST_DICE ask for. Such an export is removed.
+    those of Keras than MIN_MEAN_DICE and MIN_WORST_DICE ask for. Such an export is removed.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")

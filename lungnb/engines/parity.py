@@ -14,7 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from lungnb.engines.engines import THRESHOLD, Engine, ExportError, engine_of
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, ExportError, engine_of
 from lungnb.files import read_json, write_json, written
 from lungnb.formats.opening import memory_limit, open_file
 from lungnb.formats.pixels import fit_square, to_grey
@@ -23,7 +23,7 @@ from lungnb.metrics import count_pixels, scores
 if TYPE_CHECKING:
     import keras
 
-MEAN_DICE, WORST_DICE = 0.9995, 0.995  # the least Dice of an engine's masks with those of Keras
+MIN_MEAN_DICE, MIN_WORST_DICE = 0.9995, 0.995  # Dice with the masks of Keras; an engine below is not used
 _PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # half of the wild ones, whose lungs may be faint, are CT
 _SEED = 11  # used by no data set
 
@@ -39,7 +39,7 @@ class Parity(NamedTuple):
     @property
     def passed(self) -> bool:
         """Whether the engine may be used."""
-        return self.mean_dice >= MEAN_DICE and self.worst_dice >= WORST_DICE
+        return self.mean_dice >= MIN_MEAN_DICE and self.worst_dice >= MIN_WORST_DICE
 
 
 class Reference(NamedTuple):
@@ -69,7 +69,7 @@ def measure_parity(engine: Engine, reference: Reference) -> Parity:
 def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
     """Return an engine's masks of `(count, size, size)` uint8 images, made one at a time as `segment` does."""
     batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
-    return np.stack([engine(batch)[0, :, :, 0] > THRESHOLD for batch in batches])
+    return np.stack([engine(batch)[0, :, :, 0] > LUNG_THRESHOLD for batch in batches])
 
 
 def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
@@ -77,7 +77,7 @@ def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
     if not parity.passed:
         raise ExportError(
             f"{file}: {name} is not used: the Dice of its masks with those of Keras is {parity.mean_dice:.4f} on "
-            f"average and {parity.worst_dice:.4f} at worst, where {MEAN_DICE} and {WORST_DICE} are asked for."
+            f"average and {parity.worst_dice:.4f} at worst, where {MIN_MEAN_DICE} and {MIN_WORST_DICE} are asked for."
         )
 
 
@@ -123,7 +123,7 @@ def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity
     record, digests = read_record(file), {name: digests[name] for name in ("model", "file")}
     is_same_export = all(record.get(name) == digest for name, digest in digests.items())
     known = parities(file) if is_same_export else {}
-    asked = {"mean_dice": MEAN_DICE, "worst_dice": WORST_DICE}
+    asked = {"mean_dice": MIN_MEAN_DICE, "worst_dice": MIN_WORST_DICE}
     as_json = {name: parity._asdict() for name, parity in (known | measured).items()}
     write_json(beside(file, ".json"), digests | {"asked_for": asked, "parity": as_json})
 

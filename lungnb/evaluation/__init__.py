@@ -9,24 +9,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["compare", "evaluate", "read_scores", "score_images"],
         "conclusions": ["verdict"],
         "repeats": ["compare_seeds", "image_means", "seed_summary", "train_repeatedly", "variation"],
-        "calibration": [
-            "calibration_table",
-            "disagreement",
-            "predict_augmented",
-            "review_reasons",
-            "examine",
-            "review_gain",
-        ],
+        "calibration": ["calibration_table", "examine", "review_gain", "review_reasons"],
         "transfer": [
+            "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed", "score_untrained",
             "train_across",
-            "score_changed",
-            "few_shot",
-            "leave_one_out",
-            "dataset_summary",
-            "few_shot_sentence",
-            "score_untrained",
         ],
         "search": ["best_settings", "search_settings"],
         "speed": ["compare_exports"],
     },
-)
+)  # fmt: skip

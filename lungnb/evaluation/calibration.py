@@ -7,16 +7,18 @@ disagree, or the mask does not look like the ground truth of other images, the p
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import nhypergeom
 from tqdm import tqdm
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.masks import count_regions
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import predict
@@ -26,6 +28,19 @@ BINS = 10  # of probability, in a reliability diagram
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
 _MIN_USUAL_SHARE = 0.05  # of the validation images; a number of lungs that is rarer is unusual
 _USUAL_AREA = 0.8, 1.25  # times the smallest and the largest area in the ground truth
+
+
+def _change_tone(grey: np.ndarray, gamma: float) -> np.ndarray:
+    return np.take(np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8), grey)
+
+
+# A change of the uint8 image, and the change that turns its probabilities back.
+AUGMENTATIONS = (
+    (np.asarray, np.asarray),
+    (np.fliplr, np.fliplr),
+    (partial(_change_tone, gamma=0.8), np.asarray),
+    (partial(_change_tone, gamma=1.25), np.asarray),
+)
 
 
 class Examination(NamedTuple):
@@ -50,17 +65,16 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     Without a test split, take the validation images instead. Raises FileNotFoundError if the model is not trained,
     ValueError for another split without images.
     """
-    engine = engine_of(load_model(settings.results / model_name / MODEL))
-    prepared = open_prepared(settings)
+    engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     split = prepared.scoring_split(split)
-    rows = prepared.rows(split)
     images, by_threshold, bins = [], [], np.zeros((3, BINS))
-    for row in tqdm(rows, f"Examining {model_name}", unit="image", file=sys.stdout, disable=not progress):
+    rows, title = prepared.rows(split), f"Examining {model_name}"
+    for row in tqdm(rows, title, unit="image", file=sys.stdout, disable=not progress):
         grey, truth = prepared.pair(row)
         predictions = predict_augmented(engine, grey)
-        probability = predictions[0].ravel()
         images.append({"id": row["id"], "split": split} | _compare_with_truth(truth, predictions))
         by_threshold.append([dice(truth, predictions[0] > threshold) for threshold in THRESHOLDS])
+        probability = predictions[0].ravel()
         bin_of_pixel = np.minimum((probability * BINS).astype(int), BINS - 1)
         for total, weights in zip(bins, (None, probability, truth.ravel()), strict=True):
             total += np.bincount(bin_of_pixel, weights, BINS)
@@ -72,14 +86,11 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 
 
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return a network's probabilities of lung for a uint8 image, `(height, width)`: as it is, then augmented.
-
-    `times` is the number of predictions; by default there are four.
-    """
+    """Return `times` (four) probabilities of lung of a uint8 image, `(height, width)`: as it is, then augmented."""
     return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
 
 
-def disagreement(predictions: Sequence[np.ndarray], threshold: float = THRESHOLD) -> float:
+def disagreement(predictions: Sequence[np.ndarray], threshold: float = LUNG_THRESHOLD) -> float:
     """Return the mean of 1 - Dice between the mask of the first prediction and that of each other prediction.
 
     Example:
@@ -91,18 +102,14 @@ def disagreement(predictions: Sequence[np.ndarray], threshold: float = THRESHOLD
     return 1 - float(np.mean([dice(mask, other) for other in others]))
 
 
-def _compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, Any]:
+def _compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, float]:
     """Return the row of one image in `Examination.images`, without its id and split."""
-    mask = predictions[0] > THRESHOLD
+    mask, mean_mask = predictions[0] > LUNG_THRESHOLD, np.mean(predictions, axis=0) > LUNG_THRESHOLD
     return {
-        "dice": dice(truth, mask),
-        "augmented_dice": dice(truth, np.mean(predictions, axis=0) > THRESHOLD),
-        "disagreement": disagreement(predictions),
-        "regions": count_regions(mask),
-        "area": mask.mean(),
-        "true_regions": count_regions(truth),
-        "true_area": truth.mean(),
-    }
+        "dice": dice(truth, mask), "augmented_dice": dice(truth, mean_mask), "disagreement": disagreement(predictions),
+        "regions": count_regions(mask), "area": mask.mean(),
+        "true_regions": count_regions(truth), "true_area": truth.mean(),
+    }  # fmt: skip
 
 
 def best_threshold(validation: Examination) -> float:
@@ -129,15 +136,15 @@ def calibration_error(reliability: pd.DataFrame) -> float:
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
     """Return, from examinations by model, a row a model: how true its probabilities of the test images are.
 
-    Further columns are the threshold that is best on the validation images, the mean Dice of the test images at 0.5 and
-    at that threshold, and the mean Dice of the mean over the augmented predictions.
+    Further columns are the best threshold on the validation images, the mean Dice of the test images at 0.5 and at that
+    threshold, and the mean Dice of the mean over the augmented predictions.
     """
     rows = {}
     for name, examination in test.items():
         threshold = best_threshold(validation[name])
         dice_at = examination.thresholds.set_index("threshold")["dice"]
         rows[title_of(name)] = {
-            "calibration_error": calibration_error(examination.reliability), "dice": dice_at[THRESHOLD],
+            "calibration_error": calibration_error(examination.reliability), "dice": dice_at[LUNG_THRESHOLD],
             "best_threshold": threshold, "dice_at_best": dice_at[threshold],
             "augmented_dice": examination.images["augmented_dice"].mean(),
         }  # fmt: skip
@@ -161,9 +168,7 @@ def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float 
     }
     texts = [", ".join(name for name, applies in reasons.items() if applies[index]) for index in images.index]
     unusual = reasons["number of lungs"].astype(int) + reasons["area"]
-    order = pd.DataFrame({"unusual": unusual, "disagreement": images["disagreement"]})
-    order = order.sort_values(["unusual", "disagreement"], ascending=False)
-    return images.assign(doubt=texts).loc[order.index]
+    return images.assign(doubt=texts).iloc[np.lexsort((-images["disagreement"], -unusual))]
 
 
 def review_gain(reviewed: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
@@ -181,32 +186,12 @@ def review_gain(reviewed: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
     """
     if len(reviewed) < 2:
         raise ValueError("two images at least are needed, one to look at and one to leave.")
-    count = min(max(round(share * len(reviewed)), 1), len(reviewed) - 1)
-    ranked = np.sort(reviewed["dice"].to_numpy())
-    left = reviewed["dice"].iloc[count:]
-    # With `count` of n picked at random, rank k is the worst left if the k ranks below it are picked and it is not.
-    n, expected_worst, all_below_picked = len(ranked), 0.0, 1.0
-    for k in range(min(count, n - 1) + 1):
-        expected_worst += all_below_picked * (1 - (count - k) / (n - k)) * ranked[k]
-        all_below_picked *= (count - k) / (n - k)
+    n = len(reviewed)
+    count = min(max(round(share * n), 1), n - 1)
+    ranked, left = np.sort(reviewed["dice"]), reviewed["dice"].iloc[count:]
+    # The worst left has rank k if `count` of n, picked at random, include the k worst and not the next one.
+    chances = nhypergeom(n, count, 1).pmf(np.arange(count + 1))
     return {
         "images": n, "looked_at": count, "worst": ranked[0], "worst_left": left.min(), "worst_ideal": ranked[count],
-        "worst_by_chance": expected_worst, "mean": ranked.mean(), "mean_left": left.mean(),
+        "worst_by_chance": chances @ ranked[: count + 1], "mean": ranked.mean(), "mean_left": left.mean(),
     }  # fmt: skip
-
-
-def _same(array: np.ndarray) -> np.ndarray:
-    return array
-
-
-def _mirrored(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array[:, ::-1])
-
-
-def _toned(gamma: float) -> Callable[[np.ndarray], np.ndarray]:
-    curve = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
-    return lambda grey: curve[grey]
-
-
-# A change of the uint8 image, and the change that turns its probabilities back.
-AUGMENTATIONS = ((_same, _same), (_mirrored, _mirrored), (_toned(0.8), _same), (_toned(1.25), _same))

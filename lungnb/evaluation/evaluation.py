@@ -11,7 +11,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,7 @@ from tqdm import tqdm
 from lungnb import artefacts
 from lungnb.artefacts import MODEL, SUMMARY
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.evaluation.statistics import first_places, mean_interval, paired, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.masks import clean_mask
@@ -38,12 +37,10 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     """Score a trained model on a split: a row an image with the counts of pixels, every score, loss, and milliseconds.
 
     Distances (`hd95`, `assd`, the tolerance of `nsd`) are in the row's `unit`: mm if the manifest has the pixel size of
-    every image, else px of the prepared image. The loss is the one of the training, but computed at the prepared
-    image's size instead of the network's. The milliseconds are those of one image at a time; they include resizing, but
-    not reading and writing.
+    every image, else px of the prepared image. The loss is that of the training, but at the prepared image's size. The
+    milliseconds are those of one image at a time, with resizing, without reading and writing.
 
-    For the test split, write `scores.csv` and `summary.json` beside the model. A data set prepared without a test split
-    is scored on validation.
+    For the test split, or validation if there is no test split, write `scores.csv` and `summary.json` beside the model.
 
     Raises ValueError if the data set was prepared again after training, because its training images may now be in the
     test split. Raises ValueError that names the image if a probability is not a number.
@@ -52,8 +49,7 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     if run["plan"]["data"] != prepared.digest:
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
     split = prepared.scoring_split(split)
-    loss = get_loss(trained_settings(settings, model_name).loss)
-    model = load_model(settings.results / model_name / MODEL)
+    model, loss = load_model(settings.results / model_name / MODEL), get_loss(settings_of(run).loss)
     table = score_images(model, prepared, [split], loss, title=model_name, progress=progress)
     if split == prepared.scoring_split():
         write_table(table, settings.results / model_name / artefacts.SCORES)
@@ -73,7 +69,6 @@ def score_images(
     """Score a network on splits of a prepared data set: a row an image, as `evaluate` says.
 
     With `clean`, masks are cleaned up as by `segment`. With a `loss` from `losses.get_loss`, there is a column `loss`.
-
     Raises ValueError for splits without an image, and if a probability is not a number.
     """
     engine, rows = engine_of(model), prepared.rows(*splits)
@@ -83,8 +78,7 @@ def score_images(
         image, truth = prepared.pair(row)
         started = time.perf_counter()
         probability = predict(engine, image)
-        prediction = probability > THRESHOLD
-        prediction = clean_mask(prediction) if clean else prediction
+        prediction = clean_mask(probability > LUNG_THRESHOLD) if clean else probability > LUNG_THRESHOLD
         milliseconds = 1000 * (time.perf_counter() - started)
         if not np.isfinite(probability).all():
             raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
@@ -93,15 +87,10 @@ def score_images(
         image_facts = {key: row[key] for key in ("id", "patient", "split")} | {"unit": "mm" if spacing_mm else "px"}
         image_scores = scores(counts) | surface_scores(truth, prediction, spacing_mm)
         if loss:
-            image_scores["loss"] = _loss_of_image(loss, truth, probability)
+            pair = (keras.ops.convert_to_tensor(array[None, :, :, None], "float32") for array in (truth, probability))
+            image_scores["loss"] = float(loss(*pair)[0])
         table.append(image_facts | image_scores | counts._asdict() | {"milliseconds": round(milliseconds, 2)})
     return pd.DataFrame(table)
-
-
-def _loss_of_image(loss: Loss, truth: np.ndarray, probability: np.ndarray) -> float:
-    """Return a training loss of one image from its mask and its probabilities, `(height, width)`."""
-    as_batch = (keras.ops.convert_to_tensor(array[None, :, :, None], "float32") for array in (truth, probability))
-    return float(loss(*as_batch)[0])
 
 
 def trained_settings(settings: Settings, model_name: str) -> Settings:
@@ -109,51 +98,40 @@ def trained_settings(settings: Settings, model_name: str) -> Settings:
     return settings_of(read_run(settings, model_name))
 
 
-def summarise(settings: Settings, model_name: str, command: str = "") -> dict[str, Any]:
-    """Return the summary of a scored model, and write it as `summary.json` beside the model.
+def summarise(settings: Settings, model_name: str) -> None:
+    """Write the summary of a scored model as `summary.json` beside the model.
 
     `metrics` holds the mean of each score and of the loss over the `n` images of `split`, with the 95 % interval of
-    `mean_interval`, which is null for a single patient. Distances are in `unit`. `command` is by default that of
-    `command_of`. `device` and `wall_seconds` are those of the training, and `milliseconds_per_image` is the median.
+    `mean_interval`, which is null for a single patient. Distances are in `unit`. `device` and `wall_seconds` are those
+    of the training, and `milliseconds_per_image` is the median.
     """
     table, run = read_scores(settings, [model_name]), read_run(settings, model_name)
-    trained = trained_settings(settings, model_name)
+    trained = settings_of(run)
     metrics = {}
     for name in (*SCORES, *SURFACE_SCORES, "loss"):
         low, high = (None if np.isnan(bound) else bound for bound in mean_interval(table, name))
         metrics[name] = {"mean": float(table[name].mean()), "low": low, "high": high}
     summary = {
-        "recipe": trained.profile if trained.profile in RECIPES else None,
-        "dataset": settings.name,
-        "model": model_name,
-        "split": table["split"].iloc[0],
-        "n": len(table),
-        "metrics": metrics,
-        "command": command or command_of(trained, model_name),
-        "device": run["device"],
-        "wall_seconds": run["wall_seconds"],
-        "milliseconds_per_image": float(table["milliseconds"].median()),
-        "unit": table["unit"].iloc[0],
-    }
+        "recipe": trained.profile if trained.profile in RECIPES else None, "dataset": settings.name,
+        "model": model_name, "split": table["split"].iloc[0], "n": len(table), "metrics": metrics,
+        "command": command_of(trained, model_name), "device": run["device"], "wall_seconds": run["wall_seconds"],
+        "milliseconds_per_image": float(table["milliseconds"].median()), "unit": table["unit"].iloc[0],
+    }  # fmt: skip
     write_json(settings.results / model_name / SUMMARY, summary)
-    return summary
 
 
 def command_of(settings: Settings, model_name: str) -> str:
     """Return the terminal's command that downloads, prepares, trains and scores with these settings.
 
-    Settings that differ from the profile or the recipe are given as `--set NAME=VALUE`. The command is right only if
+    Settings that differ from the profile or the recipe are given, such as `--set seed=2`. The command is right only if
     LUNGNB_SET is not set.
-
-    Example: `command_of(make_settings(profile="simple-unet", seed=2), "unet")` ends in
-    `lungnb evaluate montgomery --recipe simple-unet --set seed=2 --model unet`.
     """
     words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
     for change in changes_of(settings):
         words += ["--set", change]
     options, model = shlex.join(words), f"--model {model_name}"
-    steps = [f"download {shlex.quote(settings.dataset)}", f"prepare {options}", f"train {options} {model}"]
-    return " && ".join(f"lungnb {step}" for step in [*steps, f"evaluate {options} {model}"])
+    steps = f"prepare {options}", f"train {options} {model}", f"evaluate {options} {model}"
+    return " && ".join(f"lungnb {step}" for step in (f"download {shlex.quote(settings.dataset)}", *steps))
 
 
 def changes_of(settings: Settings) -> list[str]:
@@ -176,13 +154,12 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     Raises FileNotFoundError if a model is not scored, ValueError that names an image that only some models scored.
     """
     step = run_first("scored")
-    files = {name: need(settings.results / name / artefacts.SCORES, step) for name in model_names}
-    tables = {name: read_table(file) for name, file in files.items()}
+    tables = {name: read_table(need(settings.results / name / artefacts.SCORES, step)) for name in model_names}
     for name, scored in tables.items():
         if not {*SCORES, *SURFACE_SCORES, "unit"} <= {*scored}:
             raise ValueError(f"{name} was scored by an earlier lungnb, which lacked some scores; {step} again.")
     table = pd.concat(tables, names=["model"]).reset_index(level=0).reset_index(drop=True)
-    paired(table, "dice")
+    paired(table)  # raises an error if the models were scored on different images
     return table
 
 
@@ -200,13 +177,12 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
         images, run = table[table["model"] == name], read_run(settings, name)
         low, high = mean_interval(images, "dice")
         pooled = scores(pooled_counts(images))
-        rows.append(
-            {"model": title_of(name), "images": len(images), "unit": images["unit"].iloc[0]}
-            | images[[*SCORES, *SURFACE_SCORES]].mean().to_dict()
-            | {"dice_low": low, "dice_high": high, "first": first[name]}
-            | {f"pooled_{score}": pooled[score] for score in ("dice", "iou")}
-            | {"parameters": run["parameters"], "multiplications": run.get("multiplications")}
-            | {"epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60}
-            | {"milliseconds_per_image": images["milliseconds"].median()}
-        )
+        rows.append({
+            "model": title_of(name), "images": len(images), "unit": images["unit"].iloc[0],
+            **images[[*SCORES, *SURFACE_SCORES]].mean(), "dice_low": low, "dice_high": high, "first": first[name],
+            "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
+            "parameters": run["parameters"], "multiplications": run.get("multiplications"),
+            "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60,
+            "milliseconds_per_image": images["milliseconds"].median(),
+        })  # fmt: skip
     return pd.DataFrame(rows).set_index("model")

@@ -57,8 +57,8 @@ def image_means(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["model", "id", "patient"], sort=False).mean(numeric_only=True).reset_index()
 
 
-def variation(table: pd.DataFrame, score: str = "dice") -> pd.DataFrame:
-    """Return, from a table of `train_repeatedly`, a row a model: a score's mean, and how the score varies.
+def variation(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, from a table of `train_repeatedly`, a row a model: its mean Dice, and how the Dice varies.
 
     `low` and `high` bound the 95 % interval of the mean over patients. The standard deviations say what would change:
     with other patients (`patients_sd`, over images), with another seed (`seeds_sd`, over the means of seeds), with
@@ -66,16 +66,15 @@ def variation(table: pd.DataFrame, score: str = "dice") -> pd.DataFrame:
     hide). With one seed or one fold, these are missing.
     """
     rows = {}
-    for name in table["model"].unique():
-        scores = table[table["model"] == name]
-        images = scores.groupby("id").agg({score: "mean", "patient": "first"})
-        low, high = mean_interval(images, score)
-        rows[title_of(name)] = {
+    for name, scores in table.groupby("model", sort=False):
+        images = scores.groupby("id").agg({"dice": "mean", "patient": "first"})
+        low, high = mean_interval(images, "dice")
+        rows[title_of(str(name))] = {
             "images": len(images), "seeds": scores["seed"].nunique(), "folds": scores["fold"].nunique(),
-            score: images[score].mean(), "low": low, "high": high, "patients_sd": images[score].std(),
-            "seeds_sd": scores.groupby("seed")[score].mean().std(),
-            "image_sd": scores.groupby("id")[score].std().mean(),
-            "folds_sd": scores.groupby("fold")[score].mean().std(),
+            "dice": images["dice"].mean(), "low": low, "high": high, "patients_sd": images["dice"].std(),
+            "seeds_sd": scores.groupby("seed")["dice"].mean().std(),
+            "image_sd": scores.groupby("id")["dice"].std().mean(),
+            "folds_sd": scores.groupby("fold")["dice"].mean().std(),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -95,14 +94,9 @@ def seed_summary(table: pd.DataFrame) -> pd.DataFrame:
     `dice_sd` is the standard deviation of the mean Dice over seeds: what another seed would change. The interval of
     `compare` is what other patients would change. `dice_low` and `dice_high` are the lowest and highest mean of a seed.
     """
-    groups = table.groupby("model", sort=False)
-    columns = {
-        "seeds": groups.size(),
-        "dice": groups["dice"].mean(),
-        "dice_sd": groups["dice"].std(),
-        "dice_low": groups["dice"].min(),
-        "dice_high": groups["dice"].max(),
-        "iou": groups["iou"].mean(),
-    }
-    costs = ["parameters", "multiplications", "training_minutes", "milliseconds_per_image"]
-    return pd.DataFrame(columns).join(groups[costs].median()).rename(index=title_of)
+    costs = ("parameters", "multiplications", "training_minutes", "milliseconds_per_image")
+    summary = table.groupby("model", sort=False).agg(
+        seeds=("seed", "size"), dice=("dice", "mean"), dice_sd=("dice", "std"), dice_low=("dice", "min"),
+        dice_high=("dice", "max"), iou=("iou", "mean"), **{cost: (cost, "median") for cost in costs},
+    )  # fmt: skip
+    return summary.rename(index=title_of)

@@ -12,9 +12,10 @@ import json
 import math
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pandas as pd
 from tqdm import tqdm
@@ -44,13 +45,10 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
     are not read. After a quarter of the epochs, a trial is pruned if it is below the median of the earlier trials.
 
     The table has `number`, `state` (complete, pruned, or failed if the loss became NaN), the hyper-parameters,
-    `validation_dice`, `epochs` and `seconds`. An interrupted search repeats the trial that was cut off and continues. A
-    search that was finished with the same settings on the same data is not repeated; with a larger `trials`, it adds
-    trials. Only one process at a time may search for a model.
+    `validation_dice`, `epochs` and `seconds`. With the same settings and data, an earlier search is continued: the
+    trial that was cut off is repeated, and finished ones are not. Only one process at a time may search for a model.
 
     Raises ValueError for an unknown model and without Optuna, FileNotFoundError if nothing is prepared.
-
-    Example: `search(make_settings("phantom", "quick"), "unet", trials=4)`.
     """
     fetch_weights(settings, progress)
     study = _study(settings, model_name)
@@ -66,14 +64,10 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
             seed = (settings.seed * 100_003 + len(table)) % 2**32  # because NumPy takes no larger seed
             study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
             with writable(_path(settings, model_name, ".db")):
-                study.optimize(
-                    lambda trial: _validation_dice(settings, model_name, trial, bar),
-                    n_trials=1,
-                    catch=FloatingPointError,
-                    gc_after_trial=True,
-                )
+                objective = partial(_validation_dice, settings, model_name, bar)
+                study.optimize(objective, n_trials=1, catch=FloatingPointError, gc_after_trial=True)
             table = _write_table(study, settings, model_name)
-            best = complete_trials(table)["validation_dice"].max()
+            best = table.loc[table["state"] == "complete", "validation_dice"].max()
             bar.set_postfix_str(f"best validation Dice {best:.3f}", refresh=False)
             bar.update()
     return table
@@ -113,19 +107,16 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # because Keras h
             raise _optuna().TrialPruned
 
 
-def _validation_dice(settings: Settings, model_name: str, trial: optuna.Trial, bar: tqdm[NoReturn]) -> float:
+def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], trial: optuna.Trial) -> float:
     """Train with what Optuna suggests; return the validation Dice of the best epoch."""
     rate, filters = settings.learning_rate, settings.filters
-    chosen: dict[str, Any] = {
-        "learning_rate": trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True),
-        "loss": trial.suggest_categorical("loss", [*LOSSES]),
-        "filters": trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2})),
-        "augmentation": trial.suggest_float("augmentation", 0.0, 2.0),
-    }
-    watch = _Watch(trial, bar)
-    folder = _path(settings, model_name, f"_{trial.number}")
+    trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True)
+    trial.suggest_categorical("loss", [*LOSSES])
+    trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))
+    trial.suggest_float("augmentation", 0.0, 2.0)
+    watch, folder = _Watch(trial, bar), _path(settings, model_name, f"_{trial.number}")
     try:
-        train(_changed(settings, **chosen), model_name, progress=False, folder=folder, more=[watch])
+        train(_changed(settings, **trial.params), model_name, progress=False, folder=folder, more=[watch])
     except FloatingPointError as error:
         trial.set_user_attr("failure", str(error))  # separates it from a trial that was cut off
         raise
@@ -150,38 +141,25 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         study: optuna.Study = _optuna().create_study(
-            storage=f"sqlite:///{file}",
-            study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
-            direction="maximize",
+            storage=f"sqlite:///{file}", study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
             pruner=_optuna().pruners.MedianPruner(_RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
-            load_if_exists=True,
-        )
+            direction="maximize", load_if_exists=True,
+        )  # fmt: skip
     return study
 
 
 def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:
     """Write and return the table of the trials that were not cut off."""
     trials = [trial for trial in study.trials if trial.state.name != "FAIL" or "failure" in trial.user_attrs]
-    rows = [
-        {"number": number, "state": trial.state.name.lower().replace("fail", "failed")}
-        | {name: trial.params[name] for name in PARAMETERS}
-        | {"validation_dice": max(trial.intermediate_values.values(), default=math.nan)}
-        | {"epochs": len(trial.intermediate_values), "seconds": _seconds(trial)}
-        for number, trial in enumerate(trials, 1)
-    ]
-    columns = ("number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds")
-    table = pd.DataFrame(rows, columns=columns)
+    rows = []
+    for number, trial in enumerate(trials, 1):
+        state, dices = trial.state.name.lower().replace("fail", "failed"), trial.intermediate_values.values()
+        seconds = round(trial.duration.total_seconds(), 1) if trial.duration else math.nan
+        chosen = [trial.params[name] for name in PARAMETERS]
+        rows.append((number, state, *chosen, max(dices, default=math.nan), len(dices), seconds))
+    table = pd.DataFrame(rows, columns=["number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds"])
     write_table(table, _path(settings, model_name, ".csv"))
     return table
-
-
-def _seconds(trial: optuna.trial.FrozenTrial) -> float:
-    return round(trial.duration.total_seconds(), 1) if trial.duration else math.nan
-
-
-def complete_trials(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the trials that were neither pruned nor failed."""
-    return table[table["state"] == "complete"]
 
 
 def _path(settings: Settings, model_name: str, suffix: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,7 @@ def milliseconds(engine: Engine, rounds: int = 30) -> float:
 
 def median_seconds(run: Callable[[], object], rounds: int) -> float:
     """Return the median time of a call, without the first two, which compile and allocate."""
-    times = []
-    for _ in range(rounds + 2):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times[2:]))
+    return float(np.median(timeit.repeat(run, number=1, repeat=rounds + 2)[2:]))
 
 
 def compare_exports(model: str | Path | None = None, folder: str | Path = ".", rounds: int = 30) -> pd.DataFrame:
@@ -41,8 +36,7 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
     be exported. Keras has two rows, for `model.predict` and for a compiled call. Times are of one image at a time.
     """
     path = model_file(model)
-    network = load_model(path)
-    megabytes = path.stat().st_size / 1e6
+    network, megabytes = load_model(path), path.stat().st_size / 1e6
     predict = Engine("model.predict", network.input_shape[1], lambda batch: network.predict(batch, verbose=0))
     rows: list[dict[str, Any]] = [
         {"form": "keras", "engine": f"keras, {name}", "megabytes": megabytes, "mean_dice": 1.0, "worst_dice": 1.0}

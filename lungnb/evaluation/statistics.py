@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lungnb.metrics import LOWER_IS_BETTER, Counts
+from lungnb.metrics import Counts
 
 FEW_IMAGES = 50  # with fewer, an interval or a test says little
 MIN_PATIENTS_TO_TEST = 6  # with fewer, no paired test can separate a difference from chance
 SIGNIFICANT_P = 0.05  # Holm-corrected; a difference with a lower p is unlikely to be chance
-RESAMPLES = 5000  # of the bootstrap
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
@@ -36,8 +35,8 @@ def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
-def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
-    """Return how often each model has the best mean score when patients are resampled, 0 to 1, by model.
+def first_places(table: pd.DataFrame) -> pd.Series:
+    """Return how often each model has the best mean Dice when patients are resampled, 0 to 1, by model.
 
     0.5 for each of two models is a draw: with other patients, the ranking may be reversed. Models with equal means
     share the first place. Raises ValueError as `paired` does.
@@ -49,9 +48,8 @@ def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
         >>> first_places(table).to_dict()  # U-Net is ahead on both patients
         {'unet': 1.0, 'resunet': 0.0}
     """
-    wide = paired(table, score)
-    patients = table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]
-    result = _resampled_means(-wide if score in LOWER_IS_BETTER else wide, patients)
+    wide = paired(table)
+    result = _resampled_means(wide, table.groupby("id")["patient"].first()[wide.index])
     if result is None:
         return pd.Series(np.nan, wide.columns)
     means = result.bootstrap_distribution
@@ -59,25 +57,25 @@ def first_places(table: pd.DataFrame, score: str = "dice") -> pd.Series:
     return pd.Series((first / first.sum(axis=0)).mean(axis=1), wide.columns)
 
 
-def paired(table: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Return a score as a row an image and a column a model, in the models' order.
+def paired(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the Dice as a row an image and a column a model, in the models' order.
 
-    Raises ValueError that names the image if a model has no score of it, or several.
+    Raises ValueError that names the image if a model has no Dice of it, or several.
 
     Example:
         >>> table = pd.DataFrame({"model": ["unet", "resunet"], "id": ["case1", "case1"], "dice": [0.98, 0.96]})
-        >>> paired(table, "dice").loc["case1"].to_dict()
+        >>> paired(table).loc["case1"].to_dict()
         {'unet': 0.98, 'resunet': 0.96}
     """
     is_double = table.duplicated(["id", "model"])
     if is_double.any():
         double = table[is_double].iloc[0]
         raise ValueError(f"{double['id']} stands twice in the scores of {double['model']}; score it again.")
-    wide = table.pivot(index="id", columns="model", values=score)[[*table["model"].unique()]]
+    wide = table.pivot(index="id", columns="model", values="dice")[[*table["model"].unique()]]
     if wide.isna().any(axis=None):
         model = wide.columns[wide.isna().any()][0]
         image = wide.index[wide[model].isna()][0]
-        raise ValueError(f"{model} has no {score} of {image}; score all models again on the same images.")
+        raise ValueError(f"{model} has no dice of {image}; score all models again on the same images.")
     return wide
 
 
@@ -90,12 +88,8 @@ def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> Any:  # noqa:
     return stats.bootstrap(
         (*sums, counts),
         lambda *samples, axis: np.stack([sums.sum(axis) for sums in samples[:-1]]) / samples[-1].sum(axis),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(0),
-    )
+        paired=True, vectorized=True, method="percentile", n_resamples=5000, rng=np.random.default_rng(0),
+    )  # fmt: skip
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:
@@ -143,8 +137,7 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
         >>> f"{test['patients']} patients, difference {test['difference']:.4f}, p = {test['p_holm']:.4f}"
         '8 patients, difference 0.0135, p = 0.0078'
     """
-    wide = paired(table, "dice")
-    wide = wide.groupby(table.drop_duplicates("id").set_index("id")["patient"].loc[wide.index]).mean()
+    wide = paired(table).groupby(table.groupby("id")["patient"].first()).mean()
     rows = []
     for first, second in combinations(wide.columns, 2):
         difference = (wide[first] - wide[second]).to_numpy()
@@ -152,8 +145,7 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
         p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
         ranks = stats.rankdata(np.abs(nonzero))
         effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
-        pair = {"first": first, "second": second, "patients": len(wide), "difference": difference.mean()}
-        rows.append(pair | {"effect": effect, "p": p})
+        rows.append((first, second, len(wide), difference.mean(), effect, p))
     tests = pd.DataFrame(rows, columns=["first", "second", "patients", "difference", "effect", "p"])
     # Holm: multiply the smallest p by the number of pairs, the next by one less, and so on; let no p fall.
     order = tests["p"].sort_values().index

@@ -21,7 +21,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.transform import ProjectiveTransform, warp
 from tqdm import tqdm
 
-from lungnb.artefacts import MODEL, PRETRAINED, RUN, home
+from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
@@ -42,15 +42,14 @@ if TYPE_CHECKING:
     import keras
 
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
-_FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 
 
 def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
     """Train a model on each data set and test it on every one; return a row a pair.
 
-    Columns: `trained_on`, `tested_on`, `images`, mean `dice` over the test images with its 95 % interval (`dice_low`,
-    `dice_high`). Finished preparations and trainings are not repeated. A patient who has the same name in two data sets
-    is in the same split of both, unless a split file says otherwise.
+    `dice` is the mean over the test images, and `dice_low` and `dice_high` bound its 95 % interval. Finished
+    preparations and trainings are not repeated. A patient who has the same name in two data sets is in the same split
+    of both, unless a split file says otherwise.
 
     Raises ValueError if two of the settings have the same data set, or if they set `folds`, because each data set deals
     its patients to folds separately.
@@ -67,16 +66,10 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
         train(run, model_name, progress)
     rows = []
     for source, target in product(runs, runs):
-        model = load_model(source.results / model_name / MODEL)
-        table = score_images(
-            model, open_prepared(target), ["test"], title=f"{source.name} on {target.name}", progress=progress
-        )
-        low, high = mean_interval(table, "dice")
-        rows.append(
-            {"trained_on": source.name, "tested_on": target.name, "images": len(table)}
-            | {"dice": table["dice"].mean(), "dice_low": low, "dice_high": high}
-        )
-    return pd.DataFrame(rows)
+        model, title = load_model(source.results / model_name / MODEL), f"{source.name} on {target.name}"
+        table = score_images(model, open_prepared(target), ["test"], title=title, progress=progress)
+        rows.append((source.name, target.name, len(table), table["dice"].mean(), *mean_interval(table, "dice")))
+    return pd.DataFrame(rows, columns=["trained_on", "tested_on", "images", "dice", "dice_low", "dice_high"])
 
 
 def score_untrained(
@@ -111,14 +104,12 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 
 
-def score_changed(
-    settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
-) -> pd.DataFrame:
-    """Return the Dice of the network that lungnb ships, or another, on changed images of a data set: a row an image.
+def score_changed(settings: Settings, progress: bool = True, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
+    """Return the Dice of the network that lungnb ships on changed images of a prepared data set: a row an image.
 
     Columns: `id`, `split`, and for each change of image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """
-    engine, prepared, table = engine_of(model or load_pretrained()), open_prepared(settings), []
+    engine, prepared, table = engine_of(load_pretrained()), open_prepared(settings), []
     title = printable(f"Changing {settings.name}")
     for row in tqdm(prepared.rows(*splits), title, unit="image", file=sys.stdout, disable=not progress):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
@@ -159,25 +150,24 @@ def few_shot(
 
     Each network is like the shipped one. It is trained for `steps` batches on training images drawn with the seed, and
     scored on the test split with masks cleaned up. The validation images choose the epoch, so the network has seen them
-    too. The row of 0 images is the shipped network. Columns: start, images, seed, dice. Finished trainings are not
-    repeated.
+    too. The row of 0 images is the shipped network. Finished trainings are not repeated.
     """
     epochs = min(settings.epochs, 10, max(steps // 3, 1))
     shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
     name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
-    rows = [{"start": "phantom", "images": 0, "seed": seed, "dice": _test_dice(None, settings)} for seed in seeds[:1]]
+    rows = [("phantom", 0, seed, _test_dice(None, settings)) for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
         changed = settings.replace(
             **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
-            learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
+            learning_rate=settings.learning_rate * (0.1 if start == "phantom" else 1),  # lower for trained weights
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
         train(changed, name, progress, folder)
-        rows.append({"start": start, "images": count, "seed": seed, "dice": _test_dice(folder / MODEL, settings)})
-    return pd.DataFrame(rows)
+        rows.append((start, count, seed, _test_dice(folder / MODEL, settings)))
+    return pd.DataFrame(rows, columns=["start", "images", "seed", "dice"])
 
 
 def leave_one_out(
@@ -196,7 +186,7 @@ def leave_one_out(
     rows = {}
     for field in (None, *parts):
         name = f"phantom-wild-without-{field}" if field else "phantom-wild-all"
-        folder = home() / "data" / "raw" / f"{name}-{count}"
+        folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
         run = settings.replace(dataset=folder.name, split_file="split.csv")

@@ -9,9 +9,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from lungnb.engines.parity import MEAN_DICE
+from lungnb.engines.parity import MIN_MEAN_DICE
 from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
-from lungnb.evaluation.search import PARAMETERS, complete_trials
+from lungnb.evaluation.search import PARAMETERS
 from lungnb.evaluation.transfer import STARTS
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
@@ -21,7 +21,7 @@ from lungnb.settings import title_of
 @themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     """Draw, for each model, how often pixels of a given probability are lung, and how many pixels there are of each."""
-    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True, layout="constrained")
+    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True)
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
     for (name, examination), marker in zip(examinations.items(), MARKERS, strict=False):
         table = examination.reliability
@@ -37,9 +37,7 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
 @themed
 def doubt_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     """Draw each image's Dice against the disagreement, a panel a model; a person looks at the crosses."""
-    figure, axes = subplots(
-        1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, layout="constrained", squeeze=False
-    )
+    figure, axes = subplots(1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, squeeze=False)
     for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)
         looked_at = int(gain["looked_at"])
@@ -57,7 +55,7 @@ def doubt_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure
 @themed
 def few_shot_chart(table: pd.DataFrame) -> Figure:
     """Draw the Dice over the number of real images, a line a start, a point a seed; the shipped network is dashed."""
-    figure, axis = subplots(figsize=(7, 4.2), layout="constrained")
+    figure, axis = subplots(figsize=(7, 4.2))
     counts = sorted(set(table["images"]) - {0})
     for index, (start, title) in enumerate(STARTS.items()):
         trainings, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
@@ -82,7 +80,7 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
     dice, low, high = (table[name].map("{:.3f}".format) for name in ("dice", "dice_low", "dice_high"))
     bounds = ("\n" + low + " to " + high).where(table["dice_low"].notna(), "")
     cells = table.assign(text=dice + bounds).pivot(index="trained_on", columns="tested_on", values="text")
-    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)), layout="constrained")
+    figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)))
     sns.heatmap(
         wide.loc[names, names], annot=cells.loc[names, names], fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis,
         linewidths=2, cbar_kws={"label": "mean Dice"},
@@ -96,13 +94,13 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
 @themed
 def search_chart(table: pd.DataFrame) -> Figure:
     """Draw the validation Dice of each trial, in order and against each hyper-parameter; the best trial has a ring."""
-    complete, pruned = complete_trials(table), table[table["state"] == "pruned"]
+    complete, pruned = (table[table["state"] == state] for state in ("complete", "pruned"))
     layers: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
         "complete": (complete, {"marker": "o", "color": COLORS[0]}),
         "pruned": (pruned, {"marker": "X", "color": COLORS[1]}),
         "best": (complete.nlargest(1, "validation_dice"), {"s": 220, "facecolors": "none", "edgecolors": "black"}),
     }
-    figure, axes = subplots(2, 3, figsize=(11, 6.5), layout="constrained", sharey=True)
+    figure, axes = subplots(2, 3, figsize=(11, 6.5), sharey=True)
     losses = sorted(LOSSES)
     for axis, column in zip(axes.flat, ("number", *PARAMETERS), strict=False):
         for name, (rows, style) in layers.items():
@@ -110,9 +108,8 @@ def search_chart(table: pd.DataFrame) -> Figure:
             axis.scatter(x, rows["validation_dice"], label=name, zorder=3, **{"s": 60} | style)
         axis.set_xlabel({"number": "trial"}.get(column, column.replace("_", " ")))
     history, rates, kinds, filters, _, legend = axes.flat
-    history.step(
-        complete["number"], complete["validation_dice"].cummax(), "--", where="post", color="0.4", label="best yet"
-    )
+    best = complete["validation_dice"].cummax()
+    history.step(complete["number"], best, "--", where="post", color="0.4", label="best yet")
     history.xaxis.get_major_locator().set_params(integer=True)
     rates.set_xscale("log")
     rates.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
@@ -132,7 +129,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
     """Draw a table of `compare_exports`, a bar an engine: time, size, and how much the masks differ."""
     shown = table[table["said"] == ""]
     labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
-    figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True, layout="constrained")
+    figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True)
     panels = {
         "ms an image": shown["milliseconds"],
         "MB": shown["megabytes"],
@@ -144,7 +141,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
         axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
         axis.set_xlabel(title)
         axis.margins(x=0.2)
-    axes[2].set_xlim(0, 1.4 * max(1 - MEAN_DICE, (1 - shown["mean_dice"]).max()))
-    axes[2].axvline(1 - MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
+    axes[2].set_xlim(0, 1.4 * max(1 - MIN_MEAN_DICE, (1 - shown["mean_dice"]).max()))
+    axes[2].axvline(1 - MIN_MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
     axes[0].invert_yaxis()
     return figure

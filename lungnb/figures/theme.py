@@ -1,7 +1,7 @@
 """The look of all figures. The theme is set only while a figure is drawn, so that lungnb changes no other plots.
 
-Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and outlines in dash, so
-that figures are legible in print.
+Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and contours in dash, so
+that figures are legible in print and to colour-blind readers.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
 
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
     """Return a new figure and its axes. The figure is closed in pyplot, so that a notebook shows it only once."""
-    figure, axes = plt.subplots(*arguments, **options)
+    figure, axes = plt.subplots(*arguments, layout="constrained", **options)
     plt.close(figure)
     return figure, axes

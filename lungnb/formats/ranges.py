@@ -15,6 +15,7 @@ from lungnb.masks import Window
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
 MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
+_SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whatever its other values are
 _SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
 _PERCENT = 1.0  # at each end may lie anywhere without moving the range
 _FEW_VALUES = 16  # padding has so many different values at most, a picture more
@@ -32,7 +33,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     """Return which values of an image or a volume are shown black and white.
 
     - `window_hu`, if it is given; the values must then be Hounsfield units.
-    - CT, which has values below -200: LUNG_WINDOW.
+    - CT, that is values below -200, which are not all padding: LUNG_WINDOW.
     - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255.
     - All others: the smallest and the largest value of the picture. Values far from all others are no part of it: the
       few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
@@ -58,12 +59,14 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
         return GreyRange((0.0, 1.0), note)
     if low >= 0 and high <= 255:
         return GreyRange((0.0, 255.0), note)
-    picture = _values_of_picture(values)
-    if low < LUNG_RANGE[1] and picture[0] < 0:
+    if _share_of_lung(values) > _SHARE_OF_LUNG:
         return GreyRange(LUNG_WINDOW, note)
-    if picture[0] > low or picture[1] < high:
-        low = float(values.min(where=values >= picture[0], initial=high))
-        high = float(values.max(where=values <= picture[1], initial=low))
+    first, last = _ends_of_picture(values)
+    picture_low = float(values.min(where=values >= first, initial=high))
+    if low < LUNG_RANGE[1] and picture_low < 0:
+        return GreyRange(LUNG_WINDOW, note)
+    if first > low or last < high:
+        low, high = picture_low, float(values.max(where=values <= last, initial=low))
         note = ", ".join(filter(None, [f"values outside {low:g} to {high:g} are left out", note]))
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
 
@@ -71,8 +74,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
 def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
     """Raise Refused if no value is air or lung in HU (LUNG_RANGE), as in 8-bit images and values from 0 to 1."""
     low, high = LUNG_RANGE
-    parts = hounsfield if hounsfield.ndim == 3 else [hounsfield]  # one slice of a volume at a time, to spare memory
-    if not any(((part > low) & (part < high)).any() for part in parts):
+    if not _share_of_lung(hounsfield):
         raise Refused(
             f"{name}: not in Hounsfield units: its values run from {hounsfield.min():g} to {hounsfield.max():g}, with "
             f"no air or lung between {low:g} and {high:g} HU, so it seems to be rescaled already; "
@@ -80,12 +82,19 @@ def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
         )
 
 
-def _values_of_picture(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the range in which a picture's values lie; it may be wider than they need."""
+def _share_of_lung(values: np.ndarray) -> float:
+    """Return the share of the values that are air or lung in HU (LUNG_RANGE)."""
+    low, high = LUNG_RANGE
+    parts = values if values.ndim == 3 else [values]  # one slice of a volume at a time, to spare memory
+    return sum(np.count_nonzero((part > low) & (part < high)) for part in parts) / values.size
+
+
+def _ends_of_picture(values: np.ndarray) -> tuple[float, float]:
+    """Return two ends between which a picture's values lie, and others do not; its values may not reach them."""
     step = math.ceil((values.size / _SAMPLE) ** (1 / values.ndim))
     sample = values[(slice(None, None, step),) * values.ndim]
     distinct, counts = np.unique(sample, return_counts=True)
-    distinct = distinct.astype(float)
+    distinct, ends = distinct.astype(float), [-np.inf, np.inf]
     while len(distinct) > _FEW_VALUES:
         gaps = np.diff(distinct)
         cut = int(gaps.argmax()) + 1
@@ -93,8 +102,8 @@ def _values_of_picture(values: np.ndarray) -> tuple[float, float]:
         padding, picture = sorted((slice(None, cut), slice(cut, None)), key=lambda part: len(distinct[part]))
         if len(distinct[padding]) > _FEW_VALUES or gaps[cut - 1] < _PADDING_GAP * np.ptp(distinct[picture]):
             break
+        ends[picture.stop is not None] = float(distinct[cut - 1 : cut + 1].mean())
         distinct, counts = distinct[picture], counts[picture]
     shares = np.cumsum(counts) / counts.sum()
     low, high = distinct[np.searchsorted(shares, (_PERCENT / 100, 1 - _PERCENT / 100))]
-    reach = max(high - low, 0.0)
-    return float(low - reach), float(high + reach)
+    return max(ends[0], low - (high - low)), min(ends[1], high + (high - low))

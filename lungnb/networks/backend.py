@@ -1,9 +1,7 @@
-"""Load Keras without the notices that TensorFlow writes to stderr, and set it up for this machine.
+"""Load Keras and TensorFlow without the notices that they write to stderr, and set them up for this machine.
 
-Import `keras` from here in this package. Loading takes seconds, so only modules that always need it import it.
+Import both from here in this package. Loading takes seconds, so only modules that always need them import them.
 """
-
-from __future__ import annotations
 
 import os
 import sys
@@ -41,6 +39,7 @@ def quiet_stderr() -> Iterator[None]:
 with quiet_stderr():
     try:
         import keras as keras  # offered to the package
+        import tensorflow as tf  # makes the batches, whichever backend Keras has
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
         raise RuntimeError(
@@ -50,27 +49,25 @@ with quiet_stderr():
     # TensorFlow's convolutions on CPUs need this layout, and GPUs' matrix units read it without transposing. A user's
     # ~/.keras/keras.json may say otherwise.
     keras.config.set_image_data_format("channels_last")
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+    for device in tf.config.list_physical_devices("GPU"):
+        # Allocate GPU memory as needed, so that two notebooks can be open at once.
+        tf.config.experimental.set_memory_growth(device, True)
 
-        for device in tf.config.list_physical_devices("GPU"):
-            # Allocate GPU memory as needed, so that two notebooks can be open at once.
-            tf.config.experimental.set_memory_growth(device, True)
+layers, ops, Tensor = keras.layers, keras.ops, keras.KerasTensor
+HAS_TENSORFLOW = keras.backend.backend() == "tensorflow"  # or else JAX computes
+USE_XLA = keras.backend.backend() == "jax"  # which needs it; TensorFlow trains more slowly with it on CPUs
 
 
 def fix_seeds(seed: int, deterministic: bool = False) -> None:
-    """Seed Python, NumPy and Keras; with `deterministic`, make TensorFlow's operations return the same bits each time.
-
-    On a CPU, JAX's operations always do.
-    """
+    """Seed Python, NumPy and Keras; with `deterministic`, make operations return the same bits each time."""
     keras.utils.set_random_seed(seed or 2**32 - 1)  # because TensorFlow cannot shuffle by epoch after a seed of 0
-    if deterministic and keras.backend.backend() == "tensorflow":
+    if deterministic and HAS_TENSORFLOW:  # on a CPU, JAX always returns the same bits
         tf.config.experimental.enable_op_determinism()
 
 
 def device_name() -> str:
     """Return the name of the device that runs networks, such as `CPU, 2 cores` or a GPU's name."""
-    if keras.backend.backend() == "tensorflow" and (devices := tf.config.list_physical_devices("GPU")):
+    if HAS_TENSORFLOW and (devices := tf.config.list_physical_devices("GPU")):
         name = str(tf.config.experimental.get_device_details(devices[0]).get("device_name", "GPU"))
         return name if len(devices) == 1 else f"{len(devices)} of {name}"
     return f"CPU, {os.cpu_count()} cores"
@@ -78,8 +75,7 @@ def device_name() -> str:
 
 def gpus() -> list[str]:
     """Return the names of the GPUs to train on."""
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")] if is_tensorflow else []
+    return [gpu.name for gpu in tf.config.list_logical_devices("GPU")] if HAS_TENSORFLOW else []
 
 
 def on_all_gpus() -> AbstractContextManager[object]:
@@ -105,19 +101,3 @@ def devices_of(model: keras.Model) -> int:
 def fastest_precision() -> str:
     """Return the precision in which this machine trains fastest: bfloat16 on GPUs and some processors."""
     return "mixed_bfloat16" if gpus() or has_fast_bf16() else "float32"
-
-
-@contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Build layers in the block in a precision such as `mixed_bfloat16`; restore Keras's policy afterwards."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def worth_compiling() -> bool:
-    """Return whether to compile training with XLA: JAX needs it, TensorFlow is slower with it on CPUs."""
-    return str(keras.backend.backend()) == "jax"

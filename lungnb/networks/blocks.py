@@ -1,10 +1,6 @@
 """The parts of which the networks consist: units of convolutions, a transformer block, and the last layers."""
 
-from __future__ import annotations
-
-from lungnb.networks.backend import keras
-
-layers = keras.layers
+from lungnb.networks.backend import Tensor, keras, layers
 
 # Keras's default of 0.99 averages over about 100 steps, which are several epochs of a quick run on a small data set.
 BATCH_NORM_MOMENTUM = 0.9
@@ -17,7 +13,7 @@ _SHARPNESS = 4.0
 _CHANNELS_PER_HEAD = 32  # of attention
 
 
-def double_convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+def double_convolution(x: Tensor, channels: int, name: str) -> Tensor:
     """Apply convolution, normalisation and ReLU, twice."""
     for i in (1, 2):
         x = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv_{i}")(x)
@@ -26,7 +22,7 @@ def double_convolution(x: keras.KerasTensor, channels: int, name: str) -> keras.
     return x
 
 
-def recurrent_convolution(x: keras.KerasTensor, channels: int, steps: int, name: str) -> keras.KerasTensor:
+def recurrent_convolution(x: Tensor, channels: int, steps: int, name: str) -> Tensor:
     """Apply one convolution to the input, then `steps` times to the sum of the input and its last output."""
     convolution = layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv")
     relu = layers.ReLU(name=f"{name}_relu")
@@ -38,7 +34,7 @@ def recurrent_convolution(x: keras.KerasTensor, channels: int, steps: int, name:
     return batch_norm(f"{name}_norm")(state)
 
 
-def residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int = 1) -> keras.KerasTensor:
+def residual_unit(x: Tensor, channels: int, name: str, stride: int = 1) -> Tensor:
     """Apply normalisation, ReLU and convolution, twice; add a projected shortcut. The image is not normalised first."""
     shortcut = x
     if stride > 1:
@@ -54,7 +50,7 @@ def residual_unit(x: keras.KerasTensor, channels: int, name: str, stride: int = 
     return layers.Add(name=name)([shortcut, x])
 
 
-def transformer_block(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+def transformer_block(x: Tensor, channels: int, name: str) -> Tensor:
     """Apply attention between all places, then a perceptron at each; normalise the input of both, and add it again."""
     heads = max(channels // _CHANNELS_PER_HEAD, 1)
     attention = layers.MultiHeadAttention(heads, channels // heads, use_bias=False, name=f"{name}_attention")
@@ -71,13 +67,12 @@ def batch_norm(name: str) -> keras.Layer:
     return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, name=name)
 
 
-def head(x: keras.KerasTensor, patch: int = 1) -> keras.KerasTensor:
+def head(x: Tensor, patch: int = 1) -> Tensor:
     """Return the probability of lung in every pixel; each place of `x` stands for `patch` x `patch` pixels."""
     # Use float32 also in mixed precision, because a loss near 0 needs the digits.
     small = keras.initializers.VarianceScaling(1 / _SHARPNESS**2, "fan_avg", "uniform")
     options = {"kernel_initializer": small, "dtype": "float32", "name": "lung_conv"}
-    convolution = (
-        layers.Conv2D(1, 1, **options) if patch == 1 else layers.Conv2DTranspose(1, patch, strides=patch, **options)
-    )
-    x = layers.Rescaling(_SHARPNESS, dtype="float32", name="lung_sharper")(convolution(x))
+    convolution = layers.Conv2D if patch == 1 else layers.Conv2DTranspose
+    x = convolution(1, patch, strides=patch, **options)(x)
+    x = layers.Rescaling(_SHARPNESS, dtype="float32", name="lung_sharper")(x)
     return layers.Activation("sigmoid", dtype="float32", name="lung")(x)

@@ -1,7 +1,5 @@
 """Keras callbacks that write whole files, and that continue after an interruption as if there had been none."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
@@ -10,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.networks.backend import keras, on_all_gpus
+from lungnb.networks.backend import keras
 
 MONITOR = "val_loss"
 Logs = dict[str, float]
@@ -43,10 +41,8 @@ class Backup(keras.callbacks.Callback):
         self._file, self._part, self._steps = file, file.with_name(f".part.{file.name}"), steps
 
     def restore(self, model: keras.Model) -> int:
-        """Restore weights and optimizer if there is a backup, and return the epoch to continue with."""
+        """Restore weights and a built optimizer if there is a backup, and return the epoch to continue with."""
         if self._file.exists():
-            with on_all_gpus():
-                model.optimizer.build(model.trainable_variables)
             try:
                 model.load_weights(self._file)
             except Exception as error:  # HDF5 raises many kinds

@@ -4,22 +4,16 @@ Keras builds the network without values for its variables, so nothing is allocat
 each layer.
 """
 
-from __future__ import annotations
-
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple  # Any: what a network's configuration holds
 
-from lungnb.networks.backend import keras
+from lungnb.networks.backend import Tensor, keras, layers
 
-layers = keras.layers
-Json = dict[str, Any] | list[Any] | str | float | bool | None
 _GRAPH_BYTES = 50_000_000  # of TensorFlow's graph of a network
 _BYTES_PER_VALUE = 4  # at least, because lungnb computes in float32
-_CONVOLUTIONS = (
-    *(layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose),
-    *(layers.DepthwiseConv2D, layers.SeparableConv2D),
-)
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv2DTranspose, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _SLOW_ACTIVATIONS = (keras.activations.sparsemax, keras.activations.sparse_plus, keras.activations.sparse_sigmoid)
 _SHAPES = ("batch_shape", "input_shape", "build_input_shape")  # settings that hold a shape, the batch first
 
@@ -50,58 +44,51 @@ def _measure(config: dict[str, Any]) -> Costs:
     return Costs(outputs + 2 * sum(weights) + 2 * max(weights, default=0) + _GRAPH_BYTES, multiplications)
 
 
-def _for_one_image(item: Json) -> Json:
+def _for_one_image(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration for a batch of one image, so that every shape in it is known."""
-    if isinstance(item, list):
-        return [_for_one_image(each) for each in item]
-    if not isinstance(item, dict):
-        return item
-    return {
-        key: [1, *value[1:]] if key in _SHAPES and isinstance(value, list) and value[:1] == [None]
-        else _for_one_image(value)
-        for key, value in item.items()
-    }  # fmt: skip
+
+    def fix_batch(item: dict[str, Any]) -> dict[str, Any]:
+        shapes = {key: item[key] for key in _SHAPES if isinstance(item.get(key), list)}
+        return item | {key: [1, *shape[1:]] for key, shape in shapes.items() if shape[:1] == [None]}
+
+    fixed: dict[str, Any] = json.loads(json.dumps(config), object_hook=fix_batch)
+    return fixed
 
 
 class Call(NamedTuple):
     """One use of a layer. A shared layer is used several times."""
 
     layer: keras.Layer
-    inputs: list[keras.KerasTensor]
-    outputs: list[keras.KerasTensor]
+    inputs: list[Tensor]
+    outputs: list[Tensor]
 
 
-def layer_calls(network: keras.Model, reuse_layers: bool = False) -> tuple[list[Call], list[keras.KerasTensor]]:
-    """Return the calls of the layers of a network's copy, in the order in which they run, and the copy's outputs.
-
-    With `reuse_layers` the copy shares the network's layers. This saves time, but makes `layer.output` ambiguous.
-    """
+def _layer_calls(network: keras.Model) -> tuple[list[Call], list[Tensor]]:
+    """Return the calls of a network's layers, in the order in which they run, and the outputs of the last ones."""
     calls: list[Call] = []
 
-    def record_call(layer: keras.Layer, *arguments: object, **options: object) -> keras.KerasTensor:
+    def record_call(layer: keras.Layer, *arguments: object, **options: object) -> Tensor:
         outputs = layer(*arguments, **options)
-        tensors = (each for each in keras.tree.flatten((arguments, options)) if isinstance(each, keras.KerasTensor))
+        tensors = (each for each in keras.tree.flatten((arguments, options)) if isinstance(each, Tensor))
         calls.append(Call(layer, list(tensors), keras.tree.flatten(outputs)))
         return outputs
 
-    options = {"clone_function": lambda layer: layer} if reuse_layers else {}
     functional = keras.Model(network.inputs, network.outputs)  # because a Sequential has no calls
-    copy = keras.models.clone_model(functional, call_function=record_call, **options)
+    # The copy shares the network's layers, because making layers takes time.
+    copy = keras.models.clone_model(functional, call_function=record_call, clone_function=lambda layer: layer)
     return calls, copy.outputs
 
 
 def _run(network: keras.Model) -> tuple[int, int]:
-    """Return the highest number of bytes that tensors between layers take at once, and the multiplications.
-
-    A tensor takes memory until its last use.
-    """
-    calls, outputs = layer_calls(network, reuse_layers=True)
+    """Return the highest number of bytes that tensors between layers take at once, and the multiplications."""
+    calls, outputs = _layer_calls(network)
+    # A tensor takes memory until its last use.
     last_use = {id(tensor): step for step, call in enumerate(calls) for tensor in call.inputs}
     last_use |= {id(tensor): len(calls) for tensor in outputs}
     peak = total = 0
     alive = sum(map(_bytes, network.inputs))
     for step, call in enumerate(calls):
-        scratch, multiplications = _run_layer(*call)
+        scratch, multiplications = _run_layer(call)
         alive += sum(map(_bytes, call.outputs))
         peak, total = max(peak, alive + scratch), total + multiplications
         tensors = {id(tensor): tensor for tensor in (*call.inputs, *call.outputs)}
@@ -109,13 +96,12 @@ def _run(network: keras.Model) -> tuple[int, int]:
     return peak, total
 
 
-def _run_layer(
-    layer: keras.Layer, inputs: list[keras.KerasTensor], outputs: list[keras.KerasTensor]
-) -> tuple[int, int]:
-    """Return the bytes that a call of a layer needs besides its inputs and outputs, and its multiplications.
+def _run_layer(call: Call) -> tuple[int, int]:
+    """Return the bytes that a call needs besides its inputs and outputs, and its multiplications.
 
     The formulas for the bytes follow measurements of TensorFlow on a CPU.
     """
+    layer, inputs, outputs = call
     if not inputs:
         return 0, 0
     if isinstance(layer, keras.Model):
@@ -152,7 +138,7 @@ def _copy_bytes(layer: keras.Layer, shape: tuple[int, ...]) -> int:
     return _BYTES_PER_VALUE * values
 
 
-def _bytes(tensor: keras.KerasTensor | keras.Variable) -> int:
+def _bytes(tensor: Tensor | keras.Variable) -> int:
     """Return the bytes of a tensor or of weights."""
     if None in tensor.shape:
         raise Unfit("has layers without a fixed size; (None, size, size, 1) is expected of the image.")
@@ -166,19 +152,16 @@ def count_multiplications(model: keras.Model) -> int:
     A layer that is used several times, as in an R2U-Net, counts each time. Normalisation, activation and resizing do
     not count; they would add a few percent.
     """
-    calls, _ = layer_calls(model)
-    return sum(_multiplications(call.layer, call.inputs[0].shape, call.outputs[0].shape) for call in calls)
-
-
-def _multiplications(layer: keras.Layer, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    """Return the multiply-accumulates of one use of a layer, from the shapes of its input and its output."""
-    if isinstance(layer, keras.Model):
-        return count_multiplications(layer)
-    if isinstance(layer, layers.MultiHeadAttention):
-        places, channels = inputs[1:]
-        return 4 * places * channels**2 + 2 * places**2 * channels  # four projections, two products of all with all
-    if isinstance(layer, layers.Conv2DTranspose):
-        return math.prod(inputs[1:3]) * int(math.prod(layer.kernel.shape))  # each input pixel meets the whole kernel
-    if isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
-        return math.prod(outputs[1:-1]) * int(math.prod(layer.kernel.shape))
-    return 0
+    total = 0
+    for layer, (first, *_), outputs in _layer_calls(model)[0]:
+        if isinstance(layer, keras.Model):
+            total += count_multiplications(layer)
+        elif isinstance(layer, layers.MultiHeadAttention):
+            places, channels = first.shape[1:]
+            total += 4 * places * channels**2  # four projections
+            total += 2 * places**2 * channels  # two products of all with all
+        elif isinstance(layer, layers.Conv2DTranspose):  # each input pixel meets the whole kernel
+            total += math.prod(first.shape[1:3]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
+            total += math.prod(outputs[0].shape[1:-1]) * math.prod(layer.kernel.shape)
+    return total

@@ -3,23 +3,18 @@
 A batch is a pair of float32 tensors `(batch, size, size, 1)`: images from 0 to 1, masks 0 or 1.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lungnb.datasets.prepared import open_prepared
-from lungnb.networks.backend import keras
+from lungnb.networks.backend import keras, tf
 from lungnb.settings import Settings
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 _MASK_THRESHOLD = 127  # of a grey from 0 to 255; higher values are lung
 _SEEDS_PER_RUN = 100_003  # so that two settings' seeds share no shuffling
+Pair = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
 
 
 def load_batches(
@@ -36,8 +31,6 @@ def load_batches(
     Raises ValueError for an unknown split or a batch size that is no multiple of `devices`, FileNotFoundError if
     nothing is prepared.
     """
-    import tensorflow as tf
-
     if settings.batch_size % devices:
         raise ValueError(
             f"batch_size must be a multiple of {devices}, the devices to train on, not {settings.batch_size}."
@@ -57,7 +50,7 @@ def load_batches(
         batches = pairs.shuffle(count, seed=settings.seed * _SEEDS_PER_RUN + repeat).batch(settings.batch_size)
         return batches.enumerate(repeat * count)
 
-    def prepare(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(step: tf.Tensor, batch: Pair) -> Pair:
         images, masks = _to_unit(*batch)
         return augment(images, masks, settings, seed=(settings.seed, step))
 
@@ -73,15 +66,11 @@ def count_steps(settings: Settings, split: str) -> int:
     return -(-images // settings.batch_size) * (settings.repeats if is_training else 1)
 
 
-def augment(
-    images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor]:
+def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]) -> Pair:
     """Flip, rotate and zoom each image and its mask in the same way, and change the image's contrast.
 
     The same `seed` gives the same change. Pixels from outside the image become black and background.
     """
-    import tensorflow as tf
-
     count, size = tf.shape(images)[0], settings.image_size
     low = [-settings.rotation, 1 - settings.zoom, 1 - settings.contrast, 0.0]
     high = [settings.rotation, 1 + settings.zoom, 1 + settings.contrast, 1.0]
@@ -111,8 +100,6 @@ def augment(
 
 def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
     """Return pairs of resized uint8 images and masks `(size, size, 1)`, in the order of their names."""
-    import tensorflow as tf
-
     prepared = open_prepared(settings)
     names = prepared.file_names(split, "images")
     if names != prepared.file_names(split, "masks"):
@@ -132,8 +119,6 @@ def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
     return tf.data.Dataset.zip(*parts)
 
 
-def _to_unit(images: tf.Tensor, masks: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _to_unit(images: tf.Tensor, masks: tf.Tensor) -> Pair:
     """Scale uint8 images to [0, 1]; make masks 0 or 1."""
-    import tensorflow as tf
-
     return tf.cast(images, tf.float32) / 255.0, tf.cast(masks > _MASK_THRESHOLD, tf.float32)

@@ -1,7 +1,5 @@
 """The machine's resources for networks: its cores, and fast bfloat16 arithmetic."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from pathlib import Path

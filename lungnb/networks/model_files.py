@@ -5,8 +5,6 @@ configuration can name any class of Keras and any number. So lungnb builds only 
 `network_costs` has computed what the network needs. Keras never opens the archive itself.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -22,7 +20,7 @@ import h5py
 
 from lungnb.formats.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
 from lungnb.networks.backend import keras
-from lungnb.networks.costs import Json, Unfit, network_costs
+from lungnb.networks.costs import Unfit, network_costs
 
 MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MAX_CONFIG_BYTES = 2_000_000  # of the configuration; a U-Net with DenseNet121 has 357,000
@@ -34,6 +32,7 @@ _MIN_INFLATED_BYTES = 1_000_000  # weights may always have as many bytes as this
 MAX_ARRAYS = 15_000  # groups and arrays of weights; that U-Net has 4,000
 MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit; this is about a minute per image on two cores
 
+Json = dict[str, Any] | list[Any] | str | float | bool | None
 Classes = Set[tuple[str | None, str]]  # module and name of each
 
 

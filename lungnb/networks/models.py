@@ -5,21 +5,16 @@ The last layer of a stage has its name: encoder_1 .. encoder_<depth>, bridge, de
 A compact U-Net has one stage less, because patches do the first halving.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lungnb.networks.backend import keras
+from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import double_convolution, head, recurrent_convolution, residual_unit, transformer_block
-from lungnb.networks.encoders import pretrained_features
-from lungnb.networks.weights import take_weights
+from lungnb.networks.encoders import pretrained_features, take_weights
 from lungnb.settings import SHIPPED
 
-layers = keras.layers
-Unit = Callable[[keras.KerasTensor, int, str], keras.KerasTensor]  # of input, channels and name
-WayDown = Callable[[keras.KerasTensor], list[keras.KerasTensor]]
-Gate = Callable[[keras.KerasTensor, keras.KerasTensor, str], keras.KerasTensor]  # of skip, coarser level and name
+Unit = Callable[[Tensor, int, str], Tensor]  # of input, channels and name
+Gate = Callable[[Tensor, Tensor, str], Tensor]  # of skip, coarser level and name
 
 _PATCH = 2  # side of the patches that a compact U-Net reads as one, px
 _MAX_WIDENING = 8  # most channels of a compact U-Net, as a multiple of `filters`
@@ -42,18 +37,14 @@ def unet(
             random ones. `build_model` loads weights of a whole network.
     """
     inputs, widths = _input(size, filters, depth)
-    if encoder is None:
-        return keras.Model(inputs, head(_u(double_convolution, widths, inputs)), name="unet")
-
-    def way_down(image: keras.KerasTensor) -> list[keras.KerasTensor]:
-        features = pretrained_features(image, encoder, weights, depth)
-        # If a backbone begins with a halving, plain convolutions carry the image's resolution across.
-        top = features[0] if 0 in features else double_convolution(image, filters, "top")
-        skips = [top, *(features[level] for level in range(1, depth))]
-        named = [layers.Identity(name=f"encoder_{level}")(x) for level, x in enumerate(skips, 1)]
-        return [*named, features[depth]]
-
-    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, way_down)), name="unet")
+    features = None
+    if encoder is not None:
+        by_level = pretrained_features(inputs, encoder, weights, depth)
+        if 0 not in by_level:  # if a backbone begins with a halving, plain convolutions carry the resolution across
+            by_level[0] = double_convolution(inputs, filters, "top")
+        features = [layers.Identity(name=f"encoder_{level + 1}")(by_level[level]) for level in range(depth)]
+        features.append(by_level[depth])
+    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, features)), name="unet")
 
 
 def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -> keras.Model:
@@ -65,7 +56,7 @@ def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -
     if steps < 0:
         raise ValueError(f"steps must be at least 0, not {steps}.")
 
-    def unit(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    def unit(x: Tensor, channels: int, name: str) -> Tensor:
         shortcut = layers.Conv2D(channels, 1, name=f"{name}_shortcut")(x)
         x = recurrent_convolution(shortcut, channels, steps, f"{name}_recurrent_1")
         x = recurrent_convolution(x, channels, steps, f"{name}_recurrent_2")
@@ -99,7 +90,7 @@ def attention_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.
     After Oktay and others (2018), https://arxiv.org/abs/1804.03999. The arguments are those of `unet`.
     """
 
-    def gate(skip: keras.KerasTensor, coarse: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    def gate(skip: Tensor, coarse: Tensor, name: str) -> Tensor:
         channels = skip.shape[-1]
         fine = layers.Conv2D(channels, 2, strides=2, use_bias=False, name=f"{name}_gate_skip")(skip)
         coarse = layers.Conv2D(channels, 1, name=f"{name}_gate_coarse")(coarse)
@@ -122,7 +113,7 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
     if blocks < 0:
         raise ValueError(f"blocks must be at least 0, not {blocks}.")
 
-    def bridge(x: keras.KerasTensor, channels: int, name: str) -> keras.KerasTensor:
+    def bridge(x: Tensor, channels: int, name: str) -> Tensor:
         x = double_convolution(x, channels, f"{name}_convolution")
         places = layers.DepthwiseConv2D(3, padding="same", name=f"{name}_places")(x)
         x = layers.Add(name=f"{name}_placed")([x, places])
@@ -151,7 +142,7 @@ def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Mo
     return keras.Model(inputs, head(_u(double_convolution, widths, patches), _PATCH), name="compact_unet")
 
 
-def _input(size: int, filters: int, depth: int) -> tuple[keras.KerasTensor, list[int]]:
+def _input(size: int, filters: int, depth: int) -> tuple[Tensor, list[int]]:
     """Return the input image, and the channels from top to bottom; raise ValueError for an argument out of range."""
     for name, value in (("filters", filters), ("depth", depth)):
         if value < 1:
@@ -165,18 +156,24 @@ def _input(size: int, filters: int, depth: int) -> tuple[keras.KerasTensor, list
 def _u(
     unit: Unit,
     widths: Sequence[int],
-    x: keras.KerasTensor,
-    way_down: WayDown | None = None,
+    x: Tensor,
+    features: Sequence[Tensor] | None = None,
     bridge: Unit | None = None,
     gate: Gate | None = None,
-) -> keras.KerasTensor:
+) -> Tensor:
     """Return the U that the networks share, made of `unit`; `widths` are the channels from top to bottom.
 
-    `way_down` returns the skip connections from top to bottom, and last the input of the bottom. `bridge` replaces
-    `unit` at the bottom. `gate` changes a skip connection.
+    `features` of an encoder replace the way down: the skip connections from top to bottom, and last the input of the
+    bottom. `bridge` replaces `unit` at the bottom. `gate` changes a skip connection.
     """
     *upper, bottom = widths
-    *skips, x = way_down(x) if way_down else _way_down(unit, upper, x)
+    if features:
+        *skips, x = features
+    else:
+        skips = []
+        for level, channels in enumerate(upper, 1):
+            skips.append(unit(x, channels, f"encoder_{level}"))
+            x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
     x = (bridge or unit)(x, bottom, "bridge")
     for level in range(len(upper), 0, -1):
         channels, stage = upper[level - 1], f"decoder_{level}"
@@ -185,15 +182,6 @@ def _u(
         x = layers.Concatenate(name=f"{stage}_skip")([x, skip])
         x = unit(x, channels, stage)
     return x
-
-
-def _way_down(unit: Unit, widths: Sequence[int], x: keras.KerasTensor) -> list[keras.KerasTensor]:
-    """Return the output of each level's unit, and last the input of the bottom."""
-    skips = []
-    for level, channels in enumerate(widths, 1):
-        skips.append(unit(x, channels, f"encoder_{level}"))
-        x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
-    return [*skips, x]
 
 
 _NETWORKS: tuple[Callable[..., keras.Model], ...] = (unet, resunet, r2unet, attention_unet, transunet, compact_unet)

@@ -1,7 +1,5 @@
 """Train an encoder on synthetic CT slices, for `weights="phantom"`. No patient's data is used."""
 
-from __future__ import annotations
-
 import shutil
 
 from lungnb.artefacts import MODEL

@@ -56,9 +56,7 @@ def settings_of(run: Record) -> Settings:
     """Return the settings in a `run.json`; raise ValueError if they are damaged."""
     stored = run["plan"]["settings"]
     try:
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()
-        }
+        values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
         return Settings(**values)
     except (TypeError, ValueError) as error:
         raise damaged(run.file) from error

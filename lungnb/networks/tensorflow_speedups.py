@@ -3,17 +3,11 @@
 `benchmarks/training.py` measures both. With other backends of Keras they do nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from lungnb.networks.backend import keras
-
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-    from tensorflow.python.framework import ops as tf_ops
+from lungnb.networks.backend import HAS_TENSORFLOW, keras, tf
 
 
 @contextmanager
@@ -24,8 +18,10 @@ def free_graphs() -> Iterator[None]:
     each training of even a small network.
     """
     table: dict[str, object] = {}
-    if keras.backend.backend() == "tensorflow":  # some versions may have no such table
-        table = getattr(getattr(tf_ops, "gradient_registry", None), "_registry", table)
+    if HAS_TENSORFLOW:
+        from tensorflow.python.framework import ops  # some versions may have no such table
+
+        table = getattr(getattr(ops, "gradient_registry", None), "_registry", table)
     before = {*table}
     try:
         yield
@@ -41,7 +37,7 @@ def fuse_batch_norm(model: keras.Model) -> None:
     On CPUs a U-Net trains 1.3 times as fast, in bfloat16 1.5 times. The results are the same except for rounding, and
     so are saved files.
     """
-    if keras.backend.backend() != "tensorflow":
+    if not HAS_TENSORFLOW:
         return
     for layer in model.layers:
         if isinstance(layer, keras.Model):

@@ -1,12 +1,11 @@
 """Train networks: compile, fit, keep the best weights and the history, and continue an interrupted training."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,33 +15,14 @@ import pandas as pd
 from lungnb.artefacts import HISTORY, MODEL, RUN, SCORES, SUMMARY
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
-from lungnb.files import (
-    locked,
-    need,
-    read_json,
-    remove,
-    remove_leftovers,
-    remove_made,
-    writable,
-    write_json,
-)
+from lungnb.files import locked, need, read_json, remove, remove_leftovers, remove_made, writable, write_json
 from lungnb.messages import run_first, say
-from lungnb.networks.backend import (
-    device_name,
-    devices_of,
-    dtype_policy,
-    fastest_precision,
-    fix_seeds,
-    keras,
-    on_all_gpus,
-    worth_compiling,
-)
+from lungnb.networks.backend import USE_XLA, device_name, devices_of, fastest_precision, fix_seeds, keras, on_all_gpus
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
-from lungnb.networks.losses import get_loss
-from lungnb.networks.metrics import training_metrics
+from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.models import build_model
 from lungnb.networks.records import Record, git_commit, past_epochs, read_epochs, read_run_file, weights_digest
 from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
@@ -75,12 +55,10 @@ def train(
 
     Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
     results/<dataset>/<model>, or into `folder`. An interrupted training continues at the interrupted epoch. A training
-    that was finished with the same settings on the same data is not repeated; remove the folder to repeat it. `more`
-    are additional callbacks.
+    that was finished with the same settings on the same data is not repeated. `more` are additional callbacks.
 
     Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
-    same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing
-    (`pretraining.fetch_weights`).
+    same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing (`fetch_weights`).
 
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
@@ -130,10 +108,7 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
 
 
 def read_run(settings: Settings, model_name: str) -> Record:
-    """Return the record of a finished training, the content of `run.json`.
-
-    Raises FileNotFoundError if there is none, ValueError if the file is damaged.
-    """
+    """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
     refuse_other_origin(settings)
     return read_run_file(_trained_file(settings, model_name, RUN))
 
@@ -146,22 +121,29 @@ def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
     fix_seeds(settings.seed, settings.deterministic)
-    with dtype_policy(_precision(settings)), on_all_gpus():
+    with _dtype_policy(_precision(settings)), on_all_gpus():
         model = build_network(settings, model_name)
         fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
-        model.compile(
-            optimizer=optimizer,
-            loss=get_loss(settings.loss),
-            metrics=training_metrics(),
-            jit_compile=worth_compiling(),  # "auto" may choose XLA where it is slower
-        )
+        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=USE_XLA)
+        model.optimizer.build(model.trainable_variables)  # also of an encoder that is frozen at first
     return model
 
 
 def _precision(settings: Settings) -> str:
     return fastest_precision() if settings.precision == "auto" else settings.precision
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Build layers in the block in a precision such as `mixed_bfloat16`; restore Keras's policy afterwards."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build_network(settings: Settings, model_name: str) -> keras.Model:
@@ -191,8 +173,6 @@ def _fit(job: _Job, last: int) -> None:
         return
     is_frozen = last <= settings.frozen_epochs
     if is_frozen:
-        with on_all_gpus():
-            model.optimizer.build(model.trainable_variables)  # with the encoder's variables, which are trained later
         model.get_layer("encoder").trainable = False
     past = past_epochs(folder / HISTORY, first)
     rate = settings.learning_rate * (_FROZEN_FACTOR if is_frozen else 1)

@@ -5,9 +5,9 @@ from numpy.random import Generator
 
 from lungnb.masks import Floats, Grey, Mask
 from lungnb.phantoms.ct_body import DOME_TOPS, Section, dome, paint, paint_body
-from lungnb.phantoms.drawing import as_seen, blur, ellipse, inside, make_sheet, stroke, vessel_tree, without_specks
+from lungnb.phantoms.drawing import as_seen, blur, ellipse, inside, make_sheet, stroke, vessel_tree
 from lungnb.phantoms.film import distort
-from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, check_size, clouds, draw_from, make_view
+from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, draw_from, make_view, without_specks
 
 HU_RANGE = (-1024, 3071)  # values that a scanner stores
 _AIR_HU, _AIRWAY_WALL_HU, _VESSEL_HU = -1000.0, 30.0, 30.0
@@ -20,9 +20,8 @@ def ct_phantom(rng: Generator, size: int = 256, wild: Wild = TAME) -> Phantom:
 
     The slice lies anywhere from just above the lung tips to just below the lungs, so the mask may be empty. The mask
     includes the lungs' vessels and lesions. It excludes trachea, main bronchi and fluid around the lungs. A `wild`
-    slice is beyond what is real, and a uint8 picture of some window. Raises ValueError for a `size` under 32 px.
+    slice is a uint8 picture of some window.
     """
-    check_size(size)
     level = rng.uniform(-0.02, 1.02)
     grown = np.sqrt(1 - (1 - np.clip(level / 0.5, 0, 1)) ** 2)
     flat = draw_from(rng, 0.9, 1.15, wild.shape, 1.6)

@@ -1,7 +1,6 @@
 """Paint the body around the lungs in a CT slice: wall, ribs, mediastinum, spine and what lies under the diaphragm.
 
-Each part of the anatomy is one function that paints over what was painted before. The frame's origin is the middle of
-the rib cage.
+Each part covers what was painted before. The frame's origin is the middle of the rib cage.
 """
 
 from typing import NamedTuple

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from lungnb.masks import Floats, Mask
+from lungnb.masks import Floats
 from lungnb.phantoms.frame import View
 
 # Strokes are drawn on a sheet of this side (px), scale (px/cm) and place of x, y = 0 (cm from its corner).
@@ -93,11 +93,3 @@ def vessel_tree(rng: Generator, root: tuple[float, float], side: int, step: floa
         start, angle = np.repeat(end, 2, axis=0), fork + rng.normal(0, 0.2, len(fork))
         width = np.repeat(width, 2) * rng.uniform(0.5, 0.8, len(fork))
     return np.concatenate(rows[::-1])
-
-
-def without_specks(mask: Mask, smallest: float) -> Mask:
-    """Return a mask without parts smaller than the share `smallest` of the picture: bending cuts pixels off corners."""
-    labels, _ = ndimage.label(mask)
-    is_large = np.bincount(labels.ravel()) >= smallest * mask.size
-    is_large[0] = False
-    return np.asarray(is_large[labels])

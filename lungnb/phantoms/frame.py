@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from PIL import Image
+from scipy import ndimage
 
 from lungnb.masks import Floats, Mask
 
@@ -43,19 +44,16 @@ class View(NamedTuple):
     pixel_cm: float  # width of a pixel
 
 
-def check_size(size: int) -> None:
-    """Raise ValueError for a picture too small to hold a chest."""
-    if size < MIN_SIZE:
-        raise ValueError(f"size must be {MIN_SIZE} px or more, not {size}.")
-
-
 def make_view(
     rng: Generator, size: int, width_cm: float, centre: Floats, tilt: float, bend_cm: float, stretch: float = 0.02
 ) -> View:
     """Return a random view, `width_cm` across, with `centre` (x and y, cm) in its middle.
 
-    It is turned by about `tilt` rad, bent by about `bend_cm`, and stretched by about the share `stretch`.
+    It is turned by about `tilt` rad, bent by about `bend_cm`, and stretched by about the share `stretch`. Raises
+    ValueError for a `size` under 32 px.
     """
+    if size < MIN_SIZE:
+        raise ValueError(f"size must be {MIN_SIZE} px or more, not {size}.")
     line = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     angle, stretched = rng.normal(0, tilt), np.exp(rng.normal(0, stretch))
     right, down = line * np.float32(width_cm * stretched), (line * np.float32(width_cm))[:, None]
@@ -74,3 +72,11 @@ def clouds(rng: Generator, size: int, cells: int) -> Floats:
     """Return a smooth random field, `(size, size)` float32, `cells` bumps across, mean 0, standard deviation 0.7."""
     small = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
     return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def without_specks(mask: Mask, smallest: float) -> Mask:
+    """Return a mask without parts smaller than the share `smallest` of the picture: bending cuts pixels off corners."""
+    labels, _ = ndimage.label(mask)
+    is_large = np.bincount(labels.ravel()) >= smallest * mask.size
+    is_large[0] = False
+    return np.asarray(is_large[labels])

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from lungnb.files import write_table, written
 from lungnb.phantoms.ct import ct_phantom
-from lungnb.phantoms.frame import TAME, Phantom, Wild, check_size
+from lungnb.phantoms.frame import TAME, Phantom, Wild
 from lungnb.phantoms.xray import xray_phantom
 
 KINDS = {"xray": TAME, "ct": TAME, "wild": Wild(*[1.0] * 5), "wilder": Wild(*[1.5] * 5)}  # how far beyond what is real
 _NAME = "patient_{:03d}_image_{}"
-_VALIDATION_EVERY = 10  # of the X-rays and of the CT slices of a wild set, one in so many is for validation
+_VALIDATION_EVERY = 10  # in a wild set, one X-ray and one CT slice in so many are for validation
 _IMAGES_SHARES = (0.75, 0.15, 0.1)  # of the patients that have one, two and three X-rays
 
 
@@ -41,10 +41,23 @@ def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256,
     _check(kind, without)
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, not {index} and {seed}.")
+    return _draw(index, 1, seed, kind, size, without)
+
+
+def _check(kind: str, without: str | None) -> None:
+    if without and without not in Wild._fields:
+        raise ValueError(f"without must be one of {', '.join(Wild._fields)}, not {without!r}.")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+
+
+def _draw(patient: int, image: int, seed: int, kind: str, size: int, without: str | None) -> Phantom:
+    """Return one image of a patient. The anatomy in an X-ray does not depend on the number of the image."""
+    of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
     wild = KINDS[kind]._replace(**{without: 0.0} if without else {})
-    if kind == "ct" or (any(wild) and index % 2):
-        return ct_phantom(np.random.default_rng([seed, index]), size, wild)
-    return _patient_xray(index, 1, seed, size, wild)
+    if kind == "ct" or (any(wild) and patient % 2):
+        return ct_phantom(of_patient, size, wild)
+    return xray_phantom(of_patient, size, of_image, wild)
 
 
 def write_phantoms(
@@ -53,7 +66,6 @@ def write_phantoms(
     seed: int = 1,
     size: int = 256,
     progress: bool = True,
-    workers: int | None = None,
     kind: str = "xray",
     without: str | None = None,
 ) -> None:
@@ -66,37 +78,28 @@ def write_phantoms(
     In a set of `kind` "wild", one X-ray in ten and one CT slice in ten are "wilder" in all respects, even if `without`
     is given. `folder/split.csv` has these as validation. Other arguments are as in `make_phantom`.
 
-    `folder` appears whole or not at all. The files do not depend on `workers`, the number of threads (by default the
-    number of cores). Threads start in any notebook or script on any system, and 120 images take seconds.
-
-    Raises ValueError for a `folder` that exists, another `kind`, and `count` or `workers` below 1.
+    `folder` appears whole or not at all. Raises ValueError if it exists, and for other wrong arguments.
     """
     folder = Path(folder)
-    if count < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"count and workers must be 1 or more, not {count} and {workers}.")
+    if count < 1:
+        raise ValueError(f"count must be 1 or more, not {count}.")
     if folder.exists():
         raise ValueError(f"folder must not exist yet, but {folder} does; remove it or name another.")
     _check(kind, without)
-    check_size(size)
     cases = _cases(count, seed) if kind == "xray" else [(patient, 1) for patient in range(1, count + 1)]
-    with written(folder) as part, ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with written(folder) as part, ThreadPoolExecutor(os.cpu_count()) as pool:
         for name in ("images", "masks"):
             (part / name).mkdir(parents=True)
         jobs = [pool.submit(_write_case, part, *case, seed, size, kind, without) for case in cases]
         try:
             for job in tqdm(jobs, "phantoms", unit="image", file=sys.stdout, disable=not progress):
                 job.result()
-            if kind == "wild":
-                _write_split(part, [patient for patient, _ in cases])
         finally:  # after an interruption, drop the jobs that have not begun, so that the folder can be cleared at once
             pool.shutdown(cancel_futures=True)
-
-
-def _check(kind: str, without: str | None) -> None:
-    if without and without not in Wild._fields:
-        raise ValueError(f"without must be one of {', '.join(Wild._fields)}, not {without!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+        if kind == "wild":
+            splits = ["validation" if _is_for_validation(patient) else "train" for patient, _ in cases]
+            ids = [_NAME.format(*case) for case in cases]
+            write_table(pd.DataFrame({"id": ids, "split": splits}), part / "split.csv")
 
 
 def _is_for_validation(patient: int) -> bool:
@@ -114,27 +117,11 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
 def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str, without: str | None) -> None:
     """Write one X-ray or CT slice and its mask."""
     name = _NAME.format(patient, image)
-    if kind == "xray":
-        phantom = _patient_xray(patient, image, seed, size)
-    elif kind == "wild" and _is_for_validation(patient):
-        phantom = make_phantom(patient, seed, "wilder", size)
-    else:
-        phantom = make_phantom(patient, seed, kind, size, without)
+    if kind == "wild" and _is_for_validation(patient):
+        kind, without = "wilder", None
+    phantom = _draw(patient, image, seed, kind, size, without)
     if kind == "ct":
         Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")
     else:
         Image.fromarray(phantom.image).save(folder / "images" / f"{name}.bmp", "BMP")
     Image.fromarray(phantom.mask.astype(np.uint8) * np.uint8(255)).save(folder / "masks" / f"{name}.bmp", "BMP")
-
-
-def _write_split(folder: Path, patients: list[int]) -> None:
-    """Write which patients of a wild set are for training and which for validation."""
-    splits = ["validation" if _is_for_validation(patient) else "train" for patient in patients]
-    ids = [_NAME.format(patient, 1) for patient in patients]
-    write_table(pd.DataFrame({"id": ids, "split": splits}), folder / "split.csv")
-
-
-def _patient_xray(patient: int, image: int, seed: int, size: int, wild: Wild = TAME) -> Phantom:
-    """Return one of the X-rays of one patient; the anatomy depends on the patient alone."""
-    of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
-    return xray_phantom(of_patient, size, of_image, wild)

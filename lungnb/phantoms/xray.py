@@ -1,27 +1,13 @@
-"""Draw synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm); `expose` makes the film.
-
-Each part of the anatomy is one function.
-"""
+"""Draw synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm); `expose` makes the film."""
 
 import numpy as np
 from numpy.random import Generator
 
 from lungnb.masks import Floats, Mask
-from lungnb.phantoms.chest import Chest, diaphragm, draw_chest, lateral, medial
-from lungnb.phantoms.drawing import (
-    as_seen,
-    curve,
-    ellipse,
-    inside,
-    make_sheet,
-    stroke,
-    thickness,
-    vessel_tree,
-    without_specks,
-)
+from lungnb.phantoms.chest import Chest, arms, diaphragm, draw_chest, lateral, medial, ribs, shoulder_girdle, spine
+from lungnb.phantoms.drawing import as_seen, curve, ellipse, inside, make_sheet, stroke, thickness, vessel_tree
 from lungnb.phantoms.film import expose
-from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, check_size, clouds, make_view
-from lungnb.phantoms.xray_bones import arms, ribs, shoulder_girdle, spine
+from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, make_view, without_specks
 
 _SMALLEST_LUNG = 0.01  # of the picture; smaller parts of a lung's mask are dropped
 
@@ -31,9 +17,8 @@ def xray_phantom(rng: Generator, size: int = 256, acquisition: Generator | None 
 
     The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
     fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and noise, so that one
-    patient can be taken twice. A `wild` one is beyond what is real. Raises ValueError for a `size` under 32 px.
+    patient can be taken twice.
     """
-    check_size(size)
     acquisition = acquisition or rng
     chest = draw_chest(rng, wild)
     view = _posture(acquisition, chest, size, wild.acquisition)
@@ -162,11 +147,10 @@ def _devices(rng: Generator, chest: Chest, view: View) -> Floats:
     """Return wires, tubes, electrodes and a pacemaker, each in some of the patients."""
     sheet, draw = make_sheet()
     for _ in range(rng.poisson(0.7)):  # wires and tubes, from somewhere above to somewhere below
-        knots = np.column_stack(
-            [rng.uniform(-1, 1, 4) * chest.width, np.sort(rng.uniform(-0.3, 1.2, 4)) * chest.height]
-        )
-        at = np.linspace(knots[0, 1], knots[-1, 1], 30)
-        stroke(draw, np.column_stack([curve(at, knots[:, ::-1]), at]), rng.uniform(0.1, 0.5), rng.uniform(0.4, 2.5))
+        across, down = rng.uniform(-1, 1, 4) * chest.width, np.sort(rng.uniform(-0.3, 1.2, 4)) * chest.height
+        at = np.linspace(down[0], down[-1], 30)
+        line = np.column_stack([curve(at, np.column_stack([down, across])), at])
+        stroke(draw, line, rng.uniform(0.1, 0.5), rng.uniform(0.4, 2.5))
     for _ in range(rng.poisson(0.5)):  # electrodes, buttons
         x, y, radius = rng.uniform(-1, 1) * chest.width, rng.uniform(0, 1.1) * chest.height, rng.uniform(0.3, 1.0)
         turn = np.linspace(0, 6.28, 12)

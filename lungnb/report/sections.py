@@ -13,7 +13,7 @@ from PIL import Image
 
 from lungnb.artefacts import CLAIM, COMPARISON, MANIFEST, RUN
 from lungnb.datasets.prepared import open_prepared
-from lungnb.engines.engines import THRESHOLD
+from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
 from lungnb.messages import printable
@@ -114,7 +114,7 @@ def fixed_before_test(settings: Settings) -> pd.DataFrame:
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
-            "threshold": f"{THRESHOLD:g}", "clean-up of masks": "none", "loss": trained.loss,
+            "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "none", "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
             "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
             "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],

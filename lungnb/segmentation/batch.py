@@ -52,8 +52,8 @@ def segment_files(
     `<stem>_seg.dcm`, which carries the patient's identifiers; all files must be DICOM.
 
     Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
-    and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was left
-    out of a file.
+    and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was
+    left out of a file.
 
     A file that cannot be used gets a row that says why, and the others are segmented. A file is not segmented again if
     it, the model and the options are unchanged since an earlier run.

@@ -44,7 +44,7 @@ def _is_sound(row: Row) -> bool:
     """Return whether lungnb may have written a row: all values fit, and its files are in the folder of the masks."""
     stem, mask = row["stem"], row.get("mask", "")
     texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "status")]
-    texts += [row.get(name, "") for name in ("review", "note", "error", "mask")]
+    texts += [row.get(name) or "" for name in ("review", "note", "error", "mask")]
     if not all(isinstance(text, str) for text in texts) or row["status"] not in _STATUSES:
         return False
     if stem in ("", ".", "..") or set(stem) & {"/", os.sep, "\0", ":" if os.name == "nt" else "/"}:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN
-from lungnb.engines.engines import THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import read_picture, read_volume
@@ -127,7 +127,7 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window) 
         for number, predicted in enumerate(predict_slices(engine, hounsfield, shown_hu)):
             greys[number], probability[number] = predicted
         del hounsfield  # frees memory, because cleaning the mask takes more
-        mask = probability > THRESHOLD
+        mask = probability > LUNG_THRESHOLD
         return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
 
 
@@ -143,7 +143,7 @@ def predict_slices(
 def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = UPRIGHT) -> Segmentation:
     """Segment a uint8 image, `(height, width)`; `turn` says how to turn it upright, as the network sees it."""
     probability = turn.stored(predict(engine, turn.upright(grey)))
-    mask = probability > THRESHOLD
+    mask = probability > LUNG_THRESHOLD
     return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
 
 

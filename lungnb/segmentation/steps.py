@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from lungnb.engines.engines import THRESHOLD, Engine
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, read_picture, read_volume, write_png
@@ -120,7 +120,7 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
     shown: dict[int, np.ndarray] = {}
     shown_hu, note = grey_range(volume.hounsfield, window_hu, file.case.path)
     for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, shown_hu)):
-        mask[number] = probability > THRESHOLD
+        mask[number] = probability > LUNG_THRESHOLD
         if number in to_show:
             shown[number] = grey
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
@@ -146,7 +146,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
     review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
-    return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note}
+    return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 
 def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
@@ -161,7 +161,7 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     right_px, left_px = row["right_px"], row["left_px"]
     row |= {"slices": len(mask), "right_ml": round(right_px * voxel_ml, 1), "left_ml": round(left_px * voxel_ml, 1)}
     review = why_implausible(mask, right_px, left_px, (right_px + left_px) * voxel_ml)
-    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note}
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
 
 
 def _begin_row(case: InputFile) -> Row:

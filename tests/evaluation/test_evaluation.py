@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import shlex
 
@@ -6,36 +5,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tables import table_of
+from helpers.tables import store_scores
 from lungnb.commands import _settings, make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
-from lungnb.evaluation.conclusions import verdict
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.statistics import mean_interval
-from lungnb.files import write_json
 from lungnb.formats.images import read_image, read_mask
-from lungnb.metrics import SCORES, SURFACE_SCORES, score_image
+from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.training import train
 from lungnb.settings import make_settings
 
 ALL = [*SCORES, *SURFACE_SCORES]
 COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
-
-
-def store(settings, **models):
-    """Write what evaluate and train would have written of models with these Dice."""
-    table = table_of(**models)
-    for number, (name, own) in enumerate(table.groupby("model", sort=False)):
-        (settings.results / name).mkdir(parents=True)
-        own.drop(columns="model").to_csv(settings.results / name / "scores.csv", index=False)
-        plan = {"settings": dataclasses.asdict(settings)}
-        run = {"plan": plan, "parameters": 1000 * (number + 1), "epochs": 7, "wall_seconds": 90.0}
-        write_json(settings.results / name / "run.json", run)
-    return list(models)
 
 
 def test_every_test_image_has_a_row_with_every_score(trained):
@@ -58,9 +43,9 @@ def test_rows_are_scores_at_the_prepared_images_size(trained):
     entry = read_manifest(trained).set_index("id").loc[row["id"]]
     model = trained.results / "unet" / "model.keras"
     found = segment(trained.prepared / entry["image"], model, clean=False).mask
-    expected = score_image(read_mask(trained.prepared / entry["mask"]), found)
+    truth = read_mask(trained.prepared / entry["mask"])
     assert row["unit"] == "px"
-    assert row[ALL].to_dict() == pytest.approx(expected._asdict())
+    assert row[ALL].to_dict() == pytest.approx(scores(count_pixels(truth, found)) | surface_scores(truth, found))
 
 
 def test_perfect_predictions_score_1(trained, monkeypatch):
@@ -98,7 +83,7 @@ def test_distances_are_in_millimetres_where_a_pixels_size_is_known(trained):
 
 def test_tables_that_do_not_belong_together_are_named():
     settings = make_settings()
-    names = store(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
+    names = store_scores(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
     file = settings.results / "r2unet" / "scores.csv"
     table = pd.read_csv(file, dtype={"id": str})
     table.head(2).to_csv(file, index=False)
@@ -106,7 +91,7 @@ def test_tables_that_do_not_belong_together_are_named():
         compare(settings, names)
     table.drop(columns="hd95").to_csv(file, index=False)
     with pytest.raises(ValueError, match="r2unet was scored by an earlier lungnb"):
-        verdict(settings, names)
+        compare(settings, names)
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
@@ -139,7 +124,6 @@ def test_without_a_test_split_validation_is_scored(trained):
     assert set(evaluate(settings, "unet", progress=False)["split"]) == {"validation"}
     assert set(read_scores(settings, ["unet"])["split"]) == {"validation"}
     assert json.loads((settings.results / "unet" / "summary.json").read_text())["split"] == "validation"
-    assert "validation images" in verdict(settings, ["unet"]) and "test" not in verdict(settings, ["unet"])
 
 
 def test_what_is_missing_is_named(trained):
@@ -151,7 +135,7 @@ def test_what_is_missing_is_named(trained):
 
 def test_the_comparison_has_a_row_a_model():
     settings = make_settings()
-    names = store(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
+    names = store_scores(settings, unet=[0.9, 0.8, 0.7], r2unet=[0.6, 0.6, 0.9])
     assert read_scores(settings, names)["model"].tolist() == ["unet"] * 3 + ["r2unet"] * 3
     table = compare(settings, names)
     assert table.index.tolist() == ["U-Net", "R2U-Net"]
@@ -176,62 +160,6 @@ def test_the_comparison_has_a_row_a_model():
     assert table["pooled_iou"].tolist() == pytest.approx([300 / 303] * 2)
 
 
-@pytest.mark.parametrize(("count", "few"), [(20, True), (49, True), (50, False)])
-def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
-    settings = make_settings()
-    rng = np.random.default_rng(2)
-    base = rng.uniform(0.80, 0.85, count)
-    unlike = base + 0.1 + rng.normal(0, 0.002, count)
-    half = rng.uniform(0.01, 0.02, count // 2)
-    like = unlike - 0.0006 + np.concatenate([half, -half, [0] * (count % 2)])
-    text = verdict(settings, store(settings, unet=base, r2unet=unlike, resunet=like))
-    sentences = text.split(". ")
-    assert text.startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
-    assert f"on {count} test images of phantom" in text
-    assert any(s.startswith("U-Net is 0.1") and "unlikely to be chance" in s for s in sentences)
-    assert any(s.startswith("ResUNet is 0.00") and "chance alone could explain" in s for s in sentences)
-    assert "the smallest with 1,000 parameters" in text
-    assert (f"With {count} images, fewer than 50" in text) == few
-
-
-def test_the_verdict_on_a_mean_that_a_few_images_make():
-    settings, rng = make_settings(), np.random.default_rng(0)
-    base = rng.uniform(0.9, 0.95, 60)
-    better = base + rng.uniform(0.005, 0.01, 60)
-    better[:3] -= 0.4
-    text = verdict(settings, store(settings, unet=base, resunet=better))
-    assert "behind in the mean and yet ahead on most images, which is unlikely to be chance" in text
-
-
-def test_the_verdict_on_few_patients_tests_nothing():
-    settings = make_settings()
-    text = verdict(settings, store(settings, unet=[0.9], resunet=[0.8999]))
-    assert "on 1 test image of phantom" in text and "With 1 image, fewer" in text
-    assert "ResUNet is less than 0.001 behind, on too few patients to tell that from chance." in text
-
-
-def test_the_verdict_says_what_was_not_trained_alike():
-    settings = make_settings()
-    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
-    assert "trained alike" not in verdict(settings, names)
-    file = settings.results / "unet" / "run.json"
-    run = json.loads(file.read_text())
-    run["plan"]["settings"]["epochs"] = 2
-    write_json(file, run)
-    assert "They were not trained alike, so that this may be no matter of the networks: epochs 2, 12." in verdict(
-        settings, names
-    )
-
-
-def test_networks_of_one_speed_are_not_ranked_by_it():
-    settings = make_settings()
-    names = store(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
-    assert "All are about as quick, at 14 ms an image" in verdict(settings, names)
-    file = settings.results / "unet" / "scores.csv"
-    pd.read_csv(file, dtype={"id": str}).assign(milliseconds=30).to_csv(file, index=False)
-    assert "ResUNet is the quickest at 14 ms" in verdict(settings, names)
-
-
 def test_distances_are_in_mm_of_all_images_or_of_none(trained):
     manifest = pd.read_csv(trained.prepared / "manifest.csv")
     sizes = ["pixel_height_mm", "pixel_width_mm"]
@@ -241,22 +169,6 @@ def test_distances_are_in_mm_of_all_images_or_of_none(trained):
         manifest.to_csv(trained.prepared / "manifest.csv", index=False)
         assert set(evaluation.score_images(model, open_prepared(trained), progress=False)["unit"]) == {unit}
         manifest.loc[0, sizes] = np.nan
-
-
-def test_the_verdict_on_one_model():
-    settings = make_settings()
-    text = verdict(settings, store(settings, unet=[0.9, 0.8, 0.7]))
-    assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.7")
-    assert "on 3 test images of phantom. It takes 11 ms an image on this machine and has 1,000 parameters." in text
-    assert "highest" not in text and "quickest" not in text
-
-
-def test_the_verdict_on_one_patient_gives_no_interval():
-    settings = make_settings()
-    names = store(settings, unet=[0.9, 0.8])
-    file = settings.results / "unet" / "scores.csv"
-    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
-    assert verdict(settings, names).startswith("U-Net has a mean Dice of 0.850 on 2 test images")
 
 
 def test_the_summary_says_what_a_run_came_to(trained):
@@ -276,7 +188,6 @@ def test_the_summary_says_what_a_run_came_to(trained):
     assert (summary["device"], summary["wall_seconds"]) == (run["device"], run["wall_seconds"])
     assert summary["milliseconds_per_image"] == table["milliseconds"].median()
     assert summary["command"] == command_of(trained, "unet")
-    assert summarise(trained, "unet", "make report")["command"] == "make report"
 
 
 def test_the_summary_of_one_patient_is_json_without_an_interval(trained):
@@ -316,8 +227,8 @@ def test_the_command_gives_the_settings(arguments, home, monkeypatch):
 
 def test_seeds_are_compared_model_by_model(home):
     settings = make_settings("phantom")
-    store(settings, unet=[0.9, 0.8], r2unet=[0.6, 0.6])
-    store(settings.replace(seed=2), unet=[0.7, 0.6], r2unet=[0.6, 0.6])
+    store_scores(settings, unet=[0.9, 0.8], r2unet=[0.6, 0.6])
+    store_scores(settings.replace(seed=2), unet=[0.7, 0.6], r2unet=[0.6, 0.6])
     by_seed = compare_seeds(settings, ["unet", "r2unet"], [1, 2])
     assert by_seed[["model", "seed"]].to_numpy().tolist() == [["unet", 1], ["r2unet", 1], ["unet", 2], ["r2unet", 2]]
     table = seed_summary(by_seed)

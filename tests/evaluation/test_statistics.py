@@ -139,12 +139,6 @@ def test_who_comes_first_is_as_the_normal_law_says():
     assert first["other"] == pytest.approx(stats.norm.cdf(1), abs=0.02)
 
 
-def test_lower_distances_come_first():
-    table = table_of(near=[1.0, 2, 3], far=[2.0, 3, 5])
-    assert first_places(table, "hd95").to_dict() == {"near": 1, "far": 0}
-    assert first_places(table, "dice").to_dict() == {"near": 0, "far": 1}
-
-
 def test_places_are_drawn_by_patient():
     """Forty images of one patient for a model, two patients against: images alone would make it the sure winner."""
     table = table_of(a=[0.9] * 40 + [0.5, 0.5], b=[0.8] * 40 + [0.9, 0.9])
@@ -157,12 +151,12 @@ def test_places_are_drawn_by_patient():
 
 def test_scores_are_paired_by_image_in_the_models_order():
     table = table_of(unet=[0.9, 0.8], attention=[0.7, 0.6]).sample(frac=1, random_state=0).sort_values("model")[::-1]
-    wide = paired(table, "dice")
+    wide = paired(table)
     assert list(wide) == ["unet", "attention"]
     assert wide.loc[["000", "001"]].to_numpy().tolist() == [[0.9, 0.7], [0.8, 0.6]]
 
 
-@pytest.mark.parametrize("of", [paired_tests, first_places, lambda table: paired(table, "dice")])
+@pytest.mark.parametrize("of", [paired_tests, first_places, paired])
 def test_what_cannot_be_paired_is_named(of):
     table = table_of(unet=[0.9, 0.8], resunet=[0.7, 0.6])
     with pytest.raises(ValueError, match="resunet has no dice of 001; score all models again"):

@@ -63,7 +63,7 @@ def test_what_a_library_says_of_a_file_is_dropped_and_kept_in_the_log_as_a_place
         warnings.warn("DOE^JANE", stacklevel=1)
         raise KeyError("DOE^JANE")
 
-    monkeypatch.setattr(images, "to_grey", fail)
+    monkeypatch.setattr(images, "show_grey", fail)
     with warnings.catch_warnings(record=True) as shown, pytest.raises(ValueError, match="KeyError") as raised:
         read_image(saved(tmp_path / "a.png", GREY))
     log = (tmp_path / "log.txt").read_text()

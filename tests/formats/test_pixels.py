@@ -94,7 +94,7 @@ def test_arrays_become_grey(array, expected):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 2, 2)), np.zeros((0, 4)), np.array([[np.nan, 1.0]])])
+@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 2, 5)), np.zeros((0, 4)), np.full((2, 2), np.nan)])
 def test_arrays_that_are_no_image_are_refused(array):
     with pytest.raises(ValueError, match="the array: "):
         to_grey(array)

@@ -1,7 +1,10 @@
 """Tables of scores."""
 
+import dataclasses
+
 import pandas as pd
 
+from lungnb.files import write_json
 from lungnb.metrics import SCORES, SURFACE_SCORES
 
 
@@ -15,6 +18,18 @@ def table_of(**models):
         for n, value in enumerate(values)
     ]
     return pd.DataFrame(rows)
+
+
+def store_scores(settings, **models):
+    """Write what evaluate and train would have written of models with these Dice."""
+    table = table_of(**models)
+    for number, (name, own) in enumerate(table.groupby("model", sort=False)):
+        (settings.results / name).mkdir(parents=True)
+        own.drop(columns="model").to_csv(settings.results / name / "scores.csv", index=False)
+        plan = {"settings": dataclasses.asdict(settings)}
+        run = {"plan": plan, "parameters": 1000 * (number + 1), "epochs": 7, "wall_seconds": 90.0}
+        write_json(settings.results / name / "run.json", run)
+    return list(models)
 
 
 def examined(**columns):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from lungnb.networks.losses import LOSSES, get_loss
+from helpers import masks
+from lungnb.metrics import count_pixels, scores
+from lungnb.networks.losses import LOSSES, TRAINING_SCORES, get_loss, training_metrics
 
 TRUTH = np.array([[1, 1], [0, 0]], "float32")[None, :, :, None]
 FOUND = np.array([[0.5, 0.5], [0.5, 0]], "float32")[None, :, :, None]
@@ -63,3 +65,19 @@ def test_masks_may_be_whole_numbers(name):
 def test_an_unknown_name_lists_those_there_are():
     with pytest.raises(ValueError, match="loss must be one of bce, dice, iou, bce_dice, bce_iou, not 'focal'"):
         get_loss("focal")
+
+
+def test_scores_while_training_are_those_of_the_tables():
+    rng = np.random.default_rng(1)
+    none, full, half = masks.EMPTY, masks.FULL, masks.HALF
+    truth = np.stack([none, none, full, full, half, half, *(rng.random((6, 8, 8)) < 0.4)])
+    found = np.stack([none, half, full, none, ~half, none, *(rng.random((6, 8, 8)) < 0.4)])
+    # Probabilities on both sides of the threshold, which itself is not lung.
+    probability = np.where(found, rng.uniform(0.51, 1, found.shape), rng.uniform(0, 0.5, found.shape))
+    probability[~found & (rng.random(found.shape) < 0.2)] = 0.5
+    metrics = training_metrics()
+    assert [metric.__name__ for metric in metrics] == list(TRAINING_SCORES)
+    expected = [scores(count_pixels(*pair)) for pair in zip(truth, found, strict=True)]
+    for metric in metrics:
+        values = np.asarray(metric(truth[..., None].astype("float32"), probability[..., None].astype("float32")))
+        np.testing.assert_allclose(values, [scored[metric.__name__] for scored in expected], atol=1e-6)

@@ -15,8 +15,8 @@ from helpers.files import make_pipe
 from lungnb.engines.engines import load_model
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import network_costs
+from lungnb.networks.encoders import take_weights
 from lungnb.networks.models import MODELS, build_model
-from lungnb.networks.weights import take_weights
 
 SIZE = 64
 

@@ -31,7 +31,7 @@ def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
     out = tmp_path / "out"
     table = segment_files([scans, tmp_path / "gone.png"], out, model, overlays=True, cutouts=True, progress=False)
 
-    rare = ("slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
+    rare = ("note", "slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
     assert list(table) == [column for column in TABLE_COLUMNS if column not in rare]
     rows = table.set_index("file")
     names = ["a.png", "broken.png", "c.jpg", "ward/a.png", "ward/b.png"]

@@ -1,0 +1,84 @@
+"""What is black and white: the values of the picture, whatever else lies in the file."""
+
+import numpy as np
+import pytest
+
+from lungnb.formats.pixels import show_grey
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range
+
+RNG = np.random.default_rng(0)
+FILM = np.clip(RNG.normal(1800, 700, (300, 400)), 0, 4080).astype(np.uint16)
+SLICE = RNG.integers(-1024, 1500, (256, 256)).astype(np.int16)
+
+
+def with_marker(value):
+    film = FILM.astype(np.int32)
+    film[10:40, 10:40] = value
+    return film
+
+
+def with_padding(*values):
+    film = FILM.astype(np.int32)
+    for number, value in enumerate(values):
+        film[:, 40 * number : 40 * number + 40] = value
+    return film
+
+
+def with_broken_pixels():
+    film = FILM.astype(np.int32)
+    film.flat[RNG.integers(0, film.size, 200)] = RNG.integers(20_000, 65_535, 200)
+    return film
+
+
+@pytest.mark.parametrize(
+    "film",
+    [
+        with_marker(65535), with_marker(30_000), with_marker(-30_000), with_broken_pixels(), with_padding(65535),
+        with_padding(-2000), with_padding(65535, 65000, 64900), with_padding(-2000, 65535), with_marker(2**31 - 1),
+    ],
+    ids=["marker", "lower marker", "dark", "broken pixels", "white", "black", "three values", "both ends", "32 bits"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["i4", "f4", "f8"])
+def test_what_is_no_picture_does_not_move_the_range(film, kind):
+    inside = film == FILM
+    low, high = int(FILM[inside].min()), int(FILM[inside].max())
+    shown = grey_range(film.astype(kind))
+    assert shown.window == (low, high)
+    assert shown.note == f"values outside {low:g} to {high:g} are left out"
+    volume = grey_range(np.stack([film, FILM, FILM]).astype(kind))
+    assert volume.window == (FILM.min(), FILM.max())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [FILM, FILM << 4, FILM.astype(np.float64) * 1000, np.array([[0, 500, 1000]]), np.array([[3, 3], [3, 900]])],
+    ids=["12 bits", "16 bits", "floats", "three values", "two values"],
+)
+def test_all_values_of_a_picture_count(array):
+    assert grey_range(array) == ((array.min(), array.max()), "")
+
+
+def test_ct_is_seen_through_the_lung_window_whatever_surrounds_it():
+    for padding in (-1024, -2000, -3024, -32768):
+        padded = SLICE.astype(np.int32)
+        padded[:60] = padding
+        assert grey_range(padded).window == LUNG_WINDOW
+    abdomen = np.clip(RNG.normal(40, 40, (256, 256)), -150, 300).astype(np.int16)  # without air
+    abdomen[:60] = -3024
+    assert grey_range(abdomen).window == LUNG_WINDOW
+
+
+def test_ct_with_an_offset_and_padding_keeps_its_contrast():
+    stored = SLICE.astype(np.int32) + 32768
+    stored[:60] = 0
+    assert grey_range(stored.astype(np.uint16)).window == (stored[60:].min(), stored[60:].max())
+
+
+def test_what_is_no_number_is_black():
+    values = SLICE.astype(np.float32)
+    values[:10], values[10:12, :5] = np.nan, np.inf
+    grey, note = show_grey(values)
+    assert note == "values that are not numbers are black"
+    assert not grey[:10].any() and (grey[12:] == show_grey(SLICE).grey[12:]).all()
+    with pytest.raises(ValueError, match=r"a\.tif: none of its values is a number"):
+        grey_range(np.full((3, 3), np.nan), name="a.tif")
