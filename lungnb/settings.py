@@ -28,37 +28,19 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("float32", "mixed_bfloat16", "auto"),
     "encoder": ("mobilenetv2", "vgg16", "resnet50", "efficientnetv2b0", "densenet121", None),
 }
-LIMITS = {  # the lowest and the highest value of every setting that is a number
-    "image_size": (1, 4096),
-    "spacing": (0.1, 20),  # or 0
-    "volume_slices": (1, 10_000),
-    "folds": (2, 1000),  # or 0
-    "fold": (1, 1000),
-    "depth": (1, 10),
-    "filters": (1, 1024),
-    "frozen_epochs": (0, 100_000),
-    "learning_rate": (1e-12, 1e30),
-    "batch_size": (1, 4096),
-    "epochs": (1, 100_000),
-    "train_images": (0, 10**9),
-    "repeats": (1, 100_000),
-    "stop_patience": (0, 100_000),
-    "plateau_patience": (0, 100_000),
-    "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
-    "rotation": (0, 180),
-    "zoom": (0, 0.9),
-    "contrast": (0, 1),
-}
-_OR_ZERO = ("spacing", "folds")  # 0 switches these off
+LIMITS = {  # the lowest and the highest value of every setting that is a number; `spacing` and `folds` may also be 0
+    "image_size": (1, 4096), "spacing": (0.1, 20), "volume_slices": (1, 10_000), "folds": (2, 1000), "fold": (1, 1000),
+    "depth": (1, 10), "filters": (1, 1024), "frozen_epochs": (0, 100_000), "learning_rate": (1e-12, 1e30),
+    "batch_size": (1, 4096), "epochs": (1, 100_000), "train_images": (0, 10**9), "repeats": (1, 100_000),
+    "stop_patience": (0, 100_000), "plateau_patience": (0, 100_000), "rotation": (0, 180), "zoom": (0, 0.9),
+    "contrast": (0, 1), "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
+}  # fmt: skip
+_OR_ZERO = ("spacing", "folds")  # 0 switches them off
 _MAX_HU = 100_000  # limit of a window, above and below 0
 TITLES = {  # names of models in charts and tables
-    "unet": "U-Net",
-    "resunet": "ResUNet",
-    "r2unet": "R2U-Net",
-    "attention_unet": "Attention U-Net",
-    "transunet": "TransUNet",
-    "compact_unet": "Compact U-Net",
-}
+    "unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net", "attention_unet": "Attention U-Net",
+    "transunet": "TransUNet", "compact_unet": "Compact U-Net",
+}  # fmt: skip
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
@@ -151,10 +133,7 @@ class Settings:
                 listed = ", ".join(filter(None, choices))
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         self._check_together()
-        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
-            raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
-        self._check_fractions()
-        self._check_window()
+        self._check_tuples()
 
     def _check_dataset(self) -> None:
         if not isinstance(self.dataset, str):
@@ -177,16 +156,16 @@ class Settings:
         if self.frozen_epochs and not self.encoder:
             raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
-    def _check_fractions(self) -> None:
-        shares = self.split_fractions
+    def _check_tuples(self) -> None:
+        """Raise ValueError for wrong models, shares or windows."""
+        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
+            raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
+        shares, hu = self.split_fractions, self.window
         if not _are_numbers(shares, 3) or not (min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= 1e-6):
             raise ValueError(
                 "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {shares!r}."
             )
-
-    def _check_window(self) -> None:
-        hu = self.window
         if hu is not None and not (_are_numbers(hu, 2) and -_MAX_HU <= hu[0] < hu[1] <= _MAX_HU):
             raise ValueError(
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "

@@ -24,12 +24,9 @@ def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
 
 
 def train_repeatedly(
-    settings: Settings,
-    model_names: list[str],
-    seeds: int = 1,
-    progress: bool = True,
+    settings: Settings, model_names: list[str], seeds: int = 1, progress: bool = True,
     scored: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Train and score every model with each seed on each fold; return all scores, with `model`, `seed` and `fold`.
 
     A model that was trained with the same settings before is only scored. If the scores of the given seed and fold are

@@ -1,8 +1,4 @@
-"""Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more.
-
-Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
-and others (2023), https://arxiv.org/abs/2107.09559.
-"""
+"""Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more."""
 
 from __future__ import annotations
 
@@ -51,8 +47,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
     preparations and trainings are not repeated. A patient who has the same name in two data sets is in the same split
     of both, unless a split file says otherwise.
 
-    Raises ValueError if two of the settings have the same data set, or if they set `folds`, because each data set deals
-    its patients to folds separately.
+    Raises ValueError if a data set comes twice, or with `folds`, because each data set deals its patients separately.
     """
     if any(run.folds for run in runs):
         raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
@@ -77,8 +72,7 @@ def score_untrained(
 ) -> pd.DataFrame:
     """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
 
-    Return the table of `score_images`, with masks cleaned up as by `segment`. That of the shipped network is written to
-    results/<dataset>/pretrained.csv.
+    Clean the masks up as `segment` does. The shipped network's scores are written to results/<dataset>/pretrained.csv.
     """
     network = model or load_pretrained()
     table = score_images(network, open_prepared(settings), splits, clean=True, title=settings.name, progress=progress)
@@ -171,13 +165,9 @@ def few_shot(
 
 
 def leave_one_out(
-    settings: Settings,
-    targets: dict[str, Settings],
-    count: int,
-    parts: Sequence[str] = Wild._fields,
-    progress: bool = True,
-    splits: Sequence[str] = SPLITS,
-) -> pd.DataFrame:
+    settings: Settings, targets: dict[str, Settings], count: int, parts: Sequence[str] = Wild._fields,
+    progress: bool = True, splits: Sequence[str] = SPLITS,
+) -> pd.DataFrame:  # fmt: skip
     """Train the U-Net on wild phantoms, then on phantoms without one of `parts` each; score all on real images.
 
     Each training has the same settings and `count` phantoms. `targets` are prepared data sets by name; their `splits`

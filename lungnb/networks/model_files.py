@@ -74,8 +74,7 @@ _ZEROS: Json = {"module": "keras.initializers", "class_name": "Zeros", "config":
 def read_network(path: Path) -> keras.Model:
     """Return the network in a `.keras` file with its weights, not compiled.
 
-    Raises Refused for a file without a network, for a network with code, and for one that needs more memory than
-    `opening.memory_limit`.
+    Raises Refused for a file without a network, a network with code, and one that needs more than `memory_limit`.
     """
     with open_file(path) as file, TemporaryDirectory() as folder:
         try:
@@ -97,8 +96,7 @@ def read_network(path: Path) -> keras.Model:
 def check_weights(file: Path) -> None:
     """Raise ValueError if a `.weights.h5` file refers to other files, or claims more data than it has.
 
-    Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
-    storage could read other files.
+    Keras stores arrays whole and uncompressed. Chunks and filters could unpack to any size; links could read any file.
     """
     if not os.path.isfile(file):  # because HDF5 would wait for a pipe
         raise Unfit("is not a regular file; name a file of weights.")

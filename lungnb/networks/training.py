@@ -17,7 +17,8 @@ from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
 from lungnb.files import locked, need, read_json, remove, remove_leftovers, remove_made, writable, write_json
 from lungnb.messages import run_first, say
-from lungnb.networks.backend import USE_XLA, device_name, devices_of, fastest_precision, fix_seeds, keras, on_all_gpus
+from lungnb.networks import backend
+from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
@@ -25,9 +26,9 @@ from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.models import build_model
 from lungnb.networks.records import Record, git_commit, past_epochs, read_epochs, read_run_file, weights_digest
-from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
 from lungnb.settings import Settings
 
+Callbacks = Sequence[keras.callbacks.Callback]
 _PLAN = "plan.json"  # in the folder of an unfinished training: what is trained
 _FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
 _PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
@@ -41,15 +42,11 @@ class _Job(NamedTuple):
     model_name: str
     folder: Path
     progress: bool
-    more: Sequence[keras.callbacks.Callback]
+    more: Callbacks
 
 
 def train(
-    settings: Settings,
-    model_name: str,
-    progress: bool = True,
-    folder: Path | None = None,
-    more: Sequence[keras.callbacks.Callback] = (),
+    settings: Settings, model_name: str, progress: bool = True, folder: Path | None = None, more: Callbacks = ()
 ) -> pd.DataFrame:
     """Train a model on the prepared data set; return its history, one row per epoch.
 
@@ -67,7 +64,7 @@ def train(
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
-        with locked(folder), writable(folder), free_graphs():
+        with locked(folder), writable(folder), backend.free_graphs():
             remove_leftovers(folder)
             if not _is_trained(folder, plan):  # another run may have done it just now
                 _train(_Job(settings, model_name, folder, progress, more), plan)
@@ -120,19 +117,19 @@ def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
-    fix_seeds(settings.seed, settings.deterministic)
-    with _dtype_policy(_precision(settings)), on_all_gpus():
+    backend.fix_seeds(settings.seed, settings.deterministic)
+    with _dtype_policy(_precision(settings)), backend.on_all_gpus():
         model = build_network(settings, model_name)
-        fuse_batch_norm(model)
+        backend.fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
-        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=USE_XLA)
+        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
         model.optimizer.build(model.trainable_variables)  # also of an encoder that is frozen at first
     return model
 
 
 def _precision(settings: Settings) -> str:
-    return fastest_precision() if settings.precision == "auto" else settings.precision
+    return backend.fastest_precision() if settings.precision == "auto" else settings.precision
 
 
 @contextmanager
@@ -166,7 +163,7 @@ def _fit(job: _Job, last: int) -> None:
     """
     settings, folder = job.settings, job.folder
     model = compiled_model(settings, job.model_name)
-    devices, steps = devices_of(model), count_steps(settings, "train")
+    devices, steps = backend.devices_of(model), count_steps(settings, "train")
     backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
     first = backup.restore(model)
     if first >= last:
@@ -186,22 +183,15 @@ def _fit(job: _Job, last: int) -> None:
         model.fit(
             load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
             validation_data=load_batches(settings, "validation", devices=devices),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
+            initial_epoch=first, epochs=last, steps_per_epoch=steps, verbose=0,
             shuffle=False,  # because load_batches shuffles
-            verbose=0,
             callbacks=[
-                Progress(job.model_name, first, last, job.progress),
-                keras.callbacks.TerminateOnNaN(),
-                *job.more,
-                stop,
-                schedule,
-                keras.callbacks.CSVLogger(folder / HISTORY, append=True),
+                Progress(job.model_name, first, last, job.progress), keras.callbacks.TerminateOnNaN(), *job.more,
+                stop, schedule, keras.callbacks.CSVLogger(folder / HISTORY, append=True),
                 Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
                 backup,  # last, because an epoch is complete when all its other files are written
             ],
-        )
+        )  # fmt: skip
     if not math.isfinite(past_epochs(folder / HISTORY, last)[MONITOR].iloc[-1]):
         remove_made(folder / "training", _PLAN)
         raise ValueError(
@@ -223,14 +213,9 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
     best = history.iloc[int(history[MONITOR].argmin())]
     model = build_network(settings, model_name)
     return {
-        "parameters": model.count_params(),
-        "multiplications": count_multiplications(model),
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "best_validation_loss": float(best[MONITOR]),
+        "parameters": model.count_params(), "multiplications": count_multiplications(model),
+        "epochs": len(history), "best_epoch": int(best["epoch"]) + 1, "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
-        "device": device_name(),
-        "precision": _precision(settings),
-        "seed": settings.seed,
+        "device": backend.device_name(), "precision": _precision(settings), "seed": settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
-    }
+    }  # fmt: skip

@@ -19,7 +19,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
-from lungnb.networks import tensorflow_speedups, training
+from lungnb.networks import backend, training
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
@@ -272,7 +272,7 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
     keras.config.set_dtype_policy(precision)
     try:
         found = []
-        for change in (lambda model: None, tensorflow_speedups.fuse_batch_norm):
+        for change in (lambda model: None, backend.fuse_batch_norm):
             keras.utils.set_random_seed(1)
             model = build_model("unet", size=32, filters=4, depth=2)
             model.get_layer("encoder_2_norm_1").trainable = False  # as those of a frozen encoder
@@ -293,7 +293,7 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
 
 def test_normalising_at_once_reaches_layers_of_models_within_models(stub_encoder):
     model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
-    tensorflow_speedups.fuse_batch_norm(model)
+    backend.fuse_batch_norm(model)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 10 and all(isinstance(layer.call, partial) for layer in norms)
 
