@@ -22,9 +22,9 @@ from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
-from lungnb.formats.folders import image_files
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
+from lungnb.formats.folders import image_files
 from lungnb.formats.images import is_volume, read_mask, read_picture, read_volume, write_png
 from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory

@@ -66,7 +66,7 @@ def other_object(file: Dataset) -> str:
     if "LOCALIZER" in (file.get("ImageType") or ()):
         return "scout (localizer)"
     if not file.get("Rows"):
-        return "object without a picture"
+        return "report or other object without a picture"
     if str(file.get("SOPClassUID")).startswith(_SCREENSHOT) and not file.get("ImagePositionPatient"):
         return "screenshot"
     return "" if modality == "CT" else "not CT in Hounsfield units (Modality)"
@@ -79,7 +79,7 @@ def is_ct_volume(file: Dataset) -> bool:
 
 def is_segmentation(file: Dataset) -> bool:
     """Return whether an opened file is a DICOM Segmentation, a mask."""
-    return file.get("Modality") == "SEG"
+    return str(file.get("Modality")) == "SEG"
 
 
 def is_in_hounsfield(file: Dataset) -> bool:

@@ -32,7 +32,7 @@ _COLOURS = ("Red", "Green", "Blue", "Alpha")
 # Read these elements only. No other is kept in memory, and none of these names a patient.
 _ELEMENTS = (
     *["SOPClassUID", "Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
-    *["ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
+    *["AcquisitionNumber", "ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
     *["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"],
     *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "LossyImageCompression"],
     *["PixelPaddingValue", "PixelPaddingRangeLimit", *FUNCTIONAL_GROUPS],
@@ -58,7 +58,7 @@ def is_dicom(path: Path) -> bool:
 
 def _is_first_element(start: bytes) -> bool:
     """Return whether bytes look like the first element of a DICOM file without preamble, explicit or implicit VR."""
-    is_sized = start[4:6].isalpha() and start[4:6].isupper() or int.from_bytes(start[4:8], "little") <= _SHORT_BYTES
+    is_sized = (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") <= _SHORT_BYTES
     return len(start) > _SHORT_BYTES and start[:2] in _FIRST_GROUPS and start[3] == 0 and is_sized
 
 
@@ -93,9 +93,12 @@ def _parse(content: bytes, stop: _Stop, whole: bool) -> Dataset:
     _refuse_bomb(content, stop.path)
     tags: list[BaseTag | int] | None = None if whole else [Tag(name) for name in _ELEMENTS]
     try:
-        return read_partial(io.BytesIO(content), stop, specific_tags=tags)
+        return _with_syntax(read_partial(io.BytesIO(content), stop, specific_tags=tags))
     except InvalidDicomError:  # some writers leave out the preamble
-        return _with_syntax(read_partial(io.BytesIO(content), stop, force=True, specific_tags=tags))
+        file = read_partial(io.BytesIO(content), stop, force=True, specific_tags=tags)
+        if "SOPClassUID" not in file and "Rows" not in file:
+            raise  # not DICOM
+        return _with_syntax(file)
 
 
 class _Stop:
@@ -113,17 +116,12 @@ class _Stop:
 
 
 def _with_syntax(file: Dataset) -> Dataset:
-    """Return an opened file without preamble, with the transfer syntax that pydicom found in its data if none is said.
-
-    Raises ValueError for a file that is not DICOM.
-    """
+    """Return an opened file with the transfer syntax that pydicom found in its data, if the file does not say one."""
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    if "SOPClassUID" not in file and "Rows" not in file:
-        raise ValueError
-    is_implicit, _ = file.original_encoding
     file.ensure_file_meta()
     if "TransferSyntaxUID" not in file.file_meta:
+        is_implicit, _ = file.original_encoding
         file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
     return file
 

@@ -162,7 +162,7 @@ def read_volume_seg(path: Path, volume: Volume, numbers: tuple[int, ...] | None 
 
 
 def _frames(path: Path, numbers: tuple[int, ...] | None) -> Iterator[tuple[Mask, Place | None]]:
-    """Yield the frames of lungs in a DICOM Segmentation, `(height, width)`, bool, and where each lies if it says that."""
+    """Yield the frames of lungs in a DICOM Segmentation, `(height, width)`, bool, and where each lies if known."""
     with guarded(path, "a DICOM Segmentation"):
         file = open_dicom(path, whole=True)
         if not is_segmentation(file):

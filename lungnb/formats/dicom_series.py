@@ -4,10 +4,13 @@ highdicom's `get_volume_from_series` is not used, because it refuses tilted gant
 identifiers that anonymised files lack, and holds all files, their pixels and the volume in memory at once.
 """
 
+from __future__ import annotations
+
 import os
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,6 +29,9 @@ from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, turn_to_axial
 from lungnb.masks import Floats
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 STEP_TOLERANCE = 0.1  # take steps between slices that differ by this share for even, because files round positions
 MAX_ACROSS = 3  # leave out so many pictures that lie across the slices; more are another series
 _GAP = 1.75  # a step so many times as wide as the steps beside it means that a slice is missing
@@ -40,6 +46,7 @@ class Slice(NamedTuple):
     path: Path
     frame: int
     series: str
+    acquisition: str
     place: Place
 
 
@@ -75,11 +82,7 @@ def read_dicom_series(path: str | Path) -> Volume:
         for index, piece in enumerate(slices):
             if opened is None or piece.path != slices[index - 1].path:
                 opened = open_dicom(piece.path)
-            with guarded(piece.path, "a DICOM image"):
-                pixels = read_frame(opened, piece.path, piece.frame)
-                if pixels.ndim != 2:
-                    raise Refused(f"{piece.path}: has colours, so it is not in Hounsfield units. Take it out.")
-                array[index] = to_hounsfield(pixels, frame_header(opened, piece.frame), piece.path)
+            array[index] = _read_slice(piece, opened)
         affine = first.affine((last.position - first.position) / (len(slices) - 1))
         volume = turn_to_axial(array.transpose(), affine, path)._replace(note=stack.note)
         if stack.is_even:
@@ -138,7 +141,8 @@ def _slices_of(path: Path, is_alone: bool) -> tuple[list[Slice], str]:
             place = place_of(header)
             if place is None:
                 return [], f"does not say how it lies in the volume ({', '.join(PLACE_ELEMENTS)})"
-            slices.append(Slice(path, index, str(file.get("SeriesInstanceUID")), place))
+            series, acquisition = (str(file.get(name)) for name in ("SeriesInstanceUID", "AcquisitionNumber"))
+            slices.append(Slice(path, index, series, acquisition, place))
         return slices, ""
 
 
@@ -175,32 +179,38 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
     """
     orientation = slices[0].place.orientation
     normal = np.cross(orientation[:3], orientation[3:])
-    kept: list[tuple[float, Slice]] = []
-    for height, each in sorted(
-        ((float(each.place.position @ normal), each) for each in slices), key=lambda pair: pair[0]
-    ):
-        if not kept or height - kept[-1][0] >= _MIN_STEP_MM:
-            kept.append((height, each))
-        elif _is_copy(kept[-1][1], each):
-            left_out[each.path] = "copy of a slice"
-        else:
+    heights_mm = np.array([each.place.position @ normal for each in slices])
+    kept: list[int] = []
+    for index in np.argsort(heights_mm, kind="stable").tolist():
+        if not kept or heights_mm[index] - heights_mm[kept[-1]] >= _MIN_STEP_MM:
+            kept.append(index)
+            continue
+        first, second = slices[kept[-1]], slices[index]
+        if not _is_copy(first, second):
             raise Refused(
-                f"{path}: {_name(kept[-1][1])} and {_name(each)} differ and lie in one place, as of two acquisitions or "
+                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, as of two acquisitions or "
                 "phases. Give each a folder of its own."
             )
+        other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
+        left_out[second.path] = f"copy of a slice{other}"
     if len(kept) < 2:
         raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
-    return [each for _, each in kept], np.array([height for height, _ in kept])
+    return [slices[index] for index in kept], heights_mm[kept]
 
 
 def _is_copy(first: Slice, second: Slice) -> bool:
     """Return whether two slices hold the same pixels and values."""
-    read = []
-    for path, frame, *_ in (first, second):
-        with guarded(path, "a DICOM image"):
-            file = open_dicom(path)
-            read.append(to_hounsfield(read_frame(file, path, frame), frame_header(file, frame), path))
-    return np.array_equal(*read)
+    one, other = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
+    return np.array_equal(one, other)
+
+
+def _read_slice(piece: Slice, file: Dataset) -> Floats:
+    """Return a slice of an opened file, `(height, width)`, HU."""
+    with guarded(piece.path, "a DICOM image"):
+        pixels = read_frame(file, piece.path, piece.frame)
+        if pixels.ndim != 2:
+            raise Refused(f"{piece.path}: has colours, so it is not in Hounsfield units. Take it out of the folder.")
+        return to_hounsfield(pixels, frame_header(file, piece.frame), piece.path)
 
 
 def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
@@ -208,6 +218,10 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
     usual_mm = float(np.median(steps_mm))
     if np.abs(steps_mm - usual_mm).max() <= STEP_TOLERANCE * usual_mm:
         return ""
+    numbers = [each.acquisition for each in slices]
+    turns = sum(number != following for number, following in pairwise(numbers))
+    if turns >= len(set(numbers)):
+        raise Refused(f"{path}: slices of {len(set(numbers))} acquisitions alternate. Give each a folder of its own.")
     beside_mm = np.maximum(np.r_[0, steps_mm[:-1]], np.r_[steps_mm[1:], 0])  # the wider of the two neighbours
     gaps = np.flatnonzero(steps_mm > _GAP * np.maximum(beside_mm, usual_mm))
     if len(gaps):

@@ -65,7 +65,7 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
 
 
 def is_volume(path: str | Path) -> bool:
-    """Return whether a path is a folder, a NIfTI file or a DICOM file with several frames of CT; False if unreadable."""
+    """Return whether a path is a folder, a NIfTI file, or a readable DICOM file with several frames of CT."""
     path = Path(path)
     if os.path.isdir(path) or is_nifti(path):
         return True

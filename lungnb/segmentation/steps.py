@@ -136,7 +136,10 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
     extras: list[tuple[bool, Extra]] = [
         (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))),
         (options.cutouts, lambda: write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))),
-        (options.probabilities, lambda: write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8))),
+        (
+            options.probabilities,
+            lambda: write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8)),
+        ),
         (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)),
     ]
     row = _measured_row(image, right, left) | _write_extras(image.case, extras)
