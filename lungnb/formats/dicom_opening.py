@@ -20,7 +20,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_ITEMS = 100_000  # refuse files with more items in sequences; pydicom makes an object of 2 kB of each
 MAX_ELEMENTS = 100_000  # refuse files with more elements outside sequences
 COPIES = 3  # of a file's data that may be in memory at once
-_HEADER_BYTES = 2**18  # nearly all headers end before this byte, so that the pixels need not be read
+_HEADER_BYTES = 2**17  # nearly all headers end before this byte, so that the pixels need not be read
 _FIRST_GROUPS = (b"\x02\0", b"\x08\0")  # of elements with which a file without preamble begins
 _SHORT_BYTES = 64  # the first element of a header is no longer
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, little and big endian
@@ -37,6 +37,7 @@ _ELEMENTS = (
     *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "LossyImageCompression"],
     *["PixelPaddingValue", "PixelPaddingRangeLimit", *FUNCTIONAL_GROUPS],
     *["PixelData", "FloatPixelData", "DoubleFloatPixelData", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"],
+    *["SegmentSequence", "SegmentationType", "MaximumFractionalValue"],
     *["VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"],
     *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
 )

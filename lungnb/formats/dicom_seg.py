@@ -164,7 +164,7 @@ def read_volume_seg(path: Path, volume: Volume, numbers: tuple[int, ...] | None 
 def _frames(path: Path, numbers: tuple[int, ...] | None) -> Iterator[tuple[Mask, Place | None]]:
     """Yield the frames of lungs in a DICOM Segmentation, `(height, width)`, bool, and where each lies if known."""
     with guarded(path, "a DICOM Segmentation"):
-        file = open_dicom(path, whole=True)
+        file = open_dicom(path)
         if not is_segmentation(file):
             raise Refused(f"{path}: DICOM, but not a Segmentation, so it is no mask. Save it as PNG or NIfTI.")
         refuse_slices(path, count_frames(file) // max(len(file.SegmentSequence), 1))
