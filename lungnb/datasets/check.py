@@ -18,7 +18,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import MAX_LABELS, peculiarity, read_image
-from lungnb.formats.rasters import IMAGE_SUFFIXES
+from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
 
@@ -86,8 +86,8 @@ def _check_pair(
     notes = ((file, peculiarity(raw / file)) for file in files)
     findings = [(file, "note", what, "none needed: it was converted") for file, what in notes if what]
     grey = 0.0
-    if mask_values is None and len(files) == len(sources):
-        grey = max(_grey_share(read_image(raw / file)) for file in files[1:])
+    if mask_values is None and all(Path(source).suffix.lower() in RASTER_FORMATS for source in sources[1:]):
+        grey = max(_grey_share(read_image(raw / file)) for file in sources[1:])
     if grey > _MAX_GREY_SHARE:
         is_swapped = _grey_share(image) < _MASK_GREY_SHARE
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"

@@ -85,7 +85,8 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
         masks[_name(path)].append(path)
     for path in files:
         if not _is_mask(path):
-            is_slice = any(map(is_nifti, masks.get(path.parent.name, ()))) and is_dicom(raw / path)
+            of_volume = masks.get(path.parent.name, ())
+            is_slice = any(is_nifti(mask) or is_dicom(raw / mask) for mask in of_volume) and is_dicom(raw / path)
             name, image = (path.parent.name, path.parent) if is_slice else (_name(path), path)
             images[name] += [image] if image not in images[name] else []
     return images, masks

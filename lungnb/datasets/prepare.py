@@ -22,9 +22,11 @@ from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
+from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.folders import image_files
-from lungnb.formats.images import read_mask, read_picture, read_volume, write_png
-from lungnb.formats.nifti import is_nifti, read_nifti
+from lungnb.formats.images import is_volume, read_mask, read_picture, read_volume, write_png
+from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
 from lungnb.formats.ranges import grey_range
@@ -121,7 +123,7 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, ob
 
 def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:
     """Write one pair and return its rows of the manifest, one per image, or a row with its error."""
-    read = _read_volume_pair if os.path.isdir(raw / pair.image) or is_nifti(pair.image) else _read_image_pair
+    read = _read_volume_pair if is_volume(raw / pair.image) else _read_image_pair
     try:
         with guarded(raw / pair.image):
             slices = read(pair, raw, settings, mask_values)
@@ -168,7 +170,7 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
 
 
 def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Slice]:
-    """Return the central slices of a volume and its NIfTI masks."""
+    """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
@@ -192,7 +194,12 @@ def _read_volume_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tu
 
 
 def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
-    """Return a NIfTI mask as a bool array on the grid of its volume: `mask_values`, or all labels except 0."""
+    """Return a mask as a bool array on the grid of its volume: `mask_values`, or all labels except 0.
+
+    A DICOM Segmentation may lack frames without lung; see `read_volume_seg`.
+    """
+    if is_dicom(path):
+        return read_volume_seg(path, volume, mask_values)
     mask = read_nifti(path)
     if mask.hounsfield.shape != volume.hounsfield.shape:
         shapes = ("x".join(map(str, each.hounsfield.shape)) for each in (mask, volume))

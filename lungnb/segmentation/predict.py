@@ -13,8 +13,7 @@ from lungnb.artefacts import HISTORY, RUN
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
 from lungnb.formats.dicom_header import Turn
-from lungnb.formats.images import read_picture, read_volume
-from lungnb.formats.nifti import is_nifti
+from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
 from lungnb.formats.ranges import grey_range
@@ -112,7 +111,7 @@ def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, windo
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean)
     path = Path(image)
-    if os.path.isdir(path) or is_nifti(path):
+    if is_volume(path):
         return _segment_volume(path, engine, clean, window_hu)
     picture = read_picture(path, window_hu)
     return segment_grey(picture.grey, engine, clean, picture.turn)
