@@ -27,6 +27,7 @@ class Volume(NamedTuple):
     spacing_mm: tuple[float, float, float]  # between slices, rows and columns
     origin_mm: tuple[float, float, float]  # centre of the first voxel, RAS (mm to the right, anterior, superior)
     affine: Floats  # (4, 4), from the indices of the array as the file stores it to mm, RAS
+    note: str = ""  # on what was assumed or left out
 
 
 def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
