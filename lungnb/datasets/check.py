@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.leakage import MAX_COPY_DISTANCE, hash_distances, perceptual_hash
-from lungnb.datasets.prepare import Finding, prepare_dataset
+from lungnb.datasets.prepare import NONE_NEEDED, Finding, prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
@@ -87,7 +87,7 @@ def _check_pair(
     sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [source for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES and (raw / source).is_file()]
     notes = ((file, peculiarity(raw / file)) for file in files)
-    findings = [(file, "note", what, "none needed: it was converted") for file, what in notes if what]
+    findings = [(file, "note", what, NONE_NEEDED) for file, what in notes if what]
     values = []
     if mask_values is None and len(files) == len(sources):
         values = [read_labels(raw / file) for file in files[1:]]

@@ -44,7 +44,8 @@ _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its m
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 Finding = tuple[str, str, str, str]  # file, severity, what, advice
-_APART = "turned by its EXIF data, and its mask is not: they may lie apart"
+NONE_NEEDED = "none needed: it was converted"
+_APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def _read_image_pair(
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, settings.window)
     image, pixel_mm = picture.grey, picture.pixel_mm
-    notes = [(pair.image.as_posix(), "note", picture.note, "none needed")] if picture.note else []
+    notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > MAX_ASPECT * min(height, width):
@@ -220,7 +221,7 @@ def _read_volume_pair(
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     note = ", ".join(filter(None, [volume.note, note]))
-    notes = [(pair.image.as_posix(), "note", note, "none needed")] if note else []
+    notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
     if settings.spacing:  # resample within slices only, because resampling between them would only blur each
         grid = np.multiply(images[0].shape, spacing_mm) / settings.spacing

@@ -31,7 +31,7 @@ class Picture(NamedTuple):
     pixel_mm: tuple[float, float] | None = None  # height and width of a pixel, mm; None if unknown
     turn: Turn = Turn()
     has_more: bool = False  # whether the file holds more pictures than this one, the first
-    note: str = ""  # on values that were left out
+    note: str = ""  # on values that were left out, and on what was done to the file
     orientation: int = UPRIGHT  # 1 to 8, in which way EXIF turns what the file stores
 
 
@@ -59,6 +59,7 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
             return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
         raster = read_raster(path)
         grey, note = show_grey(raster.pixels, window, path)
+        note = ", ".join(filter(None, ["turned by its EXIF data" if raster.orientation != UPRIGHT else "", note]))
         return Picture(grey, has_more=raster.has_more, note=note, orientation=raster.orientation)
 
 
@@ -108,7 +109,6 @@ def peculiarity(path: str | Path) -> str:
                 image.info.get("numbers") or ("16-bit" if is_deep else _MODE_NAMES.get(image.mode, "")),
                 "transparency" if is_clear else "",
                 "several pages, of which the first is read" if has_more(image) else "",
-                "turned by its EXIF data" if orientation_of(image) != UPRIGHT else "",
             ]
             return ", ".join(filter(None, traits))
 

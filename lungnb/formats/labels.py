@@ -55,7 +55,7 @@ def find_values(array: np.ndarray) -> MaskValues:
 
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
       the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
-    - In other masks, such as probabilities, lung is from half of the largest value; from 0.5 for floats up to 1.
+    - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1.
 
     >>> find_values(np.array([[0, 0, 0, 127, 127, 255, 255]] * 2)).threshold
     63.5
@@ -73,7 +73,7 @@ def find_values(array: np.ndarray) -> MaskValues:
     distinct, number, counts = np.unique(pixel, return_inverse=True, return_counts=True)
     alike = np.bincount(number.ravel(), ((pixel == right) & (pixel == below)).ravel(), len(distinct))
     is_area = (distinct > low) & (alike >= _AREA_SHARE * counts)
-    jumps = np.abs(np.subtract(pixel, right, dtype=float))[pixel != right]
+    jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, below)])
     is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
     if is_sharp and is_area.sum() > _EXACT_SHARE * (distinct > low).sum():
         exact = distinct[is_area].tolist()
@@ -84,7 +84,7 @@ def find_values(array: np.ndarray) -> MaskValues:
     labels = (*between.tolist(), high) if len(between) <= MAX_LABELS else (high,)
     nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
     shares = array.dtype.kind == "f" and high <= 1
-    threshold = (low + labels[0]) / 2 if len(labels) > 1 else 0.5 if shares else high / 2
+    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(0.5 if shares else high / 2, math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
 
 
