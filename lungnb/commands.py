@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
@@ -38,11 +39,14 @@ def _recipes(_: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     settings = _settings(options)
     manifest = datasets.prepare_dataset(settings)
-    excluded = datasets.open_prepared(settings).excluded
+    prepared = datasets.open_prepared(settings)
+    excluded, notes = prepared.excluded, prepared.notes
     counts = ", ".join(f"{count} {split}" for split, count in manifest["split"].value_counts().items())
     say(f"{len(manifest)} pairs in {settings.prepared}: {counts}.")
     if len(excluded):
         say(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
+    for what, count in Counter(what for _, _, what, _ in notes).most_common():
+        say(f"{counted(count, 'file')}: {what}.")
 
 
 def _check(options: argparse.Namespace) -> int:

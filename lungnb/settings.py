@@ -17,7 +17,7 @@ from lungnb.files import text_name
 if TYPE_CHECKING:
     import pandas as pd
 
-Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | None  # of a setting
+Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
 
 SPLITS = ("train", "validation", "test")
 # The values that some settings may have. The modules named after these settings explain them.
@@ -92,6 +92,7 @@ class Settings:
     window: tuple[float, float] | None = None  # HU shown as black and as white; all images must then be in HU
     spacing: float = 0.0  # pixel spacing to which volumes are resampled, mm; 0: keep theirs
     volume_slices: int = 16  # slices of each volume, evenly spaced over its central half
+    mask_values: tuple[int, ...] | None = None  # the labels of lung, if masks show other organs too
     # model
     models: tuple[str, ...] = ("unet", "resunet", "r2unet")  # models to train and compare
     depth: int = 4  # how often the resolution is halved
@@ -134,6 +135,7 @@ class Settings:
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         self._check_together()
         self._check_tuples()
+        self._check_mask_values()
 
     def _check_dataset(self) -> None:
         if not isinstance(self.dataset, str):
@@ -171,6 +173,13 @@ class Settings:
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
                 f"white, such as -1000,400, not {hu!r}."
             )
+
+    def _check_mask_values(self) -> None:
+        values = self.mask_values
+        if values is not None and not (
+            isinstance(values, tuple) and values and all(type(value) is int for value in values)
+        ):
+            raise ValueError(f"mask_values must be one or more whole numbers, such as 1,2, not {values!r}.")
 
     @property
     def name(self) -> str:
@@ -315,6 +324,8 @@ def _read_value(text: str, kind: str) -> Value:
         return None
     if kind.startswith("tuple"):
         parts = text.split(",")
+        if "int" in kind:
+            return tuple(map(int, parts))
         return tuple(map(float, parts)) if "float" in kind else tuple(map(str.strip, parts))
     if kind == "bool":
         return {"true": True, "false": False}[text.lower()]

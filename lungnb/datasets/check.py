@@ -14,16 +14,16 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.leakage import MAX_COPY_DISTANCE, hash_distances, perceptual_hash
-from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepare import NONE_NEEDED, Finding, prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
-from lungnb.formats.images import MAX_LABELS, peculiarity, read_image
+from lungnb.formats.images import peculiarity, read_labels
+from lungnb.formats.labels import MaskValues
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
 
 FINDING_COLUMNS = ("file", "severity", "what", "advice")
-Finding = tuple[str, str, str, str]  # in the order of these columns
 SEVERITIES = ("error", "warning", "note")
 # Limits of a mask, as shares of the image unless something else is said
 _FULL_MASK_SHARE = 0.95
@@ -32,7 +32,10 @@ _MAX_EDGE_SHARE = 0.15  # of the image's edge; lungs touch less, the air around 
 _MIN_HALF_SHARE = 0.05  # of the mask, in the left or the right half of the image
 _MAX_REGIONS = 3
 _RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' brightness is compared
-_MAX_GREY_SHARE = 0.05  # pixels of a mask file that are neither black nor white; JPEG makes some
+_HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airways are smaller
+_HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
+_LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels are smaller
+_MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is near no label; JPEG makes some
 _MASK_GREY_SHARE = 0.01  # an image with fewer grey pixels looks like a mask
 _GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
@@ -55,11 +58,11 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     prepare_dataset(settings, progress)
     prepared = open_prepared(settings)
     manifest, raw = prepared.manifest, raw_folder(settings.dataset)
-    mask_values = find_source(settings.dataset).mask_values
+    mask_values = settings.mask_values or find_source(settings.dataset).mask_values
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(lambda row: _check_pair(row, prepared, raw, mask_values), manifest.to_dict("records"))
         checked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
-    findings = _left_out(prepared.excluded)
+    findings = _left_out(prepared.excluded) + prepared.notes
     findings += [finding for of_pair, _ in checked for finding in of_pair]
     findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
     findings += _copies(manifest, np.array([image_hash for _, image_hash in checked]))
@@ -84,10 +87,11 @@ def _check_pair(
     sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [source for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES and (raw / source).is_file()]
     notes = ((file, peculiarity(raw / file)) for file in files)
-    findings = [(file, "note", what, "none needed: it was converted") for file, what in notes if what]
-    grey = 0.0
+    findings = [(file, "note", what, NONE_NEEDED) for file, what in notes if what]
+    values = []
     if mask_values is None and all(Path(source).suffix.lower() in RASTER_FORMATS for source in sources[1:]):
-        grey = max(_grey_share(read_image(raw / file)) for file in sources[1:])
+        values = [read_labels(raw / file) for file in sources[1:]]
+    grey = max((meant.grey_share for _, meant in values), default=0.0)
     if grey > _MAX_GREY_SHARE:
         is_swapped = _grey_share(image) < _MASK_GREY_SHARE
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
@@ -96,6 +100,8 @@ def _check_pair(
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
         findings += [(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
+        for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
+            findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
     return findings, perceptual_hash(image)
 
 
@@ -121,16 +127,42 @@ def _judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
     if regions > _MAX_REGIONS:
         problems.append(f"the mask has {regions} regions; lungs have two")
     judgements = [("warning", problem, _LOOK) for problem in problems]
-    rim = ndimage.binary_dilation(mask, iterations=max(round(_RIM_SHARE * max(mask.shape)), 1)) & ~mask
-    if rim.any() and image[mask].mean() > image[rim].mean():
+    lung_grey, rim_grey = _greys(image, mask)
+    if lung_grey > rim_grey:
         judgements.append(("warning", "the mask is brighter than its surroundings", "invert the image, or " + _LOOK))
+    holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
+    sizes = np.bincount(holes.ravel())[1:] / mask.sum()
+    for number in np.flatnonzero(sizes > _HOLE_SHARE) + 1:
+        is_dark = image[holes == number].mean() < lung_grey + _HOLE_CONTRAST * (rim_grey - lung_grey)
+        if is_dark or sizes[number - 1] > _LARGE_HOLE_SHARE:
+            judgements.append(("warning", f"the mask has a hole of {sizes[number - 1]:.1%} of its area", _LOOK))
     return judgements
 
 
+def _judge_labels(image: np.ndarray, pixels: np.ndarray, meant: MaskValues) -> list[tuple[str, str, str]]:
+    """Return a judgement for each label of a mask file that is brighter than its surroundings, if others are not."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(image.shape, pixels.shape, strict=True))
+    resized = pixels[np.ix_(rows, columns)]
+    greys = {label: _greys(image, resized == label) for label in meant.labels if (resized == label).any()}
+    bright = [label for label, (own, around) in greys.items() if own > around]
+    what, advice = (
+        "label {:g} is brighter than its surroundings",
+        "if it is not lung, name those of lung in mask_values",
+    )
+    return [("warning", what.format(label), advice) for label in bright if len(bright) < len(greys)]
+
+
+def _greys(image: np.ndarray, mask: Mask) -> tuple[float, float]:
+    """Return the mean grey of a mask, which is not empty, and that of a rim around it; 255 if it has none."""
+    rim = ndimage.binary_dilation(mask, iterations=max(round(_RIM_SHARE * max(mask.shape)), 1))
+    rim &= ~ndimage.binary_fill_holes(mask)
+    return float(image[mask].mean()), float(image[rim].mean()) if rim.any() else 255.0
+
+
 def _grey_share(image: np.ndarray) -> float:
-    """Return the share of pixels that are neither nearly black nor nearly white; 0 for an image of labels."""
+    """Return the share of pixels that are neither nearly black nor nearly white."""
     black, white = float(image.min()), float(image.max())
-    if white <= MAX_LABELS or black == white:
+    if black == white:
         return 0.0
     margin = _GREY_MARGIN * (white - black)
     return float(((image > black + margin) & (image < white - margin)).mean())

@@ -44,6 +44,11 @@ class Prepared:
         manifest = map_text(self.manifest, escape).to_csv(index=False)
         return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
 
+    @cached_property
+    def notes(self) -> list[tuple[str, str, str, str]]:
+        """What was noted about files that were read: file, severity, what, and advice."""
+        return [tuple(note) for note in read_json(self.folder / RECORD).get("notes", [])]
+
     @property
     def has_pixel_size(self) -> bool:
         """Whether the pixel size in mm is known for every image."""

@@ -8,20 +8,20 @@ import numpy as np
 from PIL import Image
 
 from lungnb.files import written
+from lungnb.formats.deep import deep_mode
 from lungnb.formats.dicom import read_dicom
 from lungnb.formats.dicom_header import Turn, count_frames, is_ct_volume, is_segmentation, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg
 from lungnb.formats.dicom_series import read_dicom_series
+from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.rasters import has_more, opened_raster, read_raster
+from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, orientation_of, read_raster
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
-MAX_LABELS = 8  # an integer mask of values up to this holds labels; with more greys, it is a picture or was a JPEG
-_EXIF_ORIENTATION, _UPRIGHT = 0x0112, 1
 _MODE_NAMES = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}  # by Pillow's modes
 
 
@@ -32,7 +32,8 @@ class Picture(NamedTuple):
     pixel_mm: tuple[float, float] | None = None  # height and width of a pixel, mm; None if unknown
     turn: Turn = Turn()
     has_more: bool = False  # whether the file holds more pictures than this one, the first
-    note: str = ""  # on values that were left out, or a window that does not fit
+    note: str = ""  # on values that were left out, and on what was done to the file
+    orientation: int = UPRIGHT  # 1 to 8, in which way EXIF turns what the file stores
 
 
 def read_image(path: str | Path, window: Window | None = None) -> Grey:
@@ -59,9 +60,10 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
             grey, note = show_grey(values, window, path)
             note = ", ".join(filter(None, [view, note]))
             return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
-        values, more = read_raster(path)
-        grey, note = show_grey(values, window, path)
-        return Picture(grey, has_more=more, note=note)
+        raster = read_raster(path)
+        grey, note = show_grey(raster.pixels, window, path)
+        note = ", ".join(filter(None, ["turned by its EXIF data" if raster.orientation != UPRIGHT else "", note]))
+        return Picture(grey, has_more=raster.has_more, note=note, orientation=raster.orientation)
 
 
 def is_volume(path: str | Path) -> bool:
@@ -89,22 +91,28 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
     Args:
         path: a PNG, JPEG, BMP, TIFF or GIF file. Of colours, the strongest counts, so that blue is as bright as red.
             Or a DICOM Segmentation of one image; see `read_flat_seg`.
-        values: the greys of the lungs, for data sets that mark several organs. By default, lung is every pixel above
-            half of the file's largest value, so that masks of 0 and 1 and of 0 and 255 mean the same. In a file of
-            labels, 0 to MAX_LABELS at most, it is every label except 0.
+        values: the values of the lungs, for data sets that mark several organs. By default, lung is every label except
+            0, whatever the labels; in a mask of many greys, every pixel above half of the largest. See `find_values`.
 
-    Raises ValueError, naming the file, if it is not a readable mask.
+    Raises ValueError, naming the file, if it is not a readable mask, or if its labels are of other organs too.
     """
     with guarded(path):
         if is_dicom(Path(path)):
             return read_flat_seg(Path(path), values)
-        array, _ = read_raster(Path(path), is_mask=True)
-        if values is not None:
-            return np.isin(array, values)
-        if not np.isfinite(array).all():
-            raise Refused(f"{path}: some of its values are not numbers (NaN or infinite). Save it without them.")
-        has_labels = array.dtype.kind in "ui" and array.max() <= MAX_LABELS
-        return np.asarray(array > (0 if has_labels else array.max() / 2))
+        return lung_mask(read_raster(Path(path), is_mask=True).pixels, values, path)
+
+
+def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
+    """Return a mask file as it is, `(height, width)`, and what its values mean; errors as in `read_mask`."""
+    with guarded(path):
+        pixels = read_raster(Path(path), is_mask=True).pixels
+        return pixels, find_values(pixels)
+
+
+def read_orientation(path: str | Path) -> int:
+    """Return in which way EXIF turns what an image file stores, 1 (not at all) to 8."""
+    with guarded(path), opened_raster(Path(path)) as image:
+        return orientation_of(image)
 
 
 def peculiarity(path: str | Path) -> str:
@@ -117,12 +125,12 @@ def peculiarity(path: str | Path) -> str:
             frames = count_frames(header)
             return f"{frames} frames, of which the first is read" if frames > 1 and is_picture else ""
         with opened_raster(path) as image:
+            is_deep = image.mode.startswith("I;16") or bool(deep_mode(image))
             is_clear = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
             traits = [
-                "16-bit" if image.mode.startswith("I;16") else _MODE_NAMES.get(image.mode, ""),
+                image.info.get("numbers") or ("16-bit" if is_deep else _MODE_NAMES.get(image.mode, "")),
                 "transparency" if is_clear else "",
                 "several pages, of which the first is read" if has_more(image) else "",
-                "turned by its EXIF data" if image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT) != _UPRIGHT else "",
             ]
             return ", ".join(filter(None, traits))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -21,6 +23,8 @@ MAX_EXTENSIONS = 16 * 2**20  # bytes; refuse files whose voxels begin later, aft
 _HEADER_LENGTHS = {348: "Nifti1Header", 540: "Nifti2Header"}  # bytes, and nibabel's class
 _READ_BYTES = 2**24  # read so many bytes of voxels at once
 _COMPRESSION = 4  # of gzip, 1 (fast) to 9 (small)
+_GZIP_START = b"\x1f\x8b"
+_MAX_APART = 0.05  # of a voxel: difference of the two affines of a header
 
 
 def is_nifti(path: Path) -> bool:
@@ -35,19 +39,22 @@ def is_nifti(path: Path) -> bool:
 def read_nifti(path: str | Path) -> Volume:
     """Return a NIfTI volume, turned by its affine to axial slices; scl_slope and scl_inter are applied.
 
-    The values are those of the file: Hounsfield units if it is CT as the scanner gave it, labels if it is a mask.
-    Raises Refused, naming the file, if it is not a 3-D NIfTI file, if it does not say how it lies, if nibabel is
-    missing, and, before anything is unpacked, if `refuse_size` or `refuse_slices` refuse the volume.
+    The values are those of the file: Hounsfield units if it is CT as the scanner gave it, labels if it is a mask. A
+    2-D file is a volume of one slice. If the header does not say how the volume lies (both codes are 0), a note says
+    that it is taken to lie as axial DICOM slices do, which is what ITK and the tools built on it assume.
+    Raises Refused, naming the file, if it is not a NIfTI file of one volume of numbers, if nibabel is missing, and,
+    before anything is unpacked, if `refuse_size` or `refuse_slices` refuse the volume.
     """
     path = Path(path)
     need_package("nibabel", path, "reading volumes")
     with guarded(path, "a NIfTI volume"), open_file(path) as stored:
-        is_packed = path.name.lower().endswith(".gz")
+        is_packed = stored.peek(2)[:2] == _GZIP_START  # whatever its name says
         with gzip.GzipFile(fileobj=stored) if is_packed else stored as file:
             header = _read_header(file, path)
             _refuse_header(header, path)
             array = _read_voxels(file, header, path)
-        return turn_to_axial(array, header.get_best_affine(), path)
+        affine, note = _affine(header)
+        return turn_to_axial(array, affine, path)._replace(note=note)
 
 
 def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
@@ -71,8 +78,8 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
         raise Refused(f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again.")
     header: Nifti1Header = getattr(nibabel, _HEADER_LENGTHS[length])(start[:length])
     shape = header.get_data_shape()
-    if len(shape) > 3 and set(shape[3:]) == {1}:
-        header.set_data_shape(shape[:3])
+    if len(shape) == 2 or (len(shape) > 3 and set(shape[3:]) == {1}):
+        header.set_data_shape((*shape, 1)[:3])
     return header
 
 
@@ -80,16 +87,31 @@ def _refuse_header(header: Nifti1Header, path: Path) -> None:
     """Raise Refused for the header of a file that cannot be read as one volume, or that is too large."""
     if header["magic"].item() in (b"ni1", b"ni2"):
         raise Refused(f"{path}: keeps its voxels in another file (.img). Convert it to a single .nii file.")
-    shape = header.get_data_shape()
+    shape, kind = header.get_data_shape(), header.get_data_dtype().kind
     if len(shape) != 3:
-        raise Refused(f"{path}: has {len(shape)} dimensions, not the 3 of one volume. Save one volume a file.")
-    if header.get_data_dtype().kind not in "buif":
-        raise Refused(f"{path}: its voxels are colours or complex numbers. Save it with one number a voxel.")
+        what = f"holds {math.prod(shape[3:]):,} volumes" if len(shape) > 3 else "is no volume"
+        raise Refused(f"{path}: {what} ({len(shape)} dimensions instead of 3). Save each volume as a file of its own.")
+    if kind not in "buif":
+        what = "complex numbers" if kind == "c" else "colours, such as a screenshot or a label overlay has"
+        raise Refused(f"{path}: its voxels are {what}. Convert the CT itself, as one number a voxel.")
     refuse_size(path, shape)
-    if not (header["sform_code"] or header["qform_code"]):
-        raise Refused(f"{path}: does not say how the volume lies (sform_code and qform_code are 0). Convert it again.")
-    slice_axis = int(np.abs(header.get_best_affine()[2, :3]).argmax())
+    slice_axis = int(np.abs(_affine(header)[0][2, :3]).argmax())
     refuse_slices(path, shape[slice_axis])
+
+
+def _affine(header: Nifti1Header) -> tuple[Floats, str]:
+    """Return how a volume lies, from the indices of its array to mm, RAS, and a note if the header leaves doubt."""
+    from nibabel.spatialimages import HeaderDataError
+
+    sform, sform_code = header.get_sform(coded=True)
+    if not (sform_code or header["qform_code"]):
+        note = "the header does not say how it lies: taken for axial slices, right and left may be swapped"
+        return np.diag([*np.multiply(header.get_zooms()[:3], (-1, -1, 1)), 1.0]), note
+    if sform_code and header["qform_code"]:
+        with suppress(HeaderDataError):  # then there is no qform
+            if not np.allclose(sform, header.get_qform(), rtol=0, atol=_MAX_APART * np.abs(sform[:3, :3]).max()):
+                return sform, "sform and qform of the header, which say how it lies, differ: sform counts"
+    return header.get_best_affine(), ""
 
 
 def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Path) -> Floats:
@@ -98,7 +120,7 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
     if not (header.sizeof_hdr <= offset <= MAX_EXTENSIONS):
         raise Refused(f"{path}: its voxels begin at byte {offset:g}, which makes no sense. Convert it again.")
     file.seek(int(offset))
-    dtype, (slope, intercept) = header.get_data_dtype(), header.get_slope_inter()
+    dtype, (slope, intercept) = header.get_data_dtype(), _slope_inter(header, path)
     array = np.empty(header.get_data_shape(), np.float32, order="F")
     flat, step, start = array.ravel(order="K"), max(_READ_BYTES // dtype.itemsize, 1), 0
     while start < flat.size:
@@ -106,6 +128,17 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
         part = np.frombuffer(content, dtype)
         if not part.size:
             raise EOFError
-        flat[start : start + part.size] = part if slope in (None, 1) and not intercept else part * slope + intercept
+        flat[start : start + part.size] = part if slope == 1 and not intercept else part * slope + intercept
         start += part.size
     return array
+
+
+def _slope_inter(header: Nifti1Header, path: Path) -> tuple[float, float]:
+    """Return by what voxels are multiplied, and what is added."""
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
+        raise Refused(f"{path}: scl_slope or scl_inter of its header is not a number. Convert it again.") from None
+    return 1.0 if slope is None else slope, intercept or 0.0

@@ -72,7 +72,7 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.dtype.kind not in "buif":
         raise Refused(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
     if array.ndim == 3 and array.shape[-1] in (1, 2, 3, 4):
-        array = array[..., 0] if array.shape[-1] < 3 else _luminance(array)
+        array = array[..., 0] if array.shape[-1] < 3 else luminance(array)
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
     if array.dtype == np.uint8 and window is None:
@@ -81,7 +81,7 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     return Shown(through_window(array, shown.window), shown.note)
 
 
-def _luminance(array: np.ndarray) -> Floats:
+def luminance(array: np.ndarray) -> Floats:
     """Return the luminance of colours, `(height, width, 3 or 4)`, as float64 `(height, width)`."""
     parts = [array[rows, :, :3] @ np.array(_LUMINANCE) for rows in row_blocks(array.shape[:2])]
     return np.concatenate(parts) if parts else np.zeros(array.shape[:2])

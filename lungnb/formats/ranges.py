@@ -15,6 +15,7 @@ from lungnb.masks import Window
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
 MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
+MAX_UNITS = 16  # floats from 0 to this were normalised in some way: no 8-bit picture is so dark
 _SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whatever its other values are
 _SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
 _PERCENT = 1.0  # at each end may lie anywhere without moving the range
@@ -34,7 +35,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
 
     - `window_hu`, if it is given; the values must then be Hounsfield units.
     - CT, that is values below -200, which are not all padding: LUNG_WINDOW.
-    - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255.
+    - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255, except floats of a few units.
     - All others: the smallest and the largest value of the picture. Values far from all others are no part of it: the
       few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
 
@@ -57,7 +58,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
         return GreyRange(window_hu, note)
     if low >= 0 and high <= MAX_SHARE and values.dtype.kind in "bf":
         return GreyRange((0.0, 1.0), note)
-    if low >= 0 and high <= 255:
+    if low >= 0 and high <= 255 and (values.dtype.kind != "f" or high > MAX_UNITS):
         return GreyRange((0.0, 255.0), note)
     if _share_of_lung(values) > _SHARE_OF_LUNG:
         return GreyRange(LUNG_WINDOW, note)

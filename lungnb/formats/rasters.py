@@ -1,17 +1,20 @@
-"""Read PNG, JPEG, BMP, TIFF and GIF files with Pillow, and refuse those that would take too much memory or time."""
+"""Read PNG, JPEG, BMP, TIFF and GIF files, and refuse those that would take too much memory or time."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from lungnb.formats.deep import DEEP_BYTES, ORIENTATION_TAG, deep_mode, read_deep, read_tiff, refuse_tile
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES
 from lungnb.formats.jpeg import refuse_jpeg
 from lungnb.formats.opening import Refused, open_file, refuse_memory, refuse_shape
-from lungnb.formats.pixels import BLOCK_PIXELS
+from lungnb.formats.pixels import luminance
+from lungnb.masks import Mask
 
 RASTER_FORMATS = {  # suffix, and Pillow's name of the format
     **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"},
@@ -19,19 +22,28 @@ RASTER_FORMATS = {  # suffix, and Pillow's name of the format
 }
 IMAGE_SUFFIXES = (*RASTER_FORMATS, *DICOM_SUFFIXES)
 MAX_RUN_PIXELS = 16_000_000  # refuse run-length encoded BMP files with more pixels
-MAX_TILE = 4  # refuse TIFF files whose tiles have more pixels than this many pictures and than a block
 _PILLOW_FORMATS = tuple(sorted(set(RASTER_FORMATS.values())))
 # Memory per pixel while a file is read, bytes, by the mode of the picture; measured with 25 Mpx.
 _MODE_BYTES = {"1": 4, "L": 4, "P": 8, "I;16": 4, "I": 12, "F": 8}
 _COLOUR_BYTES = 10
-_TILE_TAGS, _PHOTOMETRIC_TAG = (322, 323), 262  # of TIFF; a photometric interpretation of 0 says that 0 is white
+# Tags of TIFF. A photometric interpretation of 0 says that 0 is white; a sample format of 2, that numbers are signed.
+_TILE_TAGS, _BITS_TAG, _PHOTOMETRIC_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 262, 284, 339
+UPRIGHT = 1  # the orientation of EXIF that turns nothing
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PAIR_SUFFIXES = (".hdr", ".img")
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
 
 
 @contextmanager
 def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
-    """Open an image file. Raises Refused, naming the file, for another format, and if its header is beyond a limit."""
-    if path.suffix.lower() not in RASTER_FORMATS:
+    """Open an image file. Raises Refused, naming the file, for another format, and if its header is beyond a limit.
+
+    A TIFF file of numbers for which Pillow has no mode becomes a picture of float32; see `flattened` for its colours.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _PAIR_SUFFIXES:
+        raise Refused(f"{path}: one of two files of a volume (.hdr and .img). Convert them to a single .nii file.")
+    if suffix not in RASTER_FORMATS:
         known = ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). Convert it.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.
@@ -41,29 +53,53 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         if file.read(2) == b"\xff\xd8":
             file.seek(0)
             refuse_jpeg(file.read(), path)
-        file.seek(0)
-        try:
-            image = Image.open(file, formats=_PILLOW_FORMATS)
-        except Image.DecompressionBombError:
-            raise Refused(f"{path}: has more pixels than Pillow opens. Scale it down.") from None
-        with image:
-            _refuse_tiles(image, path)
+        with _open_known(file, path, is_mask) as image:
+            tile = (_tiff_tag(image, _TILE_TAGS[1]), _tiff_tag(image, _TILE_TAGS[0]))
+            refuse_tile(path, tile, (image.height, image.width))
             _refuse_runs(image, path)
-            refuse_shape(path, image.height, image.width, _MODE_BYTES.get(image.mode[:4], _COLOUR_BYTES))
+            pixel_bytes = DEEP_BYTES if deep_mode(image) else _MODE_BYTES.get(image.mode[:4], _COLOUR_BYTES)
+            refuse_shape(path, image.height, image.width, pixel_bytes)
             yield image
 
 
-def _refuse_tiles(image: Image.Image, path: Path) -> None:
-    """Raise Refused for a TIFF whose tiles are far larger than its picture, because libtiff unpacks whole tiles."""
-    width, height = (_tiff_tag(image, tag) for tag in _TILE_TAGS)
-    if width * height > max(MAX_TILE * image.width * image.height, BLOCK_PIXELS):
-        size = f"{width:,} x {height:,} pixels"
-        raise Refused(f"{path}: has tiles of {size}, far larger than its picture. Save it again.")
+def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
+    """Return an opened file as Pillow opens it, or, of a TIFF that Pillow cannot read, a picture of float32."""
+    file.seek(0)
+    try:
+        image: Image.Image = Image.open(file, formats=_PILLOW_FORMATS)
+    except Image.DecompressionBombError:
+        raise Refused(f"{path}: has more pixels than Pillow opens. Scale it down.") from None
+    except UnidentifiedImageError:
+        file.seek(0)
+        if file.read(4) not in _TIFF_STARTS:
+            raise
+    else:
+        if not _is_misread(image):
+            return image
+    array, orientation, more = read_tiff(file, path)
+    image = Image.fromarray(flattened(array, is_mask).astype(np.float32))
+    image.getexif()[ORIENTATION_TAG] = orientation
+    image.info |= {"numbers": f"{array.dtype} numbers", "has_more": more}
+    return image
+
+
+def _is_misread(image: Image.Image) -> bool:
+    """Return whether Pillow takes a TIFF's numbers for others.
+
+    It does with signed bytes, 16-bit colours one after the other, and compressed numbers with the high byte first.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    is_signed = image.mode == "L" and _tiff_tag(image, _SIGN_TAG, 1) == 2
+    is_apart = _tiff_tag(image, _PLANES_TAG, 1) != 1 and _tiff_tag(image, _BITS_TAG, 8) > 8
+    is_swapped = image.tag_v2.prefix == b"MM" and image.mode in ("I", "F") and image.tile[0].codec_name == "libtiff"
+    return is_signed or is_swapped or (is_apart and len(image.getbands()) > 1)
 
 
 def _tiff_tag(image: Image.Image, tag: int, default: int = 0) -> int:
     """Return a number from the header of a TIFF file, `default` if there is none."""
-    return int(image.tag_v2.get(tag, default)) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
+    value = image.tag_v2.get(tag, default) if isinstance(image, TiffImagePlugin.TiffImageFile) else default
+    return int(value[0] if isinstance(value, tuple) else value)
 
 
 def _refuse_runs(image: Image.Image, path: Path) -> None:
@@ -76,33 +112,74 @@ def _refuse_runs(image: Image.Image, path: Path) -> None:
         )
 
 
-def read_raster(path: Path, is_mask: bool = False) -> tuple[np.ndarray, bool]:
-    """Return the pixels of an image file, `(height, width)`, depth kept, and whether it holds more pictures.
+class Raster(NamedTuple):
+    """The first picture of an image file."""
 
-    Colours become luminance; in a mask, the strongest colour or the opacity.
-    """
+    pixels: np.ndarray  # (height, width), upright, of the depth of the file
+    has_more: bool
+    orientation: int  # 1 to 8, in which way EXIF turns what the file stores
+
+
+def read_raster(path: Path, is_mask: bool = False) -> Raster:
+    """Return the pixels of an image file. Colours become luminance; in a mask, the strongest colour or the opacity."""
     with opened_raster(path, is_mask) as opened:
-        is_deep = opened.mode.startswith("I;16")
-        is_zero_white = is_deep and not _tiff_tag(opened, _PHOTOMETRIC_TAG, 1)
-        image = ImageOps.exif_transpose(opened)
-        if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
-            return _drawn(image), has_more(opened)
-        if image.mode not in ("L", "I", "F") and not is_deep:
-            image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
-        pixels = np.asarray(image)
-        return (np.iinfo(np.uint16).max - pixels if is_zero_white else pixels), has_more(opened)
+        deep, file = deep_mode(opened), getattr(opened, "fp", None)  # which Pillow forgets when it has read
+        orientation = orientation_of(opened)
+        if deep and file:
+            pixels = flattened(read_deep(file, opened.format or "", deep), is_mask)
+        else:
+            pixels = _pixels(opened, is_mask)
+        return Raster(pixels, has_more(opened), orientation)
 
 
-def _drawn(image: Image.Image) -> np.ndarray:
-    """Return what a mask in colours draws: the strongest colour, or the opacity if only that varies."""
-    pixels = np.asarray(image.convert("RGBA"))
-    strongest = pixels[..., :3].max(axis=-1)
-    return strongest if np.ptp(strongest) else pixels[..., 3]
+def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
+    is_deep = opened.mode.startswith("I;16")
+    is_zero_white = is_deep and not _tiff_tag(opened, _PHOTOMETRIC_TAG, 1)
+    is_unsigned = opened.mode == "I" and _tiff_tag(opened, _BITS_TAG) == 32 and _tiff_tag(opened, _SIGN_TAG, 1) == 1
+    image = ImageOps.exif_transpose(opened)
+    if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
+        return flattened(np.asarray(image.convert("RGBA")), is_mask)
+    if image.mode not in ("L", "I", "F") and not is_deep:
+        image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+    pixels = np.asarray(image)
+    if is_unsigned:
+        pixels = pixels.view(np.uint32)  # Pillow takes them for signed numbers
+    return np.iinfo(np.uint16).max - pixels if is_zero_white else pixels
+
+
+def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
+    """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
+
+    Of a mask, return what it draws: the strongest colour, or the opacity if only that varies.
+    """
+    if pixels.ndim == 2:
+        return pixels
+    colours = pixels[..., : 1 if pixels.shape[-1] < 3 else 3]
+    if not is_mask:
+        grey = colours[..., 0] if colours.shape[-1] == 1 else luminance(colours)
+        return np.rint(grey).astype(pixels.dtype) if pixels.dtype.kind in "ui" else grey
+    strongest = colours.max(axis=-1)
+    return strongest if np.ptp(strongest) or pixels.shape[-1] % 2 else pixels[..., -1]
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return in which way EXIF turns an opened file, 1 (not at all) to 8."""
+    orientation = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
+    return orientation if orientation in range(1, 9) else UPRIGHT
+
+
+def turned_upright(mask: Mask, orientation: int) -> Mask:
+    """Return a mask as EXIF turns a file that stores it."""
+    image = Image.fromarray(mask)
+    image.getexif()[ORIENTATION_TAG] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
 
 
 def has_more(image: Image.Image) -> bool:
     """Return whether an opened file holds more pictures; a count would take minutes for a million empty pages."""
     try:
-        return bool(getattr(image, "is_animated", False))  # of a GIF, Pillow reads on to tell
+        return bool(
+            image.info.get("has_more", getattr(image, "is_animated", False))
+        )  # of a GIF, Pillow reads on to tell
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged

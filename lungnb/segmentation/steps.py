@@ -125,6 +125,7 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
         mask[number] = probability > LUNG_THRESHOLD
         if number in to_show:
             shown[number] = grey
+    note = ", ".join(filter(None, [volume.note, note]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
     return SegmentedVolume(file.case, clean_mask(mask), volume, shown, note)
 

@@ -1,0 +1,109 @@
+"""Read pictures that Pillow reduces to 8 bits, misreads or refuses: 16-bit colours, and TIFF files of other numbers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import zlib
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from lungnb.formats.opening import Refused, refuse_shape
+from lungnb.formats.pixels import BLOCK_PIXELS
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile, TiffPage
+
+MAX_TILE = 4  # refuse TIFF files whose tiles have more pixels than this many pictures and than a block
+DEEP_BYTES = 32  # memory per pixel while 16-bit colours are read, bytes; measured with 25 Mpx
+_DEFLATE = (8, 32946)  # numbers of a TIFF's compression
+ORIENTATION_TAG = 274  # of EXIF and TIFF
+
+
+def deep_mode(opened: Image.Image) -> str:
+    """Return how the bytes of 16-bit colours, or grey with opacity, lie in an opened file, such as RGB;16B, or ""."""
+    args = opened.tile[0].args if isinstance(opened, ImageFile.ImageFile) and opened.tile else None
+    mode = args if isinstance(args, str) else str(args[0]) if args else ""
+    return mode if ";16" in mode and not mode.startswith("I") else ""
+
+
+def read_deep(file: BinaryIO, kind: str, deep: str) -> np.ndarray:
+    """Return the colours of a file, upright: uint16, `(height, width, 2 to 4)`.
+
+    `kind` is Pillow's name of the format, `deep` the `deep_mode`.
+    """
+    mode, order = deep.split(";16")
+    if mode == "LA":
+        return _unpacked(file, kind, "RGBA").view(">u2")
+    # Pillow keeps one of the two bytes, and takes the other one if it is told that they lie the other way round.
+    pairs = np.stack([_unpacked(file, kind, f"{mode};16{first}") for first in "BL"], axis=-1)
+    is_big = order == "B" or (order == "N" and sys.byteorder == "big")
+    return pairs.view(">u2" if is_big else "<u2")[..., 0]
+
+
+def _unpacked(file: BinaryIO, kind: str, mode: str) -> np.ndarray:
+    """Return what Pillow makes of a file if its bytes lie as `mode` says, upright."""
+    file.seek(0)
+    image = Image.open(file, formats=[kind])
+    for number, tile in enumerate(image.tile):
+        image.tile[number] = tile._replace(args=(mode, *tile.args[1:]) if isinstance(tile.args, tuple) else mode)
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+def read_tiff(file: BinaryIO, path: object) -> tuple[np.ndarray, int, bool]:
+    """Return a TIFF file's first picture, its EXIF orientation, 1 to 8, and whether the file holds more pictures.
+
+    The picture is `(height, width)` or `(height, width, samples)`, of the numbers of the file. Raises Refused, before
+    anything is unpacked, if they are not real numbers, are packed in another way than with zlib, or are too many.
+    """
+    from tifffile import TiffFile, TiffPage
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    file.seek(0)
+    with TiffFile(file, name=str(path)) as tiff:
+        page = tiff.pages[0]
+        if not isinstance(page, TiffPage) or page.axes not in ("YX", "YXS", "SYX"):
+            raise Refused(f"{path}: its first page is not one picture. Save one picture a file.")
+        if page.dtype is None or page.dtype.kind not in "buif":
+            raise Refused(f"{path}: its pixels are not plain numbers. Save it as 16-bit grey or as float32.")
+        if page.compression not in (1, *_DEFLATE) or page.predictor not in (1, 2):
+            raise Refused(f"{path}: its compression is not read for {page.dtype} numbers. Save it without compression.")
+        refuse_shape(path, page.imagelength, page.imagewidth, 3 * page.dtype.itemsize * page.samplesperpixel + 8)
+        chunk = page.chunks[:2] if page.axes == "YXS" else page.chunks[-2:]
+        refuse_tile(path, chunk, (page.imagelength, page.imagewidth))
+        if page.compression != 1:
+            _refuse_bombs(file, path, page, math.prod(page.chunks) * page.dtype.itemsize)
+        array = page.asarray(maxworkers=1)
+        array = np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
+        return array, page.tags.valueof(ORIENTATION_TAG, 1), _has_second(tiff)
+
+
+def refuse_tile(path: object, tile: tuple[int, ...], picture: tuple[int, int]) -> None:
+    """Raise Refused for a TIFF whose tiles, (height, width) in px, are far larger than its picture.
+
+    Libraries unpack whole tiles, whatever is in the picture.
+    """
+    if math.prod(tile) > max(MAX_TILE * math.prod(picture), BLOCK_PIXELS):
+        size = f"{tile[1]:,} x {tile[0]:,} pixels"
+        raise Refused(f"{path}: has tiles of {size}, far larger than its picture. Save it again.")
+
+
+def _refuse_bombs(file: BinaryIO, path: object, page: TiffPage, most: int) -> None:
+    """Raise Refused if a strip or a tile unpacks to more than `most` bytes, because tifffile would unpack it all."""
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        if len(zlib.decompressobj().decompress(file.read(count), most + 1)) > most:
+            raise Refused(f"{path}: holds more bytes than its pixels have. Save it again.")
+
+
+def _has_second(tiff: TiffFile) -> bool:
+    try:
+        tiff.pages[1]
+    except IndexError:
+        return False
+    except Exception:  # tifffile raises whatever its parsers meet
+        return True  # there is something, though it is damaged
+    return True

@@ -1,0 +1,127 @@
+"""Decide which values of a mask file are lung. All readers of masks use this one rule."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from lungnb.formats.opening import Refused
+from lungnb.formats.ranges import LUNG_RANGE
+from lungnb.masks import Floats, Mask
+
+MAX_LABELS = 8  # a map of more labels shows the whole body, not two lungs and their lobes
+LOBES = (10, 11, 12, 13, 14)  # of the lungs, in label maps of TotalSegmentator
+_SAMPLE = 2**17  # values that are looked at, evenly spaced over the mask
+_AREA_SHARE = 0.3  # of a label's pixels have equal neighbours; of the greys at a soft edge, fewer have
+_EXACT_SHARE = 0.5  # of the values of a label map fill areas; in a JPEG or a soft mask, fewer do
+_LABEL_SHARE = 0.03  # of the pixels above the background have the value of a label, if edges are blurred
+_MIN_JUMP = 0.02  # of the range of values, from one label to the next; a soft mask rises in smaller steps
+_NEAR = 0.1  # of the range of values: so close to a label, a blurred value belongs to it
+_LUNG_HU = -500.0  # the median of aerated lung is below
+
+
+class MaskValues(NamedTuple):
+    """What the values of a mask mean."""
+
+    labels: tuple[float, ...]  # those of lung, ascending
+    threshold: float  # lung is this value and above
+    grey_share: float = 0.0  # of pixels whose value is near no label, as in a picture
+
+
+def lung_mask(
+    array: np.ndarray, mask_values: tuple[int, ...] | None = None, name: object = "the mask", hu: Floats | None = None
+) -> Mask:
+    """Return where the values of a mask, `(..., height, width)`, are lung: `mask_values`, or as `find_values` says.
+
+    Raises Refused, naming `name`, if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or,
+    in the volume `hu` of the mask's shape, some of air like lung and some of flesh.
+    """
+    if mask_values:
+        return np.isin(np.rint(array), mask_values)
+    array = _numbers(array)
+    values = find_values(array)
+    lungs = _lungs_among(values.labels, array, hu)
+    if lungs is not None:
+        raise Refused(
+            f"{name}: has the labels {_in_words(values.labels)}, which are not all of the lungs. Say which are with "
+            f"the setting mask_values, such as mask_values={','.join(map(str, lungs))}."
+        )
+    # Compare numbers of one kind, because NumPy would make floats of all pixels.
+    return np.asarray(array >= (values.threshold if array.dtype.kind == "f" else math.ceil(values.threshold)))
+
+
+def find_values(array: np.ndarray) -> MaskValues:
+    """Return what the values of a mask mean. Those that are not numbers (NaN, infinite) count as 0.
+
+    - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
+      the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
+    - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1.
+
+    >>> find_values(np.array([[0, 0, 0, 127, 127, 255, 255]] * 2)).threshold
+    63.5
+    """
+    array = _numbers(array)
+    smallest, largest = array.min(), array.max()
+    low, high = max(float(smallest), 0.0), float(largest)
+    if high <= low:  # one value
+        return MaskValues((high,), high) if high > 0 else MaskValues((), 1.0)
+    if np.count_nonzero(array == smallest) + np.count_nonzero(array == largest) == array.size:
+        return MaskValues((high,), (low + high) / 2)
+    step = math.ceil((array.size / _SAMPLE) ** (1 / array.ndim))
+    part = array[(slice(None, None, step),) * (array.ndim - 2)]
+    pixel, right, below = part[..., :-1:step, :-1:step], part[..., :-1:step, 1::step], part[..., 1::step, :-1:step]
+    distinct, number, counts = np.unique(pixel, return_inverse=True, return_counts=True)
+    alike = np.bincount(number.ravel(), ((pixel == right) & (pixel == below)).ravel(), len(distinct))
+    is_area = (distinct > low) & (alike >= _AREA_SHARE * counts)
+    jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, below)])
+    is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
+    if is_sharp and is_area.sum() > _EXACT_SHARE * (distinct > low).sum():
+        exact = distinct[is_area].tolist()
+        return MaskValues(tuple(exact), (low + exact[0]) / 2)
+    margin = _NEAR * (high - low)
+    is_large = counts >= _LABEL_SHARE * counts[distinct > low].sum()
+    between = distinct[is_area & is_large & (distinct > low + margin) & (distinct < high - margin)]
+    labels = (*between.tolist(), high) if len(between) <= MAX_LABELS else (high,)
+    nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
+    shares = array.dtype.kind == "f" and high <= 1
+    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(0.5 if shares else high / 2, math.inf)
+    return MaskValues(labels, threshold, float((nearest > margin).mean()))
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """Return the array with 0 in the place of values that are not numbers."""
+    if array.dtype.kind != "f" or np.isfinite([array.min(), array.max()]).all():
+        return array
+    return np.where(np.isfinite(array), array, 0)
+
+
+def _lungs_among(labels: tuple[float, ...], mask: np.ndarray, hu: Floats | None) -> tuple[int, ...] | None:
+    """Return which labels of a mask are probably lung, or None if all are."""
+    lobes = tuple(label for label in LOBES if label in labels)
+    if len(labels) > 1 and hu is not None:
+        step = math.ceil((mask.size / _SAMPLE) ** (1 / mask.ndim))
+        mask, hu = (array[(slice(None, None, step),) * mask.ndim] for array in (mask, hu))
+        medians = {round(label): np.median(hu[mask == label]) for label in labels if (mask == label).any()}
+        air = tuple(label for label, median in medians.items() if median < _LUNG_HU)
+        if air and max(medians.values()) > LUNG_RANGE[1]:
+            return lobes or air
+    is_of_body = len(labels) > MAX_LABELS or (len(lobes) > 1 and len(labels) > len(lobes))
+    return (lobes or LOBES) if is_of_body else None
+
+
+def _in_words(labels: tuple[float, ...]) -> str:
+    """Return labels as text.
+
+    >>> _in_words((1, 10, 11, 12, 80))
+    '1, 10 to 12, 80'
+    """
+    runs: list[list[float]] = []
+    for label in labels:
+        if runs and label == runs[-1][-1] + 1:
+            runs[-1].append(label)
+        else:
+            runs.append([label])
+    words = [f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs]
+    return ", ".join(
+        words if len(words) <= MAX_LABELS else [*words[:MAX_LABELS], f"and {len(words) - MAX_LABELS} more"]
+    )

@@ -1,0 +1,128 @@
+"""Which values of a mask file are lung: labels of any values, blurred or not, and no other organs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from helpers.pictures import saved
+from lungnb.formats.images import read_mask
+from lungnb.formats.labels import find_values, lung_mask
+
+Y, X = np.mgrid[:240, :240] / 240
+LEFT, RIGHT = (np.hypot((X - x) / 0.15, (Y - 0.5) / 0.32) < 1 for x in (0.28, 0.72))
+BOTH = LEFT | RIGHT
+PAIRS = [(127, 255), (10, 20), (20, 10), (100, 201), (128, 255), (1, 2), (85, 170), (3, 250), (60, 255), (255, 255)]
+
+
+def labelled(left, right, kind=np.uint8):
+    return (LEFT * left + RIGHT * right).astype(kind)
+
+
+def dice(mask):
+    return 2 * (mask & BOTH).sum() / (mask.sum() + BOTH.sum())
+
+
+@pytest.mark.parametrize("labels", PAIRS)
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".gif"])
+def test_every_label_is_lung_whatever_its_value(tmp_path, labels, suffix):
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / f"a{suffix}", labelled(*labels))), BOTH)
+
+
+@pytest.mark.parametrize("labels", [(1000, 2000), (30_000, 65_535), (1, 2)])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32, np.int64])
+def test_labels_may_be_numbers_of_any_kind(labels, kind):
+    np.testing.assert_array_equal(lung_mask(labelled(*labels, kind)), BOTH)
+    volume = np.stack([labelled(*labels, kind)] * 3)
+    np.testing.assert_array_equal(lung_mask(volume), np.stack([BOTH] * 3))
+
+
+@pytest.mark.parametrize("labels", [pair for pair in PAIRS if pair not in [(1, 2), (3, 250)]])
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_labels_may_be_blurred_by_jpeg(tmp_path, labels, quality):
+    path = saved(tmp_path / "a.jpg", labelled(*labels), quality=quality)
+    assert dice(read_mask(path)) > 0.97
+    assert find_values(np.asarray(Image.open(path))).grey_share < 0.05
+
+
+@pytest.mark.parametrize("labels", [pair for pair in PAIRS if pair not in [(1, 2), (3, 250)]])
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_labels_may_have_soft_edges(labels, method):
+    soft = Image.fromarray(labelled(*labels)).resize((120, 120), method).resize((240, 240), Image.Resampling.NEAREST)
+    assert dice(lung_mask(np.asarray(soft))) > 0.97
+
+
+@pytest.mark.parametrize("colours", [((255, 0, 0), (0, 255, 0)), ((128, 0, 0), (0, 0, 60)), ((9, 9, 9), (0, 200, 90))])
+def test_labels_may_be_colours_and_palettes(tmp_path, colours):
+    drawing = Image.fromarray(np.uint8(LEFT[..., None] * colours[0] + RIGHT[..., None] * colours[1]))
+    drawing.save(tmp_path / "a.png")
+    drawing.convert("P", palette=Image.Palette.ADAPTIVE, colors=3).save(tmp_path / "b.png")
+    indices = Image.fromarray(labelled(1, 2))
+    indices.putpalette([0, 0, 0, *colours[0], *colours[1]])
+    indices.save(tmp_path / "c.png")
+    for name in ("a.png", "b.png", "c.png"):
+        np.testing.assert_array_equal(read_mask(tmp_path / name), BOTH)
+
+
+def test_without_a_0_the_smallest_value_is_the_background():
+    for low, left, right in ((16, 235, 235), (1, 2, 3), (50, 120, 200)):
+        np.testing.assert_array_equal(lung_mask(np.where(BOTH, labelled(left, right), low)), BOTH)
+    np.testing.assert_array_equal(lung_mask(np.where(BOTH, labelled(1, 2, np.int16), -1)), BOTH)
+
+
+def test_a_mask_of_one_value_is_empty_or_full():
+    assert not lung_mask(np.zeros((4, 5))).any() and lung_mask(np.full((4, 5), 7)).all()
+    assert not lung_mask(np.full((4, 5), np.nan)).any() and not lung_mask(np.full((4, 5), -3)).any()
+
+
+@pytest.mark.parametrize(("kind", "top"), [(np.uint8, 255), (np.uint8, 177), (np.uint16, 65_535), (np.float32, 7.0)])
+def test_in_a_soft_mask_lung_is_from_half_of_the_largest(kind, top):
+    for sigma in (3, 15):
+        soft = (ndimage.gaussian_filter(BOTH.astype(float), sigma) * top).astype(kind)
+        np.testing.assert_array_equal(lung_mask(soft), soft > soft.max() / 2)
+
+
+def test_a_probability_counts_as_it_is():
+    soft = (ndimage.gaussian_filter(BOTH.astype(float), 5) * 0.9).astype(np.float32)
+    np.testing.assert_array_equal(lung_mask(soft), soft >= 0.5)
+    assert not lung_mask(soft / 2).any()
+
+
+def test_what_is_not_a_number_is_no_lung():
+    values = labelled(1, 2, np.float32)
+    values[:10], values[-10:] = np.nan, np.inf
+    np.testing.assert_array_equal(lung_mask(values), BOTH)
+
+
+def test_chosen_labels_are_lung(tmp_path):
+    path = saved(tmp_path / "a.png", labelled(10, 80))
+    np.testing.assert_array_equal(read_mask(path, (10, 11)), LEFT)
+    np.testing.assert_array_equal(lung_mask(labelled(10, 80, np.float32), (80,)), RIGHT)
+    assert not read_mask(path, (3,)).any()
+
+
+def lobes(*labels):
+    """Return a map of horizontal stripes of lung, with these labels."""
+    return np.where(BOTH, np.take([*labels], (Y * len(labels)).astype(int)), 0).astype(np.uint8)
+
+
+def test_lobes_alone_are_lungs():
+    for labels in ((1, 2, 3, 4, 5), (10, 11, 12, 13, 14), (50, 100, 150, 200, 250), (10, 20, 30, 40, 50)):
+        np.testing.assert_array_equal(lung_mask(lobes(*labels)), BOTH)
+
+
+def test_maps_of_the_whole_body_are_refused_and_say_how_to_choose():
+    organs = np.where(BOTH, lobes(10, 11, 12, 13, 14), np.where(Y > 0.9, 80, np.where(X < 0.05, 92, 0)))
+    with pytest.raises(ValueError, match=r"a\.png: has the labels 10 to 14, 80, 92, .*mask_values=10,11,12,13,14\.$"):
+        lung_mask(organs, name="a.png")
+    stripes = (Y * 40).astype(np.uint8)
+    with pytest.raises(ValueError, match=r"has the labels 1 to 39, .*mask_values=10,11,12,13,14\.$"):
+        lung_mask(stripes)
+
+
+def test_labels_of_flesh_are_told_from_those_of_air():
+    hu = np.where(BOTH, -800.0, 40.0)
+    heart = np.where(np.hypot(X - 0.5, Y - 0.5) < 0.1, 7, 0)
+    np.testing.assert_array_equal(lung_mask(labelled(3, 4), hu=hu), BOTH)
+    with pytest.raises(ValueError, match=r"has the labels 3 to 4, 7, .* such as mask_values=3,4\."):
+        lung_mask(np.where(BOTH, labelled(3, 4), heart), hu=hu)
