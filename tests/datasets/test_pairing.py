@@ -11,7 +11,6 @@ from lungnb.datasets.sources import Source
 from lungnb.formats.folders import stem_of
 from lungnb.settings import make_settings
 
-
 OWN = Source("scans", "A folder of your own", "own", "", "")
 
 
