@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from lungnb.artefacts import ARTEFACTS, HISTORY, home
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.datasets.sources import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
 from lungnb.report.page import write_report
 from lungnb.settings import TITLES, Settings, changes_everywhere, make_settings
@@ -63,7 +62,6 @@ def run_series(
 
     changes = changes_everywhere() | (changes or {})
     settings = make_settings(dataset, profile, **changes)
-    find_source(settings.dataset)  # so that a misspelt name is an error at once, not in the second notebook
     refuse_other_origin(settings)
     # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
     # tuples into lists, because papermill would turn them into text.
