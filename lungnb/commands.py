@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -50,13 +51,22 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    findings = datasets.check_dataset(_settings(options))
+    settings = _settings(options)
+    findings = datasets.check_dataset(settings)
     for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")
     counts = findings["severity"].value_counts()
     say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
-    return 1 if counts.get("error") else 0
+    system = ["--recipe", options.recipe] if options.recipe else ["--profile", options.profile]
+    changes = [part for change in options.set for part in ("--set", change)]
+    same = shlex.join([settings.dataset, *system, *changes])
+    if counts.get("error"):
+        say(f"Next: mend the files with errors, or take them out, then run `lungnb check {same}` again.")
+        return 1
+    look = "look at the files with warnings, then " if counts.get("warning") else ""
+    say(f"Next: {look}run `lungnb train {same}`.")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -211,7 +221,8 @@ def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, 
     """Add a verb and return its `add_argument`."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
-    verb = verbs.add_parser(name, help=about, description=about.capitalize() + ".", epilog=epilog, formatter_class=form)
+    sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small
+    verb = verbs.add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
     verb.set_defaults(run=run)
     return verb.add_argument
 

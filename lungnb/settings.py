@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lungnb.artefacts import home, is_path, raw_folder, refuse_name, refuse_nul
+from lungnb.artefacts import home, is_path, raw_folder, refuse_nul
 from lungnb.files import text_name
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ TITLES = {  # names of models in charts and tables
     "unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net", "attention_unet": "Attention U-Net",
     "transunet": "TransUNet", "compact_unet": "Compact U-Net",
 }  # fmt: skip
+DATASETS = (  # of the catalogue, `lungnb/datasets/sources.py`
+    "phantom", "phantom-ct", "phantom-wild", "montgomery", "chest-xray-masks-and-labels", "finding-lungs-in-ct-data",
+    "lung-ct-bmp", "shenzhen", "minijsrt", "covid19-ct-seg", "rsna-pneumonia",
+)  # fmt: skip
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
@@ -72,6 +77,28 @@ def _are_numbers(values: object, count: int) -> bool:
     if not isinstance(values, tuple) or len(values) != count:
         return False
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+
+
+def refuse_unknown(dataset: str) -> None:
+    """Raise ValueError, with the nearest name, for a name that is neither in the catalogue nor in the raw folder.
+
+    A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
+    Raises ValueError also for a folder that cannot be a data set.
+    """
+    if dataset in DATASETS:
+        return
+    folder = raw_folder(dataset)  # refuses a folder that cannot be a data set
+    if is_path(dataset) or folder.is_dir():
+        return
+    runs = (home() / "data" / "prepared", home() / "results")
+    if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
+        return
+    near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"there is no data set {dataset!r}: {hint}The catalogue has {', '.join(DATASETS)}. For images of your own, "
+        "give the path of a folder with images/ and masks/ in it, such as ./my-scans."
+    )
 
 
 @dataclass(frozen=True)
@@ -140,10 +167,7 @@ class Settings:
     def _check_dataset(self) -> None:
         if not isinstance(self.dataset, str):
             raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
-        if is_path(self.dataset):
-            raw_folder(self.dataset)  # refuses a folder that cannot be a data set
-        else:
-            refuse_name(self.dataset, self.dataset)
+        refuse_unknown(self.dataset)
 
     def _check_together(self) -> None:
         """Raise ValueError for settings that contradict each other."""

@@ -46,7 +46,11 @@ _IMAGES_AT_ONCE = 1000  # to compare with all others; more take too much memory
 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
-_ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
+_ADVICE = {  # by what a reason begins with
+    "no mask of this name": "add its mask, or rename one of the two",
+    "no image of this name": "add its image, or rename one of the two",
+    "another organ's": "none needed",
+}
 
 
 def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -72,11 +76,13 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
-    severities = np.where(excluded["reason"].str.contains("no mask|no image|not in the"), "warning", "error").tolist()
-    return [
-        (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
-        for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)
-    ]
+    findings = []
+    for file, reason in excluded.to_numpy():
+        severity = "warning" if reason.startswith(("no mask", "no image", "not in the")) else "error"
+        advice = next((advice for start, advice in _ADVICE.items() if reason.startswith(start)), _MEND)
+        severity = "note" if advice == "none needed" else severity
+        findings.append((file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", advice))
+    return findings
 
 
 def _check_pair(

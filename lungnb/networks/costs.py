@@ -140,7 +140,7 @@ def _copy_bytes(layer: keras.Layer, shape: tuple[int, ...]) -> int:
 def _bytes(tensor: Tensor | keras.Variable) -> int:
     """Return the bytes of a tensor or of weights."""
     if None in tensor.shape:
-        raise Unfit("has layers without a fixed size; (None, size, size, 1) is expected of the image.")
+        raise Unfit("has layers without a fixed size; build it for one size, as keras.Input((256, 256, 1)).")
     bits = int("".join(filter(str.isdigit, str(tensor.dtype))) or 8)
     return int(math.prod(tensor.shape)) * max(bits // 8, _BYTES_PER_VALUE)
 

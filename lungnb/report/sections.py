@@ -96,6 +96,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     """Return how many images and patients of a data set are used, left out (by reason), and in each split."""
     prepared = open_prepared(settings)
     manifest, reasons = prepared.manifest, prepared.excluded["reason"]
+    reasons = reasons.str.replace(r"(?s) \(the nearest is .+\)$", "", regex=True)
     reasons = reasons.map(lambda text: text.rpartition(": ")[2])
     shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
     reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)

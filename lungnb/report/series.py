@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from tqdm import tqdm
 
 from lungnb.artefacts import ARTEFACTS, HISTORY, home
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.datasets.sources import find_source
 from lungnb.files import need, remove, remove_leftovers, writable
 from lungnb.report.page import write_report
 from lungnb.settings import TITLES, Settings, changes_everywhere, make_settings
 
+
+class _ThisPython(AsyncKernelManager):
+    """Start kernels with the interpreter of this process, whatever kernels are installed on the machine."""
+
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])  # without folders, it makes the native kernel from sys.executable
+
+
 PAPERMILL = {
-    "kernel_name": "python3",
+    "kernel_name": NATIVE_KERNEL_NAME,
+    "kernel_manager_class": _ThisPython,
     "progress_bar": False,
     "coalesce_streams": True,  # a progress bar is kept as its last state
     "store_widget_state": False,  # so that pages show the picture that replaces a widget
@@ -52,7 +62,6 @@ def run_series(
 
     changes = changes_everywhere() | (changes or {})
     settings = make_settings(dataset, profile, **changes)
-    find_source(settings.dataset)  # so that a misspelt name is an error at once, not in the second notebook
     refuse_other_origin(settings)
     # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
     # tuples into lists, because papermill would turn them into text.

@@ -1,4 +1,6 @@
+import json
 import os
+import sys
 
 import nbformat
 import pytest
@@ -79,3 +81,17 @@ def test_notebooks_read_and_write_where_the_report_is_made(tmp_path, monkeypatch
     old.touch()
     assert f"at {tmp_path}\n" in series.run_series().read_text()
     assert "LUNGNB_HOME" not in os.environ and not old.exists()
+
+
+@pytest.mark.parametrize("interpreter", ["/usr/bin/false", "/opt/old-env/bin/python"])
+def test_notebooks_run_on_this_interpreter_whatever_kernels_are_installed(home, monkeypatch, interpreter):
+    argv = [interpreter, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    for folder in ("before", "user"):
+        kernel = home / folder / "kernels" / "python3" / "kernel.json"
+        kernel.parent.mkdir(parents=True)
+        kernel.write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(home / "before"))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(home / "user"))
+    paths = [notebook(home / "00_first.ipynb", "First", "import sys\nprint('on', sys.executable)")]
+    monkeypatch.setattr(series, "list_notebooks", lambda everything, models: paths)
+    assert f"on {sys.executable}\n" in series.run_series().read_text()
