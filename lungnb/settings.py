@@ -60,6 +60,7 @@ TITLES = {  # names of models in charts and tables
     "compact_unet": "Compact U-Net",
 }
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
+COMPARISON_VARIABLE = "LUNGNB_COMPARISON"  # set by `run_series` for its notebooks
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
 PROFILES = {
@@ -208,6 +209,11 @@ class Settings:
         """The folder of the run's results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
+
+    @property
+    def comparison(self) -> Path:
+        """The folder of tables and charts in the results; while the series runs, the one that will replace it."""
+        return self.results / os.environ.get(COMPARISON_VARIABLE, "comparison")
 
     @property
     def _folder(self) -> str:

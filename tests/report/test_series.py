@@ -4,7 +4,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from helpers.files import tree
 from lungnb.report import series
+from lungnb.settings import make_settings
 
 
 def notebook(path, title, source):
@@ -41,6 +43,45 @@ def test_an_error_names_the_notebook_and_is_kept(home, monkeypatch):
     with pytest.raises(RuntimeError, match=r"00_first\.ipynb: ValueError: no lungs"):
         series.run_series()
     assert (home / "results" / "phantom" / "notebooks" / "00_first.ipynb").exists()
+
+
+def test_a_series_replaces_the_results_completely_or_not_at_all(home, monkeypatch):
+    results = home / "results" / "phantom"
+    write = "from lungnb import make_settings, save_artefact\nsave_artefact(make_settings(), 'verdict', '{}')"
+    good = notebook(home / "00_first.ipynb", "First", write.format("old"))
+    monkeypatch.setattr(series, "list_notebooks", lambda everything, models: [good])
+    (results / "comparison").mkdir(parents=True)
+    for name in ("mine.txt", "worst_r2unet.png"):
+        (results / "comparison" / name).touch()
+    series.run_series()
+    before = tree(results / "comparison"), (results / "report.html").read_bytes()
+    assert {path.name for path in (results / "comparison").iterdir()} == {"verdict.txt", "mine.txt"}
+
+    bad = notebook(home / "01_bad.ipynb", "Bad", write.format("new") + "\nraise ValueError('no lungs')")
+    monkeypatch.setattr(series, "list_notebooks", lambda everything, models: [good, bad])
+    with pytest.raises(RuntimeError, match="no lungs"):
+        series.run_series()
+    assert (tree(results / "comparison"), (results / "report.html").read_bytes()) == before
+    assert {path.name for path in results.iterdir()} == {"comparison", "notebooks", "report.html"}
+    assert "LUNGNB_COMPARISON" not in os.environ
+
+
+def test_the_bar_counts_epochs_and_says_what_is_left(home, monkeypatch, capsys):
+    cells = [
+        new_code_cell("history = train(settings, 'unet')"),
+        new_code_cell("1"),
+        new_markdown_cell("train(settings"),
+    ]
+    settings = make_settings(epochs=7)
+    assert [series._steps(cell, settings) for cell in cells] == [7, 1, 0]
+    folder = settings.results / "unet" / "training"
+    folder.mkdir(parents=True)
+    (folder.parent / "history.csv").write_text("epoch\n0\n1\n")
+    assert series._epoch(settings) == (2, "unet: epoch 3 of 7")
+    monkeypatch.setattr(series, "list_notebooks", lambda everything, models: [notebook(home / "00_a.ipynb", "A", "1")])
+    series.run_series()
+    shown = capsys.readouterr().out
+    assert "2/2 steps [" in shown and "left]" in shown
 
 
 def test_series_without_later_notebooks():
