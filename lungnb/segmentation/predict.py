@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.datasets.origin import refuse_other_origin
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
 from lungnb.formats.dicom_header import Turn
@@ -175,6 +174,8 @@ def best_model(settings: Settings) -> Path:
     Only the latest run of each model counts. Raises FileNotFoundError if there is none, ValueError if they were trained
     on another data set of this name.
     """
+    from lungnb.datasets.origin import refuse_other_origin  # imports pandas, which `segment` need not wait for
+
     refuse_other_origin(settings)
     files = [file for file in settings.results.glob("*/model.keras") if file.with_name(RUN).exists()]
     dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
