@@ -141,6 +141,13 @@ def _seeds(text: str) -> int:
     return int(text)
 
 
+def _runs(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    evaluation.remove_runs(settings, options.remove)
+    runs = evaluation.list_runs(settings)
+    say(*runs.to_string(index=False).split("\n") if len(runs) else (f"{settings.results}: no runs yet.",))
+
+
 def _publish(options: argparse.Namespace) -> None:
     say(report.publish(_settings(options), options.out))
 
@@ -211,6 +218,10 @@ def _add_report_verbs(verbs: _Verbs) -> None:
     seeds = os.environ.get("LUNGNB_SEEDS") or "1"
     add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    examples = ("runs montgomery", "runs montgomery --remove earlier/unet-1")
+    add = _verb(verbs, "runs", _runs, "list the trainings of a data set, also earlier ones", *examples)
+    _add_settings(add)
+    add("--remove", action="append", default=[], metavar="RUN", help="an earlier run to remove; can be repeated")
     about = "copy the tables, charts and scores of a report, without images, for publication"
     add = _verb(verbs, "publish", _publish, about, "publish --recipe simple-unet")
     _add_settings(add)

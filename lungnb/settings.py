@@ -47,6 +47,7 @@ DATASETS = (  # of the catalogue, `lungnb/datasets/sources.py`
     "lung-ct-bmp", "shenzhen", "minijsrt", "covid19-ct-seg", "rsna-pneumonia",
 )  # fmt: skip
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
+COMPARISON_VARIABLE = "LUNGNB_COMPARISON"  # set by `run_series` for its notebooks
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
 PROFILES = {
@@ -220,6 +221,11 @@ class Settings:
         """The folder of the run's results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
+
+    @property
+    def comparison(self) -> Path:
+        """The folder of tables and charts in the results; while the series runs, the one that will replace it."""
+        return self.results / os.environ.get(COMPARISON_VARIABLE, "comparison")
 
     @property
     def _folder(self) -> str:

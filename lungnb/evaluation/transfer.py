@@ -32,11 +32,12 @@ from lungnb.networks.training import train
 from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained, segment
-from lungnb.settings import SHIPPED, SPLITS, Settings
+from lungnb.settings import SHIPPED, SPLITS, Settings, counted, title_of
 
 if TYPE_CHECKING:
     import keras
 
+UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -79,6 +80,33 @@ def score_untrained(
     if model is None:
         write_table(table, settings.results / PRETRAINED)
     return table
+
+
+def compare_untrained(settings: Settings, model_names: Sequence[str], progress: bool = True) -> pd.DataFrame:
+    """Score the network that lungnb ships and trained models on the same images, all with masks cleaned up.
+
+    Return a row a network, the shipped one first, with the columns of `dataset_summary`. The images are those of
+    `scoring_split`.
+    """
+    prepared, files = open_prepared(settings), {UNTRAINED_TITLE: SHIPPED}
+    files |= {title_of(name): settings.results / name / MODEL for name in model_names}
+    splits, tables = [prepared.scoring_split()], {}
+    for title, file in files.items():
+        tables[title] = score_images(load_model(file), prepared, splits, clean=True, title=title, progress=progress)
+    return dataset_summary(tables).rename_axis("network")
+
+
+def untrained_sentence(table: pd.DataFrame) -> str:
+    """Return in words, from a table of `compare_untrained`, whether the shipped network beats the trained ones."""
+    dice = table["dice"].round(3)
+    shipped, trained = dice.iloc[0], dice.iloc[1:]
+    listed = "; ".join(f"{name} {value:.3f}" for name, value in trained.items())
+    beaten = ", ".join(trained[trained < shipped].index)
+    return (
+        f"Without any training on these data, the network that comes with lungnb has a mean Dice of {shipped:.3f} on "
+        f"these {counted(int(table['images'].iloc[0]), 'image')}; trained on them: {listed}. All masks are cleaned up."
+        + (f" It beats {beaten}: use it, or train on from it (weights=phantom)." if beaten else "")
+    )
 
 
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
 from helpers.eager import run_eagerly
 from helpers.networks import Begun
@@ -113,6 +114,57 @@ def test_what_changed_is_trained_anew(trained, no_fit, change):
         (trained.results / "unet" / "model.keras").unlink()
     with pytest.raises(Begun):
         train(settings, "resunet" if change == "model" else "unet", progress=False)
+
+
+def test_other_settings_keep_the_earlier_run_and_its_settings_bring_it_back(trained, capsys):
+    folder, earlier = trained.results / "unet", trained.results / "earlier"
+    (folder / "scores.csv").touch()
+    first = contents(folder)
+    other = trained.replace(learning_rate=0.002, epochs=1)
+    train(other, "unet")
+    assert "is now earlier/unet-1" in capsys.readouterr().out
+    assert contents(earlier / "unet-1") == first
+    assert read_run(trained, "unet")["plan"]["settings"]["learning_rate"] == 0.002
+    second = contents(folder)
+    train(trained, "unet", progress=False)
+    assert contents(folder) == first and [run.name for run in earlier.iterdir()] == ["unet-2"]
+    assert contents(earlier / "unet-2") == second
+
+
+def test_an_interrupted_training_is_kept_too_and_goes_on(trained, monkeypatch, capsys):
+    settings = trained.replace(epochs=3)
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: epoch == 2 and _interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, "unet", more=[stop])
+    assert not tqdm._instances  # the bar is closed
+    assert (trained.results / "earlier" / "unet-1" / "run.json").exists()
+    train(trained, "unet", progress=False)  # the finished one comes back, the interrupted one is kept
+    capsys.readouterr()
+    train(settings, "unet")
+    assert "67%" in capsys.readouterr().out  # two of three epochs were done before
+    assert len(read_history(settings, "unet")) == 3
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.002}, {"weights": "/nowhere.keras"}])
+def test_no_network_is_lost_if_a_training_is_killed_or_fails(trained, monkeypatch, changes):
+    model = (trained.results / "unet" / "model.keras").read_bytes()
+
+    def fail(*_):
+        raise SystemExit
+
+    monkeypatch.setattr(training, "_fit", fail)
+    with pytest.raises((SystemExit, ValueError, FileNotFoundError)) as raised:
+        train(trained.replace(**changes), "unet", progress=False)
+    kept = [file.parent.name for file in trained.results.glob("**/model.keras") if file.read_bytes() == model]
+    assert kept == (["unet-1"] if raised.type is SystemExit else ["unet"])  # a mistake moves nothing
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 def test_progress_is_one_bar_on_standard_output(prepared, capsys):
