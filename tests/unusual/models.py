@@ -22,7 +22,7 @@ def judge_model(file, *words):
     try:
         probability = segment(file.parent / "film.png", file).probability
     except (ValueError, OSError) as error:
-        return Result("wrong", str(error)) if "whole" in str(error) else explained_by(error, *words)
+        return Result("wrong", str(error)) if "is whole" in str(error) else explained_by(error, *words)
     return Result("right" if 0 <= probability.min() <= probability.max() <= 1 else "wrong", "")
 
 

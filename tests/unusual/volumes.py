@@ -48,7 +48,7 @@ def no_codes(folder):
 @case
 def several_volumes(folder):
     """NIfTI of two volumes."""
-    return judge(nifti(folder / "a.nii", np.stack([volume()] * 2, -1)), "ct", "one volume")
+    return judge(nifti(folder / "a.nii", np.stack([volume()] * 2, -1)), "ct", "2 volumes")
 
 
 @case
