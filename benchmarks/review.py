@@ -61,7 +61,7 @@ def signs(grey: np.ndarray, truth: np.ndarray, engine: Engine) -> dict[str, Any]
     right, left = split_sides(mask)
     small, large = sorted((int(right.sum()), int(left.sum())))
     heights = sorted(int(side.any(1).sum()) for side in (right, left))
-    labels, count = ndimage.label(raw, np.ones((3, 3)))
+    _, count = ndimage.label(raw, np.ones((3, 3)))
     edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     area = max(int(mask.sum()), 1)
     return {

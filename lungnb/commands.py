@@ -83,22 +83,23 @@ def _segment(options: argparse.Namespace) -> int:
         total = segmentation.segment_on_cluster(
             options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
         )
-        return _say_segmented(file, total["images"], total["failed"], total["review"])
+        return _say_segmented(options, file, total["images"], total["failed"], total["review"])
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
         table = segmentation.segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         failed = table[table["status"] == "failed"]
         say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
         file = f"{options.out}/segmentation.csv"
-        status = _say_segmented(file, len(table), len(failed), (table["review"] != "").sum())
+        status = _say_segmented(options, file, len(table), len(failed), (table["review"] != "").sum())
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         say(json.dumps(rows, allow_nan=False))
     return status
 
 
-def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
-    """Print how many images were segmented and how many need a review; return the exit status."""
-    say(f"{images - failed} of {images} images segmented; see {table}")
+def _say_segmented(options: argparse.Namespace, table: str, images: int, failed: int, review: int) -> int:
+    """Print how many images were segmented, by which network, and how many need a review; return the exit status."""
+    network = segmentation.network_name(options.model)
+    say(f"{images - failed} of {images} images segmented by the network {network}; see {table}")
     if review:
         say(f"{review} of them should be looked at: see its column review")
     return 1 if failed else 0
