@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungnb import __version__
+from lungnb.engines.engines import LUNG_THRESHOLD
+from lungnb.masks import Window
+
 if TYPE_CHECKING:
     import keras
-    from onnx import GraphProto
+    from onnx import GraphProto, ModelProto
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 
 
-def convert(model: keras.Model, format: str, file: Path, half: bool = False) -> None:
-    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision."""
+def convert(model: keras.Model, format: str, file: Path, half: bool = False, window_hu: Window | None = None) -> None:
+    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision.
+
+    `window_hu` is that of its training, for the metadata of ONNX.
+    """
     import keras
     import onnx
 
@@ -35,12 +42,40 @@ def convert(model: keras.Model, format: str, file: Path, half: bool = False) -> 
         _replace_erfc(network.graph)
         if half:
             _halve(network.graph)
+        describe(network, window_hu)
         onnx.save(network, onnx_file)
         if format == "openvino":
             # From the ONNX file, because Keras would call OpenVINO's converter, which reports each use over the web.
             import openvino
 
             openvino.save_model(openvino.Core().read_model(onnx_file), file, compress_to_fp16=half)
+
+
+def describe(network: ModelProto, window_hu: Window | None) -> None:
+    """Name the tensors of an ONNX network `image` and `probability`; say in its metadata how to use it.
+
+    docs/how-to-onnx.md explains the metadata, which users read without lungnb.
+    """
+    from onnx.helper import set_model_props
+
+    (image,), (probability,) = network.graph.input, network.graph.output
+    new_names = {image.name: "image", probability.name: "probability"}
+    for node in network.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new_names.get(name, name) for name in names]
+    for tensor in (image, probability):
+        tensor.name = new_names[tensor.name]
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    facts = {
+        "lungnb_version": __version__,
+        "input_size": str(image.type.tensor_type.shape.dim[1].dim_value),
+        "input_range": "0 (black) to 1 (white)",
+        "padding": "black borders keep the aspect ratio; the image is in the middle",
+        "window_hu": "{:g} {:g}".format(*window_hu) if window_hu else "none",
+        "sigmoid": "inside",
+        "threshold": str(LUNG_THRESHOLD),
+    }
+    set_model_props(network, facts)
 
 
 def _replace_erfc(graph: GraphProto) -> None:

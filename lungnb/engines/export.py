@@ -14,6 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
+from lungnb.artefacts import RUN
 from lungnb.engines import parity
 from lungnb.engines.conversion import FORMATS, convert
 from lungnb.engines.engines import (
@@ -32,8 +33,10 @@ from lungnb.engines.engines import (
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.files import written
 from lungnb.messages import say
+from lungnb.networks.records import trained_window
 from lungnb.settings import SHIPPED
 
+_LAYOUT = 2  # of exported files; those of another layout, in caches of earlier versions, are made anew
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",)}  # the engines that read each format
 
 
@@ -43,8 +46,8 @@ def export_model(
     """Write a trained model for another engine, check that it gives the same masks, and return the file.
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
-    check. The exported network takes `(batch, size, size, 1)` float32, 0 to 1, and gives the probability of lung in
-    the same shape.
+    check. The exported network takes `image`, `(batch, size, size, 1)` float32, 0 to 1, and gives `probability`, that
+    of lung, in the same shape. The metadata of ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
@@ -78,6 +81,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LUNGNB_CACHE") or platformdirs.user_cache_path("lungnb")).expanduser()
 
 
+def _cached(digest: str) -> Path:
+    """Return the place of an exported network in the cache, without its suffix."""
+    return cache_folder() / f"{digest}_{_LAYOUT}"
+
+
 @lru_cache(maxsize=4)
 def _open(path: Path, _modified: int, engine: str) -> Engine:
     """Open a model with an engine; export it and check the engine if that was not done before."""
@@ -90,7 +98,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     if file is None:
         say(f"Exporting {path.name} for {engine}, this once ...")
         try:
-            file = _export(path, "onnx", cache_folder() / digest_of_file(path))
+            file = _export(path, "onnx", _cached(digest_of_file(path)))
         except OSError as error:
             hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
             raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
@@ -115,7 +123,7 @@ def _open_first(path: Path) -> Engine:
 def _open_checked(engine: str, file: Path, precision: str) -> Engine:
     """Open an exported file with an engine; check this version of the engine once, and record the result."""
     name, record = engine_name(engine, precision), parity.read_record(file)
-    notes = cache_folder() / f"{record['model']}.onnx"  # the same file, unless it is the one that lungnb ships
+    notes = _cached(record["model"]).with_suffix(".onnx")  # the same file, unless it is the one that lungnb ships
     known = (parity.parities(notes) | parity.parities(file)).get(name)
     if known:
         parity.refuse_disagreement(name, known, file)  # before the file is opened, which takes a while
@@ -142,7 +150,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         if format == "openvino":
             stack.enter_context(written(file.with_suffix(".bin")))  # OpenVINO writes it beside the `.xml`
         try:
-            convert(model, format, temporary, half)
+            convert(model, format, temporary, half, trained_window(path.with_name(RUN)))
         except Exception as error:  # converters raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
@@ -158,7 +166,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
 def _exported(path: Path) -> Path | None:
     """Return the ONNX file of a model, shipped with lungnb or in the cache, if it was checked and not changed since."""
     digest = digest_of_file(path)
-    for file in (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx"):
+    for file in (SHIPPED.with_suffix(".onnx"), _cached(digest).with_suffix(".onnx")):
         record, is_whole = parity.read_record(file), file.is_file() and parity.beside(file, ".npz").exists()
         if is_whole and record.get("model") == digest and record.get("file") == digest_of_file(file):
             return file
