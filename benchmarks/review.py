@@ -108,7 +108,7 @@ def found(images: pd.DataFrame, flagged: pd.Series) -> dict[str, float]:
         "of_them_found": int((flagged & bad).sum()),
         "below_0.9": int(fair.sum()),
         "of_these_found": int((flagged & fair).sum()),
-        "false_alarms": (flagged & ~bad).sum() / max((~bad).sum(), 1),
+        "false_alarms": round((flagged & ~bad).sum() / max((~bad).sum(), 1), 4),
     }
 
 

@@ -1,4 +1,4 @@
-"""The recipe of docs/how-to-onnx.md: the masks of lungnb without lungnb."""
+"""What exported networks say of themselves, and the recipe of docs/how-to-onnx.md: lungnb's masks without lungnb."""
 
 import re
 import subprocess
