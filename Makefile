@@ -78,9 +78,9 @@ weights: .venv/dev  ## train the network that lungnb ships, on drawn images alon
 		--set precision=auto
 	$(BIN)/python tools/ship_weights.py results/phantom-wild/compact_unet
 
-lab: .venv/core  ## JupyterLab on the notebooks; it asks no server for news, updates or extensions
+lab: .venv/core  ## JupyterLab in the project's folder, with notebook 00 open; it asks no server for news, updates or extensions
 	$(BIN)/jupyter lab --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
-		--LabApp.extension_manager=readonly notebooks
+		--LabApp.extension_manager=readonly --LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
 format: .venv/dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

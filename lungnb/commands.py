@@ -97,22 +97,26 @@ def _segment(options: argparse.Namespace) -> int:
         total = segmentation.segment_on_cluster(
             options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
         )
-        return _say_segmented(file, total["images"], total["failed"], total["incomplete"], total["review"])
+        return _say_segmented(options, file, total["images"], total["failed"], total["incomplete"], total["review"])
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
         table = segmentation.segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
         errors, failed = table["error"].dropna(), (table["status"] == "failed").sum()
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
         file = f"{options.out}/segmentation.csv"
-        status = _say_segmented(file, len(table), failed, len(errors) - failed, (table["review"] != "").sum())
+        review = (table["review"] != "").sum()
+        status = _say_segmented(options, file, len(table), failed, len(errors) - failed, review)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         say(json.dumps(rows, allow_nan=False))
     return status
 
 
-def _say_segmented(table: str, images: int, failed: int, incomplete: int, review: int) -> int:
-    """Print how many images were segmented and how many need a review; return the exit status."""
-    say(f"{images - failed} of {images} images segmented; see {table}")
+def _say_segmented(
+    options: argparse.Namespace, table: str, images: int, failed: int, incomplete: int, review: int
+) -> int:
+    """Print how many images were segmented, by which network, and how many need a review; return the exit status."""
+    network = segmentation.network_name(options.model)
+    say(f"{images - failed} of {images} images segmented by the network {network}; see {table}")
     if incomplete:
         say(f"{incomplete} of them lack an output that was asked for: see its column error")
     if review:

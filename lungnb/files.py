@@ -27,6 +27,7 @@ _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EI
 # Columns that hold text, even if a name in them looks like a number or like a missing value.
 _TEXT_COLUMNS = (
     *("id", "patient", "split", "file", "image", "mask", "source_image", "source_mask", "model", "status", "review"),
+    *("note", "network"),
     *("error", "reason", "worst", "trained_on", "tested_on"),
 )
 # Characters to encode: a percent sign that would be decoded, and a leading space, which readers of CSV may drop.

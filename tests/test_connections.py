@@ -69,19 +69,22 @@ def test_libraries_are_silent_after_lungnb_is_imported(tmp_path):
 
 def test_jupyterlab_of_make_lab_asks_for_no_news_updates_or_extensions(tmp_path):
     recipe = (ROOT / "Makefile").read_text().replace("\\\n", "")
-    flags = re.search(r"jupyter lab (.+) notebooks$", recipe, re.MULTILINE)[1].split()
+    flags = re.search(r"jupyter lab (.+)$", recipe, re.MULTILINE)[1].split()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}", *flags]
+    command += [f"--IdentityProvider.token={token}", *flags]
     with (tmp_path / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment(tmp_path), stdout=log, stderr=log)
+        server = subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stdout=log, stderr=log)
     try:
         for path in ("api/update", "api/news", "api/extensions?refresh=1", "api/extensions?query=a&refresh=1"):
             answer = ask(server, f"http://127.0.0.1:{port}/lab/{path}", token)
             assert answer is not None, (tmp_path / "lab.log").read_text()
+        folder = ask(server, f"http://127.0.0.1:{port}/api/contents", token)
+        assert {"data", "lungnb", "notebooks", "results"} <= {entry["name"] for entry in folder["content"]}
+        assert "/lab/tree/notebooks/00_start.ipynb?" in (tmp_path / "lab.log").read_text()  # opened first
     finally:
         server.kill()
         server.wait()

@@ -8,7 +8,7 @@ from helpers.imports import find_modules
 from helpers.paths import ROOT
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
-PAGES = [ROOT / "CONTRIBUTING.md", ARCHITECTURE, ROOT / "CHANGELOG.md"]
+PAGES = [ROOT / "CONTRIBUTING.md", ARCHITECTURE, ROOT / "CHANGELOG.md", ROOT / "docs" / "how-to-onnx.md"]
 
 
 def read(page):

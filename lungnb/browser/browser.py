@@ -24,11 +24,14 @@ from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import clean_mask
+from lungnb.messages import printable
 from lungnb.metrics import dice
+from lungnb.segmentation.lungs import uncertainty
 from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
+ORDERS = ("all images", "marked images", "uncertain images first")
 _CASES_PICTURED = 6  # in the picture that takes the place of the browser
 _PREDICTIONS_KEPT = 24  # some 5 MB each at most
 
@@ -49,8 +52,9 @@ def browse(
 
     The picture on the left has the contour of the mask at the threshold of the slider. The one on the right shows the
     image, the probability of lung, or the disagreement of augmented predictions. "Mark as wrong" writes to `marks` at
-    once, and earlier marks are shown. Only the image shown and the next one are segmented. Images are shrunk to 1,024
-    px at most, and of a volume the middle slice is shown.
+    once, and earlier marks are shown. Images are shrunk to 1,024 px at most, and of a volume the middle slice is shown.
+    Only the image shown and the next one are segmented, unless the uncertain ones shall come first, as by
+    `uncertainty` in `lungnb/segmentation/lungs.py`. The browser can also show the marked images alone.
 
     Args:
         images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are
@@ -58,7 +62,7 @@ def browse(
             shown, and its masks are not cleaned up, as by `evaluate`.
         model: as in `segment`; for a prepared data set, None means the best model that was trained on it.
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
-        marks: a CSV file; default: `marks.csv` among the results.
+        marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
 
     Raises ValueError without images or for another table as `marks`, FileNotFoundError without prepared data or model.
     """
@@ -83,6 +87,7 @@ class Browser:
         self.cases, self.engine, self.marks, self.clean = cases, engine, marks, clean
         self._pool = ThreadPoolExecutor(1)
         self._predictions: dict[tuple[int, bool], Future[_Predicted | str]] = {}
+        self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
         self._make_controls()
         self.widget = self._laid_out()
         self._show()
@@ -93,6 +98,8 @@ class Browser:
         self.next = button(description="Next", icon="chevron-right", layout=layout(width="110px"))
         self.number = ipywidgets.BoundedIntText(1, 1, len(self.cases), layout=layout(width="80px"))
         self.wrong = button(layout=layout(width="170px"))
+        self.order = ipywidgets.Dropdown(options=ORDERS, layout=layout(width="190px"))
+        self.total = ipywidgets.HTML()
         self.threshold = ipywidgets.FloatSlider(
             LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
             style={"description_width": "initial"},
@@ -104,6 +111,7 @@ class Browser:
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
+        self.order.observe(self._reorder, "value")
         for control in (self.number, self.threshold, self.view):
             control.observe(self._show, "value")
 
@@ -111,10 +119,9 @@ class Browser:
         """Return the controls in two rows above the two pictures."""
         row = partial(ipywidgets.HBox, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
         column = partial(ipywidgets.VBox, layout=ipywidgets.Layout(width="50%", padding="4px", overflow="hidden"))
-        total = ipywidgets.HTML(f"of {len(self.cases):,}&nbsp;")
         halves = [column([self.left, self.left_legend]), column([self.right, self.right_legend])]
         self.pictures = ipywidgets.HBox(halves)
-        steps = row([self.previous, self.number, total, self.next, self.wrong, self.status])
+        steps = row([self.previous, self.number, self.total, self.next, self.order, self.wrong, self.status])
         widget = ipywidgets.VBox([steps, row([self.threshold, self.view]), self.caption, self.pictures])
         widget.layout.max_width = "1200px"
         return widget
@@ -125,22 +132,53 @@ class Browser:
     def _mark(self) -> None:
         """Mark the case shown as wrong, or take the mark back; show the error if the table cannot be written."""
         try:
-            self.marks.turn(self.cases[self.number.value - 1].key, self.threshold.value)
+            self.marks.turn(self._case().key, self.threshold.value)
             self._show_mark()
         except (OSError, RuntimeError, ValueError) as error:
             self.status.value = f"<b>{html.escape(str(error))}</b>"
 
     def _show_mark(self) -> None:
-        marked = self.cases[self.number.value - 1].key in self.marks
+        marked = self._case().key in self.marks
         self.wrong.description = "Marked as wrong" if marked else "Mark as wrong"
         self.wrong.icon, self.wrong.button_style = ("check", "warning") if marked else ("flag", "")
-        count = sum(case.key in self.marks for case in self.cases)
-        self.status.value = f"&nbsp;{count:,} marked, in {html.escape(self.marks.file.name)}" if count else ""
+        count, file = len(self._marked()), html.escape(printable(str(self.marks.file.absolute())))
+        self.status.value = f"&nbsp;{count:,} marked, in {file}" if count else f"&nbsp;marks go to {file}"
+
+    def _case(self) -> Case:
+        return self.cases[self._shown[self.number.value - 1]]
+
+    def _marked(self) -> list[int]:
+        return [index for index, case in enumerate(self.cases) if case.key in self.marks]
+
+    def _reorder(self, _change: object = None) -> None:
+        """Show the cases that the user chose, from the first one. The chosen order stays while marks change."""
+        everything, marked, _uncertain = ORDERS
+        if self.order.value == marked and not self._marked():
+            self.order.value = everything  # calls this function
+            self.status.value = "&nbsp;<b>no image is marked yet</b>"
+            return
+        orders = {everything: lambda: [*range(len(self.cases))], marked: self._marked}
+        self._shown = orders.get(self.order.value, self._by_uncertainty)()
+        self.number.max, self.number.value = len(self._shown), 1
+        self._show()
+
+    def _by_uncertainty(self) -> list[int]:
+        """Return all cases, those without a lung and the most uncertain first; those that cannot be read come last."""
+        values = []
+        for index in range(len(self.cases)):
+            self.caption.value = f"<b>segmenting image {index + 1:,} of {len(self.cases):,} &hellip;</b>"
+            predicted = self._predict(index).result()
+            values.append(-1.0 if isinstance(predicted, str) else self._uncertainty(predicted))
+        return sorted(range(len(values)), key=lambda index: -values[index])
+
+    def _uncertainty(self, predicted: _Predicted) -> float:
+        return uncertainty(predicted.probabilities[0], predicted.probabilities[0] > LUNG_THRESHOLD)
 
     def _show(self, _change: object = None) -> None:
         """Show the case of the number, and let the network predict the next one meanwhile."""
-        index, augmented = self.number.value - 1, self.view.value == "disagreement"
-        self.previous.disabled, self.next.disabled = index == 0, index == len(self.cases) - 1
+        position, augmented = self.number.value - 1, self.view.value == "disagreement"
+        self.previous.disabled, self.next.disabled = position == 0, position == len(self._shown) - 1
+        self.total.value, index = f"of {len(self._shown):,}&nbsp;", self._shown[position]
         self._show_mark()
         prediction, name = self._predict(index, augmented), html.escape(self.cases[index].name)
         if not prediction.done():
@@ -152,12 +190,13 @@ class Browser:
             self.caption.value = f"<b>{name}</b> {html.escape(predicted)}"
         else:
             self._draw(name, predicted)
-        if index + 1 < len(self.cases):
-            self._predict(index + 1, augmented)
+        if position + 1 < len(self._shown):
+            self._predict(self._shown[position + 1], augmented)
 
     def _draw(self, name: str, predicted: _Predicted) -> None:
         (image, truth, probabilities), mask, view = predicted, self._mask(predicted), self.view.value
         facts = [f"<b>{name}</b>", "{1} x {0} px".format(*image.shape), f"lung {mask.mean():.1%} of the picture"]
+        facts.append(f"uncertainty {self._uncertainty(predicted):.2f}")
         if truth is not None:
             facts.append(f"Dice <b>{dice(truth, mask):.3f}</b>")
         if view == "disagreement":

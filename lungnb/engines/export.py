@@ -20,18 +20,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 import platformdirs
 
+from lungnb import __version__
+from lungnb.artefacts import RUN
 from lungnb.engines import engines, parity
-from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, model_file, open_exported
+from lungnb.engines.engines import (
+    ENGINES,
+    LUNG_THRESHOLD,
+    Engine,
+    ExportError,
+    load_model,
+    model_file,
+    open_exported,
+)
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.files import written
+from lungnb.masks import Window
 from lungnb.messages import say
+from lungnb.networks.records import trained_window
 from lungnb.settings import SHIPPED
 
 if TYPE_CHECKING:
     import keras
-    from onnx import GraphProto
+    from onnx import GraphProto, ModelProto
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
+_LAYOUT = 2  # of exported files; those of another layout, in caches of earlier versions, are made anew
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",)}  # the engines that read each format
 
 
@@ -41,7 +54,8 @@ def export_model(
     """Write a trained model for another engine, check that it gives the same masks, and return the file.
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
-    check. The network takes `(batch, size, size, 1)` float32, 0 to 1, and gives the probability of lung in that shape.
+    check. The exported network takes `image`, `(batch, size, size, 1)` float32, 0 to 1, and gives `probability`, that
+    of lung, in the same shape. The metadata of ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
@@ -75,6 +89,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LUNGNB_CACHE") or platformdirs.user_cache_path("lungnb")).expanduser()
 
 
+def _cached(digest: str) -> Path:
+    """Return the place of an exported network in the cache, without its suffix."""
+    return cache_folder() / f"{digest}_{_LAYOUT}"
+
+
 @lru_cache(maxsize=4)
 def _open(path: Path, _modified: int, engine: str) -> Engine:
     """Open a model with an engine; export it and check the engine if that was not done before."""
@@ -87,7 +106,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     if file is None:
         say(f"Exporting {path.name} for {engine}, this once ...")
         try:
-            file = _export(path, "onnx", cache_folder() / digest_of_file(path))
+            file = _export(path, "onnx", _cached(digest_of_file(path)))
         except OSError as error:
             hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
             raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
@@ -112,7 +131,7 @@ def _open_first(path: Path) -> Engine:
 def _open_checked(engine: str, file: Path, precision: str) -> Engine:
     """Open an exported file with an engine; check this version of the engine once, and record the result."""
     name, record = engines.engine_name(engine, precision), parity.read_record(file)
-    notes = cache_folder() / f"{record['model']}.onnx"  # the same file, unless it is the one that lungnb ships
+    notes = _cached(record["model"]).with_suffix(".onnx")  # the same file, unless it is the one that lungnb ships
     known = (parity.parities(notes) | parity.parities(file)).get(name)
     if known:
         parity.refuse_disagreement(name, known, file)  # before the file is opened, which takes a while
@@ -139,7 +158,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         if format == "openvino":
             stack.enter_context(written(file.with_suffix(".bin")))  # OpenVINO writes it beside the `.xml`
         try:
-            _convert(model, format, temporary, half)
+            _convert(model, format, temporary, half, trained_window(path.with_name(RUN)))
         except Exception as error:  # converters raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
@@ -155,15 +174,18 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
 def _exported(path: Path) -> Path | None:
     """Return the ONNX file of a model, shipped with lungnb or in the cache, if it was checked and not changed since."""
     digest = digest_of_file(path)
-    for file in (SHIPPED.with_suffix(".onnx"), cache_folder() / f"{digest}.onnx"):
+    for file in (SHIPPED.with_suffix(".onnx"), _cached(digest).with_suffix(".onnx")):
         record, is_whole = parity.read_record(file), file.is_file() and parity.beside(file, ".npz").exists()
         if is_whole and record.get("model") == digest and record.get("file") == digest_of_file(file):
             return file
     return None
 
 
-def _convert(model: keras.Model, format: str, file: Path, half: bool = False) -> None:
-    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision."""
+def _convert(model: keras.Model, format: str, file: Path, half: bool, window_hu: Window | None) -> None:
+    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision.
+
+    `window_hu` is that of its training, for the metadata of ONNX.
+    """
     import keras
     import onnx
 
@@ -180,12 +202,40 @@ def _convert(model: keras.Model, format: str, file: Path, half: bool = False) ->
         _replace_erfc(network.graph)
         if half:
             _halve(network.graph)
+        describe(network, window_hu)
         onnx.save(network, onnx_file)
         if format == "openvino":
             # From the ONNX file, because Keras would call OpenVINO's converter, which reports each use over the web.
             import openvino
 
             openvino.save_model(openvino.Core().read_model(onnx_file), file, compress_to_fp16=half)
+
+
+def describe(network: ModelProto, window_hu: Window | None) -> None:
+    """Name the tensors of an ONNX network `image` and `probability`; say in its metadata how to use it.
+
+    docs/how-to-onnx.md explains the metadata, which users read without lungnb.
+    """
+    from onnx.helper import set_model_props
+
+    (image,), (probability,) = network.graph.input, network.graph.output
+    new_names = {image.name: "image", probability.name: "probability"}
+    for node in network.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new_names.get(name, name) for name in names]
+    for tensor in (image, probability):
+        tensor.name = new_names[tensor.name]
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    facts = {
+        "lungnb_version": __version__,
+        "input_size": str(image.type.tensor_type.shape.dim[1].dim_value),
+        "input_range": "0 (black) to 1 (white)",
+        "padding": "black borders keep the aspect ratio; the image is in the middle",
+        "window_hu": "{:g} {:g}".format(*window_hu) if window_hu else "none",
+        "sigmoid": "inside",
+        "threshold": str(LUNG_THRESHOLD),
+    }
+    set_model_props(network, facts)
 
 
 def _replace_erfc(graph: GraphProto) -> None:

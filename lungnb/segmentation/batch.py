@@ -19,13 +19,21 @@ from tqdm import tqdm
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, make_table, remove, writable, write_table
 from lungnb.segmentation.journal import WHOLE_NUMBERS, Row, is_up_to_date, read_journal, result_plan
-from lungnb.segmentation.listing import JOURNAL, InputFile, Options, list_images, name_images, refuse_foreign_masks
-from lungnb.segmentation.predict import Model, Window, open_model
+from lungnb.segmentation.listing import (
+    JOURNAL,
+    InputFile,
+    Options,
+    list_images,
+    name_images,
+    refuse_foreign_masks,
+    refuse_other_network,
+)
+from lungnb.segmentation.predict import Model, Window, network_name, open_model
 from lungnb.segmentation.steps import read_case, segment_case, write_case
 
 TABLE_COLUMNS = (
     *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
-    *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "error"),
+    *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "network", "error"),
 )
 _LEFT_OUT_IF_EMPTY = ("note", "slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
 _FILES_AHEAD = 4  # that are read, and that are written, while the network works on another
@@ -53,34 +61,39 @@ def segment_files(
 
     Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
     and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was
-    left out of a file.
+    left out of a file. `network` is the one that made the mask: `shipped` or the path of its file, and the first digits
+    of the file's SHA-256.
 
     A file that cannot be used gets a row whose `error` says why, and the others are segmented. If only an output on
-    request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if
-    it, the model and the options are unchanged since an earlier run.
+    request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if it, the
+    model and the options are unchanged since an earlier run. If the model's file has other content, as after another
+    training, the masks of these files are replaced.
 
     `paths` are files, folders of them, and patterns such as `films/*.png`. A folder that holds the slices of a DICOM
     series is one volume. `model` and `engine` are as in `segment`.
 
-    Raises ValueError if there is nothing to segment, FileNotFoundError if there is no model, RuntimeError if another
-    run works in the same folder.
+    Raises ValueError if there is nothing to segment, or if `out` holds masks of another origin or of another network;
+    FileNotFoundError if there is no model, RuntimeError if another run works in the same folder.
     """
     out, options = Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
     files = list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
-        refuse_foreign_masks(out, out / JOURNAL)
+        refuse_foreign_masks(out, out / JOURNAL, files)
         for leftover in out.glob(".*.[0-9]*.part.*"):
             remove(leftover)  # of a run that was killed
         plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
-        rows = read_journal(out)
+        rows, name = read_journal(out), network_name(model)
+        refuse_other_network(out, (row["network"] for row in rows.values()), name)
         cases = name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
         to_do = [case for case in cases if not is_up_to_date(of_plan.get(os.path.abspath(case.path)), out, options)]
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
             done = segment_cases(to_do, network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
-                journal.write(json.dumps({"key": os.path.abspath(row["file"]), "plan": plan} | row) + "\n")
+                journal.write(
+                    json.dumps({"key": os.path.abspath(row["file"]), "plan": plan, "network": name} | row) + "\n"
+                )
                 journal.flush()
         return _write_table(out, files)
 

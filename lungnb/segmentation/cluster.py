@@ -31,8 +31,9 @@ from lungnb.segmentation.listing import (
     list_folders,
     name_images,
     refuse_foreign_masks,
+    refuse_other_network,
 )
-from lungnb.segmentation.predict import open_model
+from lungnb.segmentation.predict import network_name, open_model
 
 CHUNK = 64  # files; few are lost with a worker, and several workers share a large folder
 TRIES = 5  # of a chunk whose worker dies; after them, one of its files is held to kill workers
@@ -43,7 +44,7 @@ ALONE = {
 # When Ray starts, it asks the web in which cloud the machine is. At this proxy, a local port, nothing listens.
 NO_WEB = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9") | {"no_proxy": "127.0.0.1,localhost"}
 _PLAN = ".plan.json"  # hidden, because readers of Parquet skip hidden files
-_TEXT = ("file", "status", "review", "note", "mask", "error", "stem", "stamp")
+_TEXT = ("file", "status", "review", "note", "mask", "network", "error", "stem", "stamp")
 
 
 def segment_on_cluster(
@@ -77,9 +78,12 @@ def segment_on_cluster(
         raise ValueError("no image files in nothing.")
     _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
-        refuse_foreign_masks(out, out / TABLE, "**/*")
-        plan = result_plan(model, window_hu, options)
-        if read_json(out / TABLE / _PLAN) != plan:  # the results are those of another model or other options
+        given = [Path(unescape(folder["folder"])) for folder in folders]
+        refuse_foreign_masks(out, out / TABLE, given, "**/*")
+        plan, before = result_plan(model, window_hu, options), read_json(out / TABLE / _PLAN)
+        plan["network"] = network_name(model)
+        refuse_other_network(out, {str(before.get("network", plan["network"]))}, plan["network"])
+        if before != plan:  # the results are those of another model or other options
             remove_made(out / TABLE, _PLAN)
             write_json(out / TABLE / _PLAN, plan)
         total: Counter[str] = Counter()
@@ -105,7 +109,7 @@ class _Worker:
         for pool in ("INTRA", "INTER"):  # before TensorFlow is imported, because workers of a machine share its cores
             os.environ[f"TF_NUM_{pool}OP_THREADS"] = "1"
         self.engine, self.window_hu = open_model(model, None, engine)
-        self.out, self.options = out, options
+        self.out, self.options, self.network = out, options, network_name(model)
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Segment the files of a chunk that are not done, write its table, and return how many files it has."""
@@ -117,7 +121,7 @@ class _Worker:
         done = {(row["file"], row["stem"]) for row in stored.values() if is_up_to_date(row, self.out, self.options)}
         to_do = [case for case in cases if (str(case.path), case.stem) not in done]
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
-            rows[row["file"]] = {"review": ""} | row
+            rows[row["file"]] = {"review": "", "network": self.network} | row
         complete = [row for row in rows.values() if row]
         if to_do or len(stored) != len(complete):
             _write_rows(complete, table)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lungnb import __version__
+from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
 from lungnb.formats.dicom_series import dicom_files
 from lungnb.formats.opening import open_file, refuse_memory
@@ -43,7 +44,7 @@ def read_journal(out: Path) -> dict[str, Row]:
 def _is_sound(row: Row) -> bool:
     """Return whether lungnb may have written a row: all values fit, and its files are in the folder of the masks."""
     stem, mask = row["stem"], row.get("mask", "")
-    texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "status")]
+    texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "network", "status")]
     texts += [row.get(name) or "" for name in ("review", "note", "error", "mask")]
     if not all(isinstance(text, str) for text in texts) or row["status"] not in _STATUSES:
         return False
@@ -60,9 +61,7 @@ def _is_sound(row: Row) -> bool:
 def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
     """Return what the results depend on besides the files. A model in memory equals no other."""
     file = file_of(model)
-    if file is None:
-        return {"model": f"in memory, {time.time_ns()}"}
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = digest_of_file(file) if file else f"in memory, {time.time_ns()}"
     window = list(window_hu) if window_hu else None
     return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
 

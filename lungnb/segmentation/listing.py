@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
-from lungnb.formats.folders import image_files, image_folders, stem_of
+from lungnb.formats.folders import image_files, image_folders, is_image, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
@@ -20,6 +20,7 @@ from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
 WRITTEN_ENDINGS = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
 JOURNAL = ".segmentation.jsonl"  # in the folder of the masks; see `journal`
+_MASK_FOLDER = re.compile(r"(mask|label|truth)s?(tr|ts)?$", re.IGNORECASE)  # nnU-Net has labelsTr and labelsTs
 TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
 
 
@@ -70,13 +71,38 @@ def as_path(path: str | Path) -> Path:
     return Path(path)
 
 
-def refuse_foreign_masks(out: Path, record: Path, pattern: str = "*") -> None:
-    """Raise ValueError if `out` holds files with the names of lungnb's outputs, but no `record` of an earlier run."""
+def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:
+    """Raise ValueError if `out` holds masks of another origin: masks, and no `record` of an earlier run.
+
+    Masks are files with the names of lungnb's outputs, all images in a folder named after masks, labels or ground
+    truth, and images with the name of an input in a folder without inputs, which may be a data set's ground truth.
+    """
     if record.exists():
         return
-    files = (file for file in out.glob(pattern) if file.name.endswith(WRITTEN_ENDINGS) and file.is_file())
-    if other := next(files, None):
+    inputs = [*inputs]
+    places = {os.path.realpath(path if os.path.isdir(path) else path.parent) for path in inputs}
+    stems = set() if os.path.realpath(out) in places else {stem_of(path) for path in inputs}
+    written = (file for file in out.glob(pattern) if file.name.endswith(WRITTEN_ENDINGS) and file.is_file())
+    beside = (file for file in out.glob("*") if stem_of(file) in stems and file.is_file() and is_image(file))
+    folders = image_folders(out) if _MASK_FOLDER.search(os.path.basename(os.path.realpath(out))) else ()
+    truth = (folder / name for folder, names in folders for name in names)
+    if other := next(chain(written, beside, truth), None):
         raise ValueError(f"{other} is there already, and not of an earlier run: name another folder for the masks.")
+
+
+def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None:
+    """Raise ValueError if the masks in `out` are of another network than `network`; both as by `network_name`.
+
+    The same file with other content, as after another training, is not another network: its masks are replaced.
+    """
+    name, _, digest = network.rpartition(", ")
+    for other in {*before} - {network}:
+        other_name, _, other_digest = other.rpartition(", ")
+        if name != other_name and (not digest or digest != other_digest):
+            raise ValueError(
+                f"{out}: holds masks of another network ({other}). Name another folder for those of {network}, "
+                "or remove this one."
+            )
 
 
 def _listed(path: Path, out: Path | None) -> list[Path]:

@@ -4,8 +4,12 @@ import numpy as np
 
 from lungnb.masks import LUNG_SHARE, Region, largest_regions
 
+# The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
-MAX_SIZE_RATIO = 3.0  # of the larger lung to the smaller
+MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
+MAX_UNCERTAINTY = 0.25  # see `uncertainty`
+_UNCERTAIN = (0.1, 0.9)  # probabilities between them
+_SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
 _MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie above each other
 _MIN_WIDTH_OF_BOTH = 0.8  # of its height; a region that is wider and lies across the middle is both lungs, which touch
@@ -59,23 +63,46 @@ def _thinnest_column(region: Region) -> int:
     return int(region.box[-1].start + third + thinnest[np.abs(thinnest - len(inner) / 2).argmin()])
 
 
-def why_implausible(mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None) -> str:
+def why_implausible(
+    mask: np.ndarray,
+    right_px: float,
+    left_px: float,
+    volume_ml: float | None = None,
+    probability: np.ndarray | None = None,
+) -> str:
     """Return why a person should look at a mask, or nothing.
 
-    Judge the sizes of the right and the left lung, the share of the image that is lung, and the volume if it is known.
+    Judge the sizes of the right and the left lung, the share of the image that is lung, and, if they are given, the
+    volume and the probabilities of an image, as large as the mask.
 
     >>> mask = np.zeros((100, 100), bool)
     >>> mask[20:80, 10:40] = True
     >>> why_implausible(mask, 1800, 0), why_implausible(mask, 900, 900)
     ('one lung only', '')
     """
-    reasons, (low, high) = [], LUNG_SHARE
-    if not right_px + left_px:
+    reasons, (low, high), (small, large) = [], LUNG_SHARE, sorted((right_px, left_px))
+    if not large:
         return "no lung"
-    if max(right_px, left_px) > MAX_SIZE_RATIO * min(right_px, left_px):
-        reasons.append("one lung far larger" if min(right_px, left_px) else "one lung only")
+    if large > MAX_SIZE_RATIO * small:
+        reasons.append(f"one lung is {large / small:.1f} times as large as the other" if small else "one lung only")
     if volume_ml is not None and not USUAL_VOLUME_ML[0] <= volume_ml <= USUAL_VOLUME_ML[1]:
-        reasons.append(f"{volume_ml:.0f} mL")
+        reasons.append(f"the lungs have {volume_ml:.0f} mL (usual: {USUAL_VOLUME_ML[0]} to {USUAL_VOLUME_ML[1]})")
     if mask.ndim == 2 and not low <= mask.mean() <= high:
-        reasons.append(f"{mask.mean():.0%} of the picture")
+        reasons.append(f"{mask.mean():.0%} of the picture is lung (usual: {low:.0%} to {high:.0%})")
+    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAX_UNCERTAINTY:
+        reasons.append(f"the network is uncertain (pixels between lung and not: {uncertain:.0%} of the mask)")
     return ", ".join(reasons)
+
+
+def uncertainty(probability: np.ndarray, mask: np.ndarray) -> float:
+    """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by that of the mask.
+
+    Both arrays are `(height, width)`. Of large images, look at some rows and columns. An empty mask gives infinity.
+
+    >>> uncertainty(np.array([[0.99, 0.7, 0.02, 0.01]]), np.array([[True, True, False, False]]))
+    0.5
+    """
+    some = (slice(None, None, max(min(mask.shape) // _SAMPLES, 1)),) * 2
+    lung, (low, high) = np.count_nonzero(mask[some]), _UNCERTAIN
+    uncertain = np.count_nonzero((probability[some] > low) & (probability[some] < high))
+    return float(uncertain / lung) if lung else float("inf")

@@ -13,6 +13,7 @@ import numpy as np
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
+from lungnb.engines.parity import digest_of_file
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
@@ -204,6 +205,18 @@ def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path
 def file_of(model: Model) -> Path | None:
     """Return the file of a model; None if the model is in memory."""
     return Path(model or SHIPPED) if model is None or isinstance(model, (str, Path)) else None
+
+
+def network_name(model: Model) -> str:
+    """Return what results are called by: `shipped` or the absolute path, and the first digits of the file's SHA-256.
+
+    A model in memory is called `in memory`.
+    """
+    file = file_of(model)
+    if file is None:
+        return "in memory"
+    name = "shipped" if file.resolve() == SHIPPED.resolve() else os.path.abspath(file)
+    return f"{name}, {digest_of_file(file)[:8]}"
 
 
 def open_model(model: Model, window_hu: Window, engine: str = "auto") -> tuple[Engine, Window]:

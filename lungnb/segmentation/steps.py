@@ -149,7 +149,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         pixel_mm2 = float(np.prod(picture.pixel_mm))
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
-    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px)]))
+    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px, None, image.probability)]))
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 

@@ -96,13 +96,50 @@ def test_marks_are_kept_at_once_and_shown_again(looked, films, home):
     looked.wrong.click()
     table = pd.read_csv(home / "results" / "marks.csv")
     assert table.drop(columns="marked").values.tolist() == [[str(films / "film_01.png"), "dark", 0.35]]
-    assert looked.wrong.description == "Marked as wrong" and "1 marked" in looked.status.value
+    assert looked.wrong.description == "Marked as wrong"
+    assert looked.status.value == f"&nbsp;1 marked, in {home / 'results' / 'marks.csv'}"
     looked.previous.click()
     assert looked.wrong.description == "Mark as wrong"
     again = lungnb.browse(films / "film_01.png", network())
     assert again.wrong.description == "Marked as wrong"
     again.wrong.click()
-    assert pd.read_csv(home / "results" / "marks.csv").empty and again.status.value == ""
+    assert pd.read_csv(home / "results" / "marks.csv").empty
+    assert again.status.value == f"&nbsp;marks go to {home / 'results' / 'marks.csv'}"
+
+
+def test_only_the_marked_images_are_shown_again(looked):
+    looked.order.value = "marked images"
+    assert looked.order.value == "all images" and "no image is marked yet" in looked.status.value
+    for number in (3, 11):
+        looked.number.value = number
+        looked.wrong.click()
+    looked.order.value = "marked images"
+    assert "film_02.png" in looked.caption.value and looked.total.value.startswith("of 2") and looked.number.value == 1
+    looked.next.click()
+    assert "film_10.png" in looked.caption.value and looked.next.disabled
+    looked.wrong.click()  # unmarked, and still there, because a person may change their mind
+    assert "film_10.png" in looked.caption.value and looked.wrong.description == "Mark as wrong"
+    looked.order.value = "all images"
+    assert "film_00.png" in looked.caption.value and looked.total.value.startswith("of 12")
+    assert [looked.cases[index].name for index in looked._marked()] == ["film_02.png"]
+
+
+def test_uncertain_images_can_come_first(home):
+    """The answer of the network is one minus the picture: 115 is uncertain, and white has no lung."""
+    films = [np.zeros((64, 64), np.uint8) for _ in range(4)]
+    for film, middle in zip(films, (0, 40, 10, 64), strict=True):
+        film[:, :middle] = 115 if middle < 64 else 255
+    films[0][0, 0], films[3][0, 0] = 1, 254  # because pictures of one grey have no lung
+    (home / "broken.png").write_bytes(b"no image")
+    looked = lungnb.browse([home / "broken.png", *films], network())
+    looked.order.value = "uncertain images first"
+    names = []
+    for number in range(1, 6):
+        looked.number.value = number
+        names.append(looked.caption.value.split("</b>")[0].removeprefix("<b>"))
+    assert names == ["array 5", "array 3", "array 4", "array 2", "broken.png"]
+    looked.number.value = 2
+    assert "uncertainty 0.62" in looked.caption.value
 
 
 def test_marks_of_another_network_and_of_another_browser_stay(films, home):

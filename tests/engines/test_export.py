@@ -50,7 +50,7 @@ def cached(model_file, tmp_path, monkeypatch):
     export._open.cache_clear()
     own = tmp_path / "own"
     own.mkdir()
-    for file in export.cache_folder().glob(f"{export.digest_of_file(model_file)}.*"):
+    for file in export.cache_folder().glob(f"{export.digest_of_file(model_file)}*"):
         shutil.copy(file, own)
     monkeypatch.setenv("LUNGNB_CACHE", str(own))
     return own

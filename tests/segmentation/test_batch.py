@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 from PIL import Image
 
 from helpers.networks import BLOCKS, bright
-from lungnb.files import DiskFull, writable
+from lungnb.files import DiskFull, read_table, writable
 from lungnb.formats.images import read_image, write_png
 from lungnb.segmentation import predict, steps
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
-from lungnb.segmentation.predict import segment
+from lungnb.segmentation.predict import network_name, segment
+from lungnb.settings import SHIPPED
 
 
 @pytest.fixture
@@ -111,6 +113,30 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
     monkeypatch.chdir(films)
     films = Path("../films")
     assert again(overlays=True) == 0  # and wherever one stands
+
+
+def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_model):
+    """The same file with other content, as after another training, renews the masks; a copy elsewhere is the same."""
+    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    films, out, copy = tmp_path / "films", tmp_path / "out", tmp_path / "copy.keras"
+    copy.write_bytes(file_of_model.read_bytes())
+    table = segment_files(films, out, file_of_model, progress=False)
+    network = table["network"].item()
+    assert network == f"{file_of_model}, {hashlib.sha256(copy.read_bytes()).hexdigest()[:8]}"
+    assert read_table(out / "segmentation.csv")["network"].item() == network == network_name(file_of_model)
+    before = (out / "a_mask.png").read_bytes()
+    for other in (None, bright()):
+        with pytest.raises(ValueError, match=r"out: holds masks of another network .*Name another folder for"):
+            segment_files(films, out, other, progress=False)
+    assert (out / "a_mask.png").read_bytes() == before
+    assert segment_files(films, out, copy, progress=False)["network"].item() == network
+    trained = bright()
+    trained.layers[-1].set_weights([np.full((1, 1, 1, 1), -40.0), np.array([20.0])])  # dark is lung
+    trained.save(file_of_model)
+    table = segment_files(films, out, file_of_model, progress=False)
+    assert table["network"].item() == network_name(file_of_model) != network
+    assert (out / "a_mask.png").read_bytes() != before
+    assert network_name(None) == f"shipped, {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:8]}"
 
 
 def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):

@@ -76,6 +76,29 @@ def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
     assert (tmp_path / "a_mask.png").read_bytes() == truth
 
 
+@pytest.mark.parametrize(
+    ("out", "inputs"),
+    [("masks", "images"), ("masks", "."), ("labelsTr", "images"), ("Lung_Mask", "images/a.png"), ("drawn", "images")],
+)
+def test_the_masks_of_a_data_set_get_no_files(tmp_path, model, out, inputs):
+    """Not even if they are called as nothing that lungnb writes; the last ones have the names of the images."""
+    write_png(tmp_path / "images" / "a.png", BLOCKS)
+    write_png(tmp_path / out / ("a.png" if out == "drawn" else "left/b.png"), BLOCKS > 100)
+    with pytest.raises(ValueError, match=r"(a|b)\.png is there already, and not of an earlier run"):
+        segment_files(tmp_path / inputs, tmp_path / out, model, progress=False)
+    assert not [*(tmp_path / out).rglob("*_mask.png")]
+
+
+def test_a_folder_of_other_pictures_may_get_masks(tmp_path, model):
+    write_png(tmp_path / "images" / "a.png", BLOCKS)
+    write_png(tmp_path / "home" / "chart.png", BLOCKS)
+    (tmp_path / "masks").mkdir()
+    for out in (tmp_path / "home", tmp_path / "masks", tmp_path / "masks"):
+        assert len(segment_files(tmp_path / "images", out, model, progress=False)) == 1
+    Image.fromarray(BLOCKS).save(tmp_path / "images" / "a.jpg")
+    assert len(segment_files(tmp_path / "images" / "a.png", tmp_path / "images", model, progress=False)) == 1
+
+
 def test_names_of_any_length_and_encoding(tmp_path, model):
     names = [*(letter * 120 + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 60 for letter in "xy"), os.fsdecode(b"caf\xe9")]
     try:

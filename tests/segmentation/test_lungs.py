@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lungnb.segmentation.lungs import split_sides, why_implausible
+from lungnb.segmentation.lungs import split_sides, uncertainty, why_implausible
 
 
 def test_right_and_left_are_the_patients():
@@ -55,11 +55,23 @@ def test_one_lung_is_not_cut():
     ("right", "left", "millilitres", "says"),
     [
         (100, 90, None, ""), (0, 0, None, "no lung"), (100, 0, None, "one lung only"),
-        (100, 20, None, "one lung far larger"), (10, 9, None, "2% of the picture"), (500, 400, None, "90% of"),
-        (100, 90, 4000, ""), (100, 90, 300, "300 mL"),
+        (100, 20, None, "one lung is 5.0 times as large as the other"), (500, 400, None, "90% of"),
+        (10, 9, None, "2% of the picture is lung (usual: 2%"), (448_709, 163_861, None, "one lung is 2.7 times"),
+        (100, 90, 4000, ""), (100, 90, 300, "the lungs have 300 mL (usual: 1000 to 9000)"),
     ],
 )  # fmt: skip
 def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
     mask = (np.arange(1000) < right + left).reshape(20, 50)
     found = why_implausible(mask, right, left, millilitres)
     assert says in found and bool(says) == bool(found)
+
+
+def test_a_mask_of_which_the_network_is_uncertain_is_flagged():
+    """On a film of 1,600 x 2,400 px."""
+    sure = np.kron(np.where(LUNGS, 0.97, 0.02), np.ones((40, 40))).astype(np.float32)
+    mask = sure > 0.5
+    unsure = np.where(np.roll(mask, 200, axis=1), np.float32(0.6), sure)
+    assert uncertainty(sure, mask) == 0 and uncertainty(unsure, unsure > 0.5) > 0.7
+    assert why_implausible(mask, 1000, 900, probability=sure) == ""
+    assert "the network is uncertain" in why_implausible(mask, 1000, 900, probability=unsure)
+    assert uncertainty(sure, np.zeros_like(mask)) == float("inf")
