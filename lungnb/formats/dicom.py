@@ -227,7 +227,9 @@ def _to_shown(values: Floats, hidden: Mask | None, header: Dataset, path: Path) 
     if hidden is not None:
         sample = sample[~hidden[:: step[0], :: step[1]]]
     is_ct = header.get("Modality") == "CT"  # whose windows are in Hounsfield units, which these values are not
-    show = None if is_ct else next((view for view in _views(header) if sample.size and _fits(view(sample))), None)
+    is_inverse = header.get("PhotometricInterpretation") == "MONOCHROME1"
+    views = _views(header) if sample.size and not is_ct else iter(())
+    show = next((view for view in views if _fits(1 - view(sample) if is_inverse else view(sample))), None)
     note = ""
     if show is None:
         (low, high), note = _range_of(values if hidden is None else values[~hidden], is_ct, path)
@@ -237,7 +239,7 @@ def _to_shown(values: Floats, hidden: Mask | None, header: Dataset, path: Path) 
     shown = np.empty_like(values)
     for rows in row_blocks(values.shape):
         shown[rows] = show(values[rows])
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
+    if is_inverse:
         np.subtract(1, shown, out=shown)
     if hidden is not None:
         shown[hidden] = 0
