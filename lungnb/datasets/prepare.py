@@ -32,7 +32,7 @@ from lungnb.messages import run_first
 from lungnb.settings import Settings
 
 LONGEST_SIDE = 1024  # px; larger images are shrunk, because networks see less
-MAX_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
+_MAX_CHEST_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
 _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; rounding explains less, mistakes are more
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
 _FORMAT = 3  # of prepared folders; raise it if files are read in another way, so that all folders are made again
@@ -67,7 +67,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
-    """Return everything that the prepared folder depends on."""
+    """Return what the prepared folder depends on, for its record. The way of pairing and reading is `_FORMAT`."""
     record: dict[str, object] = {
         "format": _FORMAT,
         "dataset": settings.name,
@@ -80,6 +80,7 @@ def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
         "volume_slices": settings.volume_slices,
         "files": _fingerprint(raw),
     }
+    record |= {"mask_values": list(source.mask_values)} if source.mask_values else {}
     return record | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 
 
@@ -153,7 +154,7 @@ def _read_image_pair(pair: Pair, raw: Path, settings: Settings, mask_values: tup
     image, pixel_mm, *_ = read_picture(raw / pair.image, settings.window)
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
-    if max(height, width) > MAX_ASPECT * min(height, width):
+    if max(height, width) > _MAX_CHEST_ASPECT * min(height, width):
         raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
     for path, mask in zip(pair.masks, masks, strict=True):
         if abs(mask.shape[1] / mask.shape[0] - width / height) > _MAX_ASPECT_ERROR * width / height:
