@@ -45,7 +45,7 @@ FORMULAS: dict[str, Callable[[float, float, float, float], tuple[float, float]]]
     "f1": lambda tp, fp, fn, _tn: (2 * tp, 2 * tp + fp + fn),
     "specificity": lambda _tp, fp, _fn, tn: (tn, tn + fp),
 }
-SCORES = tuple(FORMULAS)
+OVERLAP_SCORES = tuple(FORMULAS)
 SURFACE_SCORES = ("hd95", "assd", "nsd")
 
 
@@ -67,7 +67,7 @@ def count_pixels(truth: Mask, prediction: Mask) -> Counts:
 
 
 def scores(counts: Counts) -> dict[str, float]:
-    """Return every score of `SCORES` from the counts of one image, or pooled scores from the sums over many.
+    """Return every score of `OVERLAP_SCORES` from the counts of one image, or pooled scores from the sums over many.
 
     Example:
         >>> overlap = scores(Counts(tp=6, fp=2, fn=2, tn=90))

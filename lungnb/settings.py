@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
 
 SPLITS = ("train", "validation", "test")
-# The values that some settings may have. The modules named after these settings explain them.
+# The values that some settings may have. For losses and encoders, see the modules in `networks`.
 CHOICES: dict[str, tuple[str | None, ...]] = {
     "loss": ("bce", "dice", "iou", "bce_dice", "bce_iou"),
     "optimizer": ("adam", "adamw", "nadam", "rmsprop", "sgd", "lion"),

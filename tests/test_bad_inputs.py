@@ -235,7 +235,7 @@ TRAINING = [
     ("a batch of none", lambda at: Settings(batch_size=0), "batch_size must be a whole number from 1"),
     ("no models", lambda at: Settings(models=()), "models must be some of unet, resunet"),
     ("a loss that explodes", lambda at: train(prepared(at, learning_rate=1e30), "unet", False), "lower learn"),
-    ("one set twice", lambda at: train_across([at.settings, at.settings]), "each data set must stand there once"),
+    ("one set twice", lambda at: train_across([at.settings, at.settings]), "name each data set once"),
 ]  # fmt: skip
 MODELS = [
     ("no model", lambda at: load_model("gone.keras"), "gone.keras"),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from helpers.imports import find_modules
+from helpers.imports import find_imports, find_modules
 from helpers.paths import ROOT
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
@@ -43,6 +43,14 @@ def test_the_architecture_lists_every_file_and_no_other():
     listed = re.findall(r"(?m)^\| `(lungnb/[\w/]+\.py)` \|", read(ARCHITECTURE))
     files = {file.relative_to(ROOT).as_posix() for file in find_modules(ROOT / "lungnb").values()}
     assert sorted(listed) == sorted(file for file in files if not file.endswith("__init__.py"))
+
+
+def test_each_file_imports_only_from_files_above_it_in_the_architecture():
+    listed = re.findall(r"(?m)^\| `(lungnb/[\w/]+)\.py` \|", read(ARCHITECTURE))
+    place = {file.replace("/", "."): number for number, file in enumerate(listed)}
+    for importer, imported, line in find_imports(ROOT / "lungnb"):
+        if importer in place and imported in place:
+            assert place[imported] < place[importer], f"{importer}, line {line}: {imported}"
 
 
 def test_the_changelog_names_modules_and_functions_that_exist():

@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 
 from helpers.masks import EMPTY, FULL, HALF
 from lungnb.metrics import (
-    SCORES,
+    OVERLAP_SCORES,
     SURFACE_SCORES,
     Counts,
     count_pixels,
@@ -86,15 +86,15 @@ def test_against_scikit_learn(seed):
     }
     scored = overlaps(truth, found)
     assert scored == pytest.approx(expected)
-    assert tuple(scored) == SCORES
+    assert tuple(scored) == OVERLAP_SCORES
     assert scored["dice"] == scored["f1"]
     assert scored["iou"] == pytest.approx(scored["dice"] / (2 - scored["dice"]))
     tn, fp, fn, tp = reference.confusion_matrix(y, p).ravel()
     assert count_pixels(truth, found) == (tp, fp, fn, tn)
 
 
-ALL_ONE = dict.fromkeys(SCORES, 1)
-ALL_ZERO = dict.fromkeys(SCORES, 0)
+ALL_ONE = dict.fromkeys(OVERLAP_SCORES, 1)
+ALL_ZERO = dict.fromkeys(OVERLAP_SCORES, 0)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_missed_lung_makes_every_score_worse():
     near = disk(102, 200, 60) | disk(300, 200, 60)
     one = disk(102, 200, 60)
     missed, fair = every_score(both, one), every_score(both, near)
-    assert tuple(missed) == (*SCORES, *SURFACE_SCORES)
+    assert tuple(missed) == (*OVERLAP_SCORES, *SURFACE_SCORES)
     for name in missed:
         worse = missed[name] - fair[name]
         if name in ("precision", "specificity"):  # which what is missed does not touch

@@ -46,7 +46,7 @@ from lungnb.messages import run_first
 from lungnb.settings import Settings
 
 LONGEST_SIDE = 1024  # px; larger images are shrunk, because networks see less
-MAX_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
+_MAX_CHEST_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
 _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; rounding explains less, mistakes are more
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
 _FORMAT = 5  # of prepared folders; raise it if files are read in another way, so that all folders are made again
@@ -84,7 +84,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
-    """Return everything that the prepared folder depends on."""
+    """Return what the prepared folder depends on, for its record. The way of pairing and reading is `_FORMAT`."""
     record: dict[str, object] = {
         "format": _FORMAT,
         "dataset": settings.name,
@@ -98,6 +98,7 @@ def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
         "mask_values": list(settings.mask_values) if settings.mask_values else None,
         "files": _fingerprint(raw),
     }
+    record |= {"mask_values": list(source.mask_values)} if source.mask_values else {}
     return record | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 
 
@@ -179,7 +180,7 @@ def _read_image_pair(
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
-    if max(height, width) > MAX_ASPECT * min(height, width):
+    if max(height, width) > _MAX_CHEST_ASPECT * min(height, width):
         raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
     if picture.orientation != UPRIGHT:
         masks, is_apart = _turn_alike(masks, [raw / mask for mask in pair.masks], picture)

@@ -179,7 +179,7 @@ def review_gain(reviewed: pd.DataFrame, share: float = 0.1) -> dict[str, float]:
     had been picked at random (the expected value). Raises ValueError for fewer than two images.
 
     Example:
-        >>> images = pd.DataFrame({"dice": [0.6, 0.9, 0.95, 0.97]})  # the most doubtful first
+        >>> images = pd.DataFrame({"dice": [0.6, 0.9, 0.95, 0.97]})  # the most uncertain first
         >>> gain = review_gain(images, share=0.25)
         >>> float(gain["worst"]), float(gain["worst_left"])  # the worst mask was the one looked at
         (0.6, 0.9)

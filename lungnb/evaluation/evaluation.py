@@ -16,15 +16,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb import artefacts
-from lungnb.artefacts import MODEL, SUMMARY
+from lungnb.artefacts import MODEL, SCORES, SUMMARY
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.evaluation.statistics import first_places, mean_interval, paired, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.masks import clean_mask
 from lungnb.messages import printable, run_first
-from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
+from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.backend import keras
 from lungnb.networks.losses import Loss, get_loss
 from lungnb.networks.records import settings_of
@@ -52,7 +51,7 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     model, loss = load_model(settings.results / model_name / MODEL), get_loss(settings_of(run).loss)
     table = score_images(model, prepared, [split], loss, title=model_name, progress=progress)
     if split == prepared.scoring_split():
-        write_table(table, settings.results / model_name / artefacts.SCORES)
+        write_table(table, settings.results / model_name / SCORES)
         summarise(settings, model_name)
     return table
 
@@ -103,7 +102,7 @@ def summarise(settings: Settings, model_name: str) -> None:
     table, run = read_scores(settings, [model_name]), read_run(settings, model_name)
     trained = settings_of(run)
     metrics = {}
-    for name in (*SCORES, *SURFACE_SCORES, "loss"):
+    for name in (*OVERLAP_SCORES, *SURFACE_SCORES, "loss"):
         low, high = (None if np.isnan(bound) else bound for bound in mean_interval(table, name))
         metrics[name] = {"mean": float(table[name].mean()), "low": low, "high": high}
     summary = {
@@ -148,9 +147,9 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     Raises FileNotFoundError if a model is not scored, ValueError that names an image that only some models scored.
     """
     step = run_first("scored")
-    tables = {name: read_table(need(settings.results / name / artefacts.SCORES, step)) for name in model_names}
+    tables = {name: read_table(need(settings.results / name / SCORES, step)) for name in model_names}
     for name, scored in tables.items():
-        if not {*SCORES, *SURFACE_SCORES, "unit"} <= {*scored}:
+        if not {*OVERLAP_SCORES, *SURFACE_SCORES, "unit"} <= {*scored}:
             raise ValueError(f"{name} was scored by an earlier lungnb, which lacked some scores; {step} again.")
     table = pd.concat(tables, names=["model"]).reset_index(level=0).reset_index(drop=True)
     paired(table)  # raises an error if the models were scored on different images
@@ -173,8 +172,8 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
         pooled = scores(pooled_counts(images))
         rows.append({
             "model": title_of(name), "images": len(images), "unit": images["unit"].iloc[0],
-            **images[[*SCORES, *SURFACE_SCORES]].mean(), "dice_low": low, "dice_high": high, "first": first[name],
-            "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
+            **images[[*OVERLAP_SCORES, *SURFACE_SCORES]].mean(), "dice_low": low, "dice_high": high,
+            "first": first[name], "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
             "parameters": run["parameters"], "multiplications": run.get("multiplications"),
             "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60,
             "milliseconds_per_image": images["milliseconds"].median(),

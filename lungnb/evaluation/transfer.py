@@ -54,7 +54,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
         raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
-        raise ValueError(f"each data set must stand there once, not {', '.join(names)}.")
+        raise ValueError(f"name each data set once, not {', '.join(names)}.")
     for run in runs:
         download(run.dataset, progress)
         prepare_dataset(run, progress)

@@ -1,7 +1,7 @@
 """Load Keras and TensorFlow without the notices that they write to stderr, and set them up for this machine.
 
 Import both from here in this package. Loading takes seconds, so only modules that always need them import them. The
-last two functions save memory and time where TensorFlow and Keras offer no way; `benchmarks/training.py` measures both.
+last two functions save memory and time where TensorFlow and Keras offer no way (see `benchmarks/training.py`).
 """
 
 import os

@@ -14,7 +14,7 @@ from lungnb.settings import Settings
 
 _MASK_THRESHOLD = 127  # of a grey from 0 to 255; higher values are lung
 _SEEDS_PER_RUN = 100_003  # so that two settings' seeds share no shuffling
-Pair = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
+Batch = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
 
 
 def load_batches(
@@ -49,7 +49,7 @@ def load_batches(
         batches = pairs.shuffle(count, seed=settings.seed * _SEEDS_PER_RUN + repeat).batch(settings.batch_size)
         return batches.enumerate(repeat * count)
 
-    def prepare(step: tf.Tensor, batch: Pair) -> Pair:
+    def prepare(step: tf.Tensor, batch: Batch) -> Batch:
         images, masks = _to_unit(*batch)
         return augment(images, masks, settings, seed=(settings.seed, step))
 
@@ -65,7 +65,7 @@ def count_steps(settings: Settings, split: str) -> int:
     return -(-images // settings.batch_size) * (settings.repeats if is_training else 1)
 
 
-def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]) -> Pair:
+def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]) -> Batch:
     """Flip, rotate and zoom each image and its mask in the same way, and change the image's contrast.
 
     The same `seed` gives the same change. Pixels from outside the image become black and background.
@@ -118,6 +118,6 @@ def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
     return tf.data.Dataset.zip(*parts)
 
 
-def _to_unit(images: tf.Tensor, masks: tf.Tensor) -> Pair:
+def _to_unit(images: tf.Tensor, masks: tf.Tensor) -> Batch:
     """Scale uint8 images to [0, 1]; make masks 0 or 1."""
     return tf.cast(images, tf.float32) / 255.0, tf.cast(masks > _MASK_THRESHOLD, tf.float32)

@@ -75,7 +75,7 @@ def segment_on_cluster(
     out, model = Path(out).absolute(), model and Path(model).absolute()
     folders = _folders(paths)
     if not folders:
-        raise ValueError("no image files in nothing.")
+        raise ValueError("no image files in an empty list: name files or folders.")
     _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
         given = [Path(unescape(folder["folder"])) for folder in folders]

@@ -51,7 +51,7 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
     files = [file for file in files if not (out and _is_written(file, [out]))]
     if not files:
         kinds = ", ".join((*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))
-        raise Refused(f"no image files ({kinds}) in {', '.join(map(str, given)) or 'nothing'}.")
+        raise Refused(f"no image files ({kinds}) in {', '.join(map(str, given)) or 'an empty list'}.")
     unique: dict[str, Path] = {}
     for file in files:
         unique.setdefault(os.path.abspath(file), file)

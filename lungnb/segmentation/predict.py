@@ -76,11 +76,11 @@ def segment(
 
     Example: `segment("chest.png").mask.mean()` is the share of the picture that is lung.
     """
-    network, window_hu = open_model(model, window, engine)
     images = _as_list(image)
-    if images is None:
-        return _segment_one(image, network, clean, window_hu)
-    return segment_many(images, network, clean, window_hu)
+    if images is not None:
+        return segment_many(images, model, clean, window, engine)
+    network, window_hu = open_model(model, window, engine)
+    return _segment_one(image, network, clean, window_hu)
 
 
 def segment_many(

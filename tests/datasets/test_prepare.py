@@ -10,6 +10,7 @@ from lungnb.__main__ import main
 from lungnb.datasets import prepare
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
+from lungnb.datasets.sources import Source
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.settings import SPLITS, Settings, make_settings
@@ -136,6 +137,17 @@ def test_nothing_is_prepared_twice_but_what_changed_is(raw):
     (raw / "images" / "3.png").unlink()
     assert "3" not in prepared(raw, split_fractions=(0.85, 0.15, 0.0))[1]["id"].tolist()
     assert not list(settings.prepared.glob("*/*/3.png"))
+
+
+def test_other_mask_values_in_the_catalogue_prepare_anew(raw, monkeypatch):
+    write_scans(raw, [f"{n}" for n in range(6)])
+    shares = []
+    for values in (None, (255,), (0,)):
+        source = Source("scans", "", "own", "", "", mask_values=values)
+        monkeypatch.setattr(prepare, "find_source", lambda _, source=source: source)
+        settings, manifest = prepared(raw)
+        shares.append((pixels(settings, manifest["mask"][0]) > 0).mean())
+    assert shares[0] == shares[1] == 1 - shares[2] != 0.5
 
 
 @pytest.mark.parametrize("before", [False, True])

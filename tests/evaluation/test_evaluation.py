@@ -15,11 +15,11 @@ from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_sco
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.formats.images import read_image, read_mask
-from lungnb.metrics import SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
+from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.training import train
 from lungnb.settings import make_settings
 
-ALL = [*SCORES, *SURFACE_SCORES]
+ALL = [*OVERLAP_SCORES, *SURFACE_SCORES]
 COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
 
 
@@ -29,7 +29,7 @@ def test_every_test_image_has_a_row_with_every_score(trained):
     manifest = read_manifest(trained).query("split == 'test'")
     assert table["id"].tolist() == manifest["id"].tolist()
     assert (table[["tp", "fp", "fn", "tn"]].sum(axis=1) == manifest["width"].iloc[0] * manifest["height"].iloc[0]).all()
-    assert table[[*SCORES, "nsd"]].stack().between(0, 1).all()
+    assert table[[*OVERLAP_SCORES, "nsd"]].stack().between(0, 1).all()
     assert table[["hd95", "assd"]].stack().ge(0).all()
     assert (table["milliseconds"] > 0).all()
     stored = pd.read_csv(trained.results / "unet" / "scores.csv")
@@ -55,10 +55,10 @@ def test_perfect_predictions_score_1(trained, monkeypatch):
         truth[read_image(trained.prepared / row["image"]).tobytes()] = mask.astype(np.float32)
     monkeypatch.setattr(evaluation, "predict", lambda model, image: truth[image.tobytes()])
     table = evaluate(trained, "unet", progress=False)
-    assert (table[list(SCORES)] == 1).all(axis=None)
+    assert (table[list(OVERLAP_SCORES)] == 1).all(axis=None)
     assert (table[["fp", "fn", "hd95", "assd"]] == 0).all(axis=None) and (table["nsd"] == 1).all()
     monkeypatch.setattr(evaluation, "predict", lambda model, image: 1 - truth[image.tobytes()])
-    assert (evaluate(trained, "unet", progress=False)[list(SCORES)] == 0).all(axis=None)
+    assert (evaluate(trained, "unet", progress=False)[list(OVERLAP_SCORES)] == 0).all(axis=None)
 
 
 def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):

@@ -95,7 +95,7 @@ def test_each_data_set_meets_each(trained):
     assert [label.get_text() for label in axis.get_yticklabels()] == ["scans", "other"]
     assert [text.get_text()[:5] for text in axis.texts] == [f"{dice:.3f}" for dice in table["dice"]]
     assert not any("nan" in text.get_text() for text in axis.texts)  # where a single patient leaves it undefined
-    with pytest.raises(ValueError, match="each data set must stand there once, not scans, scans"):
+    with pytest.raises(ValueError, match="name each data set once, not scans, scans"):
         train_across([trained, trained])
 
 

@@ -5,14 +5,14 @@ import pytest
 from helpers.figures import drawn
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import plots
-from lungnb.metrics import SCORES, Counts
+from lungnb.metrics import OVERLAP_SCORES, Counts
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history
 
 
 def scores_of(*models):
     rows = [
-        {"model": model, "id": f"{n}", "split": "test"} | dict.fromkeys((*SCORES, "loss"), 0.9 + 0.01 * n)
+        {"model": model, "id": f"{n}", "split": "test"} | dict.fromkeys((*OVERLAP_SCORES, "loss"), 0.9 + 0.01 * n)
         for model in models
         for n in range(5)
     ]

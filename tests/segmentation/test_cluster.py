@@ -174,7 +174,7 @@ def test_what_a_cluster_cannot_do_is_said(tmp_path, films, monkeypatch):
     _, model = films
     with pytest.raises(ValueError, match="mount the storage"):
         segment_on_cluster("s3://films/", tmp_path / "out", "local", model)
-    with pytest.raises(ValueError, match="in nothing"):
+    with pytest.raises(ValueError, match="in an empty list"):
         segment_on_cluster([], tmp_path / "out", "local", model)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"needs ray; pip install 'lungnb\[cluster\]'"):

@@ -31,7 +31,7 @@ def test_nothing_to_segment_is_said(tmp_path, model):
         with pytest.raises(ValueError) as raised:
             segment_files(paths, tmp_path / "out", model)
         assert str(raised.value).endswith(f" in {tmp_path}.")
-    with pytest.raises(ValueError, match="in nothing"):
+    with pytest.raises(ValueError, match="in an empty list"):
         segment_files([], tmp_path / "out", model)
 
 
