@@ -6,15 +6,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "predict": [
-            *(
-                "Segmentation",
-                "best_model",
-                "choose_model",
-                "load_pretrained",
-                "network_name",
-                "segment",
-                "segment_many",
-            )
+            "Segmentation",
+            "best_model",
+            "choose_model",
+            "load_pretrained",
+            "network_name",
+            "segment",
+            "segment_many",
         ],
         "lungs": ["split_sides"],
         "listing": ["Options", "list_images"],
