@@ -45,9 +45,8 @@ def measure(framework: str, network: str, size: int, count: int, rounds: int) ->
 def open_lungnb(network: str, size: int, images: np.ndarray, masks: np.ndarray) -> Opened:
     """Return a training step, a prediction, and the number of parameters."""
     from lungnb.engines.engines import engine_of
-    from lungnb.networks.backend import USE_XLA
+    from lungnb.networks.backend import USE_XLA, fuse_batch_norm
     from lungnb.networks.models import build_model
-    from lungnb.networks.tensorflow_speedups import fuse_batch_norm
 
     model = build_model(network, size=size, filters=FILTERS)
     fuse_batch_norm(model)

@@ -34,14 +34,15 @@ def matrix_rate(side: int = 3000) -> float:
     return side**3 / median_seconds(lambda: one @ other, 5)
 
 
-def write(table: pd.DataFrame, name: str, out: Path, figure: Figure, *packages: str) -> None:
-    """Print a table; write it as CSV, as JSON with the machine, and its chart."""
+def write(table: pd.DataFrame, name: str, out: Path, figure: Figure | None, *packages: str) -> None:
+    """Print a table; write it as CSV, as JSON with the machine, and its chart if there is one."""
     print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
     out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / f"{name}.csv", index=False)
     record = {"machine": describe(*packages), "rows": table.to_dict("records")}
     (out / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    figure.savefig(out / f"{name}.png", dpi=150)
+    if figure:
+        figure.savefig(out / f"{name}.png", dpi=150)
 
 
 @themed

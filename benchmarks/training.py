@@ -83,9 +83,8 @@ def step_alone(
     size: int, batch: int, jit: bool, precision: str, fused: bool = True, filters: int = 16
 ) -> dict[str, Any]:
     """A step on one batch in memory."""
-    from lungnb.networks.backend import keras
+    from lungnb.networks.backend import fuse_batch_norm, keras
     from lungnb.networks.models import build_model
-    from lungnb.networks.tensorflow_speedups import fuse_batch_norm
 
     keras.config.set_dtype_policy(precision)
     model = build_model("unet", size=size, filters=filters)

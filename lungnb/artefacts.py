@@ -17,6 +17,8 @@ SCORES = "scores.csv"  # one row per image
 RUN = "run.json"  # settings, versions, device, seed, time, commit
 SUMMARY = "summary.json"  # mean scores with their intervals, and the command
 MODEL_FILES = (RUN, HISTORY, SCORES, SUMMARY)  # files that may be published
+PLAN = "training/plan.json"  # what an unfinished training is to train
+EARLIER = "earlier"  # in results/<run>: runs of networks that were trained again, such as earlier/unet-1
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
 RESERVED = ("published", "benchmarks")  # folders of results/ that belong to no data set
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
@@ -143,7 +145,7 @@ ARTEFACTS = (
     Artefact("paired_tests_again.csv", "06", "the same tests on means over seeds and on the images of all folds"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
-    Artefact(UNTRAINED, "06", "scores of the shipped network on the same images", False),
+    Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, all with masks cleaned up", False),
     Artefact("learning_curves.png", "06", "scores over epochs"),
     Artefact("split_panels.png", "06", "loss, IoU and Dice of training, validation and test, one panel per network"),
     Artefact("loss_*.png", "06", "loss over epochs, one figure per network"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -50,13 +51,22 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    findings = datasets.check_dataset(_settings(options))
+    settings = _settings(options)
+    findings = datasets.check_dataset(settings)
     for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")
     counts = findings["severity"].value_counts()
     say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
-    return 1 if counts.get("error") else 0
+    system = ["--recipe", options.recipe] if options.recipe else ["--profile", options.profile]
+    changes = [part for change in options.set for part in ("--set", change)]
+    same = shlex.join([settings.dataset, *system, *changes])
+    if counts.get("error"):
+        say(f"Next: mend the files with errors, or take them out, then run `lungnb check {same}` again.")
+        return 1
+    look = "look at the files with warnings, then " if counts.get("warning") else ""
+    say(f"Next: {look}run `lungnb train {same}`.")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -87,25 +97,27 @@ def _segment(options: argparse.Namespace) -> int:
         total = segmentation.segment_on_cluster(
             options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
         )
-        return _say_segmented(file, total["images"], total["failed"], total["review"])
+        return _say_segmented(file, total["images"], total["failed"], total["incomplete"], total["review"])
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
         table = segmentation.segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
-        failed = table[table["status"] == "failed"]
-        say(*(f"lungnb: {error}" for error in failed["error"]), file=sys.stderr)
+        errors, failed = table["error"].dropna(), (table["status"] == "failed").sum()
+        say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
         file = f"{options.out}/segmentation.csv"
-        status = _say_segmented(file, len(table), len(failed), (table["review"] != "").sum())
+        status = _say_segmented(file, len(table), failed, len(errors) - failed, (table["review"] != "").sum())
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         say(json.dumps(rows, allow_nan=False))
     return status
 
 
-def _say_segmented(table: str, images: int, failed: int, review: int) -> int:
+def _say_segmented(table: str, images: int, failed: int, incomplete: int, review: int) -> int:
     """Print how many images were segmented and how many need a review; return the exit status."""
     say(f"{images - failed} of {images} images segmented; see {table}")
+    if incomplete:
+        say(f"{incomplete} of them lack an output that was asked for: see its column error")
     if review:
         say(f"{review} of them should be looked at: see its column review")
-    return 1 if failed else 0
+    return 1 if failed or incomplete else 0
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -127,6 +139,13 @@ def _seeds(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number of at least 1, not {text!r}.")
     return int(text)
+
+
+def _runs(options: argparse.Namespace) -> None:
+    settings = _settings(options)
+    evaluation.remove_runs(settings, options.remove)
+    runs = evaluation.list_runs(settings)
+    say(*runs.to_string(index=False).split("\n") if len(runs) else (f"{settings.results}: no runs yet.",))
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -199,6 +218,10 @@ def _add_report_verbs(verbs: _Verbs) -> None:
     seeds = os.environ.get("LUNGNB_SEEDS") or "1"
     add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    examples = ("runs montgomery", "runs montgomery --remove earlier/unet-1")
+    add = _verb(verbs, "runs", _runs, "list the trainings of a data set, also earlier ones", *examples)
+    _add_settings(add)
+    add("--remove", action="append", default=[], metavar="RUN", help="an earlier run to remove; can be repeated")
     about = "copy the tables, charts and scores of a report, without images, for publication"
     add = _verb(verbs, "publish", _publish, about, "publish --recipe simple-unet")
     _add_settings(add)
@@ -209,7 +232,8 @@ def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, 
     """Add a verb and return its `add_argument`."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
-    verb = verbs.add_parser(name, help=about, description=about.capitalize() + ".", epilog=epilog, formatter_class=form)
+    sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small
+    verb = verbs.add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
     verb.set_defaults(run=run)
     return verb.add_argument
 

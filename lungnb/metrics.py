@@ -74,7 +74,9 @@ def scores(counts: Counts) -> dict[str, float]:
         >>> round(overlap["dice"], 3), round(overlap["iou"], 3), round(overlap["accuracy"], 3)
         (0.75, 0.6, 0.96)
     """
-    return {name: _ratio(*formula(*counts), counts) for name, formula in FORMULAS.items()}
+    is_perfect = float(counts.fp == counts.fn == 0)  # the score if its denominator is 0
+    fractions = {name: formula(*counts) for name, formula in FORMULAS.items()}
+    return {name: above / below if below else is_perfect for name, (above, below) in fractions.items()}
 
 
 def dice(truth: Mask, prediction: Mask) -> float:
@@ -148,7 +150,3 @@ def _check_masks(truth: Mask, prediction: Mask) -> None:
         raise ValueError(
             f"truth and prediction must be bool, not {truth.dtype} and {prediction.dtype}: threshold first."
         )
-
-
-def _ratio(numerator: float, denominator: float, counts: Counts) -> float:
-    return numerator / denominator if denominator else float(counts.fp == counts.fn == 0)

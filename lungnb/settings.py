@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import glob
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lungnb.artefacts import home, is_path, raw_folder, refuse_name, refuse_nul
+from lungnb.artefacts import home, is_path, raw_folder, refuse_nul
 from lungnb.files import text_name
 
 if TYPE_CHECKING:
@@ -28,38 +29,25 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("float32", "mixed_bfloat16", "auto"),
     "encoder": ("mobilenetv2", "vgg16", "resnet50", "efficientnetv2b0", "densenet121", None),
 }
-LIMITS = {  # the lowest and the highest value of every setting that is a number
-    "image_size": (1, 4096),
-    "spacing": (0.1, 20),  # or 0
-    "volume_slices": (1, 10_000),
-    "folds": (2, 1000),  # or 0
-    "fold": (1, 1000),
-    "depth": (1, 10),
-    "filters": (1, 1024),
-    "frozen_epochs": (0, 100_000),
-    "learning_rate": (1e-12, 1e30),
-    "batch_size": (1, 4096),
-    "epochs": (1, 100_000),
-    "train_images": (0, 10**9),
-    "repeats": (1, 100_000),
-    "stop_patience": (0, 100_000),
-    "plateau_patience": (0, 100_000),
-    "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
-    "rotation": (0, 180),
-    "zoom": (0, 0.9),
-    "contrast": (0, 1),
-}
-_OR_ZERO = ("spacing", "folds")  # 0 switches these off
+LIMITS = {  # the lowest and the highest value of every setting that is a number; `spacing` and `folds` may also be 0
+    "image_size": (1, 4096), "spacing": (0.1, 20), "volume_slices": (1, 10_000), "folds": (2, 1000), "fold": (1, 1000),
+    "depth": (1, 10), "filters": (1, 1024), "frozen_epochs": (0, 100_000), "learning_rate": (1e-12, 1e30),
+    "batch_size": (1, 4096), "epochs": (1, 100_000), "train_images": (0, 10**9), "repeats": (1, 100_000),
+    "stop_patience": (0, 100_000), "plateau_patience": (0, 100_000), "rotation": (0, 180), "zoom": (0, 0.9),
+    "contrast": (0, 1), "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
+}  # fmt: skip
+_OR_ZERO = ("spacing", "folds")  # 0 switches them off
 _MAX_HU = 100_000  # limit of a window, above and below 0
 TITLES = {  # names of models in charts and tables
-    "unet": "U-Net",
-    "resunet": "ResUNet",
-    "r2unet": "R2U-Net",
-    "attention_unet": "Attention U-Net",
-    "transunet": "TransUNet",
-    "compact_unet": "Compact U-Net",
-}
+    "unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net", "attention_unet": "Attention U-Net",
+    "transunet": "TransUNet", "compact_unet": "Compact U-Net",
+}  # fmt: skip
+DATASETS = (  # of the catalogue, `lungnb/datasets/sources.py`
+    "phantom", "phantom-ct", "phantom-wild", "montgomery", "chest-xray-masks-and-labels", "finding-lungs-in-ct-data",
+    "lung-ct-bmp", "shenzhen", "minijsrt", "covid19-ct-seg", "rsna-pneumonia",
+)  # fmt: skip
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
+COMPARISON_VARIABLE = "LUNGNB_COMPARISON"  # set by `run_series` for its notebooks
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
 PROFILES = {
@@ -90,6 +78,28 @@ def _are_numbers(values: object, count: int) -> bool:
     if not isinstance(values, tuple) or len(values) != count:
         return False
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+
+
+def refuse_unknown(dataset: str) -> None:
+    """Raise ValueError, with the nearest name, for a name that is neither in the catalogue nor in the raw folder.
+
+    A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
+    Raises ValueError also for a folder that cannot be a data set.
+    """
+    if dataset in DATASETS:
+        return
+    folder = raw_folder(dataset)  # refuses a folder that cannot be a data set
+    if is_path(dataset) or folder.is_dir():
+        return
+    runs = (home() / "data" / "prepared", home() / "results")
+    if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
+        return
+    near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError(
+        f"there is no data set {dataset!r}: {hint}The catalogue has {', '.join(DATASETS)}. For images of your own, "
+        "give the path of a folder with images/ and masks/ in it, such as ./my-scans."
+    )
 
 
 @dataclass(frozen=True)
@@ -152,19 +162,13 @@ class Settings:
                 listed = ", ".join(filter(None, choices))
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         self._check_together()
-        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
-            raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
-        self._check_fractions()
-        self._check_window()
+        self._check_tuples()
         self._check_mask_values()
 
     def _check_dataset(self) -> None:
         if not isinstance(self.dataset, str):
             raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
-        if is_path(self.dataset):
-            raw_folder(self.dataset)  # refuses a folder that cannot be a data set
-        else:
-            refuse_name(self.dataset, self.dataset)
+        refuse_unknown(self.dataset)
 
     def _check_together(self) -> None:
         """Raise ValueError for settings that contradict each other."""
@@ -179,16 +183,16 @@ class Settings:
         if self.frozen_epochs and not self.encoder:
             raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
-    def _check_fractions(self) -> None:
-        shares = self.split_fractions
+    def _check_tuples(self) -> None:
+        """Raise ValueError for wrong models, shares or windows."""
+        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
+            raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
+        shares, hu = self.split_fractions, self.window
         if not _are_numbers(shares, 3) or not (min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= 1e-6):
             raise ValueError(
                 "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {shares!r}."
             )
-
-    def _check_window(self) -> None:
-        hu = self.window
         if hu is not None and not (_are_numbers(hu, 2) and -_MAX_HU <= hu[0] < hu[1] <= _MAX_HU):
             raise ValueError(
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
@@ -217,6 +221,11 @@ class Settings:
         """The folder of the run's results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
+
+    @property
+    def comparison(self) -> Path:
+        """The folder of tables and charts in the results; while the series runs, the one that will replace it."""
+        return self.results / os.environ.get(COMPARISON_VARIABLE, "comparison")
 
     @property
     def _folder(self) -> str:

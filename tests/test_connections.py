@@ -15,8 +15,8 @@ import pytest
 from helpers.paths import ROOT
 from helpers.scans import TINY
 from helpers.watching import assert_silent, environment, has_namespaces, run
-from lungnb.engines.conversion import FORMATS
 from lungnb.engines.engines import installed
+from lungnb.engines.export import FORMATS
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SHIPPED

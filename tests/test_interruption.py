@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 from helpers.processes import exit_code, start_forked
+from lungnb import settings as settings_module
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import CATALOGUE, RemoteFile, Source
@@ -60,6 +61,7 @@ def work(home, address, epochs="4", stages=STAGES):
     """Do what the tests interrupt, in a process of its own."""
     os.environ["LUNGNB_HOME"] = str(home)
     file = RemoteFile("scans.zip", (address,))
+    settings_module.DATASETS += ("tiny",)
     CATALOGUE["tiny"] = Source("tiny", "Tiny", "xray", "MIT", "None", files=(file,))
     settings = settings_of(int(epochs))
     works = {

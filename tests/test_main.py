@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.scans import write_pairs
 from lungnb.__main__ import main
 from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import RECIPES
 
-VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "publish")
+VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "runs", "publish")
 
 
 def test_segment_needs_no_training(home, capsys):
@@ -37,6 +38,27 @@ def test_help_shows_an_example(verb, capsys):
         main([verb, "--help"])
     assert done.value.code == 0
     assert f"  lungnb {verb} " in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_help_names_products_as_they_are_written(capsys):
+    for arguments in (["export", "--help"], ["--help"]):
+        with pytest.raises(SystemExit):
+            main(arguments)
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "xport a model for ONNX Runtime or OpenVINO, and check it" in shown
+
+
+def test_check_says_what_to_do_next(home, capsys):
+    scans = write_pairs(home / "my scans", count=24)
+    changes = ["--profile", "full", "--set", "patient_pattern=(.+)"]
+    assert main(["check", str(scans), *changes]) == 0
+    again = f"'{scans}' --profile full --set 'patient_pattern=(.+)'`"
+    *_, counted, following = capsys.readouterr().out.splitlines()
+    assert counted.startswith("0 errors") and following.endswith(f"run `lungnb train {again}.")
+    (scans / "images" / "case_0.png").write_bytes(b"no image")
+    assert main(["check", str(scans), *changes]) == 1
+    following = capsys.readouterr().out.splitlines()[-1]
+    assert following == f"Next: mend the files with errors, or take them out, then run `lungnb check {again} again."
 
 
 def test_the_verbs_one_after_another(prepared, home, capsys):

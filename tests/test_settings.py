@@ -4,8 +4,19 @@ import json
 import numpy as np
 import pytest
 
+from lungnb.datasets.sources import CATALOGUE
 from lungnb.networks.backend import keras
-from lungnb.settings import CHOICES, LIMITS, PROFILES, RECIPES, Settings, make_settings, parse_changes, recipes
+from lungnb.settings import (
+    CHOICES,
+    DATASETS,
+    LIMITS,
+    PROFILES,
+    RECIPES,
+    Settings,
+    make_settings,
+    parse_changes,
+    recipes,
+)
 
 
 def test_profiles_set_size_and_length_and_take_changes():
@@ -82,9 +93,26 @@ def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, mo
 
 def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
     (tmp_path / "patients.csv").write_text("id,patient\n")
+    (tmp_path / "data" / "raw" / "scans").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     settings = make_settings("scans", patient_file="patients.csv", weights="phantom")
     assert settings.patient_file == str(tmp_path / "patients.csv") and settings.weights == "phantom"
+
+
+@pytest.mark.parametrize("make", [make_settings, lambda name: Settings(dataset=name), Settings().replace])
+def test_a_misspelt_data_set_is_told_at_once(make):
+    with pytest.raises(ValueError, match=r"there is no data set 'montgommery': did you mean montgomery\?.*shenzhen"):
+        make(**{"name" if "lambda" in make.__name__ else "dataset": "montgommery"})
+
+
+def test_names_of_the_catalogue_and_of_ones_own_folders_are_known(home):
+    assert list(CATALOGUE) == list(DATASETS)
+    for name in DATASETS:
+        assert Settings(dataset=name).dataset == name  # though nothing is downloaded
+    for folder in ("data/raw/mine", "data/prepared/moved.simple-unet", "results/trained", "results/seeds.seed2"):
+        (home / folder).mkdir(parents=True)
+        name = folder.rpartition("/")[2].partition(".")[0]
+        assert make_settings(name).name == name
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Run every notebook on phantoms in the quick profile and store its outputs: `make baseline`.
 
-With the beginnings of names, such as `00 12`, run only these; they must need no earlier notebook.
+With numbers, such as `06 12`, store the outputs of these notebooks only, after running those that they need. lungnb/
+must have no uncommitted changes, because outputs name the commit.
 """
 
 import base64
 import io
 import os
+import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,26 +17,37 @@ import nbformat
 import papermill
 from PIL import Image
 
+from check_notebooks import NEEDS, ROOT, with_needed
 from lungnb.report.series import PAPERMILL
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = ROOT / "notebooks"
 MAX_PICTURE_BYTES = 235_000  # of all pictures of one notebook, as base64
 MAX_PLAIN_TEXT = 2_000  # characters; the plain text of an HTML table is not stored if it is longer
 
 
 def main() -> None:
     """Execute the notebooks in a fresh folder, on the CPU; keep outputs, drop what differs from run to run."""
+    refuse_changed_code()
     with tempfile.TemporaryDirectory(prefix="lungnb-") as home:
         os.environ |= {"LUNGNB_HOME": home, "LUNGNB_DATASET": "phantom", "LUNGNB_PROFILE": "quick"}
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         for name in ("LUNGNB_RAW", "LUNGNB_SET", "LUNGNB_SEEDS"):
             os.environ.pop(name, None)
-        beginnings = tuple(sys.argv[1:]) or ("",)
-        for path in sorted(path for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb") if path.name.startswith(beginnings)):
+        names = sys.argv[1:] or [*NEEDS]
+        for path in (next(NOTEBOOKS.glob(f"{name}_*.ipynb")) for name in with_needed(names)):
             done = Path(home) / path.name
             print(path.name, flush=True)
             papermill.execute_notebook(path, done, cwd=NOTEBOOKS, **PAPERMILL)
-            nbformat.write(_tidied(nbformat.read(done, as_version=4), home), path)
+            if path.name[:2] in names:
+                nbformat.write(_tidied(nbformat.read(done, as_version=4), home), path)
+
+
+def refuse_changed_code(root: Path = ROOT) -> None:
+    """Exit with a sentence if files of lungnb/ differ from the commit that the outputs would name."""
+    command = ["git", "-C", str(root), "status", "--porcelain", "--", "lungnb"]
+    changed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if changed:
+        sys.exit(f"Commit these files first, because stored outputs name the commit:\n{changed.rstrip()}")
 
 
 def _tidied(notebook: nbformat.NotebookNode, home: str) -> nbformat.NotebookNode:
@@ -50,11 +64,18 @@ def _tidied(notebook: nbformat.NotebookNode, home: str) -> nbformat.NotebookNode
                 # Because a widget ends with its kernel, a reader sees the picture that replaces it.
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
                 if "text" in output:
-                    output.text = output.text.replace(home, "..")
+                    output.text = _cleaned(output.text, home)
+                for kind in [kind for kind in output.get("data", {}) if kind.startswith("text/")]:
+                    output.data[kind] = _cleaned(output.data[kind], home)
                 if "text/html" in output.get("data", {}) and len(output.data.get("text/plain", "")) > MAX_PLAIN_TEXT:
                     del output.data["text/plain"]
     _shrink_pictures([output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output])
     return notebook
+
+
+def _cleaned(text: str, home: str) -> str:
+    """Return an output without the folder's name, and without the mark of changes that only notebooks can have."""
+    return re.sub(r"(?<=[0-9a-f]{7})-dirty\b", "", text.replace(home, ".."))
 
 
 def _shrink_pictures(bundles: list[dict[str, str]]) -> None:

@@ -25,7 +25,7 @@ from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import clean_mask
 from lungnb.metrics import dice
-from lungnb.segmentation.predict import Model, best_model, open_model
+from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
@@ -42,11 +42,9 @@ class _Predicted(NamedTuple):
 
 
 def browse(
-    images: str | Path | np.ndarray | Iterable[str | Path | np.ndarray] | Settings,
-    model: Model = None,
-    split: str = "validation",
-    marks: str | Path | None = None,
-) -> Browser:
+    images: OneImage | Iterable[OneImage] | Settings, model: Model = None,
+    split: str = "validation", marks: str | Path | None = None,
+) -> Browser:  # fmt: skip
     """Return a browser of images and of a network's predictions: the last line of a cell shows it.
 
     The picture on the left has the contour of the mask at the threshold of the slider. The one on the right shows the
@@ -62,26 +60,20 @@ def browse(
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
         marks: a CSV file; default: `marks.csv` among the results.
 
-    Raises ValueError if there is nothing to look at, or if `marks` is another table; FileNotFoundError if nothing is
-    prepared or trained.
+    Raises ValueError without images or for another table as `marks`, FileNotFoundError without prepared data or model.
     """
     if isinstance(images, Settings):
         model = best_model(images) if model is None else model
-        folder, is_prepared = images.results, True
-    else:
-        folder, is_prepared = home() / "results", False
     engine, window_hu = open_model(model, None)
-    cases = [*(prepared_cases(images, split) if isinstance(images, Settings) else image_cases(images, window_hu))]
+    if isinstance(images, Settings):
+        cases, folder = [*prepared_cases(images, split)], images.results
+    else:
+        cases, folder = [*image_cases(images, window_hu)], home() / "results"
     if not cases:
         raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
-    return Browser(cases, engine, Marks(Path(marks or folder / "marks.csv"), _name_of(model)), clean=not is_prepared)
-
-
-def _name_of(model: Model) -> str:
-    """Return the name of a model in the table of marks: its path if it is a file."""
-    if model is None:
-        return SHIPPED.stem
-    return str(Path(model).absolute()) if isinstance(model, (str, Path)) else model.name
+    name = str(Path(model).absolute()) if isinstance(model, (str, Path)) else getattr(model, "name", SHIPPED.stem)
+    table = Marks(Path(marks or folder / "marks.csv"), name)
+    return Browser(cases, engine, table, clean=not isinstance(images, Settings))
 
 
 class Browser:

@@ -12,8 +12,7 @@ import numpy as np
 
 from lungnb.datasets.prepare import LONGEST_SIDE
 from lungnb.datasets.prepared import open_prepared
-from lungnb.formats.images import read_image, read_volume
-from lungnb.formats.nifti import is_nifti
+from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import shrink, through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.messages import printable
@@ -52,7 +51,7 @@ def _read(image: Path | np.ndarray, window_hu: Window) -> tuple[np.ndarray, None
     """Return an array, a file, or the middle slice of a volume as grey, at most as large as prepared images are."""
     if isinstance(image, np.ndarray):
         grey = to_grey(image, window_hu)
-    elif image.is_dir() or is_nifti(image):
+    elif is_volume(image):
         slices = read_volume(image).hounsfield
         grey = through_window(slices[len(slices) // 2], grey_range(slices, window_hu, image).window)
     else:

@@ -19,7 +19,7 @@ from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
 from lungnb.formats.labels import MaskValues
-from lungnb.formats.rasters import IMAGE_SUFFIXES
+from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
 
@@ -46,7 +46,11 @@ _IMAGES_AT_ONCE = 1000  # to compare with all others; more take too much memory
 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
-_ADVICE = {"no mask of this name": "add its mask", "no image of this name": "add its image"}
+_ADVICE = {  # by what a reason begins with
+    "no mask of this name": "add its mask, or rename one of the two",
+    "no image of this name": "add its image, or rename one of the two",
+    "another organ's": "none needed",
+}
 
 
 def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -72,11 +76,13 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
-    severities = np.where(excluded["reason"].str.contains("no mask|no image|not in the"), "warning", "error").tolist()
-    return [
-        (file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", _ADVICE.get(reason, _MEND))
-        for (file, reason), severity in zip(excluded.to_numpy(), severities, strict=True)
-    ]
+    findings = []
+    for file, reason in excluded.to_numpy():
+        severity = "warning" if reason.startswith(("no mask", "no image", "not in the")) else "error"
+        advice = next((advice for start, advice in _ADVICE.items() if reason.startswith(start)), _MEND)
+        severity = "note" if advice == "none needed" else severity
+        findings.append((file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", advice))
+    return findings
 
 
 def _check_pair(
@@ -89,8 +95,8 @@ def _check_pair(
     notes = ((file, peculiarity(raw / file)) for file in files)
     findings = [(file, "note", what, NONE_NEEDED) for file, what in notes if what]
     values = []
-    if mask_values is None and len(files) == len(sources):
-        values = [read_labels(raw / file) for file in files[1:]]
+    if mask_values is None and all(Path(source).suffix.lower() in RASTER_FORMATS for source in sources[1:]):
+        values = [read_labels(raw / file) for file in sources[1:]]
     grey = max((meant.grey_share for _, meant in values), default=0.0)
     if grey > _MAX_GREY_SHARE:
         is_swapped = _grey_share(image) < _MASK_GREY_SHARE

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lungnb.artefacts import RECORD, RUN, home, is_path, is_same, raw_folder
+from lungnb.artefacts import PLAN, RECORD, RUN, home, is_path, is_same, raw_folder
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.files import read_json
 from lungnb.settings import Settings
@@ -45,7 +45,7 @@ def _records(settings: Settings, *models: Path) -> Iterator[tuple[Path, str]]:
     origins = {settings.prepared: read_json(settings.prepared / RECORD).get("origin")}
     for folder in (*settings.results.glob("*/"), *models):
         run = read_json(folder / RUN)
-        plan = run.get("plan") or read_json(folder / "training" / "plan.json")
+        plan = run.get("plan") or read_json(folder / PLAN)
         origins[folder] = run.get("origin") or _origin_of_plan(plan)
     yield from ((folder, origin) for folder, origin in origins.items() if origin and isinstance(origin, str))
 

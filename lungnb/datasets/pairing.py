@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -13,11 +14,24 @@ from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.folders import image_files, is_image, stem_of
 from lungnb.formats.nifti import is_nifti
 
-_MASK_FOLDER = re.compile(r"mask|label", re.IGNORECASE)
-_MASK_SUFFIX = re.compile(r"[-_ ](mask|label|seg)$", re.IGNORECASE)
-_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?$", re.IGNORECASE)
-_SPLIT_FOLDERS = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(("test", "testing"), "test")
+_WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
+_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
+_MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
+_MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
+_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
+_CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
+# Words in names that do not tell one image from another
+_KINDS = re.compile(
+    rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
+    r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
+)
+_LUNGS = re.compile(rf"{_KINDS.pattern}|lungs?|left|right|l|r|both|upper|middle|lower|lobes?")
+_SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
+_SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
+_MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
+_OTHER_ORGAN = "another organ's"
+_Key = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
 
 
 class Pair(NamedTuple):
@@ -36,44 +50,114 @@ Excluded = list[tuple[str, str]]  # files that are left out, with the reasons
 def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[list[Pair], Excluded]:
     """Pair the images under `raw` with their masks by name; return the pairs and the files without a partner.
 
-    A file is a mask if one of its folders is named after masks or labels, or if its name ends in `_mask`. An image and
-    its mask have the same name. If a name is in several folders, they are also in the same branch of folders. The image
-    of a NIfTI mask may be a folder with the mask's name that holds a DICOM series. If folders are named after several
-    organs, the masks of lungs are used.
+    A file is a mask if one of its folders is named after masks or labels, or if its name ends in `_mask` or the like.
+    An image and its mask have the same name, apart from upper and lower case and from words such as `mask`, `image` or
+    `left lung`. If a name is in several folders, they are also in the same branch of folders. So one folder per case
+    may hold an image and a file for each organ. The image of a NIfTI mask may be a folder with the mask's name that
+    holds a DICOM series. If files or folders are named after several organs, the masks of lungs are used.
 
     The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
     """
     images, masks = _files_by_name(raw)
     named = [(name, image) for name, paths in images.items() for image in paths]
-    patients = _find_patients(named, pattern or source.patient_pattern)
-    has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     # Branches of folders that share an image's name with another branch become part of the id.
     branches_by_name = ({_branch(path) for path in paths} for paths in images.values())
     repeated = {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
+    partners = {
+        image: [mask for mask in masks.get(name, ()) if _branch(image) not in repeated or _same_branch(mask, image)]
+        for name, image in named
+    }
+    spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
+    loose = _pair_loosely([image for image in partners if not partners[image]], sorted(spare))
+    partners |= loose
+    named = [(_CHANNEL.sub("", name) if image in loose else name, image) for name, image in named]
+    patients = _find_patients(named, pattern or source.patient_pattern)
+    has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
+    paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
     excluded: Excluded = []
-    paired_masks: set[Path] = set()
     for name, image in named:
+        if not partners[image]:
+            continue
         branch = _branch(image) if _branch(image) in repeated else ""
         patient = _patient_folder(image) if branch and not (has_pattern and patients[image]) else patients[image]
-        partners = tuple(mask for mask in masks.get(name, ()) if not branch or _same_branch(mask, image))
-        if not partners:
-            excluded.append((str(image), "no mask of this name"))
-            continue
-        lungs = tuple(filter(_is_of_lungs, partners))
-        excluded += [(str(mask), "another organ's") for mask in partners if lungs and mask not in lungs]
+        lungs = tuple(mask for mask in partners[image] if _is_of_lungs(mask, image))
+        excluded += [(str(mask), _OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
         pair_id = text_name(f"{branch}_{name}" if branch else name)
         split = next((_SPLIT_FOLDERS[part.lower()] for part in image.parts[:-1] if part.lower() in _SPLIT_FOLDERS), "")
-        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or partners, split))
-        paired_masks.update(partners)
-    unpaired = (mask for paths in masks.values() for mask in paths if mask not in paired_masks)
-    excluded += [(str(mask), "no image of this name") for mask in unpaired]
+        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split))
+    excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))
     if pattern and not any(patients.values()):
         what, example = ("path", pairs[0].image.as_posix()) if "/" in pattern else ("name", pairs[0].id)
         raise ValueError(f"patient_pattern {pattern!r} is found in no image's {what}, of which one is {example}.")
     return _without_same_ids(pairs, excluded)
+
+
+def _pair_loosely(images: list[Path], masks: list[Path]) -> dict[Path, list[Path]]:
+    """Return the masks of images by the words of their names and folders, where only one image has these words.
+
+    Words for kinds of files do not count, such as `mask`. In a second round, words for parts of lungs do not count
+    either. A file whose name consists of such words, or adds them to an image's name, may then be a mask.
+    """
+    pairs: dict[Path, list[Path]] = {}
+    for ignored in (_KINDS, _LUNGS):
+        lungs = [image for image in images if ignored is _LUNGS and "lung" in image.name.lower()]
+        of_lungs = [image for image in lungs if _key(image, _KINDS) != _key(image, _LUNGS)]
+        by_key: defaultdict[_Key, list[Path]] = defaultdict(list)
+        for image in images:
+            if image not in pairs and image not in of_lungs:
+                by_key[_key(image, ignored)].append(image)
+        used = {mask for paths in pairs.values() for mask in paths}
+        for mask in (*masks, *of_lungs):
+            candidates = by_key.get(_key(mask, ignored), [])
+            if len(candidates) == 1 and mask not in used:
+                pairs.setdefault(candidates[0], []).append(mask)
+    return pairs
+
+
+def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
+    """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
+    of_lungs = {
+        _key(pair.image, _LUNGS) for pair in pairs if all(_is_of_lungs(mask, pair.image) for mask in pair.masks)
+    }
+    images = [image for image in images if image not in paired]
+    masks = [mask for mask in masks if mask not in paired]
+    excluded: Excluded = []
+    for files, others, kind in ((images, masks, "mask"), (masks, images, "image")):
+        names = {_name(other).lower(): str(other) for other in others[:_MAX_HINT_NAMES]}
+        for number, file in enumerate(files):
+            place, words = _key(file, _LUNGS)
+            lengths = range(len(words) + 1) if kind == "image" else [0]
+            if any((place, words[:length]) in of_lungs for length in lengths):
+                excluded.append((str(file), _OTHER_ORGAN))
+                continue
+            near = difflib.get_close_matches(_name(file).lower(), names, 1, 0.4) if number < _MAX_HINTS else []
+            hint = f" (the nearest is {names[near[0]]})" if near else ""
+            excluded.append((str(file), f"no {kind} of this name{hint}"))
+    return excluded
+
+
+def _key(path: Path, ignored: re.Pattern[str]) -> _Key:
+    """Return the words in the names of a file's folders and in its own name, in small letters, except `ignored` ones.
+
+    The words of the last folder are also left out at the beginning of the file's name.
+
+    >>> _key(Path("masks/Case 7/case7_rightLung.png"), _LUNGS)
+    ((('case', '7'),), ())
+    """
+    place = tuple(filter(None, (_words(folder, _LUNGS) for folder in path.parent.parts)))
+    name = _words(stem_of(path), ignored)
+    if place and name[: len(place[-1])] == place[-1]:
+        name = name[len(place[-1]) :]
+    return place, name
+
+
+def _words(text: str, ignored: re.Pattern[str]) -> tuple[str, ...]:
+    """Return the words and numbers in a name, in small letters, except `ignored` ones."""
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", _CHANNEL.sub("", text)).casefold()
+    return tuple(word for word in re.findall(r"\d+|[^\W\d_]+", text) if not ignored.fullmatch(word))
 
 
 def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
@@ -85,7 +169,8 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
         masks[_name(path)].append(path)
     for path in files:
         if not _is_mask(path):
-            is_slice = any(map(is_nifti, masks.get(path.parent.name, ()))) and is_dicom(raw / path)
+            of_volume = masks.get(path.parent.name, ())
+            is_slice = any(is_nifti(mask) or is_dicom(raw / mask) for mask in of_volume) and is_dicom(raw / path)
             name, image = (path.parent.name, path.parent) if is_slice else (_name(path), path)
             images[name] += [image] if image not in images[name] else []
     return images, masks
@@ -110,7 +195,7 @@ def _is_mask(path: Path) -> bool:
             return False
         if _MASK_FOLDER.search(folder):
             return True
-    return False
+    return bool(_MASK_PREFIX.search(stem_of(path)))
 
 
 def _name(path: Path) -> str:
@@ -129,11 +214,16 @@ def _patient_folder(image: Path) -> str:
     return _branch(Path(*folders, image.name))
 
 
-def _is_of_lungs(mask: Path) -> bool:
-    """Return whether a mask's folders, from the first one named after masks, contain the word lung."""
+def _is_of_lungs(mask: Path, image: Path) -> bool:
+    """Return whether a mask's folders, from the first one named after masks, contain the word lung, or its name does.
+
+    Words that the image's name contains too do not count.
+    """
     parts = mask.parent.parts
     first = next((number for number, part in enumerate(parts) if _MASK_FOLDER.search(part)), 0)
-    return any("lung" in part.lower() for part in parts[first:])
+    return "lung" in " ".join(parts[first:]).lower() or "lung" in stem_of(mask).lower().replace(
+        _name(image).lower(), ""
+    )
 
 
 def _same_branch(mask: Path, image: Path) -> bool:

@@ -22,10 +22,20 @@ from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
 from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
+from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.folders import image_files
-from lungnb.formats.images import Picture, read_mask, read_orientation, read_picture, read_volume, write_png
+from lungnb.formats.images import (
+    Picture,
+    is_volume,
+    read_mask,
+    read_orientation,
+    read_picture,
+    read_volume,
+    write_png,
+)
 from lungnb.formats.labels import lung_mask
-from lungnb.formats.nifti import is_nifti, read_nifti
+from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
 from lungnb.formats.ranges import grey_range
@@ -131,7 +141,7 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, ob
 
 def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:
     """Write one pair and return its rows of the manifest, one per image, or a row with its error."""
-    read = _read_volume_pair if os.path.isdir(raw / pair.image) or is_nifti(pair.image) else _read_image_pair
+    read = _read_volume_pair if is_volume(raw / pair.image) else _read_image_pair
     try:
         with guarded(raw / pair.image):
             slices, notes = read(pair, raw, settings, mask_values)
@@ -213,7 +223,7 @@ def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple
 def _read_volume_pair(
     pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None
 ) -> tuple[list[Slice], list[Finding]]:
-    """Return the central slices of a volume and its NIfTI masks, and notes on them."""
+    """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
@@ -240,7 +250,9 @@ def _read_volume_pair(
 
 
 def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
-    """Return a NIfTI mask as a bool array on the grid of its volume; see `lung_mask`."""
+    """Return a mask as a bool array on the grid of its volume; see `lung_mask` and `read_volume_seg`."""
+    if is_dicom(path):
+        return read_volume_seg(path, volume, mask_values)
     mask = read_nifti(path)
     if mask.hounsfield.shape != volume.hounsfield.shape:
         shapes = ("x".join(map(str, each.hounsfield.shape)) for each in (mask, volume))

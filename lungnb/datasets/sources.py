@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
 import pandas as pd
 
-from lungnb.artefacts import holds_data, is_path, raw_folder
+from lungnb.artefacts import holds_data, raw_folder
+from lungnb.settings import refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,8 @@ def find_source(dataset: str) -> Source:
     """
     if dataset in CATALOGUE:
         return CATALOGUE[dataset]
-    if is_path(dataset) or (dataset and raw_folder(dataset).is_dir()):
-        return Source(raw_folder(dataset).name, "A folder of your own", "own", "your own", "your own")
-    near = difflib.get_close_matches(dataset.lower(), CATALOGUE, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise ValueError(
-        f"there is no data set {dataset!r}: {hint}The catalogue has {', '.join(CATALOGUE)}. For images of your own, "
-        "give the path of a folder with images/ and masks/ in it, such as ./my-scans."
-    )
+    refuse_unknown(dataset)
+    return Source(raw_folder(dataset).name, "A folder of your own", "own", "your own", "your own")
 
 
 def _comes(source: Source) -> str:

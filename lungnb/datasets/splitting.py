@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
+import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any  # of the field that a table sets
 
 import numpy as np
 import pandas as pd
@@ -12,18 +16,21 @@ import pandas as pd
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.pairing import Excluded, Pair
 from lungnb.files import need, text_name, unescape
+from lungnb.formats.folders import stem_of
 from lungnb.formats.opening import Refused, open_file
 from lungnb.settings import SPLITS, Settings
 
 _SALT = "lungnb/450/"  # of 3,000 salts, the one whose shares are nearest to 70/15/15 on the catalogue's small sets
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
+_SAVE = "Save it as CSV in UTF-8."
 
 
 def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the patients in `settings.patient_file`, if it is set, and the images it does not list.
 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
-    manifest. Raises FileNotFoundError or ValueError for another file.
+    manifest. Raises FileNotFoundError or ValueError for another file, ValueError for a file that lists no image, or
+    whose ids have lost the zeros in front of numbers.
     """
     return _assigned(pairs, Path(settings.patient_file), "patient") if settings.patient_file else (pairs, [])
 
@@ -111,16 +118,47 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     cells += zip(table["source_image"], values, strict=True) if is_manifest else []
     # A cell is a name as it is, or else an encoded name.
     listed = {unescape(name): value for name, value in cells} | dict(cells)
+    names_of = {pair.image: (pair.image.as_posix(), pair.id, pair.image.name) for pair in pairs}
+    loose = _without_suffix(listed, {name for names in names_of.values() for name in names})
     assigned: list[Pair] = []
     unlisted: Excluded = []
     for pair in pairs:
-        names = (pair.image.as_posix(), pair.id, pair.image.name)
-        value = next((listed[name] for name in names if name in listed), None)
+        value: Any = next(
+            (listed[name] for name in names_of[pair.image] if name in listed), loose.get(pair.id.casefold())
+        )
         if value is None:
             unlisted.append((str(pair.image), f"not in the {field} file"))
         else:
             assigned.append(pair._replace(**{field: value}))
+    _refuse_other_ids(file, [*table["id"]], loose, pairs, assigned)
     return assigned, unlisted
+
+
+def _without_suffix(listed: dict[str, str], names: set[str]) -> dict[str, str]:
+    """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces."""
+    values: dict[str, str] = {}
+    doubtful: set[str] = set()
+    for name in listed.keys() - names:
+        short = stem_of(Path(name.strip().replace("\\", "/"))).casefold()
+        if values.setdefault(short, listed[name]) != listed[name]:
+            doubtful.add(short)
+    return {short: value for short, value in values.items() if short not in doubtful}
+
+
+def _refuse_other_ids(
+    file: Path, ids: list[str], loose: Collection[str], pairs: list[Pair], assigned: list[Pair]
+) -> None:
+    """Raise ValueError if a table lists no image, or lists images without the zeros in front of their numbers."""
+    missing = {pair.id for pair in pairs} - {pair.id for pair in assigned}
+    short_of = {name: re.sub(r"(?<!\d)0+(?=\d)", "", name).casefold() for name in sorted(missing)}
+    lost = [(short, name) for name, short in short_of.items() if short in loose]
+    if lost or (missing and not assigned):
+        what = "some of its ids are no images" if assigned else "none of its ids is an image"
+        listed, image = lost[0] if lost else (ids[0] if ids else "no row", pairs[0].id)
+        cause = "A spreadsheet drops zeros in front: format the column id as text, write" if lost else "Write"
+        raise ValueError(
+            f"{file}: {what}: it has {listed}, the images {image}. {cause} the names of the images. {_SAVE}"
+        )
 
 
 def read_small(file: Path) -> bytes:
@@ -133,20 +171,45 @@ def read_small(file: Path) -> bytes:
 
 
 def _read_table(file: Path, field: str) -> pd.DataFrame:
-    """Return a CSV with the columns `id` and `field` as text; "NA" is a name like any other."""
+    """Return a CSV with the columns `id` and `field` as text; "NA" is a name like any other.
+
+    Commas, semicolons or tabs separate the cells. The text is UTF-8, or UTF-16 that says so in its first bytes.
+    """
     need(file, f"put the {field} file there")
+    text = _text_of(file)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        text = io.StringIO(read_small(file).decode("utf-8-sig"))
-        table = pd.read_csv(text, dtype=str, keep_default_na=False, skipinitialspace=True)
-    except (UnicodeDecodeError, pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{file}: cannot be read as a CSV in UTF-8 ({str(error).strip()}).") from error
-    table = table.rename(columns=str.strip)
-    if not {"id", field} <= set(table):
+        table = pd.read_csv(
+            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False
+        )
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
+    headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
+    if headings.count("id") != 1 or headings.count(field) != 1:
         columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
+    table = table.set_axis(headings, axis="columns")
+    table = table[(table[["id", field]] != "").any(axis="columns")]  # spreadsheets save empty rows, too
+    if "source_image" not in table:  # in a manifest, spaces belong to names
+        table[field] = table[field].str.strip()
     if (table[field] == "").any():
         raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
     return table
+
+
+def _text_of(file: Path) -> str:
+    """Return the text of a table; raise ValueError for a spreadsheet's own format and for an unknown encoding."""
+    content = read_small(file)
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):  # xlsx and ods; xls
+        raise ValueError(f"{file}: is a spreadsheet's own format, not a CSV. {_SAVE}")
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is not in UTF-8, so that its letters are in doubt. {_SAVE}") from error
+    if "\0" in text:
+        raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
+    return re.sub(r"^sep=.\r?\n", "", text)  # which Excel writes for itself
 
 
 def _splits_of(names: set[str], settings: Settings) -> dict[str, str]:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     import keras
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
+_MAX_ROUNDING = 1e-3  # by which a probability may lie outside 0 to 1
 LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
+_OTHER_KINDS = {  # by the end of a file's name
+    ".weights.h5": "holds only weights, without their network; ",
+    ".h5": "is a model in the HDF5 format of an older Keras; ",
+    ".hdf5": "is a model in the HDF5 format of an older Keras; ",
+}
 ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is installed
 
 
@@ -93,7 +99,8 @@ def load_model(model: str | Path | None = None) -> keras.Model:
     """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
     Run no code from the file (`model_files.read_network`); refuse other formats. Raises FileNotFoundError if there is
-    no such file, ValueError for a file that is not a model or whose model does not take one grey image.
+    no such file. Raises ValueError for a file that is not a model, or whose model does not take one grey image or does
+    not give probabilities.
     """
     path = model_file(model)
     return _load(path, path.stat().st_mtime_ns)
@@ -103,7 +110,12 @@ def model_file(model: str | Path | None = None) -> Path:
     """Return the resolved path of a `.keras` file; None means the shipped network. Errors as in `load_model`."""
     path = Path(model or SHIPPED)
     if path.suffix != ".keras":
-        raise ValueError(f"{path}: a model is a .keras file; other formats can carry code and are not opened.")
+        kinds = [kind for end, kind in _OTHER_KINDS.items() if path.name.lower().endswith(end)]
+        kinds += ["is a SavedModel folder; "] if (path / "saved_model.pb").is_file() else [""]
+        raise ValueError(
+            f"{path}: {kinds[0]}a model is a .keras file; other formats can carry code and are not opened. Save the "
+            "whole network where it was built, by model.save('name.keras')."
+        )
     if not need(path, "train a model, or name another file,").is_file():
         raise ValueError(f"{path}: is not a regular file; name a .keras file.")
     return path.resolve()
@@ -117,11 +129,43 @@ def _load(path: Path, _modified: int) -> keras.Model:
     shape = model.input_shape
     if shape != model.output_shape or not isinstance(shape, tuple) or shape != (None, *shape[1:2] * 2, 1):
         raise ValueError(
-            f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both."
+            f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both: "
+            f"{_form_remedy(model)}, and save it again."
         )
     compute_in_float32(model)
     model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
+    _refuse_logits(path, model)
     return model
+
+
+def _form_remedy(model: keras.Model) -> str:
+    """Return how to change a network that does not take one grey image and give one mask of its size."""
+    if len(model.inputs) > 1 or len(model.outputs) > 1:
+        return "take one input and one output of it, by keras.Model(model.inputs[0], model.outputs[0])"
+    if model.inputs[0].shape[-1] != 1:
+        return "build it for grey images, which have one channel"
+    if model.outputs[0].shape[-1] != 1:
+        return "let it end with one channel, the probability of lung, as Conv2D(1, 1, activation='sigmoid') gives it"
+    return "build it for square images, and for masks of the same size"
+
+
+def _refuse_logits(path: Path, model: keras.Model) -> None:
+    """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
+    import keras
+
+    if getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid:
+        return  # a sigmoid needs no trial, which takes time
+    size = model.input_shape[1]
+    image = (
+        np.random.default_rng(0).random((size, size), np.float32) * np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    )
+    values = engine_of(model)(image[None, :, :, None])
+    low, high = float(values.min()), float(values.max())
+    if not -_MAX_ROUNDING <= low <= high <= 1 + _MAX_ROUNDING:  # also if they are not numbers
+        raise ValueError(
+            f"{path}: gives values from {low:.3g} to {high:.3g}, not probabilities from 0 to 1. If they are logits, "
+            "add keras.layers.Activation('sigmoid') as its last layer, and save it again."
+        )
 
 
 def compute_in_float32(model: keras.Model) -> None:

@@ -5,35 +5,33 @@ network that lungnb ships comes with its export. So a later run needs neither Te
 version or precision is checked before it is used (`parity`).
 """
 
+from __future__ import annotations
+
+import logging
 import os
 import warnings
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import numpy as np
 import platformdirs
 
-from lungnb.engines import parity
-from lungnb.engines.conversion import FORMATS, convert
-from lungnb.engines.engines import (
-    ENGINES,
-    Engine,
-    ExportError,
-    engine_name,
-    engine_of,
-    installed,
-    load_model,
-    model_file,
-    open_exported,
-    precisions,
-    require,
-)
+from lungnb.engines import engines, parity
+from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, model_file, open_exported
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.files import written
 from lungnb.messages import say
 from lungnb.settings import SHIPPED
 
+if TYPE_CHECKING:
+    import keras
+    from onnx import GraphProto
+
+FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",)}  # the engines that read each format
 
 
@@ -43,8 +41,7 @@ def export_model(
     """Write a trained model for another engine, check that it gives the same masks, and return the file.
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
-    check. The exported network takes `(batch, size, size, 1)` float32, 0 to 1, and gives the probability of lung in
-    the same shape.
+    check. The network takes `(batch, size, size, 1)` float32, 0 to 1, and gives the probability of lung in that shape.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
@@ -84,8 +81,8 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     if engine == "auto":
         return _open_first(path)
     if engine == "keras":
-        return engine_of(load_model(path))
-    require(engine)
+        return engines.engine_of(load_model(path))
+    engines.require(engine)
     file = _exported(path)
     if file is None:
         say(f"Exporting {path.name} for {engine}, this once ...")
@@ -94,7 +91,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
         except OSError as error:
             hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
             raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
-    *faster, last = precisions(engine)
+    *faster, last = engines.precisions(engine)
     for precision in faster:
         with suppress(ExportError):  # the JSON records it, and the last precision is the usual one
             return _open_checked(engine, file, precision)
@@ -104,17 +101,17 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
 def _open_first(path: Path) -> Engine:
     """Open a model with the first engine that is installed and gives the masks of Keras; Keras is the last."""
     for name in ENGINES[:-1]:
-        if installed(name) and (_exported(path) or find_spec("tf2onnx")):
+        if engines.installed(name) and (_exported(path) or find_spec("tf2onnx")):
             try:
                 return _open(path, path.stat().st_mtime_ns, name)
             except ExportError as error:
                 warnings.warn(f"{error} Another engine is taken.", stacklevel=5)
-    return engine_of(load_model(path))
+    return engines.engine_of(load_model(path))
 
 
 def _open_checked(engine: str, file: Path, precision: str) -> Engine:
     """Open an exported file with an engine; check this version of the engine once, and record the result."""
-    name, record = engine_name(engine, precision), parity.read_record(file)
+    name, record = engines.engine_name(engine, precision), parity.read_record(file)
     notes = cache_folder() / f"{record['model']}.onnx"  # the same file, unless it is the one that lungnb ships
     known = (parity.parities(notes) | parity.parities(file)).get(name)
     if known:
@@ -130,9 +127,9 @@ def _open_checked(engine: str, file: Path, precision: str) -> Engine:
 
 def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
     """Write a model in another format as `base` with its suffix, if the engines that read it agree with Keras."""
-    engines = [engine for engine in READERS[format] if installed(engine)]
+    readers = [engine for engine in READERS[format] if engines.installed(engine)]
     file = base.with_name(base.name + FORMATS[format])
-    if not engines:
+    if not readers:
         raise ExportError(f"{file}: to check it, {READERS[format][0]} is needed: pip install 'lungnb[fast]'.")
     model = load_model(path)
     reference = parity.draw_reference(model)
@@ -142,11 +139,11 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         if format == "openvino":
             stack.enter_context(written(file.with_suffix(".bin")))  # OpenVINO writes it beside the `.xml`
         try:
-            convert(model, format, temporary, half)
+            _convert(model, format, temporary, half)
         except Exception as error:  # converters raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
-        for engine in engines:
+        for engine in readers:
             opened = open_exported(engine, temporary)
             measured[opened.name] = parity.measure_parity(opened, reference)
             parity.refuse_disagreement(opened.name, measured[opened.name], file)
@@ -163,3 +160,53 @@ def _exported(path: Path) -> Path | None:
         if is_whole and record.get("model") == digest and record.get("file") == digest_of_file(file):
             return file
     return None
+
+
+def _convert(model: keras.Model, format: str, file: Path, half: bool = False) -> None:
+    """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision."""
+    import keras
+    import onnx
+
+    from lungnb.networks.backend import quiet_stderr
+
+    # Because Keras knows the input only of a model that was called before.
+    signature = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="image")]
+    for library in ("tensorflow", "tf2onnx"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    with quiet_stderr(), warnings.catch_warnings(action="ignore"), TemporaryDirectory() as folder:
+        onnx_file = file if format == "onnx" else Path(folder, "model.onnx")
+        model.export(str(onnx_file), format="onnx", verbose=False, input_signature=signature)
+        network = onnx.load(onnx_file)
+        _replace_erfc(network.graph)
+        if half:
+            _halve(network.graph)
+        onnx.save(network, onnx_file)
+        if format == "openvino":
+            # From the ONNX file, because Keras would call OpenVINO's converter, which reports each use over the web.
+            import openvino
+
+            openvino.save_model(openvino.Core().read_model(onnx_file), file, compress_to_fp16=half)
+
+
+def _replace_erfc(graph: GraphProto) -> None:
+    """Replace erfc(x), which ONNX does not have and TensorFlow writes for GELU, by 1 - erf(x)."""
+    from onnx import helper, numpy_helper
+
+    nodes = [node for node in graph.node if node.op_type == "Erfc"]
+    if nodes:
+        graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "one"))
+    for node in nodes:
+        place, inner = [*graph.node].index(node), f"{node.output[0]}_erf"
+        graph.node.insert(place, helper.make_node("Erf", [*node.input], [inner]))
+        node.CopyFrom(helper.make_node("Sub", ["one", inner], [*node.output], name=node.name))
+
+
+def _halve(graph: GraphProto) -> None:
+    """Store the weights in half precision; engines cast them to float32 when they open the network."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    for weight in [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT]:
+        stored = numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), f"{weight.name}_half")
+        graph.initializer.remove(weight)
+        graph.initializer.append(stored)
+        graph.node.insert(0, helper.make_node("Cast", [stored.name], [weight.name], to=TensorProto.FLOAT))

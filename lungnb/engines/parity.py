@@ -1,7 +1,6 @@
 """The parity check: how well the masks of an exported network agree with those of Keras, and the record of it.
 
-Beside each exported file are two others. The `.npz` holds the images of the check and the masks that Keras gave. The
-`.json` holds the agreement of each engine.
+Beside each exported file, an `.npz` holds the images and the masks of Keras; a `.json` holds each engine's agreement.
 """
 
 from __future__ import annotations

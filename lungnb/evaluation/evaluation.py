@@ -58,14 +58,9 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
 
 
 def score_images(
-    model: keras.Model | Engine,
-    prepared: Prepared,
-    splits: Sequence[str] = SPLITS,
-    loss: Loss | None = None,
-    clean: bool = False,
-    title: str = "the model",
-    progress: bool = True,
-) -> pd.DataFrame:
+    model: keras.Model | Engine, prepared: Prepared, splits: Sequence[str] = SPLITS, loss: Loss | None = None,
+    clean: bool = False, title: str = "the model", progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Score a network on splits of a prepared data set: a row an image, as `evaluate` says.
 
     With `clean`, masks are cleaned up as by `segment`. With a `loss` from `losses.get_loss`, there is a column `loss`.
@@ -123,8 +118,7 @@ def summarise(settings: Settings, model_name: str) -> None:
 def command_of(settings: Settings, model_name: str) -> str:
     """Return the terminal's command that downloads, prepares, trains and scores with these settings.
 
-    Settings that differ from the profile or the recipe are given, such as `--set seed=2`. The command is right only if
-    LUNGNB_SET is not set.
+    It gives settings that differ from the profile or the recipe, such as `--set seed=2`. Run it without LUNGNB_SET.
     """
     words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
     for change in changes_of(settings):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.evaluation.evaluation import compare, evaluate
+from lungnb.evaluation.evaluation import compare, evaluate, trained_settings
 from lungnb.evaluation.statistics import mean_interval
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
@@ -24,16 +24,14 @@ def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
 
 
 def train_repeatedly(
-    settings: Settings,
-    model_names: list[str],
-    seeds: int = 1,
-    progress: bool = True,
+    settings: Settings, model_names: list[str], seeds: int = 1, progress: bool = True,
     scored: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Train and score every model with each seed on each fold; return all scores, with `model`, `seed` and `fold`.
 
     A model that was trained with the same settings before is only scored. If the scores of the given seed and fold are
-    known, pass them as `scored`, with a column `model`; they are then not computed again.
+    known, pass them as `scored`, with a column `model`. They are then not computed again, and each model is trained
+    with its own settings, except for the seed and the fold.
     """
     tables = []
     for run in repetitions(settings, seeds):
@@ -41,9 +39,13 @@ def train_repeatedly(
             tables.append(scored.assign(seed=run.seed, fold=run.fold))
             continue
         prepare_dataset(run, progress)
-        fetch_weights(run, progress)
         for name in model_names:
-            train(run, name, progress)
+            again = run
+            if scored is not None:  # repeat how the model was trained, which may be fine-tuning
+                trained = trained_settings(settings, name)
+                again = trained.replace(dataset=run.dataset, profile=run.profile, seed=run.seed, fold=run.fold)
+            fetch_weights(again, progress)
+            train(again, name, progress)
             scores = evaluate(run, name, progress=progress)
             tables.append(scores.assign(model=name, seed=run.seed, fold=run.fold))
     return pd.concat(tables, ignore_index=True)

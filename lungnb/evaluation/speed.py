@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.engines.conversion import FORMATS
 from lungnb.engines.engines import Engine, ExportError, engine_of, installed, load_model, model_file, open_exported
-from lungnb.engines.export import READERS, export_model
+from lungnb.engines.export import FORMATS, READERS, export_model
 from lungnb.engines.parity import parities
 
 

@@ -127,8 +127,7 @@ def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
 
     A patient's Dice is the mean over their images, because images of one patient are not independent. Columns: the two
     models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
-    rank-biserial correlation, -1 to 1), `p`, and `p_holm`, corrected after Holm for the number of pairs. Raises
-    ValueError as `paired` does.
+    rank-biserial correlation, -1 to 1), `p`, and `p_holm`, corrected after Holm. Raises ValueError as `paired` does.
 
     Example:
         >>> rows = [("unet", str(n), f"patient {n}", 0.95 + n / 1000) for n in range(8)]

@@ -1,8 +1,4 @@
-"""Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more.
-
-Domain randomisation is after Tobin and others (2017), https://arxiv.org/abs/1703.06907, and, for segmentation, Billot
-and others (2023), https://arxiv.org/abs/2107.09559.
-"""
+"""Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more."""
 
 from __future__ import annotations
 
@@ -36,11 +32,12 @@ from lungnb.networks.training import train
 from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained, segment
-from lungnb.settings import SHIPPED, SPLITS, Settings
+from lungnb.settings import SHIPPED, SPLITS, Settings, counted, title_of
 
 if TYPE_CHECKING:
     import keras
 
+UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -51,8 +48,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
     preparations and trainings are not repeated. A patient who has the same name in two data sets is in the same split
     of both, unless a split file says otherwise.
 
-    Raises ValueError if two of the settings have the same data set, or if they set `folds`, because each data set deals
-    its patients to folds separately.
+    Raises ValueError if a data set comes twice, or with `folds`, because each data set deals its patients separately.
     """
     if any(run.folds for run in runs):
         raise ValueError("folds would put a patient of two data sets into training and test: set folds to 0.")
@@ -77,14 +73,40 @@ def score_untrained(
 ) -> pd.DataFrame:
     """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
 
-    Return the table of `score_images`, with masks cleaned up as by `segment`. That of the shipped network is written to
-    results/<dataset>/pretrained.csv.
+    Clean the masks up as `segment` does. The shipped network's scores are written to results/<dataset>/pretrained.csv.
     """
     network = model or load_pretrained()
     table = score_images(network, open_prepared(settings), splits, clean=True, title=settings.name, progress=progress)
     if model is None:
         write_table(table, settings.results / PRETRAINED)
     return table
+
+
+def compare_untrained(settings: Settings, model_names: Sequence[str], progress: bool = True) -> pd.DataFrame:
+    """Score the network that lungnb ships and trained models on the same images, all with masks cleaned up.
+
+    Return a row a network, the shipped one first, with the columns of `dataset_summary`. The images are those of
+    `scoring_split`.
+    """
+    prepared, files = open_prepared(settings), {UNTRAINED_TITLE: SHIPPED}
+    files |= {title_of(name): settings.results / name / MODEL for name in model_names}
+    splits, tables = [prepared.scoring_split()], {}
+    for title, file in files.items():
+        tables[title] = score_images(load_model(file), prepared, splits, clean=True, title=title, progress=progress)
+    return dataset_summary(tables).rename_axis("network")
+
+
+def untrained_sentence(table: pd.DataFrame) -> str:
+    """Return in words, from a table of `compare_untrained`, whether the shipped network beats the trained ones."""
+    dice = table["dice"].round(3)
+    shipped, trained = dice.iloc[0], dice.iloc[1:]
+    listed = "; ".join(f"{name} {value:.3f}" for name, value in trained.items())
+    beaten = ", ".join(trained[trained < shipped].index)
+    return (
+        f"Without any training on these data, the network that comes with lungnb has a mean Dice of {shipped:.3f} on "
+        f"these {counted(int(table['images'].iloc[0]), 'image')}; trained on them: {listed}. All masks are cleaned up."
+        + (f" It beats {beaten}: use it, or train on from it (weights=phantom)." if beaten else "")
+    )
 
 
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -171,13 +193,9 @@ def few_shot(
 
 
 def leave_one_out(
-    settings: Settings,
-    targets: dict[str, Settings],
-    count: int,
-    parts: Sequence[str] = Wild._fields,
-    progress: bool = True,
-    splits: Sequence[str] = SPLITS,
-) -> pd.DataFrame:
+    settings: Settings, targets: dict[str, Settings], count: int, parts: Sequence[str] = Wild._fields,
+    progress: bool = True, splits: Sequence[str] = SPLITS,
+) -> pd.DataFrame:  # fmt: skip
     """Train the U-Net on wild phantoms, then on phantoms without one of `parts` each; score all on real images.
 
     Each training has the same settings and `count` phantoms. `targets` are prepared data sets by name; their `splits`

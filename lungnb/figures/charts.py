@@ -131,10 +131,9 @@ def export_chart(table: pd.DataFrame) -> Figure:
     labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
     figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True)
     panels = {
-        "ms an image": shown["milliseconds"],
-        "MB": shown["megabytes"],
+        "ms an image": shown["milliseconds"], "MB": shown["megabytes"],
         "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
-    }
+    }  # fmt: skip
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         bars = axis.barh(labels, values, color=COLORS[index])
         fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"

@@ -17,8 +17,7 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
-from lungnb.formats.images import read_image, read_volume
-from lungnb.formats.nifti import is_nifti
+from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import cut_out, overlay
@@ -163,7 +162,7 @@ def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> 
 def _read_raw(file: Path) -> Cell:
     """Return a raw file as a grey image with its name; a black image if the file cannot be read."""
     try:
-        if not is_nifti(file):
+        if not is_volume(file):
             return Cell(file.name, read_image(file))
         volume = read_volume(file).hounsfield
         return Cell(f"{file.name}, slice {len(volume) // 2}", to_grey(volume[len(volume) // 2]))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
-from lungnb.figures.axes import draw_boxes, draw_curves, draw_panel, panel_names, score_title
-from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
+from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, score_title, subplots, themed
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
     `model`. If there is no test split, take the validation images instead.
     """
     figure, axes = subplots(3, 3, figsize=(12, 10))
-    for axis, (score, column) in zip(axes.flat, panel_names(scores), strict=True):
-        draw_panel(axis, score, column, histories, scores)
+    for axis, (score, column) in zip(axes.flat, _panel_names(scores), strict=True):
+        _draw_panel(axis, score, column, histories, scores)
     for row in axes:  # so that training and validation have one scale
         row[0].sharey(row[1])
         row[0].autoscale(axis="y")
@@ -119,12 +119,30 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
     """Return each panel of `split_panels` as a figure, by names such as `loss_train` and `dice_test`."""
     figures = {}
-    for score, column in panel_names(scores):
+    for score, column in _panel_names(scores):
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4))
-        draw_panel(axis, score, column, histories, scores)
+        _draw_panel(axis, score, column, histories, scores)
         if len(histories) > 1 and column in ("train", "validation"):
             axis.legend(fontsize=9)
     return figures
+
+
+def _panel_names(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return score and column of each panel that `_draw_panel` can draw, row by row."""
+    split = scores["split"].iloc[0]
+    columns = ("train", "validation", "test" if split == "test" else f"{split}_images")
+    return [(score, column) for score in ("loss", "iou", "dice") for column in columns]
+
+
+def _draw_panel(axis: Axes, score: str, column: str, histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> None:
+    """Draw one panel: curves over the epochs, or the scores of every image."""
+    if column in ("train", "validation"):
+        draw_curves(axis, histories, score if column == "train" else f"val_{score}")
+        axis.set_title(f"{score_title(score)}, {'training' if column == 'train' else column}")
+    else:
+        draw_boxes(axis, scores, score, [*histories])
+        images, split = scores["id"].nunique(), scores["split"].iloc[0]
+        axis.set(title=f"{score_title(score)}, {split}", ylabel=f"{images} images (diamond: mean)")
 
 
 @themed

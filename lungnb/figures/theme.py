@@ -1,18 +1,24 @@
-"""The look of all figures. The theme is set only while a figure is drawn, so that lungnb changes no other plots.
+"""The look of all figures, and the curves and boxes that several of them share.
 
-Colours are those of seaborn's `colorblind` palette. Networks also differ in marker and dash, and contours in dash, so
-that figures are legible in print and to colour-blind readers.
+The theme is set only while a figure is drawn, so that lungnb changes no other plots. Colours are those of seaborn's
+`colorblind` palette. Networks also differ in marker and dash, and contours in dash, so that figures are legible in
+print and to colour-blind readers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lungnb.settings import title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
 COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
@@ -40,3 +46,29 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
     figure, axes = plt.subplots(*arguments, layout="constrained", **options)
     plt.close(figure)
     return figure, axes
+
+
+def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suffix: str = "", **style: float) -> None:
+    """Draw a column of histories over the epochs, in the models' colours and dashes."""
+    for index, (name, history) in enumerate(histories.items()):
+        line = {"color": COLORS[index], "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
+        axis.plot(history["epoch"] + 1, history[column], **line | style)
+    axis.set(xlabel="epoch", ylabel="mean over images")
+    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
+
+
+def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
+    """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
+    titles = [title_of(name) for name in models]
+    columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
+    palette = sns.color_palette("colorblind", len(models))
+    box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
+    mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7, "zorder": 5}
+    sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
+    sns.boxplot(**columns, **box, showmeans=True, meanprops=mean, ax=axis)
+    axis.set(xlabel="", ylabel="")
+
+
+def score_title(name: str) -> str:
+    """Return the name of a score as charts write it."""
+    return {"dice": "Dice", "iou": "IoU"}.get(name, name.capitalize())

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, SupportsInt
 
 import numpy as np
 
-from lungnb.formats.opening import Refused
+from lungnb.formats.dicom_opening import FUNCTIONAL_GROUPS
+from lungnb.masks import Floats
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+# Modalities that are no pictures of the patient, and what to call them
+_OTHER_OBJECTS = {
+    **{"RTSTRUCT": "structure set", "RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record"},
+    **{"SR": "report", "DOC": "document", "KO": "list of images", "PR": "presentation state", "REG": "registration"},
+    **{"SEG": "segmentation"},
+}
+_SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # beginning of the SOP classes of secondary captures
+# Functional groups that hold what a header of one frame says at its top
+_FRAME_GROUPS = (
+    *("PixelMeasuresSequence", "PlaneOrientationSequence", "PlanePositionSequence", "FrameVOILUTSequence"),
+    *("PixelValueTransformationSequence", "SegmentIdentificationSequence"),
+)
+# The elements that say where a picture lies, and how many numbers each has.
+PLACE_ELEMENTS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
 PIXEL_MM = (0.001, 100.0)  # believe pixel sizes from the first to the second
 
 
@@ -28,15 +42,80 @@ def count_frames(file: Dataset) -> int:
     return whole_number(file.get("NumberOfFrames")) or 1
 
 
-def refuse_frames(file: Dataset, path: Path) -> None:
-    """Raise Refused for an opened CT file with several pictures, because they lie in a volume."""
-    if count_frames(file) != 1:
-        raise Refused(f"{path}: has several frames; export the series with one file a slice.")
+def frame_header(file: Dataset, index: int = 0) -> Dataset:
+    """Return the header of one frame of an opened DICOM file as a file of this frame alone would have it."""
+    from pydicom import Dataset
+
+    groups = [(file.get(name) or [])[at : at + 1] for name, at in zip(FUNCTIONAL_GROUPS, (0, index), strict=True)]
+    if not any(groups):
+        return file
+    header = Dataset()
+    header.update(file)
+    for group in (*groups[0], *groups[1]):
+        for name in _FRAME_GROUPS:
+            for item in (group.get(name) or [])[:1]:
+                header.update(item)
+    return header
+
+
+def other_object(file: Dataset) -> str:
+    """Return what an opened DICOM file is if it is no CT picture of the patient's body, such as "report", or ""."""
+    modality = str(file.get("Modality"))
+    if modality in _OTHER_OBJECTS:
+        return _OTHER_OBJECTS[modality]
+    if "LOCALIZER" in (file.get("ImageType") or ()):
+        return "scout (localizer)"
+    if not file.get("Rows"):
+        return "report or other object without a picture"
+    if str(file.get("SOPClassUID")).startswith(_SCREENSHOT) and not file.get("ImagePositionPatient"):
+        return "screenshot"
+    return "" if modality == "CT" else "not CT in Hounsfield units (Modality)"
+
+
+def is_ct_volume(file: Dataset) -> bool:
+    """Return whether an opened DICOM file holds several CT pictures, which lie in a volume."""
+    return count_frames(file) > 1 and not other_object(file)
+
+
+def is_segmentation(file: Dataset) -> bool:
+    """Return whether an opened file is a DICOM Segmentation, a mask."""
+    return str(file.get("Modality")) == "SEG"
 
 
 def is_in_hounsfield(file: Dataset) -> bool:
     """Return whether an opened DICOM file says how its values become Hounsfield units."""
     return file.get("Modality") == "CT" and file.get("RescaleIntercept") is not None
+
+
+class Place(NamedTuple):
+    """Where a picture lies, from its header."""
+
+    shape: tuple[int, int]
+    spacing: Floats  # between rows, and between columns; mm
+    orientation: Floats  # directions in which columns and rows follow one another, LPS
+    position: Floats  # of the first pixel, mm, LPS (to the left, posterior, superior)
+
+    def affine(self, step_mm: Floats | None = None) -> Floats:
+        """Return the affine from column, row and slice to mm, RAS.
+
+        The step leads to the next slice, oblique if tilted; by default it is 1 mm along the normal.
+        """
+        along_row, along_column = self.orientation[:3], self.orientation[3:]
+        step_mm = np.cross(along_row, along_column) if step_mm is None else step_mm
+        affine, (row_mm, column_mm) = np.eye(4), self.spacing
+        affine[:3] = np.column_stack([along_row * column_mm, along_column * row_mm, step_mm, self.position])
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts mm to the left and posterior, NIfTI the reverse
+
+
+def place_of(header: Dataset) -> Place | None:
+    """Return where a picture lies; None if its header does not say that (PLACE_ELEMENTS)."""
+    try:
+        numbers = [np.array(header[name].value, float).reshape(length) for name, length in PLACE_ELEMENTS.items()]
+        if np.isfinite(np.concatenate(numbers)).all():
+            return Place((int(header.Rows), int(header.Columns)), *numbers)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass
+    return None
 
 
 def pixel_size_mm(file: Dataset) -> tuple[float, float] | None:

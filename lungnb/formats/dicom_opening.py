@@ -6,6 +6,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,38 +16,51 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.tag import BaseTag
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 MAX_ITEMS = 100_000  # refuse files with more items in sequences; pydicom makes an object of 2 kB of each
 MAX_ELEMENTS = 100_000  # refuse files with more elements outside sequences
 COPIES = 3  # of a file's data that may be in memory at once
+_HEADER_BYTES = 2**17  # nearly all headers end before this byte, so that the pixels need not be read
+_FIRST_GROUPS = (b"\x02\0", b"\x08\0")  # of elements with which a file without preamble begins
+_SHORT_BYTES = 64  # the first element of a header is no longer
 _ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # how an item begins, little and big endian
 _PIXEL_DATA_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _META_GROUP, _TRANSFER_SYNTAX_TAG = 0x0002, 0x00020010
 _INFLATED_BYTES = 2**24  # inflate so many bytes at once
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _COLOURS = ("Red", "Green", "Blue", "Alpha")
 # Read these elements only. No other is kept in memory, and none of these names a patient.
 _ELEMENTS = (
-    *["Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
-    *["ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
+    *["SOPClassUID", "Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
+    *["AcquisitionNumber", "ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
     *["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"],
-    *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "LossyImageCompression"],
+    *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "LossyImageCompression"],
+    *["PixelPaddingValue", "PixelPaddingRangeLimit", *FUNCTIONAL_GROUPS],
     *["PixelData", "FloatPixelData", "DoubleFloatPixelData", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"],
+    *["SegmentSequence", "SegmentationType", "MaximumFractionalValue"],
     *["VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "PaletteColorLookupTableUID"],
     *(f"{colour}PaletteColorLookupTable{part}" for colour in _COLOURS for part in ("Descriptor", "Data")),
 )
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file is a DICOM image: by its suffix, or by its first bytes, because many have no suffix."""
+    """Return whether a file is DICOM: by its suffix, or by its first bytes, because many have no suffix or preamble."""
     if not os.path.isfile(path):
         return False
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
     try:
         with open_file(path) as file:
-            return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"  # a table of contents
+            start = file.read(132)
     except (Refused, OSError):
         return False
+    return path.name != "DICOMDIR" and (start[128:] == b"DICM" or _is_first_element(start))  # DICOMDIR: a list of files
+
+
+def _is_first_element(start: bytes) -> bool:
+    """Return whether bytes look like the first element of a DICOM file without preamble, explicit or implicit VR."""
+    is_sized = (start[4:6].isalpha() and start[4:6].isupper()) or int.from_bytes(start[4:8], "little") <= _SHORT_BYTES
+    return len(start) > _SHORT_BYTES and start[:2] in _FIRST_GROUPS and start[3] == 0 and is_sized
 
 
 def open_dicom(path: Path, header_only: bool = False, whole: bool = False) -> Dataset:
@@ -58,45 +72,58 @@ def open_dicom(path: Path, header_only: bool = False, whole: bool = False) -> Da
     more memory than the limit, or has more than MAX_ELEMENTS elements or MAX_ITEMS items in sequences.
     """
     need_package("pydicom", path, "reading DICOM")
+    with guarded(path, "a DICOM image"), open_file(path) as opened:
+        if header_only:
+            stop = _Stop(path, header_only)
+            with suppress(Exception):  # a header that is longer, or deflated
+                header = _parse(opened.read(_HEADER_BYTES), stop, whole)
+                if stop.is_at_pixels:
+                    return header
+        size = os.fstat(opened.fileno()).st_size
+        refuse_memory(path, COPIES * size, f"a file of {size / 1e6:,.0f} MB", "Keep one frame")
+        opened.seek(0)
+        return _parse(opened.read(size), _Stop(path, header_only), whole)
+
+
+def _parse(content: bytes, stop: _Stop, whole: bool) -> Dataset:
+    """Return the elements of a DICOM file, up to where `stop` says."""
     from pydicom.errors import InvalidDicomError
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
-    with guarded(path, "a DICOM image"):
-        with open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            refuse_memory(path, COPIES * size, f"a file of {size / 1e6:,.0f} MB", "Keep one frame")
-            content = file.read(size)
-        _refuse_bomb(content, path)
-        tags: list[BaseTag | int] | None = None if whole else [Tag(name) for name in _ELEMENTS]
-        stop = _Stop(path, header_only)
-        try:
-            return read_partial(io.BytesIO(content), stop, specific_tags=tags)
-        except InvalidDicomError:  # some writers leave out the preamble
-            return _with_syntax(read_partial(io.BytesIO(content), stop, force=True, specific_tags=tags))
+    _refuse_bomb(content, stop.path)
+    tags: list[BaseTag | int] | None = None if whole else [Tag(name) for name in _ELEMENTS]
+    try:
+        return _with_syntax(read_partial(io.BytesIO(content), stop, specific_tags=tags))
+    except InvalidDicomError:  # some writers leave out the preamble
+        file = read_partial(io.BytesIO(content), stop, force=True, specific_tags=tags)
+        if "SOPClassUID" not in file and "Rows" not in file:
+            raise  # not DICOM
+        return _with_syntax(file)
 
 
 class _Stop:
     """Tell pydicom before each element outside sequences whether to stop. Raise Refused for too many elements."""
 
     def __init__(self, path: Path, header_only: bool = False) -> None:
-        self.path, self.header_only, self.elements = path, header_only, 0
+        self.path, self.header_only, self.elements, self.is_at_pixels = path, header_only, 0, False
 
     def __call__(self, tag: int, *_: object) -> bool:
         self.elements += 1
         if self.elements > MAX_ELEMENTS:
             raise Refused(f"{self.path}: has more than {MAX_ELEMENTS:,} elements. Export the image alone.")
-        return self.header_only and tag in _PIXEL_DATA_TAGS
+        self.is_at_pixels = tag in _PIXEL_DATA_TAGS
+        return self.header_only and self.is_at_pixels
 
 
 def _with_syntax(file: Dataset) -> Dataset:
-    """Return an opened file without preamble with the transfer syntax that pydicom found in its data."""
+    """Return an opened file with the transfer syntax that pydicom found in its data, if the file does not say one."""
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    _ = file.Rows  # raises for a file that is not DICOM
-    is_implicit, _ = file.original_encoding
     file.ensure_file_meta()
-    file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    if "TransferSyntaxUID" not in file.file_meta:
+        is_implicit, _ = file.original_encoding
+        file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
     return file
 
 

@@ -1,141 +1,249 @@
-"""Read the CT series whose DICOM files lie in one folder. Needs pydicom and nibabel (the extra `medical`)."""
+"""Read CT volumes: the series in a folder, or the frames of one file. Needs pydicom and nibabel (extra `medical`).
+
+highdicom's `get_volume_from_series` is not used, because it refuses tilted gantries and rounded positions, needs
+identifiers that anonymised files lack, and holds all files, their pixels and the volume in memory at once.
+"""
+
+from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lungnb.formats.dicom import first_frame
-from lungnb.formats.dicom_header import is_in_hounsfield, refuse_frames
+from lungnb.formats.dicom import read_frame, to_hounsfield
+from lungnb.formats.dicom_header import (
+    PLACE_ELEMENTS,
+    Place,
+    count_frames,
+    frame_header,
+    is_in_hounsfield,
+    other_object,
+    place_of,
+)
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, turn_to_axial
 from lungnb.masks import Floats
 
-STEP_TOLERANCE = 0.1  # accept steps between slices that differ by this share, because files round positions
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+STEP_TOLERANCE = 0.1  # take steps between slices that differ by this share for even, because files round positions
+MAX_ACROSS = 3  # leave out so many pictures that lie across the slices; more are another series
+_GAP = 1.75  # a step so many times as wide as the steps beside it means that a slice is missing
 _MIN_STEP_MM = 1e-3  # slices nearer to each other lie in one place
 _PLACE_TOLERANCE = 1e-3  # accept spacings (mm) and directions that differ by this much within a series
-# The elements that say where a slice lies, and how many numbers each has.
-_PLACE_ELEMENTS = {"PixelSpacing": 2, "ImageOrientationPatient": 6, "ImagePositionPatient": 3}
+_MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
-class Place(NamedTuple):
-    """Where a DICOM slice lies, from its header."""
+class Slice(NamedTuple):
+    """A picture of a volume: its file, which frame of that it is, and where it lies."""
 
+    path: Path
+    frame: int
     series: str
-    shape: tuple[int, int]
-    spacing: Floats  # between rows, and between columns; mm
-    orientation: Floats  # directions in which columns and rows follow one another, LPS
-    position: Floats  # of the first pixel, mm, LPS (to the left, posterior, superior)
+    acquisition: str
+    place: Place
 
 
-def read_dicom_series(folder: str | Path) -> Volume:
-    """Return the CT series in a folder, one DICOM file a slice, as axial slices in Hounsfield units.
+class Stack(NamedTuple):
+    """The slices of a volume in the order of their positions."""
+
+    slices: list[Slice]
+    heights_mm: Floats  # along the normal of the slices, rising
+    note: str  # on files that were left out, and on uneven steps
+    is_even: bool
+
+
+def read_dicom_series(path: str | Path) -> Volume:
+    """Return the CT series in a folder, or the frames of a DICOM file, as axial slices in Hounsfield units.
 
     Slices are sorted, and spaced, by their positions along the normal of the slices. File names and InstanceNumbers do
-    not matter. Each file's own RescaleSlope and RescaleIntercept are applied. Windows, VOI LUTs and MONOCHROME1 only
+    not matter. Each slice's own RescaleSlope and RescaleIntercept are applied. Windows, VOI LUTs and MONOCHROME1 only
     say how values are shown, so they change nothing.
 
-    Raises Refused, naming the folder or a file, if it holds no series or several; for a localizer, several frames in a
-    file, or values that are not CT in Hounsfield units; if slices differ in size or angle; and if positions are absent,
-    repeated, or uneven, for example because a slice is missing.
+    Other objects in the folder, scouts and exact copies of slices are left out; the volume's `note` names them. Uneven
+    steps between slices give a volume with `slice_mm`.
+
+    Raises Refused, naming the folder or a file, if it holds no slice of CT or several series or acquisitions, and if
+    slices differ in size or angle, or one is missing.
     """
-    folder = Path(folder)
-    with guarded(folder, "a DICOM series"):
-        paths, first, last = sorted_slices(folder)
-        refuse_size(folder, (*first.shape, len(paths)))
-        array = np.empty((len(paths), *first.shape), np.float32)
-        for index, path in enumerate(paths):
-            array[index] = _read_hounsfield(path)
-        step = (last.position - first.position) / (len(paths) - 1)
-        return turn_to_axial(array.transpose(), _affine(first, step), folder)
+    path = Path(path)
+    with guarded(path, "a DICOM series"):
+        stack = stack_slices(path)
+        slices, heights_mm = stack.slices, stack.heights_mm
+        first, last = slices[0].place, slices[-1].place
+        refuse_size(path, (*first.shape, len(slices)))
+        array, opened = np.empty((len(slices), *first.shape), np.float32), None
+        for index, piece in enumerate(slices):
+            if opened is None or piece.path != slices[index - 1].path:
+                opened = open_dicom(piece.path)
+            array[index] = _read_slice(piece, opened)
+        affine = first.affine((last.position - first.position) / (len(slices) - 1))
+        volume = turn_to_axial(array.transpose(), affine, path)._replace(note=stack.note)
+        if stack.is_even:
+            return volume
+        if np.abs(affine[:3, 2]).argmax() != 2:
+            raise Refused(f"{path}: its slices are spaced unevenly and not axial. Resample it to even steps.")
+        slice_mm = np.gradient(heights_mm)  # from halfway to the slice before to halfway to the next
+        return volume._replace(slice_mm=slice_mm if affine[2, 2] > 0 else slice_mm[::-1])
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    """Return the DICOM images in a folder, except hidden ones and those that lungnb wrote, sorted by name."""
+    """Return the DICOM files in a folder, except hidden ones and those that lungnb wrote, sorted by name."""
     files = (file for file in folder.iterdir() if not file.name.startswith(".") and is_dicom(file))
     return sorted(file for file in files if not file.name.endswith("_seg.dcm"))
 
 
-def sorted_slices(folder: Path) -> tuple[list[Path], Place, Place]:
-    """Return a series' files in the order of their positions, and the places of the first and the last."""
-    paths = dicom_files(folder) if os.path.isdir(folder) else []
+def stack_slices(path: Path) -> Stack:
+    """Return the slices of the CT series in a folder, or of the frames of a file; see `read_dicom_series`."""
+    paths = dicom_files(path) if os.path.isdir(path) else [path] if is_dicom(path) else []
     if not paths:
-        raise Refused(f"{folder}: holds no DICOM files. Name the folder of a series.")
-    refuse_slices(folder, len(paths))
-    places = {path: _read_place(path) for path in paths}
-    _refuse_mixture(folder, places)
-    paths = _sorted_by_position(folder, places)
-    return paths, places[paths[0]], places[paths[-1]]
+        raise Refused(f"{path}: holds no DICOM files. Name the folder of a series.")
+    refuse_slices(path, len(paths))
+    slices: list[Slice] = []
+    left_out: dict[Path, str] = {}  # and what they are
+    for file in paths:
+        pieces, what = _slices_of(file, is_alone=len(paths) == 1)
+        slices += pieces
+        left_out |= {file: what} if what else {}
+    if not slices:
+        what, _ = Counter(left_out.values()).most_common(1)[0]
+        file = next(file for file in left_out if left_out[file] == what)
+        raise Refused(f"{file}: {what}, so it is no slice of a CT series. Take it out of the folder.")
+    slices = _without_scouts(slices, left_out)
+    _refuse_mixture(path, slices)
+    slices, heights_mm = _sorted_by_height(path, slices, left_out)
+    uneven = _uneven(path, slices, np.diff(heights_mm))
+    note = "; ".join(filter(None, [_said(left_out), uneven]))
+    return Stack(slices, heights_mm, note, not uneven)
 
 
-def _read_place(path: Path) -> Place:
-    """Return where a CT slice lies; raise Refused if it is not one."""
+def _slices_of(path: Path, is_alone: bool) -> tuple[list[Slice], str]:
+    """Return the slices in a file, all frames of one that `is_alone`; or none, and what the file is."""
     with guarded(path, "a DICOM image"):
         file = open_dicom(path, header_only=True)
-        if "LOCALIZER" in (file.get("ImageType") or ()):
-            raise Refused(f"{path}: a localizer (scout view), not a slice; take it out of the folder.")
-        refuse_frames(file, path)
-        if not is_in_hounsfield(file):
-            raise Refused(f"{path}: not CT in Hounsfield units (Modality, RescaleIntercept). Take it out.")
-        try:
-            numbers = [np.array(file[name].value, float).reshape(length) for name, length in _PLACE_ELEMENTS.items()]
-            if np.isfinite(np.concatenate(numbers)).all():
-                return Place(file.SeriesInstanceUID, (int(file.Rows), int(file.Columns)), *numbers)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            pass
-        elements = ", ".join(("Rows", "Columns", *_PLACE_ELEMENTS))
-        raise Refused(f"{path}: does not say how it lies in the volume ({elements}). Export it again.")
+        if what := other_object(file):
+            return [], what
+        frames = count_frames(file)
+        if frames > 1 and not is_alone:
+            return [], "several frames"
+        refuse_slices(path, frames)
+        slices = []
+        for index in range(frames):
+            header = frame_header(file, index)
+            if not is_in_hounsfield(header):
+                return [], "not CT in Hounsfield units (RescaleIntercept)"
+            place = place_of(header)
+            if place is None:
+                return [], f"does not say how it lies in the volume ({', '.join(PLACE_ELEMENTS)})"
+            series, acquisition = (str(file.get(name)) for name in ("SeriesInstanceUID", "AcquisitionNumber"))
+            slices.append(Slice(path, index, series, acquisition, place))
+        return slices, ""
 
 
-def _refuse_mixture(folder: Path, places: dict[Path, Place]) -> None:
-    """Raise Refused if files do not belong to one series of two slices or more."""
-    series = {place.series for place in places.values()}
+def _without_scouts(slices: list[Slice], left_out: dict[Path, str]) -> list[Slice]:
+    """Return the slices except a few that lie across most others, which become `left_out`."""
+    normals = np.array([np.cross(each.place.orientation[:3], each.place.orientation[3:]) for each in slices])
+    across = np.abs(normals @ np.median(normals, axis=0)) < _MIN_COSINE
+    if not 0 < across.sum() <= min(MAX_ACROSS, len(slices) - 2):
+        return slices
+    left_out |= {
+        each.path: "scout across the slices" for each, is_scout in zip(slices, across, strict=True) if is_scout
+    }
+    return [each for each, is_scout in zip(slices, across, strict=True) if not is_scout]
+
+
+def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
+    """Raise Refused if slices do not belong to one series of two slices or more."""
+    series = {each.series for each in slices}
     if len(series) > 1:
-        raise Refused(f"{folder}: holds {len(series)} DICOM series; give each a folder of its own.")
-    if len(places) < 2:
-        raise Refused(f"{folder}: holds one slice only, which is no volume. Add the other slices.")
-    (first_path, first), *_ = places.items()
-    for path, place in places.items():
+        raise Refused(f"{path}: holds {len(series)} DICOM series; give each a folder of its own.")
+    if len(slices) < 2:
+        raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
+    first = slices[0]
+    for each in slices:
         for name in ("shape", "spacing", "orientation"):
-            if not np.allclose(getattr(place, name), getattr(first, name), atol=_PLACE_TOLERANCE):
-                raise Refused(f"{path}: its {name} differs from that of {first_path.name}. Take one out.")
+            if not np.allclose(getattr(each.place, name), getattr(first.place, name), atol=_PLACE_TOLERANCE):
+                raise Refused(f"{each.path}: its {name} differs from that of {first.path.name}. Take one out.")
 
 
-def _sorted_by_position(folder: Path, places: dict[Path, Place]) -> list[Path]:
-    """Return a series' files sorted along the normal of the slices; raise Refused if they are not evenly spaced."""
-    first = next(iter(places.values()))
-    normal = np.cross(first.orientation[:3], first.orientation[3:])
-    heights_mm = {path: float(place.position @ normal) for path, place in places.items()}
-    paths = sorted(heights_mm, key=heights_mm.__getitem__)
-    steps_mm = np.diff([heights_mm[path] for path in paths])
-    usual_mm = float(np.median(steps_mm))
-    uneven_mm = np.abs(steps_mm - usual_mm)
-    if usual_mm < _MIN_STEP_MM or uneven_mm.max() > STEP_TOLERANCE * usual_mm:
-        worst = int(uneven_mm.argmax())
-        raise Refused(
-            f"{folder}: {steps_mm[worst]:g} mm between {paths[worst].name} and {paths[worst + 1].name}, and "
-            f"{usual_mm:g} mm between most slices: some are missing, or there twice. Export the series again."
-        )
-    return paths
+def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]) -> tuple[list[Slice], Floats]:
+    """Return slices sorted along their normal without exact copies, which become `left_out`, and their heights, mm.
+
+    Raises Refused, naming `path`, if slices in one place differ.
+    """
+    orientation = slices[0].place.orientation
+    normal = np.cross(orientation[:3], orientation[3:])
+    heights_mm = np.array([each.place.position @ normal for each in slices])
+    kept: list[int] = []
+    for index in np.argsort(heights_mm, kind="stable").tolist():
+        if not kept or heights_mm[index] - heights_mm[kept[-1]] >= _MIN_STEP_MM:
+            kept.append(index)
+            continue
+        first, second = slices[kept[-1]], slices[index]
+        if not _is_copy(first, second):
+            raise Refused(
+                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, as of two acquisitions or "
+                "phases. Give each a folder of its own."
+            )
+        other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
+        left_out[second.path] = f"copy of a slice{other}"
+    if len(kept) < 2:
+        raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
+    return [slices[index] for index in kept], heights_mm[kept]
 
 
-def _read_hounsfield(path: Path) -> np.ndarray:
-    """Return a CT slice, `(height, width)`, HU."""
-    from pydicom.pixels import apply_modality_lut
+def _is_copy(first: Slice, second: Slice) -> bool:
+    """Return whether two slices hold the same pixels and values."""
+    one, other = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
+    return np.array_equal(one, other)
 
-    with guarded(path, "a DICOM image"):
-        file = open_dicom(path)
-        pixels = first_frame(file, path)
+
+def _read_slice(piece: Slice, file: Dataset) -> Floats:
+    """Return a slice of an opened file, `(height, width)`, HU."""
+    with guarded(piece.path, "a DICOM image"):
+        pixels = read_frame(file, piece.path, piece.frame)
         if pixels.ndim != 2:
-            raise Refused(f"{path}: has colours, so it cannot be in Hounsfield units. Take it out of the folder.")
-        return apply_modality_lut(pixels, file)
+            raise Refused(f"{piece.path}: has colours, so it is not in Hounsfield units. Take it out of the folder.")
+        return to_hounsfield(pixels, frame_header(file, piece.frame), piece.path)
 
 
-def _affine(first: Place, step_mm: Floats) -> Floats:
-    """Return the affine from column, row and slice to mm, RAS. The step leads to the next slice, oblique if tilted."""
-    along_row, along_column = first.orientation[:3], first.orientation[3:]
-    affine, (row_mm, column_mm) = np.eye(4), first.spacing
-    affine[:3] = np.column_stack([along_row * column_mm, along_column * row_mm, step_mm, first.position])
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts mm to the left and posterior, NIfTI the reverse
+def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
+    """Return a note if the steps between slices are uneven, or ""; raise Refused if a slice seems to be missing."""
+    usual_mm = float(np.median(steps_mm))
+    if np.abs(steps_mm - usual_mm).max() <= STEP_TOLERANCE * usual_mm:
+        return ""
+    numbers = [each.acquisition for each in slices]
+    turns = sum(number != following for number, following in pairwise(numbers))
+    if turns >= len(set(numbers)):
+        raise Refused(f"{path}: slices of {len(set(numbers))} acquisitions alternate. Give each a folder of its own.")
+    beside_mm = np.maximum(np.r_[0, steps_mm[:-1]], np.r_[steps_mm[1:], 0])  # the wider of the two neighbours
+    gaps = np.flatnonzero(steps_mm > _GAP * np.maximum(beside_mm, usual_mm))
+    if len(gaps):
+        at, more = gaps[0], f", and {len(gaps) - 1} more such gaps" if len(gaps) > 1 else ""
+        raise Refused(
+            f"{path}: a slice is missing: {steps_mm[at]:g} mm between {_name(slices[at])} and {_name(slices[at + 1])}, "
+            f"and {usual_mm:g} mm between most slices{more}. Add it, or export the series again."
+        )
+    return (
+        f"slices are spaced unevenly, {steps_mm.min():.3g} to {steps_mm.max():.3g} mm: the mL allow for that, "
+        f"a NIfTI mask spaces them by {steps_mm.mean():.3g} mm"
+    )
+
+
+def _name(piece: Slice) -> str:
+    return f"frame {piece.frame + 1}" if piece.frame else piece.path.name
+
+
+def _said(left_out: dict[Path, str]) -> str:
+    """Return a note on files that were left out, by what they are."""
+    names = defaultdict(list)
+    for path, what in sorted(left_out.items()):
+        names[what].append(path.name)
+    kinds = [f"{files[0]}{f' and {len(files) - 1} more' * (len(files) > 1)} ({what})" for what, files in names.items()]
+    return f"left out: {', '.join(kinds)}" if kinds else ""

@@ -10,12 +10,13 @@ from PIL import Image
 from lungnb.files import written
 from lungnb.formats.deep import deep_mode
 from lungnb.formats.dicom import read_dicom
-from lungnb.formats.dicom_header import Turn, count_frames, pixel_size_mm, turn_of
+from lungnb.formats.dicom_header import Turn, count_frames, is_ct_volume, is_segmentation, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
+from lungnb.formats.dicom_seg import read_flat_seg
 from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.labels import MaskValues, find_values, lung_mask
-from lungnb.formats.nifti import read_nifti
-from lungnb.formats.opening import guarded
+from lungnb.formats.nifti import is_nifti, read_nifti
+from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import show_grey
 from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, orientation_of, read_raster
 from lungnb.formats.volumes import Volume
@@ -41,7 +42,8 @@ def read_image(path: str | Path, window: Window | None = None) -> Grey:
     Without `window`, 8-bit images come as they are: colours become luminance, transparency is dropped, EXIF rotation is
     undone. Images with values below -200 are taken for CT slices in Hounsfield units and shown through LUNG_WINDOW.
     Other deeper images (12 or 16 bit, floats) are scaled from their own range. DICOM needs the extra `medical`. Its
-    first frame is read: CT in Hounsfield units, everything else as its own VOI LUT or window shows it, bone white.
+    first frame is read: CT in Hounsfield units, everything else as its own VOI LUT or window shows it, bone white. A
+    window that does not fit the values is not used.
 
     With `window` (black and white, HU) the image must be in Hounsfield units. Raises ValueError, naming the file, if it
     is not, and for every file that is not a readable image of one of the formats.
@@ -54,8 +56,9 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
     path = Path(path)
     with guarded(path):
         if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
-            values, header = read_dicom(path)
+            values, header, view = read_dicom(path)
             grey, note = show_grey(values, window, path)
+            note = ", ".join(filter(None, [view, note]))
             return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
         raster = read_raster(path)
         grey, note = show_grey(raster.pixels, window, path)
@@ -63,9 +66,23 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
         return Picture(grey, has_more=raster.has_more, note=note, orientation=raster.orientation)
 
 
+def is_volume(path: str | Path) -> bool:
+    """Return whether a path is a folder, a NIfTI file, or a readable DICOM file with several frames of CT."""
+    path = Path(path)
+    if os.path.isdir(path) or is_nifti(path):
+        return True
+    try:
+        return is_dicom(path) and is_ct_volume(open_dicom(path, header_only=True))
+    except Refused:
+        return False
+
+
 def read_volume(path: str | Path) -> Volume:
-    """Return a NIfTI file, or the DICOM series in a folder; see `read_nifti` and `read_dicom_series`."""
-    return read_dicom_series(path) if os.path.isdir(path) else read_nifti(path)
+    """Return a NIfTI file, a DICOM file of several frames, or the DICOM series in a folder.
+
+    See `read_nifti` and `read_dicom_series`.
+    """
+    return read_nifti(path) if is_nifti(Path(path)) and not os.path.isdir(path) else read_dicom_series(path)
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
@@ -73,12 +90,15 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
 
     Args:
         path: a PNG, JPEG, BMP, TIFF or GIF file. Of colours, the strongest counts, so that blue is as bright as red.
+            Or a DICOM Segmentation of one image; see `read_flat_seg`.
         values: the values of the lungs, for data sets that mark several organs. By default, lung is every label except
             0, whatever the labels; in a mask of many greys, every pixel above half of the largest. See `find_values`.
 
     Raises ValueError, naming the file, if it is not a readable mask, or if its labels are of other organs too.
     """
     with guarded(path):
+        if is_dicom(Path(path)):
+            return read_flat_seg(Path(path), values)
         return lung_mask(read_raster(Path(path), is_mask=True).pixels, values, path)
 
 
@@ -100,8 +120,10 @@ def peculiarity(path: str | Path) -> str:
     path = Path(path)
     with guarded(path):
         if is_dicom(path):
-            frames = count_frames(open_dicom(path, header_only=True))
-            return f"{frames} frames, of which the first is read" if frames > 1 else ""
+            header = open_dicom(path, header_only=True)
+            is_picture = not (is_segmentation(header) or is_ct_volume(header))
+            frames = count_frames(header)
+            return f"{frames} frames, of which the first is read" if frames > 1 and is_picture else ""
         with opened_raster(path) as image:
             is_deep = image.mode.startswith("I;16") or bool(deep_mode(image))
             is_clear = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info

@@ -27,7 +27,8 @@ class Volume(NamedTuple):
     spacing_mm: tuple[float, float, float]  # between slices, rows and columns
     origin_mm: tuple[float, float, float]  # centre of the first voxel, RAS (mm to the right, anterior, superior)
     affine: Floats  # (4, 4), from the indices of the array as the file stores it to mm, RAS
-    note: str = ""  # on what was assumed or left out
+    note: str = ""  # on what was left out or is unusual
+    slice_mm: Floats | None = None  # (slices,), how thick each is, if their steps are uneven
 
 
 def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
@@ -39,7 +40,7 @@ def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
         raise Refused(f"{path}: does not say how the volume lies: its affine has no inverse. Convert it again.")
     turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
     turned = affine @ orientations.inv_ornt_aff(turn, array.shape)
-    array = orientations.apply_orientation(array, turn).transpose()
+    array = to_axial(array, affine)
     column_mm, row_mm, _ = map(float, affines.voxel_sizes(turned))
     # Measure at right angles to the slices, because a tilted gantry shifts them along themselves too.
     slice_mm = abs(float(np.linalg.det(affine[:3, :3]))) / (row_mm * column_mm)
@@ -57,6 +58,14 @@ def to_stored_axes(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
     turn = orientations.ornt_transform(orientations.axcodes2ornt("LPS"), orientations.io_orientation(affine))
     return np.asarray(orientations.apply_orientation(array.transpose(), turn))
+
+
+def to_axial(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return an array on the axes of the file with this `affine` as axial slices: the inverse of `to_stored_axes`."""
+    from nibabel import orientations
+
+    turn = orientations.ornt_transform(orientations.io_orientation(affine), orientations.axcodes2ornt("LPS"))
+    return np.asarray(orientations.apply_orientation(array, turn).transpose())
 
 
 def refuse_size(path: Path, shape: tuple[int, ...]) -> None:

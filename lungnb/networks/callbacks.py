@@ -101,6 +101,6 @@ class Progress(keras.callbacks.Callback):
             self._bar.set_postfix_str(f"validation Dice {dice:.3f}, loss {loss:.3f}", refresh=False)
         self._bar.update()
 
-    def on_train_end(self, logs: Logs | None = None) -> None:
+    def close(self) -> None:
         """Close the bar."""
         self._bar.close()

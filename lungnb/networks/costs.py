@@ -1,7 +1,6 @@
 """The memory and the multiplications that a network needs, computed from the shapes of its layers.
 
-Keras builds the network without values for its variables, so nothing is allocated. This takes about a millisecond for
-each layer.
+Keras builds the network without values for its variables, so nothing is allocated. A layer takes about a millisecond.
 """
 
 import json
@@ -141,7 +140,7 @@ def _copy_bytes(layer: keras.Layer, shape: tuple[int, ...]) -> int:
 def _bytes(tensor: Tensor | keras.Variable) -> int:
     """Return the bytes of a tensor or of weights."""
     if None in tensor.shape:
-        raise Unfit("has layers without a fixed size; (None, size, size, 1) is expected of the image.")
+        raise Unfit("has layers without a fixed size; build it for one size, as keras.Input((256, 256, 1)).")
     bits = int("".join(filter(str.isdigit, str(tensor.dtype))) or 8)
     return int(math.prod(tensor.shape)) * max(bits // 8, _BYTES_PER_VALUE)
 
@@ -149,8 +148,7 @@ def _bytes(tensor: Tensor | keras.Variable) -> int:
 def count_multiplications(model: keras.Model) -> int:
     """Return the multiply-accumulates of a model for one image, in convolutions, dense layers and attention.
 
-    A layer that is used several times, as in an R2U-Net, counts each time. Normalisation, activation and resizing do
-    not count; they would add a few percent.
+    A layer that is used several times, as in an R2U-Net, counts each time. Other layers would add a few percent.
     """
     total = 0
     for layer, (first, *_), outputs in _layer_calls(model)[0]:

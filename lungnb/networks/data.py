@@ -28,8 +28,7 @@ def load_batches(
 
     If several `devices` share each batch, some images come again at the end, so that each gets a part of the last one.
 
-    Raises ValueError for an unknown split or a batch size that is no multiple of `devices`, FileNotFoundError if
-    nothing is prepared.
+    Raises ValueError for an unknown split or if `devices` do not divide the batch size, FileNotFoundError without data.
     """
     if settings.batch_size % devices:
         raise ValueError(

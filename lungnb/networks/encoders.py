@@ -31,8 +31,7 @@ def pretrained_features(image: Tensor, encoder: str, weights: str | None, depth:
     normalisation stays frozen, because the weights rely on its statistics and small batches would spoil them
     (https://keras.io/examples/vision/image_classification_efficientnet_fine_tuning).
 
-    Raises ValueError for an unknown `encoder`, and for weights that do not fit it or cannot be downloaded,
-    FileNotFoundError for a missing file.
+    Raises ValueError for an unknown `encoder` or weights that do not fit or load, FileNotFoundError without a file.
     """
     if encoder not in BACKBONES:
         raise ValueError(f"encoder must be one of {', '.join(BACKBONES)}, not {encoder!r}.")

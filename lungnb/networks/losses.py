@@ -8,8 +8,7 @@ from collections.abc import Callable
 from lungnb.metrics import FORMULAS
 from lungnb.networks.backend import Tensor, keras, ops
 
-Loss = Callable[[Tensor, Tensor], Tensor]  # of truth and probability
-Metric = Loss
+Loss = Callable[[Tensor, Tensor], Tensor]  # of truth and probability; scores in training are such functions, too
 register = keras.saving.register_keras_serializable("lungnb")
 _PIXELS = (1, 2, 3)  # axes
 _SMOOTH = 1.0  # px; the loss of an empty prediction for an empty mask becomes 0, and gradients stay finite
@@ -65,7 +64,7 @@ def _soft_overlap(truth: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:
     return ops.sum(truth * probability, axis=_PIXELS), ops.sum(truth + probability, axis=_PIXELS)
 
 
-def training_metrics() -> list[Metric]:
+def training_metrics() -> list[Loss]:
     """Return the scores to follow during training, as Keras metric functions: per image, of thresholded masks.
 
     They score the lung. `keras.metrics.BinaryIoU()` would include the background in its mean.
@@ -73,7 +72,7 @@ def training_metrics() -> list[Metric]:
     return [_training_metric(name) for name in TRAINING_SCORES]
 
 
-def _training_metric(name: str) -> Metric:
+def _training_metric(name: str) -> Loss:
     def metric(truth: Tensor, probability: Tensor) -> Tensor:
         truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > 0.5, "float32")
         tp = ops.sum(truth * prediction, axis=_PIXELS)

@@ -9,12 +9,13 @@ import json
 import math
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Set
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any  # Any: what a network's configuration holds
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import h5py
 
@@ -68,14 +69,16 @@ _PARTS = (
     | _classes("keras.constraints", "MaxNorm MinMaxNorm NonNeg UnitNorm")
 )
 _CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
+SAVE = "Save the whole network where it was built, by model.save('name.keras')."
+HDF5 = f"is a model in the HDF5 format of an older Keras. Load it there with keras.models.load_model. {SAVE}"
+WEIGHTS_ONLY = f"holds only weights, without the network that they belong to. {SAVE}"
 _ZEROS: Json = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
 
 
 def read_network(path: Path) -> keras.Model:
     """Return the network in a `.keras` file with its weights, not compiled.
 
-    Raises Refused for a file without a network, for a network with code, and for one that needs more memory than
-    `opening.memory_limit`.
+    Raises Refused for a file without a network, a network with code, and one that needs more than `memory_limit`.
     """
     with open_file(path) as file, TemporaryDirectory() as folder:
         try:
@@ -89,16 +92,20 @@ def read_network(path: Path) -> keras.Model:
             raise Refused(f"{path}: {error}") from error
         except Refused:
             raise
-        except Exception as error:  # Keras, zip, h5py and JSON raise many kinds
+        except (BadZipFile, zlib.error, EOFError) as error:
             raise Refused(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+        except Exception as error:  # Keras, h5py and JSON raise many kinds
+            raise Refused(
+                f"{path}: cannot be loaded as a Keras model: it is not what Keras {keras.__version__} writes. Save the "
+                f"network again with this version, by model.save('{path.name}')."
+            ) from error
     return network
 
 
 def check_weights(file: Path) -> None:
     """Raise ValueError if a `.weights.h5` file refers to other files, or claims more data than it has.
 
-    Keras stores each array whole and uncompressed. Chunks and filters could unpack to any size. Links and external
-    storage could read other files.
+    Keras stores arrays whole and uncompressed. Chunks and filters could unpack to any size; links could read any file.
     """
     if not os.path.isfile(file):  # because HDF5 would wait for a pipe
         raise Unfit("is not a regular file; name a file of weights.")
@@ -131,12 +138,19 @@ def _wrong_array(array: h5py.Dataset, file_bytes: int) -> str | None:
 
 def _unpack(file: IO[bytes], folder: Path) -> tuple[Json, Path]:
     """Return the configuration in a `.keras` file, and write its weights to a file in a folder."""
-    if file.read(8) == b"\x89HDF\r\n\x1a\n":
-        raise Unfit("is an HDF5 file of an older Keras; open it there, and save the model as .keras.")
+    start = file.read(8)
+    if start == b"\x89HDF\r\n\x1a\n":
+        with h5py.File(file) as stored:
+            has_network = "model_config" in stored.attrs
+        raise Unfit(HDF5 if has_network else WEIGHTS_ONLY)
+    if not start.startswith(b"PK"):
+        raise Unfit(f"cannot be loaded as a Keras model: it is not a .keras file, whatever its name. {SAVE}")
     with ZipFile(file) as archive:
         names = archive.namelist()
-        if not {"config.json", "model.weights.h5"} <= set(names):
-            raise Unfit("cannot be loaded as a Keras model; is the file whole?")
+        if "config.json" not in names:
+            raise Unfit(f"cannot be loaded as a Keras model: it is a zip archive of other files. {SAVE}")
+        if "model.weights.h5" not in names:
+            raise Unfit(f"describes a network without its weights. {SAVE}")
         if len(set(names)) < len(names) or not set(names) <= MEMBERS:
             raise Unfit("holds other files besides a network's; save the model with Keras again.")
         config, stored = archive.getinfo("config.json"), archive.getinfo("model.weights.h5")
@@ -183,6 +197,8 @@ def _wrong_class(item: dict[str, Any], allowed: Classes) -> str:
     name = str(item["config"] if item["class_name"] == "function" else item["class_name"])[:50]
     if name in _CODE:
         return f"holds code (a {name} layer), which is not run; build the network without it."
+    if not str(item.get("module")).startswith("keras"):
+        return f"holds {name!a}, which is not a class of Keras, and whose code is not run; build it of Keras's layers."
     if allowed is _NETWORKS:
         return f"holds a {name!a}, not a network; save the whole model."
     return f"holds a {name!a}, which is not among the layers that lungnb opens; build the network without it."

@@ -133,8 +133,7 @@ def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Mo
 
     A strided convolution turns each patch into one pixel, and a transposed one turns each output pixel into the mask of
     a patch (after Shi and others 2016, https://arxiv.org/abs/1609.05158). Channels stop doubling at eight times
-    `filters`, because a U-Net has most of its weights at the bottom. The arguments are those of `unet`; the patches are
-    the first of the `depth` halvings.
+    `filters`, because a U-Net has most of its weights at the bottom. The arguments are those of `unet`.
     """
     inputs, _ = _input(size, filters, depth)
     patches = layers.Conv2D(_PATCH**2, _PATCH, strides=_PATCH, use_bias=False, name="patches")(inputs)
@@ -154,13 +153,9 @@ def _input(size: int, filters: int, depth: int) -> tuple[Tensor, list[int]]:
 
 
 def _u(
-    unit: Unit,
-    widths: Sequence[int],
-    x: Tensor,
-    features: Sequence[Tensor] | None = None,
-    bridge: Unit | None = None,
-    gate: Gate | None = None,
-) -> Tensor:
+    unit: Unit, widths: Sequence[int], x: Tensor, features: Sequence[Tensor] | None = None,
+    bridge: Unit | None = None, gate: Gate | None = None,
+) -> Tensor:  # fmt: skip
     """Return the U that the networks share, made of `unit`; `widths` are the channels from top to bottom.
 
     `features` of an encoder replace the way down: the skip connections from top to bottom, and last the input of the

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what JSON holds
 
+from lungnb.artefacts import HISTORY, PLAN, RUN
 from lungnb.files import make_table, read_json, remove, write_table
 from lungnb.formats.opening import open_file
 from lungnb.settings import SHIPPED, Settings
@@ -80,6 +81,18 @@ def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
     if not {*HISTORY_COLUMNS} <= {*numbers.columns}:
         raise damaged(file)
     return epochs
+
+
+def best_dice(folder: Path) -> float:
+    """Return the validation Dice of the epoch that a training kept, from its folder; errors as in `read_epochs`."""
+    epochs = read_epochs(folder / HISTORY)
+    return float(epochs["val_dice"].iloc[int(epochs["val_loss"].argmin())])
+
+
+def plan_of(folder: Path) -> dict[str, Any]:
+    """Return what a folder's training, finished or not, was to train; an empty dict if that is unknown."""
+    plan = read_json(folder / RUN).get("plan") or read_json(folder / PLAN)
+    return plan if isinstance(plan, dict) else {}
 
 
 def past_epochs(file: Path, epochs: int) -> pd.DataFrame:

@@ -1,34 +1,48 @@
 """Train networks: compile, fit, keep the best weights and the history, and continue an interrupted training."""
 
 import dataclasses
+import glob
 import json
 import math
+import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lungnb.artefacts import HISTORY, MODEL, RUN, SCORES, SUMMARY
+from lungnb.artefacts import EARLIER, HISTORY, MODEL, PLAN, RUN, SCORES, SUMMARY
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
-from lungnb.files import locked, need, read_json, remove, remove_leftovers, remove_made, writable, write_json
+from lungnb.files import (
+    locked,
+    need,
+    read_json,
+    refuse_foreign,
+    remove,
+    remove_leftovers,
+    remove_made,
+    writable,
+    write_json,
+)
 from lungnb.messages import run_first, say
-from lungnb.networks.backend import USE_XLA, device_name, devices_of, fastest_precision, fix_seeds, keras, on_all_gpus
+from lungnb.networks import backend
+from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.models import build_model
-from lungnb.networks.records import Record, git_commit, past_epochs, read_epochs, read_run_file, weights_digest
-from lungnb.networks.tensorflow_speedups import free_graphs, fuse_batch_norm
+from lungnb.networks.records import Record, git_commit, past_epochs, plan_of, read_epochs, read_run_file, weights_digest
 from lungnb.settings import Settings
 
-_PLAN = "plan.json"  # in the folder of an unfinished training: what is trained
+Callbacks = Sequence[keras.callbacks.Callback]
+_PLAN = Path(PLAN).name  # in the folder of an unfinished training
 _FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
 _PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
 _PACKAGES = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")  # whose versions are recorded
@@ -41,21 +55,19 @@ class _Job(NamedTuple):
     model_name: str
     folder: Path
     progress: bool
-    more: Sequence[keras.callbacks.Callback]
+    more: Callbacks
 
 
 def train(
-    settings: Settings,
-    model_name: str,
-    progress: bool = True,
-    folder: Path | None = None,
-    more: Sequence[keras.callbacks.Callback] = (),
+    settings: Settings, model_name: str, progress: bool = True, folder: Path | None = None, more: Callbacks = ()
 ) -> pd.DataFrame:
     """Train a model on the prepared data set; return its history, one row per epoch.
 
     Writes `model.keras` (the weights of the epoch with the lowest validation loss), `history.csv` and `run.json` into
     results/<dataset>/<model>, or into `folder`. An interrupted training continues at the interrupted epoch. A training
-    that was finished with the same settings on the same data is not repeated. `more` are additional callbacks.
+    that was finished with the same settings on the same data is not repeated. Another run that the folder holds is
+    moved to results/<dataset>/earlier/<model>-<number>; training with its settings again moves it back. `more` are
+    additional callbacks.
 
     Raises ValueError for an unknown model, a loss that became NaN, or a folder with a model of another data set of the
     same name; FileNotFoundError if nothing is prepared, or if the initial weights are missing (`fetch_weights`).
@@ -67,10 +79,13 @@ def train(
     plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
     plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
-        with locked(folder), writable(folder), free_graphs():
+        with locked(folder), writable(folder), backend.free_graphs():
             remove_leftovers(folder)
-            if not _is_trained(folder, plan):  # another run may have done it just now
-                _train(_Job(settings, model_name, folder, progress, more), plan)
+            job = _Job(settings, model_name, folder, progress, more)
+            if not _is_trained(folder, plan) and read_json(folder / PLAN) != plan:
+                _set_aside(job, plan)
+            if not _is_trained(folder, plan):  # another process may have done it just now, or it was an earlier run
+                _train(job, plan)
             remove_made(folder / "training", _PLAN)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
@@ -81,15 +96,34 @@ def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:
     return read_json(folder / RUN).get("plan") == plan and (folder / MODEL).exists()
 
 
+def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
+    """Move the folder's run to the earlier runs, and an earlier run with this plan back.
+
+    Each move is one rename, so that a process that is killed loses no network.
+    """
+    folder, earlier = job.folder, job.folder.parent / EARLIER
+    refuse_foreign(folder / "training", _PLAN)
+    if (folder / MODEL).exists():
+        build_network(job.settings, job.model_name)  # raises its errors while the run is still in its place
+        number = next(number for number in count(1) if not (earlier / f"{folder.name}-{number}").exists())
+        earlier.mkdir(exist_ok=True)
+        os.replace(folder, earlier / f"{folder.name}-{number}")
+        if job.progress:
+            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{folder.name}-{number}.")
+    else:
+        remove_made(folder / "training", _PLAN)
+        for name in (RUN, HISTORY, SCORES, SUMMARY):
+            remove(folder / name)
+    same = [run for run in earlier.glob(f"{glob.escape(folder.name)}-*") if plan_of(run) == plan]
+    if same and not folder.exists():
+        os.replace(same[0], folder)
+
+
 def _train(job: _Job, plan: dict[str, Any]) -> None:
     """Train, or continue an interrupted training with the same plan, and write `run.json`."""
     settings, folder = job.settings, job.folder
     commit = git_commit()  # at the start, because it may change during the training
-    if read_json(folder / "training" / _PLAN) != plan:
-        remove_made(folder / "training", _PLAN)
-        for name in (RUN, MODEL, HISTORY, SCORES, SUMMARY):
-            remove(folder / name)
-        write_json(folder / "training" / _PLAN, plan)
+    write_json(folder / PLAN, plan)
     for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         _fit(job, last)
     history = read_epochs(folder / HISTORY)
@@ -120,19 +154,19 @@ def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
-    fix_seeds(settings.seed, settings.deterministic)
-    with _dtype_policy(_precision(settings)), on_all_gpus():
+    backend.fix_seeds(settings.seed, settings.deterministic)
+    with _dtype_policy(_precision(settings)), backend.on_all_gpus():
         model = build_network(settings, model_name)
-        fuse_batch_norm(model)
+        backend.fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
-        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=USE_XLA)
+        model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
         model.optimizer.build(model.trainable_variables)  # also of an encoder that is frozen at first
     return model
 
 
 def _precision(settings: Settings) -> str:
-    return fastest_precision() if settings.precision == "auto" else settings.precision
+    return backend.fastest_precision() if settings.precision == "auto" else settings.precision
 
 
 @contextmanager
@@ -166,7 +200,7 @@ def _fit(job: _Job, last: int) -> None:
     """
     settings, folder = job.settings, job.folder
     model = compiled_model(settings, job.model_name)
-    devices, steps = devices_of(model), count_steps(settings, "train")
+    devices, steps = backend.devices_of(model), count_steps(settings, "train")
     backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
     first = backup.restore(model)
     if first >= last:
@@ -183,26 +217,21 @@ def _fit(job: _Job, last: int) -> None:
     stop.on_train_begin()
     if not stop.stopped_epoch:
         model.optimizer.learning_rate = rate  # the schedule replays the past epochs, from the first rate
-        model.fit(
-            load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
-            validation_data=load_batches(settings, "validation", devices=devices),
-            initial_epoch=first,
-            epochs=last,
-            steps_per_epoch=steps,
-            shuffle=False,  # because load_batches shuffles
-            verbose=0,
-            callbacks=[
-                Progress(job.model_name, first, last, job.progress),
-                keras.callbacks.TerminateOnNaN(),
-                *job.more,
-                stop,
-                schedule,
-                keras.callbacks.CSVLogger(folder / HISTORY, append=True),
-                Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
-                backup,  # last, because an epoch is complete when all its other files are written
-            ],
-        )
+        with closing(Progress(job.model_name, first, last, job.progress)) as bar:  # also if it is interrupted
+            model.fit(
+                load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
+                validation_data=load_batches(settings, "validation", devices=devices),
+                initial_epoch=first, epochs=last, steps_per_epoch=steps, verbose=0,
+                shuffle=False,  # because load_batches shuffles
+                callbacks=[
+                    bar, keras.callbacks.TerminateOnNaN(), *job.more, stop, schedule,
+                    keras.callbacks.CSVLogger(folder / HISTORY, append=True),
+                    Checkpoint(folder / MODEL, past[MONITOR].min() if first else None),
+                    backup,  # last, because an epoch is complete when all its other files are written
+                ],
+            )  # fmt: skip
     if not math.isfinite(past_epochs(folder / HISTORY, last)[MONITOR].iloc[-1]):
+        remove(folder / MODEL)
         remove_made(folder / "training", _PLAN)
         raise ValueError(
             f"{job.model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}."
@@ -223,14 +252,9 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
     best = history.iloc[int(history[MONITOR].argmin())]
     model = build_network(settings, model_name)
     return {
-        "parameters": model.count_params(),
-        "multiplications": count_multiplications(model),
-        "epochs": len(history),
-        "best_epoch": int(best["epoch"]) + 1,
-        "best_validation_loss": float(best[MONITOR]),
+        "parameters": model.count_params(), "multiplications": count_multiplications(model),
+        "epochs": len(history), "best_epoch": int(best["epoch"]) + 1, "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
-        "device": device_name(),
-        "precision": _precision(settings),
-        "seed": settings.seed,
+        "device": backend.device_name(), "precision": _precision(settings), "seed": settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
-    }
+    }  # fmt: skip

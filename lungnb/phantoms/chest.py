@@ -1,7 +1,6 @@
 """One patient's measures, as a chest X-ray needs them, and where these put the borders of the lungs, bones and arms.
 
-The frame's origin is the midline at the height of the lung tips. Bones and flesh are given as the water (cm) that a ray
-would cross instead.
+The frame's origin is the midline at the height of the lung tips. Bones and flesh are given as equivalent cm of water.
 """
 
 from typing import NamedTuple

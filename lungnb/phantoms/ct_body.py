@@ -50,9 +50,12 @@ def dome(section: Section, side: int) -> Floats:
 def _paint_wall(rng: Generator, image: Floats, section: Section) -> None:
     """Paint the table, the trunk's skin, fat and muscle, then shoulder blades and ribs."""
     level, cage, fat, view = section
-    a, b = 15.0 + 1.5 * (level < 0.3) * (0.3 - level) / 0.3, 12.5 - 2.5 * max(0.25 - level, 0) / 0.25
-    trunk = _superellipse(view, 1.2, a + fat, b + 0.7 * fat) + 0.25 * clouds(rng, len(image), 4)
-    sag = view.y - np.float32(b + 0.7 * fat + 3.2) + 0.006 * view.x**2
+    a = 15.0 + 1.5 * (level < 0.3) * (0.3 - level) / 0.3 + fat
+    b = 12.5 - 2.5 * max(0.25 - level, 0) / 0.25 + 0.7 * fat
+    across, down = np.abs(view.x / np.float32(a)), np.abs((view.y - np.float32(1.2)) / np.float32(b))
+    norm = (across ** np.float32(2.5) + down ** np.float32(2.5)) ** np.float32(0.4)  # of an ellipse with flat sides
+    trunk = np.float32(b) * (1 - norm) + 0.25 * clouds(rng, len(image), 4)
+    sag = view.y - np.float32(b + 3.2) + 0.006 * view.x**2
     paint(image, inside(0.2 - np.abs(sag), view.pixel_cm), _TABLE_HU)
     paint(image, inside(1.2 - np.abs(sag - 1.4), view.pixel_cm), _TABLE_FOAM_HU)
     paint(image, inside(0.15 - np.abs(sag - 2.7), view.pixel_cm), _TABLE_HU)
@@ -65,13 +68,6 @@ def _paint_wall(rng: Generator, image: Floats, section: Section) -> None:
             blade = ellipse(view, side * (0.86 * cage[0] + 0.7), 0.62 * cage[1] + 0.9, 3.4, 0.4, -side * 0.75)
             _paint_bone(image, np.minimum(blade, trunk - 0.6), 0.15, view)
     _paint_ribs(rng, image, section)
-
-
-def _superellipse(view: View, y: float, a: float, b: float) -> Floats:
-    """Return the rough distance (cm, positive inside) to an ellipse with flattened sides."""
-    across, down = np.abs(view.x / np.float32(a)), np.abs((view.y - np.float32(y)) / np.float32(b))
-    norm = (across ** np.float32(2.5) + down ** np.float32(2.5)) ** np.float32(0.4)
-    return np.asarray(np.float32(b) * (1 - norm))
 
 
 def _paint_bone(image: Floats, distance: Floats, shell_cm: float, view: View) -> None:

@@ -49,8 +49,7 @@ def make_view(
 ) -> View:
     """Return a random view, `width_cm` across, with `centre` (x and y, cm) in its middle.
 
-    It is turned by about `tilt` rad, bent by about `bend_cm`, and stretched by about the share `stretch`. Raises
-    ValueError for a `size` under 32 px.
+    It is turned by about `tilt` rad, bent by `bend_cm`, stretched by a share `stretch`. Raises ValueError below 32 px.
     """
     if size < MIN_SIZE:
         raise ValueError(f"size must be {MIN_SIZE} px or more, not {size}.")

@@ -61,14 +61,9 @@ def _draw(patient: int, image: int, seed: int, kind: str, size: int, without: st
 
 
 def write_phantoms(
-    folder: str | Path,
-    count: int = 120,
-    seed: int = 1,
-    size: int = 256,
-    progress: bool = True,
-    kind: str = "xray",
+    folder: str | Path, count: int = 120, seed: int = 1, size: int = 256, progress: bool = True, kind: str = "xray",
     without: str | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write `count` phantoms to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
     CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`. About a

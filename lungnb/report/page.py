@@ -10,6 +10,8 @@ import nbformat
 
 from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
 from lungnb.evaluation.evaluation import changes_of
+from lungnb.evaluation.runs import say_runs
+from lungnb.evaluation.transfer import untrained_sentence
 from lungnb.files import need, read_table, written
 from lungnb.messages import printable
 from lungnb.report.sections import lighter, picture, review_sections
@@ -64,7 +66,7 @@ def _linked(body: str, sections: set[str]) -> str:
 
 def _summary(settings: Settings) -> str:
     """Return the head of the report as HTML: the verdict and the table of the comparison, if it was made."""
-    folder = settings.results / "comparison"
+    folder = settings.comparison
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
     facts = f"<p>Data set <b>{html.escape(settings.name)}</b>, {kind} <b>{settings.profile}</b>{changes}.</p>"
@@ -84,18 +86,15 @@ def _summary(settings: Settings) -> str:
     verdict = html.escape((folder / VERDICT).read_text(encoding="utf-8"))
     shown = table.to_html(float_format=lambda value: f"{value:.{3 if value < 2 else 1}f}", border=0, na_rep="")
     summary = f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{_untrained(folder / UNTRAINED)}'
+    summary += f"<p>{html.escape(say_runs(settings))}</p>"
     return summary + (picture(folder / SIDE_BY_SIDE) if (folder / SIDE_BY_SIDE).exists() else "")
 
 
 def _untrained(file: Path) -> str:
-    """Return the score of the shipped network on the same images as HTML; nothing if it was not scored."""
+    """Return how the shipped network does beside the trained ones, as HTML; nothing if it was not scored."""
     if not file.exists():
         return ""
-    (row,) = read_table(file).to_dict("records")
-    return (
-        f"<p>Without any training, the network that comes with lungnb has a mean Dice of {row['dice']:.3f} on these "
-        f"{counted(row['images'], 'image')}, masks cleaned up.</p>"
-    )
+    return f"<p>{html.escape(untrained_sentence(read_table(file, index_col=0)))}</p>"
 
 
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -30,7 +30,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     """
     name = settings.profile if settings.profile in RECIPES else settings.name
     folder = Path(folder or home() / "results" / "published" / name)
-    compared = settings.results / "comparison"
+    compared = settings.comparison
     refuse_other_origin(settings)
     need(compared / VERDICT, run_first("compared"))
     patterns = [artefact.pattern for artefact in ARTEFACTS if artefact.may_be_published]
@@ -58,7 +58,7 @@ def save_artefact(settings: Settings, name: str, item: Item) -> Item:
 
     Files that `artefacts` does not list, such as your own charts, are not published.
     """
-    path = settings.results / "comparison" / name
+    path = settings.comparison / name
     if isinstance(item, Figure):
         with written(f"{path}.png") as temporary:
             item.savefig(temporary, dpi=PICTURE_DPI)

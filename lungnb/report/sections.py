@@ -52,7 +52,7 @@ SECTIONS = (
     Section(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
     ),
-    Section("Where they fail", "The worst nine of each network: true outline and found.", ("worst_",)),
+    Section("Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)),
     Section("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
     Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
     Section(
@@ -73,7 +73,7 @@ SECTIONS = (
 
 def review_sections(settings: Settings) -> str:
     """Return the part for reviewers as self-contained HTML, without the sections that have no files."""
-    folder, parts = settings.results / "comparison", []
+    folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
         parts.append(_section("Data", text, data_flow(settings)))
@@ -96,6 +96,7 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     """Return how many images and patients of a data set are used, left out (by reason), and in each split."""
     prepared = open_prepared(settings)
     manifest, reasons = prepared.manifest, prepared.excluded["reason"]
+    reasons = reasons.str.replace(r"(?s) \(the nearest is .+\)$", "", regex=True)
     reasons = reasons.map(lambda text: text.rpartition(": ")[2])
     shapes = r"(?s)mask .+ is \d+x\d+, its image \d+x\d+"
     reasons = reasons.str.replace(shapes, "of another shape than its image", regex=True)

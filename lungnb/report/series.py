@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,17 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from tqdm import tqdm
 
 from lungnb.artefacts import ARTEFACTS, HISTORY, home
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.datasets.sources import find_source
-from lungnb.files import need, remove, remove_leftovers, writable
+from lungnb.files import need, remove, remove_leftovers, writable, written
 from lungnb.report.page import write_report
-from lungnb.settings import TITLES, Settings, changes_everywhere, make_settings
+from lungnb.settings import COMPARISON_VARIABLE, TITLES, Settings, changes_everywhere, make_settings
+
+
+class _ThisPython(AsyncKernelManager):
+    """Start kernels with the interpreter of this process, whatever kernels are installed on the machine."""
+
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])  # without folders, it makes the native kernel from sys.executable
+
 
 PAPERMILL = {
-    "kernel_name": "python3",
+    "kernel_name": NATIVE_KERNEL_NAME,
+    "kernel_manager_class": _ThisPython,
     "progress_bar": False,
     "coalesce_streams": True,  # a progress bar is kept as its last state
     "store_widget_state": False,  # so that pages show the picture that replaces a widget
@@ -46,13 +57,13 @@ def run_series(
     `dataset`, `profile` and `changes` of settings are as in `make_settings`. With `everything`, the notebooks after 07
     run too. Notebook 06 trains every network with as many random `seeds`.
 
-    Raises RuntimeError that names the notebook and repeats the error if a cell fails.
+    Raises RuntimeError that names the notebook and repeats the error if a cell fails. `report.html` and comparison/ are
+    then those of the last series that did not fail.
     """
     import papermill
 
     changes = changes_everywhere() | (changes or {})
     settings = make_settings(dataset, profile, **changes)
-    find_source(settings.dataset)  # so that a misspelt name is an error at once, not in the second notebook
     refuse_other_origin(settings)
     # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
     # tuples into lists, because papermill would turn them into text.
@@ -60,10 +71,7 @@ def run_series(
     parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
-    for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
-        for old in (settings.results / "comparison").glob(pattern):
-            remove(old)  # from a run with other models or more seeds
-    with _at_home(), _progress_bar(notebooks, settings) as starts_cell:
+    with _at_home(), _new_comparison(settings), _progress_bar(notebooks, settings) as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
             values = {name: parameters[name] for name in papermill.inspect_notebook(notebook) if name in parameters}
@@ -75,7 +83,7 @@ def run_series(
                     )
             except papermill.PapermillExecutionError as error:
                 raise RuntimeError(f"{notebook.name}: {error.ename}: {error.evalue} (See {done}.)") from error
-    return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
+        return write_report(settings, [settings.results / "notebooks" / notebook.name for notebook in notebooks])
 
 
 @contextmanager
@@ -89,6 +97,23 @@ def _at_home() -> Iterator[None]:
         os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
 
 
+@contextmanager
+def _new_comparison(settings: Settings) -> Iterator[None]:
+    """Let notebooks write into a copy of the comparison, which replaces the comparison if the block succeeds."""
+    old = settings.comparison
+    # Any file proves that the folder may be replaced, because the new folder has all of it that is not written again.
+    with written(old, next((file.name for file in old.glob("*") if file.is_file()), None)) as new:
+        shutil.copytree(old, new) if old.exists() else new.mkdir()
+        for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
+            for file in new.glob(pattern):
+                remove(file)  # from a run with other models or more seeds
+        os.environ[COMPARISON_VARIABLE] = new.name
+        try:
+            yield
+        finally:
+            del os.environ[COMPARISON_VARIABLE]
+
+
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
     """Return the notebooks up to 07, but those of networks only if in `models`; with `everything`, also later ones."""
     folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
@@ -100,27 +125,34 @@ def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLE
 
 @contextmanager
 def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callable[[Path], Callable[..., None]]]:
-    """Show a bar over the cells of all notebooks; give a function that makes papermill's hook for a notebook."""
+    """Show a bar over all notebooks; give a function that makes papermill's hook for a notebook.
+
+    A step is a cell, or an epoch of a cell that trains, because these take most of the time.
+    """
     cells = [cell for path in notebooks for cell in nbformat.read(path, as_version=4).cells]
-    total = sum(cell.cell_type == "code" for cell in cells)
+    total = sum(_steps(cell, settings) for cell in cells)
     done = threading.Event()
-    layout = "{l_bar}{bar}| {n}/{total} cells [{elapsed}]{postfix}"
+    layout = "{l_bar}{bar}| {n}/{total} steps [{elapsed}, about {remaining} left]{postfix}"
+    begun = running = 0  # steps of the cells before, and with the cell that runs
     with tqdm(total=total, file=sys.stdout, bar_format=layout, dynamic_ncols=True) as bar:
 
         def tick() -> None:
             # Because training is one long cell, show its epoch and let the clock run.
             while not done.wait(2):
-                bar.set_postfix_str(_epoch(settings))
+                finished, text = _epoch(settings)
+                bar.n = min(begun + finished, max(running - 1, begun))
+                bar.set_postfix_str(text)
 
         def starts_cell(notebook: Path) -> Callable[..., None]:
-            step = 0
+            number = 0
 
             def hook(cell: nbformat.NotebookNode, **_: object) -> None:
-                nonlocal step
+                nonlocal begun, number, running
                 if "injected-parameters" not in cell.metadata.get("tags", []):
-                    step += 1
-                    bar.update(1 if bar.n < total - 1 else 0)
-                bar.set_description_str(f"{notebook.stem}, cell {step}")
+                    number += 1
+                    begun, running = running, running + _steps(cell, settings)
+                    bar.n = begun
+                bar.set_description_str(f"{notebook.stem}, cell {number}")
 
             return hook
 
@@ -135,10 +167,19 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callabl
             ticker.join()
 
 
-def _epoch(settings: Settings) -> str:
-    """Return the epoch of the model that is being trained, or nothing."""
+def _steps(cell: nbformat.NotebookNode, settings: Settings) -> int:
+    """Return how many steps of the progress bar a cell is."""
+    if cell.cell_type != "code":
+        return 0
+    return settings.epochs if " train(settings" in cell.source else 1
+
+
+def _epoch(settings: Settings) -> tuple[int, str]:
+    """Return how many epochs of the model that is being trained are done, and the present one in words, or nothing."""
     for folder in settings.results.glob("*/training"):
         history = folder.parent / HISTORY
-        finished = len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
-        return f"{folder.parent.name}: epoch {min(max(finished, 0) + 1, settings.epochs)} of {settings.epochs}"
-    return ""
+        lines = len(history.read_text(encoding="utf-8").splitlines()) if history.exists() else 0
+        finished = min(max(lines - 1, 0), settings.epochs)
+        number = min(finished + 1, settings.epochs)
+        return finished, f"{folder.parent.name}: epoch {number} of {settings.epochs}"
+    return 0, ""

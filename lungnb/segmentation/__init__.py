@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "predict": ["Segmentation", "best_model", "load_pretrained", "segment", "segment_many"],
+        "predict": ["Segmentation", "best_model", "choose_model", "load_pretrained", "segment", "segment_many"],
         "lungs": ["split_sides"],
         "listing": ["Options", "list_images"],
         "batch": ["segment_files"],

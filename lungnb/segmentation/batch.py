@@ -55,7 +55,8 @@ def segment_files(
     and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was
     left out of a file.
 
-    A file that cannot be used gets a row that says why, and the others are segmented. A file is not segmented again if
+    A file that cannot be used gets a row whose `error` says why, and the others are segmented. If only an output on
+    request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if
     it, the model and the options are unchanged since an earlier run.
 
     `paths` are files, folders of them, and patterns such as `films/*.png`. A folder that holds the slices of a DICOM

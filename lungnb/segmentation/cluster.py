@@ -43,7 +43,7 @@ ALONE = {
 # When Ray starts, it asks the web in which cloud the machine is. At this proxy, a local port, nothing listens.
 NO_WEB = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9") | {"no_proxy": "127.0.0.1,localhost"}
 _PLAN = ".plan.json"  # hidden, because readers of Parquet skip hidden files
-_TEXT = ("file", "status", "review", "mask", "error", "stem", "stamp")
+_TEXT = ("file", "status", "review", "note", "mask", "error", "stem", "stamp")
 
 
 def segment_on_cluster(
@@ -57,6 +57,8 @@ def segment_on_cluster(
     engine: str = "auto",
 ) -> Counter[str]:
     """Segment as `segment_files` does, on a Ray cluster; return the numbers of `images`, `failed` and `review`.
+
+    `incomplete` is the number of images that lack an output on request.
 
     The masks are in `out`, in the same subfolders as the images. The table is a folder, `segmentation.parquet`, which
     pandas, DuckDB and Spark read as one table. Its paths are absolute. Its columns `stem` and `stamp` tell a later run
@@ -87,7 +89,7 @@ def segment_on_cluster(
                 for error in chunk["errors"] if progress else ():
                     bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
                 bar.update(chunk["images"])
-                total.update({name: chunk[name] for name in ("images", "failed", "review")})
+                total.update({name: chunk[name] for name in ("images", "failed", "incomplete", "review")})
                 parts.add(chunk["part"])
     if not total["images"]:
         raise ValueError(f"no image files in {', '.join(folder['folder'] for folder in folders)}.")
@@ -119,9 +121,11 @@ class _Worker:
         complete = [row for row in rows.values() if row]
         if to_do or len(stored) != len(complete):
             _write_rows(complete, table)
-        errors = [escape(row["error"]) for row in complete if row["status"] == "failed"]
+        errors = [escape(row["error"]) for row in complete if row.get("error")]
+        failed = sum(row["status"] == "failed" for row in complete)
+        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed}
         review = sum(row["review"] != "" for row in complete)
-        return {"part": table.name, "errors": errors, "images": len(complete), "failed": len(errors), "review": review}
+        return {"part": table.name, "errors": errors, "review": review} | counts
 
     def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[Row]:
         """Segment cases; give them up if workers died of them several times, because Ray would never stop trying."""

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.formats.dicom_header import is_in_hounsfield
+from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.folders import image_files, image_folders, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
@@ -114,34 +114,27 @@ def _with_series(files: list[Path]) -> list[Path]:
     return [*series, *(file for file in files if file not in in_series)]
 
 
-class _Slice(NamedTuple):
-    """The entries of a DICOM header that decide whether a file is a slice of a CT series."""
-
-    file: Path
-    series: str
-    is_ct: bool
-
-
 def _is_series(files: list[Path]) -> bool:
-    """Return whether the readable DICOM files of one folder are slices of CT rather than single images.
+    """Return whether two or more of the DICOM files of one folder are slices of one series of CT.
 
-    If a file cannot be read, the others are still a series, which is refused later with the name of that file.
+    All files then belong to the series. Reading it says which are something else, and which cannot be read.
     """
-    first, last = (next(filter(None, map(_slice_of, order)), None) for order in (files, reversed(files)))
-    if first is None or last is None or first.file == last.file or not first.is_ct:
+    first, last = (next(filter(None, map(_series_of, order)), None) for order in (files, reversed(files)))
+    if first is None or last is None or first[0] == last[0]:
         return False
-    if first.series == last.series:  # nearly always; then the others need not be read
+    if first[1] == last[1]:  # nearly always; then the others need not be read
         return True
-    series = [each.series for each in map(_slice_of, files) if each]
+    series = [each[1] for each in map(_series_of, files) if each]
     return len(set(series)) < len(series)
 
 
-def _slice_of(file: Path) -> _Slice | None:
-    """Return the header entries of a DICOM file; None if it cannot be read."""
+def _series_of(file: Path) -> tuple[Path, str] | None:
+    """Return a file with the series of which it is a CT slice; None if it is something else or cannot be read."""
     try:
         with guarded(file):
             header = open_dicom(file, header_only=True)
-            return _Slice(file, str(header.get("SeriesInstanceUID")), is_in_hounsfield(header))
+            is_slice = not other_object(header) and count_frames(header) == 1
+            return (file, str(header.get("SeriesInstanceUID"))) if is_slice else None
     except Refused:
         return None
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
-from lungnb.artefacts import HISTORY, RUN
+from lungnb.artefacts import HISTORY, RUN, home, raw_folder
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
 from lungnb.engines.export import open_network
 from lungnb.formats.dicom_header import Turn
-from lungnb.formats.images import read_picture, read_volume
-from lungnb.formats.nifti import is_nifti
+from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import clean_mask
 from lungnb.messages import run_first
-from lungnb.networks.records import read_epochs, trained_window
+from lungnb.networks.records import best_dice, trained_window
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import SHIPPED, Settings
 
@@ -112,7 +112,7 @@ def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, windo
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean)
     path = Path(image)
-    if os.path.isdir(path) or is_nifti(path):
+    if is_volume(path):
         return _segment_volume(path, engine, clean, window_hu)
     picture = read_picture(path, window_hu)
     return segment_grey(picture.grey, engine, clean, picture.turn)
@@ -168,18 +168,37 @@ def load_pretrained() -> keras.Model:
 
 
 def best_model(settings: Settings) -> Path:
-    """Return the file of the model with the highest validation Dice among those trained on the settings' data set."""
-    dice_of = {}
-    for file in settings.results.glob("*/model.keras"):
-        history = file.with_name(HISTORY)
-        if file.with_name(RUN).exists() and history.exists():
-            epochs = read_epochs(history)
-            dice_of[file] = float(epochs["val_dice"].iloc[epochs["val_loss"].argmin()])
+    """Return the file of the model with the highest validation Dice among those trained on the settings' data set.
+
+    Only the latest run of each model counts. Raises FileNotFoundError if there is none, ValueError if they were trained
+    on another data set of this name.
+    """
+    from lungnb.datasets.origin import refuse_other_origin  # imports pandas, which `segment` need not wait for
+
+    refuse_other_origin(settings)
+    files = [file for file in settings.results.glob("*/model.keras") if file.with_name(RUN).exists()]
+    dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
     if not dice_of:
         raise FileNotFoundError(
             f"{settings.results}: no trained model there yet: {run_first('any model')} first, or name a .keras file."
         )
     return max(dice_of, key=dice_of.__getitem__)
+
+
+def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path, str]:
+    """Return the file of the model to segment images with, and a sentence that says which it is, and why.
+
+    If all images lie in the raw folder of the settings' data set, and a model was trained on that data set, it is
+    `best_model`. Otherwise it is the one that lungnb ships, because a network is worse on images of another kind.
+    """
+    raw, why = raw_folder(settings.dataset).resolve(), f"not all images are from the data set {settings.name}"
+    if all(Path(image).resolve().is_relative_to(raw) for image in images):
+        why = f"no network was trained on {settings.name} yet"
+        with suppress(FileNotFoundError):
+            file = best_model(settings)
+            place = file.relative_to(home()).as_posix()
+            return file, f"The network is {place}, the best one that was trained on {settings.name}, as the images are."
+    return SHIPPED, f"The network is the one that comes with lungnb, because {why}."
 
 
 def file_of(model: Model) -> Path | None:

@@ -4,7 +4,6 @@ Each step takes the result of the step before it: `ReadFile`, then `SegmentedIma
 file's row of the journal. If a step fails, it returns that row at once, and the later steps pass it on.
 """
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy as np
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
-from lungnb.formats.images import Picture, read_picture, read_volume, write_png
-from lungnb.formats.nifti import is_nifti, write_nifti_mask
+from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
+from lungnb.formats.nifti import write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import shrink
 from lungnb.formats.ranges import grey_range
@@ -29,6 +28,7 @@ from lungnb.segmentation.predict import Window, predict_slices, segment_grey
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
 Result = TypeVar("Result")
+Extra: TypeAlias = Callable[[], None]
 
 
 class ReadFile(NamedTuple):
@@ -66,9 +66,8 @@ def read_case(case: InputFile, window_hu: Window = None) -> ReadFile | Row:
     """Read an image file. Of a volume, only compute its stamp."""
 
     def read() -> ReadFile:
-        is_volume = os.path.isdir(case.path) or is_nifti(case.path)
         stamped = case._replace(stamp=stamp_of(case.path))
-        return ReadFile(stamped, None if is_volume else read_picture(case.path, window_hu))
+        return ReadFile(stamped, None if is_volume(case.path) else read_picture(case.path, window_hu))
 
     return _attempt("read", case, read)
 
@@ -81,7 +80,10 @@ def segment_case(file: ReadFile | Row, engine: Engine, window_hu: Window) -> Seg
 
 
 def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
-    """Write what `options` ask for, and return the file's row of the journal."""
+    """Write the mask, and what `options` ask for; return the file's row of the journal.
+
+    If one of the options cannot be written, the mask is, and the row's `error` says why.
+    """
     if isinstance(segmented, dict):
         return segmented
     if isinstance(segmented, SegmentedImage):
@@ -131,16 +133,17 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> Segmen
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
     (path, stem, _), mask, picture = image.case, image.mask, image.picture
     right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
-    if options.dicom_segs:
-        write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)
     write_png(out / f"{stem}_mask.png", mask)
-    if options.overlays:
-        write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))
-    if options.cutouts:
-        write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))
-    if options.probabilities:
-        write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8))
-    row = _measured_row(image, right, left)
+    extras: list[tuple[bool, Extra]] = [
+        (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))),
+        (options.cutouts, lambda: write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))),
+        (
+            options.probabilities,
+            lambda: write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8)),
+        ),
+        (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)),
+    ]
+    row = _measured_row(image, right, left) | _write_extras(image.case, extras)
     right_px, left_px = row["right_px"], row["left_px"]
     if picture.pixel_mm:
         pixel_mm2 = float(np.prod(picture.pixel_mm))
@@ -153,16 +156,27 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
 def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
     (path, stem, _), mask, volume = segmented.case, segmented.mask, segmented.volume
     right, left = split_sides(mask)
-    if options.dicom_segs:
-        write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)
     write_nifti_mask(out / f"{stem}_mask.nii.gz", mask, volume)
-    if options.overlays:
-        write_png(out / f"{stem}_overlay.png", _overlay_sheet(segmented))
-    row, voxel_ml = _measured_row(segmented, right, left), float(np.prod(volume.spacing_mm)) / 1000
-    right_px, left_px = row["right_px"], row["left_px"]
-    row |= {"slices": len(mask), "right_ml": round(right_px * voxel_ml, 1), "left_ml": round(left_px * voxel_ml, 1)}
-    review = why_implausible(mask, right_px, left_px, (right_px + left_px) * voxel_ml)
-    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
+    extras: list[tuple[bool, Extra]] = [
+        (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", _overlay_sheet(segmented))),
+        (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)),
+    ]
+    row = _measured_row(segmented, right, left) | _write_extras(segmented.case, extras)
+    slice_mm, *pixel_mm = volume.spacing_mm
+    thick_mm = np.full(len(mask), slice_mm) if volume.slice_mm is None else volume.slice_mm
+    right_ml, left_ml = (
+        float(np.count_nonzero(lung, axis=(1, 2)) @ thick_mm * np.prod(pixel_mm) / 1000) for lung in (right, left)
+    )
+    row |= {"slices": len(mask), "right_ml": round(right_ml, 1), "left_ml": round(left_ml, 1)}
+    review = why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml)
+    note = ", ".join(filter(None, [volume.note, segmented.note]))
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": note or None}
+
+
+def _write_extras(case: InputFile, extras: list[tuple[bool, Extra]]) -> Row:
+    """Write the outputs that are asked for, and return the row's `error`, which says which of them failed."""
+    rows = [_attempt("written", case, write) for is_asked, write in extras if is_asked]
+    return {"error": " ".join(row["error"] for row in rows if row) or None}
 
 
 def _begin_row(case: InputFile) -> Row:

@@ -4,15 +4,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.scans import IMAGE, LEFT, RIGHT, pixels, prepared, save, write_scans
+from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_scans
+from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.sources import Source
 from lungnb.formats.folders import stem_of
 from lungnb.settings import make_settings
+
+OWN = Source("scans", "A folder of your own", "own", "", "")
 
 
 @pytest.fixture
 def raw(tmp_path):
     return tmp_path / "scans"
+
+
+def touch(raw, files):
+    """Make empty files: their names decide."""
+    for file in files:
+        (raw / file).parent.mkdir(parents=True, exist_ok=True)
+        (raw / file).touch()
 
 
 @pytest.mark.parametrize(
@@ -155,4 +166,123 @@ def test_files_of_another_kind_are_named_where_nothing_else_is(raw):
         (raw / folder).mkdir(parents=True)
         (raw / folder / "a.mha").touch()
     with pytest.raises(ValueError, match=r"2 files are \.mha, which is not read"):
+        prepared(raw)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("images/img{:03}.png", "masks/label{:03}.png"),
+        ("images/S_{:03}.jpg", "masks/S_{:03}_segmentation.png"),
+        ("images/Case{:03}.png", "masks/case{:03}.PNG"),
+        ("images/case{:03}.JPG", "masks/CASE{:03}.png"),
+        ("images/case{:03}.png", "masks/case{:03}_masks.png"),
+        ("images/case{:03}.png", "masks/mask_case{:03}.png"),
+        ("images/case{:03}.png", "masks/case{:03}_lungmask.png"),
+        ("images/case{:03}.png", "masks/case{:03}-gt.png"),
+        ("images/case{:03}.png", "masks/case{:03}.jpg.png"),
+        ("images/case{:03}.png", "masks/case{:03}Mask.png"),
+        ("images/case{:03}.png", "masks/case{:03}_lungs.png"),
+        ("images/case{:03}.png", "Ground Truth/case{:03}.png"),
+        ("images/case{:03}.png", "annotations/case-{:03}-annotation.png"),
+        ("CXR/case{:03}_cxr.png", "GT/case{:03}.png"),
+        ("case{:03}.png", "case{:03}_lungs.png"),
+        ("img{:03}.png", "label{:03}.png"),
+        ("case{:03}/image.png", "case{:03}/mask.png"),
+        ("case{:03}/case{:03}.png", "case{:03}/case{:03}-mask.png"),
+        ("imagesTr/lung_{:03}_0000.png", "labelsTr/lung_{:03}.png"),
+        ("imagesTr/lung_{:03}.png", "labelsTr/lung_{:03}.png"),
+        ("a/images/x{:03}.png", "a/masks/x{:03}_ground_truth.png"),
+    ],
+)
+def test_names_that_differ_in_words_for_masks_are_paired(raw, image, mask):
+    touch(raw, [file.format(n, n) for file in (image, mask) for n in range(4)])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert [(str(pair.image), [*map(str, pair.masks)]) for pair in pairs] == [
+        (image.format(n, n), [mask.format(n, n)]) for n in range(4)
+    ]
+    assert not excluded
+
+
+def test_first_channels_are_called_by_the_name_of_the_case(raw):
+    for n in range(4):
+        save(raw / "imagesTr" / f"lung_{n:03}_0000.png", IMAGE)
+        save(raw / "labelsTr" / f"lung_{n:03}.png", LEFT)
+    save(raw / "imagesTs" / "lung_004_0000.png", IMAGE)
+    settings, manifest = prepared(raw)
+    assert manifest["id"].tolist() == manifest["patient"].tolist() == [f"lung_{n:03}" for n in range(4)]
+    assert set(manifest["split"]) == {"train", "validation", "test"}
+    assert open_prepared(settings).excluded["file"].tolist() == ["imagesTs/lung_004_0000.png"]
+    save(raw / "labelsTs" / "lung_004.png", LEFT)
+    _, manifest = prepared(raw)
+    assert manifest.set_index("id")["split"]["lung_004"] == "test" and (manifest["split"] == "test").sum() == 1
+
+
+@pytest.mark.parametrize("folder", ["", "/segmentations"])
+@pytest.mark.parametrize("image", ["ct", "image", "chest_ct", "{}", "{}_ct"])
+@pytest.mark.parametrize(
+    ("organs", "others"),
+    [
+        (("lung_left", "lung_right"), ("heart",)),
+        (("lung",), ("heart", "liver")),
+        (("Left Lung", "Right Lung"), ()),
+        (("lung_upper_lobe_left", "lung_middle_lobe_right"), ("lung_vessels", "aorta")),
+    ],
+)
+def test_a_folder_per_case_with_a_file_per_organ(raw, folder, image, organs, others):
+    cases = ["s1", "s2", "s3"]
+    touch(raw, [f"{case}/{image.format(case)}.png" for case in cases])
+    touch(raw, [f"{case}{folder}/{organ}.png" for case in cases for organ in (*organs, *others)])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert [pair.patient[:2] for pair in pairs] == cases
+    for pair, case in zip(pairs, cases, strict=True):
+        assert {str(mask) for mask in pair.masks} == {f"{case}{folder}/{organ}.png" for organ in organs}
+    assert {*excluded} == {(f"{case}{folder}/{organ}.png", "another organ's") for case in cases for organ in others}
+
+
+def test_organs_of_volumes_too(raw):
+    volumes = pytest.importorskip("helpers.volumes")
+    for name in ("case1", "case2", "case3"):
+        volumes.write_nifti(raw / name / "ct.nii.gz", CHEST)
+        for organ, label in (("lung_left", 1), ("lung_right", 2), ("heart", 0)):
+            volumes.write_nifti(raw / name / f"{organ}.nii.gz", (LUNGS == label).astype(float), dtype=np.uint8)
+    settings, manifest = prepared(raw, volume_slices=1)
+    assert manifest["patient"].tolist() == ["case1", "case2", "case3"]
+    np.testing.assert_array_equal(pixels(settings, manifest["mask"][0]) > 0, LUNGS[20] > 0)
+    assert open_prepared(settings).excluded["file"].tolist() == [f"case{n}/heart.nii.gz" for n in (1, 2, 3)]
+
+
+def test_words_in_names_of_images_are_no_organs(raw):
+    for name in ("lung_1", "lung_2", "lung_3"):
+        save(raw / "images" / f"{name}.png", IMAGE)
+        for organ, mask in (("lungs", LEFT), ("heart", RIGHT)):
+            save(raw / "masks" / organ / f"{name}.png", mask)
+    settings, manifest = prepared(raw)
+    np.testing.assert_array_equal(pixels(settings, manifest["mask"][0]) > 0, LEFT)
+
+
+def test_names_in_doubt_are_not_paired_and_the_nearest_is_shown(raw):
+    write_scans(raw, "abc")
+    for name in ("p1_left", "p1_right", "chest07"):  # two views have no mask each
+        save(raw / "images" / f"{name}.png", IMAGE)
+    for name in ("p1_lung", "chest_7"):
+        save(raw / "masks" / f"{name}.png", LEFT)
+    settings, manifest = prepared(raw)
+    assert manifest["id"].tolist() == [*"abc"]
+    assert open_prepared(settings).excluded.set_index("file")["reason"].to_dict() == {
+        "images/chest07.png": "no mask of this name (the nearest is masks/chest_7.png)",
+        "images/p1_left.png": "no mask of this name (the nearest is masks/p1_lung.png)",
+        "images/p1_right.png": "no mask of this name (the nearest is masks/p1_lung.png)",
+        "masks/chest_7.png": "no image of this name (the nearest is images/chest07.png)",
+        "masks/p1_lung.png": "no image of this name (the nearest is images/p1_left.png)",
+    }
+
+
+def test_where_no_name_fits_the_error_shows_the_nearest(raw):
+    for n in range(3):
+        save(raw / "images" / f"scan{n}.png", IMAGE)
+        save(raw / "masks" / f"skan{n}.png", LEFT)
+    with pytest.raises(
+        ValueError, match=r"images/scan0\.png: no mask of this name \(the nearest is masks/skan0\.png\)"
+    ):
         prepared(raw)

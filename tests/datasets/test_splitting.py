@@ -111,10 +111,17 @@ def test_patients_come_from_a_table(raw, tmp_path):
         ("split", "id,split\na,exam\n", "split must be one of train, validation, test"),
         ("split", "id,split\na,\n", "split is empty for a"),
         ("patient", "id,split\na,test\n", "needs the columns id and patient, separated by a comma; it has id, split"),
-        ("patient", "id;patient\na;p\n", "needs the columns id and patient, separated by a comma; it has id;patient"),
+        ("patient", "id|patient\na|p\n", r"needs the columns id and patient, separated by a comma; it has id\|patient"),
+        (
+            "patient",
+            "id,ID,patient\na,b,p\n",
+            "needs the columns id and patient, separated by a comma; it has id, ID, p",
+        ),
         ("patient", "id,patient\na,p\na,q\n", "a has more than one patient"),
         ("patient", "", "the file is empty"),
         ("patient", "id,patient\na,\n", "patient is empty for a"),
+        ("patient", "id,patient\n", "none of its ids is an image: it has no row, the images a"),
+        ("patient", "id,patient\nx1,p\n", r"none of its ids is an image: it has x1, the images a\. Write the names"),
     ],
 )
 def test_a_file_of_another_form_is_named(raw, tmp_path, field, content, message):
@@ -217,3 +224,81 @@ def test_a_table_that_is_a_device_or_far_too_large_is_refused(tmp_path, monkeypa
     (tmp_path / "long.csv").write_text("id,split\na,train\n")
     with pytest.raises(ValueError, match=r"long\.csv: has more than 10 bytes"):
         prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "long.csv")}), False)
+
+
+ROWS = [("id", "patient"), *((f"{n:03}", f"Pat{n // 2}") for n in range(12))]
+
+
+def as_text(separator=",", rows=ROWS, end="\r\n"):
+    return "".join(separator.join(row) + end for row in rows)
+
+
+def rows_with(name=str, patient=str, heading=str):
+    return [tuple(map(heading, ROWS[0])), *((name(image), patient(of)) for image, of in ROWS[1:])]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        as_text().encode(),
+        as_text(end="\r").encode(),
+        as_text(";").encode("utf-8-sig"),
+        as_text("\t").encode("utf-16"),
+        b"\xfe\xff" + as_text("\t").encode("utf-16-be"),
+        ("sep=;\r\n" + as_text(";")).encode(),
+        as_text(", ").encode(),
+        as_text(" ; ").encode(),
+        (as_text(";") + ";\r\n" * 3).encode(),
+        as_text(rows=rows_with(heading=str.upper)).encode(),
+        as_text(rows=rows_with(heading=lambda name: f" {name.title()} ")).encode(),
+        as_text(rows=rows_with(name="{}.png".format)).encode(),
+        as_text(rows=rows_with(name="{}.DCM".format)).encode(),
+        as_text(rows=rows_with(name="images\\{}.png".format)).encode(),
+        as_text(rows=rows_with(name='"{}"'.format)).encode(),
+        as_text(rows=rows_with(name="{} ".format, patient="{} ".format)).encode(),
+    ],
+)
+def test_tables_of_spreadsheets_are_read(raw, tmp_path, content):
+    write_scans(raw, [image for image, _ in ROWS[1:]])
+    (tmp_path / "table.csv").write_bytes(content)
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
+    assert [*zip(manifest["id"], manifest["patient"], strict=True)] == ROWS[1:]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            as_text(rows=rows_with(patient="Müller{}".format)).encode("cp1252"),
+            r"is not in UTF-8.* Save it as CSV in UTF-8",
+        ),
+        (as_text().encode("utf-16-le"), r"is not a text in UTF-8\. Save it as CSV in UTF-8"),
+        (b"PK\x03\x04" + bytes(range(256)), r"is a spreadsheet's own format, not a CSV\. Save it as CSV in UTF-8"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), r"is a spreadsheet's own format, not a CSV\. Save it as CSV in UTF-8"),
+        (
+            as_text(rows=rows_with(name=lambda name: str(int(name)))).encode(),
+            r"none of its ids is an image: it has 0, the images 000\. A spreadsheet drops zeros in front",
+        ),
+    ],
+)
+def test_tables_in_doubt_are_explained(raw, tmp_path, content, message):
+    write_scans(raw, [image for image, _ in ROWS[1:]])
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"table\.csv: {message}"):
+        prepared(raw, patient_file=str(tmp_path / "table.csv"))
+
+
+def test_some_lost_zeros_are_told_too(raw, tmp_path):
+    write_scans(raw, ["099", "100", "101"])
+    (tmp_path / "table.csv").write_text("id,patient\n99,a\n100,b\n101,c\n")
+    with pytest.raises(ValueError, match=r"some of its ids are no images: it has 99, the images 099"):
+        prepared(raw, patient_file=str(tmp_path / "table.csv"))
+
+
+def test_an_id_that_is_an_image_is_no_other_image_s(raw, tmp_path):
+    write_scans(raw, ["a1", "b", "c", "d"])
+    write_scans(raw, ["A2"])
+    (tmp_path / "table.csv").write_text("id,patient\nA1,p\na2.png,q\nA2,r\nb,s\nc,t\n")
+    settings, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
+    assert manifest.set_index("id")["patient"].to_dict() == {"a1": "p", "A2": "r", "b": "s", "c": "t"}
+    assert open_prepared(settings).excluded["file"].tolist() == ["images/d.png"]

@@ -102,7 +102,7 @@ def test_a_network_trained_in_half_the_bits_runs_in_float32(encoder, tmp_path, m
     network.save(tmp_path / "half.keras")
     model = engines.load_model(tmp_path / "half.keras")
     assert {layer.compute_dtype for layer in model._flatten_layers()} == {"float32"}
-    monkeypatch.setattr(export, "precisions", lambda engine: ("f32",))
+    monkeypatch.setattr(engines, "precisions", lambda engine: ("f32",))
     image = random.random((1, 32, 32, 1), np.float32)
     for engine in FAST:
         found = open_network(tmp_path / "half.keras", engine)(image)
@@ -212,9 +212,8 @@ def test_an_export_with_other_masks_is_refused_and_not_kept(tmp_path, monkeypatc
 @exports
 def test_an_engine_of_another_version_is_checked_before_it_is_used(monkeypatch, tmp_path):
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
-    for module in (engines, export):
-        monkeypatch.setattr(module, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
-    monkeypatch.setattr(export, "precisions", lambda engine: ("f32",))
+    monkeypatch.setattr(engines, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
+    monkeypatch.setattr(engines, "precisions", lambda engine: ("f32",))
     spoil(monkeypatch, "onnx 99")
     open_network(None, "openvino")
     with pytest.raises(ExportError, match="onnx 99 f32 is not used"):
@@ -231,7 +230,7 @@ def test_an_engine_of_another_version_is_checked_before_it_is_used(monkeypatch, 
 @exports
 def test_bf16_that_gives_other_masks_is_not_used(monkeypatch, tmp_path):
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "own"))
-    monkeypatch.setattr(export, "precisions", lambda engine: ("bf16", "f32"))
+    monkeypatch.setattr(engines, "precisions", lambda engine: ("bf16", "f32"))
     spoil(monkeypatch, "bf16")
     assert open_network(None, "openvino").name.endswith("f32")
     notes = json.loads(next((tmp_path / "own").glob("*.json")).read_text())["parity"]
@@ -258,8 +257,7 @@ def test_a_damaged_export_is_made_anew(model_file, cached, capsys, spoilt):
 @exports
 def test_an_export_that_cannot_be_checked_is_not_used(model_file, cached, monkeypatch):
     next(cached.glob("*.npz")).write_bytes(b"no images")
-    for module in (engines, export):
-        monkeypatch.setattr(module, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
+    monkeypatch.setattr(engines, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
     with pytest.raises(ExportError, match=r"npz: is damaged; remove it and the export beside it"):
         open_network(model_file, "onnx")
     with pytest.warns(UserWarning, match="is damaged"):

@@ -11,6 +11,7 @@ from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation, transfer
 from lungnb.evaluation.evaluation import score_images
 from lungnb.evaluation.transfer import (
+    compare_untrained,
     dataset_summary,
     few_shot,
     few_shot_sentence,
@@ -18,6 +19,7 @@ from lungnb.evaluation.transfer import (
     score_changed,
     score_untrained,
     train_across,
+    untrained_sentence,
 )
 from lungnb.figures.charts import few_shot_chart, generalisation_chart
 from lungnb.networks import models
@@ -44,6 +46,20 @@ def shipped(trained, tmp_path, monkeypatch):
     for module in (models, predict, transfer):
         monkeypatch.setattr(module, "SHIPPED", file)
     return file
+
+
+def test_the_shipped_and_the_trained_network_are_compared_with_masks_cleaned_up(shipped, trained, monkeypatch):
+    shutil.copytree(trained.results / "unet", trained.results / "resunet")
+    cleaned = []
+    monkeypatch.setattr(evaluation, "clean_mask", lambda mask: cleaned.append(mask) or np.zeros_like(mask))
+    table = compare_untrained(trained, ["unet", "resunet"], progress=False)
+    assert table.index.tolist() == ["comes with lungnb", "U-Net", "ResUNet"]
+    images = (read_manifest(trained)["split"] == "test").sum()
+    assert (table["images"] == images).all() and len(cleaned) == 3 * images
+    assert (table["dice"] == 0).all() and "It beats" not in untrained_sentence(table)
+    table["dice"] = [0.9, 0.8994, 0.901]
+    text = untrained_sentence(table)
+    assert "0.900 on these" in text and "U-Net 0.899; ResUNet 0.901" in text and "It beats U-Net: use it" in text
 
 
 def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypatch):

@@ -106,7 +106,7 @@ def test_what_cannot_have_one_is_said_and_the_rest_goes_on(tmp_path, monkeypatch
         assert words in said[name] and said[name].startswith(str(films / name)) and NAME not in said[name]
     assert said.isna()["rich"]
     assert {path.name for path in (tmp_path / "out").iterdir() if path.name[0] != "."} == {
-        "rich_mask.nii.gz", "rich_seg.dcm", "segmentation.csv"
+        "film_mask.png", "chest_mask.nii.gz", "poor_mask.nii.gz", "rich_mask.nii.gz", "rich_seg.dcm", "segmentation.csv"
     }  # fmt: skip
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert "needs highdicom; pip install 'lungnb[medical]'" in errors()["rich"]

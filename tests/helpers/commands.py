@@ -1,3 +1,3 @@
 """The commands that take a data set."""
 
-VERBS = ("prepare", "check", "train", "evaluate", "report", "publish")
+VERBS = ("prepare", "check", "train", "evaluate", "report", "runs", "publish")

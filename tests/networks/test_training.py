@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from tqdm import tqdm
 
 from helpers.eager import run_eagerly
 from helpers.networks import Begun
@@ -19,7 +20,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
-from lungnb.networks import tensorflow_speedups, training
+from lungnb.networks import backend, training
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
@@ -113,6 +114,57 @@ def test_what_changed_is_trained_anew(trained, no_fit, change):
         (trained.results / "unet" / "model.keras").unlink()
     with pytest.raises(Begun):
         train(settings, "resunet" if change == "model" else "unet", progress=False)
+
+
+def test_other_settings_keep_the_earlier_run_and_its_settings_bring_it_back(trained, capsys):
+    folder, earlier = trained.results / "unet", trained.results / "earlier"
+    (folder / "scores.csv").touch()
+    first = contents(folder)
+    other = trained.replace(learning_rate=0.002, epochs=1)
+    train(other, "unet")
+    assert "is now earlier/unet-1" in capsys.readouterr().out
+    assert contents(earlier / "unet-1") == first
+    assert read_run(trained, "unet")["plan"]["settings"]["learning_rate"] == 0.002
+    second = contents(folder)
+    train(trained, "unet", progress=False)
+    assert contents(folder) == first and [run.name for run in earlier.iterdir()] == ["unet-2"]
+    assert contents(earlier / "unet-2") == second
+
+
+def test_an_interrupted_training_is_kept_too_and_goes_on(trained, monkeypatch, capsys):
+    settings = trained.replace(epochs=3)
+    stop = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: epoch == 2 and _interrupt())
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, "unet", more=[stop])
+    assert not tqdm._instances  # the bar is closed
+    assert (trained.results / "earlier" / "unet-1" / "run.json").exists()
+    train(trained, "unet", progress=False)  # the finished one comes back, the interrupted one is kept
+    capsys.readouterr()
+    train(settings, "unet")
+    assert "67%" in capsys.readouterr().out  # two of three epochs were done before
+    assert len(read_history(settings, "unet")) == 3
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.002}, {"weights": "/nowhere.keras"}])
+def test_no_network_is_lost_if_a_training_is_killed_or_fails(trained, monkeypatch, changes):
+    model = (trained.results / "unet" / "model.keras").read_bytes()
+
+    def fail(*_):
+        raise SystemExit
+
+    monkeypatch.setattr(training, "_fit", fail)
+    with pytest.raises((SystemExit, ValueError, FileNotFoundError)) as raised:
+        train(trained.replace(**changes), "unet", progress=False)
+    kept = [file.parent.name for file in trained.results.glob("**/model.keras") if file.read_bytes() == model]
+    assert kept == (["unet-1"] if raised.type is SystemExit else ["unet"])  # a mistake moves nothing
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _interrupt():
+    raise KeyboardInterrupt
 
 
 def test_progress_is_one_bar_on_standard_output(prepared, capsys):
@@ -272,7 +324,7 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
     keras.config.set_dtype_policy(precision)
     try:
         found = []
-        for change in (lambda model: None, tensorflow_speedups.fuse_batch_norm):
+        for change in (lambda model: None, backend.fuse_batch_norm):
             keras.utils.set_random_seed(1)
             model = build_model("unet", size=32, filters=4, depth=2)
             model.get_layer("encoder_2_norm_1").trainable = False  # as those of a frozen encoder
@@ -293,7 +345,7 @@ def test_normalising_at_once_trains_to_the_same_numbers(precision):
 
 def test_normalising_at_once_reaches_layers_of_models_within_models(stub_encoder):
     model = build_model("unet", size=32, depth=4, encoder="mobilenetv2", weights=None)
-    tensorflow_speedups.fuse_batch_norm(model)
+    backend.fuse_batch_norm(model)
     norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) > 10 and all(isinstance(layer.call, partial) for layer in norms)
 

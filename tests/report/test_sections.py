@@ -57,7 +57,11 @@ def test_the_flow_adds_up(trained):
 
 
 def test_reasons_are_counted_not_listed(trained):
-    reasons = ["no mask of this name", "no mask of this name", "mask a.png is 3x4, its image 5x6: sizes differ"]
+    reasons = [
+        "no mask of this name",
+        "no mask of this name (the nearest is masks/a: 1.png)",
+        "mask a.png is 3x4, its image 5x6: sizes differ",
+    ]
     table = pd.DataFrame({"file": list("abc"), "reason": reasons})
     table.to_csv(trained.prepared / "excluded.csv", index=False)
     flow = data_flow(trained).set_index("step")

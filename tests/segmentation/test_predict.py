@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ from lungnb.formats.images import write_png
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.predict import best_model, predict, segment
-from lungnb.settings import make_settings
+from lungnb.segmentation.predict import best_model, choose_model, predict, segment
+from lungnb.settings import SHIPPED, make_settings
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70), (20, 31)])
@@ -73,6 +74,19 @@ def test_the_best_model_is_that_of_the_highest_validation_dice(trained):
 
     with pytest.raises(FileNotFoundError, match="run notebooks 01 to 05, or `lungnb train`"):
         best_model(make_settings("montgomery"))
+
+
+def test_images_of_another_kind_are_segmented_with_the_shipped_network(trained, tmp_path):
+    raw, others = Path(trained.dataset) / "images", tmp_path / "films"
+    own, own_network = [raw / "case_00.png", raw / "case_01.png"], trained.results / "unet" / "model.keras"
+    file, why = choose_model(trained, own)
+    assert file == own_network and "results/scans/unet/model.keras" in why
+    for images in ([others / "a.png"], [own[0], others / "a.png"]):
+        file, why = choose_model(trained, images)
+        assert file == SHIPPED and "not all images are from the data set scans" in why
+    own_network.unlink()
+    file, why = choose_model(trained, own)
+    assert file == SHIPPED and "no network was trained on scans yet" in why
 
 
 def test_an_image_that_cannot_be_read_is_named(tmp_path, model):

@@ -1,0 +1,89 @@
+"""List and remove runs (trainings of networks), and say which of them a comparison uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pandas as pd
+
+from lungnb.artefacts import EARLIER, MODEL, RUN
+from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.evaluation import changes_of
+from lungnb.files import make_table, remove
+from lungnb.networks.records import best_dice, plan_of, read_run_file, settings_of
+from lungnb.settings import Settings, title_of
+
+_COLUMNS = ("run", "model", "trained", "validation_dice", "profile", "changes")
+_IN_NOTEBOOKS = ("unet", "resunet", "r2unet")  # the models that notebooks 03 to 05 train
+
+
+def list_runs(settings: Settings) -> pd.DataFrame:
+    """Return the runs in results/<dataset>, a row a run: the latest of each model, then earlier ones.
+
+    `run` is the folder, `trained` is when the weights were saved, and `changes` are the settings that differ from the
+    profile. The other columns of an unfinished or damaged run are empty.
+    """
+    files = [*sorted(settings.results.glob(f"*/{MODEL}")), *sorted(settings.results.glob(f"**/{EARLIER}/*/{MODEL}"))]
+    rows = []
+    for file in files:
+        saved = datetime.fromtimestamp(file.stat().st_mtime)
+        row = {"run": file.parent.relative_to(settings.results).as_posix(), "trained": f"{saved:%Y-%m-%d %H:%M}"}
+        try:
+            run = read_run_file(file.with_name(RUN))
+            row["validation_dice"] = f"{best_dice(file.parent):.3f}"
+            changes = [change for change in changes_of(settings_of(run)) if not change.startswith("models=")]
+            row |= {"model": run["plan"]["model"], "profile": settings_of(run).profile, "changes": "; ".join(changes)}
+        except (ValueError, KeyError):  # an unknown profile is a KeyError
+            row["changes"] = "unfinished or damaged"
+        rows.append(row)
+    return make_table(rows, _COLUMNS).fillna("")
+
+
+def remove_runs(settings: Settings, names: Sequence[str]) -> None:
+    """Remove earlier runs by their names in `list_runs`, such as `earlier/unet-1`.
+
+    Raises ValueError, and removes nothing, if one of the names is not that of an earlier run.
+    """
+    earlier = [run for run in list_runs(settings)["run"] if EARLIER in run.split("/")]
+    for name in names:
+        if name not in earlier:
+            raise ValueError(
+                f"{name} is not an earlier run in {settings.results}, so nothing was removed. The earlier runs are: "
+                f"{', '.join(earlier) or 'none'}."
+            )
+    for name in names:
+        remove(settings.results / name)
+
+
+def untrained_models(settings: Settings) -> list[str]:
+    """Return the settings' models that must still be trained before they are compared.
+
+    A model is ready if it was trained on the prepared data, and if a notebook of its own trained it or if it was
+    trained on from weights (`weights`) that these settings do not have. All others are to be trained with the settings;
+    `train` repeats nothing.
+    """
+    digest = open_prepared(settings).digest
+
+    def is_ready(name: str) -> bool:
+        folder = settings.results / name
+        plan = plan_of(folder) if (folder / MODEL).exists() and (folder / RUN).exists() else {}
+        is_kept = name in _IN_NOTEBOOKS or (not settings.weights and bool(plan.get("settings", {}).get("weights")))
+        return plan.get("data") == digest and is_kept
+
+    return [name for name in settings.models if not is_ready(name)]
+
+
+def say_runs(settings: Settings) -> str:
+    """Return which runs a comparison of the settings' models uses, and which earlier runs it leaves out, in words."""
+    runs = list_runs(settings)
+    rows = runs.assign(changes=runs["changes"].mask(runs["changes"] == "", "no changes")).to_dict("records")
+    used = [
+        f"{title_of(row['run'])} of {row['trained']} ({row['profile']}, {row['changes']}; validation Dice "
+        f"{row['validation_dice']})"
+        for row in rows
+        if row["run"] in settings.models
+    ]
+    others = [f"{row['run']} ({row['validation_dice'] or row['changes']})" for row in rows if EARLIER in row["run"]]
+    left_out = f" Earlier runs, not compared, with their validation Dice: {', '.join(others)}." if others else ""
+    return f"Runs compared: {'; '.join(used)}.{left_out}" if used else ""
