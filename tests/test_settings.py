@@ -6,7 +6,17 @@ import pytest
 
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.networks.backend import keras
-from lungnb.settings import CHOICES, DATASETS, LIMITS, PROFILES, RECIPES, Settings, make_settings, recipes
+from lungnb.settings import (
+    CHOICES,
+    DATASETS,
+    LIMITS,
+    PROFILES,
+    RECIPES,
+    Settings,
+    make_settings,
+    parse_changes,
+    recipes,
+)
 
 
 def test_profiles_set_size_and_length_and_take_changes():
@@ -217,3 +227,13 @@ def test_recipes_are_a_table_of_their_settings():
         assert table.loc[name, "about"] == recipe.about
         assert table.loc[name, "epochs"] == recipe.settings.epochs
         assert table.loc[name, "models"].split(", ") == [*recipe.settings.models]
+
+
+def test_mask_values_are_whole_numbers():
+    assert parse_changes(["mask_values=10,11,12"]) == {"mask_values": (10, 11, 12)}
+    assert Settings(mask_values=[1, np.uint8(2)]).mask_values == (1, 2)
+    for wrong in ((), (1.5,), "12", 3, (True,)):
+        with pytest.raises(ValueError, match="mask_values must be one or more whole numbers, such as 1,2"):
+            Settings(mask_values=wrong)
+    with pytest.raises(ValueError, match="mask_values takes a value like"):
+        parse_changes(["mask_values=lung"])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from helpers.figures import drawn
 from helpers.scans import save
@@ -147,11 +148,44 @@ def test_real_masks_that_are_wrong_are_found_and_no_others(real, dataset, wrong)
     assert sorted({file.split("/")[-1][:7] for file in strange["file"]}) == wrong
 
 
-def test_labels_are_a_mask(raw):
+@pytest.mark.parametrize(("labels", "suffix"), [((1, 2), ".png"), ((10, 20), ".png"), ((127, 255), ".jpg")])
+def test_labels_are_a_mask(raw, labels, suffix):
     for number, (_, mask) in enumerate(PHANTOMS):
-        left = np.arange(SIZE[1]) < SIZE[1] // 2
-        save(raw / "masks" / f"good{number:02}.png", (mask * np.where(left, 1, 2)).astype(np.uint8))
+        (raw / "masks" / f"good{number:02}.png").unlink()
+        labelled = (mask * np.where(np.arange(SIZE[1]) < SIZE[1] // 2, *labels)).astype(np.uint8)
+        Image.fromarray(labelled).resize((384, 384), 0).save(raw / "masks" / f"good{number:02}{suffix}", quality=90)
     assert found(raw) == {}
+
+
+def test_a_label_of_another_organ_is_found(raw):
+    image, mask = PHANTOMS[7]
+    bright = np.hypot(X - 0.5, Y - 0.55) < 0.08
+    labelled = np.where(mask, 255, np.where(bright & (image > image[mask].mean()), 85, 0))
+    save(raw / "masks" / "good07.png", labelled.astype(np.uint8))
+    assert found(raw) == {("masks/good07.png", "warning"): "label 85 is brighter than its surroundings"}
+
+
+def test_a_hole_in_a_lung_is_found(raw):
+    mask = PHANTOMS[7].mask
+    holed = mask.copy()
+    middle = np.argwhere(ndimage.binary_erosion(mask, iterations=7))[0]
+    holed[tuple(slice(place - 4, place + 4) for place in middle)] = False
+    save(raw / "masks" / "good07.png", holed.astype(np.uint8) * 255)
+    findings = found(raw)
+    assert [*findings] == [("masks/good07.png", "warning")]
+    assert findings["masks/good07.png", "warning"].startswith("the mask has a hole of ")
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_masks_that_may_be_turned_apart_are_found(raw, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.open(raw / "images" / "good07.png").copy()
+    back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
+    image.transpose(back).save(raw / "images" / "good07.png", exif=exif)
+    findings = found(raw)
+    assert findings["images/good07.png", "warning"].startswith("its EXIF data turn it, and its mask has none")
+    assert findings["images/good07.png", "note"] == "turned by its EXIF data"
 
 
 def test_folders_that_may_not_be_patients_are_told(tmp_path):

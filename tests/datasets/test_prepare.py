@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, pixels, prepared, save, write_pairs, write_scans
+from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_pairs, write_scans
 from lungnb.__main__ import main
 from lungnb.datasets import prepare
 from lungnb.datasets.prepare import prepare_dataset
@@ -431,3 +431,83 @@ def test_preparing_replaces_no_folder_that_lungnb_did_not_make(home, tmp_path_fa
     said = "scans: is a link, which" if link else "scans: holds files that lungnb did not write"
     assert said in capsys.readouterr().err
     assert (mine / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("labels", [(127, 255), (10, 20), (100, 201)])
+def test_both_lungs_of_any_labels_are_kept(raw, labels):
+    write_scans(raw, "abc")
+    for name in "abc":
+        save(raw / "masks" / f"{name}.png", (LEFT * labels[0] + RIGHT * labels[1]).astype(np.uint8))
+    settings, manifest = prepared(raw)
+    for part in manifest["mask"]:
+        np.testing.assert_array_equal(pixels(settings, part) > 0, LEFT | RIGHT)
+
+
+def write_labelled_volumes(raw, labels):
+    """Write three volumes with labels of both lungs, and of flesh if there is a third one."""
+    volumes = pytest.importorskip("helpers.volumes")
+    flesh = labels[2] if len(labels) > 2 else 0
+    organs = np.select([LUNGS == 1, LUNGS == 2, CHEST > -200], [labels[0], labels[1], flesh])
+    for name in "abc":
+        volumes.write_nifti(raw / "images" / f"{name}.nii.gz", CHEST)
+        volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", organs, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("labels", [(1, 2), (10, 20), (10, 13), (127, 255), (100, 201)])
+def test_both_lungs_of_any_labels_of_a_volume_are_kept(raw, labels):
+    write_labelled_volumes(raw, labels)
+    settings, manifest = prepared(raw, volume_slices=3)
+    for row in manifest.to_dict("records"):
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[int(row["id"][-3:])] > 0)
+
+
+@pytest.mark.parametrize("labels", [(10, 13, 80), (1, 2, 3)])
+def test_labels_of_other_organs_are_refused_until_those_of_lung_are_chosen(raw, labels):
+    write_labelled_volumes(raw, labels)
+    lungs = ",".join(map(str, labels[:2]))
+    with pytest.raises(ValueError, match=rf"masks/c\.nii\.gz: has the labels .*such as mask_values={lungs}\."):
+        prepared(raw)
+    settings, manifest = prepared(raw, volume_slices=3, mask_values=labels[:2])
+    for row in manifest.to_dict("records"):
+        np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, LUNGS[int(row["id"][-3:])] > 0)
+    one = prepared(raw, volume_slices=3, mask_values=labels[1:2])
+    np.testing.assert_array_equal(pixels(one[0], one[1]["mask"][0]) > 0, LUNGS[13] == 2)
+
+
+def write_turned(path, array, orientation, has_exif):
+    """Write a picture that EXIF turns, as it is stored so that it looks upright; without EXIF, only as stored."""
+    back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).transpose(back).save(path, **({"exif": exif} if has_exif else {}))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "has_exif", "is_noted"),
+    [
+        (6, (20, 30), False, False), (6, (20, 20), False, True), (3, (20, 30), False, True),
+        (6, (20, 30), True, False), (3, (20, 30), True, False),
+    ],
+)  # fmt: skip
+def test_a_mask_that_exif_turns_apart_from_its_image_is_turned_or_noted(raw, orientation, shape, has_exif, is_noted):
+    image, mask = IMAGE[: shape[0], : shape[1]], LEFT[: shape[0], : shape[1]] * np.uint8(255)
+    for name in "abc":
+        write_turned(raw / "images" / f"{name}.png", image, orientation, True)
+        write_turned(raw / "masks" / f"{name}.png", mask, orientation, has_exif)
+    settings, manifest = prepared(raw)
+    found = pixels(settings, manifest["mask"][0])
+    np.testing.assert_array_equal(pixels(settings, manifest["image"][0]), image)
+    assert (found == mask).all() != is_noted
+    notes = open_prepared(settings).notes
+    assert ("images/a.png", "note", "turned by its EXIF data", prepare.NONE_NEEDED) in notes
+    assert [what for file, severity, what, _ in notes if severity == "warning"] == [prepare._APART] * (3 * is_noted)
+
+
+def test_the_command_says_what_was_noted(raw, capsys):
+    write_scans(raw, "abc")
+    deep = IMAGE.astype(np.int32) * 16
+    deep[:2, :2] = 65_535
+    save(raw / "images" / "a.png", deep.astype(np.uint16))
+    assert main(["prepare", str(raw)]) == 0
+    assert "1 file: values outside 0 to 3712 are left out.\n" in capsys.readouterr().out

@@ -82,3 +82,12 @@ def test_what_is_no_number_is_black():
     assert not grey[:10].any() and (grey[12:] == show_grey(SLICE).grey[12:]).all()
     with pytest.raises(ValueError, match=r"a\.tif: none of its values is a number"):
         grey_range(np.full((3, 3), np.nan), name="a.tif")
+
+
+def test_floats_of_a_few_units_are_not_8_bit_greys():
+    shares = RNG.random((200, 200)).astype(np.float32)
+    shares[:9, :9] = 5  # a marker
+    assert grey_range(shares).window == pytest.approx((shares.min(), shares[9:].max()))
+    assert grey_range(shares[9:] * 3).window == pytest.approx((0, 3), abs=0.01)
+    assert grey_range(shares[9:] * 255).window == (0, 255)
+    assert grey_range((shares[9:] * 9).astype(np.uint16)).window == (0, 255)

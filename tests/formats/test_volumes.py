@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.volumes import AFFINE, HOUNSFIELD, NAME, ORIGIN, SHAPE, SPACING, alter, write_nifti, write_series
+from helpers.volumes import AFFINE, HOUNSFIELD, NAME, ORIGIN, SHAPE, SPACING, alter, stored, write_nifti, write_series
 from lungnb.formats import volumes
 from lungnb.formats.dicom_series import read_dicom_series
-from lungnb.formats.images import read_volume
+from lungnb.formats.images import read_picture, read_volume
 from lungnb.formats.nifti import is_nifti, read_nifti, write_nifti_mask
+from lungnb.formats.pixels import through_window
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import central_slices
 
 pydicom = pytest.importorskip("pydicom")
@@ -157,8 +159,6 @@ def test_nifti_that_is_no_volume_is_refused(tmp_path):
     refused("cannot be read as a NIfTI volume", path)
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4, 2), np.int16), np.eye(4)), path)
     refused(r"holds 2 volumes \(4 dimensions", path)
-    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), None), path)
-    refused("does not say how the volume lies", path)
     write_nifti(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     refused(r"cannot be read as a NIfTI volume \(EOFError\)", path)
@@ -211,12 +211,77 @@ def test_voxels_larger_than_a_body_are_refused(tmp_path, side):
 
 def test_a_volume_of_colours_or_in_two_files_is_named(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.complex64), AFFINE), tmp_path / "a.nii")
-    with pytest.raises(ValueError, match=r"its voxels are complex numbers\. Convert the CT itself"):
+    with pytest.raises(ValueError, match="its voxels are complex numbers"):
+        read_nifti(tmp_path / "a.nii")
+    colours = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, AFFINE), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match=r"its voxels are colours.*\. Convert the CT itself"):
         read_nifti(tmp_path / "a.nii")
     nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 4, 4), np.int16), AFFINE), tmp_path / "b.img")
     (tmp_path / "b.hdr").rename(tmp_path / "b.nii")
     with pytest.raises(ValueError, match="keeps its voxels in another file"):
         read_nifti(tmp_path / "b.nii")
+    with pytest.raises(ValueError, match=r"b\.img: one of two files of a volume .*Convert them to a single \.nii file"):
+        read_picture(tmp_path / "b.img")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_bytes_say_whether_a_file_is_packed(tmp_path, name, is_packed):
+    content = write_nifti(tmp_path / "b.nii").read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if is_packed else content)
+    assert_is_the_volume(read_nifti(tmp_path / name))
+
+
+def with_forms(path, sform, sform_code, qform, qform_code):
+    """Write the volume with two affines."""
+    array, affine = stored(HOUNSFIELD, AFFINE, "LPS")
+    image = nibabel.Nifti1Image(array.astype(np.int16), affine)
+    image.set_sform(affine if sform is None else sform, sform_code)
+    image.set_qform(affine if qform is None else qform, qform_code)
+    path.write_bytes(image.to_bytes())
+    return path
+
+
+def test_a_volume_that_does_not_say_how_it_lies_is_taken_for_axial_slices(tmp_path):
+    volume = read_nifti(with_forms(tmp_path / "a.nii", None, 0, None, 0))
+    assert volume.note.startswith("the header does not say how it lies: taken for axial slices")
+    assert_is_the_volume(volume._replace(origin_mm=ORIGIN))
+
+
+def test_two_affines_that_differ_are_noted(tmp_path):
+    assert read_nifti(with_forms(tmp_path / "a.nii", None, 1, None, 1)).note == ""
+    volume = read_nifti(with_forms(tmp_path / "a.nii", None, 1, AFFINE * [-1, 1, 1, 1], 1))
+    assert volume.note == "sform and qform of the header, which say how it lies, differ: sform counts"
+    assert_is_the_volume(volume)
+    for codes in ((1, 0), (0, 1)):
+        assert_is_the_volume(read_nifti(with_forms(tmp_path / "a.nii", None, codes[0], None, codes[1])))
+
+
+def test_a_nifti_of_two_dimensions_is_one_slice(tmp_path):
+    array, affine = stored(HOUNSFIELD, AFFINE, "LPS")
+    nibabel.save(nibabel.Nifti1Image(array[:, :, 3].astype(np.int16), affine), tmp_path / "a.nii")
+    np.testing.assert_array_equal(read_nifti(tmp_path / "a.nii").hounsfield, HOUNSFIELD[3:4])
+
+
+@pytest.mark.parametrize("slope", [0.0, float("nan"), float("inf")])
+def test_a_slope_that_means_nothing_scales_nothing(tmp_path, slope):
+    content = bytearray(write_nifti(tmp_path / "a.nii").read_bytes())
+    content[112:116] = np.float32(slope).tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    assert_is_the_volume(read_nifti(tmp_path / "a.nii"))
+    content[112:120] = np.float32([2, np.inf]).tobytes()
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.nii: scl_slope or scl_inter of its header is not a number\. Convert"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_voxels_that_are_not_numbers_are_black(tmp_path):
+    values = np.where(HOUNSFIELD < -999, np.nan, HOUNSFIELD)
+    volume = read_nifti(write_nifti(tmp_path / "a.nii", values, dtype=np.float32))
+    window, note = grey_range(volume.hounsfield)
+    assert window == LUNG_WINDOW and note == "values that are not numbers are black"
+    assert not through_window(volume.hounsfield, window)[:, :3].any()
 
 
 @pytest.mark.parametrize(("count", "wanted"), [(300, 16), (80, 4), (33, 16), (9, 16), (2, 16), (1, 16), (301, 1)])
