@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -5,23 +6,31 @@ import pytest
 
 from helpers.networks import BLOCKS, bright
 from lungnb.__main__ import main
-from lungnb.formats.images import read_volume, write_png
+from lungnb.datasets.check import check_dataset
+from lungnb.datasets.prepared import open_prepared
+from lungnb.formats.images import peculiarity, read_mask, read_volume, write_png
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.lungs import split_sides
+from lungnb.settings import make_settings
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
 highdicom = pytest.importorskip("highdicom")
 from helpers.volumes import NAME, alter, write_nifti, write_series, write_slice  # noqa: E402  needs the above
+from lungnb.formats.dicom_seg import read_volume_seg  # noqa: E402
 
 CHEST = np.full((6, 40, 40), -1000, np.float32)
 CHEST[1:6, 10:30, 6:16] = CHEST[1:5, 12:28, 24:34] = 350  # right, left; "lung" to the model, which takes what is bright
 STUDY = {"StudyInstanceUID": "1.2.5", "FrameOfReferenceUID": "1.2.6", "StudyDate": "20200102", "AccessionNumber": "A7"}
 
 
-def write_study(folder, codes="LPS"):
+FILM = BLOCKS.astype(np.uint16)
+DX = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "StudyInstanceUID": "1.2.5"}
+
+
+def write_study(folder, codes="LPS", **tags):
     """Write the chest as a series of slices, each with a number of its own; return them in their order."""
-    files = write_series(folder, CHEST, codes=codes, **STUDY)
+    files = write_series(folder, CHEST, codes=codes, **STUDY | tags)
     for number, file in enumerate(files):
         alter(file, SOPInstanceUID=f"1.2.3.{number}")
     return files
@@ -110,3 +119,156 @@ def test_what_cannot_have_one_is_said_and_the_rest_goes_on(tmp_path, monkeypatch
     }  # fmt: skip
     monkeypatch.setitem(sys.modules, "highdicom", None)
     assert "needs highdicom; pip install 'lungnb[medical]'" in errors()["rich"]
+
+
+def written_mask(path):
+    mask = read_volume(path).hounsfield > 0
+    assert 1000 < mask.sum() < 2500
+    return mask
+
+
+def segmented(path, out):
+    """Segment a file or a folder with a DICOM Segmentation; return the row of the table."""
+    return segment_files(path, out, bright(), dicom_segs=True, progress=False).iloc[0]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"PatientBirthDate": b"UNKNOWN "},
+        {"SpecificCharacterSet": b"ISO_IR 6"},
+        {"SpecificCharacterSet": b"NotSupplied "},
+        {"SpecificCharacterSet": b"NotSupplied ", "PatientName": "Müller^Ä".encode("latin-1")},
+        {"PatientSex": b"Unknown "},
+        {"StudyDate": b"1.2.2020", "StudyTime": b"noon"},
+    ],
+)
+def test_odd_values_of_a_header_are_left_empty(tmp_path, odd):
+    write_slice(tmp_path / "film.dcm", FILM, **DX)
+    file = pydicom.dcmread(tmp_path / "film.dcm")
+    for name, value in odd.items():
+        tag = pydicom.tag.Tag(name)
+        vr = pydicom.datadict.dictionary_VR(tag)
+        file[tag] = pydicom.dataelem.RawDataElement(tag, vr, len(value), value, 0, False, True)
+    file.save_as(tmp_path / "film.dcm")
+    row = segmented(tmp_path / "film.dcm", tmp_path / "out")
+    assert row["status"] == "ok" and not isinstance(row["error"], str)
+    assert highdicom.seg.segread(tmp_path / "out" / "film_seg.dcm").StudyInstanceUID == "1.2.5"
+
+
+def test_what_is_missing_is_named_and_the_mask_is_written(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    write_slice(tmp_path / "in" / "film.dcm", FILM, **DX)
+    alter(tmp_path / "in" / "film.dcm", StudyInstanceUID="")
+    write_study(tmp_path / "in" / "series", FrameOfReferenceUID=None)
+    write_study(tmp_path / "in" / "thin", SliceThickness=None)
+    bright().save(tmp_path / "bright.keras")
+    arguments = ["--out", str(tmp_path / "out"), "--model", str(tmp_path / "bright.keras"), "--dicom-seg", "--json"]
+    assert main(["segment", str(tmp_path / "in"), *arguments]) == 1
+    said = capsys.readouterr()
+    rows = {row["mask"]: row for row in json.loads(said.out)}
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert "lacks StudyInstanceUID, which" in rows["film_mask.png"]["error"]
+    assert "lacks FrameOfReferenceUID, which" in rows["series_mask.nii.gz"]["error"]
+    assert rows["thin_mask.nii.gz"]["error"] is None
+    assert "lacks StudyInstanceUID" in said.err and "2 of them lack an output that was asked for" in said.err
+    assert all((tmp_path / "out" / mask).exists() for mask in rows)
+    assert pydicom.dcmread(tmp_path / "out" / "thin_seg.dcm").SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[
+        0
+    ].SliceThickness == pytest.approx(2.5)
+
+
+def test_nothing_of_a_header_is_printed(tmp_path, capfd, caplog):
+    write_slice(tmp_path / "film.dcm", FILM, PatientName="ONEWORDNAME", PatientID="P" * 66, **DX)
+    capfd.readouterr(), caplog.clear()
+    assert segmented(tmp_path / "film.dcm", tmp_path / "out")["status"] == "ok"
+    assert str(pydicom.dcmread(tmp_path / "out" / "film_seg.dcm").PatientName) == "ONEWORDNAME"
+    said = "".join([*capfd.readouterr(), caplog.text])
+    assert "ONEWORD" not in said and "PPP" not in said
+
+
+def test_an_option_that_fails_leaves_the_mask(tmp_path, monkeypatch):
+    write_slice(tmp_path / "film.dcm", FILM, **DX)
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("lungnb.segmentation.steps.overlay", fail)
+    table = segment_files(
+        tmp_path / "film.dcm", tmp_path / "out", bright(), overlays=True, cutouts=True, progress=False
+    )
+    assert table["status"].tolist() == ["ok"] and "needs more memory" in table["error"][0]
+    assert (tmp_path / "out" / "film_mask.png").exists() and (tmp_path / "out" / "film_cutout.png").exists()
+
+
+def test_a_segmentation_of_a_film_is_a_mask(tmp_path):
+    write_slice(tmp_path / "film.dcm", FILM, **DX)
+    segmented(tmp_path / "film.dcm", tmp_path / "out")
+    path = tmp_path / "out" / "film_seg.dcm"
+    expected = read_mask(tmp_path / "out" / "film_mask.png")
+    np.testing.assert_array_equal(read_mask(path), expected)
+    np.testing.assert_array_equal(read_mask(path, (1,))[:, :50], expected[:, :50])
+    assert not read_mask(path, (1,))[:, 50:].any()
+    assert peculiarity(path) == ""
+    for number, segment in enumerate(("Heart", "Esophagus", "Spinal cord")):
+        file = pydicom.dcmread(path)
+        file.SegmentSequence.append(file.SegmentSequence[0])
+        file.SegmentSequence[-1] = pydicom.Dataset()
+        file.SegmentSequence[-1].SegmentLabel, file.SegmentSequence[-1].SegmentNumber = segment, 3 + number
+        file.save_as(path)
+    np.testing.assert_array_equal(read_mask(path), expected)  # by what segments are called
+    file = pydicom.dcmread(path)
+    for segment in file.SegmentSequence:
+        segment.SegmentLabel = "Organ"
+        segment.pop("SegmentedPropertyTypeCodeSequence", None)
+    file.save_as(path)
+    with pytest.raises(ValueError, match=r"film_seg\.dcm: none of its 5 segments is called lung"):
+        read_mask(path)
+    with pytest.raises(ValueError, match=r"film\.dcm: DICOM, but not a Segmentation"):
+        read_mask(tmp_path / "film.dcm")
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR"])
+@pytest.mark.parametrize("is_nifti", [False, True])
+def test_a_segmentation_of_a_series_lies_on_its_volume(tmp_path, codes, is_nifti):
+    write_study(tmp_path / "series", codes)
+    segmented(tmp_path / "series", tmp_path / "out")
+    volume = read_volume(write_nifti(tmp_path / "a.nii", CHEST) if is_nifti else tmp_path / "series")
+    mask = read_volume_seg(tmp_path / "out" / "series_seg.dcm", volume)
+    np.testing.assert_array_equal(mask, written_mask(tmp_path / "out" / "series_mask.nii.gz"))
+    with pytest.raises(ValueError, match="do not lie on the slices of its volume"):
+        read_volume_seg(
+            tmp_path / "out" / "series_seg.dcm", volume._replace(affine=volume.affine @ np.diag([1, 1, 2, 1]))
+        )
+    with pytest.raises(ValueError, match=r"a DICOM Segmentation of .* slices, but its image has one"):
+        read_mask(tmp_path / "out" / "series_seg.dcm")
+
+
+def test_frames_of_one_file_get_a_segmentation(tmp_path):
+    from formats.test_dicom_series import write_enhanced
+
+    order = [3, 0, 5, 1, 4, 2]
+    write_enhanced(tmp_path / "ct.dcm", CHEST[order], [-400 + 2.5 * n for n in order])
+    alter(tmp_path / "ct.dcm", **STUDY)
+    row = segmented(tmp_path / "ct.dcm", tmp_path / "out")
+    assert not isinstance(row["error"], str), row["error"]
+    mask = read_volume_seg(tmp_path / "out" / "ct_seg.dcm", read_volume(tmp_path / "ct.dcm"))
+    np.testing.assert_array_equal(mask, written_mask(tmp_path / "out" / "ct_mask.nii.gz"))
+
+
+def test_a_data_set_may_have_segmentations_for_masks(tmp_path):
+    raw = tmp_path / "set"
+    for number in range(4):
+        write_study(raw / "images" / f"case{number}", SeriesInstanceUID=f"1.2.4.{number}")
+        write_slice(raw / "images" / f"case{number}" / "report.dcm", FILM, Modality="SR")
+        segmented(raw / "images" / f"case{number}", tmp_path / "out")
+        (raw / "masks").mkdir(exist_ok=True)
+        (tmp_path / "out" / f"case{number}_seg.dcm").rename(raw / "masks" / f"case{number}.dcm")
+    settings = make_settings(str(raw), volume_slices=2)
+    findings = check_dataset(settings, progress=False)
+    assert not (findings["severity"] == "error").any() and NAME not in findings.to_string()
+    prepared = open_prepared(settings)
+    assert len(prepared.manifest) == 8
+    _, mask = prepared.pair(prepared.manifest.iloc[0].to_dict())
+    index = int(prepared.manifest["id"][0][-3:])
+    np.testing.assert_array_equal(mask, written_mask(tmp_path / "out" / "case0_mask.nii.gz")[index])
