@@ -58,7 +58,8 @@ def _check(options: argparse.Namespace) -> int:
         say(f"{severity}: {file}: {problem} {advice}.")
     counts = findings["severity"].value_counts()
     say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
-    system = ["--recipe", options.recipe] if options.recipe else ["--profile", options.profile]
+    profile = ["--profile", options.profile] if options.profile != "quick" else []
+    system = ["--recipe", options.recipe] if options.recipe else profile
     changes = [part for change in options.set for part in ("--set", change)]
     same = shlex.join([settings.dataset, *system, *changes])
     if counts.get("error"):

@@ -68,9 +68,10 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         for name, image in named
     }
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
-    loose = _pair_loosely([image for image in partners if not partners[image]], sorted(spare))
+    loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
-    named = [(_CHANNEL.sub("", name) if image in loose else name, image) for name, image in named]
+    channels = {image for image, found in loose.items() if not _CHANNEL.search(stem_of(found[0]))}
+    named = [(_CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
     patients = _find_patients(named, pattern or source.patient_pattern)
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
@@ -95,33 +96,32 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     return _without_same_ids(pairs, excluded)
 
 
-def _pair_loosely(images: list[Path], masks: list[Path]) -> dict[Path, list[Path]]:
-    """Return the masks of images by the words of their names and folders, where only one image has these words.
+def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[Path, list[Path]]:
+    """Return masks of images without partners by the words of their names and folders, if one image has these words.
 
     Words for kinds of files do not count, such as `mask`. In a second round, words for parts of lungs do not count
     either. A file whose name consists of such words, or adds them to an image's name, may then be a mask.
     """
+    alone = [image for image, exact in partners.items() if not exact]
     pairs: dict[Path, list[Path]] = {}
-    for ignored in (_KINDS, _LUNGS):
-        lungs = [image for image in images if ignored is _LUNGS and "lung" in image.name.lower()]
-        of_lungs = [image for image in lungs if _key(image, _KINDS) != _key(image, _LUNGS)]
+    for ignored in (_KINDS, _LUNGS) if alone else ():
+        lungs = [image for image in alone if ignored is _LUNGS and "lung" in image.name.lower()]
+        of_lungs = {image: image for image in lungs if _key(image, _KINDS) != _key(image, _LUNGS)}
         by_key: defaultdict[_Key, list[Path]] = defaultdict(list)
-        for image in images:
-            if image not in pairs and image not in of_lungs:
+        for image in partners:
+            if image not in of_lungs:
                 by_key[_key(image, ignored)].append(image)
-        used = {mask for paths in pairs.values() for mask in paths}
+        settled = {*pairs} | {mask for paths in pairs.values() for mask in paths}
         for mask in (*masks, *of_lungs):
             candidates = by_key.get(_key(mask, ignored), [])
-            if len(candidates) == 1 and mask not in used:
+            if len(candidates) == 1 and not partners[candidates[0]] and not settled & {mask, candidates[0]}:
                 pairs.setdefault(candidates[0], []).append(mask)
     return pairs
 
 
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
     """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
-    of_lungs = {
-        _key(pair.image, _LUNGS) for pair in pairs if all(_is_of_lungs(mask, pair.image) for mask in pair.masks)
-    }
+    of_lungs = {_key(pair.image, _LUNGS) for pair in pairs if _is_of_lungs(pair.masks[0], pair.image)}
     images = [image for image in images if image not in paired]
     masks = [mask for mask in masks if mask not in paired]
     excluded: Excluded = []

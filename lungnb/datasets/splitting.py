@@ -155,10 +155,9 @@ def _refuse_other_ids(
     if lost or (missing and not assigned):
         what = "some of its ids are no images" if assigned else "none of its ids is an image"
         listed, image = lost[0] if lost else (ids[0] if ids else "no row", pairs[0].id)
-        cause = "A spreadsheet drops zeros in front: format the column id as text, write" if lost else "Write"
-        raise ValueError(
-            f"{file}: {what}: it has {listed}, the images {image}. {cause} the names of the images. {_SAVE}"
-        )
+        cause = "A spreadsheet drops zeros in front: format the column id as text, and write" if lost else "Write"
+        remedy = f"{cause} the names of the images into it. {_SAVE}"
+        raise ValueError(f"{file}: {what}: it has {listed}, the images {image}. {remedy}")
 
 
 def read_small(file: Path) -> bytes:

@@ -191,6 +191,7 @@ def test_files_of_another_kind_are_named_where_nothing_else_is(raw):
         ("case{:03}/image.png", "case{:03}/mask.png"),
         ("case{:03}/case{:03}.png", "case{:03}/case{:03}-mask.png"),
         ("imagesTr/lung_{:03}_0000.png", "labelsTr/lung_{:03}.png"),
+        ("images/img_{:04}.png", "masks/mask_{:04}.png"),
         ("imagesTr/lung_{:03}.png", "labelsTr/lung_{:03}.png"),
         ("a/images/x{:03}.png", "a/masks/x{:03}_ground_truth.png"),
     ],
@@ -201,7 +202,7 @@ def test_names_that_differ_in_words_for_masks_are_paired(raw, image, mask):
     assert [(str(pair.image), [*map(str, pair.masks)]) for pair in pairs] == [
         (image.format(n, n), [mask.format(n, n)]) for n in range(4)
     ]
-    assert not excluded
+    assert not excluded and len({len(pair.id) for pair in pairs}) == 1
 
 
 def test_first_channels_are_called_by_the_name_of_the_case(raw):
@@ -262,13 +263,13 @@ def test_words_in_names_of_images_are_no_organs(raw):
 
 
 def test_names_in_doubt_are_not_paired_and_the_nearest_is_shown(raw):
-    write_scans(raw, "abc")
+    write_scans(raw, [*"abc", "p1"])  # p1 has its own mask
     for name in ("p1_left", "p1_right", "chest07"):  # two views have no mask each
         save(raw / "images" / f"{name}.png", IMAGE)
     for name in ("p1_lung", "chest_7"):
         save(raw / "masks" / f"{name}.png", LEFT)
     settings, manifest = prepared(raw)
-    assert manifest["id"].tolist() == [*"abc"]
+    assert manifest["id"].tolist() == [*"abc", "p1"]
     assert open_prepared(settings).excluded.set_index("file")["reason"].to_dict() == {
         "images/chest07.png": "no mask of this name (the nearest is masks/chest_7.png)",
         "images/p1_left.png": "no mask of this name (the nearest is masks/p1_lung.png)",
