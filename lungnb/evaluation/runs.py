@@ -84,6 +84,8 @@ def say_runs(settings: Settings) -> str:
         for row in rows
         if row["run"] in settings.models
     ]
-    others = [f"{row['run']} ({row['validation_dice'] or row['changes']})" for row in rows if EARLIER in row["run"]]
+    others = [
+        f"{row['run']} ({row['validation_dice'] or row['changes']})" for row in rows if EARLIER in row["run"].split("/")
+    ]
     left_out = f" Earlier runs, not compared, with their validation Dice: {', '.join(others)}." if others else ""
     return f"Runs compared: {'; '.join(used)}.{left_out}" if used else ""
