@@ -8,6 +8,7 @@ from datetime import datetime
 import pandas as pd
 
 from lungnb.artefacts import EARLIER, MODEL, RUN
+from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation.evaluation import changes_of
 from lungnb.files import make_table, remove
@@ -22,8 +23,10 @@ def list_runs(settings: Settings) -> pd.DataFrame:
     """Return the runs in results/<dataset>, a row a run: the latest of each model, then earlier ones.
 
     `run` is the folder, `trained` is when the weights were saved, and `changes` are the settings that differ from the
-    profile. The other columns of an unfinished or damaged run are empty.
+    profile. The other columns of an unfinished or damaged run are empty. Raises ValueError if the folder is that of
+    another data set of the same name.
     """
+    refuse_other_origin(settings)
     files = [*sorted(settings.results.glob(f"*/{MODEL}")), *sorted(settings.results.glob(f"**/{EARLIER}/*/{MODEL}"))]
     rows = []
     for file in files:

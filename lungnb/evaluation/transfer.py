@@ -105,7 +105,7 @@ def untrained_sentence(table: pd.DataFrame) -> str:
     return (
         f"Without any training on these data, the network that comes with lungnb has a mean Dice of {shipped:.3f} on "
         f"these {counted(int(table['images'].iloc[0]), 'image')}; trained on them: {listed}. All masks are cleaned up."
-        + (f" It beats {beaten}: use it, or train on from it (weights=phantom)." if beaten else "")
+        + (f" It beats {beaten} in mean Dice: use it, or train on from it (weights=phantom)." if beaten else "")
     )
 
 

@@ -29,7 +29,7 @@ def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
     page = write_report(settings, []).read_text()
     assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
     assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
-    assert "U-Net 0.900; ResUNet 0.950. All masks are cleaned up. It beats U-Net: use it" in page
+    assert "U-Net 0.900; ResUNet 0.950. All masks are cleaned up. It beats U-Net in mean Dice: use it" in page
 
 
 HOSTILE = (
