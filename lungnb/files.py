@@ -45,7 +45,7 @@ class NotWritten(OSError):
 
 
 class DiskFull(NotWritten):
-    """A file cannot be written because the disk is full, so that other files cannot either."""
+    """A file cannot be written because the disk is full. No other file can be written either."""
 
 
 @contextmanager

@@ -64,7 +64,8 @@ def browse(
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
         marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
 
-    Raises ValueError without images or for another table as `marks`, FileNotFoundError without prepared data or model.
+    Raises ValueError if there are no images or if `marks` is another table, FileNotFoundError if nothing is prepared or
+    trained.
     """
     if isinstance(images, Settings):
         model = best_model(images) if model is None else model

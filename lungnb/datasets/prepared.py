@@ -72,7 +72,10 @@ class Prepared:
         return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
 
     def file_names(self, split: str, part: str) -> list[str]:
-        """Return the names without suffix of a split's files in `images` or `masks`; raise ValueError without files."""
+        """Return the names of a split's files in `images` or `masks`, in the order of Keras, without suffix.
+
+        Raises ValueError if there is no such file.
+        """
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}.")
         # Sort by the whole file name, like image_dataset_from_directory.

@@ -23,6 +23,7 @@ from lungnb.settings import SPLITS, Settings
 _SALT = "lungnb/450/"  # of 3,000 salts, the one whose shares are nearest to 70/15/15 on the catalogue's small sets
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
 _SAVE = "Save it as CSV in UTF-8."
+_MIN_FOLD_PATIENTS = 3  # per fold
 
 
 def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
@@ -85,7 +86,7 @@ def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
     Folds have the same size, because patients are dealt out in a fixed order; other patients may change a patient's
     fold. Training and validation share the rest in the ratio of their `split_fractions`.
     """
-    if len(names) < 3 * settings.folds:
+    if len(names) < _MIN_FOLD_PATIENTS * settings.folds:
         raise ValueError(
             f"{settings.dataset}: {settings.folds} folds need three patients each, and {len(names)} are few."
         )

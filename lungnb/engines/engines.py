@@ -36,7 +36,7 @@ ENGINES = ("openvino", "onnx", "keras")  # `auto` takes the first that is instal
 
 
 class ExportError(ValueError):
-    """An export that could not be made or opened, or whose masks are not those of Keras."""
+    """An export that could not be made or opened, or whose masks differ from those of Keras."""
 
 
 class Engine(NamedTuple):
@@ -92,7 +92,9 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
     except ImportError as error:
         raise ExportError(f"engine {engine} is installed, and cannot be imported ({error}).") from error
     except Exception as error:  # engines raise many kinds
-        raise ExportError(f"{file}: engine {engine} cannot open it; remove it, and it is made anew.") from error
+        raise ExportError(
+            f"{file}: engine {engine} cannot open it. Remove it, and lungnb exports the model again."
+        ) from error
 
 
 def load_model(model: str | Path | None = None) -> keras.Model:

@@ -100,7 +100,9 @@ def read_reference(file: Path, size: int | None) -> Reference:
             raise ValueError("it holds other arrays")
         return Reference(images, masks)
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        raise ExportError(f"{file}: is damaged; remove it and the export beside it, and both are made anew.") from error
+        raise ExportError(
+            f"{file}: is damaged. Remove it and the export beside it, and lungnb exports the model again."
+        ) from error
 
 
 def parities(file: Path) -> dict[str, Parity]:
@@ -118,7 +120,10 @@ def _is_parity(entry: object) -> bool:
 
 
 def add_parities(file: Path, digests: dict[str, str], measured: dict[str, Parity]) -> None:
-    """Add parities to the JSON beside an export with these digests of `model` and `file`; drop those of another one."""
+    """Add parities to the JSON beside an exported file. Drop those of an export with other `digests`.
+
+    `digests` has the SHA-256 of the `model` and of the exported `file`.
+    """
     record, digests = read_record(file), {name: digests[name] for name in ("model", "file")}
     is_same_export = all(record.get(name) == digest for name, digest in digests.items())
     known = parities(file) if is_same_export else {}

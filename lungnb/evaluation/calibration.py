@@ -86,7 +86,10 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 
 
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return `times` (four) probabilities of lung of a uint8 image, `(height, width)`: as it is, then augmented."""
+    """Return the probabilities of lung of a uint8 image, `(height, width)`: first as it is, then changed.
+
+    `times` limits their number, which is four.
+    """
     return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
 
 

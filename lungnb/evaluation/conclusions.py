@@ -76,4 +76,4 @@ def _differences(settings: Settings, model_names: list[str]) -> str:
     unlike = [f"{name} {', '.join(map(str, each))}" for name, each in values.items() if any(each[0] != v for v in each)]
     if not unlike:
         return ""
-    return f"They were not trained alike, so that this may be no matter of the networks: {'; '.join(unlike)}."
+    return f"They were trained with different settings, which may explain the difference: {'; '.join(unlike)}."

@@ -36,8 +36,8 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     """Score a trained model on a split: a row an image with the counts of pixels, every score, loss, and milliseconds.
 
     Distances (`hd95`, `assd`, the tolerance of `nsd`) are in the row's `unit`: mm if the manifest has the pixel size of
-    every image, else px of the prepared image. The loss is that of the training, but at the prepared image's size. The
-    milliseconds are those of one image at a time, with resizing, without reading and writing.
+    every image, else px of the prepared image. `loss` is the training's loss, at the prepared image's size.
+    `milliseconds` is the time for one image at a time, with resizing, without reading and writing.
 
     For the test split, or validation if there is no test split, write `scores.csv` and `summary.json` beside the model.
 

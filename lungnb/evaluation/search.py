@@ -24,6 +24,7 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.files import need, remove, writable, write_table
 from lungnb.messages import run_first
 from lungnb.networks.backend import keras
+from lungnb.networks.data import SEEDS_PER_RUN
 from lungnb.networks.losses import LOSSES
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import build_network, train
@@ -61,7 +62,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
         while len(table) < trials:
             # Each trial has a seed, so that a search that was interrupted tries the same as one that was not.
-            seed = (settings.seed * 100_003 + len(table)) % 2**32  # because NumPy takes no larger seed
+            seed = (settings.seed * SEEDS_PER_RUN + len(table)) % 2**32  # because NumPy takes no larger seed
             study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
             with writable(_path(settings, model_name, ".db")):
                 objective = partial(_validation_dice, settings, model_name, bar)

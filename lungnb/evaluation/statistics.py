@@ -16,6 +16,7 @@ from lungnb.metrics import Counts
 
 FEW_IMAGES = 50  # with fewer, an interval or a test says little
 MIN_PATIENTS_TO_TEST = 6  # with fewer, no paired test can separate a difference from chance
+_RESAMPLES = 5000  # of the bootstrap
 SIGNIFICANT_P = 0.05  # Holm-corrected; a difference with a lower p is unlikely to be chance
 
 
@@ -88,7 +89,7 @@ def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> Any:  # noqa:
     return stats.bootstrap(
         (*sums, counts),
         lambda *samples, axis: np.stack([sums.sum(axis) for sums in samples[:-1]]) / samples[-1].sum(axis),
-        paired=True, vectorized=True, method="percentile", n_resamples=5000, rng=np.random.default_rng(0),
+        paired=True, vectorized=True, method="percentile", n_resamples=_RESAMPLES, rng=np.random.default_rng(0),
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import keras
 
 UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
+_FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -184,7 +185,7 @@ def few_shot(
             **size, models=(name,), encoder=None, frozen_epochs=0, train_images=count, seed=seed, epochs=epochs,
             repeats=max(round(steps / epochs / batches), 1), schedule="cosine", stop_patience=epochs,
             weights="phantom" if start == "phantom" else None,
-            learning_rate=settings.learning_rate * (0.1 if start == "phantom" else 1),  # lower for trained weights
+            learning_rate=settings.learning_rate * (_FINE_TUNING if start == "phantom" else 1),
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
         train(changed, name, progress, folder)

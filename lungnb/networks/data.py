@@ -13,7 +13,7 @@ from lungnb.networks.backend import keras, tf
 from lungnb.settings import Settings
 
 _MASK_THRESHOLD = 127  # of a grey from 0 to 255; higher values are lung
-_SEEDS_PER_RUN = 100_003  # so that two settings' seeds share no shuffling
+SEEDS_PER_RUN = 100_003  # so that the runs of two seeds share no random numbers
 Batch = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
 
 
@@ -46,7 +46,7 @@ def load_batches(
     count = int(pairs.cardinality())
 
     def batches_of(repeat: tf.Tensor) -> tf.data.Dataset:
-        batches = pairs.shuffle(count, seed=settings.seed * _SEEDS_PER_RUN + repeat).batch(settings.batch_size)
+        batches = pairs.shuffle(count, seed=settings.seed * SEEDS_PER_RUN + repeat).batch(settings.batch_size)
         return batches.enumerate(repeat * count)
 
     def prepare(step: tf.Tensor, batch: Batch) -> Batch:

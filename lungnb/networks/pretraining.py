@@ -24,9 +24,10 @@ def fetch_weights(settings: Settings, progress: bool = True) -> None:
     file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
     if file.exists():
         return
-    phantoms = settings.replace(
-        dataset="phantom-ct", split_file=None, patient_file=None, patient_pattern=None, spacing=0.0, weights=None,
-        frozen_epochs=0, loss="bce_iou", learning_rate=1e-3, epochs=EPOCHS, stop_patience=EPOCHS, seed=1,
+    # Only what the file's name says comes from the settings, because the next run with that name uses the file too.
+    phantoms = Settings(
+        dataset="phantom-ct", profile=settings.profile, encoder=settings.encoder, depth=settings.depth,
+        image_size=settings.image_size, window=settings.window, epochs=EPOCHS, stop_patience=EPOCHS,
     )  # fmt: skip
     download(phantoms.dataset, progress)
     prepare_dataset(phantoms, progress)

@@ -109,7 +109,7 @@ def past_epochs(file: Path, epochs: int) -> pd.DataFrame:
 def weights_digest(settings: Settings) -> dict[str, str]:
     """Return the digest of the file of initial weights as `weights`; nothing if no file is used.
 
-    Encoders trained on phantoms do not count, because they are made here, once for each size and window.
+    Encoders trained on phantoms do not count, because each size and window has one, which depends on nothing else.
     """
     if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
         return {}

@@ -161,7 +161,8 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
         model.compile(optimizer, get_loss(settings.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
-        model.optimizer.build(model.trainable_variables)  # also of an encoder that is frozen at first
+        # Now, because an encoder that is frozen at first would be left out later.
+        model.optimizer.build(model.trainable_variables)
     return model
 
 

@@ -62,8 +62,8 @@ def segment_on_cluster(
     `incomplete` is the number of images that lack an output on request.
 
     The masks are in `out`, in the same subfolders as the images. The table is a folder, `segmentation.parquet`, which
-    pandas, DuckDB and Spark read as one table. Its paths are absolute. Its columns `stem` and `stamp` tell a later run
-    what is done.
+    pandas, DuckDB and Spark read as one table. Its paths are absolute. From its columns `stem` and `stamp` a later run
+    sees which files are done.
 
     `address` is `local` for workers on this machine, `auto` for the cluster that it belongs to, or `host:port`. Each of
     the `workers` has one core; by default, there are as many as cores. Every machine must see the files, `out` and the

@@ -258,7 +258,7 @@ def test_a_damaged_export_is_made_anew(model_file, cached, capsys, spoilt):
 def test_an_export_that_cannot_be_checked_is_not_used(model_file, cached, monkeypatch):
     next(cached.glob("*.npz")).write_bytes(b"no images")
     monkeypatch.setattr(engines, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")
-    with pytest.raises(ExportError, match=r"npz: is damaged; remove it and the export beside it"):
+    with pytest.raises(ExportError, match=r"npz: is damaged\. Remove it and the export beside it"):
         open_network(model_file, "onnx")
     with pytest.warns(UserWarning, match="is damaged"):
         assert open_network(model_file).name.startswith("keras")

@@ -55,12 +55,12 @@ def test_the_verdict_names_the_split_that_was_scored():
 def test_the_verdict_says_what_was_not_trained_alike():
     settings = make_settings()
     names = store_scores(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
-    assert "trained alike" not in verdict(settings, names)
+    assert "different settings" not in verdict(settings, names)
     file = settings.results / "unet" / "run.json"
     run = json.loads(file.read_text())
     run["plan"]["settings"]["epochs"] = 2
     write_json(file, run)
-    assert "They were not trained alike, so that this may be no matter of the networks: epochs 2, 12." in verdict(
+    assert "They were trained with different settings, which may explain the difference: epochs 2, 12." in verdict(
         settings, names
     )
 

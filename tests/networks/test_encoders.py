@@ -195,6 +195,24 @@ def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     assert file not in others  # which saw other pictures
 
 
+def test_the_encoder_trained_on_phantoms_is_the_same_whoever_asks_first(home, monkeypatch):
+    asked = []
+
+    def train_nothing(settings, *_):
+        asked.append(settings)
+        (settings.results / "unet").mkdir(parents=True, exist_ok=True)
+        (settings.results / "unet" / "model.keras").touch()
+
+    for name in ("download", "prepare_dataset"):
+        monkeypatch.setattr(pretraining, name, lambda *_: None)
+    monkeypatch.setattr(pretraining, "train", train_nothing)
+    settings = make_settings(profile="ct-hu-pretrained")
+    for changes in ({}, {"train_images": 5, "folds": 3, "batch_size": 2, "filters": 4, "rotation": 90, "seed": 7}):
+        pretraining.fetch_weights(settings.replace(**changes), progress=False)
+        phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window).unlink()
+    assert asked[0] == asked[1]
+
+
 def test_frozen_epochs_need_an_encoder():
     with pytest.raises(ValueError, match="frozen_epochs needs an encoder"):
         make_settings(frozen_epochs=3)
