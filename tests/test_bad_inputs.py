@@ -85,10 +85,8 @@ def put(place, name, content):
     return path
 
 
-def with_value(place, name, value):
-    floats = GREY.astype(np.float32)
-    floats[3, 4] = value
-    return saved(place, name, floats)
+def without_numbers(place, value):
+    return saved(place, "a.tif", np.full(GREY.shape, value, np.float32))
 
 
 def link(place, name, target):
@@ -159,18 +157,17 @@ IMAGES = [
     ("half a PNG", lambda at: read_image(half(at.film, "half.png")), "half.png: cannot be read as an image"),
     ("half a JPEG", lambda at: read_image(half(saved(at, "a.jpg"), "half.jpg")), "half.jpg: cannot be read"),
     ("half a BMP", lambda at: read_image(half(saved(at, "a.bmp"), "half.bmp")), "half.bmp: cannot be read"),
-    ("a TIFF without a height", lambda at: read_image(put(at, "a.tif", NO_HEIGHT)), "a.tif: cannot be read"),
+    ("a TIFF without a height", lambda at: read_image(put(at, "a.tif", NO_HEIGHT)), "a.tif: 8 x 0 pixels: it shows nothing"),
     ("half a TIFF", lambda at: read_image(half(saved(at, "a.tif"), "half.tif")), "half.tif: cannot be read"),
     ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "Check that it is whole and named"),
     ("a WebP", lambda at: read_image(saved(at, "a.webp")), "a.webp: not an image format this reads (.png"),
     ("a WebP called PNG", lambda at: read_image(saved(at, "a.png", format="WEBP")), "a.png: cannot be read"),
-    ("a DICOM mask", lambda at: read_mask(put(at, "a.dcm", b"")), "a.dcm: not a mask format this reads (.png"),
+    ("a mask called WebP", lambda at: read_mask(put(at, "a.webp", b"")), "a.webp: not a mask format this reads (.png"),
     ("no suffix", lambda at: read_image(put(at, "film", at.film.read_bytes())), "film: not an image format"),
     ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "has more pixels than Pillow opens"),
     ("no width", lambda at: read_image(png(at.folder / "a.png", 0, 10)), "a.png: cannot be read as an image"),
-    ("NaN", lambda at: read_image(with_value(at, "a.tif", np.nan)), "a.tif: some of its values are not numbers"),
-    ("infinity", lambda at: read_image(with_value(at, "a.tif", np.inf)), "a.tif: some of its values are not numbers"),
-    ("NaN in a mask", lambda at: read_mask(with_value(at, "m.tif", np.nan)), "m.tif: some of its values are not num"),
+    ("NaN", lambda at: read_image(without_numbers(at, np.nan)), "a.tif: none of its values is a number"),
+    ("infinity", lambda at: read_image(without_numbers(at, np.inf)), "a.tif: none of its values is a number"),
     ("a mask of text", lambda at: read_mask(put(at, "m.png", b"no")), "m.png: cannot be read as an image"),
     ("no file", lambda at: read_image(at.folder / "gone.png"), "gone.png: there is no such file"),
     ("a link to nothing", lambda at: read_image(link(at, "l.png", "gone.png")), "l.png: there is no such file"),
@@ -179,7 +176,7 @@ IMAGES = [
     ("a pipe", lambda at: read_image(pipe(at)), "pipe.png: not a file"),
     ("too long a name", lambda at: read_image(at.folder / f"{'x' * 300}.png"), "cannot be opened: file name too long"),
     ("an empty DICOM", lambda at: read_image(put(at, "a.dcm", b"")), "a.dcm: the file is empty"),
-    ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: holds no picture"),
+    ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: no picture"),
     ("one number for a window", lambda at: parse_settings("window=400"), "window must be two rising numbers"),
     ("grey as HU", lambda at: read_image(at.film, window=(-100, 200)), "film.png: not in Hounsfield units"),
     ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "window must rise"),
@@ -188,10 +185,14 @@ IMAGES = [
     ("no series", lambda at: read_dicom_series(at.folder), "no DICOM"),
 ]  # fmt: skip
 ARRAYS = [
-    ("one axis", lambda at: segment(np.zeros(5), at.model), "expected (height, width), with 1, 3 or 4 channels"),
-    ("two channels", lambda at: segment(np.zeros((4, 4, 2)), at.model), "expected (height, width)"),
+    ("one axis", lambda at: segment(np.zeros(5), at.model), "expected (height, width), with 1 to 4 channels"),
+    ("five channels", lambda at: segment(np.zeros((4, 4, 5)), at.model), "expected (height, width)"),
     ("no pixels", lambda at: segment(np.zeros((0, 4)), at.model), "not (0, 4)"),
-    ("NaN in an array", lambda at: segment(np.full((4, 4), np.nan), at.model), "the array: some of its values"),
+    (
+        "NaN in an array",
+        lambda at: segment(np.full((4, 4), np.nan), at.model),
+        "the array: none of its values is a number",
+    ),
     ("words", lambda at: segment(np.array([["a", "b"]]), at.model), "the array: "),
     ("masks of two sizes", lambda at: surface_scores(np.zeros((4, 4), bool), np.zeros((4, 5), bool)), "(4, 5)"),
 ]
@@ -359,7 +360,7 @@ def test_one_bad_file_never_stops_the_others(place, capsys):
     exif[0x0112] = 6
     good += [films / "cmyk.jpg", saved(place, "turned.jpg", exif=exif)]
     bad = [put(place, "text.png", b"text"), put(place, "empty.jpg", b""), png(films / "bomb.png", 40_000, 40_000)]
-    bad += [loop(place), place.folder / "b.png", with_value(place, "nan.tif", np.nan)]
+    bad += [loop(place), place.folder / "b.png", without_numbers(place, np.nan)]
     assert main(["segment", str(films), "--out", str(out), "--model", str(place.model)]) == 1
     said = capsys.readouterr()
     assert f"{len(good)} of {len(good) + len(bad)} images segmented" in said.out

@@ -71,6 +71,8 @@ def refuse_shape(name: object, height: int, width: int, bytes_per_pixel: float) 
     `bytes_per_pixel` is the memory that reading alone takes at its peak.
     """
     size = f"{width:,} x {height:,} pixels"
+    if not min(height, width):
+        raise Refused(f"{name}: {size}: it shows nothing. Copy or export it again.")
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise Refused(
             f"{name}: {size}: one side is more than {MAX_ASPECT} times the other, so it shows no chest. Crop it."

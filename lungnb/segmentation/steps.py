@@ -169,8 +169,7 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     )
     row |= {"slices": len(mask), "right_ml": round(right_ml, 1), "left_ml": round(left_ml, 1)}
     review = why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml)
-    note = ", ".join(filter(None, [volume.note, segmented.note]))
-    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": note or None}
+    return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
 
 
 def _write_extras(case: InputFile, extras: list[tuple[bool, Extra]]) -> Row:

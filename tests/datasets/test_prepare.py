@@ -296,7 +296,7 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     assert [Path(file).name.split(".")[0] for file in excluded.index] == bad
     assert excluded["images/broken.nii.gz"].startswith("images/broken.nii.gz: cannot be read as a NIfTI volume")
     assert excluded["images/eightbit.nii.gz"].startswith("images/eightbit.nii.gz: not in Hounsfield units")
-    assert excluded["images/gap"].startswith("images/gap: 5 mm between")
+    assert excluded["images/gap"].startswith("images/gap: a slice is missing: 5 mm between")
     assert excluded["images/lonely.nii.gz"] == "no mask of this name"
     assert excluded["images/shape.nii.gz"] == "mask masks/shape.nii.gz has 39x24x20 voxels, its volume 40x24x20"
     for name in ("elsewhere", "mirrored"):
