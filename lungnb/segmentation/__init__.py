@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "best_model",
             "choose_model",
             "load_pretrained",
+            "masks_folder",
             "network_name",
             "segment",
             "segment_many",

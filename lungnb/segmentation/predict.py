@@ -219,6 +219,15 @@ def network_name(model: Model) -> str:
     return f"{name}, {digest_of_file(file)[:8]}"
 
 
+def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
+    """Return a folder among the results for the masks of one network, because those of two must not mix.
+
+    It is called `shipped` or after the folder of the model's file.
+    """
+    file = Path(model or SHIPPED).resolve()
+    return settings.results / "segmented" / ("shipped" if file == SHIPPED.resolve() else file.parent.name)
+
+
 def open_model(model: Model, window_hu: Window, engine: str = "auto") -> tuple[Engine, Window]:
     """Return an opened network and the window: the given one, or else that of its training.
 

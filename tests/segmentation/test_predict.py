@@ -11,7 +11,7 @@ from lungnb.formats.images import write_png
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.predict import best_model, choose_model, predict, segment
+from lungnb.segmentation.predict import best_model, choose_model, masks_folder, predict, segment
 from lungnb.settings import SHIPPED, make_settings
 
 
@@ -81,9 +81,11 @@ def test_images_of_another_kind_are_segmented_with_the_shipped_network(trained, 
     own, own_network = [raw / "case_00.png", raw / "case_01.png"], trained.results / "unet" / "model.keras"
     file, why = choose_model(trained, own)
     assert file == own_network and "results/scans/unet/model.keras" in why
+    assert masks_folder(trained, file) == trained.results / "segmented" / "unet"
     for images in ([others / "a.png"], [own[0], others / "a.png"]):
         file, why = choose_model(trained, images)
         assert file == SHIPPED and "not all images are from the data set scans" in why
+        assert masks_folder(trained, file).name == masks_folder(trained).name == "shipped"
     own_network.unlink()
     file, why = choose_model(trained, own)
     assert file == SHIPPED and "no network was trained on scans yet" in why
