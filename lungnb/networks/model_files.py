@@ -93,7 +93,9 @@ def read_network(path: Path) -> keras.Model:
         except Refused:
             raise
         except (BadZipFile, zlib.error, EOFError) as error:
-            raise Refused(f"{path}: cannot be loaded as a Keras model; is the file whole?") from error
+            raise Refused(
+                f"{path}: cannot be loaded as a Keras model, because it is damaged. Copy or download it again."
+            ) from error
         except Exception as error:  # Keras, h5py and JSON raise many kinds
             raise Refused(
                 f"{path}: cannot be loaded as a Keras model: it is not what Keras {keras.__version__} writes. Save the "

@@ -44,7 +44,7 @@ def test_a_damaged_model_is_named(tmp_path, model_file):
     changed[len(content) // 2] ^= 255
     for damaged in (content[: len(content) // 2], changed):
         (tmp_path / "bad.keras").write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"bad\.keras: cannot be loaded as a Keras model; is the file whole\?"):
+        with pytest.raises(ValueError, match=r"bad\.keras: cannot be loaded as a Keras model, because it is damaged"):
             load_model(tmp_path / "bad.keras")
 
 
