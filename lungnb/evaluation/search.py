@@ -57,7 +57,8 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
         if not trial.state.is_finished():  # cut off; the table leaves it out, so that another trial takes its place
             study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
             remove(_path(settings, model_name, f"_{trial.number}"))
-    table = _write_table(study, settings, model_name)
+    file = _path(settings, model_name, ".csv")
+    table = _write_table(study, file)
     title, total = f"{model_name} search", max(trials, len(table))
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
         while len(table) < trials:
@@ -67,7 +68,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
             with writable(_path(settings, model_name, ".db")):
                 objective = partial(_validation_dice, settings, model_name, bar)
                 study.optimize(objective, n_trials=1, catch=FloatingPointError, gc_after_trial=True)
-            table = _write_table(study, settings, model_name)
+            table = _write_table(study, file)
             best = table.loc[table["state"] == "complete", "validation_dice"].max()
             bar.set_postfix_str(f"best validation Dice {best:.3f}", refresh=False)
             bar.update()
@@ -149,7 +150,7 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     return study
 
 
-def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd.DataFrame:
+def _write_table(study: optuna.Study, file: Path) -> pd.DataFrame:
     """Write and return the table of the trials that were not cut off."""
     trials = [trial for trial in study.trials if trial.state.name != "FAIL" or "failure" in trial.user_attrs]
     rows = []
@@ -159,7 +160,7 @@ def _write_table(study: optuna.Study, settings: Settings, model_name: str) -> pd
         chosen = [trial.params[name] for name in PARAMETERS]
         rows.append((number, state, *chosen, max(dices, default=math.nan), len(dices), seconds))
     table = pd.DataFrame(rows, columns=["number", "state", *PARAMETERS, "validation_dice", "epochs", "seconds"])
-    write_table(table, _path(settings, model_name, ".csv"))
+    write_table(table, file)
     return table
 
 

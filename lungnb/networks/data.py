@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.networks.backend import keras, tf
 from lungnb.settings import Settings
 
@@ -18,9 +18,10 @@ Batch = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
 
 
 def load_batches(
-    settings: Settings, split: str, training: bool = False, first_epoch: int = 0, devices: int = 1
-) -> tf.data.Dataset:
-    """Return the batches of one split.
+    settings: Settings, split: str, training: bool = False, first_epoch: int = 0, devices: int = 1,
+    prepared: Prepared | None = None,
+) -> tf.data.Dataset:  # fmt: skip
+    """Return the batches of one split of the settings' prepared data set, or of `prepared`.
 
     With `training`, return the batches of all epochs from `first_epoch` on, `count_steps` per epoch. An epoch shows
     the images `repeats` times, each time shuffled and augmented in another way. Its content depends only on the seed
@@ -34,7 +35,7 @@ def load_batches(
         raise ValueError(
             f"batch_size must be a multiple of {devices}, the devices to train on, not {settings.batch_size}."
         )
-    pairs = _decoded(settings, split)
+    pairs = _decoded(prepared or open_prepared(settings), split, settings.image_size)
     if split == "train" and settings.train_images:
         images = int(pairs.cardinality())
         pairs = pairs.shuffle(images, settings.seed, reshuffle_each_iteration=False).take(settings.train_images)
@@ -57,9 +58,10 @@ def load_batches(
     return repeats.flat_map(batches_of).map(prepare, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
-def count_steps(settings: Settings, split: str) -> int:
+def count_steps(settings: Settings, split: str, prepared: Prepared | None = None) -> int:
     """Return the number of steps per epoch. An epoch shows each image once, or a training image `repeats` times."""
-    images, is_training = len(open_prepared(settings).file_names(split, "images")), split == "train"
+    images = len((prepared or open_prepared(settings)).file_names(split, "images"))
+    is_training = split == "train"
     if is_training and settings.train_images:
         images = min(images, settings.train_images)
     return -(-images // settings.batch_size) * (settings.repeats if is_training else 1)
@@ -97,9 +99,8 @@ def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple
     return tf.clip_by_value(mean + (images - mean) * contrast, 0.0, 1.0), masks
 
 
-def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
+def _decoded(prepared: Prepared, split: str, size: int) -> tf.data.Dataset:
     """Return pairs of resized uint8 images and masks `(size, size, 1)`, in the order of their names."""
-    prepared = open_prepared(settings)
     names = prepared.file_names(split, "images")
     if names != prepared.file_names(split, "masks"):
         raise ValueError(
@@ -109,7 +110,7 @@ def _decoded(settings: Settings, split: str) -> tf.data.Dataset:
     for part, interpolation in (("images", "area"), ("masks", "nearest")):
         dataset = keras.utils.image_dataset_from_directory(
             prepared.folder / split / part, labels=None, color_mode="grayscale", batch_size=None,
-            image_size=(settings.image_size, settings.image_size), interpolation=interpolation,
+            image_size=(size, size), interpolation=interpolation,
             pad_to_aspect_ratio=True, shuffle=False, verbose=False,
         )  # fmt: skip
         if [Path(path).stem for path in dataset.file_paths] != names:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from lungnb.artefacts import EARLIER, HISTORY, MODEL, PLAN, RUN, SCORES, SUMMARY
 from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import (
     locked,
     need,
@@ -52,6 +52,7 @@ class _Job(NamedTuple):
     """A model to train, and the folder for it."""
 
     settings: Settings
+    prepared: Prepared
     model_name: str
     folder: Path
     progress: bool
@@ -76,12 +77,13 @@ def train(
     """
     folder = folder or settings.results / model_name
     refuse_other_origin(settings, folder)
-    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
+    prepared = open_prepared(settings)
+    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": prepared.digest}
     plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), backend.free_graphs():
             remove_leftovers(folder)
-            job = _Job(settings, model_name, folder, progress, more)
+            job = _Job(settings, prepared, model_name, folder, progress, more)
             if not _is_trained(folder, plan) and read_json(folder / PLAN) != plan:
                 _set_aside(job, plan)
             if not _is_trained(folder, plan):  # another process may have done it just now, or it was an earlier run
@@ -155,7 +157,7 @@ def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
     backend.fix_seeds(settings.seed, settings.deterministic)
-    with _dtype_policy(_precision(settings)), backend.on_all_gpus():
+    with _dtype_policy(_precision(settings.precision)), backend.on_all_gpus():
         model = build_network(settings, model_name)
         backend.fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
@@ -166,8 +168,8 @@ def compiled_model(settings: Settings, model_name: str) -> keras.Model:
     return model
 
 
-def _precision(settings: Settings) -> str:
-    return backend.fastest_precision() if settings.precision == "auto" else settings.precision
+def _precision(name: str) -> str:
+    return backend.fastest_precision() if name == "auto" else name
 
 
 @contextmanager
@@ -199,9 +201,9 @@ def _fit(job: _Job, last: int) -> None:
     The encoder is frozen if `last` is one of the frozen epochs. The backup then passes weights and optimizer to the
     next call, which trains the whole network, just as it does after an interruption.
     """
-    settings, folder = job.settings, job.folder
+    settings, folder, prepared = job.settings, job.folder, job.prepared
     model = compiled_model(settings, job.model_name)
-    devices, steps = backend.devices_of(model), count_steps(settings, "train")
+    devices, steps = backend.devices_of(model), count_steps(settings, "train", prepared)
     backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
     first = backup.restore(model)
     if first >= last:
@@ -220,8 +222,8 @@ def _fit(job: _Job, last: int) -> None:
         model.optimizer.learning_rate = rate  # the schedule replays the past epochs, from the first rate
         with closing(Progress(job.model_name, first, last, job.progress)) as bar:  # also if it is interrupted
             model.fit(
-                load_batches(settings, "train", training=True, first_epoch=first, devices=devices),
-                validation_data=load_batches(settings, "validation", devices=devices),
+                load_batches(settings, "train", training=True, first_epoch=first, devices=devices, prepared=prepared),
+                validation_data=load_batches(settings, "validation", devices=devices, prepared=prepared),
                 initial_epoch=first, epochs=last, steps_per_epoch=steps, verbose=0,
                 shuffle=False,  # because load_batches shuffles
                 callbacks=[
@@ -256,6 +258,6 @@ def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dic
         "parameters": model.count_params(), "multiplications": count_multiplications(model),
         "epochs": len(history), "best_epoch": int(best["epoch"]) + 1, "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
-        "device": backend.device_name(), "precision": _precision(settings), "seed": settings.seed,
+        "device": backend.device_name(), "precision": _precision(settings.precision), "seed": settings.seed,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     }  # fmt: skip
