@@ -19,6 +19,7 @@ from lungnb.files import NotWritten, locked, remove, writable, written
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
+_MAX_CHARACTERS = 160  # of another program's error within a sentence
 
 
 class DownloadError(OSError):
@@ -199,7 +200,7 @@ def _reason(error: BaseException) -> str:
     text = re.split(r"(?<=\w)\. (?=[A-Z])", text)[0].rstrip(".") or type(error).__name__  # the first sentence
     text = re.sub(r"\[Errno -?\d+\] ", "", text)
     text = "".join(letter for letter in text if letter.isprintable())  # because it may come from a server
-    return text if len(text) < 160 else f"{text[:160]}..."
+    return text if len(text) < _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
 
 def _arrivals(folder: Path) -> Path:

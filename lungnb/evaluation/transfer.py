@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
+_MAX_EPOCHS_OF_FEW = 10  # of `few_shot`, each with as many steps as its number of steps allows
+_MIN_STEPS_PER_EPOCH = 3  # so that an epoch is worth its validation
+_LOW_DICE = 0.9  # images below it are counted
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -122,7 +125,7 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows[name] = {
             "images": len(table), "dice": table["dice"].mean(), "dice_low": low, "dice_high": high,
             "iou": table["iou"].mean(), "median_dice": table["dice"].median(),
-            "below_0.9": (table["dice"] < 0.9).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
+            "below_0.9": (table["dice"] < _LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 
@@ -175,7 +178,7 @@ def few_shot(
     scored on the test split with masks cleaned up. The validation images choose the epoch, so the network has seen them
     too. The row of 0 images is the shipped network. Finished trainings are not repeated.
     """
-    epochs = min(settings.epochs, 10, max(steps // 3, 1))
+    epochs = min(settings.epochs, _MAX_EPOCHS_OF_FEW, max(steps // _MIN_STEPS_PER_EPOCH, 1))
     shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
     name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
     rows = [("phantom", 0, seed, _test_dice(None, settings)) for seed in seeds[:1]]

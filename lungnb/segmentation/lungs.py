@@ -11,6 +11,7 @@ MAX_UNCERTAINTY = 0.25  # see `uncertainty`
 _UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
+_MAX_OFF_MIDDLE = 0.25  # of the region's width; the middle of the picture is nearer to that of both lungs
 _MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie above each other
 _MIN_WIDTH_OF_BOTH = 0.8  # of its height; a region that is wider and lies across the middle is both lungs, which touch
 
@@ -51,7 +52,8 @@ def _are_side_by_side(larger: Region, smaller: Region) -> bool:
 def _is_across(region: Region, middle: float) -> bool:
     """Return whether a region is both lungs: it is wide and lies across the middle of the picture."""
     (height, width), columns = region.mask.shape[-2:], region.box[-1]
-    return width > _MIN_WIDTH_OF_BOTH * height and columns.start + width / 4 < middle < columns.stop - width / 4
+    off_middle = abs(middle - (columns.start + columns.stop) / 2)
+    return width > _MIN_WIDTH_OF_BOTH * height and off_middle < _MAX_OFF_MIDDLE * width
 
 
 def _thinnest_column(region: Region) -> int:
