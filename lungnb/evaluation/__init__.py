@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "statistics": [
-            "classification_table", "first_places", "mean_interval", "patient_means", "pooled_counts", "variance_share",
+            "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",
+            "pooled_counts",
         ],
         "differences": ["paired_tests"],
         "evaluation": ["compare", "evaluate", "read_scores", "score_images"],

@@ -11,11 +11,10 @@ from lungnb.evaluation.differences import BETTER, EQUIVALENT, POWER, UNDECIDED, 
 from lungnb.evaluation.evaluation import compare, read_scores, trained_settings
 from lungnb.evaluation.statistics import (
     FEW_PATIENTS,
-    MAX_VARIANCE_SHARE,
+    decisive_patients,
     mean_interval,
     paired_by_patient,
     patient_means,
-    variance_share,
 )
 from lungnb.settings import Settings, counted, title_of
 
@@ -107,11 +106,11 @@ def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
     series |= {f"of the difference to {title_of(name)}": by_patient[best] - by_patient[name] for name in others}
     text = []
     for what, values in series.items():
-        patient, share = variance_share(values)
-        if share > MAX_VARIANCE_SHARE:
+        if patients := decisive_patients(values):
+            who = f"Patient {patients[0]} alone moves" if len(patients) == 1 else f"{' and '.join(patients)} alone move"
             text.append(
-                f"Patient {patient} alone makes {share:.0%} of the variance {what}, so its interval and test are not "
-                "reliable: look at this patient's images."
+                f"{who} the mean {what} outside the interval of all other patients, so its interval and test are not "
+                "reliable: look at these images."
             )
     if (count := len(by_patient)) < FEW_PATIENTS:
         unseen = 1 - 0.05 ** (1 / count)  # the share of failures that is absent from 5 % of such samples

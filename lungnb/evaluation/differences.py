@@ -133,9 +133,10 @@ def _of_one_training(gaps: np.ndarray) -> dict[str, float]:
 def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
     """Return the result for several seeds: the variances over patients and over each network's trainings add up.
 
-    The degrees of freedom are those of Satterthwaite (1946). Trainings of two networks with one seed share no weights,
-    so they are not paired. The part of chance that is neither of patients nor of trainings is counted in both, so the
-    variance is rather too large.
+    The degrees of freedom are those of Satterthwaite (1946), but at most those of the trainings: with two seeds, a
+    variance over seeds that is small by chance would count for more than it knows. Trainings of two networks with one
+    seed share no weights, so they are not paired. The part of chance that is neither of patients nor of trainings is
+    counted in both, so the variance is rather too large.
     """
     gaps = (first - second).groupby("patient").mean()
     parts = [(gaps.var(ddof=1) / len(gaps), len(gaps) - 1)]
@@ -144,7 +145,8 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
         parts.append((trainings.var(ddof=1) / len(trainings), len(trainings) - 1))
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts if freedom)
-    return _t_test(gaps.mean(), variance, variance**2 / spread if spread else np.inf)
+    of_trainings = sum(freedom for _, freedom in parts[1:])
+    return _t_test(gaps.mean(), variance, min(variance**2 / spread, of_trainings) if spread else of_trainings)
 
 
 def _over_folds(gaps: pd.Series) -> dict[str, float]:

@@ -13,8 +13,8 @@ from scipy import stats
 from lungnb.metrics import Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
-MAX_VARIANCE_SHARE = 0.5  # of one patient; above it, this patient decides how wide an interval is
-MIN_PATIENTS_FOR_SHARE = 8  # of fewer patients, one has half of the variance without any failure
+_MAX_DECISIVE = 3  # patients; more failures are not rare
+_MAX_DECISIVE_SHARE = 0.1  # of the patients; but always one
 _RESAMPLES = 5000  # of the bootstrap
 _BATCH = 500  # resamples at a time; 10,000 patients then take 40 MB
 _MAX_EXPANSION = 0.6  # of a tail's probability; quantiles further out are noise in samples of fewer than 10 patients
@@ -89,19 +89,25 @@ def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
     return max(low, 0.0), high if score in _UNBOUNDED else min(high, 1.0)
 
 
-def variance_share(means: pd.Series) -> tuple[str, float]:
-    """Return the patient who adds most to the variance of a series of `patient_means`, and their share of it, 0 to 1.
+def decisive_patients(means: pd.Series) -> list[str]:
+    """Return the patients, three at most, who alone move the mean outside the interval of all others; often none.
 
-    The share is 0 for fewer than `MIN_PATIENTS_FOR_SHARE` patients, of whom one always has much of it.
+    `means` are `patient_means`, or differences of them. If there are such patients, failures are rare and large. Then
+    no interval holds, because another sample may have more of them or none.
 
     Example:
-        >>> variance_share(pd.Series([0.97, 0.96, 0.97, 0.98, 0.96, 0.97, 0.98, 0.4], list("abcdefgh")))[0]
-        'h'
+        >>> usual = [0.97, 0.96, 0.97, 0.98, 0.96, 0.97, 0.98]
+        >>> decisive_patients(pd.Series([*usual, 0.4], list("abcdefgh")))
+        ['h']
+        >>> decisive_patients(pd.Series([*usual, 0.94], list("abcdefgh")))
+        []
     """
-    squares = (means - means.mean()) ** 2
-    if len(means) < MIN_PATIENTS_FOR_SHARE or not squares.sum():
-        return str(means.index[0]), 0.0
-    return str(squares.idxmax()), float(squares.max() / squares.sum())
+    far = (means - means.median()).abs().sort_values(ascending=False, kind="stable").index
+    for count in range(1, min(_MAX_DECISIVE, max(1, int(len(means) * _MAX_DECISIVE_SHARE))) + 1):
+        low, high = interval(means.drop(far[:count]).to_numpy())
+        if means.mean() < low or means.mean() > high:
+            return [str(patient) for patient in far[:count]]
+    return []
 
 
 def first_places(table: pd.DataFrame) -> pd.Series:
