@@ -121,13 +121,15 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
 def _of_one_training(gaps: np.ndarray) -> dict[str, float]:
     """Return the result for the patients' differences, a value a patient, between two trained networks."""
     (low, high), (low_90, high_90) = interval(gaps), interval(gaps, _EQUIVALENCE_LEVEL)
+    result = {"difference": gaps.mean(), "low": low, "high": high, "low_90": low_90, "high_90": high_90}
+    if len(gaps) < 2 or not gaps.any():
+        return result | {"p": 1.0}
     # If both networks were equal, a patient's difference could as well have the other sign (Fisher 1935).
     test = stats.permutation_test(
         (gaps,), np.mean, permutation_type="samples", vectorized=True, n_resamples=_PERMUTATIONS, batch=_BATCH,
         rng=np.random.default_rng(0),
     )  # fmt: skip
-    p = float(test.pvalue) if gaps.any() else 1.0
-    return {"difference": gaps.mean(), "low": low, "high": high, "low_90": low_90, "high_90": high_90, "p": p}
+    return result | {"p": float(test.pvalue)}
 
 
 def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:

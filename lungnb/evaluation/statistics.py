@@ -14,7 +14,7 @@ from lungnb.metrics import Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
 _MAX_DECISIVE = 3  # patients; more failures are not rare
-_MAX_DECISIVE_SHARE = 0.1  # of the patients; but always one
+_MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
 _RESAMPLES = 5000  # of the bootstrap
 _BATCH = 500  # resamples at a time; 10,000 patients then take 40 MB
 _MAX_EXPANSION = 0.6  # of a tail's probability; quantiles further out are noise in samples of fewer than 10 patients
