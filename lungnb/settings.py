@@ -253,7 +253,7 @@ class Settings:
         return dataclasses.replace(self, **_known(changes))
 
     def __str__(self) -> str:
-        return "\n".join(f"{field.name:16} {getattr(self, field.name)}" for field in dataclasses.fields(self))
+        return "\n".join(f"{field.name:18} {getattr(self, field.name)}" for field in dataclasses.fields(self))
 
 
 class Recipe(NamedTuple):
