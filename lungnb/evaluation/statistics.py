@@ -165,6 +165,11 @@ def paired_by_patient(table: pd.DataFrame) -> pd.DataFrame:
     """Return the Dice as a row a training (`seed`, `fold`) and `patient`, and a column a model: means over images.
 
     Raises ValueError as `paired` and `patient_means` do.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["unet"] * 2, "id": ["1", "2"], "patient": ["a"] * 2, "dice": [0.98, 0.96]})
+        >>> paired_by_patient(table).round(3).to_dict("records")
+        [{'unet': 0.97}]
     """
     _refuse_missing(table, "patient")
     table = table.assign(**{name: 1 for name in _TRAINING if name not in table})
