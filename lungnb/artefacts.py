@@ -141,8 +141,14 @@ ARTEFACTS = (
     Artefact(CHECK, "02", "what is wrong with the data, one row per finding", False),
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
-    Artefact("paired_tests.csv", "06", "tests between pairs of networks, over patients"),
-    Artefact("paired_tests_again.csv", "06", "the same tests on means over seeds and on the images of all folds"),
+    Artefact(
+        "paired_tests.csv",
+        "06",
+        "differences between pairs of networks over patients, their intervals, tests and conclusions",
+    ),
+    Artefact(
+        "paired_tests_again.csv", "06", "the same tests over all seeds and folds, which count how trainings differ"
+    ),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
     Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, all with masks cleaned up", False),

@@ -35,8 +35,12 @@ LIMITS = {  # the lowest and the highest value of every setting that is a number
     "batch_size": (1, 4096), "epochs": (1, 100_000), "train_images": (0, 10**9), "repeats": (1, 100_000),
     "stop_patience": (0, 100_000), "plateau_patience": (0, 100_000), "rotation": (0, 180), "zoom": (0, 0.9),
     "contrast": (0, 1), "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
+    "equivalence_margin": (1e-6, 1),
 }  # fmt: skip
 _OR_ZERO = ("spacing", "folds")  # 0 switches them off
+# Dice. Another seed changes the mean Dice of a network by 0.001 to 0.004 (SD, results/published/montgomery-seeds), and
+# two readers of one X-ray differ ten times as much. So a smaller gain is no reason to choose a network.
+EQUIVALENCE_MARGIN = 0.005
 _MAX_HU = 100_000  # limit of a window, above and below 0
 TITLES = {  # names of models in charts and tables
     "unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net", "attention_unet": "Attention U-Net",
@@ -147,6 +151,8 @@ class Settings:
     rotation: float = 10.0  # at most, degrees
     zoom: float = 0.1  # at most, as a fraction
     contrast: float = 0.2  # at most, as a fraction
+    # conclusions; trainings do not depend on it
+    equivalence_margin: float = EQUIVALENCE_MARGIN  # Dice; a smaller difference between two networks is not relevant
 
     def __post_init__(self) -> None:
         self._check_dataset()
@@ -206,6 +212,10 @@ class Settings:
         ):
             raise ValueError(f"mask_values must be one or more whole numbers, such as 1,2, not {values!r}.")
 
+    def training(self) -> dict[str, Any]:
+        """Return the settings that a training depends on: all except `equivalence_margin`."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "equivalence_margin"}
+
     @property
     def name(self) -> str:
         """The data set's name in folders: its name in the catalogue, or the last part of a path."""
@@ -243,7 +253,7 @@ class Settings:
         return dataclasses.replace(self, **_known(changes))
 
     def __str__(self) -> str:
-        return "\n".join(f"{field.name:16} {getattr(self, field.name)}" for field in dataclasses.fields(self))
+        return "\n".join(f"{field.name:18} {getattr(self, field.name)}" for field in dataclasses.fields(self))
 
 
 class Recipe(NamedTuple):

@@ -8,7 +8,8 @@ from helpers.imports import find_imports, find_modules
 from helpers.paths import ROOT
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
-PAGES = [ROOT / "CONTRIBUTING.md", ARCHITECTURE, ROOT / "CHANGELOG.md", ROOT / "docs" / "how-to-onnx.md"]
+CONCLUSIONS = ROOT / "docs" / "explanation" / "conclusions.md"
+PAGES = [ROOT / "CONTRIBUTING.md", ARCHITECTURE, CONCLUSIONS, ROOT / "CHANGELOG.md", ROOT / "docs" / "how-to-onnx.md"]
 
 
 def read(page):

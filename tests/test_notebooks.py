@@ -71,8 +71,8 @@ def test_a_changed_output_fails(tmp_path):
     checked = next(cell for cell in codes(changed) if "nbval-check-output" in cell.metadata.get("tags", []))
     changed.cells = changed.cells[: changed.cells.index(checked) + 1]  # those after it take 10 s
     nbformat.write(changed, tmp_path / "unchanged.ipynb")
-    assert "image_size       128" in checked.outputs[0].text
-    checked.outputs[0].text = checked.outputs[0].text.replace("image_size       128", "image_size       129")
+    assert "image_size         128" in checked.outputs[0].text
+    checked.outputs[0].text = checked.outputs[0].text.replace("image_size         128", "image_size       129")
     nbformat.write(changed, tmp_path / "changed.ipynb")
     shutil.copy(ROOT / "conftest.py", tmp_path)
     command = [sys.executable, "-m", "pytest", "-q", *NBVAL, "-p", "no:cacheprovider", str(tmp_path)]

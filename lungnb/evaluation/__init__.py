@@ -5,10 +5,14 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "statistics": ["classification_table", "first_places", "mean_interval", "paired_tests", "pooled_counts"],
+        "statistics": [
+            "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",
+            "pooled_counts",
+        ],
+        "differences": ["paired_tests"],
         "evaluation": ["compare", "evaluate", "read_scores", "score_images"],
         "conclusions": ["verdict"],
-        "repeats": ["compare_seeds", "image_means", "seed_summary", "train_repeatedly", "variation"],
+        "repeats": ["compare_seeds", "seed_summary", "train_repeatedly", "variation"],
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],
         "calibration": ["calibration_table", "examine", "review_gain", "review_reasons"],
         "transfer": [

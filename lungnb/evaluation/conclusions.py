@@ -7,54 +7,118 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
+from lungnb.evaluation.differences import BETTER, EQUIVALENT, POWER, UNDECIDED, WORSE, min_patients, paired_tests
 from lungnb.evaluation.evaluation import compare, read_scores, trained_settings
-from lungnb.evaluation.statistics import FEW_IMAGES, MIN_PATIENTS_TO_TEST, SIGNIFICANT_P, paired_tests
+from lungnb.evaluation.statistics import (
+    FEW_PATIENTS,
+    decisive_patients,
+    mean_interval,
+    paired_by_patient,
+    patient_means,
+)
 from lungnb.settings import Settings, counted, title_of
 
 _NO_GAP = 0.0005  # a smaller difference of Dice is 0.000 when it is rounded
 _SAME_SPEED_RATIO = 1.2  # of the slowest to the quickest; timing them again may change as much
+_SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
 
 
-def verdict(settings: Settings, model_names: list[str]) -> str:
-    """Return, computed from the tables, which model is better, how sure that is, and at what cost."""
-    scores, comparison = read_scores(settings, model_names), compare(settings, model_names)
-    ranking = comparison["dice"].sort_values(ascending=False)
-    names = {title_of(name): name for name in model_names}
-    text = [_best(settings, scores, comparison.loc[ranking.index[0]], is_alone=len(ranking) == 1)]
-    tests = paired_tests(scores)
-    for other in ranking.index[1:]:
-        pair = {names[ranking.index[0]], names[other]}
-        test = tests[tests["first"].isin(pair) & tests["second"].isin(pair)].iloc[0]
-        text.append(_how_far_behind(other, ranking.iloc[0] - ranking[other], test))
-    text += [_cost(comparison), _differences(settings, model_names)]
-    images = int(comparison["images"].iloc[0])
-    if images < FEW_IMAGES:
-        few = f"With {counted(images, 'image')}, fewer than {FEW_IMAGES},"
-        text.append(f"{few} none of this should be taken for more than a hint.")
-    return " ".join(filter(None, text))
+def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame | None = None) -> str:
+    """Return, computed from the tables, which model is better, how sure that is, and at what cost.
+
+    If the models were trained with several seeds or on several folds, pass the table of `train_repeatedly` as
+    `repeated`. Without it, the conclusions are about the trained networks only.
+    """
+    scores = read_scores(settings, model_names)
+    split, comparison = scores["split"].iloc[0], compare(settings, model_names)
+    table = scores if repeated is None else repeated
+    means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
+    best, *others = means.sort_values(ascending=False, kind="stable").index
+    text = [_best(settings, table[table["model"] == best], split, is_alone=not others)]
+    tests = paired_tests(table, settings.equivalence_margin)
+    text += [_against(best, other, tests, settings.equivalence_margin, len(model_names)) for other in others]
+    text += [_scope(table) if others else "", _cost(comparison), _differences(settings, model_names)]
+    return " ".join(filter(None, [*text, *_warnings(table, best, others)]))
 
 
-def _best(settings: Settings, scores: pd.DataFrame, best: pd.Series, is_alone: bool) -> str:
-    """Return the mean Dice of the best model, given as a row of `compare`, with its interval."""
-    low, high = best[["dice_low", "dice_high"]]
+def _best(settings: Settings, scores: pd.DataFrame, split: str, is_alone: bool) -> str:
+    """Return the mean Dice of the best model over patients, with its interval."""
+    (low, high), title = mean_interval(scores, "dice"), title_of(scores["model"].iloc[0])
+    mean = f"{patient_means(scores).mean():.3f}"
     interval = "" if np.isnan(low) else f" (95 % interval {low:.3f} to {high:.3f})"
-    where = f"on {counted(int(best['images']), scores['split'].iloc[0] + ' image')} of {settings.name}."
+    images, patients = (scores[column].nunique() for column in ("id", "patient"))
+    where = f"on {counted(images, f'{split} image')} of {counted(patients, 'patient')} of {settings.name}."
     if is_alone:
-        return f"{best.name} has a mean Dice of {best['dice']:.3f}{interval} {where}"
-    return f"{best.name} has the highest mean Dice, {best['dice']:.3f}{interval}, {where}"
+        return f"{title} has a mean Dice of {mean}{interval} {where}"
+    return f"{title} has the highest mean Dice, {mean}{interval}, {where}"
 
 
-def _how_far_behind(model: str, gap: float, test: pd.Series) -> str:
-    """Return how far a model is behind the best, and how sure that is by a row of `paired_tests`."""
-    behind = f"{model} is {gap:.3f} behind" if gap >= _NO_GAP else f"{model} is less than 0.001 behind"
-    if test["patients"] < MIN_PATIENTS_TO_TEST:
-        return f"{behind}, on too few patients to tell that from chance."
-    by = f"(paired Wilcoxon, Holm-corrected p = {test['p_holm']:.2g})"
-    if test["p_holm"] >= SIGNIFICANT_P:
-        return f"{behind}, which chance alone could explain {by}."
-    if test["difference"] * test["effect"] < 0:  # because a few images that went wrong decide the mean
-        return f"{behind} in the mean and yet ahead on most images, which is unlikely to be chance {by}."
-    return f"{behind}, a difference that is unlikely to be chance {by}."
+def _against(best: str, other: str, tests: pd.DataFrame, margin: float, models: int) -> str:
+    """Return how far a model is behind the best, and what a row of `paired_tests` concludes about both."""
+    pair = tests[tests["first"].isin([best, other]) & tests["second"].isin([best, other])].iloc[0]
+    sign = 1 if pair["first"] == best else -1
+    (low, high), (low_90, high_90) = (
+        sorted(sign * pair[[f"low{level}", f"high{level}"]].to_numpy(float)) for level in ("", "_90")
+    )
+    gap = abs(pair["difference"])
+    behind = f"{title_of(other)} is {f'{gap:.3f}' if gap >= _NO_GAP else 'less than 0.001'} behind"
+    if np.isnan(low):
+        return f"{behind}, on one patient, so nothing can be concluded."
+    p = f"p < {_SMALLEST_P}" if pair["p_holm"] < _SMALLEST_P else f"p = {pair['p_holm']:.2g}"
+    behind += f" (95 % interval {low:.3f} to {high:.3f}, {p} after Holm)"
+    if pair["conclusion"] in (BETTER, WORSE):
+        return f"{behind}: {title_of(best)} is better."
+    if pair["conclusion"] == EQUIVALENT:
+        inner = f"the 90 % interval ({low_90:.3f} to {high_90:.3f}) lies within {margin:g} of 0"
+        return f"{behind}: no relevant difference, because {inner}."
+    return f"{behind}: {UNDECIDED}. {_what_it_takes(pair, margin, models)}"
+
+
+def _what_it_takes(test: pd.Series, margin: float, models: int) -> str:
+    """Return in a sentence what a study needs to decide an undecided row of `paired_tests`."""
+    is_single, needed = test["seeds"] == test["folds"] == 1, test["patients_needed"]
+    if is_single and test["patients"] < (least := min_patients(models)):
+        return f"A test of {models} networks needs at least {least} patients."
+    if test["patients"] < needed:
+        more = "" if is_single else ", and more trainings, because trainings differ too"
+        return f"To find a difference of {margin:g} (power {POWER:.0%}) takes about {needed:,.0f} patients{more}."
+    if not is_single:
+        return f"The patients are enough to find a difference of {margin:g}; more seeds or folds may decide."
+    return f"The difference is close to {margin:g}, which only many more patients could settle."
+
+
+def _scope(table: pd.DataFrame) -> str:
+    """Return whether the conclusions are about trained networks or about architectures."""
+    seeds, folds = (table[name].nunique() if name in table else 1 for name in ("seed", "fold"))
+    if seeds == folds == 1:
+        return (
+            "Each network was trained once, so this is about these trained networks only: another seed may reverse "
+            "the order."
+        )
+    counts = [counted(number, noun) for number, noun in ((seeds, "seed"), (folds, "fold")) if number > 1]
+    return f"This counts how trainings differ ({' and '.join(counts)}), so it is about the architectures."
+
+
+def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
+    """Return sentences about one patient who decides, and about failures that few patients may not show."""
+    by_patient = paired_by_patient(table).groupby("patient").mean()
+    series = {f"of {title_of(best)}'s Dice": by_patient[best]}
+    series |= {f"of the difference to {title_of(name)}": by_patient[best] - by_patient[name] for name in others}
+    text = []
+    for what, values in series.items():
+        if patients := decisive_patients(values):
+            who = f"Patient {patients[0]} alone moves" if len(patients) == 1 else f"{' and '.join(patients)} alone move"
+            text.append(
+                f"{who} the mean {what} outside the interval of all other patients, so its interval and test are not "
+                "reliable: look at these images."
+            )
+    if (count := len(by_patient)) < FEW_PATIENTS:
+        unseen = 1 - 0.05 ** (1 / count)  # the share of failures that is absent from 5 % of such samples
+        text.append(
+            f"With {counted(count, 'patient')}, fewer than {FEW_PATIENTS}, failures on up to {unseen:.0%} of patients "
+            "may be missing here, and no interval or test counts them."
+        )
+    return text
 
 
 def _cost(comparison: pd.DataFrame) -> str:

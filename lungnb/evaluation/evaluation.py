@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lungnb.artefacts import MODEL, SCORES, SUMMARY
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
-from lungnb.evaluation.statistics import first_places, mean_interval, paired, pooled_counts
+from lungnb.evaluation.statistics import first_places, mean_interval, paired, patient_means, pooled_counts
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.masks import clean_mask
 from lungnb.messages import printable, run_first
@@ -95,16 +95,16 @@ def trained_settings(settings: Settings, model_name: str) -> Settings:
 def summarise(settings: Settings, model_name: str) -> None:
     """Write the summary of a scored model as `summary.json` beside the model.
 
-    `metrics` holds the mean of each score and of the loss over the `n` images of `split`, with the 95 % interval of
-    `mean_interval`, which is null for a single patient. Distances are in `unit`. `device` and `wall_seconds` are those
-    of the training, and `milliseconds_per_image` is the median.
+    `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, with the
+    95 % interval of `mean_interval`, which is null for a single patient. Distances are in `unit`. `device` and
+    `wall_seconds` are those of the training, and `milliseconds_per_image` is the median.
     """
     table, run = read_scores(settings, [model_name]), read_run(settings, model_name)
     trained = settings_of(run)
     metrics = {}
     for name in (*OVERLAP_SCORES, *SURFACE_SCORES, "loss"):
         low, high = (None if np.isnan(bound) else bound for bound in mean_interval(table, name))
-        metrics[name] = {"mean": float(table[name].mean()), "low": low, "high": high}
+        metrics[name] = {"mean": float(patient_means(table, name).mean()), "low": low, "high": high}
     summary = {
         "recipe": trained.profile if trained.profile in RECIPES else None, "dataset": settings.name,
         "model": model_name, "split": table["split"].iloc[0], "n": len(table), "metrics": metrics,
@@ -159,9 +159,10 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """Return a row a model: its scores, how sure they are, and what the model costs.
 
-    Scores are means over images, except `pooled_dice` and `pooled_iou`, which are of all pixels together. `dice_low`
-    and `dice_high` bound the 95 % interval of the mean. `first` is how often the model has the best mean Dice when
-    patients are resampled (`first_places`). Distances are in `unit`.
+    Scores are means over patients, each patient's score being the mean over their images, except `pooled_dice` and
+    `pooled_iou`, which are of all pixels together. `dice_low` and `dice_high` bound the 95 % interval of the mean.
+    `first` is how often the model has the best mean Dice when patients are resampled (`first_places`). Distances are in
+    `unit`.
     """
     table = read_scores(settings, model_names)
     first = first_places(table)
@@ -171,8 +172,10 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
         low, high = mean_interval(images, "dice")
         pooled = scores(pooled_counts(images))
         rows.append({
-            "model": title_of(name), "images": len(images), "unit": images["unit"].iloc[0],
-            **images[[*OVERLAP_SCORES, *SURFACE_SCORES]].mean(), "dice_low": low, "dice_high": high,
+            "model": title_of(name), "images": len(images), "patients": images["patient"].nunique(),
+            "unit": images["unit"].iloc[0],
+            **{score: patient_means(images, score).mean() for score in (*OVERLAP_SCORES, *SURFACE_SCORES)},
+            "dice_low": low, "dice_high": high,
             "first": first[name], "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
             "parameters": run["parameters"], "multiplications": run.get("multiplications"),
             "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60,

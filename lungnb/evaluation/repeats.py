@@ -1,6 +1,6 @@
 """Repeat trainings with other random seeds and on other folds: what is due to chance, and what to patients.
 
-If another seed or another fold reverses the order of two networks, do not call one of them better.
+`paired_tests` and `verdict` take the table of all trainings, so that their conclusions hold for other trainings too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import pandas as pd
 
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.evaluation.evaluation import compare, evaluate, trained_settings
-from lungnb.evaluation.statistics import mean_interval
+from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
 from lungnb.settings import Settings, title_of
@@ -51,34 +51,29 @@ def train_repeatedly(
     return pd.concat(tables, ignore_index=True)
 
 
-def image_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `train_repeatedly`, a row an image and model: its mean scores over seeds.
-
-    Use it for `paired_tests`, for which an image with several seeds counts once.
-    """
-    return table.groupby(["model", "id", "patient"], sort=False).mean(numeric_only=True).reset_index()
-
-
 def variation(table: pd.DataFrame) -> pd.DataFrame:
     """Return, from a table of `train_repeatedly`, a row a model: its mean Dice, and how the Dice varies.
 
-    `low` and `high` bound the 95 % interval of the mean over patients. The standard deviations say what would change:
-    with other patients (`patients_sd`, over images), with another seed (`seeds_sd`, over the means of seeds), with
-    other folds (`folds_sd`, over the means of folds), and for one image with another seed (`image_sd`, which means
-    hide). With one seed or one fold, these are missing.
+    `dice` is the mean over patients, and `low` and `high` bound its 95 % interval. The standard deviations say what
+    would change: with other patients (`patients_sd`, over patients' means), with another seed (`seeds_sd`, over the
+    means of seeds), with other folds (`folds_sd`, over the means of folds), and for one image with another seed
+    (`image_sd`, which means hide). With one seed or one fold, these are missing.
     """
     rows = {}
     for name, scores in table.groupby("model", sort=False):
-        images = scores.groupby("id").agg({"dice": "mean", "patient": "first"})
-        low, high = mean_interval(images, "dice")
+        patients, (low, high) = patient_means(scores), mean_interval(scores, "dice")
         rows[title_of(str(name))] = {
-            "images": len(images), "seeds": scores["seed"].nunique(), "folds": scores["fold"].nunique(),
-            "dice": images["dice"].mean(), "low": low, "high": high, "patients_sd": images["dice"].std(),
-            "seeds_sd": scores.groupby("seed")["dice"].mean().std(),
-            "image_sd": scores.groupby("id")["dice"].std().mean(),
-            "folds_sd": scores.groupby("fold")["dice"].mean().std(),
+            "images": scores["id"].nunique(), "patients": len(patients), "seeds": scores["seed"].nunique(),
+            "folds": scores["fold"].nunique(), "dice": patients.mean(), "low": low, "high": high,
+            "patients_sd": patients.std(), "seeds_sd": _spread(scores, "seed"),
+            "image_sd": scores.groupby("id")["dice"].std().mean(), "folds_sd": _spread(scores, "fold"),
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def _spread(scores: pd.DataFrame, training: str) -> float:
+    """Return the standard deviation of the mean Dice over patients between seeds or folds."""
+    return scores.groupby([training, "patient"])["dice"].mean().groupby(training).mean().std()
 
 
 def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[int]) -> pd.DataFrame:

@@ -6,7 +6,6 @@ a study in results/<dataset>/search/<model>.db. `<model>.csv` beside it is the t
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -138,7 +137,7 @@ def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, 
 def _study(settings: Settings, model_name: str) -> optuna.Study:
     """Return the study of these settings on these data; make it if it does not exist."""
     build_network(settings, model_name)  # raises an error for an unknown name before a file is written
-    plan = {"settings": dataclasses.asdict(settings), "data": open_prepared(settings).digest}
+    plan = {"settings": settings.training(), "data": open_prepared(settings).digest}
     file = _path(settings, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,10 @@
-"""Statistics of score tables: intervals, paired tests, how often a model comes first, pooled counts.
+"""Statistics of score tables: means over patients with their intervals, first places, pooled counts.
 
-A table has a row an image, with its `patient`, its scores, and `model` if there are several; see `evaluation`.
+A table has a row an image, with its `patient`, its scores, and `model` if there are several; see `evaluation`. It may
+also have `seed` and `fold`, of several trainings. docs/explanation/conclusions.md gives the reasons and the formulas.
 """
 
 from __future__ import annotations
-
-from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,33 +12,109 @@ from scipy import stats
 
 from lungnb.metrics import Counts
 
-FEW_IMAGES = 50  # with fewer, an interval or a test says little
-MIN_PATIENTS_TO_TEST = 6  # with fewer, no paired test can separate a difference from chance
+FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
+_MAX_DECISIVE = 3  # patients; more failures are not rare
+_MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
 _RESAMPLES = 5000  # of the bootstrap
-SIGNIFICANT_P = 0.05  # Holm-corrected; a difference with a lower p is unlikely to be chance
+_BATCH = 500  # resamples at a time; 10,000 patients then take 40 MB
+_MAX_EXPANSION = 0.6  # of a tail's probability; quantiles further out are noise in samples of fewer than 10 patients
+_UNBOUNDED = ("hd95", "assd", "loss")  # scores without an upper limit
+_TRAINING = ("seed", "fold")  # columns that tell trainings of one model apart
+
+
+def patient_means(table: pd.DataFrame, score: str = "dice") -> pd.Series:
+    """Return each patient's mean score over their images (and trainings, if there are several), by patient.
+
+    Raises ValueError if a score is not a number, or if an image has no patient.
+
+    Example:
+        >>> table = pd.DataFrame({"patient": ["a", "a", "b"], "dice": [0.98, 0.96, 0.94]})
+        >>> patient_means(table).round(3).to_dict()
+        {'a': 0.97, 'b': 0.94}
+    """
+    _refuse_missing(table, "patient", score)
+    return table.groupby("patient")[score].mean()
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the mean of independent values; NaN for fewer than two.
+
+    The wider of two limits on each side: Student's t, and the studentised bootstrap (Efron and Tibshirani 1993, chapter
+    12.5), which allows for skewed scores. The bootstrap's quantiles are expanded for small samples (Hesterberg 2015,
+    https://doi.org/10.1080/00031305.2015.1089789). results/published/benchmarks/coverage.csv has its coverage.
+
+    Example:
+        >>> low, high = interval(np.array([0.98, 0.97, 0.97, 0.96, 0.80]))
+        >>> bool(0.936 - low > high - 0.936)  # further on the side of the failure
+        True
+    """
+    values = np.asarray(values, float)
+    count, mean = len(values), values.mean() if len(values) else np.nan
+    if count < 2:
+        return np.nan, np.nan
+    error = values.std(ddof=1) / np.sqrt(count)
+    tail = (1 - level) / 2
+    t = -stats.t.ppf(tail, count - 1)
+    expanded = max(stats.norm.cdf(-np.sqrt(count / (count - 1)) * t), _MAX_EXPANSION * tail)
+    low, high = np.quantile(_pivots(values), [expanded, 1 - expanded])
+    return float(mean - max(high, t) * error), float(mean - min(low, -t) * error)
+
+
+def _pivots(values: np.ndarray) -> np.ndarray:
+    """Return, of bootstrap resamples, how many standard errors their mean is above the mean of the values."""
+    rng, count, pivots = np.random.default_rng(0), len(values), [np.zeros(1)]
+    for _ in range(_RESAMPLES // _BATCH):
+        resampled = values[rng.integers(0, count, (_BATCH, count))]
+        resampled = resampled[np.ptp(resampled, axis=1) > 0]  # equal values have no standard error
+        errors = resampled.std(axis=1, ddof=1) / np.sqrt(count)
+        pivots.append((resampled.mean(axis=1) - values.mean()) / errors)
+    return np.concatenate(pivots)
 
 
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a score's mean, resampled by patient; NaN for one patient.
+    """Return the 95 % `interval` of a score's mean over patients; NaN for one patient. Raises as `patient_means`.
+
+    The limits are kept within the range of the score: from 0, and to 1 except for distances and losses.
 
     Example:
         >>> table = pd.DataFrame({"patient": ["a", "a", "b", "c"], "dice": [0.98, 0.98, 0.96, 0.94]})
         >>> low, high = mean_interval(table, "dice")
-        >>> bool(low < table["dice"].mean() < high)
+        >>> bool(low < 0.96 < high)
         True
     """
-    result = _resampled_means(table[[score]], table["patient"])
-    if result is None:
-        return np.nan, np.nan
-    low, high = result.confidence_interval
-    return float(low[0]), float(high[0])
+    means = patient_means(table, score)
+    low, high = interval(means.to_numpy())
+    if np.isnan(low):
+        return low, high
+    return max(low, 0.0), high if score in _UNBOUNDED else min(high, 1.0)
+
+
+def decisive_patients(means: pd.Series) -> list[str]:
+    """Return the patients, three at most, who alone move the mean outside the interval of all others; often none.
+
+    `means` are `patient_means`, or differences of them. If there are such patients, failures are rare and large. Then
+    no interval holds, because another sample may have more of them or none.
+
+    Example:
+        >>> usual = [0.97, 0.96, 0.97, 0.98, 0.96, 0.97, 0.98]
+        >>> decisive_patients(pd.Series([*usual, 0.4], list("abcdefgh")))
+        ['h']
+        >>> decisive_patients(pd.Series([*usual, 0.94], list("abcdefgh")))
+        []
+    """
+    far = (means - means.median()).abs().sort_values(ascending=False, kind="stable").index
+    for count in range(1, min(_MAX_DECISIVE, max(1, int(len(means) * _MAX_DECISIVE_SHARE))) + 1):
+        low, high = interval(means.drop(far[:count]).to_numpy())
+        if means.mean() < low or means.mean() > high:
+            return [str(patient) for patient in far[:count]]
+    return []
 
 
 def first_places(table: pd.DataFrame) -> pd.Series:
-    """Return how often each model has the best mean Dice when patients are resampled, 0 to 1, by model.
+    """Return how often each model has the best mean Dice over patients when patients are resampled, 0 to 1, by model.
 
     0.5 for each of two models is a draw: with other patients, the ranking may be reversed. Models with equal means
-    share the first place. Raises ValueError as `paired` does.
+    share the first place. NaN for one patient. Raises ValueError as `paired` does.
 
     Example:
         >>> rows = [("unet", "1", "a", 0.98), ("unet", "2", "b", 0.97)]
@@ -49,48 +123,78 @@ def first_places(table: pd.DataFrame) -> pd.Series:
         >>> first_places(table).to_dict()  # U-Net is ahead on both patients
         {'unet': 1.0, 'resunet': 0.0}
     """
-    wide = paired(table)
-    result = _resampled_means(wide, table.groupby("id")["patient"].first()[wide.index])
-    if result is None:
-        return pd.Series(np.nan, wide.columns)
-    means = result.bootstrap_distribution
-    first = means == means.max(axis=0)
-    return pd.Series((first / first.sum(axis=0)).mean(axis=1), wide.columns)
+    by_patient = paired_by_patient(table).groupby("patient").mean()
+    if len(by_patient) < 2:
+        return pd.Series(np.nan, by_patient.columns)
+    rng, values, shares = np.random.default_rng(0), by_patient.to_numpy(), []
+    for _ in range(_RESAMPLES // _BATCH):
+        means = values[rng.integers(0, len(values), (_BATCH, len(values)))].mean(axis=1)
+        first = np.isclose(means, means.max(axis=1, keepdims=True), rtol=0, atol=1e-12)  # sums differ in rounding
+        shares.append((first / first.sum(axis=1, keepdims=True)).mean(axis=0))
+    return pd.Series(np.mean(shares, axis=0), by_patient.columns)
 
 
 def paired(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the Dice as a row an image and a column a model, in the models' order.
+    """Return the Dice as a row an image (with several trainings: seed, fold and image) and a column a model.
 
-    Raises ValueError that names the image if a model has no Dice of it, or several.
+    The models are in the table's order. Raises ValueError that names the image if a model has no Dice of it, or
+    several, and if some seeds have other images than others.
 
     Example:
         >>> table = pd.DataFrame({"model": ["unet", "resunet"], "id": ["case1", "case1"], "dice": [0.98, 0.96]})
         >>> paired(table).loc["case1"].to_dict()
         {'unet': 0.98, 'resunet': 0.96}
     """
-    is_double = table.duplicated(["id", "model"])
+    keys = [*(name for name in _TRAINING if name in table), "id"]
+    is_double = table.duplicated([*keys, "model"])
     if is_double.any():
         double = table[is_double].iloc[0]
         raise ValueError(f"{double['id']} stands twice in the scores of {double['model']}; score it again.")
-    wide = table.pivot(index="id", columns="model", values="dice")[[*table["model"].unique()]]
+    wide = table.pivot(index=keys if len(keys) > 1 else "id", columns="model", values="dice")[
+        [*table["model"].unique()]
+    ]
     if wide.isna().any(axis=None):
         model = wide.columns[wide.isna().any()][0]
-        image = wide.index[wide[model].isna()][0]
-        raise ValueError(f"{model} has no dice of {image}; score all models again on the same images.")
+        rows = wide[wide[model].isna()].reset_index()
+        raise ValueError(f"{model} has no dice of {rows['id'][0]}; score all models again on the same images.")
+    _refuse_unlike_seeds(table)
     return wide
 
 
-def _resampled_means(scores: pd.DataFrame, patients: pd.Series) -> Any:  # noqa: ANN401
-    """Return SciPy's bootstrap of each column's mean over images, with patients resampled; None for one patient."""
-    groups = scores.groupby(patients.to_numpy())
-    sums, counts = groups.sum().to_numpy().T, groups.size().to_numpy()
-    if len(counts) < 2:
-        return None
-    return stats.bootstrap(
-        (*sums, counts),
-        lambda *samples, axis: np.stack([sums.sum(axis) for sums in samples[:-1]]) / samples[-1].sum(axis),
-        paired=True, vectorized=True, method="percentile", n_resamples=_RESAMPLES, rng=np.random.default_rng(0),
-    )  # fmt: skip
+def paired_by_patient(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the Dice as a row a training (`seed`, `fold`) and `patient`, and a column a model: means over images.
+
+    Raises ValueError as `paired` and `patient_means` do.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["unet"] * 2, "id": ["1", "2"], "patient": ["a"] * 2, "dice": [0.98, 0.96]})
+        >>> paired_by_patient(table).round(3).to_dict("records")
+        [{'unet': 0.97}]
+    """
+    _refuse_missing(table, "patient")
+    table = table.assign(**{name: 1 for name in _TRAINING if name not in table})
+    wide, patients = paired(table), table.groupby("id")["patient"].first()
+    by_patient = wide.reset_index().assign(patient=lambda rows: rows["id"].map(patients)).drop(columns="id")
+    return by_patient.groupby([*_TRAINING, "patient"]).mean()
+
+
+def _refuse_missing(table: pd.DataFrame, *columns: str) -> None:
+    """Raise ValueError that names the first image without a value in one of the columns."""
+    for column in columns:
+        missing = table[table[column].isna()]
+        if len(missing):
+            raise ValueError(f"{missing.iloc[0].get('id', 'An image')} has no {column}; score it again.")
+
+
+def _refuse_unlike_seeds(table: pd.DataFrame) -> None:
+    """Raise ValueError if the trainings with one seed have no scores of an image that others have scores of."""
+    if "seed" not in table:
+        return
+    images = {str(seed): {*rows["id"]} for seed, rows in table.groupby("seed")}
+    every = set.union(*images.values())
+    for seed, ids in images.items():
+        if missing := every - ids:
+            raise ValueError(f"The trainings with seed {seed} have no scores of {min(missing)}; score them all again.")
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:
@@ -121,34 +225,3 @@ def classification_table(counts: Counts) -> pd.DataFrame:
     )  # fmt: skip
     report["accuracy"] = {"f1-score": report["accuracy"], "support": sum(counts)}
     return pd.DataFrame(report).T.astype({"support": int}).rename_axis("class")
-
-
-def paired_tests(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each pair of models, the paired Wilcoxon signed-rank test of their Dice over patients.
-
-    A patient's Dice is the mean over their images, because images of one patient are not independent. Columns: the two
-    models, the number of `patients`, the mean difference of first minus second, the effect size (matched-pairs
-    rank-biserial correlation, -1 to 1), `p`, and `p_holm`, corrected after Holm. Raises ValueError as `paired` does.
-
-    Example:
-        >>> rows = [("unet", str(n), f"patient {n}", 0.95 + n / 1000) for n in range(8)]
-        >>> rows += [("resunet", str(n), f"patient {n}", 0.94) for n in range(8)]
-        >>> test = paired_tests(pd.DataFrame(rows, columns=["model", "id", "patient", "dice"])).iloc[0]
-        >>> f"{test['patients']} patients, difference {test['difference']:.4f}, p = {test['p_holm']:.4f}"
-        '8 patients, difference 0.0135, p = 0.0078'
-    """
-    wide = paired(table).groupby(table.groupby("id")["patient"].first()).mean()
-    rows = []
-    for first, second in combinations(wide.columns, 2):
-        difference = (wide[first] - wide[second]).to_numpy()
-        nonzero = difference[difference != 0]
-        p = stats.wilcoxon(nonzero).pvalue if len(nonzero) else 1.0
-        ranks = stats.rankdata(np.abs(nonzero))
-        effect = float((np.sign(nonzero) * ranks).sum() / ranks.sum()) if len(nonzero) else 0.0
-        rows.append((first, second, len(wide), difference.mean(), effect, p))
-    tests = pd.DataFrame(rows, columns=["first", "second", "patients", "difference", "effect", "p"])
-    # Holm: multiply the smallest p by the number of pairs, the next by one less, and so on; let no p fall.
-    order = tests["p"].sort_values().index
-    factors = np.arange(len(order), 0, -1)
-    tests.loc[order, "p_holm"] = np.minimum(np.maximum.accumulate(tests.loc[order, "p"] * factors), 1.0)
-    return tests

@@ -23,7 +23,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.evaluation import score_images
-from lungnb.evaluation.statistics import mean_interval
+from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.files import write_table
 from lungnb.messages import printable
 from lungnb.metrics import dice
@@ -48,7 +48,7 @@ STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
     """Train a model on each data set and test it on every one; return a row a pair.
 
-    `dice` is the mean over the test images, and `dice_low` and `dice_high` bound its 95 % interval. Finished
+    `dice` is the mean over the test patients, and `dice_low` and `dice_high` bound its 95 % interval. Finished
     preparations and trainings are not repeated. A patient who has the same name in two data sets is in the same split
     of both, unless a split file says otherwise.
 
@@ -68,7 +68,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
     for source, target in product(runs, runs):
         model, title = load_model(source.results / model_name / MODEL), f"{source.name} on {target.name}"
         table = score_images(model, open_prepared(target), ["test"], title=title, progress=progress)
-        rows.append((source.name, target.name, len(table), table["dice"].mean(), *mean_interval(table, "dice")))
+        rows.append((source.name, target.name, len(table), patient_means(table).mean(), *mean_interval(table, "dice")))
     return pd.DataFrame(rows, columns=["trained_on", "tested_on", "images", "dice", "dice_low", "dice_high"])
 
 
@@ -116,15 +116,16 @@ def untrained_sentence(table: pd.DataFrame) -> str:
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst image.
 
-    `below_0.9` is the share of images with a Dice below 0.9. `worst` is the id of the worst image.
+    Means are over patients. `below_0.9` is the share of images with a Dice below 0.9. `worst` is the id of the worst
+    image.
     """
     rows = {}
     for name, table in tables.items():
         low, high = mean_interval(table, "dice")
         worst = table.iloc[table["dice"].argmin()]
         rows[name] = {
-            "images": len(table), "dice": table["dice"].mean(), "dice_low": low, "dice_high": high,
-            "iou": table["iou"].mean(), "median_dice": table["dice"].median(),
+            "images": len(table), "dice": patient_means(table).mean(), "dice_low": low, "dice_high": high,
+            "iou": patient_means(table, "iou").mean(), "median_dice": table["dice"].median(),
             "below_0.9": (table["dice"] < _LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
@@ -217,7 +218,8 @@ def leave_one_out(
         train(run, "unet", progress)
         engine = engine_of(load_model(run.results / "unet" / MODEL))
         rows[field or "nothing"] = {
-            title: score_untrained(target, engine, progress, splits)["dice"].mean() for title, target in targets.items()
+            title: patient_means(score_untrained(target, engine, progress, splits)).mean()
+            for title, target in targets.items()
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
 
@@ -234,4 +236,4 @@ def few_shot_sentence(table: pd.DataFrame) -> str:
 def _test_dice(file: Path | None, settings: Settings) -> float:
     """Return the mean Dice of a model, or of the shipped one, on the test split, with masks cleaned up."""
     table = score_images(load_model(file), open_prepared(settings), ["test"], clean=True, progress=False)
-    return float(np.mean(table["dice"]))
+    return float(patient_means(table).mean())

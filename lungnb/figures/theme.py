@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lungnb.evaluation.statistics import patient_means
 from lungnb.settings import title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
@@ -58,14 +59,15 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
 
 
 def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
-    """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
+    """Draw a score of every image as box and points in the models' colours, a diamond at the mean over patients."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
     palette = sns.color_palette("colorblind", len(models))
     box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
-    mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7, "zorder": 5}
+    means = [patient_means(scores[scores["model"] == name], score).mean() for name in models]
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
-    sns.boxplot(**columns, **box, showmeans=True, meanprops=mean, ax=axis)
+    sns.boxplot(**columns, **box, ax=axis)
+    axis.plot(titles, means, "D", color="black", markerfacecolor="white", markersize=7, zorder=5)
     axis.set(xlabel="", ylabel="")
 
 

@@ -1,6 +1,5 @@
 """Train networks: compile, fit, keep the best weights and the history, and continue an interrupted training."""
 
-import dataclasses
 import glob
 import json
 import math
@@ -78,7 +77,7 @@ def train(
     folder = folder or settings.results / model_name
     refuse_other_origin(settings, folder)
     prepared = open_prepared(settings)
-    plan = {"model": model_name, "settings": dataclasses.asdict(settings), "data": prepared.digest}
+    plan = {"model": model_name, "settings": settings.training(), "data": prepared.digest}
     plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), backend.free_graphs():

@@ -17,7 +17,7 @@ import pandas as pd
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
-from lungnb.evaluation.statistics import mean_interval
+from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.networks.training import read_run
 from lungnb.settings import SPLITS, Settings, counted, title_of
 
@@ -42,9 +42,9 @@ def model_card(settings: Settings, model_name: str) -> str:
     card = {
         "name": title_of(model_name),
         "count": read_run(settings, model_name)["parameters"],
-        "dice": f"{scores['dice'].mean():.3f}",
+        "dice": f"{patient_means(scores).mean():.3f}",
         "interval": _interval(scores),
-        "tenth": scores.groupby("patient")["dice"].mean().quantile(0.1),
+        "tenth": patient_means(scores).quantile(0.1),
     }
     return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**facts | card)
 
@@ -76,13 +76,14 @@ def _facts(settings: Settings, model_names: list[str]) -> dict[str, Any]:
         "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
         "level": _level(manifest),
         "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
-        "dice": "; ".join(f"{name} {scores['dice'].mean():.3f}" for name, scores in by_model.items()),
+        "dice": "; ".join(f"{name} {patient_means(scores).mean():.3f}" for name, scores in by_model.items()),
         "intervals": "; ".join(f"{name} {_interval(scores)}" for name, scores in by_model.items()),
         "worst": worst["id"],
         "worst_dice": worst["dice"],
         "worst_model": title_of(worst["model"]),
         "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
         "commit": run.get("git_commit") or "unknown",
+        "equivalence_margin": settings.equivalence_margin,
     }
     return dataclasses.asdict(source) | dataclasses.asdict(trained) | facts
 

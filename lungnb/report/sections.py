@@ -35,20 +35,21 @@ class Section(NamedTuple):
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     Section(
-        "Scores", "Means over images; dice_low and dice_high bound the 95 % interval over patients.", (COMPARISON,)
+        "Scores", "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice.", (COMPARISON,)
     ),
     Section(
         "Which is better",
-        "Paired Wilcoxon tests of patients' Dice, first minus second; effects from -1 to 1; p_holm is corrected for "
-        "the number of pairs.",
+        "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
+        "is corrected for the number of pairs. One training of each network: it is about these trained networks only.",
         ("paired_tests.csv",),
     ),
     Section(
         "Patients, seeds, folds",
-        "What would change with others; paired tests of each image's mean over seeds, on the images of all folds.",
+        "What would change with others; and the tests again, which now count how trainings differ between seeds or "
+        "folds.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
-    Section("How scores are spread", "A point is an image, a diamond the mean.", ("scores.png",)),
+    Section("How scores are spread", "A point is an image, a diamond the mean over patients.", ("scores.png",)),
     Section(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
     ),

@@ -6,42 +6,97 @@ import pytest
 
 from helpers.tables import store_scores
 from lungnb.evaluation.conclusions import verdict
+from lungnb.evaluation.evaluation import read_scores
 from lungnb.files import write_json
 from lungnb.settings import make_settings
 
 
-@pytest.mark.parametrize(("count", "few"), [(20, True), (49, True), (50, False)])
-def test_the_verdict_names_the_best_model_and_warns_of_few_images(count, few):
+@pytest.mark.parametrize(("count", "few"), [(20, True), (58, True), (59, False)])
+def test_the_verdict_names_the_best_model_and_warns_of_few_patients(count, few):
     settings = make_settings()
     rng = np.random.default_rng(2)
     base = rng.uniform(0.80, 0.85, count)
     unlike = base + 0.1 + rng.normal(0, 0.002, count)
-    half = rng.uniform(0.01, 0.02, count // 2)
-    like = unlike - 0.0006 + np.concatenate([half, -half, [0] * (count % 2)])
+    like = unlike - 0.001 + rng.normal(0, 0.001, count)
     text = verdict(settings, store_scores(settings, unet=base, r2unet=unlike, resunet=like))
     sentences = text.split(". ")
     assert text.startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
-    assert f"on {count} test images of phantom" in text
-    assert any(s.startswith("U-Net is 0.1") and "unlikely to be chance" in s for s in sentences)
-    assert any(s.startswith("ResUNet is 0.00") and "chance alone could explain" in s for s in sentences)
+    assert f"on {count} test images of {count} patients of phantom" in text
+    assert any(
+        s.startswith("U-Net is 0.1") and s.endswith("p < 0.001 after Holm): R2U-Net is better") for s in sentences
+    )
+    assert any(
+        s.startswith("ResUNet is 0.001") and "no relevant difference, because the 90 % interval" in s for s in sentences
+    )
+    assert "about these trained networks only" in text
     assert "the smallest with 1,000 parameters" in text
-    assert (f"With {count} images, fewer than 50" in text) == few
+    unseen = {20: "14 %", 58: "5 %"}.get(count)
+    assert (f"With {count} patients, fewer than 59, failures on up to {unseen}" in text.replace("%", " %")) == few
 
 
-def test_the_verdict_on_a_mean_that_a_few_images_make():
+def test_the_verdict_ranks_patients_and_not_images():
+    """By images, the first is far ahead, by one patient; eleven patients are for the second."""
+    settings = make_settings()
+    store_scores(settings, unet=[0.9] * 40 + [0.5] * 11, resunet=[0.8] * 40 + [0.6] * 11)
+    for name in ("unet", "resunet"):
+        file = settings.results / name / "scores.csv"
+        table = pd.read_csv(file, dtype={"id": str}).assign(patient=[*["a"] * 40, *"bcdefghijkl"])
+        table.to_csv(file, index=False)
+    text = verdict(settings, ["unet", "resunet"])
+    assert text.startswith("ResUNet has the highest mean Dice, 0.617") and "U-Net is 0.083 behind" in text
+    assert "on 51 test images of 12 patients" in text
+
+
+def test_the_verdict_names_patients_who_alone_decide():
     settings, rng = make_settings(), np.random.default_rng(0)
     base = rng.uniform(0.9, 0.95, 60)
     better = base + rng.uniform(0.005, 0.01, 60)
-    better[:3] -= 0.4
+    better[:2] -= 0.5
     text = verdict(settings, store_scores(settings, unet=base, resunet=better))
-    assert "behind in the mean and yet ahead on most images, which is unlikely to be chance" in text
+    assert "ResUNet is 0.009 behind" in text and "undecided" in text
+    assert "1 and 0 alone move the mean of the difference to ResUNet outside" in text.replace("000", "0").replace(
+        "001", "1"
+    )
 
 
-def test_the_verdict_on_few_patients_tests_nothing():
+def test_an_undecided_verdict_says_how_many_patients_it_takes():
+    settings, rng = make_settings(), np.random.default_rng(0)
+    gaps = rng.normal(0, 0.02, 20)
+    names = store_scores(settings, unet=[0.9] * 20, resunet=0.9 + gaps - gaps.mean() - 0.004)
+    needed = np.ceil(7.848879 * gaps.var(ddof=1) / 0.005**2)
+    assert f"undecided. To find a difference of 0.005 (power 80%) takes about {needed:.0f} patients." in verdict(
+        settings, names
+    )
+    wide = settings.replace(equivalence_margin=0.05)
+    assert "no relevant difference" in verdict(wide, names) and "lies within 0.05 of 0" in verdict(wide, names)
+
+
+def test_six_patients_are_too_few_for_three_networks():
+    settings, steps = make_settings(), np.arange(6) / 1000
+    text = verdict(settings, store_scores(settings, unet=0.9 + steps, resunet=0.8 + steps**2, r2unet=[0.7] * 6))
+    assert text.count("undecided. A test of 3 networks needs at least 7 patients.") == 2
+
+
+def test_seeds_reverse_a_verdict():
+    """The stored training of the U-Net is 0.01 ahead on all patients; two more are level and behind."""
+    settings, steps = make_settings(), np.arange(21) / 10_000
+    names = store_scores(settings, unet=0.91 + steps, resunet=0.9 + steps / 2)
+    scores = read_scores(settings, names)
+    assert "U-Net is better" in verdict(settings, names)
+    leads = {1: 0, 2: -0.02, 3: -0.01}
+    repeated = [scores.assign(seed=seed, fold=1, dice=scores["dice"] + lead * (scores["model"] == "unet"))
+                for seed, lead in leads.items()]  # fmt: skip
+    text = verdict(settings, names, pd.concat(repeated))
+    assert "is better" not in text and "undecided" in text
+    assert "This counts how trainings differ (3 seeds), so it is about the architectures." in text
+
+
+def test_the_verdict_on_one_patient_tests_nothing():
     settings = make_settings()
     text = verdict(settings, store_scores(settings, unet=[0.9], resunet=[0.8999]))
-    assert "on 1 test image of phantom" in text and "With 1 image, fewer" in text
-    assert "ResUNet is less than 0.001 behind, on too few patients to tell that from chance." in text
+    assert "on 1 test image of 1 patient of phantom" in text
+    assert "ResUNet is less than 0.001 behind, on one patient, so nothing can be concluded." in text
+    assert "nan" not in text
 
 
 def test_the_verdict_names_the_split_that_was_scored():
@@ -49,7 +104,9 @@ def test_the_verdict_names_the_split_that_was_scored():
     names = store_scores(settings, unet=[0.9] * 8)
     file = settings.results / "unet" / "scores.csv"
     pd.read_csv(file, dtype={"id": str}).assign(split="validation").to_csv(file, index=False)
-    assert "on 8 validation images" in verdict(settings, names) and "test" not in verdict(settings, names)
+    assert "on 8 validation images of 8 patients" in verdict(settings, names) and "test image" not in verdict(
+        settings, names
+    )
 
 
 def test_the_verdict_says_what_was_not_trained_alike():
@@ -77,8 +134,11 @@ def test_networks_of_one_speed_are_not_ranked_by_it():
 def test_the_verdict_on_one_model():
     settings = make_settings()
     text = verdict(settings, store_scores(settings, unet=[0.9, 0.8, 0.7]))
-    assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.7")
-    assert "on 3 test images of phantom. It takes 11 ms an image on this machine and has 1,000 parameters." in text
+    assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.")
+    assert (
+        "on 3 test images of 3 patients of phantom. It takes 11 ms an image on this machine and has 1,000 parameters."
+        in text
+    )
     assert "highest" not in text and "quickest" not in text
 
 
@@ -87,4 +147,4 @@ def test_the_verdict_on_one_patient_gives_no_interval():
     names = store_scores(settings, unet=[0.9, 0.8])
     file = settings.results / "unet" / "scores.csv"
     pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
-    assert verdict(settings, names).startswith("U-Net has a mean Dice of 0.850 on 2 test images")
+    assert verdict(settings, names).startswith("U-Net has a mean Dice of 0.850 on 2 test images of 1 patient")

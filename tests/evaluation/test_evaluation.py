@@ -13,7 +13,7 @@ from lungnb.engines.engines import load_model
 from lungnb.evaluation import evaluation
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
-from lungnb.evaluation.statistics import mean_interval
+from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.formats.images import read_image, read_mask
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.training import train
@@ -140,7 +140,7 @@ def test_the_comparison_has_a_row_a_model():
     table = compare(settings, names)
     assert table.index.tolist() == ["U-Net", "R2U-Net"]
     assert list(table) == [
-        *("images", "unit"),
+        *("images", "patients", "unit"),
         *ALL,
         *("dice_low", "dice_high", "first", "pooled_dice", "pooled_iou"),
         "parameters",
@@ -154,10 +154,21 @@ def test_the_comparison_has_a_row_a_model():
     assert table["parameters"].tolist() == [1000, 2000]
     assert table["training_minutes"].tolist() == [1.5, 1.5]
     assert table["milliseconds_per_image"].tolist() == [11, 11]  # the median
-    assert table["dice_low"].tolist() == pytest.approx([0.7, 0.6])
+    assert table["patients"].tolist() == [3, 3]
+    assert (table["dice_low"] < table["dice"]).all() and (table["dice"] < table["dice_high"]).all()
     assert table["first"].sum() == pytest.approx(1) and table["first"].between(0.1, 0.9).all()
     assert table["pooled_dice"].tolist() == pytest.approx([600 / 603] * 2)  # of the sums of all images' counts
     assert table["pooled_iou"].tolist() == pytest.approx([300 / 303] * 2)
+
+
+def test_the_comparison_takes_means_over_patients():
+    settings = make_settings()
+    names = store_scores(settings, unet=[0.9, 0.8, 0.4])
+    file = settings.results / "unet" / "scores.csv"
+    pd.read_csv(file, dtype={"id": str}).assign(patient=["a", "a", "b"]).to_csv(file, index=False)
+    row = compare(settings, names).loc["U-Net"]
+    assert (row["images"], row["patients"]) == (3, 2)
+    assert row["dice"] == pytest.approx((0.85 + 0.4) / 2) and row["hd95"] == pytest.approx((0.85 + 0.4) / 2)
 
 
 def test_distances_are_in_mm_of_all_images_or_of_none(trained):
@@ -181,7 +192,7 @@ def test_the_summary_says_what_a_run_came_to(trained):
     ]
     assert list(summary["metrics"]) == [*ALL, "loss"]
     for name, values in summary["metrics"].items():
-        assert values["mean"] == pytest.approx(table[name].mean())
+        assert values["mean"] == pytest.approx(patient_means(table, name).mean())
         assert (values["low"], values["high"]) == pytest.approx(mean_interval(table, name))
     assert (summary["recipe"], summary["dataset"], summary["model"]) == (None, "scans", "unet")
     assert (summary["split"], summary["n"]) == ("test", len(table))

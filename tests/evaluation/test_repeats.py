@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.prepared import read_manifest
-from lungnb.evaluation.repeats import image_means, repetitions, train_repeatedly, variation
-from lungnb.evaluation.statistics import paired_tests
+from lungnb.evaluation.differences import paired_tests
+from lungnb.evaluation.repeats import repetitions, train_repeatedly, variation
 from lungnb.networks.training import read_run
 
 
@@ -31,22 +31,23 @@ def test_every_image_is_tested_once_with_every_seed(trained):
 
 
 def test_variation_by_hand():
-    """Two images, two seeds: patients differ by 0.1, seeds by 0.02 on one image and 0 on the other."""
-    rows = [("a", 1, 0.9), ("b", 1, 0.8), ("a", 2, 0.92), ("b", 2, 0.8)]
-    table = pd.DataFrame(rows, columns=["id", "seed", "dice"]).assign(patient=lambda of: of["id"], fold=1, model="unet")
+    """Two patients, the first with two images, and two seeds: patients differ by 0.1, seeds by 0.02 on two images."""
+    rows = [("a", 1, 0.9), ("A", 1, 0.9), ("b", 1, 0.8), ("a", 2, 0.92), ("A", 2, 0.92), ("b", 2, 0.8)]
+    table = pd.DataFrame(rows, columns=["id", "seed", "dice"]).assign(fold=1, model="unet")
+    table["patient"] = table["id"].str.lower()
     row = variation(table).loc["U-Net"]
-    assert (row["images"], row["seeds"], row["folds"]) == (2, 2, 1)
+    assert (row["images"], row["patients"], row["seeds"], row["folds"]) == (3, 2, 2, 1)
     assert row["dice"] == pytest.approx(0.855)
     assert row["patients_sd"] == pytest.approx(0.11 / np.sqrt(2))
     assert row["seeds_sd"] == pytest.approx(0.01 / np.sqrt(2))
-    assert row["image_sd"] == pytest.approx(0.02 / np.sqrt(2) / 2)
+    assert row["image_sd"] == pytest.approx(0.02 / np.sqrt(2) * 2 / 3)
     assert np.isnan(row["folds_sd"])
-    assert row["low"] == pytest.approx(0.8) and row["high"] == pytest.approx(0.91)
+    assert 0 <= row["low"] < 0.8 and 0.91 < row["high"] <= 1
     once = variation(table[table["seed"] == 1])
     assert once["dice"].tolist() == pytest.approx([0.85]) and once[["seeds_sd", "image_sd"]].isna().all(axis=None)
 
 
-def test_paired_tests_take_the_images_of_all_folds_once_each():
+def test_the_tests_take_all_seeds_and_folds():
     """Ten images in two folds with two seeds: the second network is 0.01 worse on each, whatever the seed."""
     rows = [
         (model, f"p{image}", seed, 1 + image % 2, 0.9 + image / 1000 + seed / 10_000 - worse)
@@ -55,8 +56,7 @@ def test_paired_tests_take_the_images_of_all_folds_once_each():
         for image in range(10)
     ]
     table = pd.DataFrame(rows, columns=["model", "id", "seed", "fold", "dice"]).assign(patient=lambda of: of["id"])
-    means = image_means(table)
-    assert len(means) == 20 and means.loc[0, "dice"] == pytest.approx(0.90015)
-    (test,) = paired_tests(means).to_dict("records")
-    assert test["difference"] == pytest.approx(0.01) and test["effect"] == 1
-    assert test["p"] == pytest.approx(2 / 2**10)  # all ten of one sign, exactly
+    (test,) = paired_tests(table).to_dict("records")
+    assert (test["patients"], test["seeds"], test["folds"]) == (10, 2, 2)
+    assert test["difference"] == pytest.approx(0.01)
+    assert test["low"] == pytest.approx(0.01) and test["p"] < 1e-6  # no fold differs from another

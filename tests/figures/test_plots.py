@@ -12,7 +12,8 @@ from lungnb.networks.training import read_history
 
 def scores_of(*models):
     rows = [
-        {"model": model, "id": f"{n}", "split": "test"} | dict.fromkeys((*OVERLAP_SCORES, "loss"), 0.9 + 0.01 * n)
+        {"model": model, "id": f"{n}", "patient": f"{n}", "split": "test"}
+        | dict.fromkeys((*OVERLAP_SCORES, "loss"), 0.9 + 0.01 * n)
         for model in models
         for n in range(5)
     ]
@@ -54,6 +55,23 @@ def test_limits_of_agreement_by_hand():
     assert np.allclose(axis.collections[0].get_offsets()[:, 0], [100 / 1010, 100 / 1000])
     levels = [0, *(gaps.mean() + np.array([0, -1.96, 1.96]) * gaps.std(ddof=1))]  # where both are the same, and these
     assert np.allclose([line.get_ydata()[0] for line in axis.lines], levels)
+
+
+def test_one_image_has_no_limits_of_agreement():
+    scores = pd.DataFrame({"model": ["unet"], "tp": [100], "fp": [10], "fn": [0], "tn": [900]})
+    axis = plots.bland_altman(scores).axes[0]
+    assert [text.get_text() for text in axis.texts] == ["+9.5"]
+    assert len(axis.lines) == 2  # where both areas are the same, and the mean
+    nothing = plots.bland_altman(scores.assign(tp=0, fp=0)).axes[0]
+    assert not nothing.texts and len(nothing.lines) == 1
+
+
+def test_the_diamond_is_the_mean_over_patients():
+    scores = scores_of("unet").assign(dice=0.9)
+    scores["patient"] = ["a"] + ["b"] * (len(scores) - 1)
+    scores.loc[scores.index[0], "dice"] = 0.1
+    diamond = next(line for line in plots.score_boxes(scores).axes[0].lines if line.get_marker() == "D")
+    assert diamond.get_ydata() == pytest.approx([0.5])
 
 
 def histories_of(*models):
