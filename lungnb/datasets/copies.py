@@ -158,7 +158,7 @@ def _trimmed_correlation(known: np.ndarray, seen: np.ndarray) -> np.ndarray:
     seen = np.where((known * seen).sum(1, keepdims=True) < 0, -seen, seen)
     known, seen = _in_blocks(known), _in_blocks(seen)
     errors = ((known - seen) ** 2).sum(2)
-    best = np.argsort(errors, axis=1)[:, : -_OUTLIERS, None]
+    best = np.argsort(errors, axis=1)[:, :-_OUTLIERS, None]
     known, seen = (_unit(np.take_along_axis(each, best, 1).reshape(len(each), -1)) for each in (known, seen))
     return np.clip((known * seen).sum(1), 0, 1)
 
@@ -166,7 +166,11 @@ def _trimmed_correlation(known: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _in_blocks(rows: np.ndarray) -> np.ndarray:
     """Return images `(n, side * side)` as `(n, blocks, points of a block)`."""
     size = round(rows.shape[1] ** 0.5) // _BLOCKS
-    return rows.reshape(len(rows), _BLOCKS, size, _BLOCKS, size).transpose(0, 1, 3, 2, 4).reshape(len(rows), _BLOCKS**2, size**2)
+    return (
+        rows.reshape(len(rows), _BLOCKS, size, _BLOCKS, size)
+        .transpose(0, 1, 3, 2, 4)
+        .reshape(len(rows), _BLOCKS**2, size**2)
+    )
 
 
 def _align(

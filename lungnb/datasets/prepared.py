@@ -50,6 +50,16 @@ class Prepared:
         return [tuple(note) for note in read_json(self.folder / RECORD).get("notes", [])]
 
     @property
+    def news(self) -> str:
+        """What the last preparation did to the splits, such as how many patients it kept and added; or nothing."""
+        return str(read_json(self.folder / RECORD).get("news", ""))
+
+    @cached_property
+    def groups(self) -> pd.Series:
+        """The group of each image by its id, such as a diagnosis; empty text if it is unknown."""
+        return self.manifest.set_index("id")["group"]
+
+    @property
     def has_pixel_size(self) -> bool:
         """Whether the pixel size in mm is known for every image."""
         return bool(self.manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None))
@@ -57,6 +67,13 @@ class Prepared:
     def scoring_split(self, split: str = "test") -> str:
         """Return the split to score on: `validation` instead of `test` if there is no test split."""
         return "validation" if split == "test" and split not in self.manifest["split"].values else split
+
+    def sizes(self) -> pd.DataFrame:
+        """Return the numbers of images and patients in each split, one row each; by group too if groups are known."""
+        names = ["split", "group"] if (self.manifest["group"] != "").any() else ["split"]
+        table = self.manifest.groupby(names).agg(images=("id", "size"), patients=("patient", "nunique")).reset_index()
+        order = table["split"].map(SPLITS.index)
+        return table.assign(order=order).sort_values(["order", *names[1:]], ignore_index=True).drop(columns="order")
 
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
@@ -88,10 +105,15 @@ class Prepared:
 def open_prepared(settings: Settings) -> Prepared:
     """Open the prepared data set of the settings.
 
-    Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name.
+    Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
+    by a version of lungnb that did not know groups.
     """
     refuse_other_origin(settings)
-    manifest = read_table(need(settings.prepared / MANIFEST, run_first("prepared", settings.dataset)))
+    step = run_first("prepared", settings.dataset)
+    manifest = read_table(need(settings.prepared / MANIFEST, step))
+    if "group" not in manifest:
+        again = f"prepare it again: {step.rstrip(',')}"
+        raise ValueError(f"{settings.prepared / MANIFEST}: an earlier version of lungnb wrote it; {again}.")
     return Prepared(settings.prepared, settings.name, manifest)
 
 
