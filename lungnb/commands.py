@@ -45,6 +45,8 @@ def _prepare(options: argparse.Namespace) -> None:
     say(f"{len(manifest)} pairs in {settings.prepared}:", *prepared.sizes().to_string(index=False).split("\n"))
     if prepared.news:
         say(prepared.news)
+    for what in prepared.small_groups():
+        say(f"{what[0].upper()}{what[1:]}.")
     if len(excluded):
         say(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
     for what, count in Counter(what for _, _, what, _ in notes).most_common():

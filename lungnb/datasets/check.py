@@ -45,6 +45,7 @@ _MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many
 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
+_SMALL_GROUP = "add patients, or do not report scores of this group"
 _ADVICE = {  # by what a reason begins with
     "no mask of this name": "add its mask, or rename one of the two",
     "no image of this name": "add its image, or rename one of the two",
@@ -67,7 +68,8 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         checked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     findings = _left_out(prepared.excluded) + prepared.notes
     findings += [finding for of_pair, _ in checked for finding in of_pair]
-    findings += _small_splits(manifest) + _small_groups(manifest) + _doubtful_patients(manifest, settings)
+    findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
+    findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
     return pd.DataFrame(findings, columns=FINDING_COLUMNS)
@@ -181,18 +183,6 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
         (MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
         if split != "train" and count < _MIN_SPLIT_PATIENTS
-    ]
-
-
-def _small_groups(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each group with fewer patients than there are splits."""
-    patients, splits = manifest.groupby("group")["patient"].nunique(), manifest["split"].nunique()
-    what = "group {} has {}, too few for each of the {} splits"
-    advice = "add patients, or do not report scores of this group"
-    return [
-        (MANIFEST, "warning", what.format(group, counted(count, "patient"), splits), advice)
-        for group, count in patients.items()
-        if group and count < splits
     ]
 
 

@@ -64,8 +64,8 @@ def record_origin(settings: Settings) -> None:
 def earlier_splits(settings: Settings, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
     """Return the split of each patient in the earlier manifest, and a sentence if all patients are split again.
 
-    They are, as if there were no earlier manifest, if a setting of the splits changed since. If a split file, folders or
-    folds decide, earlier splits do not count.
+    They are, as if there were no earlier manifest, if a setting of the splits changed since. Earlier splits do not
+    count if a split file, folders or folds decide.
     """
     stored = read_json(settings.prepared / RECORD)
     if not stored:
@@ -88,13 +88,12 @@ def earlier_splits(settings: Settings, plan: dict[str, object], pairs: list[Pair
 def news_of(pairs: list[Pair], earlier: dict[str, str]) -> str:
     """Return a sentence on how many patients have the split of the earlier manifest, if there is one."""
     splits = {pair.patient: pair.split for pair in pairs}
-    kept = sum(split == earlier.get(patient) for patient, split in splits.items())
-    if not earlier:
-        return ""
-    if not kept:
-        return "No patient kept the split of the earlier manifest, because a split would have been empty."
-    others = counted(len(splits) - kept, "patient")
-    return f"{counted(kept, 'patient')} kept the split of the earlier manifest, {others} had none and got one."
+    known = splits.keys() & earlier.keys()
+    if any(splits[patient] != earlier[patient] for patient in known):
+        return "All patients were split again, because a split would have been empty."
+    others = counted(len(splits) - len(known), "patient")
+    kept = f"{counted(len(known), 'patient')} kept the split of the earlier manifest"
+    return f"{kept}, {others} had none and got one." if earlier else ""
 
 
 def _fingerprint(raw: Path) -> str:

@@ -17,7 +17,7 @@ from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import escape, map_text, need, read_json, read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.messages import run_first
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import SPLITS, Settings, counted
 
 Row = dict[Hashable, Any]  # a row of the manifest
 
@@ -74,6 +74,16 @@ class Prepared:
         table = self.manifest.groupby(names).agg(images=("id", "size"), patients=("patient", "nunique")).reset_index()
         order = table["split"].map(SPLITS.index)
         return table.assign(order=order).sort_values(["order", *names[1:]], ignore_index=True).drop(columns="order")
+
+    def small_groups(self) -> list[str]:
+        """Return a clause for each known group that has fewer patients than there are splits."""
+        count_by_group = self.manifest.groupby("group")["patient"].nunique()
+        splits = self.manifest["split"].nunique()
+        return [
+            f"group {group} has {counted(count, 'patient')}, too few for each of the {splits} splits"
+            for group, count in count_by_group.items()
+            if group and count < splits
+        ]
 
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
