@@ -27,9 +27,11 @@ _BLOCKS = 8  # blocks per side of the compared area
 _OUTLIERS = 6  # blocks of 64 that are left out, because a marker, a label or a border may be there
 _BLOCK = 256  # images whose candidates are looked for at once; more take too much memory
 _BATCH = 64  # pairs that are aligned at once; more do not fit into the processor's cache
-# How a copy may lie within the other image: scale, and shift in shares of the side. Half of 5 % is tolerated anyway.
-_CORNERS = [(0.025 * x, 0.025 * y) for x in (-1, 1) for y in (-1, 1)]
-_PLACES = [(scale, 0.0, 0.0) for scale in (0.9, 1, 1.1)] + [(s, x, y) for s in (0.95, 1.05) for x, y in _CORNERS]
+# How a copy may lie within the other image: how much larger, and shifted where, as shares of width and height. A copy
+# may be cropped or padded on all sides, on one side, or on two that meet. Half of 5 % is tolerated anyway.
+_SIDES = [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+_PLACES = [(scale, scale, 0.0, 0.0) for scale in (0.9, 1.0, 1.1)]
+_PLACES += [(1 + c * abs(x), 1 + c * abs(y), c * x / 2, c * y / 2) for c in (-0.05, 0.05) for x, y in _SIDES]
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
 _MAX_ERROR = 1.5  # standard deviations: an error counts as no more, so that markers do not decide the alignment
 # Images whose aligned fingerprints are further apart are no copies. Chosen on Montgomery and lung-ct-bmp, tested on
@@ -118,7 +120,8 @@ def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndar
     The last are affine maps `(n, 2, 3)` from places in the candidate to places in the image; see `_sampled`.
     """
     points = _points(_COARSE[0] // 2)
-    maps = np.array([[[sign * s, 0, x], [0, s, y]] for sign in (1, -1) for s, x, y in _PLACES], np.float32)
+    places = [[[sign * width, 0, x], [0, height, y]] for sign in (1, -1) for width, height, x, y in _PLACES]
+    maps = np.array(places, np.float32)
     known = _unit(_sampled(coarse, np.broadcast_to(_IDENTITY, (len(coarse), 2, 3)), points))
     for start in range(0, len(coarse), _BLOCK):
         block = slice(start, start + _BLOCK)
@@ -159,7 +162,8 @@ def _trimmed_correlation(known: np.ndarray, seen: np.ndarray) -> np.ndarray:
     known, seen = _in_blocks(known), _in_blocks(seen)
     errors = ((known - seen) ** 2).sum(2)
     best = np.argsort(errors, axis=1)[:, :-_OUTLIERS, None]
-    known, seen = (_unit(np.take_along_axis(each, best, 1).reshape(len(each), -1)) for each in (known, seen))
+    size = (_BLOCKS**2 - _OUTLIERS) * known.shape[2]
+    known, seen = (_unit(np.take_along_axis(each, best, 1).reshape(-1, size)) for each in (known, seen))
     return np.clip((known * seen).sum(1), 0, 1)
 
 

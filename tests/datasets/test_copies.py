@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.alterations import ALTERATIONS, COMBINED
+from helpers.alterations import ALTERATIONS, HARDER
 from lungnb.datasets.copies import MAX_COPY_DISTANCE, compare_candidates, find_copies, fingerprint, stack
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
@@ -12,7 +12,7 @@ from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
 
-CHANGES = ALTERATIONS | COMBINED
+CHANGES = ALTERATIONS | HARDER
 
 
 def recall(images, change):
@@ -33,7 +33,8 @@ def phantoms():
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_copies_of_phantoms_are_found(phantoms, change):
-    assert recall(phantoms, change) == (1, 0)
+    share, others = recall(phantoms, change)
+    assert share >= (1 if change in ALTERATIONS else 0.9) and others == 0
 
 
 @pytest.mark.parametrize("dataset", ["montgomery", "chest-xray-masks-and-labels", "finding-lungs-in-ct-data"])

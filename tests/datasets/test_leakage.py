@@ -34,7 +34,7 @@ def test_a_copy_under_another_name_is_found_across_splits_alone(settings):
     write_png(settings.prepared / train["image"].iloc[1], copy)  # in the same split as its original
     leaks = find_leaks(settings, progress=False)
     assert leaks["kind"].unique().tolist() == ["near-duplicate"]
-    assert leaks["first"].tolist() == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
+    assert sorted(leaks["first"]) == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
     assert leaks[["first_split", "second_split"]].drop_duplicates().to_numpy().tolist() == [["train", "test"]]
     assert leaks["distance"].between(0, MAX_COPY_DISTANCE).all()
 

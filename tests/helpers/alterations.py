@@ -71,12 +71,13 @@ ALTERATIONS = {
     "CLAHE": with_even_contrast,
     "marker in a corner": marked,
     "JPEG, quality 30": lambda image: as_jpeg(image, 30),
-    "JPEG, quality 10": lambda image: as_jpeg(image, 10),
     "97x97 px": lambda image: resized(image, 97, 97),
     "1000x800 px": lambda image: resized(image, 1000, 800),
     "noise": noisy,
 }
-COMBINED = {
+HARDER = {
+    "JPEG, quality 10": lambda image: as_jpeg(image, 10),
+    "5 % cut off the top and the right": lambda image: image[len(image) // 20 :, : -(image.shape[1] // 20)],
     "mirrored and cropped by 5 %": lambda image: cropped(np.fliplr(image), 0.05),
     "mirrored, turned by 2 degrees, gamma 2": lambda image: with_gamma(turned(np.fliplr(image), 2), 2),
     "cropped by 5 %, marker, CLAHE": lambda image: with_even_contrast(marked(cropped(image, 0.05))),
