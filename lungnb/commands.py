@@ -42,8 +42,11 @@ def _prepare(options: argparse.Namespace) -> None:
     manifest = datasets.prepare_dataset(settings)
     prepared = datasets.open_prepared(settings)
     excluded, notes = prepared.excluded, prepared.notes
-    counts = ", ".join(f"{count} {split}" for split, count in manifest["split"].value_counts().items())
-    say(f"{len(manifest)} pairs in {settings.prepared}: {counts}.")
+    say(f"{len(manifest)} pairs in {settings.prepared}:", *prepared.sizes().to_string(index=False).split("\n"))
+    if prepared.news:
+        say(prepared.news)
+    for what in prepared.small_groups():
+        say(f"{what[0].upper()}{what[1:]}.")
     if len(excluded):
         say(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
     for what, count in Counter(what for _, _, what, _ in notes).most_common():
@@ -53,6 +56,7 @@ def _prepare(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
     findings = datasets.check_dataset(settings)
+    say(*datasets.open_prepared(settings).sizes().to_string(index=False).split("\n"))
     for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")

@@ -13,7 +13,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
-from lungnb.datasets.leakage import MAX_COPY_DISTANCE, hash_distances, perceptual_hash
+from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
 from lungnb.datasets.prepare import NONE_NEEDED, Finding, prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
 from lungnb.datasets.sources import find_source
@@ -42,10 +42,10 @@ _MIN_CONTRAST = 2  # standard deviation of an image's greys
 _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
 _MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
-_IMAGES_AT_ONCE = 1000  # to compare with all others; more take too much memory
 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
+_SMALL_GROUP = "add patients, or do not report scores of this group"
 _ADVICE = {  # by what a reason begins with
     "no mask of this name": "add its mask, or rename one of the two",
     "no image of this name": "add its image, or rename one of the two",
@@ -69,7 +69,8 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     findings = _left_out(prepared.excluded) + prepared.notes
     findings += [finding for of_pair, _ in checked for finding in of_pair]
     findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
-    findings += _copies(manifest, np.array([image_hash for _, image_hash in checked]))
+    findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
+    findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
     return pd.DataFrame(findings, columns=FINDING_COLUMNS)
 
@@ -87,8 +88,8 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
 
 def _check_pair(
     row: Row, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
-) -> tuple[list[Finding], np.ndarray]:
-    """Return the findings of one pair, and its image's perceptual hash."""
+) -> tuple[list[Finding], Fingerprints]:
+    """Return the findings of one pair, and its image's fingerprints."""
     image, mask = prepared.pair(row)
     sources = [row["source_image"], *row["source_mask"].split(";")]
     files = [source for source in sources if Path(source).suffix.lower() in IMAGE_SUFFIXES and (raw / source).is_file()]
@@ -108,7 +109,7 @@ def _check_pair(
         findings += [(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
         for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
-    return findings, perceptual_hash(image)
+    return findings, fingerprint(image)
 
 
 def _judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
@@ -202,17 +203,11 @@ def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Findi
     return []
 
 
-def _copies(manifest: pd.DataFrame, hashes: np.ndarray) -> list[Finding]:
+def _copies(manifest: pd.DataFrame, images: Fingerprints) -> list[Finding]:
     """Return a finding for each image that looks like an earlier one of another patient."""
-    pairs = [
-        (start + later, first)
-        for start in range(0, len(hashes), _IMAGES_AT_ONCE)
-        for later, first in np.argwhere(hash_distances(hashes[start:][:_IMAGES_AT_ONCE], hashes) <= MAX_COPY_DISTANCE)
-        if first < start + later
-    ]
-    names, patients = manifest["source_image"].to_numpy(), manifest["patient"].to_numpy()
+    names = manifest["source_image"].to_numpy()
+    pairs = find_copies(images, manifest["patient"].to_numpy())  # because images of one patient may be alike
     return [
         (names[later], "warning", f"looks like a copy of {names[first]}", "keep one, or make both one patient's")
-        for later, first in pairs
-        if patients[later] != patients[first]  # because images of one patient may be alike
+        for first, later in pairs[["first", "second"]].sort_values(["second", "first"]).to_numpy()
     ]

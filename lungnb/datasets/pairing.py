@@ -42,6 +42,9 @@ class Pair(NamedTuple):
     image: Path  # a file, or a folder with the DICOM files of a series
     masks: tuple[Path, ...]
     split: str = ""  # from a folder's name, such as `train`; otherwise `splitting` sets it later
+    group: str = ""  # such as a diagnosis, from the end of the image's name or from a table
+    sex: str = ""
+    age: str = ""
 
 
 Excluded = list[tuple[str, str]]  # files that are left out, with the reasons
@@ -86,7 +89,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         excluded += [(str(mask), _OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
         pair_id = text_name(f"{branch}_{name}" if branch else name)
         split = next((_SPLIT_FOLDERS[part.lower()] for part in image.parts[:-1] if part.lower() in _SPLIT_FOLDERS), "")
-        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split))
+        group = next((group for end, group in source.group_endings if name.endswith(end)), "")
+        pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,13 @@ from tqdm import tqdm
 from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD, raw_folder
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
+from lungnb.datasets.plan import earlier_splits, is_prepared, make_plan, news_of, record_origin
 from lungnb.datasets.prepared import Row, digest_of, read_manifest
 from lungnb.datasets.sources import Source, find_source
-from lungnb.datasets.splitting import assign_patients, assign_splits, read_small, split_path
-from lungnb.files import locked, make_table, need, read_json, refuse_foreign, write_json, write_table, written
+from lungnb.datasets.splitting import assign_patients, assign_splits
+from lungnb.files import locked, make_table, need, refuse_foreign, write_json, write_table, written
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
-from lungnb.formats.folders import image_files
 from lungnb.formats.images import (
     Picture,
     is_volume,
@@ -49,7 +48,6 @@ LONGEST_SIDE = 1024  # px; larger images are shrunk, because networks see less
 _MAX_CHEST_ASPECT = 8  # longer side to shorter; a thinner image shows no chest
 _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; rounding explains less, mistakes are more
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
-_FORMAT = 5  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its mask as much again
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
@@ -61,8 +59,9 @@ _APART = "its EXIF data turn it, and its mask has none: they may be turned apart
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     """Make `settings.prepared` from the raw data set and return its manifest, one row per image or slice of a volume.
 
-    Does nothing if the folder was made before from the same files with the same settings. Files that cannot be used
-    (no mask, no image, unreadable, different sizes) are listed in `excluded.csv` with the reason.
+    Does nothing if the folder was made before from the same files with the same settings. If files were added, patients
+    keep the split that they had (see `earlier_splits`). Files that cannot be used (no mask, no image, unreadable,
+    different sizes) are listed in `excluded.csv` with the reason.
 
     Raises FileNotFoundError if there is no raw data set, ValueError if it has no usable pair, or if another data set of
     the same name was prepared or trained on before.
@@ -74,54 +73,23 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     is_own = source.kind == "own"
     step = "make the folder, with images/ and masks/ in it," if is_own else run_first("raw", settings.dataset)
     raw = need(raw_folder(settings.dataset), step)
-    record = _plan(settings, source, raw)
-    if not _is_prepared(settings, record):
+    plan = make_plan(settings, source, raw)
+    if not is_prepared(settings, plan):
         with locked(settings.prepared):
-            if not _is_prepared(settings, record):  # another run may have done it just now
-                _prepare(settings, source, raw, record, progress)
-    _record_origin(settings)
+            if not is_prepared(settings, plan):  # another run may have done it just now
+                _prepare(settings, source, raw, plan, progress)
+    record_origin(settings)
     return read_manifest(settings)
 
 
-def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
-    """Return what the prepared folder depends on, for its record. The way of pairing and reading is `_FORMAT`."""
-    record: dict[str, object] = {
-        "format": _FORMAT,
-        "dataset": settings.name,
-        "split_fractions": list(settings.split_fractions),
-        "split_file": _digest(split_path(settings)) if settings.split_file else None,
-        "patient_pattern": settings.patient_pattern or source.patient_pattern,
-        "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
-        "window": list(settings.window) if settings.window else None,
-        "spacing": settings.spacing,
-        "volume_slices": settings.volume_slices,
-        "mask_values": list(settings.mask_values) if settings.mask_values else None,
-        "files": _fingerprint(raw),
-    }
-    record |= {"mask_values": list(source.mask_values)} if source.mask_values else {}
-    return record | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
-
-
-def _is_prepared(settings: Settings, record: dict[str, object]) -> bool:
-    stored = read_json(settings.prepared / RECORD)
-    return stored == record | {name: stored[name] for name in ("content", "origin", "notes") if name in stored}
-
-
-def _record_origin(settings: Settings) -> None:
-    """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
-    file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
-    if read_json(file).get("origin") != origin["origin"]:
-        with suppress(OSError, RuntimeError), locked(settings.prepared):  # the record is useful without it
-            write_json(file, read_json(file) | origin)
-
-
-def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, object], progress: bool) -> None:
+def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, object], progress: bool) -> None:
     """Make the prepared folder from a raw one, and write the record of how."""
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
-    for assign in (assign_patients, assign_splits):
-        pairs, unlisted = assign(pairs, settings)
-        excluded += unlisted
-    record |= {"origin": origin_of(settings.dataset)}
+    pairs, unlisted = assign_patients(pairs, settings)
+    earlier, why_anew = earlier_splits(settings, plan, pairs)
+    pairs, unsplit = assign_splits(pairs, settings, earlier)
+    excluded += unlisted + unsplit
+    record = plan | {"origin": origin_of(settings.dataset), "news": why_anew or news_of(pairs, earlier)}
     refuse_foreign(settings.prepared, RECORD)  # before minutes of work
     with written(settings.prepared, proof=RECORD) as folder:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads, because Pillow runs without Python's global lock
@@ -134,10 +102,16 @@ def _prepare(settings: Settings, source: Source, raw: Path, record: dict[str, ob
         notes = sorted({note for row in rows for note in row.pop("notes")})
         if not rows:
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
-        write_table(make_table(rows).drop(columns="content"), folder / MANIFEST)
+        write_table(_manifest_of(rows), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)
         write_json(folder / RECORD, record | {"content": content, "notes": notes})
+
+
+def _manifest_of(rows: list[Row]) -> pd.DataFrame:
+    """Return the manifest of rows; sex and age are in it if a table gave them."""
+    unknown = [name for name in ("sex", "age") if not any(row[name] for row in rows)]
+    return make_table(rows).drop(columns=["content", *unknown])
 
 
 def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:
@@ -154,6 +128,9 @@ def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_value
             "id": name,
             "patient": pair.patient,
             "split": pair.split,
+            "group": pair.group,
+            "sex": pair.sex,
+            "age": pair.age,
             "image": f"{pair.split}/images/{name}.png",
             "mask": f"{pair.split}/masks/{name}.png",
             "width": image.shape[1],
@@ -263,17 +240,3 @@ def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) 
     if not has_spacing or distance_mm > max(volume.spacing_mm):
         raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
     return lung_mask(mask.hounsfield, mask_values, path, volume.hounsfield)
-
-
-def _fingerprint(raw: Path) -> str:
-    """Return a digest of the names, sizes and times of the image files under `raw`."""
-    lines = []
-    for path in image_files(raw):
-        # A broken link has its own time, so that the digest changes if the link is repaired.
-        status = os.stat(raw / path, follow_symlinks=os.path.exists(raw / path))
-        lines.append(f"{path.as_posix()} {status.st_size} {status.st_mtime_ns}")
-    return digest_of(lines)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(read_small(need(file, "put the file there"))).hexdigest()

@@ -17,7 +17,7 @@ from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import escape, map_text, need, read_json, read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.messages import run_first
-from lungnb.settings import SPLITS, Settings
+from lungnb.settings import SPLITS, Settings, counted
 
 Row = dict[Hashable, Any]  # a row of the manifest
 
@@ -50,6 +50,16 @@ class Prepared:
         return [tuple(note) for note in read_json(self.folder / RECORD).get("notes", [])]
 
     @property
+    def news(self) -> str:
+        """What the last preparation did to the splits, such as how many patients it kept and added; or nothing."""
+        return str(read_json(self.folder / RECORD).get("news", ""))
+
+    @cached_property
+    def groups(self) -> pd.Series:
+        """The group of each image by its id, such as a diagnosis; empty text if it is unknown."""
+        return self.manifest.set_index("id")["group"]
+
+    @property
     def has_pixel_size(self) -> bool:
         """Whether the pixel size in mm is known for every image."""
         return bool(self.manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None))
@@ -57,6 +67,33 @@ class Prepared:
     def scoring_split(self, split: str = "test") -> str:
         """Return the split to score on: `validation` instead of `test` if there is no test split."""
         return "validation" if split == "test" and split not in self.manifest["split"].values else split
+
+    def sizes(self) -> pd.DataFrame:
+        """Return the numbers of images and patients in each split, one row each; by group too if groups are known."""
+        names = ["split", "group"] if (self.manifest["group"] != "").any() else ["split"]
+        table = self.manifest.groupby(names).agg(images=("id", "size"), patients=("patient", "nunique")).reset_index()
+        order = table["split"].map(SPLITS.index)
+        return table.assign(order=order).sort_values(["order", *names[1:]], ignore_index=True).drop(columns="order")
+
+    def small_groups(self) -> list[str]:
+        """Return a clause for each known group that has fewer patients than there are splits."""
+        count_by_group = self.manifest.groupby("group")["patient"].nunique()
+        splits = self.manifest["split"].nunique()
+        return [
+            f"group {group} has {counted(count, 'patient')}, too few for each of the {splits} splits"
+            for group, count in count_by_group.items()
+            if group and count < splits
+        ]
+
+    def without_patients_of(self, other: Prepared, *splits: str) -> Prepared:
+        """Return this data set without the patients who are in some splits of another one, by their names.
+
+        Use it to score a network on another data set than it was trained on: a patient of both sets may be in the
+        training split of one and in the test split of the other.
+        """
+        known = other.manifest.loc[other.manifest["split"].isin(splits), "patient"]
+        manifest = self.manifest[~self.manifest["patient"].isin(known)]
+        return Prepared(self.folder, self.name, manifest.reset_index(drop=True))
 
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
@@ -88,10 +125,15 @@ class Prepared:
 def open_prepared(settings: Settings) -> Prepared:
     """Open the prepared data set of the settings.
 
-    Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name.
+    Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
+    by a version of lungnb that did not know groups.
     """
     refuse_other_origin(settings)
-    manifest = read_table(need(settings.prepared / MANIFEST, run_first("prepared", settings.dataset)))
+    step = run_first("prepared", settings.dataset)
+    manifest = read_table(need(settings.prepared / MANIFEST, step))
+    if "group" not in manifest:
+        again = f"prepare it again: {step.rstrip(',')}"
+        raise ValueError(f"{settings.prepared / MANIFEST}: an earlier version of lungnb wrote it; {again}.")
     return Prepared(settings.prepared, settings.name, manifest)
 
 

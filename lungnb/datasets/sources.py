@@ -33,6 +33,7 @@ class Source:
     has_masks: bool = True
     mask_values: tuple[int, ...] | None = None  # grey values of lung, if a mask marks several organs
     patient_pattern: str = r"(.+)"  # regular expression that searches an image's name; its first group is the patient
+    group_endings: tuple[tuple[str, str], ...] = ()  # ends of images' names and the groups of such images
     skip: tuple[str, ...] = ()  # do not unpack members of the archives with one of these in their path
     note: str = ""
 
@@ -51,6 +52,7 @@ _NLM = "attribution to the US National Library of Medicine (NLM/NIH, Bethesda)"
 _TUBERCULOSIS = "https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/"
 _OPENI = "https://openi.nlm.nih.gov/imgs/collections"
 _ZENODO = "https://zenodo.org/records/3757476"
+_BY_DIAGNOSIS = (("_0", "normal"), ("_1", "tuberculosis"))
 _UNTRIED = "The address could not be tried when this was written."
 
 
@@ -76,7 +78,7 @@ _SOURCES = (
         "montgomery", "Montgomery County chest X-rays (138)", "xray",
         licence=_NLM, citation=f"{_JAEGER}; {_CANDEMIR}", homepage=_TUBERCULOSIS,
         files=(RemoteFile("NLM-MontgomeryCXRSet.zip", (f"{_OPENI}/NLM-MontgomeryCXRSet.zip",)),),
-        patient_pattern=r"(.+?)_[01]$",
+        patient_pattern=r"(.+?)_[01]$", group_endings=_BY_DIAGNOSIS,
         note=f"Left and right lung in separate masks. {_UNTRIED} No published checksum.",
     ),
     Source(
@@ -90,7 +92,7 @@ _SOURCES = (
                 ("drive:1c8dcQiwQgFQ5G0K6-B0tOdxAXB5Mo7qz", "kaggle:nikhilpandey360/chest-xray-masks-and-labels"),
             ),
         ),
-        patient_pattern=r"(.+?)_[01]$",
+        patient_pattern=r"(.+?)_[01]$", group_endings=_BY_DIAGNOSIS,
         skip=("data/Lung Segmentation/",),  # Kaggle's archive holds everything twice
         note=f"Some images have no mask. {_UNTRIED}",
     ),
@@ -117,7 +119,7 @@ _SOURCES = (
             RemoteFile("ChinaSet_AllFiles.zip", (f"{_OPENI}/ChinaSet_AllFiles.zip",)),
             RemoteFile("shcxr-lung-mask.zip", ("kaggle:yoctoman/shcxr-lung-mask",)),
         ),
-        patient_pattern=r"(.+?)_[01]$",
+        patient_pattern=r"(.+?)_[01]$", group_endings=_BY_DIAGNOSIS,
         note="3.8 GB. Images and masks come from different publishers; their addresses could not be tried.",
     ),
     Source(

@@ -1,72 +1,88 @@
-"""Assign images to patients and splits, from names, folders, a table, or a published split."""
+"""Assign images to patients, groups and splits, from names, folders, a table, or a published split."""
 
 from __future__ import annotations
 
 import codecs
-import hashlib
 import io
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any  # of the field that a table sets
 
-import numpy as np
 import pandas as pd
 
 from lungnb.artefacts import raw_folder
+from lungnb.datasets.dealing import deal_folds, deal_splits, place
 from lungnb.datasets.pairing import Excluded, Pair
 from lungnb.files import need, text_name, unescape
 from lungnb.formats.folders import stem_of
 from lungnb.formats.opening import Refused, open_file
 from lungnb.settings import SPLITS, Settings
 
-_SALT = "lungnb/450/"  # of 3,000 salts, the one whose shares are nearest to 70/15/15 on the catalogue's small sets
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
 _SAVE = "Save it as CSV in UTF-8."
-_MIN_FOLD_PATIENTS = 3  # per fold
+TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
+Table = dict[str, tuple[str, ...]]  # the values of the fields that a table sets, by id
 
 
 def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the patients in `settings.patient_file`, if it is set, and the images it does not list.
 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
-    manifest. Raises FileNotFoundError or ValueError for another file, ValueError for a file that lists no image, or
-    whose ids have lost the zeros in front of numbers.
+    manifest. It may also have the columns `group`, `sex` and `age`, whose cells may be empty. Raises FileNotFoundError
+    or ValueError for another file, ValueError for a file that lists no image, or whose ids have lost the zeros in front
+    of numbers.
     """
     return _assigned(pairs, Path(settings.patient_file), "patient") if settings.patient_file else (pairs, [])
 
 
-def assign_splits(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
+def assign_splits(
+    pairs: list[Pair], settings: Settings, earlier: Mapping[str, str] | None = None
+) -> tuple[list[Pair], Excluded]:
     """Return the pairs with their splits, and the images that the split file does not list.
 
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split. Otherwise patients are split by their names. Raises
-    FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
+    come the folders, if each image is in one named after a split. Otherwise patients are dealt to the splits group by
+    group; those in `earlier` keep the split that they have there. Raises FileNotFoundError or ValueError for another
+    file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
         return _assigned(pairs, split_path(settings), "split", SPLITS)
-    if all(pair.split for pair in pairs) and any(pair.split == "train" for pair in pairs) and not settings.folds:
+    if has_split_folders(pairs, settings):
         return _with_missing_splits(pairs, settings), []
-    assign = _folds_of if settings.folds else _splits_of
-    splits = assign({pair.patient for pair in pairs}, settings)
+    group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs)
+    try:
+        if settings.folds:
+            splits = deal_folds(group_of, settings.folds, settings.fold, settings.split_fractions)
+        else:
+            splits = deal_splits(group_of, settings.split_fractions, earlier)
+    except ValueError as error:
+        raise ValueError(f"{settings.dataset}: {error}") from error
     return [pair._replace(split=splits[pair.patient]) for pair in pairs], []
 
 
-def split_of(patient: str, fractions: tuple[float, float, float]) -> str:
-    """Return the split of a patient. It depends only on the name, so it is the same in every data set.
+def has_split_folders(pairs: list[Pair], settings: Settings) -> bool:
+    """Return whether the folders of the images decide the splits: each is named after one, and some after `train`."""
+    splits = {pair.split for pair in pairs}
+    return "" not in splits and "train" in splits and not settings.folds
+
+
+def groups_of_patients(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the group of each patient from rows of patient and group: the most frequent one of the patient's images.
 
     Example:
-        >>> {patient: split_of(patient, (0.7, 0.15, 0.15)) for patient in ("patient_2", "patient_3", "patient_6")}
-        {'patient_2': 'train', 'patient_3': 'test', 'patient_6': 'validation'}
+        >>> groups_of_patients([("a", "sick"), ("a", "sick"), ("a", ""), ("b", "")])
+        {'a': 'sick', 'b': ''}
     """
-    train, validation, _ = fractions
-    place = _place(patient)
-    return "train" if place < train else "validation" if place < train + validation else "test"
+    counts: dict[str, Counter[str]] = {}
+    for patient, group in rows:
+        counts.setdefault(patient, Counter())[group] += 1
+    return {patient: max(sorted(of), key=lambda group: of[group]) for patient, of in counts.items()}
 
 
 def _with_missing_splits(pairs: list[Pair], settings: Settings) -> list[Pair]:
     """Return pairs with the splits of their folders; move some training patients to splits without a folder."""
-    patients = sorted({pair.patient for pair in pairs if pair.split == "train"}, key=_place)
+    patients = sorted({pair.patient for pair in pairs if pair.split == "train"}, key=place)
     moved: dict[str, str] = {}
     for split, fraction in zip(SPLITS[1:], settings.split_fractions[1:], strict=True):
         if fraction and not any(pair.split == split for pair in pairs):
@@ -80,24 +96,6 @@ def _with_missing_splits(pairs: list[Pair], settings: Settings) -> list[Pair]:
     return [pair._replace(split=moved.get(pair.patient, "train")) if pair.split == "train" else pair for pair in pairs]
 
 
-def _folds_of(names: set[str], settings: Settings) -> dict[str, str]:
-    """Return the split of each patient in one fold. Each patient is in the test split of exactly one fold.
-
-    Folds have the same size, because patients are dealt out in a fixed order; other patients may change a patient's
-    fold. Training and validation share the rest in the ratio of their `split_fractions`.
-    """
-    if len(names) < _MIN_FOLD_PATIENTS * settings.folds:
-        raise ValueError(
-            f"{settings.dataset}: {settings.folds} folds need three patients each, and {len(names)} are few."
-        )
-    in_order = sorted(names, key=_place)
-    rest = [name for number, name in enumerate(in_order) if number % settings.folds != settings.fold - 1]
-    train, validation, _ = settings.split_fractions
-    count = max(round(len(rest) * validation / (train + validation)), 1)
-    chosen = sorted(rest, key=lambda name: _place(f"{name}/fold"))[:count]
-    return dict.fromkeys(names, "test") | dict.fromkeys(rest, "train") | dict.fromkeys(chosen, "validation")
-
-
 def split_path(settings: Settings) -> Path:
     """Return the path of the split file: a published split, a file in the raw folder, or another path."""
     name = settings.split_file or ""
@@ -106,38 +104,42 @@ def split_path(settings: Settings) -> Path:
 
 
 def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
-    """Return the pairs with the value of `field` in a CSV, and the images that the CSV does not list."""
+    """Return the pairs with the fields that a CSV sets, and the images that the CSV does not list.
+
+    The fields are `field`, and `TRAITS` if the field is the patient and the CSV has them.
+    """
     table = _read_table(file, field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
-    value_counts = table.groupby("id")[field].nunique()
-    if (value_counts > 1).any():
-        raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {field}; leave one of its rows.")
+    fields = [field, *(name for name in TRAITS if field == "patient" and name in table)]
+    for name in fields:
+        value_counts = table.groupby("id")[name].nunique()
+        if (value_counts > 1).any():
+            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; leave one of its rows.")
     is_manifest = "source_image" in table  # where each slice of a volume has its own id
-    values = table[field].map(lambda cell: text_name(unescape(cell))) if is_manifest else table[field]
-    cells = [*zip(table["id"], values, strict=True)]
-    cells += zip(table["source_image"], values, strict=True) if is_manifest else []
+    rows = [*table[fields].itertuples(index=False, name=None)]
+    rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
+    cells = [*zip(table["id"], rows, strict=True)]
+    cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
     # A cell is a name as it is, or else an encoded name.
-    listed = {unescape(name): value for name, value in cells} | dict(cells)
+    listed = {unescape(name): values for name, values in cells} | dict(cells)
     names_of = {pair.image: (pair.image.as_posix(), pair.id, pair.image.name) for pair in pairs}
     loose = _without_suffix(listed, {name for names in names_of.values() for name in names})
     assigned: list[Pair] = []
     unlisted: Excluded = []
     for pair in pairs:
-        value: Any = next(
-            (listed[name] for name in names_of[pair.image] if name in listed), loose.get(pair.id.casefold())
-        )
-        if value is None:
+        values = next((listed[name] for name in names_of[pair.image] if name in listed), loose.get(pair.id.casefold()))
+        if values is None:
             unlisted.append((str(pair.image), f"not in the {field} file"))
         else:
-            assigned.append(pair._replace(**{field: value}))
+            assigned.append(pair._replace(**dict(zip(fields, values, strict=True))))
     _refuse_other_ids(file, [*table["id"]], loose, pairs, assigned)
     return assigned, unlisted
 
 
-def _without_suffix(listed: dict[str, str], names: set[str]) -> dict[str, str]:
+def _without_suffix(listed: Table, names: set[str]) -> Table:
     """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces."""
-    values: dict[str, str] = {}
+    values: Table = {}
     doubtful: set[str] = set()
     for name in listed.keys() - names:
         short = stem_of(Path(name.strip().replace("\\", "/"))).casefold()
@@ -185,13 +187,17 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
+    twice = [name for name in TRAITS if headings.count(name) > 1]
+    if twice and field == "patient":
+        raise ValueError(f"{file}: has the column {twice[0]} more than once; leave one of them.")
     if headings.count("id") != 1 or headings.count(field) != 1:
         columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
     table = table.set_axis(headings, axis="columns")
     table = table[(table[["id", field]] != "").any(axis="columns")]  # spreadsheets save empty rows, too
     if "source_image" not in table:  # in a manifest, spaces belong to names
-        table[field] = table[field].str.strip()
+        for name in table.columns.intersection([field, *TRAITS]):
+            table[name] = table[name].str.strip()
     if (table[field] == "").any():
         raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
     return table
@@ -210,27 +216,3 @@ def _text_of(file: Path) -> str:
     if "\0" in text:
         raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
     return re.sub(r"^sep=.\r?\n", "", text)  # which Excel writes for itself
-
-
-def _splits_of(names: set[str], settings: Settings) -> dict[str, str]:
-    """Return the split of each patient; no split with a share stays empty."""
-    fractions = settings.split_fractions
-    splits = {patient: split_of(patient, fractions) for patient in sorted(names)}
-    needed = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
-    if len(splits) < len(needed):
-        raise ValueError(
-            f"{settings.dataset}: {len(splits)} patients cannot make the splits {', '.join(needed)}; add patients, or "
-            "set patient_pattern so that it finds the patient in each name."
-        )
-    # With few patients a split may be empty. The largest split then gives it the patient nearest to its range.
-    for split, middle in zip(SPLITS, np.cumsum(fractions) - np.array(fractions) / 2, strict=True):
-        if split in needed and split not in splits.values():
-            largest = pd.Series(splits).value_counts().idxmax()
-            donors = [patient for patient, other in splits.items() if other == largest]
-            splits[min(donors, key=lambda patient: abs(_place(patient) - middle))] = split
-    return splits
-
-
-def _place(patient: str) -> float:
-    """Return a number between 0 and 1 for a patient, evenly distributed and the same on every machine."""
-    return int(hashlib.sha256(f"{_SALT}{patient}".encode()).hexdigest()[:12], 16) / 16**12

@@ -1,59 +1,13 @@
-import io
-
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from lungnb.datasets.leakage import LEAK_COLUMNS, MAX_COPY_DISTANCE, find_leaks, hash_distances, perceptual_hash
+from lungnb.datasets.copies import MAX_COPY_DISTANCE
+from lungnb.datasets.leakage import LEAK_COLUMNS, find_leaks
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
 from lungnb.formats.images import read_image, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
-
-RNG = np.random.default_rng(0)
-
-
-def distance(one, other):
-    return float(hash_distances(perceptual_hash(one)[None], perceptual_hash(other)[None])[0, 0])
-
-
-def as_jpeg(image):
-    held = io.BytesIO()
-    Image.fromarray(image).save(held, "JPEG", quality=30)
-    return np.asarray(Image.open(held))
-
-
-COPIES = {
-    "the same": lambda image: image,
-    "JPEG": as_jpeg,
-    "brighter": lambda image: np.clip(image * 1.1 + 10, 0, 255).astype(np.uint8),
-    "other tones": lambda image: (255 * (image / 255) ** 0.7).astype(np.uint8),
-    "noisy": lambda image: np.clip(image + RNG.normal(0, 12, image.shape), 0, 255).astype(np.uint8),
-    "smaller": lambda image: np.asarray(Image.fromarray(image).resize((97, 97))),
-    "inverted": lambda image: 255 - image,
-}
-
-
-@pytest.fixture(scope="module")
-def images():
-    return [make_phantom(index, size=192).image for index in range(12)]
-
-
-@pytest.mark.parametrize("change", COPIES)
-def test_copies_are_near_and_other_images_are_not(images, change):
-    for number, image in enumerate(images):
-        copy = COPIES[change](image)
-        assert distance(image, copy) <= MAX_COPY_DISTANCE
-        assert min(distance(other, copy) for n, other in enumerate(images) if n != number) > MAX_COPY_DISTANCE
-
-
-def test_distances_are_shares_of_bits():
-    first = RNG.random((3, 255)) < 0.5
-    second = RNG.random((4, 255)) < 0.5
-    share = (first[:, None] != second[None]).mean(axis=2)
-    np.testing.assert_allclose(hash_distances(first, second), np.minimum(share, 1 - share), atol=1e-6)
 
 
 @pytest.fixture
@@ -75,12 +29,12 @@ def test_clean_splits_have_no_leak(settings):
 def test_a_copy_under_another_name_is_found_across_splits_alone(settings):
     manifest = read_manifest(settings)
     train, test = (manifest[manifest["split"] == split].iloc[:2] for split in ("train", "test"))
-    copy = COPIES["inverted"](read_image(settings.prepared / train["image"].iloc[0]))
+    copy = 255 - read_image(settings.prepared / train["image"].iloc[0])[:, ::-1]
     write_png(settings.prepared / test["image"].iloc[0], copy)
     write_png(settings.prepared / train["image"].iloc[1], copy)  # in the same split as its original
     leaks = find_leaks(settings, progress=False)
     assert leaks["kind"].unique().tolist() == ["near-duplicate"]
-    assert leaks["first"].tolist() == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
+    assert sorted(leaks["first"]) == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
     assert leaks[["first_split", "second_split"]].drop_duplicates().to_numpy().tolist() == [["train", "test"]]
     assert leaks["distance"].between(0, MAX_COPY_DISTANCE).all()
 

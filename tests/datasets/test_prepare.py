@@ -15,7 +15,7 @@ from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.settings import SPLITS, Settings, make_settings
 
-COLUMNS = ["id", "patient", "split", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
+COLUMNS = ["id", "patient", "split", "group", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
 COLUMNS += ["source_image", "source_mask"]
 
 
@@ -371,9 +371,13 @@ def test_real_data_sets_are_read_as_published(real, dataset, pairs, left_out, si
     assert len(manifest) == manifest["id"].nunique() == manifest["patient"].nunique() == pairs
     assert excluded["reason"].tolist() == ["no mask of this name"] * left_out
     assert set(manifest["width"]) == set(manifest["height"]) == {side}
-    shares = manifest["split"].value_counts(normalize=True)
+    counts = manifest["split"].value_counts()
     for split, share in zip(SPLITS, settings.split_fractions, strict=True):
-        assert shares[split] == pytest.approx(share, abs=0.04)
+        assert abs(counts[split] - share * pairs) < 1
+    if dataset != "finding-lungs-in-ct-data":  # the films of tuberculosis
+        for _, patients in manifest.groupby("split"):
+            sick = (manifest["group"] == "tuberculosis").mean()
+            assert (patients["group"] == "tuberculosis").mean() == pytest.approx(sick, abs=1.5 / len(patients))
     for row in manifest.iloc[:: len(manifest) // 10].to_dict("records"):
         mask = pixels(settings, row["mask"])
         assert set(np.unique(mask)) == {0, 255}

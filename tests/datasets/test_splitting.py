@@ -1,13 +1,16 @@
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from helpers.scans import CHEST, LUNGS, prepared, write_scans
-from lungnb.datasets import splitting
+from lungnb.__main__ import main
+from lungnb.datasets import prepare, splitting
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
-from lungnb.datasets.splitting import split_of
+from lungnb.datasets.sources import Source
+from lungnb.files import read_json, write_json, write_table
 from lungnb.settings import SPLITS, Settings
 
 
@@ -24,20 +27,125 @@ def test_a_patient_is_in_one_split_alone(raw):
     assert set(manifest["split"]) == set(SPLITS)
 
 
+def counts(manifest):
+    return manifest.drop_duplicates("patient")["split"].value_counts().to_dict()
+
+
 def test_old_images_keep_their_split_when_others_come(raw):
     write_scans(raw, [f"b{n}" for n in range(25)])
-    before = prepared(raw)[1].set_index("id")["split"]
+    settings, before = prepared(raw)
+    assert counts(before) == {"train": 17, "validation": 4, "test": 4}
     write_scans(raw, [f"{letter}{n}" for letter in "abc" for n in range(25)])
-    after = prepared(raw)[1].set_index("id")["split"]
-    assert len(after) == 75
+    after = prepared(raw)[1]
+    assert counts(after) == {"train": 53, "validation": 11, "test": 11}  # as exact as if all had been there before
+    before, after = (table.set_index("id")["split"] for table in (before, after))
     assert after[before.index].equals(before)
+    news = open_prepared(settings).news
+    assert news == "25 patients kept the split of the earlier manifest, 50 patients had none and got one."
 
 
-@pytest.mark.parametrize("fractions", [(0.7, 0.15, 0.15), (0.85, 0.15, 0.0), (0.5, 0.25, 0.25)])
-def test_the_shares_come_near_to_what_was_asked(fractions):
-    found = pd.Series([split_of(f"patient {n}", fractions) for n in range(4000)]).value_counts(normalize=True)
-    for split, fraction in zip(SPLITS, fractions, strict=True):
-        assert found.get(split, 0) == pytest.approx(fraction, abs=0.025)
+def test_a_patient_who_is_removed_moves_no_other(raw):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    before = prepared(raw)[1].set_index("id")["split"]
+    for name in before.index[:3]:
+        (raw / "images" / f"{name}.png").unlink()
+    after = prepared(raw)[1].set_index("id")["split"]
+    assert len(after) == 17 and after.equals(before[3:])
+
+
+def test_a_split_that_would_be_empty_is_filled_anew(raw):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    before = prepared(raw)[1]
+    for name in before.loc[before["split"] == "test", "id"]:
+        (raw / "images" / f"{name}.png").unlink()
+    settings, after = prepared(raw)
+    assert counts(after) == {"train": 12, "validation": 3, "test": 2}
+    assert open_prepared(settings).news == "All patients were split again, because a split would have been empty."
+
+
+@pytest.mark.parametrize("change", [{"split_fractions": (0.5, 0.25, 0.25)}, {"patient_pattern": "([ab].+)"}])
+def test_other_settings_of_the_splits_deal_all_patients_again(raw, change):
+    write_scans(raw, [f"a{n}" for n in range(20)])
+    prepared(raw)
+    write_scans(raw, [f"{letter}{n}" for letter in "ab" for n in range(20)])
+    settings, changed = prepared(raw, **change)
+    name = next(iter(change))
+    assert open_prepared(settings).news == f"All patients were split again, because {name} changed."
+    shutil.rmtree(settings.prepared)
+    assert prepared(raw, **change)[1].equals(changed)
+
+
+def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
+    write_scans(raw, "abcdef")
+    settings, manifest = prepared(raw)
+    file = settings.prepared / "prepared.json"
+    write_json(file, read_json(file) | {"format": 5})
+    write_table(manifest.drop(columns="group"), settings.prepared / "manifest.csv")
+    with pytest.raises(
+        ValueError, match=r"manifest\.csv: an earlier version of lungnb wrote it; prepare it again: run"
+    ):
+        open_prepared(settings)
+    assert main(["prepare", str(raw)]) == 0
+    assert (
+        "An earlier version of lungnb prepared this data set, so it was prepared and split" in capsys.readouterr().out
+    )
+    assert open_prepared(settings).manifest.equals(manifest)
+
+
+def test_groups_come_from_the_names_of_images(raw, monkeypatch):
+    source = Source("scans", "", "own", "", "", group_endings=(("_0", "well"), ("_1", "sick")))
+    monkeypatch.setattr(prepare, "find_source", lambda _: source)
+    write_scans(raw, [f"p{n:02}_{int(n >= 12)}" for n in range(20)])
+    settings, manifest = prepared(raw)
+    assert manifest["group"].tolist() == ["well"] * 12 + ["sick"] * 8
+    assert open_prepared(settings).groups["p19_1"] == "sick"
+    sizes = open_prepared(settings).sizes()
+    assert sizes.to_numpy().tolist() == [
+        ["train", "sick", 6, 6], ["train", "well", 8, 8], ["validation", "sick", 1, 1], ["validation", "well", 2, 2],
+        ["test", "sick", 1, 1], ["test", "well", 2, 2],
+    ]  # fmt: skip
+
+
+def test_groups_sex_and_age_come_from_a_table(raw, tmp_path, capsys):
+    names = [f"{n:02}" for n in range(20)]
+    write_scans(raw, names)
+    groups = ["rare"] + ["well", "sick"] * 9 + [""]
+    lines = [
+        f"{name};p{name};{group};{'FM'[n % 2]};{50 + n}"
+        for n, (name, group) in enumerate(zip(names, groups, strict=True))
+    ]
+    (tmp_path / "patients.csv").write_text("id;Patient;Group; sex ;AGE\n" + "\n".join(lines))
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "patients.csv"))
+    assert manifest["group"].tolist() == groups
+    assert manifest["sex"].tolist() == ["F", "M"] * 10 and manifest["age"].tolist() == [*range(50, 70)]
+    assert counts(manifest) == {"train": 14, "validation": 3, "test": 3}
+    assert main(["prepare", str(raw), "--set", f"patient_file={tmp_path / 'patients.csv'}"]) == 0
+    said = capsys.readouterr().out
+    assert "Group rare has 1 patient, too few for each of the 3 splits.\n" in said and " sick " in said
+
+
+def test_patients_of_another_set_s_training_can_be_left_out(raw, tmp_path):
+    write_scans(raw, [f"{n}" for n in range(20)])
+    write_scans(tmp_path / "more", [f"{n}" for n in range(10, 40)])
+    one, other = (open_prepared(prepared(folder)[0]) for folder in (raw, tmp_path / "more"))
+    others = other.without_patients_of(one, "train", "validation")
+    trained = {row["patient"] for row in one.rows("train", "validation")}
+    assert set(other.manifest["patient"]) - set(others.manifest["patient"]) == {f"{n}" for n in range(10, 20)} & trained
+    assert [*others.manifest.index] == [*range(len(others.manifest))]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,patient,group\na,p,x\na,p,y\n", "a has more than one group"),
+        ("id,patient,group,Group\na,p,x,y\n", "has the column group more than once"),
+    ],
+)
+def test_a_table_whose_groups_are_unclear_is_refused(raw, tmp_path, content, message):
+    write_scans(raw, "abc")
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"list\.csv: {message}"):
+        prepared(raw, patient_file=str(tmp_path / "list.csv"))
 
 
 def test_without_a_test_share_there_is_no_test_split(raw):
