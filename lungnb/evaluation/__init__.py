@@ -6,7 +6,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "statistics": ["classification_table", "first_places", "mean_interval", "paired_tests", "pooled_counts"],
-        "evaluation": ["compare", "evaluate", "read_scores", "score_images"],
+        "evaluation": ["compare", "evaluate", "read_scores"],
+        "scoring": ["distance_summary", "group_scores", "score_images"],
         "conclusions": ["verdict"],
         "repeats": ["compare_seeds", "image_means", "seed_summary", "train_repeatedly", "variation"],
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],
