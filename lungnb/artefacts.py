@@ -15,6 +15,7 @@ MODEL = "model.keras"  # the weights of the best epoch
 HISTORY = "history.csv"  # one row per epoch
 SCORES = "scores.csv"  # one row per image
 RUN = "run.json"  # settings, versions, device, seed, time, commit
+TEMPERATURE = "temperature.json"  # corrects the probabilities; chosen on validation images
 SUMMARY = "summary.json"  # mean scores with their intervals, and the command
 MODEL_FILES = (RUN, HISTORY, SCORES, SUMMARY)  # files that may be published
 PLAN = "training/plan.json"  # what an unfinished training is to train

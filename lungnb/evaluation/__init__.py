@@ -11,7 +11,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "conclusions": ["verdict"],
         "repeats": ["compare_seeds", "image_means", "seed_summary", "train_repeatedly", "variation"],
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],
-        "calibration": ["calibration_table", "examine", "review_gain", "review_reasons"],
+        "calibration": ["calibration_table", "examine", "save_temperature"],
+        "review": ["review_gain", "review_reasons"],
         "transfer": [
             "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed",
             "score_untrained", "train_across", "untrained_sentence",
