@@ -94,6 +94,7 @@ def _plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
         "window": list(settings.window) if settings.window else None,
         "spacing": settings.spacing,
+        "pixel_mm": settings.pixel_mm,
         "volume_slices": settings.volume_slices,
         "mask_values": list(settings.mask_values) if settings.mask_values else None,
         "files": _fingerprint(raw),
@@ -177,6 +178,8 @@ def _read_image_pair(
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, settings.window)
     image, pixel_mm = picture.grey, picture.pixel_mm
+    if settings.pixel_mm and not pixel_mm:
+        pixel_mm = (settings.pixel_mm, settings.pixel_mm)
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
@@ -230,7 +233,7 @@ def _read_volume_pair(
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
         window_hu, note = grey_range(volume.hounsfield, settings.window, raw / pair.image)
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
-        lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
+        lungs = [*np.logical_or.reduce([read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
@@ -250,7 +253,7 @@ def _read_volume_pair(
     return slices, notes
 
 
-def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
+def read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
     """Return a mask as a bool array on the grid of its volume; see `lung_mask` and `read_volume_seg`."""
     if is_dicom(path):
         return read_volume_seg(path, volume, mask_values)

@@ -8,6 +8,7 @@ images (`lungnb.evaluation.calibration`), stored beside the network, and applied
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def read_temperature(model: Path) -> float:
     if not file.exists():
         return 1.0
     stored, (low, high) = read_json(file), TEMPERATURES
-    value = stored.get("temperature")
+    value: Any = stored.get("temperature")
     if type(value) not in (int, float) or not low <= value <= high:
         raise ValueError(
             f"{file}: must hold a temperature from {low:g} to {high:g}. Remove it, and run notebook 13 to choose one."

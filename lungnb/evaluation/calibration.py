@@ -138,8 +138,8 @@ def calibration_table(validation: dict[str, Examination], test: dict[str, Examin
     """Return, from examinations by model, a row a model: how true its probabilities of the test images are.
 
     `calibration_error` is that of the network near the border, and `corrected_error` that with the `temperature`, which
-    is chosen on the validation images. Further columns are the best threshold on the validation images, the mean Dice of
-    the test images at 0.5 and at that threshold, and the mean Dice of the mean over the augmented predictions.
+    is chosen on the validation images. Further columns are the best threshold on the validation images, the mean Dice
+    of the test images at 0.5 and at that threshold, and the mean Dice of the mean over the augmented predictions.
     """
     rows = {}
     for name, examination in test.items():

@@ -45,7 +45,7 @@ def mean_bins(images: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     pixels = [image["lung"] + image["other"] for image in images]
     shares = [image[["lung", "other"]] / each.sum() for image, each in zip(images, pixels, strict=True) if each.sum()]
-    mean = sum(shares) / len(shares) if shares else images[0][["lung", "other"]] * 0.0
+    mean = sum(shares, start=images[0][["lung", "other"]] * 0.0) / max(len(shares), 1)
     return mean.assign(logit=_LOGITS, pixels=sum(pixels))
 
 

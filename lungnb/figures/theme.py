@@ -57,18 +57,18 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
-    """Draw a score of every image as box and points, with a diamond at the mean, in the models' colours."""
+def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str], has_mean: bool = True) -> None:
+    """Draw a score of every image as box and points, in the models' colours, with a diamond at the mean if asked."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
     palette = sns.color_palette("colorblind", len(models))
     box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
     mean = {"marker": "D", "markerfacecolor": "white", "markeredgecolor": "black", "markersize": 7, "zorder": 5}
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
-    sns.boxplot(**columns, **box, showmeans=True, meanprops=mean, ax=axis)
+    sns.boxplot(**columns, **box, showmeans=has_mean, meanprops=mean, ax=axis)
     axis.set(xlabel="", ylabel="")
 
 
 def score_title(name: str) -> str:
     """Return the name of a score as charts write it."""
-    return {"dice": "Dice", "iou": "IoU"}.get(name, name.capitalize())
+    return {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}.get(name, name.capitalize())
