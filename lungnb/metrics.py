@@ -96,7 +96,12 @@ def dice(truth: Mask, prediction: Mask) -> float:
 
 
 def distance_unit(spacing_mm: float | Sequence[float] | None) -> str:
-    """Return the unit of distances: `mm` if the pixel spacing is known, otherwise `%` of the longer image side."""
+    """Return the unit of distances: `mm` if the pixel spacing is known, otherwise `%` of the longer image side.
+
+    Example:
+        >>> distance_unit(0.5), distance_unit(None)
+        ('mm', '%')
+    """
     return "%" if spacing_mm is None else "mm"
 
 

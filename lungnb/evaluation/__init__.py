@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed",
             "score_untrained", "train_across", "untrained_sentence",
         ],
-        "volumes": ["volume_scores"],
+        "whole_volumes": ["volume_scores"],
         "search": ["best_settings", "search_settings"],
         "speed": ["compare_exports"],
     },

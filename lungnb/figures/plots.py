@@ -173,7 +173,9 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
         draw_boxes(axis, table, name, [*table["model"].unique()], has_mean=False)
         axis.set(title=score_title(name), ylabel=label)
         axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
-    failed = {title_of(name): distance_summary(rows)["failed"] for name, rows in table.groupby("model", sort=False)}
+    failed = {
+        title_of(str(name)): distance_summary(rows)["failed"] for name, rows in table.groupby("model", sort=False)
+    }
     listed = ", ".join(f"{name} {count:.0f}" for name, count in failed.items())
     figure.suptitle(f"Distances of {table['id'].nunique()} images; failed masks: {listed}", fontsize=12)
     return figure
