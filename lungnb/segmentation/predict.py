@@ -44,7 +44,7 @@ class Segmentation(NamedTuple):
 
     image: np.ndarray  # (height, width), uint8
     mask: np.ndarray  # (height, width), bool
-    probability: np.ndarray  # (height, width), float32, 0 to 1
+    probability: np.ndarray  # (height, width), float32, 0 to 1, corrected by the temperature if the network has one
 
 
 @overload
