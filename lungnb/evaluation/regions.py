@@ -35,8 +35,8 @@ def costophrenic_share(truth: Mask, prediction: Mask) -> float:
     """Return the share of the costophrenic angles that is predicted, 0 to 1, the mean over both lungs of a film.
 
     The angle of a true lung is the lowest part of its lateral half, `ANGLE_SHARE` of the lung's height. Networks often
-    leave it out, and the Dice hardly shows it, because both angles are about 2 % of the lungs. Without a true lung, there is
-    nothing to find, and the share is 1.
+    leave it out, and the Dice hardly shows it, because both angles are about 2 % of the lungs. Without a true lung,
+    there is nothing to find, and the share is 1.
 
     Example:
         >>> truth = np.zeros((40, 40), bool)
