@@ -136,8 +136,8 @@ def distance_summary(table: pd.DataFrame) -> dict[str, float]:
 def group_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return the mean Dice of each group of patients, such as normal and tuberculosis, a row a model and group.
 
-    `table` holds rows of `evaluate` with the column `model`. Columns: `images`, `patients`, the mean `dice` with its
-    95 % interval over patients (`dice_low`, `dice_high`), and a `note` on groups that are too small for an interval.
+    `table` holds rows of `evaluate` with the column `model`. Columns: `images`, `patients`, the mean `dice` over
+    patients with its 95 % interval (`dice_low`, `dice_high`), and a `note` if a group is too small for an interval.
     The table has no row if the manifest has no groups.
 
     Example:
@@ -150,8 +150,9 @@ def group_scores(table: pd.DataFrame) -> pd.DataFrame:
     named = table.assign(group=table["group"].fillna("").replace("", "not stated")) if has_groups else table.head(0)
     for (model, group), images in named.groupby(["model", "group"], sort=False) if has_groups else ():
         low, high = mean_interval(images, "dice")
-        patients = images["patient"].nunique()
+        by_patient = images.groupby("patient")["dice"].mean()
+        patients, mean = len(by_patient), by_patient.mean()
         note = "one patient: no interval" if patients == 1 else ""
-        rows.append((model, group, len(images), patients, images["dice"].mean(), low, high, note))
+        rows.append((model, group, len(images), patients, mean, low, high, note))
     columns = ["model", "group", "images", "patients", "dice", "dice_low", "dice_high", "note"]
     return pd.DataFrame(rows, columns=columns).set_index(["model", "group"])

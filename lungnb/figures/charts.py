@@ -40,11 +40,10 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
             f"{bin_['pixels'] / 1000:,.1f}", (bin_["probability"], bin_["pixels"]), (0, 5), textcoords="offset points",
             ha="center", fontsize=8,
         )  # fmt: skip
-    below.set(xlabel="probability of lung", ylabel="pixels", yscale="log")
+    first = title_of(next(iter(examinations)))
+    below.set(xlabel=f"probability of lung (numbers: thousands of pixels, {first})", ylabel="pixels", yscale="log")
     below.margins(y=0.3)
-    axis.set_title(
-        f"Pixels within {BORDER_SHARE:.1%} of the longer side from the border; numbers: thousands", fontsize=10
-    )
+    axis.set_title(f"Pixels within {BORDER_SHARE:.1%} of the longer side from the true border", fontsize=10)
     axis.legend(frameon=False)
     return figure
 

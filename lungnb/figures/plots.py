@@ -230,8 +230,8 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
 
     The difference is in percent of the mean of both areas. It is drawn over the true area as a share of the picture.
     Lines are the mean and the limits of agreement, mean plus and minus 1.96 standard deviations (Bland and Altman 1986,
-    https://doi.org/10.1016/S0140-6736(86)90837-8). Images without lung in both masks are left out.
-    A single image has no limits.
+    https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images without lung in both masks are left
+    out.
     """
     models = scores["model"].unique()
     figure, axes = subplots(1, len(models), figsize=(4 * len(models), 3.8), sharey=True, squeeze=False)
@@ -242,8 +242,8 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
         true_share = (true_px / counts.sum(axis=1))[gap.index]
         axis.scatter(true_share, gap, s=22, color=COLORS[index], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
-        limits = ((-1.96, "--"), (1.96, "--")) if len(gap) > 1 else ()  # one image has no standard deviation
-        for shift, dash in ((0, "-"), *limits) if len(gap) else ():
+        lines = ((0, "-"), (-1.96, "--"), (1.96, "--"))
+        for shift, dash in lines if len(gap) > 1 else lines[: len(gap)]:
             level = gap.mean() + (shift * gap.std() if shift else 0)
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
             axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=9)
