@@ -15,6 +15,7 @@ MODEL = "model.keras"  # the weights of the best epoch
 HISTORY = "history.csv"  # one row per epoch
 SCORES = "scores.csv"  # one row per image
 RUN = "run.json"  # settings, versions, device, seed, time, commit
+TEMPERATURE = "temperature.json"  # corrects the probabilities; chosen on validation images
 SUMMARY = "summary.json"  # mean scores with their intervals, and the command
 MODEL_FILES = (RUN, HISTORY, SCORES, SUMMARY)  # files that may be published
 PLAN = "training/plan.json"  # what an unfinished training is to train
@@ -125,6 +126,8 @@ CLAIM = "claim.csv"
 COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
+GROUPS = "groups.csv"
+VOLUMES = "volumes.csv"
 VERDICT = "verdict.txt"
 
 
@@ -151,7 +154,10 @@ ARTEFACTS = (
     ),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
-    Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, all with masks cleaned up", False),
+    Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, on the same images", False),
+    Artefact(GROUPS, "06", "mean Dice of each group of patients, one row per network and group"),
+    Artefact(VOLUMES, "06", "Dice and distances of whole volumes in 3-D, one row per network and volume"),
+    Artefact("distances.png", "06", "distances between borders, one point per image"),
     Artefact("learning_curves.png", "06", "scores over epochs"),
     Artefact("split_panels.png", "06", "loss, IoU and Dice of training, validation and test, one panel per network"),
     Artefact("loss_*.png", "06", "loss over epochs, one figure per network"),
@@ -180,8 +186,12 @@ ARTEFACTS = (
     Artefact("generalisation_chart.png", "10", "the same as a chart"),
     Artefact("exports.csv", "11", "size, time and agreement of exported networks, one row per format and engine"),
     Artefact("exports_chart.png", "11", "the same as a chart"),
-    Artefact("reliability.png", "13", "share of lung among the pixels of each probability"),
-    Artefact("calibration.csv", "13", "calibration error and best threshold, one row per network"),
+    Artefact("reliability.png", "13", "share of lung among the pixels near the border, by probability"),
+    Artefact(
+        "calibration.csv",
+        "13",
+        "calibration error near the border, temperature and best threshold, one row per network",
+    ),
     Artefact("doubts.csv", "13", "why a person should look at an image, one row per image"),
     Artefact("usefulness.csv", "13", "how the mean Dice rises if a person corrects the most uncertain images"),
     Artefact("doubt_chart.png", "13", "Dice against the disagreement of augmented predictions"),

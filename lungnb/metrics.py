@@ -6,13 +6,16 @@ are `scores(count_pixels(truth, prediction)) | surface_scores(truth, prediction)
 
 If both masks are empty, every overlap score is 1 and every distance is 0. If only one is empty, the overlap is 0 and
 the distance is the image diagonal, which no other error can exceed. So a missed lung makes every score worse, and no
-score is NaN. The definitions follow Metrics Reloaded (Maier-Hein and others 2024,
+score is NaN.
+
+Distances are in mm if the pixel spacing is known, otherwise in percent of the longer image side, because distances in
+pixels cannot be compared between image sizes. The definitions follow Metrics Reloaded (Maier-Hein and others 2024,
 https://doi.org/10.1038/s41592-023-02151-z).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +24,9 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 Mask = NDArray[np.bool_]
-TOLERANCE = 2.0  # for `nsd`: borders agree up to this distance, in mm if the spacing is known, otherwise in px
+TOLERANCE_MM = 2.0  # of `nsd`: borders agree up to this distance, about as far as two readers draw them apart
+TOLERANCE_PERCENT = 0.5  # of the longer side: the same distance on a film of 40 cm
+FAILED_DICE = 0.7  # a mask with a lower Dice failed: as much is wrong as if one of two equal lungs were missing (2/3)
 _ROUNDING = 1e-9  # relative; for example, 20 px of 0.1 mm sum to a little more than 2 mm
 
 
@@ -90,36 +95,55 @@ def dice(truth: Mask, prediction: Mask) -> float:
     return scores(count_pixels(truth, prediction))["dice"]
 
 
+def distance_unit(spacing_mm: float | Sequence[float] | None) -> str:
+    """Return the unit of distances: `mm` if the pixel spacing is known, otherwise `%` of the longer image side.
+
+    Example:
+        >>> distance_unit(0.5), distance_unit(None)
+        ('mm', '%')
+    """
+    return "%" if spacing_mm is None else "mm"
+
+
 def surface_scores(
-    truth: Mask, prediction: Mask, spacing_mm: float | tuple[float, float] | None = None, tolerance: float = TOLERANCE
+    truth: Mask,
+    prediction: Mask,
+    spacing_mm: float | Sequence[float] | None = None,
+    tolerance: float | None = None,
 ) -> dict[str, float]:
     """Return scores of the distance between the borders of two bool masks, `(height, width)`.
 
-    A pixel of the mask is on its border if a neighbour (up, down, left or right) is outside the mask or the image. Its
-    distance is that to the nearest border pixel of the other mask.
+    Masks of volumes are `(slices, height, width)`. A pixel of the mask is on its border if a neighbour (up, down, left,
+    right, and in the next slices) is outside the mask or the image. Its distance is that to the nearest border pixel of
+    the other mask.
 
     - `hd95`: the 95th percentile of the distances, for the border where it is larger (Hausdorff distance).
     - `assd`: the mean over the pixels of both borders (average symmetric surface distance).
     - `nsd`: the share of pixels of both borders with a distance up to `tolerance` (normalised surface Dice).
 
-    `spacing_mm` is the pixel spacing, height and width, or one number for both. Without it, distances and `tolerance`
-    are in px, otherwise in mm. Raises ValueError as `count_pixels` does, and if the spacing is not above 0.
+    `spacing_mm` is the pixel spacing along each axis, or one number for all. Then distances are in mm, and the default
+    tolerance is `TOLERANCE_MM`. Without it, distances are in percent of the longest side, and the default tolerance is
+    `TOLERANCE_PERCENT`. Raises ValueError as `count_pixels` does, and if the spacing is not above 0.
 
     Example:
         >>> truth = np.ones((30, 40), bool)
         >>> surface_scores(truth, truth)
         {'hd95': 0.0, 'assd': 0.0, 'nsd': 1.0}
-        >>> surface_scores(truth, ~truth)["hd95"]  # nothing predicted: the diagonal of the image, px
-        50.0
+        >>> surface_scores(truth, ~truth)["hd95"]  # nothing predicted: the diagonal, in percent of the longer side
+        125.0
     """
     _check_masks(truth, prediction)
-    pixel_size = np.broadcast_to(np.asarray(1.0 if spacing_mm is None else spacing_mm, float), (2,))
+    pixel_size = np.broadcast_to(
+        np.asarray(100 / max(truth.shape) if spacing_mm is None else spacing_mm, float), truth.ndim
+    )
     if not (pixel_size > 0).all():
         raise ValueError(f"spacing_mm must be above 0 mm, not {spacing_mm}.")
+    if tolerance is None:
+        tolerance = TOLERANCE_PERCENT if spacing_mm is None else TOLERANCE_MM
     borders = [_border(mask) * pixel_size for mask in (truth, prediction)]
     if not all(map(len, borders)):
         are_empty = not any(map(len, borders))
-        distance = 0.0 if are_empty else float(np.hypot(*(pixel_size * truth.shape)))
+        distance = 0.0 if are_empty else float(np.linalg.norm(pixel_size * truth.shape))
         return {"hd95": distance, "assd": distance, "nsd": float(are_empty)}
     # A tree of the few border pixels takes a tenth of the time of a distance transform of the image.
     there, back = (KDTree(target).query(start)[0] for start, target in (borders, borders[::-1]))
@@ -132,13 +156,14 @@ def surface_scores(
 
 
 def _border(mask: Mask) -> NDArray[np.intp]:
-    """Return the row and column of each border pixel of a bool mask, `(n, 2)`."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    if not len(rows):
-        return np.empty((0, 2), np.intp)
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    """Return the position of each border pixel of a bool mask, `(n, axes)`."""
+    axes = range(mask.ndim)
+    lines = [np.flatnonzero(mask.any(axis=tuple({*axes} - {axis}))) for axis in axes]
+    if not len(lines[0]):
+        return np.empty((0, mask.ndim), np.intp)
+    box = tuple(slice(line[0], line[-1] + 1) for line in lines)
     inner = ndimage.binary_erosion(mask[box])  # pixels beyond the box count as outside the mask
-    border: NDArray[np.intp] = np.argwhere(mask[box] & ~inner) + np.array([rows[0], columns[0]])
+    border: NDArray[np.intp] = np.argwhere(mask[box] & ~inner) + np.array([line[0] for line in lines])
     return border
 
 

@@ -29,15 +29,16 @@ CHOICES: dict[str, tuple[str | None, ...]] = {
     "precision": ("float32", "mixed_bfloat16", "auto"),
     "encoder": ("mobilenetv2", "vgg16", "resnet50", "efficientnetv2b0", "densenet121", None),
 }
-LIMITS = {  # the lowest and the highest value of every setting that is a number; `spacing` and `folds` may also be 0
-    "image_size": (1, 4096), "spacing": (0.1, 20), "volume_slices": (1, 10_000), "folds": (2, 1000), "fold": (1, 1000),
+LIMITS = {  # the lowest and the highest value of every setting that is a number; those in `_OR_ZERO` may also be 0
+    "image_size": (1, 4096), "spacing": (0.1, 20), "pixel_mm": (0.01, 20), "volume_slices": (1, 10_000),
+    "folds": (2, 1000), "fold": (1, 1000),
     "depth": (1, 10), "filters": (1, 1024), "frozen_epochs": (0, 100_000), "learning_rate": (1e-12, 1e30),
     "batch_size": (1, 4096), "epochs": (1, 100_000), "train_images": (0, 10**9), "repeats": (1, 100_000),
     "stop_patience": (0, 100_000), "plateau_patience": (0, 100_000), "rotation": (0, 180), "zoom": (0, 0.9),
     "contrast": (0, 1), "seed": (0, 2**32 - 1),  # NumPy accepts no other seeds
     "equivalence_margin": (1e-6, 1),
 }  # fmt: skip
-_OR_ZERO = ("spacing", "folds")  # 0 switches them off
+_OR_ZERO = ("spacing", "pixel_mm", "folds")  # 0 switches them off
 # Dice. Another seed changes the mean Dice of a network by 0.001 to 0.004 (SD, results/published/montgomery-seeds), and
 # two readers of one X-ray differ ten times as much. So a smaller gain is no reason to choose a network.
 EQUIVALENCE_MARGIN = 0.005
@@ -124,6 +125,7 @@ class Settings:
     # the path within the data set; its first group is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; all images must then be in HU
     spacing: float = 0.0  # pixel spacing to which volumes are resampled, mm; 0: keep theirs
+    pixel_mm: float = 0.0  # pixel spacing of image files that do not state theirs, such as PNG, mm; 0: unknown
     volume_slices: int = 16  # slices of each volume, evenly spaced over its central half
     mask_values: tuple[int, ...] | None = None  # the labels of lung, if masks show other organs too
     # model

@@ -11,6 +11,7 @@ from lungnb.metrics import (
     SURFACE_SCORES,
     Counts,
     count_pixels,
+    distance_unit,
     scores,
     surface_scores,
 )
@@ -130,18 +131,18 @@ def test_shifted_squares_lie_as_far_apart_as_their_sides():
     off = [3] * 10 + [2] * 2 + [1] * 2  # the sides that stick out; all else lies on the other border, or 3 px inside it
     inside = [min(3, row, 9 - row) for row in range(1, 9)]  # the right side: to the other border straight, up or down
     distances = np.array(off + inside + [0] * (36 - len(off) - len(inside)), float)
-    scored = surface_scores(truth, found, tolerance=1)
+    scored = surface_scores(truth, found, spacing_mm=1, tolerance=1)
     assert scored["assd"] == pytest.approx(distances.mean())
     assert scored["hd95"] == pytest.approx(np.percentile(distances, 95)) == 3
     assert scored["nsd"] == pytest.approx((distances <= 1).mean())
 
 
-@pytest.mark.parametrize(("shift", "spacing"), [(0, None), (4, None), (10, 0.5), (25, 2.0)])
+@pytest.mark.parametrize(("shift", "spacing"), [(0, 1.0), (4, 1.0), (10, 0.5), (25, 2.0)])
 def test_shifted_disks_lie_as_far_apart_as_geometry_says(shift, spacing):
     """From a circle to the same one moved by s, a point at the angle t has | |p - s| - r | to go."""
     radius, angles = 80, np.linspace(0, 2 * np.pi, 100_001)
     distances = abs(np.hypot(radius * np.cos(angles) - shift, radius * np.sin(angles)) - radius)
-    unit = spacing or 1
+    unit = spacing
     scored = surface_scores(disk(150, 200, radius), disk(150 + shift, 200, radius), spacing, tolerance=4 * unit)
     # Pixels do not stand evenly along a circle: a few percent.
     assert scored["assd"] == pytest.approx(distances.mean() * unit, abs=0.3 * unit, rel=0.04)
@@ -161,7 +162,7 @@ def borders(mask):
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("spacing", [None, (0.7, 1.3)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3)])
 def test_distances_are_those_of_a_distance_transform(seed, spacing):
     truth, found = blobs(seed)
     parts = []
@@ -175,7 +176,7 @@ def test_distances_are_those_of_a_distance_transform(seed, spacing):
         "nsd": (both <= 2).mean(),
     }
     assert surface_scores(truth, found, spacing) == pytest.approx(expected)
-    if spacing is None:  # the worst distance, of which hd95 leaves a twentieth out, by scikit-image
+    if spacing == (1.0, 1.0):  # the worst distance, of which hd95 leaves a twentieth out, by scikit-image
         assert both.max() == pytest.approx(
             hausdorff_distance(*(m & ~ndimage.binary_erosion(m) for m in (truth, found)))
         )
@@ -194,7 +195,7 @@ def test_near_what_another_library_measures(seed, spacing):
     assert scored["nsd"] == pytest.approx(theirs, abs=0.06)
 
 
-@pytest.mark.parametrize(("spacing", "diagonal"), [(None, 50), (2.0, 100), ((3.0, 0.25), np.hypot(90, 10))])
+@pytest.mark.parametrize(("spacing", "diagonal"), [(None, 125), (2.0, 100), ((3.0, 0.25), np.hypot(90, 10))])
 def test_an_empty_mask_against_lungs_is_a_whole_image_away(spacing, diagonal):
     empty, some = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
     some[3:9, 20:30] = True
@@ -226,9 +227,9 @@ def test_a_border_is_one_at_the_edge_of_the_image():
     full = np.ones((20, 20), bool)
     within = full.copy()
     within[[0, -1]] = within[:, [0, -1]] = False
-    scored = surface_scores(full, within)
+    scored = surface_scores(full, within, spacing_mm=1)
     assert scored["hd95"] == pytest.approx(1, abs=0.2) and scored["nsd"] == 1  # the corners are further
-    assert surface_scores(full, within, tolerance=0.5)["nsd"] == 0
+    assert surface_scores(full, within, spacing_mm=1, tolerance=0.5)["nsd"] == 0
 
 
 def test_a_tolerance_is_met_by_what_lies_exactly_there():
@@ -263,3 +264,63 @@ def test_other_arrays_are_refused(truth, found, message):
     for score in (count_pixels, surface_scores):
         with pytest.raises(ValueError, match=message):
             score(truth, found)
+
+
+def pair_of_lungs(size, seed):
+    """Two smooth lungs, and a prediction whose border differs by up to a few percent of the image, at any size."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (np.indices((size, size)) + 0.5) / size
+    truth, prediction = np.zeros((2, size, size), bool)
+    for x in (0.3, 0.7):
+        a, b = rng.uniform(0.1, 0.14), rng.uniform(0.26, 0.33)
+        angle, radius = np.arctan2((rows - 0.5) / b, (columns - x) / a), np.hypot((columns - x) / a, (rows - 0.5) / b)
+        wave = sum(amplitude * np.cos((n + 1) * angle + n) for n, amplitude in enumerate(rng.normal(0, 0.015, 6)))
+        truth |= radius < 1
+        prediction |= radius < 1 + wave
+    return truth, prediction
+
+
+def test_the_same_geometry_has_the_same_scores_at_every_size():
+    """In pixels, the NSD of these pairs would fall to a third from 256 to 1,024 px."""
+    sizes = 256, 512, 1024
+    table = np.array([
+        [list(surface_scores(*pair_of_lungs(size, seed)).values()) for size in sizes] for seed in range(4)
+    ])  # fmt: skip
+    hd95, assd, nsd = table.mean(axis=0).T
+    assert 0.4 < nsd.mean() < 0.95 and np.ptp(nsd) < 0.03
+    assert np.ptp(hd95) < 0.1 and np.ptp(assd) < 0.05  # percent
+    in_px = [
+        np.mean([surface_scores(*pair_of_lungs(size, seed), spacing_mm=1)["nsd"] for seed in range(2)])
+        for size in (sizes[0], sizes[-1])
+    ]
+    assert in_px[0] - in_px[1] > 0.2
+
+
+def test_percent_and_mm_agree_on_a_film_of_40_cm():
+    truth, prediction = pair_of_lungs(512, 1)
+    percent, mm = surface_scores(truth, prediction), surface_scores(truth, prediction, spacing_mm=400 / 512)
+    assert mm["hd95"] == pytest.approx(4 * percent["hd95"]) and mm["nsd"] == percent["nsd"]
+    assert (distance_unit(None), distance_unit(0.5), distance_unit((0.5, 0.5))) == ("%", "mm", "mm")
+
+
+def test_percent_is_of_the_longer_side():
+    truth, prediction = np.zeros((2, 50, 200), bool)
+    truth[10:40, 20:60], prediction[10:40, 30:70] = True, True
+    assert surface_scores(truth, prediction)["hd95"] == pytest.approx(5)  # 10 px of 200
+    assert surface_scores(truth.T, prediction.T) == surface_scores(truth, prediction)
+
+
+@pytest.mark.parametrize("spacing", [(2.5, 0.7, 0.7), 1.0, None])
+def test_volumes_have_distances_in_three_dimensions(spacing):
+    truth, prediction = np.zeros((2, 12, 30, 40), bool)
+    truth[2:8, 5:20, 5:30] = prediction[2:10, 5:20, 5:30] = True
+    sides = np.broadcast_to(np.asarray(spacing or 100 / 40), 3)
+    parts = []
+    for one, other in ((truth, prediction), (prediction, truth)):
+        surface = other & ~ndimage.binary_erosion(other)
+        parts.append(ndimage.distance_transform_edt(~surface, sampling=sides)[one & ~ndimage.binary_erosion(one)])
+    scored = surface_scores(truth, prediction, spacing)
+    assert scored["hd95"] == pytest.approx(max(np.percentile(part, 95) for part in parts))
+    assert scored["assd"] == pytest.approx(np.concatenate(parts).mean())
+    empty = surface_scores(truth, np.zeros_like(truth), spacing)
+    assert empty["hd95"] == pytest.approx(np.linalg.norm(sides * truth.shape))

@@ -1,5 +1,6 @@
 """What exported networks say of themselves, and the recipe of docs/how-to-onnx.md: lungnb's masks without lungnb."""
 
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from helpers.networks import bright
 from helpers.paths import ROOT
 from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.engines.export import export_model
+from lungnb.engines.parity import digest_of_file
 from lungnb.formats.pixels import to_grey
 from lungnb.masks import clean_mask
 from lungnb.phantoms.make import make_phantom
@@ -73,6 +75,26 @@ def test_an_export_says_how_to_use_it(tmp_path):
         session = onnxruntime.InferenceSession(file.with_suffix(".onnx"))
         assert [tensor.name for tensor in (*session.get_inputs(), *session.get_outputs())] == ["image", "probability"]
         facts = session.get_modelmeta().custom_metadata_map
-        assert set(facts) == set(re.findall(r"(?m)^\| `(\w+)` \| `", PAGE))
+        assert set(facts) == set(re.findall(r"(?m)^\| `(\w+)` \| `", PAGE)) - {"temperature"}  # which is 1
         assert facts["input_size"] == str(session.get_inputs()[0].shape[1]) and facts["window_hu"] == window
         assert float(facts["threshold"]) == LUNG_THRESHOLD and facts["sigmoid"] == "inside"
+
+
+@pytest.mark.skipif(not find_spec("tf2onnx"), reason="needs the extra `fast`")
+@needs_onnx
+def test_the_recipe_corrects_probabilities_by_the_temperature_of_the_network(tmp_path):
+    import onnxruntime
+
+    bright(64).save(tmp_path / "own.keras")
+    record = {"temperature": 1.7, "model": digest_of_file(tmp_path / "own.keras")}
+    (tmp_path / "temperature.json").write_text(json.dumps(record))
+    file = export_model(tmp_path / "own.keras", "onnx", tmp_path)
+    session, recipe = onnxruntime.InferenceSession(file), {}
+    assert float(session.get_modelmeta().custom_metadata_map["temperature"]) == 1.7
+    exec("".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)), recipe)
+    film = pictures()["film301x640"]
+    mask, probability = recipe["segment"](film, session)
+    expected = segment(film, tmp_path / "own.keras", engine="onnx")
+    np.testing.assert_array_equal(mask, expected.mask)
+    np.testing.assert_allclose(probability, expected.probability, atol=1e-6)
+    assert not np.allclose(probability, segment(film, bright(64)).probability, atol=0.01)  # without a temperature

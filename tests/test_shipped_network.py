@@ -8,7 +8,7 @@ import pytest
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
-from lungnb.evaluation.evaluation import score_images
+from lungnb.evaluation.scoring import score_images
 from lungnb.formats import images
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
@@ -52,7 +52,7 @@ def test_it_finds_the_lungs_of_patients(real, dataset, least):
     prepare_dataset(settings, progress=False)
     manifest = read_manifest(settings)
     manifest.iloc[::10].to_csv(settings.prepared / "manifest.csv", index=False)
-    assert score_images(load_pretrained(), open_prepared(settings), clean=True, progress=False)["dice"].mean() > least
+    assert score_images(load_pretrained(), open_prepared(settings), progress=False)["dice"].mean() > least
 
 
 def test_bright_lungs_are_found_too(real):

@@ -21,6 +21,7 @@ from lungnb.browser.cases import Case, image_cases, prepared_cases
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.temperature import with_temperature
 from lungnb.evaluation.calibration import disagreement, predict_augmented
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import clean_mask
@@ -57,9 +58,8 @@ def browse(
     `uncertainty` in `lungnb/segmentation/lungs.py`. The browser can also show the marked images alone.
 
     Args:
-        images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are
-            cleaned up. Or the settings of a prepared data set; the contours of its ground truth and the Dice are then
-            shown, and its masks are not cleaned up, as by `evaluate`.
+        images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does. Or the
+            settings of a prepared data set; the contours of its ground truth and the Dice are then shown.
         model: as in `segment`; for a prepared data set, None means the best model that was trained on it.
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
         marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
@@ -78,14 +78,14 @@ def browse(
         raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
     name = str(Path(model).absolute()) if isinstance(model, (str, Path)) else getattr(model, "name", SHIPPED.stem)
     table = Marks(Path(marks or folder / "marks.csv"), name)
-    return Browser(cases, engine, table, clean=not isinstance(images, Settings))
+    return Browser(cases, engine, table)
 
 
 class Browser:
     """What `browse` returns: the controls, which a notebook shows in `widget`, and the picture that stands for them."""
 
-    def __init__(self, cases: list[Case], engine: Engine, marks: Marks, clean: bool) -> None:
-        self.cases, self.engine, self.marks, self.clean = cases, engine, marks, clean
+    def __init__(self, cases: list[Case], engine: Engine, marks: Marks) -> None:
+        self.cases, self.engine, self.marks = cases, engine, marks
         self._pool = ThreadPoolExecutor(1)
         self._predictions: dict[tuple[int, bool], Future[_Predicted | str]] = {}
         self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
@@ -173,7 +173,8 @@ class Browser:
         return sorted(range(len(values)), key=lambda index: -values[index])
 
     def _uncertainty(self, predicted: _Predicted) -> float:
-        return uncertainty(predicted.probabilities[0], predicted.probabilities[0] > LUNG_THRESHOLD)
+        uncorrected = with_temperature(predicted.probabilities[0], 1 / self.engine.temperature)  # as `segment_files`
+        return uncertainty(uncorrected, uncorrected > LUNG_THRESHOLD)
 
     def _show(self, _change: object = None) -> None:
         """Show the case of the number, and let the network predict the next one meanwhile."""
@@ -210,8 +211,7 @@ class Browser:
         self.right_legend.value = "" if view == "image" else scale_legend(view)
 
     def _mask(self, predicted: _Predicted) -> np.ndarray:
-        mask = predicted.probabilities[0] > self.threshold.value
-        return clean_mask(mask) if self.clean else mask
+        return clean_mask(predicted.probabilities[0] > self.threshold.value)
 
     def _predict(self, index: int, augmented: bool = False) -> Future[_Predicted | str]:
         """Begin to predict a case on the one thread for it, and return the future result; keep the last results."""

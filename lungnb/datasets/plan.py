@@ -39,6 +39,7 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
         "window": list(settings.window) if settings.window else None,
         "spacing": settings.spacing,
+        "pixel_mm": settings.pixel_mm,
         "volume_slices": settings.volume_slices,
         "mask_values": list(settings.mask_values) if settings.mask_values else None,
         "files": _fingerprint(raw),

@@ -154,6 +154,8 @@ def _read_image_pair(
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, settings.window)
     image, pixel_mm = picture.grey, picture.pixel_mm
+    if settings.pixel_mm and not pixel_mm:
+        pixel_mm = (settings.pixel_mm, settings.pixel_mm)
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
@@ -207,7 +209,7 @@ def _read_volume_pair(
         indices = central_slices(len(volume.hounsfield), settings.volume_slices)
         window_hu, note = grey_range(volume.hounsfield, settings.window, raw / pair.image)
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
-        lungs = [*np.logical_or.reduce([_read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
+        lungs = [*np.logical_or.reduce([read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
@@ -227,7 +229,7 @@ def _read_volume_pair(
     return slices, notes
 
 
-def _read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
+def read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -> np.ndarray:
     """Return a mask as a bool array on the grid of its volume; see `lung_mask` and `read_volume_seg`."""
     if is_dicom(path):
         return read_volume_seg(path, volume, mask_values)

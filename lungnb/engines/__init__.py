@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "engines": ["ENGINES", "Engine", "ExportError", "load_model"],
         "parity": ["MIN_MEAN_DICE", "MIN_WORST_DICE", "Parity", "parities"],
+        "temperature": ["with_temperature"],
         "export": ["export_model", "open_network"],
     },
 )

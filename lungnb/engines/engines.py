@@ -40,11 +40,15 @@ class ExportError(ValueError):
 
 
 class Engine(NamedTuple):
-    """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities."""
+    """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities.
+
+    `segment` corrects them by the temperature (`lungnb.engines.temperature`), which is the same for all engines.
+    """
 
     name: str  # of the engine, with its version and precision
     size: int  # px, side of the square image that the network takes
     run: Callable[[np.ndarray], np.ndarray]
+    temperature: float = 1.0
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Return the network's prediction for a batch."""

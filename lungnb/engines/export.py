@@ -33,6 +33,7 @@ from lungnb.engines.engines import (
     open_exported,
 )
 from lungnb.engines.parity import Parity, digest_of_file
+from lungnb.engines.temperature import read_temperature
 from lungnb.files import written
 from lungnb.masks import Window
 from lungnb.messages import say
@@ -158,7 +159,7 @@ def _export(path: Path, format: str, base: Path, half: bool = False) -> Path:
         if format == "openvino":
             stack.enter_context(written(file.with_suffix(".bin")))  # OpenVINO writes it beside the `.xml`
         try:
-            _convert(model, format, temporary, half, trained_window(path.with_name(RUN)))
+            _convert(model, format, temporary, half, trained_window(path.with_name(RUN)), read_temperature(path))
         except Exception as error:  # converters raise many kinds
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise ExportError(f"{path}: cannot be exported to {format} ({reason}).") from error
@@ -181,10 +182,12 @@ def _exported(path: Path) -> Path | None:
     return None
 
 
-def _convert(model: keras.Model, format: str, file: Path, half: bool, window_hu: Window | None) -> None:
+def _convert(
+    model: keras.Model, format: str, file: Path, half: bool, window_hu: Window | None, temperature: float
+) -> None:
     """Write a Keras model to `file` in a format of `FORMATS`; with `half`, store its weights in half precision.
 
-    `window_hu` is that of its training, for the metadata of ONNX.
+    `window_hu` is that of its training. It and `temperature` are for the metadata of ONNX.
     """
     import keras
     import onnx
@@ -202,7 +205,7 @@ def _convert(model: keras.Model, format: str, file: Path, half: bool, window_hu:
         _replace_erfc(network.graph)
         if half:
             _halve(network.graph)
-        describe(network, window_hu)
+        describe(network, window_hu, temperature)
         onnx.save(network, onnx_file)
         if format == "openvino":
             # From the ONNX file, because Keras would call OpenVINO's converter, which reports each use over the web.
@@ -211,7 +214,7 @@ def _convert(model: keras.Model, format: str, file: Path, half: bool, window_hu:
             openvino.save_model(openvino.Core().read_model(onnx_file), file, compress_to_fp16=half)
 
 
-def describe(network: ModelProto, window_hu: Window | None) -> None:
+def describe(network: ModelProto, window_hu: Window | None, temperature: float = 1.0) -> None:
     """Name the tensors of an ONNX network `image` and `probability`; say in its metadata how to use it.
 
     docs/how-to-onnx.md explains the metadata, which users read without lungnb.
@@ -235,6 +238,7 @@ def describe(network: ModelProto, window_hu: Window | None) -> None:
         "sigmoid": "inside",
         "threshold": str(LUNG_THRESHOLD),
     }
+    facts |= {"temperature": str(temperature)} if temperature != 1 else {}
     set_model_props(network, facts)
 
 

@@ -22,7 +22,7 @@ from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
-from lungnb.evaluation.evaluation import score_images
+from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.files import write_table
 from lungnb.messages import printable
@@ -80,7 +80,7 @@ def score_untrained(
     Clean the masks up as `segment` does. The shipped network's scores are written to results/<dataset>/pretrained.csv.
     """
     network = model or load_pretrained()
-    table = score_images(network, open_prepared(settings), splits, clean=True, title=settings.name, progress=progress)
+    table = score_images(network, open_prepared(settings), splits, title=settings.name, progress=progress)
     if model is None:
         write_table(table, settings.results / PRETRAINED)
     return table
@@ -96,7 +96,7 @@ def compare_untrained(settings: Settings, model_names: Sequence[str], progress: 
     files |= {title_of(name): settings.results / name / MODEL for name in model_names}
     splits, tables = [prepared.scoring_split()], {}
     for title, file in files.items():
-        tables[title] = score_images(load_model(file), prepared, splits, clean=True, title=title, progress=progress)
+        tables[title] = score_images(load_model(file), prepared, splits, title=title, progress=progress)
     return dataset_summary(tables).rename_axis("network")
 
 
@@ -235,5 +235,5 @@ def few_shot_sentence(table: pd.DataFrame) -> str:
 
 def _test_dice(file: Path | None, settings: Settings) -> float:
     """Return the mean Dice of a model, or of the shipped one, on the test split, with masks cleaned up."""
-    table = score_images(load_model(file), open_prepared(settings), ["test"], clean=True, progress=False)
+    table = score_images(load_model(file), open_prepared(settings), ["test"], progress=False)
     return float(patient_means(table).mean())

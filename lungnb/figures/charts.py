@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from lungnb.engines.parity import MIN_MEAN_DICE
-from lungnb.evaluation.calibration import Examination, calibration_error, review_gain
+from lungnb.evaluation.calibration import Examination
+from lungnb.evaluation.probabilities import BORDER_SHARE, calibration_error, reliability_table
+from lungnb.evaluation.review import review_gain
 from lungnb.evaluation.search import PARAMETERS
 from lungnb.evaluation.transfer import STARTS
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
@@ -20,16 +22,28 @@ from lungnb.settings import title_of
 
 @themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
-    """Draw, for each model, how often pixels of a given probability are lung, and how many pixels there are of each."""
-    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1), sharex=True)
+    """Draw, for each model, how often pixels of a given probability are lung, and how many pixels each bin holds.
+
+    Only pixels near the true border count, and each image counts the same (`lungnb.evaluation.probabilities`). Over the
+    points of the lower panel stands the number of pixels, in thousands, of the first model.
+    """
+    figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1.2), sharex=True)
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
     for (name, examination), marker in zip(examinations.items(), MARKERS, strict=False):
-        table = examination.reliability
-        error = calibration_error(table)
-        axis.plot(table["probability"], table["observed"], marker=marker, label=f"{title_of(name)}, error {error:.4f}")
-        below.plot(table["probability"], table["pixels"] / table["pixels"].sum(), marker=marker)
+        table = reliability_table(examination.border)
+        label = f"{title_of(name)}, error {calibration_error(table):.3f}"
+        axis.plot(table["probability"], table["observed"], marker=marker, label=label)
+        below.plot(table["probability"], table["pixels"], marker=marker)
     axis.set(ylabel="share that is lung", xlim=(0, 1), ylim=(0, 1))
-    below.set(xlabel="probability of lung", ylabel="share of pixels", yscale="log")
+    for _, bin_ in reliability_table(next(iter(examinations.values())).border).dropna().iterrows():
+        below.annotate(
+            f"{bin_['pixels'] / 1000:,.1f}", (bin_["probability"], bin_["pixels"]), (0, 5), textcoords="offset points",
+            ha="center", fontsize=8,
+        )  # fmt: skip
+    first = title_of(next(iter(examinations)))
+    below.set(xlabel=f"probability of lung (numbers: thousands of pixels, {first})", ylabel="pixels", yscale="log")
+    below.margins(y=0.3)
+    axis.set_title(f"Pixels within {BORDER_SHARE:.1%} of the longer side from the true border", fontsize=10)
     axis.legend(frameon=False)
     return figure
 

@@ -128,7 +128,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
 def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
     """Draw images three a row, such as the worst nine, with the contours of the ground truth and of the prediction.
 
-    If `model_name` is None, take the network that lungnb ships, and clean its masks up as `segment` does.
+    Masks are cleaned, as they are scored. If `model_name` is None, take the network that lungnb ships.
     """
     predicted = _predict_rows(settings, model_name, rows)
     figure = outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
@@ -178,4 +178,4 @@ def _predict_rows(
     prepared = open_prepared(settings)
     for row in rows.to_dict("records"):
         image, truth = prepared.pair(row)
-        yield row, image, truth, segment(image, engine, clean=model_name is None).mask
+        yield row, image, truth, segment(image, engine).mask

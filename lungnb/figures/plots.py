@@ -14,7 +14,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
+from lungnb.evaluation.scoring import distance_summary
 from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, score_title, subplots, themed
+from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
@@ -154,6 +156,28 @@ def score_boxes(table: pd.DataFrame) -> Figure:
         axis.set_title(score_title(name))
         axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
     figure.suptitle(f"Scores of each of {table['id'].nunique()} {table['split'].iloc[0]} images", fontsize=12)
+    return figure
+
+
+@themed
+def distance_boxes(table: pd.DataFrame) -> Figure:
+    """Draw the distances between borders of every image, a panel a score, a colour a model.
+
+    The box shows median and quartiles. A mean would say little: an empty mask is an image diagonal away.
+    """
+    figure, axes = subplots(1, 3, figsize=(10.5, 4))
+    tolerance = f"{TOLERANCE_MM:g} mm" if table["unit"].iloc[0] == "mm" else f"{TOLERANCE_PERCENT:g} %"
+    unit = "mm" if table["unit"].iloc[0] == "mm" else "% of the longer side"
+    labels = {"hd95": unit, "assd": unit, "nsd": f"share of borders within {tolerance}"}
+    for axis, (name, label) in zip(axes, labels.items(), strict=True):
+        draw_boxes(axis, table, name, [*table["model"].unique()], has_mean=False)
+        axis.set(title=score_title(name), ylabel=label)
+        axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
+    failed = {
+        title_of(str(name)): distance_summary(rows)["failed"] for name, rows in table.groupby("model", sort=False)
+    }
+    listed = ", ".join(f"{name} {count:.0f}" for name, count in failed.items())
+    figure.suptitle(f"Distances of {table['id'].nunique()} images; failed masks: {listed}", fontsize=12)
     return figure
 
 

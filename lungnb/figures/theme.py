@@ -58,8 +58,8 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str]) -> None:
-    """Draw a score of every image as box and points in the models' colours, a diamond at the mean over patients."""
+def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str], has_mean: bool = True) -> None:
+    """Draw a score of every image as box and points in the models' colours; if asked, a diamond at the patients' mean."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
     palette = sns.color_palette("colorblind", len(models))
@@ -67,10 +67,11 @@ def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[st
     means = [patient_means(scores[scores["model"] == name], score).mean() for name in models]
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
     sns.boxplot(**columns, **box, ax=axis)
-    axis.plot(titles, means, "D", color="black", markerfacecolor="white", markersize=7, zorder=5)
+    if has_mean:
+        axis.plot(titles, means, "D", color="black", markerfacecolor="white", markersize=7, zorder=5)
     axis.set(xlabel="", ylabel="")
 
 
 def score_title(name: str) -> str:
     """Return the name of a score as charts write it."""
-    return {"dice": "Dice", "iou": "IoU"}.get(name, name.capitalize())
+    return {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "nsd": "NSD"}.get(name, name.capitalize())

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lungnb.artefacts import EARLIER, HISTORY, MODEL, PLAN, RUN, SCORES, SUMMARY
+from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import (
@@ -113,7 +113,7 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
             say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{folder.name}-{number}.")
     else:
         remove_made(folder / "training", _PLAN)
-        for name in (RUN, HISTORY, SCORES, SUMMARY):
+        for name in (*MODEL_FILES, TEMPERATURE):
             remove(folder / name)
     same = [run for run in earlier.glob(f"{glob.escape(folder.name)}-*") if plan_of(run) == plan]
     if same and not folder.exists():

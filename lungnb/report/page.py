@@ -76,10 +76,12 @@ def _summary(settings: Settings) -> str:
     if not (folder / VERDICT).exists():
         return facts
     table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
+    if "hd95_median" not in table:
+        raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb; run notebook 06 again.")
     # The columns that fit the page; the section Scores has all.
-    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95"]
+    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95_median", "failed"]
     columns += ["parameters", "training_minutes", "milliseconds_per_image"]
-    titles = {"hd95": f"HD95 ({table['unit'].iloc[0]})", "first": "comes first"}
+    titles = {"hd95_median": f"median HD95 ({table['unit'].iloc[0]})", "first": "comes first", "failed": "failed masks"}
     titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
     table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
     table["parameters"] = table["parameters"].map("{:,}".format)

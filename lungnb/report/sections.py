@@ -11,12 +11,13 @@ from typing import NamedTuple
 import pandas as pd
 from PIL import Image
 
-from lungnb.artefacts import CLAIM, COMPARISON, MANIFEST, RUN
+from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
 from lungnb.messages import printable
+from lungnb.metrics import FAILED_DICE
 from lungnb.networks.training import read_run
 from lungnb.settings import SPLITS, Settings, title_of
 
@@ -35,8 +36,18 @@ class Section(NamedTuple):
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     Section(
-        "Scores", "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice.", (COMPARISON,)
+        "Scores",
+        "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high "
+        "bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
+        f"the longer image side if the pixel spacing is unknown. Failed masks have a Dice below {FAILED_DICE:g}.",
+        (COMPARISON,),
     ),
+    Section(
+        "Groups of patients",
+        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.",
+        (GROUPS,),
+    ),
+    Section("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
     Section(
         "Which is better",
         "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
@@ -49,7 +60,11 @@ SECTIONS = (
         "folds.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
-    Section("How scores are spread", "A point is an image, a diamond the mean over patients.", ("scores.png",)),
+    Section(
+        "How scores are spread",
+        "A point is an image, a diamond the mean over patients.",
+        ("scores.png", "distances.png"),
+    ),
     Section(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
     ),
@@ -58,7 +73,8 @@ SECTIONS = (
     Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
     Section(
         "Are probabilities true",
-        "Points below the line are of too much lung, those above of too little.",
+        "Pixels near the true border. Points below the line are of too much lung, those above of too little. The "
+        "temperature corrects the probabilities; it was chosen on the validation images and changes no mask.",
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
     Section(
@@ -116,7 +132,8 @@ def fixed_before_test(settings: Settings) -> pd.DataFrame:
         run, trained = read_run(settings, name), trained_settings(settings, name)
         columns[title_of(name)] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
-            "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "none", "loss": trained.loss,
+            "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "two largest regions, holes filled",
+            "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,
             "input": f"{trained.image_size} px", "filters, depth": f"{trained.filters}, {trained.depth}",
             "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model, model_file
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
+from lungnb.engines.temperature import read_temperature, with_temperature
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
@@ -43,7 +44,7 @@ class Segmentation(NamedTuple):
 
     image: np.ndarray  # (height, width), uint8
     mask: np.ndarray  # (height, width), bool
-    probability: np.ndarray  # (height, width), float32, 0 to 1
+    probability: np.ndarray  # (height, width), float32, 0 to 1, corrected by the temperature if the network has one
 
 
 @overload
@@ -151,13 +152,16 @@ def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Tur
 def predict(engine: Engine, grey: np.ndarray) -> np.ndarray:
     """Return the probability of lung, float32, of a uint8 image `(height, width)`, at its own size.
 
+    It is corrected by the temperature of the engine, which is 1 unless `open_model` found one beside the network.
+
     If all pixels have the same grey, the probability is 0, whatever the network predicts.
     """
     if grey.min() == grey.max():
         return np.zeros(grey.shape, np.float32)
     square = fit_square(grey, engine.size)
     probability = engine(square.array[None, :, :, None].astype(np.float32) / 255.0)[0, :, :, 0]
-    return unfit_square(probability, square, *grey.shape)
+    # After resizing, so that the temperature changes no mask.
+    return with_temperature(unfit_square(probability, square, *grey.shape), engine.temperature)
 
 
 def load_pretrained() -> keras.Model:
@@ -229,15 +233,15 @@ def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
 
 
 def open_model(model: Model, window_hu: Window, engine: str = "auto") -> tuple[Engine, Window]:
-    """Return an opened network and the window: the given one, or else that of its training.
+    """Return an opened network with its temperature, and the window: the given one, or else that of its training.
 
-    Raises ValueError if another engine shall run a Keras model, or if the `run.json` beside the model is damaged, and
-    what `open_network` raises.
+    Raises ValueError if another engine shall run a Keras model, or if the `run.json` or `temperature.json`
+    beside the model is damaged, and what `open_network` raises.
     """
     file = file_of(model)
     if file is not None:
         window_hu = window_hu or trained_window(file.with_name(RUN))
-        return open_network(file, engine), window_hu
+        return open_network(file, engine)._replace(temperature=read_temperature(model_file(file))), window_hu
     if engine not in ("auto", "keras"):
         raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
     return engine_of(model), window_hu

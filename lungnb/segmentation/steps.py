@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.temperature import with_temperature
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
@@ -45,6 +46,7 @@ class SegmentedImage(NamedTuple):
     mask: np.ndarray  # (height, width), bool
     picture: Picture
     probability: np.ndarray  # (height, width), float32
+    temperature: float = 1.0  # with which the probabilities were corrected
     milliseconds: float = 0.0
 
 
@@ -111,7 +113,7 @@ def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
         segmented: Segmented = _segment_volume(file, engine, window_hu)
     else:
         _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
-        segmented = SegmentedImage(file.case, mask, file.picture, probability)
+        segmented = SegmentedImage(file.case, mask, file.picture, probability, engine.temperature)
     return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
@@ -149,7 +151,8 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         pixel_mm2 = float(np.prod(picture.pixel_mm))
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
-    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px, None, image.probability)]))
+    uncorrected = with_temperature(image.probability, 1 / image.temperature)  # as when its limits were measured
+    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px, None, uncorrected)]))
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 

@@ -515,3 +515,25 @@ def test_the_command_says_what_was_noted(raw, capsys):
     save(raw / "images" / "a.png", deep.astype(np.uint16))
     assert main(["prepare", str(raw)]) == 0
     assert "1 file: values outside 0 to 3712 are left out.\n" in capsys.readouterr().out
+
+
+def test_the_pixel_spacing_of_a_png_comes_from_the_setting(raw, monkeypatch):
+    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    write_scans(raw, "abc")
+    sizes = ["pixel_height_mm", "pixel_width_mm"]
+    _, unknown = prepared(raw)
+    assert unknown[sizes].isna().all(axis=None) and unknown["width"].unique().tolist() == [15]
+    _, manifest = prepared(raw, pixel_mm=0.2)
+    np.testing.assert_allclose(manifest[sizes], [[0.4, 0.4]] * 3)  # shrunk to half
+
+
+def test_a_film_that_states_its_pixel_spacing_keeps_it(raw):
+    pytest.importorskip("pydicom")
+    from helpers.films import dicom
+
+    write_scans(raw, "abc")
+    for name in "abc":
+        (raw / "images" / f"{name}.png").unlink()
+        dicom(raw / "images" / f"{name}.dcm", IMAGE.astype(np.uint16), "DX", ImagerPixelSpacing=[0.2, 0.1])
+    _, manifest = prepared(raw, pixel_mm=0.7)
+    np.testing.assert_allclose(manifest[["pixel_height_mm", "pixel_width_mm"]], [[0.2, 0.1]] * 3)

@@ -10,9 +10,10 @@ from lungnb.commands import _settings, make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
-from lungnb.evaluation import evaluation
+from lungnb.evaluation import scoring
 from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
+from lungnb.evaluation.scoring import distance_summary
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.formats.images import read_image, read_mask
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
@@ -20,7 +21,8 @@ from lungnb.networks.training import train
 from lungnb.settings import make_settings
 
 ALL = [*OVERLAP_SCORES, *SURFACE_SCORES]
-COLUMNS = ["id", "patient", "split", "unit", *ALL, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
+PARTS = ["right_dice", "left_dice", "costophrenic", "raw_dice", "raw_hd95"]
+COLUMNS = ["id", "patient", "split", "unit", *ALL, *PARTS, "loss", "tp", "fp", "fn", "tn", "milliseconds"]
 
 
 def test_every_test_image_has_a_row_with_every_score(trained):
@@ -42,9 +44,9 @@ def test_rows_are_scores_at_the_prepared_images_size(trained):
     row = evaluate(trained, "unet", progress=False).iloc[0]
     entry = read_manifest(trained).set_index("id").loc[row["id"]]
     model = trained.results / "unet" / "model.keras"
-    found = segment(trained.prepared / entry["image"], model, clean=False).mask
+    found = segment(trained.prepared / entry["image"], model).mask
     truth = read_mask(trained.prepared / entry["mask"])
-    assert row["unit"] == "px"
+    assert row["unit"] == "%"
     assert row[ALL].to_dict() == pytest.approx(scores(count_pixels(truth, found)) | surface_scores(truth, found))
 
 
@@ -53,16 +55,18 @@ def test_perfect_predictions_score_1(trained, monkeypatch):
     for row in read_manifest(trained).to_dict("records"):
         mask = read_mask(trained.prepared / row["mask"])
         truth[read_image(trained.prepared / row["image"]).tobytes()] = mask.astype(np.float32)
-    monkeypatch.setattr(evaluation, "predict", lambda model, image: truth[image.tobytes()])
+    monkeypatch.setattr(scoring, "predict", lambda model, image: truth[image.tobytes()])
     table = evaluate(trained, "unet", progress=False)
     assert (table[list(OVERLAP_SCORES)] == 1).all(axis=None)
     assert (table[["fp", "fn", "hd95", "assd"]] == 0).all(axis=None) and (table["nsd"] == 1).all()
-    monkeypatch.setattr(evaluation, "predict", lambda model, image: 1 - truth[image.tobytes()])
-    assert (evaluate(trained, "unet", progress=False)[list(OVERLAP_SCORES)] == 0).all(axis=None)
+    monkeypatch.setattr(scoring, "predict", lambda model, image: 1 - truth[image.tobytes()])
+    engine = load_model(trained.results / "unet" / "model.keras")
+    raw = scoring.score_images(engine, open_prepared(trained), ["test"], clean=False, progress=False)
+    assert (raw[list(OVERLAP_SCORES)] == 0).all(axis=None)
 
 
 def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):
-    monkeypatch.setattr(evaluation, "predict", lambda model, image: np.full(image.shape, np.nan, np.float32))
+    monkeypatch.setattr(scoring, "predict", lambda model, image: np.full(image.shape, np.nan, np.float32))
     first = read_manifest(trained).query("split == 'test'")["id"].iloc[0]
     with pytest.raises(ValueError, match=f"unet gives probabilities of {first} that are no numbers"):
         evaluate(trained, "unet", progress=False)
@@ -70,14 +74,14 @@ def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):
 
 
 def test_distances_are_in_millimetres_where_a_pixels_size_is_known(trained):
-    pixels = evaluate(trained, "unet", progress=False)
+    percent = evaluate(trained, "unet", progress=False)
     file = trained.prepared / "manifest.csv"
     pd.read_csv(file).assign(pixel_height_mm=0.5, pixel_width_mm=0.5).to_csv(file, index=False)
     train(trained, "unet", progress=False)  # for the manifest is another
     mm = evaluate(trained, "unet", progress=False)
     assert set(mm["unit"]) == {"mm"}
-    np.testing.assert_allclose(mm[["hd95", "assd"]], pixels[["hd95", "assd"]] / 2)
-    assert (mm["nsd"] >= pixels["nsd"]).all()  # 2 mm are 4 px
+    np.testing.assert_allclose(mm[["hd95", "assd"]], percent[["hd95", "assd"]] * 64 / 100 / 2)
+    assert (mm["nsd"] >= percent["nsd"]).all()  # 2 mm are 4 px, and 0.5 % a third of one
     assert json.loads((trained.results / "unet" / "summary.json").read_text())["unit"] == "mm"
 
 
@@ -89,9 +93,10 @@ def test_tables_that_do_not_belong_together_are_named():
     table.head(2).to_csv(file, index=False)
     with pytest.raises(ValueError, match="r2unet has no dice of 002"):
         compare(settings, names)
-    table.drop(columns="hd95").to_csv(file, index=False)
-    with pytest.raises(ValueError, match="r2unet was scored by an earlier lungnb"):
-        compare(settings, names)
+    for old in (table.drop(columns="raw_hd95"), table.assign(unit="px")):
+        old.to_csv(file, index=False)
+        with pytest.raises(ValueError, match=r"r2unet was scored by an earlier lungnb.*in pixels: score the models"):
+            compare(settings, names)
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
@@ -141,7 +146,10 @@ def test_the_comparison_has_a_row_a_model():
     assert table.index.tolist() == ["U-Net", "R2U-Net"]
     assert list(table) == [
         *("images", "patients", "unit"),
-        *ALL,
+        *OVERLAP_SCORES,
+        *("right_dice", "left_dice", "raw_dice"),
+        *(f"{name}_{level}" for name in SURFACE_SCORES for level in ("median", "q1", "q3")),
+        *("raw_hd95_median", "empty", "failed"),
         *("dice_low", "dice_high", "first", "pooled_dice", "pooled_iou"),
         "parameters",
         "multiplications",
@@ -176,9 +184,9 @@ def test_distances_are_in_mm_of_all_images_or_of_none(trained):
     sizes = ["pixel_height_mm", "pixel_width_mm"]
     manifest[sizes] = 0.5
     model = load_model(trained.results / "unet" / "model.keras")
-    for unit in ("mm", "px"):
+    for unit in ("mm", "%"):
         manifest.to_csv(trained.prepared / "manifest.csv", index=False)
-        assert set(evaluation.score_images(model, open_prepared(trained), progress=False)["unit"]) == {unit}
+        assert set(scoring.score_images(model, open_prepared(trained), progress=False)["unit"]) == {unit}
         manifest.loc[0, sizes] = np.nan
 
 
@@ -187,10 +195,11 @@ def test_the_summary_says_what_a_run_came_to(trained):
     summary = json.loads((trained.results / "unet" / "summary.json").read_text())
     run = json.loads((trained.results / "unet" / "run.json").read_text())
     assert list(summary) == [
-        *("recipe", "dataset", "model", "split", "n", "metrics", "command", "device", "wall_seconds"),
-        *("milliseconds_per_image", "unit"),
+        *("recipe", "dataset", "model", "split", "n", "metrics", "distances", "unit"),
+        *("command", "device", "wall_seconds", "milliseconds_per_image"),
     ]
-    assert list(summary["metrics"]) == [*ALL, "loss"]
+    assert list(summary["metrics"]) == [*OVERLAP_SCORES, "right_dice", "left_dice", "costophrenic", "raw_dice", "loss"]
+    assert summary["distances"] == distance_summary(table)
     for name, values in summary["metrics"].items():
         assert values["mean"] == pytest.approx(patient_means(table, name).mean())
         assert (values["low"], values["high"]) == pytest.approx(mean_interval(table, name))

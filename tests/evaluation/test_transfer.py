@@ -8,8 +8,8 @@ import pytest
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepared import Prepared, open_prepared, read_manifest
 from lungnb.engines.engines import load_model
-from lungnb.evaluation import evaluation, transfer
-from lungnb.evaluation.evaluation import score_images
+from lungnb.evaluation import scoring, transfer
+from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.transfer import (
     compare_untrained,
     dataset_summary,
@@ -51,7 +51,7 @@ def shipped(trained, tmp_path, monkeypatch):
 def test_the_shipped_and_the_trained_network_are_compared_with_masks_cleaned_up(shipped, trained, monkeypatch):
     shutil.copytree(trained.results / "unet", trained.results / "resunet")
     cleaned = []
-    monkeypatch.setattr(evaluation, "clean_mask", lambda mask: cleaned.append(mask) or np.zeros_like(mask))
+    monkeypatch.setattr(scoring, "clean_mask", lambda mask: cleaned.append(mask) or np.zeros_like(mask))
     table = compare_untrained(trained, ["unet", "resunet"], progress=False)
     assert table.index.tolist() == ["comes with lungnb", "U-Net", "ResUNet"]
     images = (read_manifest(trained)["split"] == "test").sum()
@@ -66,13 +66,13 @@ def test_the_shipped_and_the_trained_network_are_compared_with_masks_cleaned_up(
 def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypatch):
     """Random masks get their holes filled."""
     noise = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
-    monkeypatch.setattr(evaluation, "predict", lambda model, grey: np.resize(noise, grey.shape))
+    monkeypatch.setattr(scoring, "predict", lambda model, grey: np.resize(noise, grey.shape))
     table = score_untrained(trained, progress=False)
     manifest = read_manifest(trained)
     assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
     stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
     pd.testing.assert_frame_equal(stored, table)
-    rough = score_images(load_model(shipped), open_prepared(trained), progress=False)
+    rough = score_images(load_model(shipped), open_prepared(trained), clean=False, progress=False)
     assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
     assert "loss" not in table
 

@@ -1,5 +1,7 @@
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from helpers.tables import examined
 from lungnb.evaluation.calibration import (
@@ -10,11 +12,15 @@ from lungnb.networks.losses import LOSSES
 
 
 def test_charts_say_what_the_tables_do():
-    table = pd.DataFrame({"probability": [0.05, 0.9], "observed": [0.1, 1.0], "pixels": [50, 50]})
+    bins = {"logit": logit([0.05, 0.9]), "lung": [0.05, 0.5], "other": [0.45, 0], "pixels": [1500, 2500]}
+    table = pd.DataFrame(bins)
     figure = reliability_diagram({"unet": Examination(table, table, table)})
-    line = figure.axes[0].lines[1]
-    assert line.get_xdata().tolist() == [0.05, 0.9] and line.get_ydata().tolist() == [0.1, 1.0]
-    assert line.get_label() == "U-Net, error 0.0750"
+    upper, lower = figure.axes
+    points = upper.lines[1].get_xydata()
+    np.testing.assert_allclose(points[~np.isnan(points[:, 0])], [[0.05, 0.1], [0.9, 1.0]])
+    assert upper.lines[1].get_label() == "U-Net, error 0.075"
+    assert [text.get_text() for text in lower.texts] == ["1.5", "2.5"]  # thousands of pixels
+    assert "3.1% of the longer side" in upper.get_title()
     doubted = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
     left, picked = doubt_chart({"unet": doubted}, 0.25).axes[0].collections
     assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3

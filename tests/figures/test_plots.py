@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from helpers.figures import drawn
+from helpers.tables import table_of
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import plots
 from lungnb.metrics import OVERLAP_SCORES, Counts
@@ -125,3 +126,24 @@ def test_every_seed_has_its_marker_and_every_model_its_mean():
     assert [line.get_xdata()[0] for line in means] == pytest.approx([0.8, 0.8])
     assert sorted(line.get_xdata()[0] for line in markers) == sorted(table["dice"])
     assert len({line.get_marker() for line in markers}) == 3
+
+
+def test_one_image_has_a_gap_and_no_limits():
+    scores = pd.DataFrame({"id": ["a"], "tp": [100], "fp": [10], "fn": [0], "tn": [900], "model": ["unet"]})
+    axis = plots.bland_altman(scores).axes[0]
+    texts = [text.get_text() for text in axis.texts]
+    assert texts == ["+9.5"] and not any("nan" in text for text in texts)
+    assert not plots.bland_altman(scores.assign(tp=0, fp=0)).axes[0].texts  # no lung in both masks
+
+
+@pytest.mark.parametrize(
+    ("unit", "axis_label", "tolerance"), [("mm", "mm", "2 mm"), ("%", "% of the longer side", "0.5 %")]
+)
+def test_distances_are_drawn_with_their_unit_and_without_a_mean(unit, axis_label, tolerance):
+    table = table_of(unet=[0.9, 0.5, 0.8], resunet=[0.9, 0.9, 0.9]).assign(unit=unit)
+    figure = plots.distance_boxes(table)
+    hd95, assd, nsd = figure.axes
+    assert hd95.get_ylabel() == assd.get_ylabel() == axis_label and tolerance in nsd.get_ylabel()
+    assert [axis.get_title() for axis in figure.axes] == ["HD95", "ASSD", "NSD"]
+    assert "failed masks: U-Net 1, ResUNet 0" in figure.get_suptitle()
+    assert not any(line.get_marker() == "D" for line in hd95.lines)  # the diamond of a mean

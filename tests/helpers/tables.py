@@ -4,15 +4,15 @@ import dataclasses
 
 import pandas as pd
 
+from lungnb.evaluation.scoring import SCORE_COLUMNS
 from lungnb.files import write_json
-from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES
 
 
 def table_of(**models):
     """A tidy table of the Dice of several models on the same images; all other scores are the same numbers."""
     rows = [
-        {"model": name, "id": f"{n:03}", "patient": f"{n:03}", "split": "test", "unit": "px", "milliseconds": 10 + n}
-        | dict.fromkeys((*OVERLAP_SCORES, *SURFACE_SCORES), value)
+        {"model": name, "id": f"{n:03}", "patient": f"{n:03}", "split": "test", "unit": "%", "milliseconds": 10 + n}
+        | dict.fromkeys(SCORE_COLUMNS, value)
         | {"tp": 100 * n, "fp": n, "fn": 0, "tn": 1000}
         for name, values in models.items()
         for n, value in enumerate(values)

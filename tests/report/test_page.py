@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lungnb.files import write_table
@@ -14,7 +15,16 @@ from lungnb.settings import make_settings
 
 def evaluation_table():
     """What `compare` gives of one model on one patient, without an interval."""
-    row = {"dice": 0.9, "dice_low": None, "dice_high": None, "first": None, "iou": 0.8, "hd95": 3.0, "unit": "px"}
+    row = {
+        "dice": 0.9,
+        "dice_low": None,
+        "dice_high": None,
+        "first": None,
+        "iou": 0.8,
+        "hd95_median": 3.0,
+        "failed": 2,
+        "unit": "%",
+    }
     row |= {"parameters": 10, "training_minutes": 1.0, "milliseconds_per_image": 5.0}
     return pd.DataFrame([row], index=pd.Index(["U-Net"], name="model"))
 
@@ -27,6 +37,7 @@ def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
     for name, item in (("verdict", "fine"), ("comparison", evaluation_table())):
         save_artefact(settings, name, item)
     page = write_report(settings, []).read_text()
+    assert "median HD95 (%)" in page and "failed masks" in page
     assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
     assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
     assert "U-Net 0.900; ResUNet 0.950. All masks are cleaned up. It beats U-Net in mean Dice: use it" in page
@@ -69,3 +80,11 @@ def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(traine
     assert "<script" not in page and "<img onerror" not in page
     assert "&lt;img src=" in page and "{{NOTHING}}" in page and r"=1\x1b[31m\r\n\xff" in page
     assert "\x1b" not in page
+
+
+def test_a_comparison_in_pixels_is_refused(home):
+    settings = make_settings("phantom")
+    save_artefact(settings, "verdict", "fine")
+    save_artefact(settings, "comparison", evaluation_table().rename(columns={"hd95_median": "hd95"}))
+    with pytest.raises(ValueError, match=r"comparison.csv: was made by an earlier lungnb; run notebook 06 again"):
+        write_report(settings, [])

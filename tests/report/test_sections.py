@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.tables import table_of
 from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.evaluation import compare, evaluate
+from lungnb.evaluation.scoring import group_scores
 from lungnb.figures import plots
 from lungnb.metrics import Counts
 from lungnb.report.publishing import save_artefact
@@ -92,3 +94,14 @@ def test_what_was_fixed_is_of_the_run(trained):
 @pytest.mark.parametrize("png", ["AAAA", "", "no base64!", "iVBORw0KGgo=", base64.b64encode(b"\x89PNG" * 9).decode()])
 def test_an_image_that_cannot_be_read_stays_as_it_is(png):
     assert lighter(png) == ("image/png", png)
+
+
+def test_groups_and_volumes_have_sections_if_there_are_any(trained):
+    assert "Groups of patients" not in review_sections(trained) and "Whole volumes" not in review_sections(trained)
+    scored = table_of(unet=[0.9, 0.8, 0.5]).assign(group=["normal", "normal", "tuberculosis"])
+    save_artefact(trained, "groups", group_scores(scored))
+    volume = {"model": ["unet"], "volume": ["chest.nii.gz"], "slices": [40], "dice": [0.912345], "hd95": [3.5]}
+    save_artefact(trained, "volumes", pd.DataFrame(volume))
+    page = review_sections(trained)
+    assert "<h2>Groups of patients</h2>" in page and "one patient: no interval" in page and "0.85" in page
+    assert "<h2>Whole volumes</h2>" in page and "0.9123" in page

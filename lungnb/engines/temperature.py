@@ -1,0 +1,57 @@
+"""Temperature scaling: correct over-confident or under-confident probabilities without changing any mask.
+
+The logit of each probability is divided by one number, the temperature (Guo and others 2017,
+https://arxiv.org/abs/1706.04599). A temperature above 1 makes probabilities less sure. It is chosen on validation
+images (`lungnb.evaluation.calibration`), stored beside the network, and applied to what any engine returns.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lungnb.artefacts import TEMPERATURE
+from lungnb.engines.engines import LUNG_THRESHOLD
+from lungnb.engines.parity import digest_of_file
+from lungnb.files import read_json
+
+TEMPERATURES = (0.1, 10.0)  # lowest and highest; beyond them, a network is so wrong that scaling does not help
+_HALF = np.float32(LUNG_THRESHOLD)
+
+
+def with_temperature(probability: np.ndarray, temperature: float) -> np.ndarray:
+    """Return probabilities, float32 of the same shape, with their logits divided by the temperature.
+
+    A temperature of 1 changes nothing. A pixel stays on its side of 0.5, also after rounding, so that its mask does.
+
+    Example:
+        >>> with_temperature(np.array([0.0, 0.1, 0.5, 0.9], np.float32), 2.0).round(2).tolist()
+        [0.0, 0.25, 0.5, 0.75]
+    """
+    if temperature == 1:
+        return probability
+    power = 1 / temperature
+    lung, other = probability.astype(float) ** power, (1 - probability.astype(float)) ** power
+    scaled = (lung / (lung + other)).astype(np.float32)
+    return np.where(
+        probability > _HALF, np.maximum(scaled, np.nextafter(_HALF, np.float32(1))), np.minimum(scaled, _HALF)
+    )
+
+
+def read_temperature(model: Path) -> float:
+    """Return the temperature stored beside a `.keras` file; 1 if there is none, or if it is that of another network.
+
+    Raises ValueError if the file is damaged.
+    """
+    file = model.with_name(TEMPERATURE)
+    if not file.exists():
+        return 1.0
+    stored, (low, high) = read_json(file), TEMPERATURES
+    value: Any = stored.get("temperature")
+    if type(value) not in (int, float) or not low <= value <= high:
+        raise ValueError(
+            f"{file}: must hold a temperature from {low:g} to {high:g}. Remove it, and run notebook 13 to choose one."
+        )
+    return float(value) if stored.get("model") == digest_of_file(model) else 1.0

@@ -1,0 +1,158 @@
+"""Score the masks of a network on a prepared data set: a row an image.
+
+What is scored is what `segment` gives the user: a pixel is lung if its probability, resized to the prepared image's
+size, is above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. No choice is made on the test
+images.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lungnb.datasets.prepared import Prepared
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of
+from lungnb.evaluation.regions import costophrenic_share, shows_films, side_scores
+from lungnb.evaluation.statistics import mean_interval
+from lungnb.masks import Mask, clean_mask
+from lungnb.messages import printable
+from lungnb.metrics import (
+    FAILED_DICE,
+    OVERLAP_SCORES,
+    SURFACE_SCORES,
+    count_pixels,
+    dice,
+    distance_unit,
+    scores,
+    surface_scores,
+)
+from lungnb.networks.losses import Loss
+from lungnb.segmentation.predict import predict
+from lungnb.settings import SPLITS
+
+if TYPE_CHECKING:
+    import keras
+
+SIDE_SCORES = ("right_dice", "left_dice")
+ANGLES = "costophrenic"  # a column of films only
+RAW_SCORES = ("raw_dice", "raw_hd95")  # of masks before they are cleaned
+SCORE_COLUMNS = (*OVERLAP_SCORES, *SURFACE_SCORES, *SIDE_SCORES, *RAW_SCORES)  # of every table of scores
+UNITS = ("mm", "%")  # of distances; `%` of the longer image side
+
+
+def score_images(
+    model: keras.Model | Engine, prepared: Prepared, splits: Sequence[str] = SPLITS, loss: Loss | None = None,
+    clean: bool = True, title: str = "the model", progress: bool = True,
+) -> pd.DataFrame:  # fmt: skip
+    """Score a network on splits of a prepared data set; return a row an image.
+
+    Columns: `id`, `patient`, `split`, `group` if the manifest has it, the `unit` of distances, all scores of
+    `lungnb.metrics`, `right_dice` and `left_dice` (`side_scores`), for films `costophrenic` (`costophrenic_share`),
+    `raw_dice` and `raw_hd95` of the mask before it is cleaned, the counts of pixels, and `milliseconds`.
+
+    Distances are in mm if the manifest has the pixel size of every image, otherwise in percent of the longer side.
+    With `clean=False`, all scores are of raw masks. With a `loss` from `losses.get_loss`, there is a column `loss` of
+    the probabilities. `milliseconds` is the time for one image at a time, with resizing and cleaning, without reading.
+
+    Raises ValueError for splits without an image, and if a probability is not a number.
+    """
+    engine, rows, are_films = engine_of(model), prepared.rows(*splits), shows_films(prepared)
+    predict(engine, prepared.pair(rows[0])[0])  # the first call compiles
+    table = []
+    for row in tqdm(rows, printable(f"Scoring {title}"), unit="image", file=sys.stdout, disable=not progress):
+        image, truth = prepared.pair(row)
+        started = time.perf_counter()
+        probability = predict(engine, image)
+        raw = probability > LUNG_THRESHOLD
+        mask = clean_mask(raw) if clean else raw
+        milliseconds = 1000 * (time.perf_counter() - started)
+        if not np.isfinite(probability).all():
+            raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
+        spacing_mm = (row["pixel_height_mm"], row["pixel_width_mm"]) if prepared.has_pixel_size else None
+        scored: dict[str, Any] = {key: row[key] for key in ("id", "patient", "split", "group") if key in row}
+        scored |= _score_mask(truth, raw, mask, spacing_mm, are_films)
+        scored |= {"loss": _loss_of(loss, truth, probability)} if loss else {}
+        table.append(scored | count_pixels(truth, mask)._asdict() | {"milliseconds": round(milliseconds, 2)})
+    return pd.DataFrame(table)
+
+
+def _score_mask(
+    truth: Mask, raw: Mask, mask: Mask, spacing_mm: tuple[float, float] | None, is_film: bool
+) -> dict[str, Any]:
+    """Return the unit of distances and all scores of a cleaned mask, and two scores of the raw one."""
+    scored = scores(count_pixels(truth, mask)) | surface_scores(truth, mask, spacing_mm) | side_scores(truth, mask)
+    scored |= {ANGLES: costophrenic_share(truth, mask)} if is_film else {}
+    raw_hd95 = scored["hd95"] if np.array_equal(raw, mask) else surface_scores(truth, raw, spacing_mm)["hd95"]
+    return {"unit": distance_unit(spacing_mm)} | scored | {"raw_dice": dice(truth, raw), "raw_hd95": raw_hd95}
+
+
+def _loss_of(loss: Loss, truth: Mask, probability: np.ndarray) -> float:
+    from lungnb.networks.backend import keras
+
+    pair = (keras.ops.convert_to_tensor(array[None, :, :, None], "float32") for array in (truth, probability))
+    return float(loss(*pair)[0])
+
+
+def has_all_scores(table: pd.DataFrame) -> bool:
+    """Return whether a table of scores has the columns and the units of this version of lungnb."""
+    return {*SCORE_COLUMNS, "unit"} <= {*table} and bool(table["unit"].isin(UNITS).all())
+
+
+def mean_columns(table: pd.DataFrame) -> list[str]:
+    """Return the scores of a table that are averaged over images: all shares, but no distances."""
+    return [name for name in (*OVERLAP_SCORES, *SIDE_SCORES, ANGLES, "raw_dice") if name in table]
+
+
+def distance_summary(table: pd.DataFrame) -> dict[str, float]:
+    """Return the median and the quartiles of each distance score over images, and how many masks failed.
+
+    A mean would say little: one empty mask is an image diagonal away. `empty` counts masks without a pixel although
+    there is lung, and `failed` those with a Dice below `FAILED_DICE`, the empty ones among them.
+
+    Example:
+        >>> images = dict.fromkeys(["hd95", "assd", "nsd", "raw_hd95"], [1.0, 2.0, 9.0])
+        >>> images |= {"dice": [0.9, 0.8, 0], "tp": [9, 8, 0], "fp": [1, 2, 0], "fn": [1, 2, 10]}
+        >>> summary = distance_summary(pd.DataFrame(images))
+        >>> summary["hd95_q1"], summary["hd95_median"], summary["hd95_q3"], summary["empty"], summary["failed"]
+        (1.5, 2.0, 5.5, 1, 1)
+    """
+    levels = {"median": 0.5, "q1": 0.25, "q3": 0.75}
+    summary = {
+        f"{name}_{level}": float(table[name].quantile(share))
+        for name in SURFACE_SCORES
+        for level, share in levels.items()
+    }
+    is_empty = (table["tp"] + table["fp"] == 0) & (table["fn"] > 0)
+    counts = {"empty": int(is_empty.sum()), "failed": int((table["dice"] < FAILED_DICE).sum())}
+    return summary | {"raw_hd95_median": float(table["raw_hd95"].median())} | counts
+
+
+def group_scores(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean Dice of each group of patients, such as normal and tuberculosis, a row a model and group.
+
+    `table` holds rows of `evaluate` with the column `model`. Columns: `images`, `patients`, the mean `dice` over
+    patients with its 95 % interval (`dice_low`, `dice_high`), and a `note` if a group is too small for an interval.
+    The table has no row if the manifest has no groups.
+
+    Example:
+        >>> table = pd.DataFrame({"model": "unet", "patient": ["a", "b", "c"], "dice": [0.98, 0.96, 0.9]})
+        >>> group_scores(table.assign(group=["normal", "normal", "ill"])).loc["unet", ["patients", "note"]].to_dict()
+        {'patients': {'normal': 2, 'ill': 1}, 'note': {'normal': '', 'ill': 'one patient: no interval'}}
+    """
+    rows = []
+    has_groups = "group" in table and (table["group"].fillna("") != "").any()
+    named = table.assign(group=table["group"].fillna("").replace("", "not stated")) if has_groups else table.head(0)
+    for (model, group), images in named.groupby(["model", "group"], sort=False) if has_groups else ():
+        low, high = mean_interval(images, "dice")
+        by_patient = images.groupby("patient")["dice"].mean()
+        patients, mean = len(by_patient), by_patient.mean()
+        note = "one patient: no interval" if patients == 1 else ""
+        rows.append((model, group, len(images), patients, mean, low, high, note))
+    columns = ["model", "group", "images", "patients", "dice", "dice_low", "dice_high", "note"]
+    return pd.DataFrame(rows, columns=columns).set_index(["model", "group"])

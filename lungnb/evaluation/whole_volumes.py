@@ -1,0 +1,65 @@
+"""Score whole volumes in 3-D, from apex to base; `evaluate` sees the prepared slices of their central half only."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lungnb.artefacts import MODEL, raw_folder
+from lungnb.datasets.prepare import read_lung
+from lungnb.datasets.prepared import Row, open_prepared
+from lungnb.datasets.sources import find_source
+from lungnb.engines.engines import Engine, engine_of, load_model
+from lungnb.evaluation.evaluation import trained_settings
+from lungnb.files import make_table
+from lungnb.formats.images import is_volume, read_volume
+from lungnb.messages import printable
+from lungnb.metrics import count_pixels, scores, surface_scores
+from lungnb.segmentation.predict import segment
+from lungnb.settings import Settings
+
+VOLUME_COLUMNS = ("model", "volume", "patient", "split", "slices", "dice", "hd95", "assd", "nsd")
+
+
+def volume_scores(
+    settings: Settings, model_names: Sequence[str], split: str = "test", progress: bool = True
+) -> pd.DataFrame:
+    """Score trained models on the whole volumes of a split: a row a model and volume, with `VOLUME_COLUMNS`.
+
+    All slices count, at the resolution of the raw file, and the mask is that of `segment`: the two largest regions of
+    the whole volume. The Dice is of all voxels together. Distances are in mm, in three dimensions. If the slices of a
+    volume lie at uneven steps, the step in its header counts. Without a test split, take the validation volumes
+    instead. A data set without volumes gives a table without rows.
+
+    Raises FileNotFoundError if a model is not trained or a raw volume was removed.
+    """
+    prepared, raw = open_prepared(settings), raw_folder(settings.dataset)
+    split = prepared.scoring_split(split)
+    sources = {row["source_image"]: row for row in prepared.rows(split)}
+    volumes = [row for source, row in sources.items() if is_volume(raw / source)]
+    table: list[dict[str, object]] = []
+    for name in model_names if volumes else ():
+        engine = engine_of(load_model(settings.results / name / MODEL))
+        window_hu = trained_settings(settings, name).window
+        title = printable(f"Scoring volumes by {name}")
+        bar = tqdm(volumes, title, unit="volume", file=sys.stdout, disable=not progress)
+        table += [{"model": name} | _score_volume(settings, row, engine, window_hu) for row in bar]
+    return make_table(table, VOLUME_COLUMNS)
+
+
+def _score_volume(
+    settings: Settings, row: Row, engine: Engine, window_hu: tuple[float, float] | None
+) -> dict[str, object]:
+    """Return the scores of the volume of a row of the manifest."""
+    raw, mask_values = raw_folder(settings.dataset), settings.mask_values or find_source(settings.dataset).mask_values
+    mask = segment(raw / row["source_image"], engine, window=window_hu).mask
+    volume = read_volume(raw / row["source_image"])
+    masks = [read_lung(raw / path, volume, mask_values) for path in row["source_mask"].split(";")]
+    truth = np.logical_or.reduce(masks)
+    facts = {"volume": row["source_image"], "patient": row["patient"], "split": row["split"], "slices": len(truth)}
+    overlap = scores(count_pixels(truth, mask))
+    return facts | {"dice": overlap["dice"]} | surface_scores(truth, mask, volume.spacing_mm)
