@@ -37,8 +37,8 @@ class Section(NamedTuple):
 SECTIONS = (
     Section(
         "Scores",
-        "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high "
-        "bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
+        "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high"
+        " bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
         f"the longer image side if the pixel spacing is unknown. Failed masks have a Dice below {FAILED_DICE:g}.",
         (COMPARISON,),
     ),
