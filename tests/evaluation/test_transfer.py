@@ -70,7 +70,7 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
     table = score_untrained(trained, progress=False)
     manifest = read_manifest(trained)
     assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
-    stored = pd.read_csv(trained.results / "pretrained.csv", dtype={"id": str, "patient": str})
+    stored = read_table(trained.results / "pretrained.csv")
     pd.testing.assert_frame_equal(stored, table)
     rough = score_images(load_model(shipped), open_prepared(trained), clean=False, progress=False)
     assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
