@@ -59,7 +59,7 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
 
 
 def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str], has_mean: bool = True) -> None:
-    """Draw a score of every image as box and points, in the models' colours, and a diamond at the mean over patients."""
+    """Draw a score of every image as box and points, in the models' colours, and a diamond at the patients' mean."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
     palette = sns.color_palette("colorblind", len(models))
