@@ -55,7 +55,9 @@ def paired_tests(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> pd.
         rows.append({"first": first, "second": second, **sizes, **difference(wide[first], wide[second])})
     columns = ("difference", "low", "high", "low_90", "high_90", "p", "patients_needed")
     tests = pd.DataFrame(rows, columns=["first", "second", *sizes, *columns])
-    tests["patients_needed"] = np.ceil(tests["patients_needed"] / margin**2)
+    if rows:  # with fewer than the least, no test can find anything
+        least = min_patients(len(wide.columns))
+        tests["patients_needed"] = np.ceil(tests["patients_needed"] / margin**2).clip(lower=least)
     tests["p_holm"] = holm(tests["p"])
     tests["conclusion"] = [conclude(row, margin) for _, row in tests.iterrows()]
     return tests
