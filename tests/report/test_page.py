@@ -44,7 +44,7 @@ HOSTILE = (
 
 def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(trained):
     settings = trained.replace(models=("unet",))
-    manifest = pd.DataFrame({"id": HOSTILE, "patient": HOSTILE, "split": "test", "source_image": HOSTILE})
+    manifest = pd.DataFrame({"id": HOSTILE, "patient": HOSTILE, "split": "test", "group": "", "source_image": HOSTILE})
     excluded = pd.DataFrame({"file": HOSTILE, "reason": [f"a file: {text}" for text in HOSTILE]})
     write_table(manifest, settings.prepared / "manifest.csv")
     write_table(excluded, settings.prepared / "excluded.csv")
