@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import bars, write
+from measure import write
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tests alter images in the same ways
@@ -139,9 +139,7 @@ def main() -> None:
     write(patients_table(rows_once, prints_once), "near_duplicates_patients", options.out, None, *packages)
     write(copies_row(rows, originals), "near_duplicates_published", options.out, None, *packages)
     recall = recall_table(rows_once, images_once, prints_once)
-    tested = recall[recall["part"] == TESTED_ON]
-    chart = bars(tested, ["alteration", "dataset"], {"recall": "share of altered copies that are found"})
-    write(recall, "near_duplicates", options.out, chart, *packages)
+    write(recall, "near_duplicates", options.out, None, *packages)
 
 
 if __name__ == "__main__":

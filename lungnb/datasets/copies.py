@@ -193,7 +193,9 @@ def _align(
     slopes = np.stack([right, down], 1).reshape(len(fixed), 2, 1, -1)
     steepest = (slopes * points).reshape(len(fixed), 6, -1)  # n, parameters, points
     hessian = steepest @ steepest.transpose(0, 2, 1)
-    hessian += 1e-4 * np.trace(hessian, axis1=1, axis2=2)[:, None, None] * np.eye(6, dtype=np.float32) / 6 + 1e-9
+    # A little damping, so that images without structures can be solved too.
+    damping = 1e-4 * np.trace(hessian, axis1=1, axis2=2) / 6 + 1e-9
+    hessian += damping[:, None, None] * np.eye(6, dtype=np.float32)
     gain = np.linalg.solve(hessian, steepest)
     for _ in range(steps):
         seen = _unit(_sampled(moving, maps, points))
