@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lungnb.datasets import check_dataset, download, open_prepared
 from lungnb.engines import open_network
-from lungnb.evaluation.mismatch import MIN_DICE, MOVES, SIDE, Case, judge_cases, read_cases
+from lungnb.evaluation.mismatch import MIN_DICE, MOVES, Case, judge_cases, read_cases
 from lungnb.settings import make_settings
 
 AT_ONCE = 10  # each tenth of the masks is changed at a time, because sets with mostly wrong masks are judged as a whole

@@ -42,7 +42,7 @@ MOVES = {
     "turned by 180 degrees": np.s_[..., ::-1, ::-1],
 }
 _SECONDS_WITHOUT_BAR = 2
-_LOOK = "look at both masks in the gallery of notebook 02; mend the mask, or take both files out"
+_LOOK = "look at both masks in the gallery of notebook 02; mend it, or take both files out"
 _MOVE = "move the mask back, or take both files out"
 _SWAP = "give the mask the name of its image"
 
@@ -65,7 +65,7 @@ class Fit(NamedTuple):
 
 
 def find_mismatches(settings: Settings, engine: Engine | None = None, progress: bool = True) -> pd.DataFrame:
-    """Compare each prepared mask with that of the network that lungnb ships; return the findings, the lowest Dice first.
+    """Compare each prepared mask with that of the shipped network; return the findings, the lowest Dice first.
 
     The columns are those of `check_dataset` and `dice`, the Dice of both masks at 64x64 pixels, for a volume over all
     its prepared slices. A mask is listed if its Dice is below `MIN_DICE`, or if it fits better by `MIN_GAIN` when it is
@@ -116,7 +116,7 @@ def read_cases(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[C
             continue
         truth, prediction = (np.stack(masks) for masks in zip(*pairs, strict=True))
         if truth.any():
-            yield Case(file, rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
+            yield Case(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
 
 
 def _read_pair(row: Row, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:
