@@ -2,7 +2,9 @@
 
 Judges all pairs of prepared data sets as they are. Then it changes the masks of a tenth of the pairs at a time, until
 each mask was changed once: exchanges them among these pairs, mirrors, turns or shifts them. `MIN_DICE` and `MIN_GAIN`
-of `lungnb/evaluation/mismatch.py` were chosen on Montgomery, so only the other data sets test them.
+of `lungnb/evaluation/mismatch.py` were chosen on Montgomery, so only the other data sets test them. Columns: masks that
+were changed; those that are listed, by any rule and by the Dice alone; those whose row names what was changed; and
+those of which `check_dataset` warns as they were published.
 """
 
 import argparse
@@ -57,20 +59,16 @@ def changed_tenths(cases: list[Case], change: str) -> list[tuple[list[Case], dic
     return sets
 
 
-def row_of(cases: list[Case], change: str) -> dict[str, Any]:
-    """Return how many changed masks are found, how many of them with what is wrong."""
-    changed = detected = named = low = 0
-    for mixed, answers in changed_tenths(cases, change):
-        findings = judge_cases(mixed).set_index("file")
-        hits = findings.loc[findings.index.intersection([*answers])]
-        changed += len(answers)
-        detected += len(hits)
-        low += int((hits["dice"] < MIN_DICE).sum())
-        named += sum(answers[str(file)] in str(what) for file, what in hits["what"].items())
+def row_of(findings: pd.DataFrame, answers: dict[str, str], known: set[str]) -> dict[str, int]:
+    """Return how many of the masks in `answers` are listed, by which rule, and how many with what is wrong."""
+    listed = findings[findings["file"].isin([*answers])]
     return {
-        "masks": changed, "found": detected / changed, "found_by_dice_alone": low / changed,
-        "change_named": named / changed,
-    }  # fmt: skip
+        "masks": len(answers),
+        "listed": len(listed),
+        "below_min_dice": int((listed["dice"] < MIN_DICE).sum()),
+        "named": sum(answers[file] in what for file, what in zip(listed["file"], listed["what"], strict=True)),
+        "wrong_as_published": int(listed["file"].isin(known).sum()),
+    }
 
 
 def rows_of(dataset: str) -> list[dict[str, Any]]:
@@ -78,14 +76,15 @@ def rows_of(dataset: str) -> list[dict[str, Any]]:
     settings = make_settings(dataset)
     download(dataset, progress=False)
     checked = check_dataset(settings, progress=False)
-    wrong = {*checked.loc[checked["severity"] != "note", "file"]}
+    known = {*checked.loc[checked["severity"] != "note", "file"]}
     cases = [*read_cases(open_prepared(settings), open_network(), progress=False)]
-    alarms = {*judge_cases(cases)["file"]}
-    head = {"dataset": settings.name}
-    unchanged = {"masks": len(cases), "alarms": len(alarms), "of_them_known_to_be_wrong": len(alarms & wrong)}
-    rows = [head | {"change": "as they are"} | unchanged]
-    changes = tqdm(["swapped", *CHANGED], settings.name)
-    return rows + [head | {"change": change} | row_of(cases, change) for change in changes]
+    every = {case.file: "would fit" for case in cases}  # the change that a false alarm names
+    rows = [{"dataset": settings.name, "change": "as they are"} | row_of(judge_cases(cases), every, known)]
+    for change in tqdm(["swapped", *CHANGED], settings.name):
+        tenths = [row_of(judge_cases(mixed), answers, known) for mixed, answers in changed_tenths(cases, change)]
+        sums = pd.DataFrame(tenths).sum().to_dict()
+        rows.append({"dataset": settings.name, "change": change} | sums)
+    return rows
 
 
 def main() -> None:
@@ -94,9 +93,10 @@ def main() -> None:
     parser.add_argument("datasets", nargs="+", help="names of the catalogue, or folders")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    table = pd.DataFrame([row for name in options.datasets for row in rows_of(name)]).round(4)
-    drawn = table[table["found"].notna() & table["dataset"].ne(table["dataset"].iloc[0])]
-    write(table, "mismatch", options.out, bars(drawn, ["dataset", "change"], {"found": "share found"}), "numpy")
+    table = pd.DataFrame([row for name in options.datasets for row in rows_of(name)])
+    table["share_listed"] = (table["listed"] / table["masks"]).round(4)
+    drawn = table[~table["change"].str.contains("2 %|9 %")]
+    write(table, "mismatch", options.out, bars(drawn, ["dataset", "change"], {"share_listed": "share listed"}), "numpy")
 
 
 if __name__ == "__main__":
