@@ -52,14 +52,15 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    tables = [datasets.check_dataset(settings), evaluation.find_mismatches(settings)]
-    findings = [row for table in tables for row in table[["file", "severity", "what", "advice"]].to_numpy()]
-    for file, severity, what, advice in findings:
+    findings, mismatches = datasets.check_dataset(settings), evaluation.find_mismatches(settings)
+    with_error = findings.loc[findings["severity"] == "error", "file"]
+    rows = [*findings.to_numpy(), *mismatches.loc[~mismatches["file"].isin(with_error), findings.columns].to_numpy()]
+    for file, severity, what, advice in rows:
         if severity == "note":
             continue
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")
-    counts = Counter(severity for _, severity, _, _ in findings)
+    counts = Counter(severity for _, severity, _, _ in rows)
     say(", ".join(counted(counts[name], name) for name in ("error", "warning", "note")))
     profile = ["--profile", options.profile] if options.profile != "quick" else []
     system = ["--recipe", options.recipe] if options.recipe else profile
