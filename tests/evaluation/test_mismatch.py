@@ -178,3 +178,19 @@ def test_small_masks_keep_their_share():
 def test_check_loads_no_tensorflow(raw):
     code = "import sys; from lungnb.__main__ import main; main(sys.argv[1:]); sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, "check", str(raw)], check=True, capture_output=True, timeout=120)
+
+
+def test_a_volume_file_is_one_row(tmp_path):
+    """The mask of the second volume is mirrored, in a file whose image is not."""
+    pytest.importorskip("nibabel")
+    from helpers.volumes import write_nifti
+
+    for volume in range(4):
+        slices = [make_phantom(10 * volume + number, kind="ct", size=96) for number in range(1, 4)]
+        truth = np.stack([each.mask for each in slices])[..., :: -1 if volume == 1 else 1]
+        write_nifti(tmp_path / "scans" / "images" / f"case{volume}.nii.gz", np.stack([each.image for each in slices]))
+        write_nifti(tmp_path / "scans" / "masks" / f"case{volume}.nii.gz", truth.astype(np.float32), dtype=np.uint8)
+    table, prepared = find(tmp_path / "scans")
+    assert len(prepared.manifest) > 4
+    assert [*table["file"]] == ["masks/case1.nii.gz"] and "the mask, mirrored, would fit" in table["what"][0]
+    assert len(drawn(pictures.mismatch_gallery(prepared, table))) == 1
