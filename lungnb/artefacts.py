@@ -122,6 +122,7 @@ def is_path(dataset: str) -> bool:
 
 # In results/<run>/comparison; other modules read these
 CHECK = "check.csv"
+MISMATCHES = "mismatches.csv"
 CLAIM = "claim.csv"
 COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
@@ -142,6 +143,7 @@ class Artefact(NamedTuple):
 
 ARTEFACTS = (
     Artefact(CHECK, "02", "what is wrong with the data, one row per finding", False),
+    Artefact(MISMATCHES, "02", "masks that do not fit their image, one row per mask", False),
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact(

@@ -55,21 +55,25 @@ def _prepare(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
-    findings = datasets.check_dataset(settings)
+    findings, mismatches = datasets.check_dataset(settings), evaluation.find_mismatches(settings)
     say(*datasets.open_prepared(settings).sizes().to_string(index=False).split("\n"))
-    for file, severity, what, advice in findings[findings["severity"] != "note"].to_numpy():
+    with_error = findings.loc[findings["severity"] == "error", "file"]
+    rows = [*findings.to_numpy(), *mismatches.loc[~mismatches["file"].isin(with_error), findings.columns].to_numpy()]
+    for file, severity, what, advice in rows:
+        if severity == "note":
+            continue
         problem = what if what.endswith("?") else f"{what};"
         say(f"{severity}: {file}: {problem} {advice}.")
-    counts = findings["severity"].value_counts()
-    say(", ".join(counted(counts.get(name, 0), name) for name in ("error", "warning", "note")))
+    counts = Counter(severity for _, severity, _, _ in rows)
+    say(", ".join(counted(counts[name], name) for name in ("error", "warning", "note")))
     profile = ["--profile", options.profile] if options.profile != "quick" else []
     system = ["--recipe", options.recipe] if options.recipe else profile
     changes = [part for change in options.set for part in ("--set", change)]
     same = shlex.join([settings.dataset, *system, *changes])
-    if counts.get("error"):
+    if counts["error"]:
         say(f"Next: mend the files with errors, or take them out, then run `lungnb check {same}` again.")
         return 1
-    look = "look at the files with warnings, then " if counts.get("warning") else ""
+    look = "look at the files with warnings, then " if counts["warning"] else ""
     say(f"Next: {look}run `lungnb train {same}`.")
     return 0
 

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],
         "calibration": ["calibration_table", "examine", "save_temperature"],
         "review": ["review_gain", "review_reasons"],
+        "mismatch": ["find_mismatches"],
         "transfer": [
             "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed",
             "score_untrained", "train_across", "untrained_sentence",

@@ -149,6 +149,23 @@ def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figu
     return figure
 
 
+@themed
+def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 9) -> Figure:
+    """Draw at most `count` pairs of `find_mismatches`, the lowest Dice first, with both masks.
+
+    The dashed contour is that of the network that lungnb ships. Of a volume the middle slice is drawn.
+    """
+    groups = prepared.manifest.groupby("source_mask")
+    slices = {file: rows.iloc[len(rows) // 2] for file, rows in groups}
+    shown, cells = mismatches[mismatches["file"].isin(slices)].head(count), []
+    for file, overlap in shown[["file", "dice"]].to_numpy():
+        image, truth = prepared.pair(slices[file].to_dict())
+        cells.append(Cell(f"{slices[file]['id']}, Dice {overlap:.2f}", image, truth, segment(image).mask))
+    figure = outline_grid(cells)
+    figure.suptitle("" if cells else "No single mask to show", fontsize=12)
+    return figure
+
+
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
     ranked = scores.groupby(["id", "split"])["dice"].mean().reset_index().sort_values("dice")

@@ -1,0 +1,206 @@
+"""Find masks that belong to another image: compare each mask with that of the network that lungnb ships.
+
+The network has seen none of the images, so it does not know the errors of their masks. Masks are compared at 64x64
+pixels. The limits were chosen on Montgomery and tested on other data sets (`benchmarks/mismatch.py`).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import signal
+from tqdm import tqdm
+
+from lungnb.artefacts import MANIFEST
+from lungnb.datasets.check import FINDING_COLUMNS
+from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.engines.engines import Engine
+from lungnb.engines.export import open_network
+from lungnb.masks import Mask
+from lungnb.metrics import dice
+from lungnb.segmentation.predict import segment_grey
+from lungnb.settings import SHIPPED, Settings
+
+MISMATCH_COLUMNS = (*FINDING_COLUMNS, "dice")
+# The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask. 2 % of its pairs lie
+# below.
+MIN_DICE = 0.88
+# By which a moved mask must fit better. On Montgomery, right masks gain nothing, those shifted by 5 % at least 0.03.
+MIN_GAIN = 0.02
+MIN_OTHER_DICE = 0.93  # of another mask that is named; nine in ten right masks of Montgomery agree at least so well
+SIDE = 64  # px, of the masks that are compared; an image of another shape becomes a square
+_MAX_ASPECT_ERROR = 0.02  # relative; masks of images of another shape cannot be swapped, because `prepare` refuses them
+MOVES = {
+    "mirrored": np.s_[..., ::-1],
+    "upside down": np.s_[..., ::-1, :],
+    "turned by 180 degrees": np.s_[..., ::-1, ::-1],
+}
+_SECONDS_WITHOUT_BAR = 2
+_LOOK = "look at both masks in the gallery of notebook 02; mend it, or take both files out"
+_MOVE = "move the mask back, or take both files out"
+_SWAP = "give the mask the name of its image"
+
+
+class Case(NamedTuple):
+    """The masks of an image, or of all prepared slices of a volume, both bool, `(slices, SIDE, SIDE)`."""
+
+    file: str  # the mask's file in the raw folder
+    aspect: float  # height by width
+    truth: Mask
+    prediction: Mask
+
+
+class Fit(NamedTuple):
+    """How well a mask fits an image after a change."""
+
+    dice: float
+    change: str
+    advice: str
+
+
+def find_mismatches(settings: Settings, engine: Engine | None = None, progress: bool = True) -> pd.DataFrame:
+    """Compare each prepared mask with that of the shipped network; return the findings, the lowest Dice first.
+
+    The columns are those of `check_dataset` and `dice`, the Dice of both masks at 64x64 pixels, for a volume over all
+    its prepared slices. A mask is listed if its Dice is below `MIN_DICE`, or if it fits better by `MIN_GAIN` when it is
+    moved. `what` names the change that fits best: mirrored, upside down, turned, shifted, or another mask of the set.
+    If the median is below `MIN_DICE`, the network cannot judge these images, and one row says so.
+
+    Pairs that cannot be read and empty masks are left out, because `check_dataset` lists them. If the shipped network
+    is missing, the only row says so. `engine` is another network that shall judge. Errors are those of `open_prepared`.
+    """
+    prepared = open_prepared(settings)
+    try:
+        network = engine or open_network()
+    except FileNotFoundError:
+        what = "the network that comes with lungnb is missing, so no mask was compared with its masks"
+        return _table([(SHIPPED.name, "warning", what, "install lungnb again", math.nan)])
+    return judge_cases([*read_cases(prepared, network, progress)], progress)
+
+
+def judge_cases(cases: Sequence[Case], progress: bool = False) -> pd.DataFrame:
+    """Return the table of `find_mismatches` for masks that were read."""
+    overlaps = [dice(case.truth, case.prediction) for case in cases]
+    moves = [_best_move(case) for case in _with_bar(cases, "Moving masks", len(cases), progress)]
+    if cases and np.median(overlaps) < MIN_DICE:
+        return _table([_judge_set(overlaps, moves)])
+    rows = []
+    for case, overlap, move in zip(cases, overlaps, moves, strict=True):
+        if overlap < MIN_DICE or move:
+            fits = [fit for fit in (move, _best_other(case, cases) if overlap < MIN_DICE else None) if fit]
+            rows.append(_judge(case, overlap, max(fits, default=None)))
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=MISMATCH_COLUMNS).sort_values("dice", kind="stable", ignore_index=True)
+
+
+def read_cases(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[Case]:
+    """Yield the masks of each image or volume, without those that cannot be read and those without lung."""
+    groups = prepared.manifest.groupby(["source_image", "source_mask"], sort=False)
+    for (_, file), rows in _with_bar(groups, "Comparing masks", len(groups), progress):
+        try:
+            pairs = [_read_pair(row, prepared, engine) for row in rows.to_dict("records")]
+        except (ValueError, OSError):
+            continue
+        truth, prediction = (np.stack(masks) for masks in zip(*pairs, strict=True))
+        if truth.any():
+            yield Case(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
+
+
+def _with_bar(items: Iterable[Any], title: str, total: int, progress: bool) -> Iterable[Any]:
+    """Yield items, with a progress bar if that takes more than a moment."""
+    yield from tqdm(items, title, total, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
+
+
+def _read_pair(row: Row, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:
+    """Return the small masks of a row of the manifest: the ground truth, and the network's cleaned mask."""
+    image, truth = prepared.pair(row)
+    return shrink_mask(truth), shrink_mask(segment_grey(image, engine).mask)
+
+
+def shrink_mask(mask: Mask) -> Mask:
+    """Return a bool mask, `(height, width)`, as `(SIDE, SIDE)`; a pixel is lung if at least half of its area is.
+
+    Example:
+        >>> mask = np.zeros((128, 256), bool)
+        >>> mask[:64] = True
+        >>> int(shrink_mask(mask).sum())
+        2048
+    """
+    grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)) >= 128
+
+
+def _best_move(case: Case) -> Fit | None:
+    """Return the move after which the mask agrees best with the network's, if it gains enough and then fits."""
+    now, whole = dice(case.truth, case.prediction), int(case.truth.sum() + case.prediction.sum())
+    fits = [Fit(dice(case.truth[flip], case.prediction), name, _MOVE) for name, flip in MOVES.items()]
+    pairs = zip(case.prediction.astype(np.float32), case.truth.astype(np.float32), strict=True)
+    overlaps = sum(signal.correlate(prediction, truth, method="fft") for prediction, truth in pairs)
+    down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), SIDE - 1)
+    fits.append(Fit(2 * float(overlaps.max()) / whole, _shift_name(int(down), int(right)), _MOVE))
+    best = max(fits)
+    return best if best.dice >= max(now + MIN_GAIN, MIN_DICE) else None
+
+
+def _shift_name(down: int, right: int) -> str:
+    """Return a shift of the small mask in words.
+
+    >>> _shift_name(-3, 0)
+    'shifted by 5% of the height upwards'
+    """
+    vertical = f"{abs(down) / SIDE:.0%} of the height {'downwards' if down > 0 else 'upwards'}"
+    horizontal = f"{abs(right) / SIDE:.0%} of the width to the {'right' if right > 0 else 'left'}"
+    parts = [text for text, steps in ((vertical, down), (horizontal, right)) if steps]
+    return f"shifted by {' and '.join(parts)}"
+
+
+def _best_other(case: Case, cases: Sequence[Case]) -> Fit | None:
+    """Return the mask of another image that agrees best with the network's mask, if it gains enough and then fits."""
+    others = [
+        other
+        for other in cases
+        if other is not case
+        and len(other.truth) == len(case.truth)
+        and math.isclose(other.aspect, case.aspect, rel_tol=_MAX_ASPECT_ERROR)
+    ]
+    if not others:
+        return None
+    truths, prediction = np.array([other.truth.ravel() for other in others]), case.prediction.ravel()
+    common = np.count_nonzero(truths & prediction, axis=1)
+    overlaps = 2 * common / (np.count_nonzero(truths, axis=1) + np.count_nonzero(prediction))
+    best, now = int(np.argmax(overlaps)), dice(case.truth, case.prediction)
+    if overlaps[best] < max(now + MIN_GAIN, MIN_OTHER_DICE):
+        return None
+    return Fit(float(overlaps[best]), others[best].file, _SWAP)
+
+
+def _judge(case: Case, overlap: float, fit: Fit | None) -> tuple[str, str, str, str, float]:
+    """Return the finding of a mask that does not fit its image; `fit` is what would fit better."""
+    what = f"the mask agrees little with that of the network: Dice {overlap:.2f}"
+    if fit is None:
+        return case.file, "warning", what, _LOOK, overlap
+    subject = fit.change if fit.advice == _SWAP else f"the mask, {fit.change},"
+    what = f"{subject} would fit the image better: Dice {fit.dice:.2f} with the network's mask instead of {overlap:.2f}"
+    return case.file, "warning", what, fit.advice, overlap
+
+
+def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None]) -> tuple[str, str, str, str, float]:
+    """Return the only finding of a set on which the network does badly; name a move that most masks need."""
+    median = float(np.median(overlaps))
+    what = f"the masks agree little with those of the network: median Dice {median:.2f}"
+    changes = Counter(move.change if move.change in MOVES else "shifted" for move in moves if move).most_common(1)
+    if changes and changes[0][1] > len(moves) / 2:
+        what += f"; {changes[0][1]} of {len(moves)} would fit better {changes[0][0]}"
+        return MANIFEST, "warning", what, "look at some masks in the gallery of notebook 02", median
+    advice = "the network may not know this kind of image: look at some masks in the gallery of notebook 02"
+    return MANIFEST, "warning", f"{what}, so no single mask is judged", advice, median

@@ -1,0 +1,265 @@
+"""What the README claims, with the values from the tables in results/published."""
+
+from typing import NamedTuple
+
+from helpers.published import (
+    AWAY,
+    BMP,
+    CALIBRATION,
+    CLUSTER,
+    COMPACT,
+    CT,
+    DICE_OF_THREE,
+    DRAWN,
+    ENGINES,
+    FEW,
+    FILMS,
+    FOLDS,
+    FOLDS_LEAD,
+    FRAMEWORKS,
+    FULL,
+    INFERENCE,
+    LEFT,
+    NETWORKS,
+    OTHERS,
+    PREPARE,
+    REVIEW,
+    SEEDS,
+    SEGMENT,
+    SHIFT_PERCENT,
+    SHIPPED,
+    TEST,
+    TRAINING,
+    TUBERCULOSIS,
+    WRONG,
+    fold_row,
+    found,
+    full_row,
+    network_row,
+    percent,
+    quick_row,
+    recipe,
+    shipped_row,
+    spread,
+    summary,
+    table,
+    three_row,
+)
+
+
+class Claim(NamedTuple):
+    """A text of the README and the published value of each of its numbers."""
+
+    text: str
+    values: list[float]
+
+
+CLAIMS = [
+    # Is anything wrong with them?
+    Claim(
+        "The four real sets below have 957 pairs of 730 patients: the 138 films of Montgomery are also in "
+        "`chest-xray-masks-and-labels`, with 452 of Shenzhen, and the 89 slices of `lung-ct-bmp` are among the 140",
+        [
+            sum(map(len, SHIPPED.values())) + len(FILMS),
+            len({*FILMS.index}.union(*(each.index for each in SHIPPED.values()))),
+            *(len(SHIPPED[name]) for name in ("montgomery", "shenzhen", "lung-ct-bmp", "finding-lungs-in-ct-data")),
+        ],
+    ),
+    Claim(
+        "On films of Shenzhen, it lists 98 % of swapped masks and names the right one for 85 %. It lists 99 % of "
+        "mirrored masks, all that were shifted by 5 % of the image, and 3 % of the masks as they are",
+        [found("swapped"), found("swapped", "named"), found("mirrored"), SHIFT_PERCENT, found("as they are")],
+    ),
+    Claim(
+        "`review` finds 5 of 8 films with a Dice below 0.85 and flags 2 % of the others, 4 % of CT slices",
+        [
+            *REVIEW.loc[["montgomery", "shenzhen"], ["of_them_found", "below_0.85"]].sum(),
+            0.85,
+            percent(REVIEW.loc["shenzhen", "false_alarms"]),
+            percent(REVIEW.loc["finding-lungs-in-ct-data", "false_alarms"]),
+        ],
+    ),
+    # Results: five folds
+    Claim("Each of the 138 films is tested once", [FOLDS.loc["U-Net", "images"]]),
+    Claim("(95 % interval, n = 138)", [95, FOLDS.loc["U-Net", "images"]]),
+    Claim("| U-Net | 0.972 (0.969 to 0.974) | 0.016 | 0.002 |", fold_row("U-Net")),
+    Claim("| R2U-Net | 0.970 (0.967 to 0.973) | 0.018 | 0.003 |", fold_row("R2U-Net")),
+    Claim("| ResUNet | 0.969 (0.966 to 0.972) | 0.020 | 0.003 |", fold_row("ResUNet")),
+    Claim("ahead by 0.002 and 0.003", [FOLDS_LEAD["unet", "r2unet"], FOLDS_LEAD["unet", "resunet"]]),
+    Claim("changes the mean as much (0.001 to 0.004, SD", [SEEDS["seeds_sd"].min(), SEEDS["seeds_sd"].max()]),
+    # Results: the shipped network
+    Claim("| Montgomery | 138 | 0.955 (0.951 to 0.958) | 0.962 | 5.1 % |", shipped_row("montgomery")),
+    Claim(
+        "| Shenzhen, 452 of `chest-xray-masks-and-labels` | 452 | 0.950 (0.948 to 0.953) | 0.959 | 6.2 % |",
+        [len(SHIPPED["shenzhen"]), *shipped_row("shenzhen")],
+    ),
+    Claim(
+        "| finding-lungs-in-ct-data | 140 | 0.969 (0.959 to 0.977) | 0.979 | 2.1 % |",
+        shipped_row("finding-lungs-in-ct-data"),
+    ),
+    Claim("| lung-ct-bmp | 89 | 0.971 (0.960 to 0.978) | 0.979 | 1.1 % |", shipped_row("lung-ct-bmp")),
+    Claim("Without them the mean is 0.977, not 0.969", [CT.drop(WRONG).mean(), CT.mean()]),
+    Claim("are 89 of the same 140", [len(BMP.index.intersection(CT.index)), len(CT)]),
+    Claim("Without the one wrong mask among them its mean is 0.976", [BMP.drop(WRONG, errors="ignore").mean()]),
+    Claim(
+        "has 0.974 on 21 test images (0.963 before), and with twenty 0.979",
+        [FEW["phantom", 1], len(TEST), FEW["phantom", 0], FEW["phantom", 20]],
+    ),
+    Claim(
+        "from scratch has 0.940 with one image, 0.971 with twenty, and 0.977 with fifty",
+        [FEW["scratch", 1], FEW["scratch", 20], FEW["scratch", 50]],
+    ),
+    Claim(
+        "from phantom weights 0.974 to 0.979, from scratch 0.940 to 0.977",
+        [FEW["phantom", 1], FEW["phantom"].max(), FEW["scratch"].min(), FEW["scratch"].max()],
+    ),
+    # Results: one split
+    Claim("split by patient 97/20/21", [*FILMS["split"].value_counts()[["train", "validation", "test"]]]),
+    Claim("(95 % interval, n = 21)", [95, FULL.loc["U-Net", "images"]]),
+    Claim("| U-Net | 0.983 (0.981 to 0.984) | 0.966 | 50 | 1,945,233 |", full_row("U-Net")),
+    Claim("| ResUNet | 0.980 (0.978 to 0.982) | 0.961 | 50 | 2,080,145 |", full_row("ResUNet")),
+    Claim("| R2U-Net | 0.978 (0.975 to 0.980) | 0.957 | 31 | 2,231,025 |", full_row("R2U-Net")),
+    Claim(
+        "a Dice of 0.963 on these 21 and 0.953 on the other 117",
+        [TEST["dice"].mean(), len(TEST), OTHERS["dice"].mean(), len(OTHERS)],
+    ),
+    Claim("These 21 films", [len(table("montgomery/scores_unet.csv", "id").index.intersection(TEST.index))]),
+    Claim(
+        "Of the 21 patients 24 % have tuberculosis, of all 138 patients 42 %",
+        [
+            TEST["patient"].nunique(),
+            percent(TEST.index.str.endswith("_1").mean()),
+            FILMS["patient"].nunique(),
+            percent(TUBERCULOSIS.mean()),
+        ],
+    ),
+    # Results: recipes
+    Claim("| 0.978 (0.972 to 0.982) | 0.957 (0.946 to 0.964) |", recipe("simple-unet")),
+    Claim(
+        "| U-Net 0.977 (0.971 to 0.981), ResUNet 0.976 (0.968 to 0.980), R2U-Net 0.974 (0.966 to 0.980) | "
+        "0.956 (0.945 to 0.963), 0.953 (0.939 to 0.962), 0.951 (0.935 to 0.961) |",
+        three_row(),
+    ),
+    Claim("| 0.967 (0.961 to 0.972) | 0.937 (0.927 to 0.945) |", recipe("cxr-bce-iou")),
+    Claim("| 0.985 (0.983 to 0.987) | 0.970 (0.966 to 0.974) |", recipe("ct-hu-pretrained")),
+    Claim("| 0.989 (0.987 to 0.990) | 0.978 (0.975 to 0.981) |", recipe("ct-bmp")),
+    Claim(
+        "here 99.44 % (99.37 to 99.52) and 0.016",
+        [
+            *(percent(summary("ct-bmp")["accuracy"][key]) for key in ("mean", "low", "high")),
+            summary("ct-bmp")["loss"]["mean"],
+        ],
+    ),
+    Claim("Montgomery, 28 test images", [len(table("simple-unet/scores.csv"))]),
+    Claim("the same 28 test images", [len(DICE_OF_THREE["unet"])]),
+    Claim("Montgomery + Shenzhen, 81 test images", [len(table("cxr-bce-iou/scores.csv"))]),
+    Claim("20 test slices", [len(table("ct-hu-pretrained/scores.csv"))]),
+    Claim("13 validation slices", [len(table("ct-bmp/scores.csv"))]),
+    Claim(
+        "costs each of them 0.002 to 0.004 of the mean",
+        sorted(dice.drop("MCUCXR_0258_1").mean() - dice.mean() for dice in DICE_OF_THREE.values())[::2],
+    ),
+    # Results: networks at an equal budget
+    *(
+        Claim(text, network_row(NETWORKS.loc[model]))
+        for model, text in {
+            "U-Net": "| U-Net | 0.977 (0.975 to 0.978) | 0.002 | 0.19 G | 22 |",
+            "TransUNet": "| TransUNet | 0.976 (0.974 to 0.977) | 0.001 | 0.23 G | 27 |",
+            "Attention U-Net": "| Attention U-Net | 0.975 (0.972 to 0.977) | 0.003 | 0.20 G | 25 |",
+            "ResUNet": "| ResUNet | 0.975 (0.974 to 0.976) | 0.001 | 0.23 G | 28 |",
+            "R2U-Net": "| R2U-Net | 0.974 (0.972 to 0.976) | 0.002 | 0.53 G | 46 |",
+            "Compact U-Net": "| 0.976 (0.975 to 0.976) | 0.001 | 0.18 G | 11 |",
+        }.items()
+    ),
+    Claim("| Compact U-Net | 0.968 (0.967 to 0.970) | 0.002 | 0.04 G | 7 |", network_row(COMPACT.loc["Compact U-Net"])),
+    Claim("seeds each, 21 test images", [table("networks/seeds.csv")["images"].iloc[0]]),
+    # Results: three networks with three seeds
+    Claim(
+        "U-Net 0.975 (0.973 to 0.977), R2U-Net 0.973 (0.970 to 0.975), ResUNet 0.972 (0.969 to 0.976) on the 21 test "
+        "images",
+        [
+            *(
+                value
+                for name in ("U-Net", "R2U-Net", "ResUNet")
+                for value in spread(SEEDS.loc[name], "dice", "low", "high")
+            ),
+            SEEDS.loc["U-Net", "images"],
+        ],
+    ),
+    Claim(
+        "patients differ by 0.006 to 0.008 (SD) and seeds by 0.001 to 0.004",
+        [SEEDS[part].agg(bound) for part in ("patients_sd", "seeds_sd") for bound in ("min", "max")],
+    ),
+    Claim("calibration error over whole images is 0.002 to 0.006", [CALIBRATION.min(), CALIBRATION.max()]),
+    Claim("the worst left rises from 0.924 to 0.943", [LEFT["worst"], LEFT["worst_left"]]),
+    Claim(
+        "Montgomery, n = 21 | Shenzhen, n = 60 | phantoms, n = 20 |",
+        [AWAY.loc[("montgomery", name), "images"] for name in ("montgomery", "shenzhen", "phantom")],
+    ),
+    *(
+        Claim(
+            text, [value for name in ("montgomery", "shenzhen", "phantom") for value in spread(AWAY.loc[trained, name])]
+        )
+        for trained, text in {
+            "montgomery": "| Montgomery | 0.974 (0.971 to 0.977) | 0.910 (0.892 to 0.924) | 0.938 (0.924 to 0.950) |",
+            "shenzhen": "| Shenzhen | 0.952 (0.945 to 0.958) | 0.959 (0.952 to 0.965) | 0.965 (0.959 to 0.969) |",
+            "phantom": "| phantoms | 0.942 (0.936 to 0.948) | 0.921 (0.908 to 0.931) | 0.988 (0.987 to 0.989) |",
+        }.items()
+    ),
+    # Results: quick profile
+    *(
+        Claim(f"| {name} | {text} |", quick_row(name))
+        for name, text in {
+            "phantom": "20 | 0.984 (0.983 to 0.985) | 0.984 (0.982 to 0.985) | 0.983 (0.981 to 0.984)",
+            "montgomery": "21 | 0.967 (0.962 to 0.972) | 0.968 (0.964 to 0.972) | 0.958 (0.951 to 0.964)",
+            "chest-xray-masks-and-labels": (
+                "81 | 0.961 (0.954 to 0.966) | 0.960 (0.953 to 0.966) | 0.960 (0.954 to 0.965)"
+            ),
+            "finding-lungs-in-ct-data": "20 | 0.982 (0.980 to 0.984) | 0.985 (0.983 to 0.986) | 0.982 (0.980 to 0.984)",
+            "lung-ct-bmp": "13 | 0.980 (0.977 to 0.983) | 0.984 (0.982 to 0.986) | 0.981 (0.979 to 0.983)",
+        }.items()
+    ),
+    # How long it takes
+    Claim(
+        "| 10, 16 and 26 minutes, the last beside other work |",
+        [FULL.loc[name, "training_minutes"] for name in ("U-Net", "ResUNet", "R2U-Net")],
+    ),
+    Claim("28 X-rays, 41 CT slices, 28 wild ones a second", [DRAWN["xray"], DRAWN["ct"], DRAWN["wild"]]),
+    Claim(
+        "| 17 s, 1.03 times what Pillow's own encoding takes",
+        [PREPARE["lungnb"], PREPARE["lungnb"] / PREPARE["Pillow, all cores"]],
+    ),
+    Claim("| 5 s (`benchmarks/score.py`)", [table("benchmarks/score.csv", "what").loc["every score", "seconds"]]),
+    Claim(
+        "OpenVINO 2.1 ms, ONNX Runtime 2.9, compiled Keras 5.1, `model.predict` 51; a network of its kind for 256x256: "
+        "9, 11, 12, 60; from a slice of 256x256 to its cleaned mask: 3.2, 3.4, 6.5, 54",
+        [
+            INFERENCE.loc[name, column]
+            for column in ("ms_network_128", "ms_network_256", "ms_slice")
+            for name in ENGINES
+        ],
+    ),
+    Claim("ONNX Runtime 0.5 s, OpenVINO 0.7, Keras 6", [*SEGMENT.loc[["onnx", "openvino", "keras"], "first_mask_s"]]),
+    Claim(
+        "ONNX Runtime 103 a second, OpenVINO 92, Keras 65",
+        [*SEGMENT.loc[["onnx", "openvino", "keras"], "files_a_second_512"]],
+    ),
+    Claim(
+        "1, 2 and 4 workers: 42, 40 and 44 a second (the plain command 41)",
+        [1, 2, 4, *CLUSTER.loc[[1, 2, 4, 0], "films_a_second"]],
+    ),
+    Claim("a million films are 14 core hours", [CLUSTER.loc[0, "million_core_hours"]]),
+    Claim(
+        "| 8.7 images a second, 16 with `precision=auto`, where a plain script with the same network makes 6.8",
+        [TRAINING["lungnb"], TRAINING["lungnb, precision=auto"], TRAINING["plain script"]],
+    ),
+    Claim(
+        "| 9.2 images a second, where the same network in plain PyTorch makes 4.2 and keras-unet-collection's 6.3; "
+        "ResUNet 6.9 (PyTorch 2.4), R2U-Net 3.4 (1.6; 1.9)",
+        [
+            *FRAMEWORKS["U-Net"][["lungnb", "PyTorch", "keras-unet-collection"]],
+            *FRAMEWORKS["ResUNet"][["lungnb", "PyTorch"]],
+            *FRAMEWORKS["R2U-Net"][["lungnb", "PyTorch", "keras-unet-collection"]],
+        ],
+    ),
+]

@@ -1,0 +1,112 @@
+"""The tables in results/published, and what rows of the README quote from them."""
+
+import json
+
+import pandas as pd
+
+from helpers.paths import ROOT
+
+PUBLISHED = ROOT / "results" / "published"
+SETS = ("montgomery", "shenzhen", "finding-lungs-in-ct-data", "lung-ct-bmp")
+
+
+def table(name, index=None):
+    rows = pd.read_csv(PUBLISHED / name)
+    return rows.set_index(index) if index else rows
+
+
+def summary(recipe):
+    return json.loads((PUBLISHED / recipe / "summary.json").read_text(encoding="utf-8"))["metrics"]
+
+
+def spread(metric, *names):
+    """Return the mean and the bounds of the interval from a row or a metric of `summary.json`."""
+    return [metric[name] for name in names or ("dice", "dice_low", "dice_high")]
+
+
+def percent(share):
+    return 100 * share
+
+
+SHIPPED = {name: table(f"phantom/pretrained_{name}.csv", "id") for name in SETS}
+ZERO = table("phantom/zero_patient.csv", "dataset")
+FEW = table("phantom/few_shot.csv", ["start", "images"])["dice"]
+FULL = table("montgomery/comparison.csv", "model")
+FOLDS = table("montgomery-folds/variation.csv", "model")
+SEEDS = table("montgomery-seeds/variation.csv", "model")
+FOLDS_LEAD = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])["difference"]
+AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
+NETWORKS = pd.concat([table("networks/networks.csv"), table("networks/compact_unet_16.csv")]).set_index("model")
+COMPACT = table("networks/compact_unet_8.csv", "model")
+THREE = table("montgomery-three/comparison.csv", "model")
+DICE_OF_THREE = {
+    name: table(f"montgomery-three/{name}/scores.csv", "id")["dice"] for name in ("unet", "resunet", "r2unet")
+}
+QUICK = table("quick/comparison.csv", ["dataset", "model"])
+PHANTOM = table("phantom/comparison.csv", "model")
+CT, BMP, FILMS = SHIPPED["finding-lungs-in-ct-data"]["dice"], SHIPPED["lung-ct-bmp"]["dice"], SHIPPED["montgomery"]
+WRONG = ["ID_0052_Z_0108", "ID_0079_Z_0072", "ID_0134_Z_0137"]  # the CT masks of which `lungnb check` warns
+TEST, OTHERS = FILMS[FILMS["split"] == "test"], FILMS[FILMS["split"] != "test"]
+TUBERCULOSIS = FILMS.index.str.endswith("_1")
+SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
+MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
+REVIEW = table("review/review.csv").query("rule == 'review' and not changed").set_index("dataset")
+CALIBRATION = table("montgomery-seeds/calibration.csv")["calibration_error"]
+LEFT = table("montgomery-seeds/usefulness.csv", "model").loc["r2unet"]
+INFERENCE = table("benchmarks/inference.csv")
+INFERENCE = INFERENCE.set_index(INFERENCE["engine"].str.split(" ").str[0])
+SEGMENT = table("benchmarks/segment.csv", "engine")
+CLUSTER = table("benchmarks/cluster.csv", "workers")
+DRAWN = table("benchmarks/phantom.csv", "kind")["images_s"]
+PREPARE = table("benchmarks/prepare.csv", "what")["seconds"]
+TRAINING = table("benchmarks/training.csv", "what")["images_s"]
+FRAMEWORKS = table("benchmarks/frameworks.csv", ["network", "framework"])["train_images_s"]
+ENGINES = ["openvino", "onnx", "keras", "model.predict"]
+
+
+def shipped_row(name):
+    row = ZERO.loc[name]
+    return [row["images"], *spread(row), row["median_dice"], percent(row["below_0.9"])]
+
+
+def fold_row(model):
+    return [
+        *spread(FOLDS.loc[model], "dice", "low", "high"),
+        FOLDS.loc[model, "patients_sd"],
+        FOLDS.loc[model, "folds_sd"],
+    ]
+
+
+def full_row(model):
+    row = FULL.loc[model]
+    return [*spread(row), row["iou"], row["epochs"], row["parameters"]]
+
+
+def network_row(row):
+    return [*spread(row), row["dice_sd"], row["multiplications"] / 1e9, row["milliseconds_per_image"]]
+
+
+def quick_row(dataset):
+    rows = PHANTOM if dataset == "phantom" else QUICK.loc[dataset]
+    return [
+        rows["images"].iloc[0],
+        *(value for model in ("U-Net", "ResUNet", "R2U-Net") for value in spread(rows.loc[model])),
+    ]
+
+
+def recipe(name):
+    metrics = summary(name)
+    return [metrics[score][key] for score in ("dice", "iou") for key in ("mean", "low", "high")]
+
+
+def three_row():
+    dice = [value for model in THREE.index for value in spread(THREE.loc[model])]
+    scores = {
+        name: json.loads((PUBLISHED / "montgomery-three" / name / "summary.json").read_text()) for name in DICE_OF_THREE
+    }
+    return dice + [scores[name]["metrics"]["iou"][key] for name in scores for key in ("mean", "low", "high")]
+
+
+def found(change, column="listed"):
+    row = MISMATCH.loc[("shenzhen", change)]
+    return percent(row[column] / row["masks"])

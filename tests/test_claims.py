@@ -1,0 +1,90 @@
+"""The figures of the README are those of the tables in results/published, rounded as they are quoted.
+
+`helpers/claims.py` has each quoted text with the values of its numbers, in their order. In the section Results, each
+number is in a claim or in `EXCEPTIONS`, which give a reason.
+"""
+
+import re
+
+import pytest
+
+from helpers.claims import CLAIMS
+from helpers.paths import ROOT
+from helpers.published import BMP, CT, MISMATCH, WRONG
+
+README = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+NUMBER = re.compile(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
+LINK = re.compile(r"\]\([^)]*\)")  # where a link leads to is no claim
+EXCEPTIONS = {  # texts with numbers that no published table holds: patterns, and why
+    r"95 % intervals?": "the level of the intervals",
+    r"\(128x128, 8 filters, (40|12) epochs": "settings",
+    r"\(256x256, 16 filters, up to 50 epochs": "settings",
+    r"Montgomery at 128x128, 8 filters, 40 epochs": "settings",
+    r"seed 1, 2 CPU cores": "settings",
+    r"Compact U-Net, 16 filters, depth 5": "settings",
+    r"has 8 filters": "settings",
+    r"at 512 px \(76/13": "settings",
+    r"window -125 to 275 HU": "settings",
+    r"`SET=folds=5`": "a command",
+    r"`SEEDS=3`": "a command",
+    r"seeds 1 to 3 \(above: 2 to 4\)": "settings",
+    r"14,400 drawn images": "a setting of the data set phantom-wild",
+    r"1,000 steps for each": "a setting",
+    r"raised from 200 after the test scores of 200 steps": "a setting",
+    r"notebook 0\d": "the name of a notebook",
+    r"slices of finding-lungs-in-ct-data under 0.9": "the limit that the heading of the table names",
+    r"\| under 0.9 \|": "a heading",
+    r"a Dice of 0.982 for a U-Net at 256 px on Montgomery, on another split of it \(96/14/28\)": "published by others",
+    r"lung-segmentation-2d 0.972 in five folds": "published by others",
+    r"a published split \(96/14/28\)": "published by others",
+    r"Dice 0.982, the same split \(deepdraw, U-Net at 256 px\)": "published by others",
+    r"Dice 0.961, IoU 0.927: 704 pairs, one split, 512 px": "published by others",
+    r"F1 0.966 \(U-Net\) to 0.983 \(R2U-Net\) on the same set \(Alom 2018\)": "published by others",
+    r"accuracy 99.6 %, loss 0.01 for": "published by others",
+    r"keeps `ct-bmp` from 99.6 %": "published by others",
+    r", 256 px": "settings",
+}
+
+
+def quoted(number):
+    """Return a number as it is quoted, and its number of decimals."""
+    plain = number.replace(",", "")
+    return plain, len(plain.partition(".")[2])
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text[:40])
+def test_the_readme_quotes_the_table(claim):
+    assert README.count(claim.text) == 1, "this text must be in the README once"
+    numbers = NUMBER.findall(claim.text)
+    assert len(numbers) == len(claim.values)
+    for number, value in zip(numbers, claim.values, strict=True):
+        plain, decimals = quoted(number)
+        assert f"{value:.{decimals}f}" == plain
+
+
+def test_no_number_of_the_results_is_without_a_claim():
+    section = LINK.sub("]", README.split("## Results")[1].split("## How long")[0])
+    for text in sorted((LINK.sub("]", claim.text) for claim in CLAIMS), key=len, reverse=True):
+        section = section.replace(text, " ")
+    unused = []
+    for pattern in EXCEPTIONS:
+        section, count = re.subn(pattern, " ", section)
+        unused += [] if count else [pattern]
+    around = [section[max(match.start() - 40, 0) : match.end() + 40] for match in NUMBER.finditer(section)]
+    assert not around, "numbers without a claim"
+    assert not unused, "exceptions that match nothing"
+
+
+def test_claims_in_words():
+    """The slices under 0.9 have wrong masks, and all masks of films that are shifted by 5 % are found."""
+    assert {*CT.index[CT < 0.9]} == {*WRONG} and {*BMP.index[BMP < 0.9]} == {*WRONG} & {*BMP.index}
+    assert "All three slices of finding-lungs-in-ct-data under 0.9" in README and len(WRONG) == 3
+    shares = MISMATCH.loc["shenzhen", "share_listed"]
+    assert len(shares.filter(like="shifted 5 %")) == 4 and (shares.filter(like="shifted 5 %") == 1).all()
+
+
+def test_rounding_is_as_quoted():
+    assert quoted("1,945,233") == ("1945233", 0) and quoted("0.970") == ("0.970", 3)
+    assert NUMBER.findall("R2U-Net 0.970 (0.966 to 1,234), 5 % of `a1`, 256x256, 97/20/21") == [
+        "0.970", "0.966", "1,234", "5", "97", "20", "21"
+    ]  # fmt: skip
