@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lungnb.datasets.prepare import LONGEST_SIDE
 from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.reading import LONGEST_SIDE
 from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import shrink, through_window, to_grey
 from lungnb.formats.ranges import grey_range

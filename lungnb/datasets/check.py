@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
-from lungnb.datasets.prepare import NONE_NEEDED, Finding, prepare_dataset
+from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
 from lungnb.formats.labels import MaskValues

@@ -10,8 +10,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, raw_folder
-from lungnb.datasets.prepare import read_lung
 from lungnb.datasets.prepared import Row, open_prepared
+from lungnb.datasets.reading import read_lung
 from lungnb.datasets.sources import find_source
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.evaluation import trained_settings

@@ -7,7 +7,7 @@ from PIL import Image
 
 from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_pairs, write_scans
 from lungnb.__main__ import main
-from lungnb.datasets import prepare
+from lungnb.datasets import prepare, reading
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.datasets.sources import Source
@@ -504,8 +504,8 @@ def test_a_mask_that_exif_turns_apart_from_its_image_is_turned_or_noted(raw, ori
     np.testing.assert_array_equal(pixels(settings, manifest["image"][0]), image)
     assert (found == mask).all() != is_noted
     notes = open_prepared(settings).notes
-    assert ("images/a.png", "note", "turned by its EXIF data", prepare.NONE_NEEDED) in notes
-    assert [what for file, severity, what, _ in notes if severity == "warning"] == [prepare._APART] * (3 * is_noted)
+    assert ("images/a.png", "note", "turned by its EXIF data", reading.NONE_NEEDED) in notes
+    assert [what for file, severity, what, _ in notes if severity == "warning"] == [reading._APART] * (3 * is_noted)
 
 
 def test_the_command_says_what_was_noted(raw, capsys):
