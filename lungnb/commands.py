@@ -13,8 +13,9 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, NoReturn
 
 # The packages import their modules when a name is used, so that each verb imports only what it needs.
-from lungnb import __version__, datasets, engines, evaluation, networks, report, segmentation
+from lungnb import __version__, datasets, engines, evaluation, figures, networks, report, segmentation
 from lungnb.artefacts import EXCLUDED
+from lungnb.files import written
 from lungnb.messages import printable, say
 from lungnb.settings import PROFILES, RECIPES, TITLES, Settings, counted, make_settings, parse_changes, recipes
 
@@ -133,6 +134,18 @@ def _say_segmented(
     return 1 if failed or incomplete else 0
 
 
+def _adapt(options: argparse.Namespace) -> None:
+    labels = [int(label) for label in options.labels.split(",")] if options.labels else None
+    adaptation = evaluation.adapt(
+        options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate
+    )
+    out = adaptation.file.parent
+    if adaptation.estimate is not None:
+        with written(out / "estimate.png") as file:
+            figures.adaptation_chart(adaptation.estimate).savefig(file)
+    say(f"The network is in {out}. Next: `lungnb segment IMAGES --out masks --model {shlex.quote(str(out))}`.")
+
+
 def _export(options: argparse.Namespace) -> None:
     say(f"Exporting to {options.format} ...")
     file = engines.export_model(options.model, options.format, options.out, options.half)
@@ -216,6 +229,13 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
+    add = _verb(verbs, "adapt", _adapt, "train a network further on corrected masks", "adapt corrected/ --out mine")
+    add("folder", help="folder with at least one image and its mask")
+    add("--out", required=True, help="folder for the network")
+    add("--model", help="the network to start from, a model.keras or its folder; default: the shipped one")
+    add("--labels", metavar="1,2", help="the labels of lung, if the masks show other organs too")
+    add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
+    add("--no-estimate", dest="estimate", action="store_false", help="do not estimate the benefit, which takes longer")
     example = "export results/montgomery/unet/model.keras --format onnx --out exported"
     add = _verb(verbs, "export", _export, "export a model for ONNX Runtime or OpenVINO, and check it", example)
     add("model", nargs="?", help="a model.keras; default: the shipped one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -210,7 +211,12 @@ def find_source(dataset: str) -> Source:
     if dataset in CATALOGUE:
         return CATALOGUE[dataset]
     refuse_unknown(dataset)
-    return Source(raw_folder(dataset).name, "A folder of your own", "own", "your own", "your own")
+    return own_source(raw_folder(dataset))
+
+
+def own_source(folder: Path) -> Source:
+    """Return the general entry for a user's own folder."""
+    return Source(folder.name, "A folder of your own", "own", "your own", "your own")
 
 
 def _comes(source: Source) -> str:

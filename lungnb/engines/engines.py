@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from lungnb.artefacts import MODEL
 from lungnb.files import need
 from lungnb.networks.machine import cores, has_fast_bf16
 from lungnb.settings import SHIPPED
@@ -101,6 +102,11 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
         ) from error
 
 
+def in_folder(path: Path) -> Path:
+    """Return the model in the folder of a training; return another path as it is."""
+    return path / MODEL if (path / MODEL).is_file() else path
+
+
 def load_model(model: str | Path | None = None) -> keras.Model:
     """Load a trained model from a `.keras` file; None means the one that lungnb ships.
 
@@ -113,8 +119,11 @@ def load_model(model: str | Path | None = None) -> keras.Model:
 
 
 def model_file(model: str | Path | None = None) -> Path:
-    """Return the resolved path of a `.keras` file; None means the shipped network. Errors as in `load_model`."""
-    path = Path(model or SHIPPED)
+    """Return the resolved path of a `.keras` file, or of `model.keras` in a folder; None means the shipped network.
+
+    Raises the errors of `load_model`.
+    """
+    path = in_folder(Path(model or SHIPPED))
     if path.suffix != ".keras":
         kinds = [kind for end, kind in _OTHER_KINDS.items() if path.name.lower().endswith(end)]
         kinds += ["is a SavedModel folder; "] if (path / "saved_model.pb").is_file() else [""]

@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "calibration": ["calibration_table", "examine", "save_temperature"],
         "review": ["review_gain", "review_reasons"],
         "mismatch": ["find_mismatches"],
+        "adaptation": ["adapt"],
         "transfer": [
             "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed",
             "score_untrained", "train_across", "untrained_sentence",

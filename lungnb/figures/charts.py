@@ -87,6 +87,21 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
 
 
 @themed
+def adaptation_chart(table: pd.DataFrame) -> Figure:
+    """Draw the Dice of each image before and after a network was adapted, from the table of `adapt`."""
+    figure, axis = subplots(figsize=(4.2, 4.2))
+    for row in table.itertuples():
+        axis.plot([0, 1], [row.before, row.after], color="0.6", linewidth=1, zorder=1)
+    for place, name in enumerate(("before", "after")):
+        axis.scatter([place] * len(table), table[name], color=COLORS[place], s=30, zorder=2)
+        axis.plot(place, table[name].mean(), "D", color="black", markerfacecolor="white", markersize=8, zorder=3)
+        axis.annotate(f"{table[name].mean():.3f}", (place, table[name].mean()), (10, 0), textcoords="offset points")
+    axis.set_xticks([0, 1], ["before", "after"])
+    axis.set(xlim=(-0.3, 1.4), ylabel="Dice", title="A line is an image, a diamond the mean")
+    return figure
+
+
+@themed
 def generalisation_chart(table: pd.DataFrame) -> Figure:
     """Draw the mean Dice by the data sets of training and of testing, from a table of `train_across`."""
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")

@@ -104,3 +104,21 @@ class Progress(keras.callbacks.Callback):
     def close(self) -> None:
         """Close the bar."""
         self._bar.close()
+
+
+class StepProgress(keras.callbacks.Callback):
+    """Show a progress bar over steps on standard output, with the loss and the remaining time."""
+
+    def __init__(self, title: str, first: int, steps: int, show: bool) -> None:
+        super().__init__()
+        self._bar = tqdm(total=steps, initial=first, desc=title, unit="step", file=sys.stdout, disable=not show)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Move the bar."""
+        self._bar.update()
+        if logs:
+            self._bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
+
+    def close(self) -> None:
+        """Close the bar."""
+        self._bar.close()

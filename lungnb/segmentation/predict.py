@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model, model_file
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, in_folder, load_model, model_file
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature, with_temperature
@@ -208,7 +208,7 @@ def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path
 
 def file_of(model: Model) -> Path | None:
     """Return the file of a model; None if the model is in memory."""
-    return Path(model or SHIPPED) if model is None or isinstance(model, (str, Path)) else None
+    return in_folder(Path(model or SHIPPED)) if model is None or isinstance(model, (str, Path)) else None
 
 
 def network_name(model: Model) -> str:

@@ -1,0 +1,286 @@
+"""Adapt a network to the masks of one reader: train it further on a few corrected images, and estimate the benefit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lungnb import __version__
+from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
+from lungnb.datasets.pairing import find_pairs
+from lungnb.datasets.prepared import digest_of
+from lungnb.datasets.reading import read_pair
+from lungnb.datasets.sources import own_source
+from lungnb.engines.engines import LUNG_THRESHOLD, engine_of, load_model, model_file
+from lungnb.engines.parity import digest_of_file
+from lungnb.files import (
+    NotWritten,
+    locked,
+    need,
+    read_json,
+    read_table,
+    remove,
+    remove_leftovers,
+    remove_made,
+    write_json,
+    write_table,
+    written,
+)
+from lungnb.masks import Mask, clean_mask
+from lungnb.messages import say
+from lungnb.metrics import FAILED_DICE, dice
+from lungnb.networks import backend
+from lungnb.networks.records import git_commit, trained_window
+from lungnb.networks.tuning import RECIPE, Examples, examples_of, fine_tune, steps_for
+from lungnb.segmentation.predict import predict
+from lungnb.settings import SHIPPED, Settings, counted
+
+if TYPE_CHECKING:
+    import keras
+
+MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
+MAX_FOLDS = 3
+_ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
+
+
+class Film(NamedTuple):
+    """An image with its mask: uint8 and bool, `(height, width)`."""
+
+    id: str
+    patient: str
+    image: np.ndarray
+    mask: Mask
+
+
+class Adaptation(NamedTuple):
+    """What `adapt` returns."""
+
+    file: Path  # the network to use: `model.keras` in the folder
+    images: int
+    left_out: list[tuple[str, str]]  # files that were not used, with the reasons
+    estimate: pd.DataFrame | None  # a row an image: `id`, `patient`, Dice `before` and `after`
+    sentence: str  # what the estimate says
+
+
+def adapt(
+    folder: str | Path, out: str | Path, model: str | Path | None = None, labels: Sequence[int] | None = None,
+    patient_pattern: str | None = None, estimate: bool = True, progress: bool = True,
+) -> Adaptation:  # fmt: skip
+    """Train a network further on images with masks of one's own; write it into `out`.
+
+    `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. From
+    three patients on, it also gets `estimate.csv`: the Dice of each image before and after, where the network that
+    segments it was adapted to the images of other patients. If the mean is lower after than before, `model.keras` is
+    the network from before. Steps, learning rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is
+    set aside.
+
+    An interrupted run continues. A finished one is not repeated. If `out` holds a network that was adapted to other
+    images, its folder is moved to `earlier/` beside it.
+
+    Args:
+        folder: at least one image with its mask, in any layout that `prepare_dataset` reads. Volumes give slices.
+        out: the folder for the network.
+        model: the network to start from, a `model.keras` or a folder with one; None: the one that lungnb ships.
+        labels: the labels of lung, if the masks show other organs too.
+        patient_pattern: as in the settings; without one, each image is a patient.
+        estimate: estimate the benefit, which takes up to three times as long as adapting.
+        progress: show progress bars and messages.
+
+    Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used, RuntimeError if
+    another run is at work in `out`.
+    """
+    folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
+    need(folder, "make it, with images/ and masks/ in it,")
+    window = trained_window(start.with_name(RUN))
+    settings = Settings(window=window, mask_values=tuple(labels) if labels else None)
+    films, left_out = read_films(folder, settings, patient_pattern)
+    network = load_model(start)
+    before = [_dice_of(network, film) for film in films]
+    plan = {"start": digest_of_file(start), "images": _digest(films), **RECIPE}
+    with locked(out), backend.free_graphs():
+        remove_leftovers(out)
+        _set_aside(out, plan, progress)
+        if not _is_done(out, plan):
+            _train(out, plan, films, network, window, progress)
+        table = _estimate(out, films, before, network, progress) if estimate else None
+        sentence = _sentence(table, len({film.patient for film in films}), estimate)
+        if table is not None and table["after"].mean() < table["before"].mean():
+            _keep_start(out, start)
+            sentence += f" So {MODEL} is the network from before, and {_ADAPTED} the adapted one."
+        (out / CARD).write_text(_card(folder, start, films, sentence), encoding="utf-8")
+        remove(out / "training")
+    if progress:
+        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before), sentence)
+    return Adaptation(out / MODEL, len(films), left_out, table, sentence)
+
+
+def read_films(
+    folder: Path, settings: Settings, patient_pattern: str | None
+) -> tuple[list[Film], list[tuple[str, str]]]:
+    """Return the images with masks in a folder, and the files that cannot be used, with the reasons.
+
+    Raises ValueError if there is no pair that can be used.
+    """
+    pairs, left_out = find_pairs(folder, own_source(folder.resolve()), patient_pattern)
+    films: list[Film] = []
+    id_of_image: dict[bytes, str] = {}
+    for pair in pairs:
+        try:
+            slices, _ = read_pair(pair, folder, settings, settings.mask_values)
+        except ValueError as error:
+            left_out.append((pair.image.as_posix(), str(error)))
+            continue
+        for name, image, mask, _ in slices:
+            first = id_of_image.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
+            if first != name:
+                left_out.append((name, f"shows the same image as {first}, which is used. Remove one of the two."))
+            elif not mask.any():
+                left_out.append((name, "its mask is empty. Draw the lungs, or remove the image."))
+            else:
+                films.append(Film(name, pair.patient, image, mask))
+    if not films:
+        file, reason = left_out[-1]
+        raise ValueError(f"{folder}: no image with a mask can be used; the last: {file}: {reason}")
+    return films, left_out
+
+
+def _dice_of(network: keras.Model, film: Film) -> float:
+    return float(dice(film.mask, clean_mask(predict(engine_of(network), film.image) > LUNG_THRESHOLD)))
+
+
+def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
+    """Yield a sentence for each film whose mask is far from that of the network, for it may be of another film."""
+    for film, score in zip(films, before, strict=True):
+        if score < FAILED_DICE:
+            yield f"{film.id}: its mask is far from that of the network (Dice {score:.2f}). Is it of this image?"
+
+
+def _digest(films: list[Film]) -> str:
+    parts = sorted(hashlib.sha256(film.image.tobytes() + film.mask.tobytes()).hexdigest() for film in films)
+    return digest_of(parts)
+
+
+def _plan_in(out: Path) -> object:
+    return read_json(out / RUN).get("adaptation")
+
+
+def _is_done(out: Path, plan: dict[str, object]) -> bool:
+    return _plan_in(out) == plan and (out / MODEL).is_file()
+
+
+def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
+    """Move another adapted network away, with all that is in its folder, by one rename.
+
+    Raises NotWritten if the folder is not that of an adapted network.
+    """
+    if read_json(out / PLAN) != plan:
+        remove_made(out / "training", Path(PLAN).name)
+    if _is_done(out, plan) or not (out / MODEL).exists():
+        return
+    if not _plan_in(out):
+        raise NotWritten(f"{out}: holds a network that `lungnb adapt` did not write. Name another folder.")
+    earlier = out.parent / EARLIER
+    earlier.mkdir(exist_ok=True)
+    place = next(place for n in count(1) if not (place := earlier / f"{out.name}-{n}").exists())
+    os.replace(out, place)
+    if progress:
+        say(f"The network that was adapted to other images is now in {place}.")
+
+
+def _train(
+    out: Path, plan: dict[str, object], films: list[Film], network: keras.Model,
+    window: tuple[float, float] | None, progress: bool,
+) -> None:  # fmt: skip
+    """Write `model.keras`, and then `run.json`, which says that the network is whole."""
+    write_json(out / PLAN, plan)
+    title = f"Adapting to {counted(len(films), 'image')}"
+    tuned = fine_tune(network, _examples(films, network), out / "training" / "network", title, progress=progress)
+    with written(out / MODEL) as file:
+        tuned.save(file)
+    settings = {"image_size": network.input_shape[1], "window": list(window) if window else None}
+    run = {"plan": {"model": network.name, "settings": settings, "data": plan["images"], "weights": plan["start"]}}
+    run |= {"adaptation": plan, "parameters": tuned.count_params(), "versions": {"lungnb": __version__}}
+    write_json(out / RUN, run | {"git_commit": git_commit()})
+
+
+def _examples(films: list[Film], network: keras.Model) -> Examples:
+    return examples_of([(film.image, film.mask) for film in films], network.input_shape[1])
+
+
+def _estimate(
+    out: Path, films: list[Film], before: list[float], network: keras.Model, progress: bool
+) -> pd.DataFrame | None:
+    """Return the Dice of each film before and after, adapted to the films of other patients; None for few patients."""
+    if (out / ESTIMATE).is_file():
+        return read_table(out / ESTIMATE)
+    patients = sorted({film.patient for film in films})
+    if len(patients) < MIN_PATIENTS_TO_ESTIMATE:
+        return None
+    folds = min(MAX_FOLDS, len(patients))
+    rows = []
+    for fold in range(folds):
+        tested = set(patients[fold::folds])
+        others = [film for film in films if film.patient not in tested]
+        place, title = out / "training" / f"fold_{fold + 1}", f"Estimate, part {fold + 1} of {folds}"
+        tuned = fine_tune(network, _examples(others, network), place, title, progress=progress)
+        rows += [
+            (film.id, film.patient, score, _dice_of(tuned, film))
+            for film, score in zip(films, before, strict=True)
+            if film.patient in tested
+        ]
+    table = pd.DataFrame(rows, columns=["id", "patient", "before", "after"])
+    write_table(table, out / ESTIMATE)
+    return table
+
+
+def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
+    """Return what the estimate says, or why there is none."""
+    if table is None:
+        few = f"It takes images of {MIN_PATIENTS_TO_ESTIMATE} patients to estimate the benefit; there are {patients}."
+        return few if is_asked else "The benefit was not estimated."
+    means = table.groupby("patient")[["before", "after"]].mean()
+    before, after, gains = means["before"].mean(), means["after"].mean(), (means["after"] > means["before"]).sum()
+    return (
+        f"Estimated on {counted(len(means), 'patient')}, each by a network adapted to the others: Dice {before:.3f} "
+        f"before, {after:.3f} after; {gains} of them are better. With so few, this is a hint and no measurement."
+    )
+
+
+def _keep_start(out: Path, start: Path) -> None:
+    """Make `model.keras` the network from before, and keep the adapted one beside it."""
+    if not (out / _ADAPTED).exists():
+        with written(out / _ADAPTED) as file:
+            shutil.copyfile(out / MODEL, file)
+        with written(out / MODEL) as file:
+            shutil.copyfile(start, file)
+
+
+def _card(folder: Path, start: Path, films: list[Film], sentence: str) -> str:
+    """Return the model card of an adapted network."""
+    origin = "the network that comes with lungnb" if start.resolve() == SHIPPED.resolve() else f"`{start.name}`"
+    patients = counted(len({film.patient for film in films}), "patient")
+    return f"""# A network adapted to the masks of one reader
+
+`{MODEL}` is {origin}, trained further on {counted(len(films), "image")} of {patients} from the folder
+`{folder.resolve().name}`. Use it with `lungnb segment film.png --out masks --model` and the path of this folder.
+
+**How.** {steps_for(len(films))} steps of {RECIPE["batch_size"]} augmented images by Adam. The learning rate falls from
+{RECIPE["learning_rate"]:g} to 0, and no image was set aside. These figures were chosen on films of the Montgomery set.
+
+**Benefit.** {sentence}
+
+**Where the data came from.** The weights are derived from the images and masks in that folder. Whoever may not pass on
+these images should ask before passing on the network. It may be worse on images of another kind.
+
+**Not a medical device.** For research and teaching. Look at each mask.
+
+Images: {", ".join(f"`{film.id}`" for film in films)}
+"""

@@ -1,0 +1,104 @@
+"""Train a network further on a few images with masks, in a fixed number of steps and without validation images.
+
+The masks hold the share of lung in each pixel of the network's small image, so that borders between pixels are learned.
+"""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lungnb.formats.pixels import fit_square
+from lungnb.networks import backend
+from lungnb.networks.backend import keras, tf
+from lungnb.networks.callbacks import Backup, StepProgress
+from lungnb.networks.data import Batch, augment
+from lungnb.networks.losses import get_loss
+from lungnb.settings import Settings
+
+# Chosen on Montgomery.
+STEPS = 600  # for up to `_FEW` images, about a minute on two cores
+_FEW = 5
+_STEPS_PER_IMAGE = 30  # for each further image
+BATCH_SIZE = 8
+LEARNING_RATE = 1e-3  # of Adam at first; it falls to 0 along a cosine
+_STEPS_KEPT = 50  # an interrupted training repeats fewer steps than this
+_CHANGES = Settings(rotation=10.0, zoom=0.1, contrast=0.2)
+RECIPE = {
+    "steps": STEPS, "few_images": _FEW, "steps_per_image": _STEPS_PER_IMAGE, "batch_size": BATCH_SIZE,
+    "learning_rate": LEARNING_RATE, "schedule": "cosine", "optimizer": "adam", "loss": "bce_iou",
+    "rotation": _CHANGES.rotation, "zoom": _CHANGES.zoom, "contrast": _CHANGES.contrast, "flip": _CHANGES.flip,
+}  # fmt: skip
+
+
+class Examples(NamedTuple):
+    """Images and masks as a network of `size` px takes them, float32 `(count, size, size, 1)`, 0 to 1."""
+
+    images: np.ndarray
+    masks: np.ndarray
+
+
+def examples_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Examples:
+    """Return pairs of a uint8 image and a bool mask, `(height, width)`, as examples for a network of `size` px."""
+    images, masks = zip(*((image, 255 * mask.astype(np.uint8)) for image, mask in pairs), strict=True)
+    return Examples(*(_squares(arrays, size) for arrays in (images, masks)))
+
+
+def _squares(arrays: Sequence[np.ndarray], size: int) -> np.ndarray:
+    return np.stack([fit_square(array, size).array for array in arrays])[..., None].astype(np.float32) / 255
+
+
+def steps_for(images: int) -> int:
+    """Return the number of steps for a number of images.
+
+    >>> steps_for(1), steps_for(5), steps_for(6)
+    (600, 600, 630)
+    """
+    return STEPS + _STEPS_PER_IMAGE * max(images - _FEW, 0)
+
+
+def fine_tune(
+    model: keras.Model, examples: Examples, folder: Path, title: str, seed: int = 1, progress: bool = True
+) -> keras.Model:
+    """Return a copy of a network, trained further on examples. An interrupted training continues from `folder`.
+
+    The result depends only on network, examples and seed (apart from rounding).
+    """
+    backend.fix_seeds(seed)
+    tuned = keras.models.clone_model(model)
+    tuned.set_weights(model.get_weights())
+    backend.fuse_batch_norm(tuned)
+    steps = steps_for(len(examples.images))
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    tuned.compile(keras.optimizers.Adam(rate), get_loss("bce_iou"), jit_compile=backend.USE_XLA)
+    tuned.optimizer.build(tuned.trainable_variables)
+    parts = steps // _STEPS_KEPT
+    backup = Backup(folder / "latest.weights.h5", _STEPS_KEPT)
+    first = backup.restore(tuned)
+    if first < parts:
+        batches = _batches(examples, seed, first * _STEPS_KEPT, model.input_shape[1])
+        with closing(StepProgress(title, first * _STEPS_KEPT, steps, progress)) as bar:
+            tuned.fit(
+                batches, initial_epoch=first, epochs=parts, steps_per_epoch=_STEPS_KEPT, verbose=0, shuffle=False,
+                callbacks=[bar, keras.callbacks.TerminateOnNaN(), backup],
+            )  # fmt: skip
+    result = keras.models.clone_model(model)  # without the optimizer, which would triple the file
+    result.set_weights(tuned.get_weights())
+    return result
+
+
+def _batches(examples: Examples, seed: int, first: int, size: int) -> tf.data.Dataset:
+    """Return endless batches from the step `first` on. A batch shows all examples, or as many as it holds, in turn."""
+    images, masks = map(tf.constant, examples)
+    count, settings = len(examples.images), _CHANGES.replace(image_size=size)
+
+    def batch_of(step: tf.Tensor) -> Batch:
+        chosen = (step * BATCH_SIZE + tf.range(BATCH_SIZE, dtype=tf.int64)) % count
+        return augment(
+            tf.gather(images, chosen), tf.gather(masks, chosen), settings, (seed, tf.cast(step, tf.int32)), "BILINEAR"
+        )
+
+    steps = tf.data.Dataset.range(first, np.iinfo(np.int32).max)
+    return steps.map(batch_of, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
