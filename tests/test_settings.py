@@ -237,3 +237,11 @@ def test_mask_values_are_whole_numbers():
             Settings(mask_values=wrong)
     with pytest.raises(ValueError, match="mask_values takes a value like"):
         parse_changes(["mask_values=lung"])
+
+
+def test_trainings_do_not_depend_on_the_equivalence_margin():
+    settings = make_settings()
+    assert settings.training() == settings.replace(equivalence_margin=0.01).training()
+    assert settings.training() != settings.replace(seed=7).training()
+    with pytest.raises(ValueError, match="equivalence_margin must be a number from"):
+        settings.replace(equivalence_margin=0)

@@ -85,16 +85,6 @@ class Prepared:
             if group and count < splits
         ]
 
-    def without_patients_of(self, other: Prepared, *splits: str) -> Prepared:
-        """Return this data set without the patients who are in some splits of another one, by their names.
-
-        Use it to score a network on another data set than it was trained on: a patient of both sets may be in the
-        training split of one and in the test split of the other.
-        """
-        known = other.manifest.loc[other.manifest["split"].isin(splits), "patient"]
-        manifest = self.manifest[~self.manifest["patient"].isin(known)]
-        return Prepared(self.folder, self.name, manifest.reset_index(drop=True))
-
     def rows(self, *splits: str) -> list[Row]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
         rows: list[Row] = self.manifest[self.manifest["split"].isin(splits)].to_dict("records")

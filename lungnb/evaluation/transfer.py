@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
 from lungnb.datasets.fetch import download
+from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
@@ -49,8 +50,8 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
     """Train a model on each data set and test it on every one; return a row a pair.
 
     `dice` is the mean over the test patients, and `dice_low` and `dice_high` bound its 95 % interval. Finished
-    preparations and trainings are not repeated. A patient who has the same name in two data sets is in the same split
-    of both, unless a split file says otherwise.
+    preparations and trainings are not repeated. A test patient whose image the network has seen in its own data set is
+    left out (`without_seen`), because published sets share images.
 
     Raises ValueError if a data set comes twice, or with `folds`, because each data set deals its patients separately.
     """
@@ -67,7 +68,10 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
     rows = []
     for source, target in product(runs, runs):
         model, title = load_model(source.results / model_name / MODEL), f"{source.name} on {target.name}"
-        table = score_images(model, open_prepared(target), ["test"], title=title, progress=progress)
+        tested = open_prepared(target)
+        if source is not target:
+            tested = without_seen(tested, open_prepared(source), progress)
+        table = score_images(model, tested, ["test"], title=title, progress=progress)
         rows.append((source.name, target.name, len(table), patient_means(table).mean(), *mean_interval(table, "dice")))
     return pd.DataFrame(rows, columns=["trained_on", "tested_on", "images", "dice", "dice_low", "dice_high"])
 

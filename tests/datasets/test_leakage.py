@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.copies import MAX_COPY_DISTANCE
-from lungnb.datasets.leakage import LEAK_COLUMNS, find_leaks
+from lungnb.datasets.leakage import LEAK_COLUMNS, find_leaks, without_seen
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.images import read_image, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import make_settings
@@ -37,6 +37,25 @@ def test_a_copy_under_another_name_is_found_across_splits_alone(settings):
     assert sorted(leaks["first"]) == train["id"].tolist() and leaks["second"].unique().tolist() == [test["id"].iloc[0]]
     assert leaks[["first_split", "second_split"]].drop_duplicates().to_numpy().tolist() == [["train", "test"]]
     assert leaks["distance"].between(0, MAX_COPY_DISTANCE).all()
+
+
+def test_test_images_that_another_set_s_network_has_seen_are_left_out(settings, tmp_path):
+    """The other set has mirrored copies under other names, and films of its own under the names of the first set."""
+    for index in range(12):
+        image, mask = make_phantom(index, size=96)
+        write_png(tmp_path / "more" / "images" / f"film_{index:02}.png", image[:, ::-1])
+        write_png(tmp_path / "more" / "masks" / f"film_{index:02}.png", mask[:, ::-1])
+        image, mask = make_phantom(100 + index, size=96)
+        write_png(tmp_path / "more" / "images" / f"case_{index:02}.png", image)
+        write_png(tmp_path / "more" / "masks" / f"case_{index:02}.png", mask)
+    more = make_settings(str(tmp_path / "more"))
+    prepare_dataset(more, progress=False)
+    tested, trained = open_prepared(more), open_prepared(settings)
+    left = without_seen(tested, trained, progress=False).rows("test")
+    seen = {row["id"].removeprefix("case_") for row in trained.rows("train", "validation")}
+    all_test = [row["id"] for row in tested.rows("test")]
+    expected = [name for name in all_test if name.startswith("case_") or name.removeprefix("film_") not in seen]
+    assert [row["id"] for row in left] == expected and len(expected) < len(all_test)
 
 
 def test_a_patient_in_two_splits_is_found(settings):

@@ -124,16 +124,6 @@ def test_groups_sex_and_age_come_from_a_table(raw, tmp_path, capsys):
     assert "Group rare has 1 patient, too few for each of the 3 splits.\n" in said and " sick " in said
 
 
-def test_patients_of_another_set_s_training_can_be_left_out(raw, tmp_path):
-    write_scans(raw, [f"{n}" for n in range(20)])
-    write_scans(tmp_path / "more", [f"{n}" for n in range(10, 40)])
-    one, other = (open_prepared(prepared(folder)[0]) for folder in (raw, tmp_path / "more"))
-    others = other.without_patients_of(one, "train", "validation")
-    trained = {row["patient"] for row in one.rows("train", "validation")}
-    assert set(other.manifest["patient"]) - set(others.manifest["patient"]) == {f"{n}" for n in range(10, 20)} & trained
-    assert [*others.manifest.index] == [*range(len(others.manifest))]
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
