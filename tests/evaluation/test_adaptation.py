@@ -1,0 +1,231 @@
+"""Adapting a network to a few corrected masks: what is read, what is written, and what an interruption changes."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lungnb
+from lungnb.__main__ import main
+from lungnb.engines.engines import load_model
+from lungnb.evaluation import adaptation
+from lungnb.evaluation.adaptation import adapt
+from lungnb.files import NotWritten, read_table
+from lungnb.formats.images import write_png
+from lungnb.networks import tuning
+from lungnb.networks.tuning import examples_of, fine_tune
+from lungnb.phantoms.make import make_phantom
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Ten steps in two parts instead of 600."""
+    monkeypatch.setattr(tuning, "STEPS", 10)
+    monkeypatch.setattr(tuning, "_STEPS_PER_IMAGE", 0)
+    monkeypatch.setattr(tuning, "_STEPS_KEPT", 5)
+
+
+@pytest.fixture
+def corrected(tmp_path):
+    """A folder with three films and the masks of a reader who leaves the lower half of the lungs out."""
+    folder = tmp_path / "corrected"
+    for index in range(3):
+        phantom = make_phantom(index, size=64)
+        mask = phantom.mask.copy()
+        mask[32:] = False
+        write_png(folder / "images" / f"film_{index}.png", phantom.image)
+        write_png(folder / "masks" / f"film_{index}.png", mask)
+    return folder
+
+
+def weights_of(file):
+    return [array.copy() for array in load_model(file).get_weights()]
+
+
+def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeypatch):
+    monkeypatch.setattr(tuning, "STEPS", 100)
+    monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
+    result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
+    films, _ = adaptation.read_films(corrected, lungnb.Settings(), None)
+    gain = [
+        adaptation._dice_of(load_model(result.file), film) - adaptation._dice_of(load_model(model_file), film)
+        for film in films
+    ]
+    assert np.mean(gain) > 0.05 and result.images == 3
+
+
+def test_the_folder_is_a_model_for_segment_with_every_engine(corrected, tmp_path, model_file):
+    before = weights_of(model_file)
+    out = tmp_path / "mine"
+    result = adapt(corrected, out, model_file, progress=False)
+    assert (
+        result.file == out / "model.keras" and load_model(out).count_params() == load_model(model_file).count_params()
+    )
+    film = corrected / "images" / "film_0.png"
+    masks = [lungnb.segment(film, out, engine=engine).mask for engine in ("keras", "onnx")]
+    assert (masks[0] == masks[1]).mean() > 0.999
+    for one, other in zip(before, weights_of(model_file), strict=True):  # the network from before is as it was
+        np.testing.assert_array_equal(one, other)
+    assert not (out / "training").exists()
+
+
+def test_the_card_says_where_the_weights_come_from(corrected, tmp_path, model_file):
+    adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert "3 images of 3 patients from the folder\n`corrected`" in card and "derived from the images and masks" in card
+    assert "The benefit was not estimated." in card and str(tmp_path) not in card
+
+
+def test_the_estimate_has_each_image_once(corrected, tmp_path, model_file):
+    result = adapt(corrected, tmp_path / "mine", model_file, progress=False)
+    table = read_table(tmp_path / "mine" / "estimate.csv")
+    assert sorted(table["id"]) == ["film_0", "film_1", "film_2"]
+    pd.testing.assert_frame_equal(table, result.estimate)
+    assert f"Dice {table['before'].mean():.3f} before, {table['after'].mean():.3f} after" in result.sentence
+
+
+def test_a_patient_is_never_on_both_sides_of_the_estimate(corrected, tmp_path, model_file, monkeypatch):
+    for name in ("images", "masks"):
+        shutil.copy(corrected / name / "film_0.png", corrected / name / "film_0b.png")
+    image = make_phantom(9, size=64)
+    write_png(corrected / "images" / "film_0b.png", image.image)
+    write_png(corrected / "masks" / "film_0b.png", image.mask)
+    counts = []
+    examples = adaptation._examples
+    monkeypatch.setattr(
+        adaptation, "_examples", lambda films, *rest: counts.append(len(films)) or examples(films, *rest)
+    )
+    result = adapt(corrected, tmp_path / "mine", model_file, patient_pattern=r"film_(\d)", progress=False)
+    assert result.estimate["patient"].nunique() == 3 and sorted(counts[1:]) == [2, 3, 3]
+
+
+def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model_file):
+    (corrected / "images" / "film_2.png").unlink()
+    result = adapt(corrected, tmp_path / "mine", model_file, progress=False)
+    assert result.estimate is None
+    assert result.sentence == "It takes images of 3 patients to estimate the benefit; there are 2."
+
+
+def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, monkeypatch):
+    scores = iter([0.9] * 3 + [0.8] * 3)
+    monkeypatch.setattr(adaptation, "_dice_of", lambda *_: next(scores))
+    out = tmp_path / "mine"
+    result = adapt(corrected, out, model_file, progress=False)
+    assert (out / "model.keras").read_bytes() == model_file.read_bytes()
+    assert (out / "adapted.keras").is_file() and "model.keras is the network from before" in result.sentence
+    assert "model.keras is the network from before" in (out / "README.md").read_text()
+
+
+def test_an_interruption_changes_nothing(corrected, tmp_path, model_file, monkeypatch):
+    adapt(corrected, tmp_path / "whole", model_file, progress=False)
+    again, Backup = tmp_path / "again", tuning.Backup
+    for dies_after in (1, 3):  # in the training, and in the estimate
+
+        class Dies(Backup):
+            left = dies_after
+
+            def on_epoch_end(self, epoch, logs=None):
+                super().on_epoch_end(epoch, logs)
+                Dies.left -= 1
+                if not Dies.left:
+                    raise KeyboardInterrupt
+
+        monkeypatch.setattr(tuning, "Backup", Dies)
+        with pytest.raises(KeyboardInterrupt):
+            adapt(corrected, again, model_file, progress=False)
+    monkeypatch.setattr(tuning, "Backup", Backup)
+    adapt(corrected, again, model_file, progress=False)
+    for one, other in zip(weights_of(tmp_path / "whole"), weights_of(again), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    pd.testing.assert_frame_equal(
+        read_table(again / "estimate.csv"), read_table(tmp_path / "whole" / "estimate.csv"), atol=1e-3
+    )
+
+
+def test_a_finished_run_is_not_repeated_and_another_one_is_kept(corrected, tmp_path, model_file, monkeypatch, capsys):
+    out = tmp_path / "mine"
+    adapt(corrected, out, model_file, estimate=False, progress=False)
+    first = (out / "model.keras").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(adaptation, "fine_tune", None)
+        adapt(corrected, out, model_file, estimate=False, progress=False)
+    (corrected / "images" / "film_2.png").unlink()
+    adapt(corrected, out, model_file, estimate=False)
+    assert (tmp_path / "earlier" / "mine-1" / "model.keras").read_bytes() == first
+    assert (
+        json.loads((out / "run.json").read_text())["adaptation"]["images"]
+        and "earlier/mine-1" in capsys.readouterr().out
+    )
+
+
+def test_one_image_is_enough(corrected, tmp_path, model_file):
+    for index in (1, 2):
+        (corrected / "images" / f"film_{index}.png").unlink()
+    assert adapt(corrected, tmp_path / "mine", model_file, progress=False).images == 1
+
+
+def test_files_that_cannot_be_used_are_named_and_the_rest_is_used(corrected, tmp_path, model_file, capsys):
+    shutil.copy(corrected / "images" / "film_0.png", corrected / "images" / "same.png")
+    shutil.copy(corrected / "masks" / "film_0.png", corrected / "masks" / "same.png")
+    write_png(corrected / "masks" / "film_1.png", np.zeros((64, 64), bool))
+    write_png(corrected / "images" / "wide.png", make_phantom(5, size=64).image)
+    write_png(corrected / "masks" / "wide.png", np.ones((20, 64), bool))
+    result = adapt(corrected, tmp_path / "mine", model_file)
+    reasons = dict(result.left_out)
+    assert reasons["same"] == "shows the same image as film_0, which is used. Remove one of the two."
+    assert reasons["film_1"].startswith("its mask is empty")
+    assert "64x20" in reasons["images/wide.png"] and result.images == 2
+    assert "film_1: its mask is empty" in capsys.readouterr().out
+
+
+def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
+    with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
+        adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
+    for file in (corrected / "masks").iterdir():
+        write_png(file, np.zeros((64, 64), bool))
+    with pytest.raises(ValueError, match="no image with a mask can be used; the last: film_2: its mask is empty"):
+        adapt(corrected, tmp_path / "mine", model_file)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_file):
+    out = tmp_path / "theirs"
+    out.mkdir()
+    shutil.copy(model_file, out / "model.keras")
+    with pytest.raises(NotWritten, match="theirs: holds a network that `lungnb adapt` did not write"):
+        adapt(corrected, out, model_file)
+
+
+def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, monkeypatch, capsys):
+    monkeypatch.setattr(adaptation, "_dice_of", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
+    adapt(corrected, tmp_path / "mine", model_file, estimate=False)
+    assert (
+        "film_1: its mask is far from that of the network (Dice 0.40). Is it of this image?" in capsys.readouterr().out
+    )
+
+
+def test_the_command_draws_the_estimate(corrected, tmp_path, model_file, capsys):
+    out = tmp_path / "mine"
+    assert main(["adapt", str(corrected), "--out", str(out), "--model", str(model_file)]) == 0
+    assert (out / "estimate.png").stat().st_size > 5_000
+    assert f"lungnb segment IMAGES --out masks --model {out}" in capsys.readouterr().out
+
+
+def test_examples_have_the_share_of_lung_in_each_pixel():
+    image, mask = np.full((8, 8), 200, np.uint8), np.zeros((8, 8), bool)
+    mask[:, :3] = True
+    examples = examples_of([(image, mask)], 4)
+    assert examples.images.shape == examples.masks.shape == (1, 4, 4, 1)
+    assert examples.masks[0, 0, :, 0].tolist() == pytest.approx([1, 0.5, 0, 0], abs=0.01)
+
+
+def test_tuning_does_not_change_the_network_that_it_starts_from(model_file, tmp_path):
+    model = load_model(model_file)
+    before = [array.copy() for array in model.get_weights()]
+    phantom = make_phantom(0, size=32)
+    tuned = fine_tune(model, examples_of([(phantom.image, phantom.mask)], 32), tmp_path, "", progress=False)
+    assert any((one != other).any() for one, other in zip(before, tuned.get_weights(), strict=True))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
