@@ -81,6 +81,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> None:
     settings = _settings(options)
+    datasets.prepare_dataset(settings)
     networks.fetch_weights(settings)
     for name in options.model or settings.models:
         history = networks.train(settings, name)

@@ -52,6 +52,7 @@ DATASETS = (  # of the catalogue, `lungnb/datasets/sources.py`
     "lung-ct-bmp", "shenzhen", "minijsrt", "covid19-ct-seg", "rsna-pneumonia",
 )  # fmt: skip
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
+SHIPPED_STRUCTURE = {"models": ("compact_unet",), "image_size": 128, "filters": 16, "depth": 5}
 COMPARISON_VARIABLE = "LUNGNB_COMPARISON"  # set by `run_series` for its notebooks
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
@@ -307,7 +308,8 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     """Return the settings of a profile or a recipe for a data set, with `changes`.
 
     Without `dataset`, a recipe uses its own data set, and a profile uses the phantoms. The environment variable
-    LUNGNB_SET, such as `epochs=20;loss=dice`, changes settings too; `changes` override it.
+    LUNGNB_SET, such as `epochs=20;loss=dice`, changes settings too; `changes` override it. With `weights="phantom"` and
+    no encoder, the other settings are those of the shipped network, unless they are given too.
 
     Raises ValueError for an unknown profile or an unknown setting, and lists the known ones.
 
@@ -330,7 +332,10 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
-    settings = base.replace(**changes_everywhere() | _known(changes))
+    changed = changes_everywhere() | _known(changes)
+    if changed.get("weights") == "phantom" and not changed.get("encoder", base.encoder):
+        changed = {**SHIPPED_STRUCTURE, **changed}  # the weights are those of the shipped network
+    settings = base.replace(**changed)
     paths = {name: Path(getattr(settings, name) or "").expanduser() for name in FILES}
     return settings.replace(**{name: str(path.resolve()) for name, path in paths.items() if path.is_file()})
 

@@ -12,6 +12,8 @@ from lungnb.settings import (
     LIMITS,
     PROFILES,
     RECIPES,
+    SHIPPED,
+    SHIPPED_STRUCTURE,
     Settings,
     make_settings,
     parse_changes,
@@ -245,3 +247,14 @@ def test_trainings_do_not_depend_on_the_equivalence_margin():
     assert settings.training() != settings.replace(seed=7).training()
     with pytest.raises(ValueError, match="equivalence_margin must be a number from"):
         settings.replace(equivalence_margin=0)
+
+
+def test_phantom_weights_bring_the_structure_that_they_belong_to():
+    shipped = json.loads(SHIPPED.with_name("run.json").read_text())["plan"]
+    assert (shipped["model"],) == SHIPPED_STRUCTURE["models"]
+    assert {name: shipped["settings"][name] for name in SHIPPED_STRUCTURE if name != "models"}.items() <= (
+        SHIPPED_STRUCTURE.items()
+    )
+    settings = make_settings("montgomery", "full", weights="phantom", depth=4)
+    assert (settings.models, settings.image_size, settings.depth) == (("compact_unet",), 128, 4)
+    assert make_settings(weights="phantom", encoder="mobilenetv2").models == make_settings().models
