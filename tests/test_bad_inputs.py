@@ -264,7 +264,7 @@ MODELS = [
 COMMANDS = [
     (["prepare", "montgomry"], "did you mean montgomery?"),
     (["prepare", "montgomery"], "lungnb download montgomery"),
-    (["train", "montgomery"], "notebook 02"),
+    (["train", "montgomery"], "notebook 01"),
     (["evaluate", "montgomery", "--model", "unet"], "train"),
     (["publish", "montgomery"], "notebook 06"),
     (["check", "./nowhere"], "nowhere"),

@@ -93,7 +93,7 @@ def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, c
         (["prepare", "montgomary"], "montgomery"),
         (["prepare", "montgomery"], "notebook 01"),
         (["prepare", "rsna-pneumonia"], "without lung masks"),
-        (["train", "montgomery"], "notebook 02"),
+        (["train", "montgomery"], "notebook 01"),
         (["evaluate", "phantom", "--model", "unet"], "train"),
         (["publish", "phantom"], "notebook 06"),
         (["train", "phantom", "--set", "epoch=3"], "did you mean epochs"),
