@@ -67,14 +67,10 @@ def count_steps(settings: Settings, split: str, prepared: Prepared | None = None
     return -(-images // settings.batch_size) * (settings.repeats if is_training else 1)
 
 
-def augment(
-    images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor],
-    mask_interpolation: str = "NEAREST",
-) -> Batch:  # fmt: skip
+def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]) -> Batch:
     """Flip, rotate and zoom each image and its mask in the same way, and change the image's contrast.
 
-    The same `seed` gives the same change. Pixels from outside the image become black and background. For masks that
-    hold the share of lung in each pixel, `mask_interpolation` is `BILINEAR`.
+    The same `seed` gives the same change. Pixels from outside the image become black and background.
     """
     count, size = tf.shape(images)[0], settings.image_size
     low = [-settings.rotation, 1 - settings.zoom, 1 - settings.contrast, 0.0]
@@ -96,7 +92,7 @@ def augment(
         transforms=transform, output_shape=(size, size), fill_value=0.0, fill_mode="CONSTANT",
     )  # fmt: skip
     images = warp(images=images, interpolation="BILINEAR")
-    masks = warp(images=masks, interpolation=mask_interpolation)
+    masks = warp(images=masks, interpolation="NEAREST")
 
     contrast = tf.reshape(contrast, (-1, 1, 1, 1))
     mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)

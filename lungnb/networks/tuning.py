@@ -1,7 +1,4 @@
-"""Train a network further on a few images with masks, in a fixed number of steps and without validation images.
-
-The masks hold the share of lung in each pixel of the network's small image, so that borders between pixels are learned.
-"""
+"""Train a network further on a few images with masks, in a fixed number of steps and without validation images."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -25,6 +22,7 @@ _STEPS_PER_IMAGE = 30  # for each further image
 BATCH_SIZE = 8
 LEARNING_RATE = 1e-3  # of Adam at first; it falls to 0 along a cosine
 _STEPS_KEPT = 50  # an interrupted training repeats fewer steps than this
+_MOST = 0.5  # share of a pixel
 _CHANGES = Settings(rotation=10.0, zoom=0.1, contrast=0.2)
 RECIPE = {
     "steps": STEPS, "few_images": _FEW, "steps_per_image": _STEPS_PER_IMAGE, "batch_size": BATCH_SIZE,
@@ -34,16 +32,19 @@ RECIPE = {
 
 
 class Examples(NamedTuple):
-    """Images and masks as a network of `size` px takes them, float32 `(count, size, size, 1)`, 0 to 1."""
+    """Images, 0 to 1, and masks, 0 or 1, as a network of `size` px takes them: float32 `(count, size, size, 1)`."""
 
     images: np.ndarray
     masks: np.ndarray
 
 
 def examples_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Examples:
-    """Return pairs of a uint8 image and a bool mask, `(height, width)`, as examples for a network of `size` px."""
+    """Return pairs of a uint8 image and a bool mask, `(height, width)`, as examples for a network of `size` px.
+
+    A pixel of the small mask is lung if most of it is.
+    """
     images, masks = zip(*((image, 255 * mask.astype(np.uint8)) for image, mask in pairs), strict=True)
-    return Examples(*(_squares(arrays, size) for arrays in (images, masks)))
+    return Examples(_squares(images, size), (_squares(masks, size) > _MOST).astype(np.float32))
 
 
 def _squares(arrays: Sequence[np.ndarray], size: int) -> np.ndarray:
@@ -96,9 +97,8 @@ def _batches(examples: Examples, seed: int, first: int, size: int) -> tf.data.Da
 
     def batch_of(step: tf.Tensor) -> Batch:
         chosen = (step * BATCH_SIZE + tf.range(BATCH_SIZE, dtype=tf.int64)) % count
-        return augment(
-            tf.gather(images, chosen), tf.gather(masks, chosen), settings, (seed, tf.cast(step, tf.int32)), "BILINEAR"
-        )
+        seeds = (seed, tf.cast(step, tf.int32))
+        return augment(tf.gather(images, chosen), tf.gather(masks, chosen), settings, seeds)
 
     steps = tf.data.Dataset.range(first, np.iinfo(np.int32).max)
     return steps.map(batch_of, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
