@@ -22,7 +22,7 @@ _STEPS_PER_IMAGE = 30  # for each further image
 BATCH_SIZE = 8
 LEARNING_RATE = 1e-3  # of Adam at first; it falls to 0 along a cosine
 _STEPS_KEPT = 50  # an interrupted training repeats fewer steps than this
-_MOST = 0.5  # share of a pixel
+_MOST = 128 / 255  # share of a pixel; half of one is rounded to it
 _CHANGES = Settings(rotation=10.0, zoom=0.1, contrast=0.2)
 RECIPE = {
     "steps": STEPS, "few_images": _FEW, "steps_per_image": _STEPS_PER_IMAGE, "batch_size": BATCH_SIZE,
