@@ -1,4 +1,4 @@
-"""A browser for JupyterLab: images, a network's predictions, and marks of those that are wrong.
+"""A browser for JupyterLab: images, a network's predictions, marks of those that are wrong, and a brush to correct them.
 
 If no kernel runs, as on a page made from a notebook, a picture of the first cases takes its place.
 """
@@ -7,128 +7,136 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from threading import RLock
+from typing import Any
 
-import ipywidgets
 import numpy as np
 
 from lungnb.artefacts import home
 from lungnb.browser.cases import Case, image_cases, prepared_cases
+from lungnb.browser.controls import ORDERS, Controls, show_if
+from lungnb.browser.correcting import Corrector, save_all
+from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
+from lungnb.browser.predictions import Predicted, Predictions
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine
-from lungnb.evaluation.calibration import disagreement, predict_augmented
+from lungnb.evaluation.calibration import disagreement
 from lungnb.figures.pictures import Cell, outline_grid
-from lungnb.masks import clean_mask
+from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.segmentation.lungs import uncertainty
 from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
-VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
-ORDERS = ("all images", "marked images", "uncertain images first")
 _CASES_PICTURED = 6  # in the picture that takes the place of the browser
-_PREDICTIONS_KEPT = 24  # some 5 MB each at most
-
-
-class _Predicted(NamedTuple):
-    """A case's image and ground truth, and the network's probabilities for it: as it is, then augmented."""
-
-    image: np.ndarray
-    truth: np.ndarray | None
-    probabilities: list[np.ndarray]
 
 
 def browse(
     images: OneImage | Iterable[OneImage] | Settings, model: Model = None,
     split: str = "validation", marks: str | Path | None = None,
+    corrections: str | Path | None = None, order: str = ORDERS[0],
 ) -> Browser:  # fmt: skip
     """Return a browser of images and of a network's predictions: the last line of a cell shows it.
 
     The picture on the left has the contour of the mask at the threshold of the slider. The one on the right shows the
-    image, the probability of lung, or the disagreement of augmented predictions. "Mark as wrong" writes to `marks` at
-    once, and earlier marks are shown. Images are shrunk to 1,024 px at most, and of a volume the middle slice is shown.
-    Only the image shown and the next one are segmented, unless the uncertain ones shall come first, as by
-    `uncertainty` in `lungnb/segmentation/lungs.py`. The browser can also show the marked images alone.
+    image, the probability of lung, or the disagreement of augmented predictions. Both are shrunk to 1,024 px at most. A
+    volume has a slider for its slices, and opens at the middle one. "Mark as wrong" writes to `marks` at once, and
+    earlier marks are shown. Only the image shown and the next one are segmented, unless the uncertain ones come first,
+    as by `uncertainty` in `lungnb/segmentation/lungs.py`.
+
+    "Correct" opens a brush, at the image's own size. "Save", and going to another image, writes the image as 8-bit grey
+    and the mask to `corrections`; see `Corrections`. "Adapt with these" trains a network on these pairs and then shows
+    its masks. It is saved in results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
 
     Args:
         images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are
             cleaned up. Or the settings of a prepared data set; the contours of its ground truth and the Dice are then
-            shown, and its masks are not cleaned up, as by `evaluate`.
+            shown, its masks are not cleaned up, as by `evaluate`, and its prepared images are corrected.
         model: as in `segment`; for a prepared data set, None means the best model that was trained on it.
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
         marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
+        corrections: a folder for corrected pairs; default: data/corrected, or data/corrected-<name> for a prepared data
+            set. The browser shows its path.
+        order: which images come first, one of `ORDERS` in `lungnb/browser/controls.py`; the browser can change it.
 
-    Raises ValueError if there are no images or if `marks` is another table, FileNotFoundError if nothing is prepared or
-    trained.
+    Raises ValueError if there are no images, if `marks` is another table, or for another order; FileNotFoundError if
+    nothing is prepared or trained.
     """
+    if order not in ORDERS:
+        raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {order!r}.")
+    save_all()  # strokes of an earlier browser, whose cell may be run again now
     if isinstance(images, Settings):
         model = best_model(images) if model is None else model
     engine, window_hu = open_model(model, None)
     if isinstance(images, Settings):
-        cases, folder = [*prepared_cases(images, split)], images.results
+        cases, results, pairs = [*prepared_cases(images, split)], images.results, f"corrected-{images.name}"
     else:
-        cases, folder = [*image_cases(images, window_hu)], home() / "results"
+        cases, results, pairs = [*image_cases(images, window_hu)], home() / "results", "corrected"
     if not cases:
         raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
     name = str(Path(model).absolute()) if isinstance(model, (str, Path)) else getattr(model, "name", SHIPPED.stem)
-    table = Marks(Path(marks or folder / "marks.csv"), name)
-    return Browser(cases, engine, table, clean=not isinstance(images, Settings))
+    table = Marks(Path(marks or results / "marks.csv"), name)
+    corrected = Corrections(Path(corrections or home() / "data" / pairs))
+    return Browser(cases, engine, table, corrected, clean=not isinstance(images, Settings), order=order)
 
 
-class Browser:
+class Browser(Controls):
     """What `browse` returns: the controls, which a notebook shows in `widget`, and the picture that stands for them."""
 
-    def __init__(self, cases: list[Case], engine: Engine, marks: Marks, clean: bool) -> None:
-        self.cases, self.engine, self.marks, self.clean = cases, engine, marks, clean
-        self._pool = ThreadPoolExecutor(1)
-        self._predictions: dict[tuple[int, bool], Future[_Predicted | str]] = {}
+    def __init__(
+        self, cases: list[Case], engine: Engine, marks: Marks, corrections: Corrections, clean: bool, order: str
+    ) -> None:
+        self.cases, self.marks, self.clean = cases, marks, clean
+        self.predictions = Predictions(cases, engine)
+        network = Path(marks.model).parent.name or marks.model  # a file is named after its folder
+        self.corrector = Corrector(corrections, network, self._change_network)
+        super().__init__(len(cases), order, self.corrector.row, self.corrector.brush)
         self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
-        self._make_controls()
-        self.widget = self._laid_out()
-        self._show()
+        self._index = 0  # of the case shown
+        self._slice: int | None = None  # of the volume shown; None is the middle one
+        self._is_setting = False  # whether the browser, not the person, changes a control
+        self._lock = RLock()  # because the thread that adapts the network shows its masks
+        self._connect()
+        self._reorder()
 
-    def _make_controls(self) -> None:
-        button, layout = ipywidgets.Button, ipywidgets.Layout
-        self.previous = button(description="Previous", icon="chevron-left", layout=layout(width="110px"))
-        self.next = button(description="Next", icon="chevron-right", layout=layout(width="110px"))
-        self.number = ipywidgets.BoundedIntText(1, 1, len(self.cases), layout=layout(width="80px"))
-        self.wrong = button(layout=layout(width="170px"))
-        self.order = ipywidgets.Dropdown(options=ORDERS, layout=layout(width="190px"))
-        self.total = ipywidgets.HTML()
-        self.threshold = ipywidgets.FloatSlider(
-            LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
-            style={"description_width": "initial"},
-        )  # fmt: skip
-        self.view = ipywidgets.ToggleButtons(options=VIEWS, style={"button_width": "120px"})
-        self.status, self.caption, self.left_legend, self.right_legend = (ipywidgets.HTML() for _ in range(4))
-        picture = partial(ipywidgets.Image, format="jpeg", layout=layout(width="100%", margin="0"))
-        self.left, self.right = picture(), picture()
+    def _connect(self) -> None:
+        """Let the controls do something."""
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
-        self.order.observe(self._reorder, "value")
-        for control in (self.number, self.threshold, self.view):
-            control.observe(self._show, "value")
-
-    def _laid_out(self) -> ipywidgets.VBox:
-        """Return the controls in two rows above the two pictures."""
-        row = partial(ipywidgets.HBox, layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center"))
-        column = partial(ipywidgets.VBox, layout=ipywidgets.Layout(width="50%", padding="4px", overflow="hidden"))
-        halves = [column([self.left, self.left_legend]), column([self.right, self.right_legend])]
-        self.pictures = ipywidgets.HBox(halves)
-        steps = row([self.previous, self.number, self.total, self.next, self.order, self.wrong, self.status])
-        widget = ipywidgets.VBox([steps, row([self.threshold, self.view]), self.caption, self.pictures])
-        widget.layout.max_width = "1200px"
-        return widget
+        self.threshold.observe(self._show, "value")
+        self.view.observe(self._show, "value")
+        for control, then in (
+            (self.number, self._show), (self.corrector.correct, self._show),
+            (self.order, self._reorder), (self.slice, self._choose_slice),
+        ):  # fmt: skip
+            control.observe(partial(self._leave, then), "value")
 
     def _go(self, step: int) -> None:
         self.number.value += step
+
+    def _leave(self, then: Callable[[], None], change: Any) -> None:  # noqa: ANN401  # traitlets does not type it
+        """Save the strokes and do what a control asks; if they cannot be saved, set the control back."""
+        if self._is_setting:
+            return
+        if self.corrector.save():
+            then()
+        else:
+            self._set(change["owner"], value=change["old"])
+
+    def _set(self, control: Any, **values: object) -> None:  # noqa: ANN401  # any widget
+        """Change a control without doing what it asks when a person changes it."""
+        self._is_setting = True
+        try:
+            for name, value in values.items():
+                setattr(control, name, value)
+        finally:
+            self._is_setting = False
 
     def _mark(self) -> None:
         """Mark the case shown as wrong, or take the mark back; show the error if the table cannot be written."""
@@ -151,51 +159,92 @@ class Browser:
     def _marked(self) -> list[int]:
         return [index for index, case in enumerate(self.cases) if case.key in self.marks]
 
-    def _reorder(self, _change: object = None) -> None:
+    def _reorder(self) -> None:
         """Show the cases that the user chose, from the first one. The chosen order stays while marks change."""
         everything, marked, _uncertain = ORDERS
-        if self.order.value == marked and not self._marked():
-            self.order.value = everything  # calls this function
-            self.status.value = "&nbsp;<b>no image is marked yet</b>"
-            return
+        has_none = self.order.value == marked and not self._marked()
+        if has_none:
+            self._set(self.order, value=everything)
         orders = {everything: lambda: [*range(len(self.cases))], marked: self._marked}
         self._shown = orders.get(self.order.value, self._by_uncertainty)()
-        self.number.max, self.number.value = len(self._shown), 1
+        self._set(self.number, max=len(self._shown), value=1)
         self._show()
+        if has_none:
+            self.status.value = "&nbsp;<b>no image is marked yet</b>"
 
     def _by_uncertainty(self) -> list[int]:
         """Return all cases, those without a lung and the most uncertain first; those that cannot be read come last."""
         values = []
         for index in range(len(self.cases)):
             self.caption.value = f"<b>segmenting image {index + 1:,} of {len(self.cases):,} &hellip;</b>"
-            predicted = self._predict(index).result()
+            predicted = self.predictions.predict(index).result()
             values.append(-1.0 if isinstance(predicted, str) else self._uncertainty(predicted))
         return sorted(range(len(values)), key=lambda index: -values[index])
 
-    def _uncertainty(self, predicted: _Predicted) -> float:
+    def _uncertainty(self, predicted: Predicted) -> float:
         return uncertainty(predicted.probabilities[0], predicted.probabilities[0] > LUNG_THRESHOLD)
+
+    def _choose_slice(self) -> None:
+        self._slice = self.slice.value
+        self._show()
 
     def _show(self, _change: object = None) -> None:
         """Show the case of the number, and let the network predict the next one meanwhile."""
-        position, augmented = self.number.value - 1, self.view.value == "disagreement"
-        self.previous.disabled, self.next.disabled = position == 0, position == len(self._shown) - 1
-        self.total.value, index = f"of {len(self._shown):,}&nbsp;", self._shown[position]
-        self._show_mark()
-        prediction, name = self._predict(index, augmented), html.escape(self.cases[index].name)
-        if not prediction.done():
-            self.caption.value = f"<b>{name}</b> &hellip;"
-        predicted = prediction.result()
-        self.wrong.disabled = has_failed = isinstance(predicted, str)
-        self.pictures.layout.display = "none" if has_failed else None
-        if isinstance(predicted, str):
-            self.caption.value = f"<b>{name}</b> {html.escape(predicted)}"
-        else:
-            self._draw(name, predicted)
-        if position + 1 < len(self._shown):
-            self._predict(self._shown[position + 1], augmented)
+        with self._lock:
+            position, augmented = self.number.value - 1, self.view.value == "disagreement"
+            self.previous.disabled, self.next.disabled = position == 0, position == len(self._shown) - 1
+            self.total.value, index = f"of {len(self._shown):,}&nbsp;", self._shown[position]
+            self._slice, self._index = self._slice if index == self._index else None, index
+            self._show_mark()
+            prediction, name = self.predictions.predict(index, self._slice, augmented), html.escape(self._case().name)
+            if not prediction.done():
+                self.caption.value = f"<b>{name}</b> &hellip;"
+            predicted = prediction.result()
+            self._arrange(predicted)
+            if isinstance(predicted, str):
+                self.caption.value = f"<b>{name}</b> {html.escape(predicted)}"
+            else:
+                self._draw(name, predicted)
+            if position + 1 < len(self._shown):
+                self.predictions.predict(self._shown[position + 1], None, augmented)
 
-    def _draw(self, name: str, predicted: _Predicted) -> None:
-        (image, truth, probabilities), mask, view = predicted, self._mask(predicted), self.view.value
+    def _arrange(self, predicted: Predicted | str) -> None:
+        """Show the brush or the pictures, and the slider if the case is a volume; none of them if it was not read."""
+        self.wrong.disabled = has_failed = isinstance(predicted, str)
+        show_if(not self.corrector.is_on, self.looking)
+        show_if(not (has_failed or self.corrector.is_on), self.pictures)
+        show_if(not isinstance(predicted, str) and predicted.slices > 1, self.slice)
+        if not isinstance(predicted, str):
+            self._set(self.slice, max=max(predicted.slices - 1, self.slice.value), value=predicted.slice)
+            self._set(self.slice, max=predicted.slices - 1)
+        if self.corrector.is_on and not isinstance(predicted, str):
+            self._open_brush(predicted)
+        else:
+            self.corrector.close()
+
+    def _open_brush(self, predicted: Predicted) -> None:
+        """Show the case in the brush, at its own size, with the mask at the threshold."""
+        case, number = self._case(), predicted.slice
+        opened = self.predictions.open(self._index, self._slice)
+        if isinstance(opened, str):  # the file changed just now
+            self.corrector.close()
+            return
+        is_slice = opened.picture.slices > 1
+        title, stem = (f"{case.name}, slice {number}", f"{case.stem}_{number:03}") if is_slice else case[::2][:2]
+        self.corrector.open(title, stem, opened.picture.grey, self._mask(opened.probability))
+
+    def _change_network(self, file: Path) -> None:
+        """Show the masks of another network. Strokes that are not saved stay in the brush."""
+        with self._lock:
+            engine, _ = open_model(file, None)
+            self.predictions.change_network(engine)
+            self.marks = Marks(self.marks.file, str(file.absolute()))
+            if not self.corrector.has_strokes:
+                self._show()
+
+    def _draw(self, name: str, predicted: Predicted) -> None:
+        image, truth, probabilities = predicted[:3]
+        mask, view = self._mask(predicted.probabilities[0]), self.view.value
         facts = [f"<b>{name}</b>", "{1} x {0} px".format(*image.shape), f"lung {mask.mean():.1%} of the picture"]
         facts.append(f"uncertainty {self._uncertainty(predicted):.2f}")
         if truth is not None:
@@ -209,25 +258,9 @@ class Browser:
         self.left_legend.value = outlines_legend(truth is not None)
         self.right_legend.value = "" if view == "image" else scale_legend(view)
 
-    def _mask(self, predicted: _Predicted) -> np.ndarray:
-        mask = predicted.probabilities[0] > self.threshold.value
+    def _mask(self, probability: Floats) -> Mask:
+        mask = probability > self.threshold.value
         return clean_mask(mask) if self.clean else mask
-
-    def _predict(self, index: int, augmented: bool = False) -> Future[_Predicted | str]:
-        """Begin to predict a case on the one thread for it, and return the future result; keep the last results."""
-        if (index, augmented) not in self._predictions:
-            self._predictions[index, augmented] = self._pool.submit(self._predict_now, index, augmented)
-        while len(self._predictions) > _PREDICTIONS_KEPT:
-            self._predictions.pop(next(iter(self._predictions)))
-        return self._predictions[index, augmented]
-
-    def _predict_now(self, index: int, augmented: bool) -> _Predicted | str:
-        """Return the prediction of a case, or the error if it cannot be read."""
-        try:
-            image, truth = self.cases[index].read()
-        except (ValueError, OSError) as error:
-            return str(error)
-        return _Predicted(image, truth, predict_augmented(self.engine, image, None if augmented else 1))
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         """Return the controls, which need a kernel, and a picture of the first cases, which does not."""
@@ -242,11 +275,11 @@ class Browser:
         """Return the first cases with their contours as a JPEG."""
         cells = []
         for index, case in enumerate(self.cases[:_CASES_PICTURED]):
-            predicted = self._predict(index).result()
+            predicted = self.predictions.predict(index).result()
             if isinstance(predicted, str):
                 cells.append(Cell(f"{case.name} cannot be read", np.zeros((64, 64), np.uint8)))
             else:
-                cells.append(Cell(case.name, predicted.image, predicted.truth, self._mask(predicted)))
+                cells.append(Cell(case.name, predicted.image, predicted.truth, self._mask(predicted.probabilities[0])))
         jpeg = io.BytesIO()
         outline_grid(cells).savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
         return jpeg.getvalue()

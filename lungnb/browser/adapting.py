@@ -1,0 +1,71 @@
+"""Train a network on corrected pairs in a thread, and pass on what the training prints."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TextIO
+
+import lungnb
+from lungnb.artefacts import MODEL
+from lungnb.messages import explain, log_traceback
+
+
+def adapt_network(folder: Path, out: Path) -> Path:
+    """Train on the corrected pairs in `folder`, and return the file of the network, which is in `out`."""
+    lungnb.adapt(folder, out=out)
+    return out / MODEL
+
+
+def free_folder(place: Path) -> Path:
+    """Return the path of a folder in `place` for another adapted network: `adapted-1`, or the next number."""
+    number = 1
+    while (place / f"adapted-{number}").exists():
+        number += 1
+    return place / f"adapted-{number}"
+
+
+def adapt_in_thread(
+    folder: Path, out: Path, on_line: Callable[[str], None], on_end: Callable[[Path | None, str], None]
+) -> threading.Thread:
+    """Start `adapt_network` in a thread and return the thread.
+
+    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and an empty text, or None
+    and a sentence on the error.
+    """
+
+    def work() -> None:
+        try:
+            with redirect_stdout(_Lines(threading.get_ident(), on_line)):
+                file = adapt_network(folder, out)
+            on_end(file, "")
+        except Exception as error:
+            log_traceback(error)
+            on_end(None, explain(error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+class _Lines(io.TextIOBase):
+    """Takes the place of standard output: passes on the lines of one thread; others print as before."""
+
+    def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
+        import sys
+
+        self._thread, self._on_line, self._others = thread, on_line, sys.stdout
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() != self._thread:
+            return self._others.write(text)
+        line = text.replace("\r", "\n").strip().rpartition("\n")[2]
+        if line:
+            self._on_line(line)
+        return len(text)
+
+    def flush(self) -> None:
+        self._others.flush()
