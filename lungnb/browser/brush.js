@@ -186,14 +186,12 @@ export class Editor {
       const label = element("label", { textContent: text, title }, bar);
       return element("input", { type: "range", min, max, step, value, oninput: (e) => act(+e.target.value) }, label);
     };
-    const tools = ["paint", "erase"].map((tool) => {
-      const made = button(tool, `${tool[0].toUpperCase() + tool.slice(1)} (${tool[0].toUpperCase()})`, () => this.setTool(tool));
-      made.append(tool[0].toUpperCase() + tool.slice(1));
-      return [tool, made];
-    });
-    tools[0][1].title = "Paint (B)";
-    tools[0][1].setAttribute("aria-label", "Paint (B)");
-    this.tools = Object.fromEntries(tools);
+    const tool = (name, text, title) => {
+      const made = button(name, title, () => this.setTool(name));
+      made.append(text);
+      return made;
+    };
+    this.tools = { paint: tool("paint", "Paint", "Paint (B)"), erase: tool("erase", "Erase", "Erase (E, or right button)") };
     const scale = [0, 100, 1, sizeToSlider(this.diameter)];
     this.size = range("Size", "Diameter of the brush, image px ([ and ])", scale, (at) => this.setSize(sliderToSize(at)));
     this.sizeText = element("output", {}, this.size.parentNode);
@@ -259,10 +257,16 @@ export class Editor {
     this.redraw();
   }
 
-  /** Compute the screen grey of each grey of the film, as ABGR. */
+  /** Compute the colour on the screen of each grey of the film: outside the mask, and in a filled mask. */
   setTable() {
-    const table = (this.table = new Uint8ClampedArray(256));
-    for (let grey = 0; grey < 256; grey++) table[grey] = (grey - 127.5) * this.contrast + 127.5 * (1 + this.brightness);
+    this.plain = new Uint32Array(256);
+    this.filled = new Uint32Array(256);
+    for (let value = 0; value < 256; value++) {
+      const shown = (value - 127.5) * this.contrast + 127.5 * (1 + this.brightness);
+      const grey = Math.round(Math.min(Math.max(shown, 0), 255));
+      this.plain[value] = abgr(grey, grey, grey);
+      this.filled[value] = abgr(...LUNG.map((part) => Math.round(grey + (part - grey) * FILL)));
+    }
   }
 
   // The view: `scale` screen px an image px, the image's corner at `left` and `top` of the canvas.
@@ -367,24 +371,19 @@ export class Editor {
   }
 
   compose(pixels, left, top, right, bottom) {
-    const { film, columns, rows, greys, table } = this;
+    const { film, columns, rows, greys, plain, filled } = this;
     const line = Math.max(Math.round(LINE * this.ratio), 1);
-    const isLung = (x, y) => columns[x] >= 0 && rows[y] >= 0 && film.mask[rows[y] * film.width + columns[x]];
-    const abgr = (r, g, b) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
+    const isLung = (x, y) => columns[x] >= 0 && rows[y] >= 0 && film.mask[rows[y] * film.width + columns[x]] === 1;
+    const isInside = (x, y) => isLung(x - line, y) && isLung(x + line, y) && isLung(x, y - line) && isLung(x, y + line);
+    const inner = this.shown === "fill" ? filled : plain;
     const amber = abgr(...LUNG);
     let at = 0;
     for (let y = top; y < bottom; y++) {
       for (let x = left; x < right; x++, at++) {
-        if (rows[y] < 0 || columns[x] < 0) {
-          pixels[at] = BACKGROUND;
-          continue;
-        }
-        const grey = table[greys[4 * (y * this.canvas.width + x)]];
-        pixels[at] = abgr(grey, grey, grey);
-        if (this.shown === "hidden" || !isLung(x, y)) continue;
-        const isInside = isLung(x - line, y) && isLung(x + line, y) && isLung(x, y - line) && isLung(x, y + line);
-        if (!isInside) pixels[at] = amber;
-        else if (this.shown === "fill") pixels[at] = abgr(...LUNG.map((part) => grey + (part - grey) * FILL));
+        const grey = greys[4 * (y * this.canvas.width + x)];
+        if (rows[y] < 0 || columns[x] < 0) pixels[at] = BACKGROUND;
+        else if (this.shown === "hidden" || !isLung(x, y)) pixels[at] = plain[grey];
+        else pixels[at] = isInside(x, y) ? inner[grey] : amber;
       }
     }
   }
@@ -505,6 +504,7 @@ export class Editor {
   }
 }
 
+const abgr = (red, green, blue) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 const sizeToSlider = (size) => Math.round((100 * Math.log(size / SIZES[0])) / Math.log(SIZES[1] / SIZES[0]));
 const sliderToSize = (at) => Math.round(SIZES[0] * (SIZES[1] / SIZES[0]) ** (at / 100));
 
