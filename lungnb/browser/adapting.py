@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TextIO
 
 import lungnb
 from lungnb.artefacts import MODEL
@@ -55,8 +55,6 @@ class _Lines(io.TextIOBase):
     """Takes the place of standard output: passes on the lines of one thread; others print as before."""
 
     def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
-        import sys
-
         self._thread, self._on_line, self._others = thread, on_line, sys.stdout
 
     def write(self, text: str) -> int:

@@ -1,4 +1,4 @@
-"""A browser for JupyterLab: images, a network's predictions, marks of those that are wrong, and a brush to correct them.
+"""A browser for JupyterLab: images, predictions, marks of those that are wrong, and a brush to correct them.
 
 If no kernel runs, as on a page made from a notebook, a picture of the first cases takes its place.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -15,74 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from lungnb.artefacts import home
-from lungnb.browser.cases import Case, image_cases, prepared_cases
+from lungnb.browser.cases import Case
 from lungnb.browser.controls import ORDERS, Controls, show_if
-from lungnb.browser.correcting import Corrector, save_all
+from lungnb.browser.correcting import Corrector
 from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
 from lungnb.browser.predictions import Predicted, Predictions
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.engines import Engine
 from lungnb.evaluation.calibration import disagreement
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
-from lungnb.segmentation.lungs import uncertainty
-from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
-from lungnb.settings import SHIPPED, Settings
+from lungnb.segmentation.predict import open_model
 
 _CASES_PICTURED = 6  # in the picture that takes the place of the browser
-
-
-def browse(
-    images: OneImage | Iterable[OneImage] | Settings, model: Model = None,
-    split: str = "validation", marks: str | Path | None = None,
-    corrections: str | Path | None = None, order: str = ORDERS[0],
-) -> Browser:  # fmt: skip
-    """Return a browser of images and of a network's predictions: the last line of a cell shows it.
-
-    The picture on the left has the contour of the mask at the threshold of the slider. The one on the right shows the
-    image, the probability of lung, or the disagreement of augmented predictions. Both are shrunk to 1,024 px at most. A
-    volume has a slider for its slices, and opens at the middle one. "Mark as wrong" writes to `marks` at once, and
-    earlier marks are shown. Only the image shown and the next one are segmented, unless the uncertain ones come first,
-    as by `uncertainty` in `lungnb/segmentation/lungs.py`.
-
-    "Correct" opens a brush, at the image's own size. "Save", and going to another image, writes the image as 8-bit grey
-    and the mask to `corrections`; see `Corrections`. "Adapt with these" trains a network on these pairs and then shows
-    its masks. It is saved in results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
-
-    Args:
-        images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are
-            cleaned up. Or the settings of a prepared data set; the contours of its ground truth and the Dice are then
-            shown, its masks are not cleaned up, as by `evaluate`, and its prepared images are corrected.
-        model: as in `segment`; for a prepared data set, None means the best model that was trained on it.
-        split: of a prepared data set. Choose a threshold on validation images, never on test images.
-        marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
-        corrections: a folder for corrected pairs; default: data/corrected, or data/corrected-<name> for a prepared data
-            set. The browser shows its path.
-        order: which images come first, one of `ORDERS` in `lungnb/browser/controls.py`; the browser can change it.
-
-    Raises ValueError if there are no images, if `marks` is another table, or for another order; FileNotFoundError if
-    nothing is prepared or trained.
-    """
-    if order not in ORDERS:
-        raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {order!r}.")
-    save_all()  # strokes of an earlier browser, whose cell may be run again now
-    if isinstance(images, Settings):
-        model = best_model(images) if model is None else model
-    engine, window_hu = open_model(model, None)
-    if isinstance(images, Settings):
-        cases, results, pairs = [*prepared_cases(images, split)], images.results, f"corrected-{images.name}"
-    else:
-        cases, results, pairs = [*image_cases(images, window_hu)], home() / "results", "corrected"
-    if not cases:
-        raise ValueError("no images to browse: name files, a folder, arrays, or a prepared data set.")
-    name = str(Path(model).absolute()) if isinstance(model, (str, Path)) else getattr(model, "name", SHIPPED.stem)
-    table = Marks(Path(marks or results / "marks.csv"), name)
-    corrected = Corrections(Path(corrections or home() / "data" / pairs))
-    return Browser(cases, engine, table, corrected, clean=not isinstance(images, Settings), order=order)
 
 
 class Browser(Controls):
@@ -173,16 +121,10 @@ class Browser(Controls):
             self.status.value = "&nbsp;<b>no image is marked yet</b>"
 
     def _by_uncertainty(self) -> list[int]:
-        """Return all cases, those without a lung and the most uncertain first; those that cannot be read come last."""
-        values = []
-        for index in range(len(self.cases)):
-            self.caption.value = f"<b>segmenting image {index + 1:,} of {len(self.cases):,} &hellip;</b>"
-            predicted = self.predictions.predict(index).result()
-            values.append(-1.0 if isinstance(predicted, str) else self._uncertainty(predicted))
-        return sorted(range(len(values)), key=lambda index: -values[index])
+        def report(number: int) -> None:
+            self.caption.value = f"<b>segmenting image {number:,} of {len(self.cases):,} &hellip;</b>"
 
-    def _uncertainty(self, predicted: Predicted) -> float:
-        return uncertainty(predicted.probabilities[0], predicted.probabilities[0] > LUNG_THRESHOLD)
+        return self.predictions.by_uncertainty(report)
 
     def _choose_slice(self) -> None:
         self._slice = self.slice.value
@@ -218,19 +160,19 @@ class Browser(Controls):
             self._set(self.slice, max=max(predicted.slices - 1, self.slice.value), value=predicted.slice)
             self._set(self.slice, max=predicted.slices - 1)
         if self.corrector.is_on and not isinstance(predicted, str):
-            self._open_brush(predicted)
+            self._open_brush()
         else:
             self.corrector.close()
 
-    def _open_brush(self, predicted: Predicted) -> None:
+    def _open_brush(self) -> None:
         """Show the case in the brush, at its own size, with the mask at the threshold."""
-        case, number = self._case(), predicted.slice
-        opened = self.predictions.open(self._index, self._slice)
+        case, opened = self._case(), self.predictions.open(self._index, self._slice)
         if isinstance(opened, str):  # the file changed just now
             self.corrector.close()
             return
-        is_slice = opened.picture.slices > 1
-        title, stem = (f"{case.name}, slice {number}", f"{case.stem}_{number:03}") if is_slice else case[::2][:2]
+        title, stem, number = case.name, case.stem, opened.picture.slice
+        if opened.picture.slices > 1:
+            title, stem = f"{title}, slice {number}", f"{stem}_{number:03}"
         self.corrector.open(title, stem, opened.picture.grey, self._mask(opened.probability))
 
     def _change_network(self, file: Path) -> None:
@@ -246,7 +188,7 @@ class Browser(Controls):
         image, truth, probabilities = predicted[:3]
         mask, view = self._mask(predicted.probabilities[0]), self.view.value
         facts = [f"<b>{name}</b>", "{1} x {0} px".format(*image.shape), f"lung {mask.mean():.1%} of the picture"]
-        facts.append(f"uncertainty {self._uncertainty(predicted):.2f}")
+        facts.append(f"uncertainty {predicted.uncertainty:.2f}")
         if truth is not None:
             facts.append(f"Dice <b>{dice(truth, mask):.3f}</b>")
         if view == "disagreement":

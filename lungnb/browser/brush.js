@@ -40,7 +40,7 @@ const STYLE = `
 .lungnb-brush output { min-width: 3.2em; font-variant-numeric: tabular-nums; }
 .lungnb-brush .gap { width: 6px; }
 .lungnb-brush .view { position: relative; overflow: hidden; line-height: 0; }
-.lungnb-brush canvas { width: 100%; touch-action: none; cursor: none; border-radius: 2px; }
+.lungnb-brush canvas { touch-action: none; cursor: none; border-radius: 2px; }
 .lungnb-brush canvas.panning { cursor: grabbing; }
 .lungnb-brush :focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 .lungnb-brush canvas:focus-visible { outline-offset: -2px; }
@@ -279,7 +279,8 @@ export class Editor {
     const size = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
     if (!isNew && this.canvas.width === size[0] && this.canvas.height === size[1]) return;
     [this.canvas.width, this.canvas.height] = size;
-    this.canvas.style.height = `${height}px`;
+    // Exactly as large as its pixels, because a stretched canvas would paint beside the pointer.
+    Object.assign(this.canvas.style, { width: `${size[0] / this.ratio}px`, height: `${size[1] / this.ratio}px` });
     this.fit();
   }
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from lungnb.browser.cases import Case, Picture
 from lungnb.datasets.prepare import LONGEST_SIDE
-from lungnb.engines.engines import Engine
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
 from lungnb.evaluation.calibration import predict_augmented
 from lungnb.formats.pixels import shrink
 from lungnb.masks import Floats, Grey, Mask
+from lungnb.segmentation.lungs import uncertainty
 from lungnb.segmentation.predict import predict
 
 _PREDICTIONS_KEPT = 24  # some 5 MB each at most
@@ -25,6 +26,11 @@ class Predicted(NamedTuple):
     probabilities: list[Floats]
     slice: int  # of a volume, from 0
     slices: int
+
+    @property
+    def uncertainty(self) -> float:
+        """How uncertain the network is; see `uncertainty` in `lungnb/segmentation/lungs.py`."""
+        return uncertainty(self.probabilities[0], self.probabilities[0] > LUNG_THRESHOLD)
 
 
 class Opened(NamedTuple):
@@ -54,6 +60,18 @@ class Predictions:
     def open(self, index: int, number: int | None) -> Opened | str:
         """Read a case at its own size and predict it there; this is not kept, because a film takes 50 MB."""
         return self.pool.submit(self._open, index, number).result()
+
+    def by_uncertainty(self, report: Callable[[int], None]) -> list[int]:
+        """Return all cases, those without a lung and the most uncertain first; those that cannot be read come last.
+
+        `report` takes the number of each case, from 1, before it is predicted.
+        """
+        values = []
+        for index in range(len(self.cases)):
+            report(index + 1)
+            predicted = self.predict(index).result()
+            values.append(-1.0 if isinstance(predicted, str) else predicted.uncertainty)
+        return sorted(range(len(values)), key=lambda index: -values[index])
 
     def change_network(self, engine: Engine) -> None:
         """Let another network predict from now on."""

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 import lungnb
-from lungnb.browser import browser, cases
+from lungnb.browser import cases, controls
 from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import Engine
-from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.formats.images import Picture, read_image, read_mask, write_png
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantoms.make import make_phantom
@@ -40,47 +40,54 @@ def looked(films):
 
 def idle(looked):
     """Wait until the thread has looked at all it was asked to."""
-    looked._pool.submit(int).result()
+    looked.predictions.pool.submit(int).result()
 
 
 def test_only_what_is_shown_and_the_next_is_segmented(looked):
     idle(looked)
-    assert looked.engine.run.__self__.asked == 2
+    assert looked.predictions.engine.run.__self__.asked == 2
     looked.next.click()
     idle(looked)
-    assert looked.engine.run.__self__.asked == 3 and looked.number.value == 2 and "film_01.png" in looked.caption.value
+    assert (
+        looked.predictions.engine.run.__self__.asked == 3
+        and looked.number.value == 2
+        and "film_01.png" in looked.caption.value
+    )
     looked.threshold.value, looked.view.value = 0.7, "probability"
     idle(looked)
-    assert looked.engine.run.__self__.asked == 3
+    assert looked.predictions.engine.run.__self__.asked == 3
     looked.previous.click()
-    assert "film_00.png" in looked.caption.value and looked.engine.run.__self__.asked == 3
+    assert "film_00.png" in looked.caption.value and looked.predictions.engine.run.__self__.asked == 3
     looked.number.value = 12
-    assert looked.next.disabled and not looked.previous.disabled and looked.engine.run.__self__.asked == 4
+    assert looked.next.disabled and not looked.previous.disabled and looked.predictions.engine.run.__self__.asked == 4
 
 
 def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     read = []
-    monkeypatch.setattr(cases, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
+    black = Picture(np.zeros((64, 64), np.uint8))
+    monkeypatch.setattr(cases, "read_picture", lambda path, window: read.append(path) or black)
     monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
     looked = lungnb.browse(films, network())
     for number in range(1, 60):
         looked.number.value = number
     idle(looked)
-    assert len(read) == 60 and len(looked._predictions) <= 24 and "of 1,000" in str(looked.widget.children[0].children)
+    assert (
+        len(read) == 60 and len(looked.predictions.kept) <= 24 and "of 1,000" in str(looked.widget.children[0].children)
+    )
 
 
 def test_the_threshold_changes_the_outline(looked):
     before, caption = looked.left.value, looked.caption.value
     looked.threshold.value = 0.9
     assert looked.left.value != before and looked.caption.value != caption
-    predicted = looked._predict(0).result()
+    predicted = looked.predictions.predict(0).result()
     share = clean_mask(predicted.probabilities[0] > 0.9).mean()
     assert f"lung {share:.1%} of" in looked.caption.value and "Dice" not in looked.caption.value
 
 
 def test_each_view_has_its_picture_and_scale(looked):
     pictures = {}
-    for view in browser.VIEWS:
+    for view in controls.VIEWS:
         looked.view.value = view
         pictures[view] = looked.right.value
         assert ("gradient" in looked.right_legend.value) == (view != "image")
@@ -192,7 +199,7 @@ def test_of_a_prepared_set_the_truth_is_shown(trained):
     assert [case.name for case in looked.cases] == [row["id"] for row in rows]
     looked.threshold.value = 0.3
     truth = read_mask(trained.prepared / rows[0]["mask"])
-    probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.engine).probability
+    probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.predictions.engine).probability
     dice = scores(count_pixels(truth, probability > 0.3))["dice"]
     assert f"Dice <b>{dice:.3f}</b>" in looked.caption.value
     assert "true mask" in looked.left_legend.value and "dashed" in looked.left_legend.value
@@ -222,4 +229,4 @@ def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
     assert bundle["text/plain"] == "<Browser of 12 images>" and bundle["image/jpeg"][:2] == b"\xff\xd8"
     assert len(bundle["image/jpeg"]) < 150_000
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == looked.widget.model_id
-    assert looked.engine.run.__self__.asked == 6 and str(home) not in str(bundle)
+    assert looked.predictions.engine.run.__self__.asked == 6 and str(home) not in str(bundle)

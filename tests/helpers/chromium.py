@@ -1,10 +1,13 @@
-"""A headless Chromium, and a page with the brush alone: a film of one size, to be painted on with a mouse or a finger."""
+"""A headless Chromium, and a page with the brush alone: a film to paint on, with a mouse or fingers."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from helpers.paths import ROOT
 
@@ -36,7 +39,13 @@ def chromium(width: int = 1400, height: int = 1250, ratio: float = 1) -> Iterato
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for switch in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking"):
+    for switch in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+    ):
         options.add_argument(f"--{switch}")
     options.add_argument(f"--window-size={width},{height}")
     options.add_argument(f"--force-device-scale-factor={ratio}")
@@ -74,3 +83,22 @@ def touch(driver, kind: str, *places: tuple[float, float]) -> None:
     """Send a real touch event, `touchStart`, `touchMove` or `touchEnd`, with a finger at each place (CSS px)."""
     points = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(places)]
     driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+def canvas_geometry(driver, height: int, width: int) -> tuple[float, float, float]:
+    """Return the corner of a fitted film in the page (CSS px), and how many CSS px a pixel of the film has."""
+    script = "const c = document.querySelector('.lungnb-brush canvas'); c.scrollIntoView({block: 'nearest'});"
+    box = driver.execute_script(script + "return c.getBoundingClientRect().toJSON()")
+    scale = min(box["width"] / width, box["height"] / height)
+    return box["x"] + (box["width"] - width * scale) / 2, box["y"] + (box["height"] - height * scale) / 2, scale
+
+
+def swept(shape: tuple[int, int], places: list[tuple[float, float]], radius: float) -> np.ndarray:
+    """Return the mask, `(height, width)`, of the pixels whose centres a disk covers on its way over the places (px)."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    mask = np.zeros(shape, bool)
+    for (x0, y0), (x1, y1) in itertools.pairwise([places[0], *places]):
+        dx, dy = x1 - x0, y1 - y0
+        along = np.clip(((x - x0) * dx + (y - y0) * dy) / max(dx * dx + dy * dy, 1e-12), 0, 1)
+        mask |= np.hypot(x - x0 - along * dx, y - y0 - along * dy) <= radius
+    return mask
