@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +60,11 @@ class Corrections:
             stems = [*self._stems(name, grey)]
             stem = next((stem for stem in stems if self._is_free(stem) or self._holds(stem, grey)), stems[-1])
             mask_file, image_file = self._file("masks", stem), self._file("images", stem)
-            with written(mask_file) as new_mask, ExitStack() as image_first:  # because a pair with a mask is complete
-                if not self._holds(stem, grey):
-                    _write(image_first.enter_context(written(image_file)), grey)
+            with written(mask_file) as new_mask:
                 _write(new_mask, mask.astype(np.uint8) * np.uint8(255))
+                if not self._holds(stem, grey):  # before the mask gets its name, because a mask completes a pair
+                    with written(image_file) as new_image:
+                        _write(new_image, grey)
             return mask_file
 
     def _stems(self, name: str, grey: Grey) -> Iterator[str]:
