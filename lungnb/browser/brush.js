@@ -26,7 +26,7 @@ const ICONS = {
 const STYLE = `
 .lungnb-brush { color: var(--jp-ui-font-color1, #222); font: 13px var(--jp-ui-font-family, system-ui, sans-serif); }
 .lungnb-brush .bar { display: flex; flex-wrap: wrap; gap: 4px 6px; align-items: center; padding: 4px 0; }
-.lungnb-brush button, .lungnb-brush select { font: inherit; height: 30px; padding: 0 8px; border-radius: 3px; cursor: pointer;
+.lungnb-brush button, .lungnb-brush select { font: inherit; height: 30px; padding: 0 7px; border-radius: 3px; cursor: pointer;
   color: inherit; background: var(--jp-layout-color2, #eee); border: 1px solid var(--jp-border-color1, #bbb); }
 .lungnb-brush button { display: inline-flex; align-items: center; gap: 5px; }
 .lungnb-brush button:hover:enabled { background: var(--jp-layout-color3, #ddd); }
@@ -36,7 +36,7 @@ const STYLE = `
 .lungnb-brush svg { width: 17px; height: 17px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round;
   stroke-linejoin: round; }
 .lungnb-brush label { display: inline-flex; align-items: center; gap: 5px; }
-.lungnb-brush input[type=range] { width: 110px; margin: 0; }
+.lungnb-brush input[type=range] { width: 80px; margin: 0; }
 .lungnb-brush output { min-width: 3.2em; font-variant-numeric: tabular-nums; }
 .lungnb-brush .gap { width: 6px; }
 .lungnb-brush .view { position: relative; overflow: hidden; line-height: 0; }
@@ -157,7 +157,8 @@ export class Editor {
     Object.assign(this, { film: null, tool: "paint", diameter: 30, shown: "outline", contrast: 1, brightness: 0 });
     this.pointers = new Map(); // by id: where each is on the canvas, in screen px
     this.root = element("div", { className: "lungnb-brush" }, parent);
-    this.root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take B for "insert a cell below"
+    // Otherwise JupyterLab would take B for "insert a cell below" and X for "cut the cell".
+    this.root.onkeydown = (event) => event.ctrlKey || event.metaKey || event.stopPropagation();
     element("style", { textContent: STYLE }, this.root);
     this.makeBar();
     this.view = element("div", { className: "view" }, this.root);

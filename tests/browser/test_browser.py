@@ -149,6 +149,44 @@ def test_uncertain_images_can_come_first(home):
     assert "uncertainty 0.62" in looked.caption.value
 
 
+def test_the_order_can_be_given(films):
+    black = np.zeros((64, 64), np.uint8)
+    black[0, 0] = 1
+    write_png(films / "z.png", black)
+    looked = lungnb.browse(films, network(), order="uncertain images first")
+    assert looked.order.value == "uncertain images first" and len(looked.predictions.kept) == 13
+    numbers = []
+    for number in range(1, 14):
+        looked.number.value = number
+        numbers.append(looked._shown[number - 1])
+    values = [looked.predictions.predict(index).result().uncertainty for index in numbers]
+    assert values == sorted(values, reverse=True) and sorted(numbers) == [*range(13)] != numbers
+    assert lungnb.browse(films, network(), order="marked images").order.value == "all images"
+    with pytest.raises(ValueError, match="order must be one of all images, marked images, uncertain images first, not"):
+        lungnb.browse(films, network(), order="random")
+
+
+def test_a_volume_has_a_slider_for_its_slices(home):
+    pytest.importorskip("nibabel")
+    from helpers.volumes import write_nifti
+
+    values = np.linspace(-900, 300, 9)[:, None, None] + np.zeros((9, 12, 10)) + np.eye(12, 10) * 50
+    write_nifti(home / "scans" / "a.nii.gz", values)
+    write_nifti(home / "scans" / "c.nii.gz", values[:5])
+    write_png(home / "scans" / "b.png", make_phantom(0, size=64).image)
+    looked = lungnb.browse(home / "scans", network())
+    first = looked.left.value
+    assert looked.slice.layout.display is None and (looked.slice.value, looked.slice.max) == (4, 8)
+    looked.slice.value = 8
+    assert looked.left.value != first and looked._index == 0
+    looked.next.click()
+    assert "b.png" in looked.caption.value and looked.slice.layout.display == "none"
+    looked.next.click()
+    assert (looked.slice.value, looked.slice.max) == (2, 4)
+    looked.number.value = 1
+    assert (looked.slice.value, looked.slice.max) == (4, 8) and looked.left.value == first
+
+
 def test_marks_of_another_network_and_of_another_browser_stay(films, home):
     first, second = lungnb.browse(films, network()), lungnb.browse(films, network("other"))
     first.wrong.click()
