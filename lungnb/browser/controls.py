@@ -23,11 +23,12 @@ class Controls:
         self.wrong = button(layout=layout(width="170px"))
         self.order = ipywidgets.Dropdown(options=ORDERS, value=order, layout=layout(width="190px"))
         self.total = ipywidgets.HTML()
-        named = {"layout": layout(width="420px"), "style": {"description_width": "initial"}}
+        whole_name = {"description_width": "initial"}
         self.threshold = ipywidgets.FloatSlider(
-            LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", **named
-        )
-        self.slice = ipywidgets.IntSlider(description="Slice", **named)
+            LUNG_THRESHOLD, min=0.01, max=0.99, step=0.01, description="Threshold", layout=layout(width="420px"),
+            style=whole_name,
+        )  # fmt: skip
+        self.slice = ipywidgets.IntSlider(description="Slice", layout=layout(width="420px"), style=whole_name)
         self.view = ipywidgets.ToggleButtons(options=VIEWS, style={"button_width": "120px"})
         self.status, self.caption, self.left_legend, self.right_legend = (ipywidgets.HTML() for _ in range(4))
         picture = partial(ipywidgets.Image, format="jpeg", layout=layout(width="100%", margin="0"))

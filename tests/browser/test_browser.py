@@ -181,6 +181,7 @@ def test_a_volume_has_a_slider_for_its_slices(home):
     assert looked.left.value != first and looked._index == 0
     looked.next.click()
     assert "b.png" in looked.caption.value and looked.slice.layout.display == "none"
+    assert looked.threshold.layout.display is None
     looked.next.click()
     assert (looked.slice.value, looked.slice.max) == (2, 4)
     looked.number.value = 1
