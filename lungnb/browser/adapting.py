@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from itertools import count
 from pathlib import Path
 
 import lungnb
@@ -14,22 +15,30 @@ from lungnb.artefacts import MODEL
 from lungnb.messages import explain, log_traceback
 
 
-def adapt_network(folder: Path, out: Path) -> Path:
-    """Train on the corrected pairs in `folder`, and return the file of the network, which is in `out`."""
-    lungnb.adapt(folder, out=out)
+def adapt_network(folder: Path, out: Path, start: Path | None) -> Path:
+    """Train a network further on the corrected pairs in `folder`; return the file of the new network, in `out`.
+
+    `start` is the file of the network to start from; None means the one that lungnb ships.
+    """
+    lungnb.adapt(folder, out=out, model=start)
     return out / MODEL
 
 
 def free_folder(place: Path) -> Path:
-    """Return the path of a folder in `place` for another adapted network: `adapted-1`, or the next number."""
-    number = 1
-    while (place / f"adapted-{number}").exists():
-        number += 1
-    return place / f"adapted-{number}"
+    """Return the path of a folder in `place` that holds no network yet: `adapted-1`, or the next number.
+
+    It may hold an interrupted training, which then continues.
+    """
+    folders = (place / f"adapted-{number}" for number in count(1))
+    return next(folder for folder in folders if not (folder / MODEL).exists())
 
 
 def adapt_in_thread(
-    folder: Path, out: Path, on_line: Callable[[str], None], on_end: Callable[[Path | None, str], None]
+    folder: Path,
+    out: Path,
+    start: Path | None,
+    on_line: Callable[[str], None],
+    on_end: Callable[[Path | None, str], None],
 ) -> threading.Thread:
     """Start `adapt_network` in a thread and return the thread.
 
@@ -40,7 +49,7 @@ def adapt_in_thread(
     def work() -> None:
         try:
             with redirect_stdout(_Lines(threading.get_ident(), on_line)):
-                file = adapt_network(folder, out)
+                file = adapt_network(folder, out, start)
             on_end(file, "")
         except Exception as error:
             log_traceback(error)

@@ -41,8 +41,9 @@ class Browser(Controls):
     ) -> None:
         self.cases, self.marks, self.clean = cases, marks, clean
         self.predictions = Predictions(cases, engine)
-        network = Path(marks.model).parent.name or marks.model  # a file is named after its folder
-        self.corrector = Corrector(corrections, network, self._change_network)
+        is_file = Path(marks.model).is_absolute()  # otherwise it is the name of a network in memory, or the shipped one
+        network, start = (Path(marks.model).parent.name, Path(marks.model)) if is_file else (marks.model, None)
+        self.corrector = Corrector(corrections, network, start, self._change_network)
         super().__init__(len(cases), order, self.corrector.row, self.corrector.brush)
         self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
         self._index = 0  # of the case shown

@@ -6,7 +6,6 @@ import atexit
 import html
 import weakref
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,11 +35,14 @@ class Corrector:
     """The brush with the buttons Correct, Save and Adapt with these, and a line that says what was done.
 
     `widget` is what is shown. While Correct is pressed, the browser gives each image to `open`, and asks `save` before
-    it shows another one. `on_adapted` takes the file of a network that was trained on the corrected pairs.
+    it shows another one. `network` is the name of the network that is shown, and `start` the file of the one to adapt,
+    None for the one that lungnb ships. `on_adapted` takes the file of the adapted network.
     """
 
-    def __init__(self, corrections: Corrections, network: str, on_adapted: Callable[[Path], None]) -> None:
-        self.corrections, self.network, self._on_adapted = corrections, network, on_adapted
+    def __init__(
+        self, corrections: Corrections, network: str, start: Path | None, on_adapted: Callable[[Path], None]
+    ) -> None:
+        self.corrections, self.network, self._start, self._on_adapted = corrections, network, start, on_adapted
         self.brush = Brush(self._take)
         self._image: _Image | None = None
         self._earlier: _Image | None = None  # the image before, to which a late stroke may belong
@@ -163,7 +165,7 @@ class Corrector:
         self._is_adapting = True
         self._say("adapting …")
         out = free_folder(home() / "results" / self.corrections.folder.name)
-        self.thread = adapt_in_thread(self.corrections.folder, out, partial(self._say), self._adapted)
+        self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._say, self._adapted)
 
     def _adapted(self, file: Path | None, error: str) -> None:
         """Show the masks of the adapted network, or the error."""

@@ -30,8 +30,9 @@ def browse(
     as by `uncertainty` in `lungnb/segmentation/lungs.py`.
 
     "Correct" opens a brush, at the image's own size. "Save", and going to another image, writes the image as 8-bit grey
-    and the mask to `corrections`; see `Corrections`. "Adapt with these" trains a network on these pairs and then shows
-    its masks. It is saved in results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
+    and the mask to `corrections`; see `Corrections`. "Adapt with these" trains the network further on these pairs, or
+    the one that lungnb ships if `model` is not a file, and then shows the masks of the new network. It is saved in
+    results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
 
     Args:
         images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does; their masks are

@@ -266,14 +266,15 @@ def adapted(monkeypatch):
     class Adapted:
         calls, released, error = [], threading.Event(), None
 
-    def adapt(folder, out):
-        Adapted.calls.append((folder, out, names(folder)))
+    def adapt(folder, out, start):
+        Adapted.calls.append((folder, out, start, names(folder)))
         print("epoch 1 of 2", end="\r")
         print("Dice 0.9")
         Adapted.released.wait(60)
         if Adapted.error:
             raise Adapted.error
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MODEL).touch()
         return out / MODEL
 
     Adapted.calls, Adapted.released = [], threading.Event()
@@ -300,12 +301,24 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
     adapted.released.set()
     looked.corrector.thread.join(60)
     out = home / "results" / "corrected" / "adapted-1"
-    assert adapted.calls == [(home / "data" / "corrected", out, ["film.png"])]
+    assert adapted.calls == [(home / "data" / "corrected", out, None, ["film.png"])]
     assert "network <b>adapted-1</b>" in said(looked) and not looked.corrector.adapt.disabled
     assert not np.array_equal(mask_in(looked), before) and looked.marks.model == str(out / MODEL)
     looked.corrector.adapt.click()
     looked.corrector.thread.join(60)
     assert "network <b>adapted-2</b>" in said(looked) and sys.stdout is not None
+
+
+def test_the_network_that_is_a_file_is_adapted(films, model_file, adapted, home):
+    (home / "results" / "corrected" / "adapted-1").mkdir(parents=True)  # an interrupted training, which continues
+    looked = lungnb.browse(films, model_file)
+    looked.corrector.correct.value = True
+    looked.corrector.save_button.click()
+    assert "network <b>unet</b>" in said(looked)
+    adapted.released.set()
+    looked.corrector.adapt.click()
+    looked.corrector.thread.join(60)
+    assert [call[2] for call in adapted.calls] == [model_file.absolute()] and "adapted-1" in said(looked)
 
 
 def test_strokes_are_kept_while_the_network_changes(looked, corrected, adapted):
