@@ -42,15 +42,15 @@ def adapt_in_thread(
 ) -> threading.Thread:
     """Start `adapt_network` in a thread and return the thread.
 
-    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and an empty text, or None
-    and a sentence on the error.
+    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None and
+    a sentence on the error.
     """
 
     def work() -> None:
         try:
-            with redirect_stdout(_Lines(threading.get_ident(), on_line)):
-                file = adapt_network(folder, out, start)
-            on_end(file, "")
+            lines = _Lines(threading.get_ident(), on_line)
+            with redirect_stdout(lines):
+                on_end(adapt_network(folder, out, start), lines.last)
         except Exception as error:
             log_traceback(error)
             on_end(None, explain(error))
@@ -65,12 +65,14 @@ class _Lines(io.TextIOBase):
 
     def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
         self._thread, self._on_line, self._others = thread, on_line, sys.stdout
+        self.last = ""
 
     def write(self, text: str) -> int:
         if threading.get_ident() != self._thread:
             return self._others.write(text)
         line = text.replace("\r", "\n").strip().rpartition("\n")[2]
         if line:
+            self.last = line
             self._on_line(line)
         return len(text)
 

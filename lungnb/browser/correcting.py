@@ -167,15 +167,15 @@ class Corrector:
         out = free_folder(home() / "results" / self.corrections.folder.name)
         self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._say, self._adapted)
 
-    def _adapted(self, file: Path | None, error: str) -> None:
-        """Show the masks of the adapted network, or the error."""
+    def _adapted(self, file: Path | None, text: str) -> None:
+        """Show the masks of the adapted network and what the training says of it; or the error."""
         self._is_adapting = False
         if file is None:
-            self._say(error, is_error=True)
+            self._say(text, is_error=True)
             return
         self.network = file.parent.name
         self._on_adapted(file)
-        self._say("this network was adapted to your corrections")
+        self._say(f"adapted to your corrections. {text}")
 
 
 @atexit.register

@@ -302,7 +302,8 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
     looked.corrector.thread.join(60)
     out = home / "results" / "corrected" / "adapted-1"
     assert adapted.calls == [(home / "data" / "corrected", out, None, ["film.png"])]
-    assert "network <b>adapted-1</b>" in said(looked) and not looked.corrector.adapt.disabled
+    assert "network <b>adapted-1</b>" in said(looked) and "adapted to your corrections. Dice 0.9" in said(looked)
+    assert not looked.corrector.adapt.disabled
     assert not np.array_equal(mask_in(looked), before) and looked.marks.model == str(out / MODEL)
     looked.corrector.adapt.click()
     looked.corrector.thread.join(60)
