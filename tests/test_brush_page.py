@@ -129,6 +129,18 @@ def test_undo_and_redo_with_keys_and_buttons(page, lungs):
     assert [int(each.sum()) for each in sent(page)][-1] == third.sum() and len(sent(page)) == 8
 
 
+def test_a_stroke_that_another_film_interrupts_is_sent(page, lungs):
+    places = [(500, 300), (600, 300)]
+    path = on_film(page, places)
+    mouse(page, "mousePressed", *places[0])
+    mouse(page, "mouseMoved", *places[1])
+    page.execute_script("editor.open(new Film(new OffscreenCanvas(9, 9), 9, 9, Uint32Array.of(81)), 'another film')")
+    mouse(page, "mouseReleased", *places[1], buttons=0)
+    (only,) = sent(page)
+    assert np.array_equal(only, lungs | swept(SHAPE, path, 12.5))
+    assert not page.execute_script("return editor.film.mask.some(Boolean)")
+
+
 def test_zoom_and_pan_change_the_view_not_the_mask(page, lungs):
     scale = canvas_geometry(page, *SHAPE)[2]
     page.execute_script("editor.canvas.focus()")

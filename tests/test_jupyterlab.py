@@ -38,14 +38,18 @@ if not (CHROMIUM and DRIVER):
 if not os.environ.get("LUNGNB_CHROMIUM"):
     pytest.skip("takes a minute or two: make browser", allow_module_level=True)
 
+LARGE = (11 * 256, 12 * 256)  # height and width of a film, px
 SECONDS = 180  # to wait for anything, on a machine with other work
 
 
 @pytest.fixture
 def folder(home):
-    """A folder with four films, one of them unreadable, and a notebook that browses them."""
+    """A folder with four films, one of them unreadable and one large, and a notebook that browses them."""
     for index in range(3):
-        write_png(home / "films" / f"film_{index}.png", make_phantom(index).image)
+        image = make_phantom(index).image
+        write_png(
+            home / "films" / f"film_{index}.png", np.kron(image, np.ones((11, 12), np.uint8)) if index == 2 else image
+        )
     (home / "films" / "a<b>.png").write_bytes(b"no image")
     cell = v4.new_code_cell('import lungnb\n\nlungnb.browse("films", marks="marks.csv")')
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or JupyterLab asks which
@@ -237,9 +241,25 @@ def test_a_reader_corrects_a_mask_with_mouse_keys_and_fingers(page, folder, requ
     canvas.send_keys("f")
     time.sleep(1)
     _keep(driver, f"{theme}_zoomed")
+    page.button("Next").click()
+    page.wait_for("film_1.png")
+    assert np.array_equal(read_mask(saved), expected | swept((256, 256), touched, radius))
+
+    # A large film is painted at its own size.
+    page.button("Next").click()
+    page.wait_for("film_2.png")
+    page.wait(lambda _: "film_2.png" in page.find(".lungnb-brush canvas").accessible_name)
+    left, top, scale = canvas_geometry(driver, *LARGE)
+    places = [
+        (round(left + x * LARGE[1] * scale), round(top + y * LARGE[0] * scale)) for x, y in ((0.2, 0.9), (0.7, 0.8))
+    ]
+    drag(driver, places)
+    wait_for_strokes()
     page.button("Correct").click()
     page.wait(lambda _: "strokes are not saved yet" not in page.find(".jp-OutputArea").text)
-    assert np.array_equal(read_mask(saved), expected | swept((256, 256), touched, radius))
+    path = [((x - left) / scale, (y - top) / scale) for x, y in places]
+    predicted = lungnb.segment(folder / "films" / "film_2.png").mask
+    assert np.array_equal(read_mask(saved.with_name("film_2.png")), predicted | swept(LARGE, path, radius))
     page.wait(lambda _: len([image for image in page.all("img.widget-image") if image.is_displayed()]) == 2)
 
 

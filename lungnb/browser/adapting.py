@@ -42,8 +42,8 @@ def adapt_in_thread(
 ) -> threading.Thread:
     """Start `adapt_network` in a thread and return the thread.
 
-    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None and
-    a sentence on the error.
+    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None
+    and a sentence on the error.
     """
 
     def work() -> None:

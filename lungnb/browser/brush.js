@@ -214,6 +214,7 @@ export class Editor {
 
   /** Show another film, or none. */
   open(film, title = "") {
+    this.endStroke();
     this.film?.removeEventListener("change", this.onChange);
     film?.addEventListener("change", this.onChange);
     this.film = film;
@@ -466,10 +467,14 @@ export class Editor {
 
   up(event) {
     this.pointers.delete(event.pointerId);
-    if (this.stroke) this.film?.commit();
-    this.stroke = null;
+    this.endStroke();
     this.isPanning = false;
     this.canvas.classList.remove("panning");
+  }
+
+  endStroke() {
+    if (this.stroke) this.film?.commit();
+    this.stroke = null;
   }
 
   /** Show the ring of the brush at a place on the canvas; null hides it, nothing keeps its place. */

@@ -26,7 +26,7 @@ for (let at = 0; at < image.data.length; at += 4) {{
 context.putImageData(image, 0, 0);
 window.film = new Film(canvas, width, height, Uint32Array.from({runs}));
 window.editor = new Editor(document.getElementById("place"));
-Object.assign(window, {{ packMask, unpackMask, sweptPixels, messages: [] }});
+Object.assign(window, {{ Film, packMask, unpackMask, sweptPixels, messages: [] }});
 film.addEventListener("change", (event) => event.detail.runs && messages.push([...event.detail.runs]));
 editor.open(film, "a film");
 </script>"""
