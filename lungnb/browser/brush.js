@@ -9,7 +9,7 @@ const SIZES = [1, 400]; // of the brush: diameter, image px
 const ZOOM = 1.25; // of one step
 const MAX_SCALE = 40; // screen px of an image px
 const STATES = 200; // for undo; each takes some kilobytes
-const HEIGHTS = [320, 720]; // of the canvas, CSS px
+const HEIGHTS = [320, 640]; // of the canvas, CSS px
 const SHOWN = ["outline", "fill", "hidden"];
 const HELP =
   "B paint · E or right button erase · [ ] size · Z undo · Y redo · + − zoom · 0 fit · arrows, space or middle button pan · " +
