@@ -155,6 +155,23 @@ def test_zoom_and_pan_change_the_view_not_the_mask(page, lungs):
     assert page.execute_script("return editor.scale") == pytest.approx(scale)
 
 
+def test_the_wheel_zooms_at_the_pointer_once_the_picture_has_the_focus(page):
+    def wheel(modifiers=0):
+        event = {"type": "mouseWheel", "x": 300, "y": 200, "deltaX": 0, "deltaY": -100, "modifiers": modifiers}
+        page.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+        frame(page)
+        return page.execute_script(
+            "return [editor.scale, ...editor.toImage(editor.place({clientX: 300, clientY: 200}))]"
+        )
+
+    first = page.execute_script("return [editor.scale, ...editor.toImage(editor.place({clientX: 300, clientY: 200}))]")
+    assert wheel() == first
+    with_ctrl = wheel(modifiers=2)
+    assert with_ctrl == pytest.approx([1.25 * first[0], *first[1:]])
+    page.execute_script("editor.canvas.focus()")
+    assert wheel() == pytest.approx([1.25**2 * first[0], *first[1:]])
+
+
 def test_a_finger_paints_and_two_pan_and_zoom(page, lungs):
     places = [(500, 300), (540, 320), (600, 320)]
     touch(page, "touchStart", places[0])
@@ -238,3 +255,13 @@ def test_masks_and_runs_agree_with_those_of_python(page):
         assert page.execute_script(script, array.astype(int).tolist()) == runs
         script = "const mask = new Uint8Array(arguments[1]).fill(1); unpackMask(arguments[0], mask); return [...mask]"
         assert page.execute_script(script, runs, len(array)) == array.astype(int).tolist()
+
+
+def test_on_a_screen_of_finer_pixels_the_stroke_is_where_the_pointer_is(tmp_path):
+    with chromium(700, 600, ratio=1.5) as driver:
+        open_brush(driver, tmp_path, SHAPE[1], SHAPE[0])
+        driver.execute_script("editor.setSize(25)")
+        places = [(300, 100), (340, 220), (420, 240)]
+        drag(driver, places)
+        assert np.array_equal(mask(driver), swept(SHAPE, on_film(driver, places), 12.5)) and mask(driver).any()
+        assert driver.execute_script("return editor.canvas.width / editor.canvas.getBoundingClientRect().width") == 1.5

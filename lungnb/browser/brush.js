@@ -403,7 +403,8 @@ export class Editor {
     canvas.onkeydown = (event) => this.key(event);
     canvas.onkeyup = (event) => event.code === "Space" && (this.isSpace = false);
     const wheel = (event) => {
-      if (document.activeElement !== canvas && !canvas.getRootNode().activeElement && !event.ctrlKey) return;
+      const isFocused = canvas.getRootNode().activeElement === canvas; // otherwise the wheel scrolls the page
+      if (!this.film || !(isFocused || event.ctrlKey)) return;
       event.preventDefault();
       this.zoom(ZOOM ** -Math.sign(event.deltaY), this.place(event));
     };

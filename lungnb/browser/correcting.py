@@ -47,7 +47,9 @@ class Corrector:
         self._image: _Image | None = None
         self._earlier: _Image | None = None  # the image before, to which a late stroke may belong
         self._drawn = self._saved = b""  # masks of the image: as drawn, and as opened or saved last
+        self._late: list[tuple[_Image, Mask]] = []  # masks of strokes that came late and are not saved yet
         self._is_asked = self._is_adapting = False
+        self._message = self._progress = ""  # as HTML
         self._make_controls()
         _ALL.add(self)
 
@@ -110,6 +112,8 @@ class Corrector:
 
         If it cannot be saved, or is empty and the person has not confirmed that, say so; the strokes stay in the brush.
         """
+        if not self._save_late():
+            return False
         if self._image is None or not (self.has_strokes or is_asked_for):
             return True
         mask = unpack_mask(self._drawn, self._image.grey.shape)
@@ -131,6 +135,12 @@ class Corrector:
             return False
         return True
 
+    def _save_late(self) -> bool:
+        """Save the strokes that came late; return whether none is left."""
+        while self._late and self._write(*self._late[0]):
+            self._late.pop(0)
+        return not self._late
+
     def _take(self, number: int, runs: bytes) -> None:
         """Take the mask of a stroke. A stroke on the earlier image is saved at once."""
         image = next((image for image in (self._image, self._earlier) if image and image.number == number), None)
@@ -144,38 +154,51 @@ class Corrector:
         if image is self._image:
             self._drawn, self._is_asked = runs, False
             self._say("strokes are not saved yet" if self.has_strokes else "")
-        elif mask.any() and self._write(image, mask):
-            self._say(_LATE)
+        elif mask.any():
+            self._late.append((image, mask))
+            if self._save_late():
+                self._say(_LATE)
 
     def _say(self, text: str = "", is_error: bool = False) -> None:
-        """Show the network, the number of corrected pairs with their folder, and a text."""
+        """Show a text in the status line until there is another one."""
+        self._message = f"<b>{_escaped(text)}</b>" if is_error else _escaped(text)
+        self._update()
+
+    def _report(self, line: str = "") -> None:
+        """Show the progress of adapting in the status line, beside the text."""
+        self._progress = _escaped(line)
+        self._update()
+
+    def _update(self) -> None:
+        """Show the network, the number of corrected pairs with their folder, the text and the progress."""
         count = len(self.corrections)
         self.adapt.disabled = self._is_adapting or count == 0
-        folder = html.escape(printable(self.corrections.folder.absolute()))
-        facts = [f"network <b>{html.escape(printable(self.network))}</b>", f"{count:,} corrected, in {folder}"]
-        if text:
-            text = html.escape(printable(text))
-            facts.append(f"<b>{text}</b>" if is_error else text)
-        self.status.value = "&nbsp;" + " &middot; ".join(facts)
+        pairs = f"{count:,} corrected, in {_escaped(self.corrections.folder.absolute())}"
+        facts = [f"network <b>{_escaped(self.network)}</b>", pairs, self._message, self._progress]
+        self.status.value = "&nbsp;" + " &middot; ".join(filter(None, facts))
 
     def _adapt(self) -> None:
         """Train on the corrected pairs in a thread."""
         if self._is_adapting or not self.save():
             return
         self._is_adapting = True
-        self._say("adapting …")
+        self._report("adapting …")
         out = free_folder(home() / "results" / self.corrections.folder.name)
-        self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._say, self._adapted)
+        self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._report, self._adapted)
 
     def _adapted(self, file: Path | None, text: str) -> None:
         """Show the masks of the adapted network and what the training says of it; or the error."""
-        self._is_adapting = False
+        self._is_adapting, self._progress = False, ""
         if file is None:
             self._say(text, is_error=True)
             return
         self.network = file.parent.name
         self._on_adapted(file)
         self._say(f"adapted to your corrections. {text}")
+
+
+def _escaped(text: object) -> str:
+    return html.escape(printable(text))
 
 
 @atexit.register

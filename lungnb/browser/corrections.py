@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ class Corrections:
 
         Raises ValueError if the mask is damaged or has another size.
         """
-        for stem in self._stems(name, grey):
-            if self._holds(stem, grey) and (file := self._file("masks", stem)).exists():
-                mask = read_mask(file)
-                if mask.shape != grey.shape:
-                    raise ValueError(f"{file}: has another size than its image. Correct the image again, or remove it.")
-                return mask
-        return None
+        stem = self._stem_of(self._stems(name, grey), grey)
+        if stem is None or not (file := self._file("masks", stem)).exists():
+            return None
+        mask = read_mask(file)
+        if mask.shape != grey.shape:
+            raise ValueError(f"{file}: has another size than its image. Correct the image again, or remove it.")
+        return mask
 
     def save(self, name: str, grey: Grey, mask: Mask) -> Path:
         """Write an image and its mask, `(height, width)`, uint8 and bool, and return the mask's file.
@@ -58,12 +59,13 @@ class Corrections:
         with locked(self.folder):
             remove_leftovers(self.folder)
             stems = [*self._stems(name, grey)]
-            stem = next((stem for stem in stems if self._is_free(stem) or self._holds(stem, grey)), stems[-1])
-            mask_file, image_file = self._file("masks", stem), self._file("images", stem)
+            saved_stem = self._stem_of(stems, grey)
+            stem = saved_stem or next(filter(self._is_free, stems), stems[-1])
+            mask_file = self._file("masks", stem)
             with written(mask_file) as new_mask:
                 _write(new_mask, mask.astype(np.uint8) * np.uint8(255))
-                if not self._holds(stem, grey):  # before the mask gets its name, because a mask completes a pair
-                    with written(image_file) as new_image:
+                if not saved_stem:  # before the mask gets its name, because a mask completes a pair
+                    with written(self._file("images", stem)) as new_image:
                         _write(new_image, grey)
             return mask_file
 
@@ -80,13 +82,14 @@ class Corrections:
         """Return whether no pair has a name, in upper or lower case."""
         return stem.lower() not in self._names("images") | self._names("masks")
 
-    def _holds(self, stem: str, grey: Grey) -> bool:
-        """Return whether a pair holds the pixels of an image."""
-        file = self._file("images", stem)
-        try:
-            return file.exists() and np.array_equal(read_image(file), grey)
-        except ValueError:  # a damaged file, which is of no image
-            return False
+    def _stem_of(self, stems: Iterable[str], grey: Grey) -> str | None:
+        """Return the first name whose image has these pixels."""
+        for stem in stems:
+            file = self._file("images", stem)
+            with suppress(ValueError):  # of a damaged file, which has no pixels
+                if file.exists() and np.array_equal(read_image(file), grey):
+                    return stem
+        return None
 
     def _names(self, kind: str) -> set[str]:
         files = (self.folder / kind).glob("*.png")

@@ -190,6 +190,24 @@ def test_a_stroke_that_comes_late_is_saved_with_its_image(looked, corrected):
     assert np.array_equal(corrected.load("film", image.grey), late) and not looked.corrector.has_strokes
 
 
+def test_a_late_stroke_that_cannot_be_saved_is_not_lost(looked, corrected, monkeypatch):
+    number, image = looked.corrector.brush.opened, looked.corrector._image
+    looked.next.click()
+    late = ~mask_in(looked)
+
+    def fail(image, file, *arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", fail)
+        draw(looked, late, number)
+        assert "the disk is full" in said(looked)
+        looked.next.click()
+        assert looked.number.value == 2 and "the disk is full" in said(looked)
+    looked.next.click()
+    assert looked.number.value == 3 and np.array_equal(corrected.load("film", image.grey), late)
+
+
 def test_strokes_of_another_size_are_refused(looked, corrected):
     before = mask_in(looked)
     brush = looked.corrector.brush
@@ -296,6 +314,9 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
     while "Dice 0.9" not in said(looked):
         assert looked.corrector.thread.is_alive()
     assert looked.corrector.adapt.disabled and "network <b>dark</b>" in said(looked)
+    stroke(looked)
+    assert "not saved yet" in said(looked) and "Dice 0.9" in said(looked)
+    draw(looked, before)
     print("another cell")
     assert capsys.readouterr().out == "another cell\n"
     adapted.released.set()
