@@ -32,7 +32,7 @@ test-slow: .venv/dev  ## what `make test` leaves out: the tests marked slow, and
 test-all: test test-slow jax  ## everything; with the real data sets that LUNGNB_RAW holds
 
 browser: .venv/dev  ## the image browser in JupyterLab and Chromium (chromium and chromedriver must be there)
-	LUNGNB_CHROMIUM=1 $(BIN)/python -m pytest -q -rs tests/test_jupyterlab.py
+	LUNGNB_CHROMIUM=1 $(BIN)/python -m pytest -q -rs tests/test_jupyterlab.py tests/test_brush_page.py
 
 cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers killed; alone, for starting a node takes Ray half a minute
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'

@@ -3,5 +3,6 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submod_attrs={"browser": ["Browser", "browse"], "marks": ["Marks"]}
+    __name__,
+    submod_attrs={"browser": ["Browser"], "corrections": ["Corrections"], "entry": ["browse"], "marks": ["Marks"]},
 )

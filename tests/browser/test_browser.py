@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 import lungnb
-from lungnb.browser import browser, cases
+from lungnb.browser import cases, controls
 from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import Engine
-from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.formats.images import Picture, read_image, read_mask, write_png
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantoms.make import make_phantom
@@ -40,47 +40,54 @@ def looked(films):
 
 def idle(looked):
     """Wait until the thread has looked at all it was asked to."""
-    looked._pool.submit(int).result()
+    looked.predictions.pool.submit(int).result()
 
 
 def test_only_what_is_shown_and_the_next_is_segmented(looked):
     idle(looked)
-    assert looked.engine.run.__self__.asked == 2
+    assert looked.predictions.engine.run.__self__.asked == 2
     looked.next.click()
     idle(looked)
-    assert looked.engine.run.__self__.asked == 3 and looked.number.value == 2 and "film_01.png" in looked.caption.value
+    assert (
+        looked.predictions.engine.run.__self__.asked == 3
+        and looked.number.value == 2
+        and "film_01.png" in looked.caption.value
+    )
     looked.threshold.value, looked.view.value = 0.7, "probability"
     idle(looked)
-    assert looked.engine.run.__self__.asked == 3
+    assert looked.predictions.engine.run.__self__.asked == 3
     looked.previous.click()
-    assert "film_00.png" in looked.caption.value and looked.engine.run.__self__.asked == 3
+    assert "film_00.png" in looked.caption.value and looked.predictions.engine.run.__self__.asked == 3
     looked.number.value = 12
-    assert looked.next.disabled and not looked.previous.disabled and looked.engine.run.__self__.asked == 4
+    assert looked.next.disabled and not looked.previous.disabled and looked.predictions.engine.run.__self__.asked == 4
 
 
 def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     read = []
-    monkeypatch.setattr(cases, "read_image", lambda path, window: read.append(path) or np.zeros((64, 64), np.uint8))
+    black = Picture(np.zeros((64, 64), np.uint8))
+    monkeypatch.setattr(cases, "read_picture", lambda path, window: read.append(path) or black)
     monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
     looked = lungnb.browse(films, network())
     for number in range(1, 60):
         looked.number.value = number
     idle(looked)
-    assert len(read) == 60 and len(looked._predictions) <= 24 and "of 1,000" in str(looked.widget.children[0].children)
+    assert (
+        len(read) == 60 and len(looked.predictions.kept) <= 24 and "of 1,000" in str(looked.widget.children[0].children)
+    )
 
 
 def test_the_threshold_changes_the_outline(looked):
     before, caption = looked.left.value, looked.caption.value
     looked.threshold.value = 0.9
     assert looked.left.value != before and looked.caption.value != caption
-    predicted = looked._predict(0).result()
+    predicted = looked.predictions.predict(0).result()
     share = clean_mask(predicted.probabilities[0] > 0.9).mean()
     assert f"lung {share:.1%} of" in looked.caption.value and "Dice" not in looked.caption.value
 
 
 def test_each_view_has_its_picture_and_scale(looked):
     pictures = {}
-    for view in browser.VIEWS:
+    for view in controls.VIEWS:
         looked.view.value = view
         pictures[view] = looked.right.value
         assert ("gradient" in looked.right_legend.value) == (view != "image")
@@ -142,6 +149,45 @@ def test_uncertain_images_can_come_first(home):
     assert "uncertainty 0.62" in looked.caption.value
 
 
+def test_the_order_can_be_given(films):
+    black = np.zeros((64, 64), np.uint8)
+    black[0, 0] = 1
+    write_png(films / "z.png", black)
+    looked = lungnb.browse(films, network(), order="uncertain images first")
+    assert looked.order.value == "uncertain images first" and len(looked.predictions.kept) == 13
+    numbers = []
+    for number in range(1, 14):
+        looked.number.value = number
+        numbers.append(looked._shown[number - 1])
+    values = [looked.predictions.predict(index).result().uncertainty for index in numbers]
+    assert values == sorted(values, reverse=True) and sorted(numbers) == [*range(13)] != numbers
+    assert lungnb.browse(films, network(), order="marked images").order.value == "all images"
+    with pytest.raises(ValueError, match="order must be one of all images, marked images, uncertain images first, not"):
+        lungnb.browse(films, network(), order="random")
+
+
+def test_a_volume_has_a_slider_for_its_slices(home):
+    pytest.importorskip("nibabel")
+    from helpers.volumes import write_nifti
+
+    values = np.linspace(-900, 300, 9)[:, None, None] + np.zeros((9, 12, 10)) + np.eye(12, 10) * 50
+    write_nifti(home / "scans" / "a.nii.gz", values)
+    write_nifti(home / "scans" / "c.nii.gz", values[:5])
+    write_png(home / "scans" / "b.png", make_phantom(0, size=64).image)
+    looked = lungnb.browse(home / "scans", network())
+    first = looked.left.value
+    assert looked.slice.layout.display is None and (looked.slice.value, looked.slice.max) == (4, 8)
+    looked.slice.value = 8
+    assert looked.left.value != first and looked._index == 0
+    looked.next.click()
+    assert "b.png" in looked.caption.value and looked.slice.layout.display == "none"
+    assert looked.threshold.layout.display is None
+    looked.next.click()
+    assert (looked.slice.value, looked.slice.max) == (2, 4)
+    looked.number.value = 1
+    assert (looked.slice.value, looked.slice.max) == (4, 8) and looked.left.value == first
+
+
 def test_marks_of_another_network_and_of_another_browser_stay(films, home):
     first, second = lungnb.browse(films, network()), lungnb.browse(films, network("other"))
     first.wrong.click()
@@ -192,7 +238,7 @@ def test_of_a_prepared_set_the_truth_is_shown(trained):
     assert [case.name for case in looked.cases] == [row["id"] for row in rows]
     looked.threshold.value = 0.3
     truth = read_mask(trained.prepared / rows[0]["mask"])
-    probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.engine).probability
+    probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.predictions.engine).probability
     dice = scores(count_pixels(truth, probability > 0.3))["dice"]
     assert f"Dice <b>{dice:.3f}</b>" in looked.caption.value
     assert "true mask" in looked.left_legend.value and "dashed" in looked.left_legend.value
@@ -222,4 +268,4 @@ def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
     assert bundle["text/plain"] == "<Browser of 12 images>" and bundle["image/jpeg"][:2] == b"\xff\xd8"
     assert len(bundle["image/jpeg"]) < 150_000
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == looked.widget.model_id
-    assert looked.engine.run.__self__.asked == 6 and str(home) not in str(bundle)
+    assert looked.predictions.engine.run.__self__.asked == 6 and str(home) not in str(bundle)

@@ -1,0 +1,80 @@
+"""Train a network on corrected pairs in a thread, and pass on what the training prints."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from itertools import count
+from pathlib import Path
+
+import lungnb
+from lungnb.artefacts import MODEL
+from lungnb.messages import explain, log_traceback
+
+
+def adapt_network(folder: Path, out: Path, start: Path | None) -> Path:
+    """Train a network further on the corrected pairs in `folder`; return the file of the new network, in `out`.
+
+    `start` is the file of the network to start from; None means the one that lungnb ships.
+    """
+    lungnb.adapt(folder, out=out, model=start)
+    return out / MODEL
+
+
+def free_folder(place: Path) -> Path:
+    """Return the path of a folder in `place` that holds no network yet: `adapted-1`, or the next number.
+
+    It may hold an interrupted training, which then continues.
+    """
+    folders = (place / f"adapted-{number}" for number in count(1))
+    return next(folder for folder in folders if not (folder / MODEL).exists())
+
+
+def adapt_in_thread(
+    folder: Path,
+    out: Path,
+    start: Path | None,
+    on_line: Callable[[str], None],
+    on_end: Callable[[Path | None, str], None],
+) -> threading.Thread:
+    """Start `adapt_network` in a thread and return the thread.
+
+    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None
+    and a sentence on the error.
+    """
+
+    def work() -> None:
+        try:
+            lines = _Lines(threading.get_ident(), on_line)
+            with redirect_stdout(lines):
+                on_end(adapt_network(folder, out, start), lines.last)
+        except Exception as error:
+            log_traceback(error)
+            on_end(None, explain(error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+class _Lines(io.TextIOBase):
+    """Takes the place of standard output: passes on the lines of one thread; others print as before."""
+
+    def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
+        self._thread, self._on_line, self._others = thread, on_line, sys.stdout
+        self.last = ""
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() != self._thread:
+            return self._others.write(text)
+        line = text.replace("\r", "\n").strip().rpartition("\n")[2]
+        if line:
+            self.last = line
+            self._on_line(line)
+        return len(text)
+
+    def flush(self) -> None:
+        self._others.flush()

@@ -1,0 +1,98 @@
+"""What a network predicts for the cases of the browser: computed on one thread, ahead of the person who looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from lungnb.browser.cases import Case, Picture
+from lungnb.datasets.reading import LONGEST_SIDE
+from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.temperature import with_temperature
+from lungnb.evaluation.calibration import predict_augmented
+from lungnb.formats.pixels import shrink
+from lungnb.masks import Floats, Grey, Mask
+from lungnb.segmentation.lungs import uncertainty
+from lungnb.segmentation.predict import predict
+
+_PREDICTIONS_KEPT = 24  # some 5 MB each at most
+
+
+class Predicted(NamedTuple):
+    """A case's image and ground truth, and the network's probabilities for it: as it is, then augmented."""
+
+    image: Grey  # (height, width), shrunk to LONGEST_SIDE px at most
+    truth: Mask | None
+    probabilities: list[Floats]
+    slice: int  # of a volume, from 0
+    slices: int
+    temperature: float  # by which the probabilities were corrected
+
+    @property
+    def uncertainty(self) -> float:
+        """How uncertain the network is; see `uncertainty` in `lungnb/segmentation/lungs.py`."""
+        uncorrected = with_temperature(self.probabilities[0], 1 / self.temperature)  # as `segment_files` judges it
+        return uncertainty(uncorrected, uncorrected > LUNG_THRESHOLD)
+
+
+class Opened(NamedTuple):
+    """A case's image at its own size, and the network's probability of lung there."""
+
+    picture: Picture
+    probability: Floats
+
+
+class Predictions:
+    """Predicts cases, one after the other, and keeps the last results. An error takes the place of a result."""
+
+    def __init__(self, cases: Sequence[Case], engine: Engine) -> None:
+        self.cases, self.engine = cases, engine
+        self.pool = ThreadPoolExecutor(1)
+        self.kept: dict[tuple[int, int | None, bool], Future[Predicted | str]] = {}
+
+    def predict(self, index: int, number: int | None = None, augmented: bool = False) -> Future[Predicted | str]:
+        """Begin to predict a case, of a volume the slice of this number, and return the future result."""
+        key = (index, number, augmented)
+        if key not in self.kept:
+            self.kept[key] = self.pool.submit(self._predict, *key)
+        while len(self.kept) > _PREDICTIONS_KEPT:
+            self.kept.pop(next(iter(self.kept)))
+        return self.kept[key]
+
+    def open(self, index: int, number: int | None) -> Opened | str:
+        """Read a case at its own size and predict it there; this is not kept, because a film takes 50 MB."""
+        return self.pool.submit(self._open, index, number).result()
+
+    def by_uncertainty(self, report: Callable[[int], None]) -> list[int]:
+        """Return all cases, those without a lung and the most uncertain first; those that cannot be read come last.
+
+        `report` takes the number of each case, from 1, before it is predicted.
+        """
+        values = []
+        for index in range(len(self.cases)):
+            report(index + 1)
+            predicted = self.predict(index).result()
+            values.append(-1.0 if isinstance(predicted, str) else predicted.uncertainty)
+        return sorted(range(len(values)), key=lambda index: -values[index])
+
+    def change_network(self, engine: Engine) -> None:
+        """Let another network predict from now on."""
+        self.engine = engine
+        self.kept = {}
+
+    def _predict(self, index: int, number: int | None, augmented: bool) -> Predicted | str:
+        try:
+            grey, truth, number, slices = self.cases[index].read(number)
+        except (ValueError, OSError) as error:
+            return str(error)
+        image, truth = shrink(grey, LONGEST_SIDE), None if truth is None else shrink(truth, LONGEST_SIDE)
+        probabilities = predict_augmented(self.engine, image, None if augmented else 1)
+        return Predicted(image, truth, probabilities, number, slices, self.engine.temperature)
+
+    def _open(self, index: int, number: int | None) -> Opened | str:
+        try:
+            picture = self.cases[index].read(number)
+        except (ValueError, OSError) as error:
+            return str(error)
+        return Opened(picture, predict(self.engine, picture.grey))
