@@ -215,7 +215,12 @@ def find_source(dataset: str) -> Source:
 
 
 def own_source(folder: Path) -> Source:
-    """Return the general entry for a user's own folder."""
+    """Return the general entry for a user's own folder.
+
+    Example:
+        >>> own_source(Path("scans/mychest")).name
+        'mychest'
+    """
     return Source(folder.name, "A folder of your own", "own", "your own", "your own")
 
 
