@@ -47,7 +47,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     >>> grey_range(np.append(np.arange(4000.0), 65535))
     GreyRange(window=(0.0, 3999.0), note='values outside 0 to 3999 are left out')
     """
-    if values.dtype.kind == "u" and values.dtype.itemsize == 8:  # too large for NumPy to compare
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:  # perhaps too large for NumPy to compare
         values = values.astype(float)
     low, high, note = float(values.min()), float(values.max()), ""
     if not np.isfinite([low, high]).all():

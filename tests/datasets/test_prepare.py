@@ -53,7 +53,7 @@ def test_masks_of_every_kind_become_0_and_255(raw, mask):
 
 
 def test_large_images_are_shrunk_with_their_masks(raw, monkeypatch):
-    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    monkeypatch.setattr(reading, "LONGEST_SIDE", 15)
     write_scans(raw, "abc")
     settings, manifest = prepared(raw)
     assert set(zip(manifest["width"], manifest["height"], strict=True)) == {(15, 10)}
@@ -392,7 +392,7 @@ def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
     pytest.importorskip("pydicom")
     from helpers.films import dicom
 
-    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    monkeypatch.setattr(reading, "LONGEST_SIDE", 15)
     write_scans(raw, "abc")
     for name in "abc":
         (raw / "images" / f"{name}.png").unlink()
@@ -412,7 +412,7 @@ def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, er
             raise error
         return read(path, values)
 
-    monkeypatch.setattr(prepare, "read_mask", fail)
+    monkeypatch.setattr(reading, "read_mask", fail)
     settings = Settings(dataset=str(raw))
     manifest = prepare_dataset(settings, progress=False)
     excluded = open_prepared(settings).excluded.set_index("file")["reason"]
@@ -518,7 +518,7 @@ def test_the_command_says_what_was_noted(raw, capsys):
 
 
 def test_the_pixel_spacing_of_a_png_comes_from_the_setting(raw, monkeypatch):
-    monkeypatch.setattr(prepare, "LONGEST_SIDE", 15)
+    monkeypatch.setattr(reading, "LONGEST_SIDE", 15)
     write_scans(raw, "abc")
     sizes = ["pixel_height_mm", "pixel_width_mm"]
     _, unknown = prepared(raw)
