@@ -18,7 +18,7 @@ _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?trut
 _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
-_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
+IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
 _CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
@@ -169,10 +169,10 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
     images: defaultdict[str, list[Path]] = defaultdict(list)
     masks: defaultdict[str, list[Path]] = defaultdict(list)
     files = image_files(raw)
-    for path in filter(_is_mask, files):
+    for path in filter(is_mask, files):
         masks[shared_name(path)].append(path)
     for path in files:
-        if not _is_mask(path):
+        if not is_mask(path):
             of_volume = masks.get(path.parent.name, ())
             is_slice = any(is_nifti(mask) or is_dicom(raw / mask) for mask in of_volume) and is_dicom(raw / path)
             name, image = (path.parent.name, path.parent) if is_slice else (shared_name(path), path)
@@ -190,12 +190,13 @@ def find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str
     return {image: match.group(1 if matcher.groups else 0) if match else None for image, match in matches.items()}
 
 
-def _is_mask(path: Path) -> bool:
+def is_mask(path: Path) -> bool:
+    """Return whether a path in a raw folder is a mask, by the names of its folders and its own."""
     if _MASK_SUFFIX.search(stem_of(path)):
         return True
     # The folder nearest to the file decides: labeled/images/ holds images.
     for folder in reversed(path.parent.parts):
-        if _IMAGE_FOLDER.match(folder):
+        if IMAGE_FOLDER.match(folder):
             return False
         if _MASK_FOLDER.search(folder):
             return True
@@ -209,7 +210,7 @@ def shared_name(path: Path) -> str:
 
 def _branch(image: Path) -> str:
     """Return the folders of an image as one word, without folders named after images."""
-    return "_".join(part for part in image.parent.parts if not _IMAGE_FOLDER.match(part))
+    return "_".join(part for part in image.parent.parts if not IMAGE_FOLDER.match(part))
 
 
 def _patient_folder(image: Path) -> str:

@@ -50,8 +50,7 @@ def verdict_on_masks(table: pd.DataFrame, truth: str, margin: float = EQUIVALENC
 
 
 def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[str, list[str], list[str]]:
-    """Return sentences about the best model, about each other model, and warnings; `image` is what an image is called.
-    """
+    """Return sentences on the best model, on each other model, and warnings; `image` is what an image is called."""
     means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
     best, *others = means.sort_values(ascending=False, kind="stable").index
     tests = paired_tests(table, margin)

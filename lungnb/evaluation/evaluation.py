@@ -129,7 +129,7 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     times = table.groupby("model", sort=False)["milliseconds"].median()
     return comparison_table(table).assign(
         parameters=[run["parameters"] for run in runs],
-        multiplications=[run.get("multiplications") for run in runs],
+        multiplications=pd.Series([run.get("multiplications") for run in runs]).to_numpy(),
         epochs=[run["epochs"] for run in runs],
         training_minutes=[run["wall_seconds"] / 60 for run in runs],
         milliseconds_per_image=times[model_names].to_numpy(),
