@@ -41,10 +41,10 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
     Files belong together if their names differ in words for parts of lungs only, such as `left` or `lower lobe`, or if
     they have one name in folders that differ in such words only. If one folder per case holds files of several organs,
     those whose names contain `lung` count. Overlays and other pictures that `segment` wrote beside masks are no masks.
-    Files below the folders `others` are left out without a reason.
+    Folders within this one that are among `others` are left out without a reason.
     """
-    within = [os.path.realpath(other) for other in others]
-    files = [file for file in image_files(folder) if not _lies_in(folder / file, within)]
+    inner = [os.path.realpath(other) for other in others if _lies_in(other, [os.path.realpath(folder)])]
+    files = [file for file in image_files(folder) if not _lies_in(folder / file, inner)]
     files = _without_image_folders([file for file in files if not _is_beside_mask(folder, file)])
     by_words: defaultdict[tuple[str, ...], list[Path]] = defaultdict(list)
     for file in files:
@@ -69,6 +69,7 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
     """Return the masks of each image of the ground truth, by the id in the ground truth.
 
     Their words are the same: those of folders and name or, if only one mask on either side has them, of the name alone.
+    Otherwise their ids are, apart from case.
 
     >>> one = MaskFiles("Case 7", ("case", "7"), ("case", "7"), ())
     >>> other = MaskFiles("case7_mask", ("new", "case", "7"), ("case", "7"), ())
@@ -76,7 +77,8 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
     'case7_mask'
     """
     pairs: dict[str, MaskFiles] = {}
-    rounds: tuple[Callable[[MaskFiles], tuple[str, ...]], ...] = (lambda each: each.words, lambda each: each.name)
+    rounds: tuple[Callable[[MaskFiles], object], ...]
+    rounds = (lambda each: each.words, lambda each: each.name, lambda each: each.id.casefold())
     for words in rounds:
         taken = {each.id for each in pairs.values()}
         spare = [each for each in masks if each.id not in taken]

@@ -162,8 +162,11 @@ def _add_missing(
         problems.add(name, "no mask found in this folder. Name the folder with the masks.")
         return
     if not matched:
-        names = f"such as {found[0].id}, is that of a ground truth, such as {truths[0].id}"
-        problems.add(name, f"none of its names, {names}. Rename the masks after the ground truth.")
+        problems.add(
+            name,
+            f"none of its names, such as {found[0].id}, matches the ground truth, such as {truths[0].id}. Rename "
+            "its masks.",
+        )
         return
     used = {each.id for each in matched.values()}
     spare, missing = [each.id for each in found if each.id not in used], [t.id for t in truths if t.id not in matched]

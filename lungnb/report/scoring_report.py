@@ -37,6 +37,20 @@ AS_GIVEN = (
     "Masks are scored as they are given. The networks of lungnb are scored cleaned in other reports: the two largest "
     "regions, with their holes filled."
 )
+ABOUT_MASKS = (
+    "All programs are compared on the {images} of which each has a mask. A missing mask is not scored: it is counted "
+    "here, and the image is left out for all programs. A mask of another size than the ground truth is not resized: it "
+    "is unusable. A program without a mask that can be scored is not compared."
+)
+ABOUT_SCORES = (
+    "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice. Distances are medians and "
+    "quartiles in the unit of the table, % of the longest side if the spacing is unknown. Failed masks have a Dice "
+    f"below {FAILED_DICE:g}."
+)
+ABOUT_TESTS = (
+    "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm is "
+    "corrected for the number of pairs."
+)
 
 
 class ScoringReport(NamedTuple):
@@ -86,7 +100,8 @@ def _write_tables(scoring: Scoring, folder: Path) -> None:
     write_table(scoring.problems, folder / "problems.csv")
     if len(compared := scoring.compared):
         write_table(comparison_table(compared), folder / COMPARISON, index=True)
-        write_table(paired_tests(compared), folder / "paired_tests.csv")
+        if compared["model"].nunique() > 1:
+            write_table(paired_tests(compared), folder / "paired_tests.csv")
         if len(groups := group_scores(compared)):
             write_table(groups, folder / GROUPS, index=True)
 
@@ -138,13 +153,8 @@ def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[st
     """Yield the title and the HTML of each section that has something to show."""
     table, programs = scoring.compared, scoring.coverage
     yield "Summary", f'<h2>Summary</h2><p class="verdict">{html.escape(verdict)}</p><p>{AS_GIVEN}</p>'
-    about = (
-        f"All programs are compared on the {counted(table['id'].nunique(), 'image')} of which each has a mask. A missing "
-        "mask is not scored: it is counted here, and the image is left out for all programs. A program without a single "
-        "mask that can be scored is not compared. Masks of another size than the ground truth are not resized: they are "
-        "unusable."
-    )
-    yield "Masks", html_section("Masks", about, programs)
+    images = counted(table["id"].nunique(), "image")
+    yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), programs)
     if len(table):
         yield from _comparison_sections(table, folder)
     if len(problems := scoring.problems):
@@ -152,19 +162,10 @@ def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[st
 
 
 def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[str, str]]:
-    about = (
-        "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice. Distances are medians and "
-        f"quartiles in the unit of the table, % of the longest side if the spacing is unknown. Failed masks have a Dice "
-        f"below {FAILED_DICE:g}."
-    )
-    yield "Scores", html_section("Scores", about, comparison_table(table).reset_index())
+    yield "Scores", html_section("Scores", ABOUT_SCORES, comparison_table(table).reset_index())
     tests = paired_tests(table)
-    about = (
-        "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
-        "is corrected for the number of pairs."
-    )
     if len(tests):
-        yield "Which is better", html_section("Which is better", about, tests)
+        yield "Which is better", html_section("Which is better", ABOUT_TESTS, tests)
     if len(groups := group_scores(table)):
         yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", groups.reset_index())
     charts = {
