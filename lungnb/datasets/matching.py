@@ -13,8 +13,10 @@ from lungnb.datasets.pairing import (
     IMAGE_FOLDER,
     KIND_WORDS,
     LUNG_WORDS,
+    MASK_WORDS,
     OTHER_ORGAN,
     Excluded,
+    Words,
     is_mask,
     shared_name,
     words_of,
@@ -61,7 +63,7 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
 
 def as_masks(*files: Path) -> MaskFiles:
     """Return files of one image, as paths in their folder, with their id and the words of their names."""
-    place, name = words_of(files[0], LUNG_WORDS)
+    place, name = _place_and_name(files[0])
     return MaskFiles(_id_of(files), _flat(files[0]), name or (place[-1] if place else ()), files)
 
 
@@ -121,13 +123,22 @@ def _without_image_folders(files: list[Path]) -> list[Path]:
     return [file for file, is_picture in zip(files, are_images, strict=True) if not is_picture]
 
 
+def _place_and_name(file: Path) -> Words:
+    """Return the words of a file's folders and of its name, except those for kinds of files and parts of lungs.
+
+    If no word is left, words for kinds of files count, so that `film.png` and `scan.png` differ.
+    """
+    place, name = words_of(file, LUNG_WORDS)
+    return (place, name) if place or name else ((), words_of(file, MASK_WORDS)[1])
+
+
 def _flat(file: Path) -> tuple[str, ...]:
     """Return the words of a file's folders and of its name, in order, except those for parts of lungs.
 
     >>> _flat(Path("case7/lung_left.nii.gz")), _flat(Path("Case 7_mask.nii.gz"))
     (('case', '7'), ('case', '7'))
     """
-    place, name = words_of(file, LUNG_WORDS)
+    place, name = _place_and_name(file)
     return (*(word for folder in place for word in folder), *name)
 
 
@@ -155,14 +166,14 @@ def _id_of(parts: Sequence[Path]) -> str:
     >>> _id_of([Path("case 8/lung_left.nii.gz"), Path("case 8/lung_right.nii.gz")])
     'case 8'
     """
-    place, name = words_of(parts[0], LUNG_WORDS)
+    place, name = _place_and_name(parts[0])
     if not name and place:
         return next(folder for folder in reversed(parts[0].parent.parts) if words_of(Path(folder), LUNG_WORDS)[1])
     names = {shared_name(file) for file in parts}
     if len(names) == 1:
         return names.pop()
     shared = os.path.commonprefix(sorted(names)).rstrip("-_. ")  # noqa: RUF071 (names, not paths)
-    return shared if words_of(Path(f"{shared}.png"), LUNG_WORDS)[1] == name else "_".join(name)
+    return shared if _place_and_name(Path(f"{shared}.png"))[1] == name else "_".join(name) or shared_name(parts[0])
 
 
 def _without_organs(masks: list[MaskFiles]) -> tuple[list[MaskFiles], Excluded]:

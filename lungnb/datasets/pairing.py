@@ -25,7 +25,9 @@ KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
     r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
-LUNG_WORDS = re.compile(rf"{KIND_WORDS.pattern}|lungs?|left|right|l|r|both|upper|middle|lower|lobes?")
+_PARTS = "lungs?|left|right|l|r|both|upper|middle|lower|lobes?"
+LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
+MASK_WORDS = re.compile(f"{_WORD}|{_PARTS}")  # which even a name without other words does not need
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")

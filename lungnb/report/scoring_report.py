@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -82,8 +83,9 @@ def score_report(
         new.mkdir()
         (new / VERDICT).write_text(verdict + "\n", encoding="utf-8")
         _write_tables(scoring, new)
-        for file, figure in _charts(scoring):
-            figure.savefig(new / file, dpi=PICTURE_DPI)
+        with plt.rc_context({"text.parse_math": False}):  # because names of folders may hold $
+            for file, figure in _charts(scoring):
+                figure.savefig(new / file, dpi=PICTURE_DPI)
         filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
         sections = [*_sections(scoring, verdict, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)

@@ -200,12 +200,12 @@ def test_folders_that_cannot_be_scored_are_named_and_the_rest_is_scored(truth, t
 def test_without_any_mask_to_score_an_error_says_why(truth, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: there is no such folder"):
         score(tmp_path / "nowhere", truth)
-    with pytest.raises(ValueError, match="no folder of masks can be scored.*is the folder of the ground truth"):
+    with pytest.raises(ValueError, match=r"no folder of masks can be scored.*is the folder of the ground truth"):
         score(truth, truth)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no mask found. Name the folder"):
+    with pytest.raises(ValueError, match=r"no mask found\. Name the folder"):
         score(tmp_path / "empty", truth)
-    with pytest.raises(ValueError, match="no mask could be scored. empty: no mask found"):
+    with pytest.raises(ValueError, match=r"no mask could be scored\. empty: no mask found"):
         score(truth, tmp_path / "empty")
     with pytest.raises(ValueError, match="pixel_mm must be above 0"):
         score(truth, tmp_path / "empty", pixel_mm=-1)

@@ -16,7 +16,7 @@ from lungnb.report.scoring_report import _cell, score_report
 
 @pytest.fixture
 def folders(tmp_path):
-    """Ground truth, images, and the masks of two programs: the second lacks an image and has another of another size."""
+    """Ground truth, images, and the masks of two programs: the second lacks an image, and one mask has another size."""
     for index in range(7):
         phantom = make_phantom(index, size=64)
         write_png(tmp_path / "films" / f"f{index}.png", phantom.image)
