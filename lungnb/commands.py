@@ -160,7 +160,7 @@ def _report(options: argparse.Namespace) -> None:
     say(report.run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
 
 
-def _score(options: argparse.Namespace) -> None:
+def _score(options: argparse.Namespace) -> int:
     labels = _labels_by_name(options.labels or [])
     truth_labels = _whole_numbers(options.truth_labels, "--truth-labels") if options.truth_labels else None
     chosen = evaluation.ScoreOptions(
@@ -168,7 +168,10 @@ def _score(options: argparse.Namespace) -> None:
     )
     done = report.score_report(options.truth, options.masks, chosen, options.out)
     say(*(f"lungnb: {line}" for line in done.scoring.problem_lines()), file=sys.stderr)
-    say(*done.scoring.coverage.to_string(index=False).split("\n"), done.verdict, done.page)
+    coverage = done.scoring.coverage
+    say(*coverage.to_string(index=False).split("\n"), done.verdict, done.page)
+    is_whole = len(coverage) == len(options.masks) and coverage["scored"].all() and not coverage["unusable"].any()
+    return 0 if is_whole else 1
 
 
 def _labels_by_name(texts: list[str]) -> dict[str, list[int]] | list[int] | None:

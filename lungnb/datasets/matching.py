@@ -25,6 +25,7 @@ from lungnb.formats.folders import image_files, stem_of
 
 _MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes
 _OTHER_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # which `segment` may write beside
+NO_MASK = "is the mask of this name"  # why an image beside its mask is left out
 _MIN_SIMILARITY = 0.4  # of two names, 0 to 1, for the one to be a hint at the other
 
 
@@ -148,7 +149,7 @@ def _parts_of_one(group: list[Path]) -> tuple[list[Path], Excluded]:
     Of `case1.png` and `case1_mask.png`, only the second is a mask.
     """
     named = [file for file in group if is_mask(file)] or group
-    excluded = [(str(file), f"{named[0]} is the mask of this name") for file in group if file not in named]
+    excluded = [(str(file), f"{named[0]} {NO_MASK}") for file in group if file not in named]
     by_part: defaultdict[tuple[object, ...], list[Path]] = defaultdict(list)
     for file in named:
         by_part[(file.parent, words_of(file, KIND_WORDS))].append(file)

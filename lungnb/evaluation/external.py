@@ -5,6 +5,7 @@ Masks are scored as they are given. The networks of lungnb are scored cleaned (`
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -153,9 +154,10 @@ def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, Exter
             mask = each.read(image, sets.grids(image))
             if each is not sets.truth:
                 refuse_unlike(mask, read[TRUTH], each.paths(image)[0], f"the ground truth {sets.truth.paths(image)[0]}")
-            read[each.name] = mask
+            read[each.name] = mask if each is sets.truth else mask._replace(volume=None)  # to save memory
         except ValueError as error:
-            problems.add(each.name, str(error).replace(f"{each.folder}/", "").replace(f"{sets.truth.folder}/", ""))
+            names = str(error).replace(f"{each.folder}{os.sep}", "").replace(f"{sets.truth.folder}{os.sep}", "")
+            problems.add(each.name, names)
             if each is sets.truth:
                 return {}
     return read

@@ -10,8 +10,8 @@ import pandas as pd
 
 from lungnb.artefacts import is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external
-from lungnb.datasets.matching import MaskFiles, as_masks, find_masks, match_masks, nearest
-from lungnb.datasets.pairing import Pair, find_patients
+from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
+from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients
 from lungnb.datasets.splitting import assign_patients
 from lungnb.files import make_table
 from lungnb.formats.images import is_volume
@@ -57,8 +57,9 @@ class MaskSets(NamedTuple):
     def grids(self, image: str) -> list[Path]:
         """Return the volumes on whose grid the masks of an image may lie."""
         picture = self.image(image)
-        files = [file for each in (self.truth, *self.programs) for file in each.paths(image) if is_nifti(file)]
-        return files + ([picture] if picture and is_volume(picture) else [])
+        of_image = [picture] if picture and is_volume(picture) else []
+        of_truth, *others = ([*filter(is_nifti, each.paths(image))] for each in (self.truth, *self.programs))
+        return [*of_truth, *of_image, *(file for files in others for file in files)]
 
 
 class Problems:
@@ -149,8 +150,12 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
     found, left_out = find_masks(folder, [other for other in every if other != folder])
+    no_masks = [pair for pair in left_out if pair[1].endswith((NO_MASK, OTHER_ORGAN))]
+    if no_masks:
+        problems.add(name, f"{counted(len(no_masks), 'file')} left out, such as {': '.join(no_masks[0])}.")
     for file, reason in left_out:
-        problems.add(name, f"{file}: {reason}.")
+        if (file, reason) not in no_masks:
+            problems.add(name, f"{file}: {reason}.")
     return found
 
 

@@ -277,3 +277,11 @@ def test_no_tensorflow_is_loaded(truth, tool):
         "sys.exit(bool({'tensorflow', 'keras'} & {*sys.modules}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_many_files_that_are_no_masks_are_one_sentence(truth, tool, tmp_path):
+    write_masks(tmp_path / "set" / "CXR_png", TRUTHS)
+    write_masks(tmp_path / "set" / "masks", TRUTHS)
+    scoring = score(tmp_path / "set", tool)
+    assert len(scoring.table) == 4 and sentences(scoring).startswith("ground truth: 4 files left out, such as CXR_png")
+    assert len(scoring.problems) == 1
