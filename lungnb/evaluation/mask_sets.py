@@ -150,11 +150,12 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
     found, left_out = find_masks(folder, [other for other in every if other != folder])
-    no_masks = [pair for pair in left_out if pair[1].endswith((NO_MASK, OTHER_ORGAN))]
+    usual = (NO_MASK, OTHER_ORGAN)  # reasons that many files may have
+    no_masks = [pair for pair in left_out if pair[1].endswith(usual)]
     if no_masks:
         problems.add(name, f"{counted(len(no_masks), 'file')} left out, such as {': '.join(no_masks[0])}.")
     for file, reason in left_out:
-        if (file, reason) not in no_masks:
+        if not reason.endswith(usual):
             problems.add(name, f"{file}: {reason}.")
     return found
 

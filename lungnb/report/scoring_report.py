@@ -31,6 +31,7 @@ from lungnb.report.publishing import PICTURE_DPI
 from lungnb.settings import counted, title_of
 
 _WORST = 9  # masks of each program that are drawn
+_MAX_PROBLEMS = 100  # rows on the page; the table has all
 _MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
 _GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
 _NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
@@ -160,7 +161,7 @@ def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[st
     if len(table):
         yield from _comparison_sections(table, folder)
     if len(problems := scoring.problems):
-        yield "Problems", html_section("Problems", "The file problems.csv has all.", problems.head(100))
+        yield "Problems", html_section("Problems", "The file problems.csv has all.", problems.head(_MAX_PROBLEMS))
 
 
 def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[str, str]]:

@@ -274,9 +274,12 @@ def test_no_tensorflow_is_loaded(truth, tool):
     code = (
         "import sys, lungnb\n"
         f"lungnb.score({str(truth)!r}, {str(tool)!r}, progress=False)\n"
+        "from lungnb.__main__ import main\n"
+        f"main(['score', {str(truth)!r}, {str(tool)!r}, '--out', {str(truth.parent / 'out')!r}])\n"
         "sys.exit(bool({'tensorflow', 'keras'} & {*sys.modules}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+    assert (truth.parent / "out" / "report.html").exists()
 
 
 def test_many_files_that_are_no_masks_are_one_sentence(truth, tool, tmp_path):
