@@ -33,7 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "networks": ["build_model", "fetch_weights", "load_batches", "train"],
         "engines": ["export_model", "load_model"],
         "segmentation": ["load_pretrained", "segment", "segment_files", "segment_many"],
-        "evaluation": ["adapt", "compare", "evaluate"],
+        "evaluation": ["adapt", "compare", "evaluate", "score"],
         "report": ["run_series", "save_artefact"],
         "browser": ["browse"],
     },

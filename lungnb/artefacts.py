@@ -23,7 +23,7 @@ EARLIER = "earlier"  # in results/<run>: runs of networks that were trained agai
 CARD = "README.md"  # of an adapted network: what it is, where its images came from
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
-RESERVED = ("published", "benchmarks")  # folders of results/ that belong to no data set
+RESERVED = ("published", "benchmarks", "scores")  # folders of results/ that belong to no data set
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 

@@ -161,6 +161,39 @@ def _report(options: argparse.Namespace) -> None:
     say(report.run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
 
 
+def _score(options: argparse.Namespace) -> int:
+    labels = _labels_by_name(options.labels or [])
+    truth_labels = _whole_numbers(options.truth_labels, "--truth-labels") if options.truth_labels else None
+    chosen = evaluation.ScoreOptions(
+        labels, truth_labels, options.images, options.patients, options.patient_pattern, options.pixel_mm
+    )
+    done = report.score_report(options.truth, options.masks, chosen, options.out)
+    say(*(f"lungnb: {line}" for line in done.scoring.problem_lines()), file=sys.stderr)
+    coverage = done.scoring.coverage
+    say(*coverage.to_string(index=False).split("\n"), done.verdict, done.page)
+    is_whole = len(coverage) == len(options.masks) and coverage["scored"].all() and not coverage["unusable"].any()
+    return 0 if is_whole else 1
+
+
+def _labels_by_name(texts: list[str]) -> dict[str, list[int]] | list[int] | None:
+    """Return the labels of lung that `--labels` gives: for all folders, or by the name of a folder."""
+    pairs = [text.rpartition("=") for text in texts]
+    if not any(name for name, _, _ in pairs):
+        return _whole_numbers(texts[-1], "--labels") if texts else None
+    if nameless := next((text for name, _, text in pairs if not name), None):
+        raise ValueError(
+            f"--labels {nameless} is for all folders, and another --labels for one: name a folder in each."
+        )
+    return {name: _whole_numbers(text, "--labels") for name, _, text in pairs}
+
+
+def _whole_numbers(text: str, option: str) -> list[int]:
+    """Return whole numbers that are separated by commas."""
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in text.split(",")):
+        raise ValueError(f"{option} must be whole numbers, such as 1,2, not {text!r}.")
+    return [int(part) for part in text.split(",")]
+
+
 def _seeds(text: str) -> int:
     """Return the number of seeds that `--seeds` or LUNGNB_SEEDS gives."""
     if not (text.isascii() and text.isdigit() and int(text)):
@@ -246,6 +279,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
 
 
 def _add_report_verbs(verbs: _Verbs) -> None:
+    _add_score(verbs)
     examples = ("report montgomery --profile full", "report montgomery --seeds 3 --set folds=5")
     add = _verb(verbs, "report", _report, "run the notebooks and write the report", *examples)
     _add_settings(add)
@@ -260,6 +294,21 @@ def _add_report_verbs(verbs: _Verbs) -> None:
     add = _verb(verbs, "publish", _publish, about, "publish --recipe simple-unet")
     _add_settings(add)
     add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
+
+
+def _add_score(verbs: _Verbs) -> None:
+    examples = ("score truth/ masks/ other_masks/", "score truth/ masks/ totalseg/ --labels totalseg=10,11,12,13,14")
+    add = _verb(verbs, "score", _score, "score masks of any program against the ground truth", *examples)
+    add("truth", help="folder of the ground truth")
+    add("masks", nargs="+", help="folders of masks, one a program")
+    add("--out", help="folder of the report; default: results/scores/<name of the truth's folder>")
+    about = "the labels of lung in label maps; can be repeated, with the name of a folder each"
+    add("--labels", action="append", metavar="[NAME=]1,2", help=about)
+    add("--truth-labels", metavar="1,2", help="the labels of lung in the ground truth")
+    add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")
+    add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group")
+    add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
+    add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not tell it")
 
 
 def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:

@@ -9,7 +9,13 @@ from helpers.paths import ROOT
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 CONCLUSIONS = ROOT / "docs" / "explanation" / "conclusions.md"
-PAGES = [ROOT / "CONTRIBUTING.md", ARCHITECTURE, CONCLUSIONS, ROOT / "CHANGELOG.md", ROOT / "docs" / "how-to-onnx.md"]
+PAGES = [
+    ROOT / "CONTRIBUTING.md",
+    ARCHITECTURE,
+    CONCLUSIONS,
+    ROOT / "CHANGELOG.md",
+    *(ROOT / "docs").glob("how-to-*.md"),
+]
 
 
 def read(page):

@@ -12,7 +12,7 @@ from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import RECIPES
 
-VERBS = ("download", "prepare", "train", "evaluate", "segment", "report", "runs", "publish")
+VERBS = ("download", "prepare", "train", "evaluate", "segment", "score", "report", "runs", "publish")
 
 
 def test_segment_needs_no_training(home, capsys):

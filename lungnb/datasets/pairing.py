@@ -18,20 +18,22 @@ _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?trut
 _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
-_IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
+IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
 _CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
-_KINDS = re.compile(
+KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
     r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
-_LUNGS = re.compile(rf"{_KINDS.pattern}|lungs?|left|right|l|r|both|upper|middle|lower|lobes?")
+_PARTS = "lungs?|left|right|l|r|both|upper|middle|lower|lobes?"
+LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
+MASK_WORDS = re.compile(f"{_WORD}|{_PARTS}")  # which even a name without other words does not need
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
-_OTHER_ORGAN = "another organ's"
-_Key = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
+OTHER_ORGAN = "another organ's"
+Words = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
 
 
 class Pair(NamedTuple):
@@ -75,7 +77,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     partners |= loose
     channels = {image for image, found in loose.items() if not _CHANNEL.search(stem_of(found[0]))}
     named = [(_CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
-    patients = _find_patients(named, pattern or source.patient_pattern)
+    patients = find_patients(named, pattern or source.patient_pattern)
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
@@ -86,7 +88,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         branch = _branch(image) if _branch(image) in repeated else ""
         patient = _patient_folder(image) if branch and not (has_pattern and patients[image]) else patients[image]
         lungs = tuple(mask for mask in partners[image] if _is_of_lungs(mask, image))
-        excluded += [(str(mask), _OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
+        excluded += [(str(mask), OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
         pair_id = text_name(f"{branch}_{name}" if branch else name)
         split = next((_SPLIT_FOLDERS[part.lower()] for part in image.parts[:-1] if part.lower() in _SPLIT_FOLDERS), "")
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
@@ -108,16 +110,16 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
     """
     alone = [image for image, exact in partners.items() if not exact]
     pairs: dict[Path, list[Path]] = {}
-    for ignored in (_KINDS, _LUNGS) if alone else ():
-        lungs = [image for image in alone if ignored is _LUNGS and "lung" in image.name.lower()]
-        of_lungs = {image: image for image in lungs if _key(image, _KINDS) != _key(image, _LUNGS)}
-        by_key: defaultdict[_Key, list[Path]] = defaultdict(list)
+    for ignored in (KIND_WORDS, LUNG_WORDS) if alone else ():
+        lungs = [image for image in alone if ignored is LUNG_WORDS and "lung" in image.name.lower()]
+        of_lungs = {image: image for image in lungs if words_of(image, KIND_WORDS) != words_of(image, LUNG_WORDS)}
+        by_key: defaultdict[Words, list[Path]] = defaultdict(list)
         for image in partners:
             if image not in of_lungs:
-                by_key[_key(image, ignored)].append(image)
+                by_key[words_of(image, ignored)].append(image)
         settled = {*pairs} | {mask for paths in pairs.values() for mask in paths}
         for mask in (*masks, *of_lungs):
-            candidates = by_key.get(_key(mask, ignored), [])
+            candidates = by_key.get(words_of(mask, ignored), [])
             if len(candidates) == 1 and not partners[candidates[0]] and not settled & {mask, candidates[0]}:
                 pairs.setdefault(candidates[0], []).append(mask)
     return pairs
@@ -125,33 +127,33 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
 
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
     """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
-    of_lungs = {_key(pair.image, _LUNGS) for pair in pairs if _is_of_lungs(pair.masks[0], pair.image)}
+    of_lungs = {words_of(pair.image, LUNG_WORDS) for pair in pairs if _is_of_lungs(pair.masks[0], pair.image)}
     images = [image for image in images if image not in paired]
     masks = [mask for mask in masks if mask not in paired]
     excluded: Excluded = []
     for files, others, kind in ((images, masks, "mask"), (masks, images, "image")):
-        names = {_name(other).lower(): str(other) for other in others[:_MAX_HINT_NAMES]}
+        names = {shared_name(other).lower(): str(other) for other in others[:_MAX_HINT_NAMES]}
         for number, file in enumerate(files):
-            place, words = _key(file, _LUNGS)
+            place, words = words_of(file, LUNG_WORDS)
             lengths = range(len(words) + 1) if kind == "image" else [0]
             if any((place, words[:length]) in of_lungs for length in lengths):
-                excluded.append((str(file), _OTHER_ORGAN))
+                excluded.append((str(file), OTHER_ORGAN))
                 continue
-            near = difflib.get_close_matches(_name(file).lower(), names, 1, 0.4) if number < _MAX_HINTS else []
+            near = difflib.get_close_matches(shared_name(file).lower(), names, 1, 0.4) if number < _MAX_HINTS else []
             hint = f" (the nearest is {names[near[0]]})" if near else ""
             excluded.append((str(file), f"no {kind} of this name{hint}"))
     return excluded
 
 
-def _key(path: Path, ignored: re.Pattern[str]) -> _Key:
+def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
     """Return the words in the names of a file's folders and in its own name, in small letters, except `ignored` ones.
 
     The words of the last folder are also left out at the beginning of the file's name.
 
-    >>> _key(Path("masks/Case 7/case7_rightLung.png"), _LUNGS)
+    >>> words_of(Path("masks/Case 7/case7_rightLung.png"), LUNG_WORDS)
     ((('case', '7'),), ())
     """
-    place = tuple(filter(None, (_words(folder, _LUNGS) for folder in path.parent.parts)))
+    place = tuple(filter(None, (_words(folder, LUNG_WORDS) for folder in path.parent.parts)))
     name = _words(stem_of(path), ignored)
     if place and name[: len(place[-1])] == place[-1]:
         name = name[len(place[-1]) :]
@@ -169,18 +171,18 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
     images: defaultdict[str, list[Path]] = defaultdict(list)
     masks: defaultdict[str, list[Path]] = defaultdict(list)
     files = image_files(raw)
-    for path in filter(_is_mask, files):
-        masks[_name(path)].append(path)
+    for path in filter(is_mask, files):
+        masks[shared_name(path)].append(path)
     for path in files:
-        if not _is_mask(path):
+        if not is_mask(path):
             of_volume = masks.get(path.parent.name, ())
             is_slice = any(is_nifti(mask) or is_dicom(raw / mask) for mask in of_volume) and is_dicom(raw / path)
-            name, image = (path.parent.name, path.parent) if is_slice else (_name(path), path)
+            name, image = (path.parent.name, path.parent) if is_slice else (shared_name(path), path)
             images[name] += [image] if image not in images[name] else []
     return images, masks
 
 
-def _find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str | None]:
+def find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str | None]:
     """Return the patient that `pattern` finds in the name of each image, or, if it contains a slash, in its path."""
     try:
         matcher = re.compile(pattern)
@@ -190,26 +192,27 @@ def _find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, st
     return {image: match.group(1 if matcher.groups else 0) if match else None for image, match in matches.items()}
 
 
-def _is_mask(path: Path) -> bool:
+def is_mask(path: Path) -> bool:
+    """Return whether a path in a raw folder is a mask, by the names of its folders and its own."""
     if _MASK_SUFFIX.search(stem_of(path)):
         return True
     # The folder nearest to the file decides: labeled/images/ holds images.
     for folder in reversed(path.parent.parts):
-        if _IMAGE_FOLDER.match(folder):
+        if IMAGE_FOLDER.match(folder):
             return False
         if _MASK_FOLDER.search(folder):
             return True
     return bool(_MASK_PREFIX.search(stem_of(path)))
 
 
-def _name(path: Path) -> str:
+def shared_name(path: Path) -> str:
     """Return the name that an image and its masks have in common."""
     return _MASK_SUFFIX.sub("", stem_of(path))
 
 
 def _branch(image: Path) -> str:
     """Return the folders of an image as one word, without folders named after images."""
-    return "_".join(part for part in image.parent.parts if not _IMAGE_FOLDER.match(part))
+    return "_".join(part for part in image.parent.parts if not IMAGE_FOLDER.match(part))
 
 
 def _patient_folder(image: Path) -> str:
@@ -226,7 +229,7 @@ def _is_of_lungs(mask: Path, image: Path) -> bool:
     parts = mask.parent.parts
     first = next((number for number, part in enumerate(parts) if _MASK_FOLDER.search(part)), 0)
     return "lung" in " ".join(parts[first:]).lower() or "lung" in stem_of(mask).lower().replace(
-        _name(image).lower(), ""
+        shared_name(image).lower(), ""
     )
 
 

@@ -139,8 +139,13 @@ def read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -
     if mask.hounsfield.shape != volume.hounsfield.shape:
         shapes = ("x".join(map(str, each.hounsfield.shape)) for each in (mask, volume))
         raise Refused("mask {} has {} voxels, its volume {}".format(path, *shapes))
-    distance_mm = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
-    has_spacing = np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=_MAX_SPACING_ERROR)
-    if not has_spacing or distance_mm > max(volume.spacing_mm):
+    if not have_one_place(mask, volume):
         raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
     return lung_mask(mask.hounsfield, mask_values, path, volume.hounsfield)
+
+
+def have_one_place(mask: Volume, volume: Volume) -> bool:
+    """Return whether the headers of two volumes of one shape give them the same spacing and place."""
+    distance_mm = np.abs(np.subtract(mask.origin_mm, volume.origin_mm)).max()
+    has_spacing = np.allclose(mask.spacing_mm, volume.spacing_mm, rtol=_MAX_SPACING_ERROR)
+    return bool(has_spacing and distance_mm <= max(volume.spacing_mm))

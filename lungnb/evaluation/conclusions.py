@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, POWER, UNDECIDED, WORSE, min_patients, paired_tests
-from lungnb.evaluation.evaluation import compare, read_scores, trained_settings
 from lungnb.evaluation.statistics import (
     FEW_PATIENTS,
     decisive_patients,
@@ -16,8 +15,9 @@ from lungnb.evaluation.statistics import (
     paired_by_patient,
     patient_means,
 )
-from lungnb.settings import Settings, counted, title_of
+from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
 
+_ABOUT_MASKS = "This is about these masks only: another version or another setting of a program may reverse the order."
 _NO_GAP = 0.0005  # a smaller difference of Dice is 0.000 when it is rounded
 _SAME_SPEED_RATIO = 1.2  # of the slowest to the quickest; timing them again may change as much
 _SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
@@ -29,25 +29,43 @@ def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame |
     If the models were trained with several seeds or on several folds, pass the table of `train_repeatedly` as
     `repeated`. Without it, the conclusions are about the trained networks only.
     """
+    # Imported here, because it loads TensorFlow, which conclusions about masks of other programs do not need.
+    from lungnb.evaluation.evaluation import compare, read_scores
+
     scores = read_scores(settings, model_names)
     split, comparison = scores["split"].iloc[0], compare(settings, model_names)
     table = scores if repeated is None else repeated
+    best, against, warnings = _judge(table, settings.name, settings.equivalence_margin, f"{split} image")
+    text = [best, *against, _scope(table) if against else "", _cost(comparison), _differences(settings, model_names)]
+    return " ".join(filter(None, [*text, *warnings]))
+
+
+def verdict_on_masks(table: pd.DataFrame, truth: str, margin: float = EQUIVALENCE_MARGIN) -> str:
+    """Return which program's masks are better, and how sure that is, from a table of scores of the same images.
+
+    `truth` names the ground truth. Raises ValueError as `paired_tests` does.
+    """
+    best, against, warnings = _judge(table, truth, margin, "image")
+    return " ".join([best, *against, *([_ABOUT_MASKS] if against else []), *warnings])
+
+
+def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[str, list[str], list[str]]:
+    """Return sentences on the best model, on each other model, and warnings; `image` is what an image is called."""
     means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
     best, *others = means.sort_values(ascending=False, kind="stable").index
-    text = [_best(settings, table[table["model"] == best], split, is_alone=not others)]
-    tests = paired_tests(table, settings.equivalence_margin)
-    text += [_against(best, other, tests, settings.equivalence_margin, len(model_names)) for other in others]
-    text += [_scope(table) if others else "", _cost(comparison), _differences(settings, model_names)]
-    return " ".join(filter(None, [*text, *_warnings(table, best, others)]))
+    tests = paired_tests(table, margin)
+    against = [_against(best, other, tests, margin, len(means)) for other in others]
+    first = _best(where, table[table["model"] == best], image, is_alone=not others)
+    return first, against, _warnings(table, best, others)
 
 
-def _best(settings: Settings, scores: pd.DataFrame, split: str, is_alone: bool) -> str:
+def _best(where: str, scores: pd.DataFrame, image: str, is_alone: bool) -> str:
     """Return the mean Dice of the best model over patients, with its interval."""
     (low, high), title = mean_interval(scores, "dice"), title_of(scores["model"].iloc[0])
     mean = f"{patient_means(scores).mean():.3f}"
     interval = "" if np.isnan(low) else f" (95 % interval {low:.3f} to {high:.3f})"
     images, patients = (scores[column].nunique() for column in ("id", "patient"))
-    where = f"on {counted(images, f'{split} image')} of {counted(patients, 'patient')} of {settings.name}."
+    where = f"on {counted(images, image)} of {counted(patients, 'patient')} of {where}."
     if is_alone:
         return f"{title} has a mean Dice of {mean}{interval} {where}"
     return f"{title} has the highest mean Dice, {mean}{interval}, {where}"
@@ -135,6 +153,8 @@ def _cost(comparison: pd.DataFrame) -> str:
 
 def _differences(settings: Settings, model_names: list[str]) -> str:
     """Return in what the models' trainings differ besides the model, as a sentence, or nothing."""
+    from lungnb.evaluation.evaluation import trained_settings  # as in `verdict`
+
     trained = [dataclasses.asdict(trained_settings(settings, name)) for name in model_names]
     values = {name: [each[name] for each in trained] for name in trained[0] if name not in ("models", "profile")}
     unlike = [f"{name} {', '.join(map(str, each))}" for name, each in values.items() if any(each[0] != v for v in each)]

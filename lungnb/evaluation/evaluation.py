@@ -11,15 +11,14 @@ import pandas as pd
 from lungnb.artefacts import MODEL, SCORES, SUMMARY
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
-from lungnb.evaluation.scoring import distance_summary, has_all_scores, mean_columns, score_images
-from lungnb.evaluation.statistics import first_places, mean_interval, paired, patient_means, pooled_counts
+from lungnb.evaluation.scoring import comparison_table, distance_summary, has_all_scores, mean_columns, score_images
+from lungnb.evaluation.statistics import mean_interval, paired, patient_means
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.messages import run_first
-from lungnb.metrics import scores
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import settings_of
 from lungnb.networks.training import read_run
-from lungnb.settings import PROFILES, RECIPES, Settings, title_of
+from lungnb.settings import PROFILES, RECIPES, Settings
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
@@ -126,20 +125,12 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     has the best mean Dice when patients are resampled (`first_places`).
     """
     table = read_scores(settings, model_names)
-    first = first_places(table)
-    rows = []
-    for name in model_names:
-        images, run = table[table["model"] == name], read_run(settings, name)
-        low, high = mean_interval(images, "dice")
-        pooled = scores(pooled_counts(images))
-        rows.append({
-            "model": title_of(name), "images": len(images), "patients": images["patient"].nunique(),
-            "unit": images["unit"].iloc[0],
-            **{score: patient_means(images, score).mean() for score in mean_columns(images)},
-            **distance_summary(images), "dice_low": low, "dice_high": high,
-            "first": first[name], "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
-            "parameters": run["parameters"], "multiplications": run.get("multiplications"),
-            "epochs": run["epochs"], "training_minutes": run["wall_seconds"] / 60,
-            "milliseconds_per_image": images["milliseconds"].median(),
-        })  # fmt: skip
-    return pd.DataFrame(rows).set_index("model")
+    runs = [read_run(settings, name) for name in model_names]
+    times = table.groupby("model", sort=False)["milliseconds"].median()
+    return comparison_table(table).assign(
+        parameters=[run["parameters"] for run in runs],
+        multiplications=pd.Series([run.get("multiplications") for run in runs]).to_numpy(),
+        epochs=[run["epochs"] for run in runs],
+        training_minutes=[run["wall_seconds"] / 60 for run in runs],
+        milliseconds_per_image=times[model_names].to_numpy(),
+    )

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of
 from lungnb.evaluation.regions import costophrenic_share, shows_films, side_scores
-from lungnb.evaluation.statistics import mean_interval
+from lungnb.evaluation.statistics import first_places, mean_interval, patient_means, pooled_counts
 from lungnb.masks import Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import (
@@ -32,12 +32,13 @@ from lungnb.metrics import (
     scores,
     surface_scores,
 )
-from lungnb.networks.losses import Loss
 from lungnb.segmentation.predict import predict
-from lungnb.settings import SPLITS
+from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
     import keras
+
+    from lungnb.networks.losses import Loss
 
 SIDE_SCORES = ("right_dice", "left_dice")
 ANGLES = "costophrenic"  # a column of films only
@@ -76,20 +77,29 @@ def score_images(
             raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
         spacing_mm = (row["pixel_height_mm"], row["pixel_width_mm"]) if prepared.has_pixel_size else None
         scored: dict[str, Any] = {key: row[key] for key in ("id", "patient", "split", "group") if key in row}
-        scored |= _score_mask(truth, raw, mask, spacing_mm, are_films)
+        scored |= _score_masks(truth, raw, mask, spacing_mm, are_films)
         scored |= {"loss": _loss_of(loss, truth, probability)} if loss else {}
         table.append(scored | count_pixels(truth, mask)._asdict() | {"milliseconds": round(milliseconds, 2)})
     return pd.DataFrame(table)
 
 
-def _score_mask(
-    truth: Mask, raw: Mask, mask: Mask, spacing_mm: tuple[float, float] | None, is_film: bool
-) -> dict[str, Any]:
-    """Return the unit of distances and all scores of a cleaned mask, and two scores of the raw one."""
+def score_mask(truth: Mask, mask: Mask, spacing_mm: Sequence[float] | None, is_film: bool) -> dict[str, Any]:
+    """Return the unit of distances and all scores of a mask, `(height, width)` or `(slices, height, width)`.
+
+    `spacing_mm` is the pixel spacing along each axis. Without it, distances are in percent of the longest side.
+    """
     scored = scores(count_pixels(truth, mask)) | surface_scores(truth, mask, spacing_mm) | side_scores(truth, mask)
     scored |= {ANGLES: costophrenic_share(truth, mask)} if is_film else {}
+    return {"unit": distance_unit(spacing_mm)} | scored
+
+
+def _score_masks(
+    truth: Mask, raw: Mask, mask: Mask, spacing_mm: tuple[float, float] | None, is_film: bool
+) -> dict[str, Any]:
+    """Return the scores of a cleaned mask, and two scores of the raw one."""
+    scored = score_mask(truth, mask, spacing_mm, is_film)
     raw_hd95 = scored["hd95"] if np.array_equal(raw, mask) else surface_scores(truth, raw, spacing_mm)["hd95"]
-    return {"unit": distance_unit(spacing_mm)} | scored | {"raw_dice": dice(truth, raw), "raw_hd95": raw_hd95}
+    return scored | {"raw_dice": dice(truth, raw), "raw_hd95": raw_hd95}
 
 
 def _loss_of(loss: Loss, truth: Mask, probability: np.ndarray) -> float:
@@ -129,8 +139,27 @@ def distance_summary(table: pd.DataFrame) -> dict[str, float]:
         for level, share in levels.items()
     }
     is_empty = (table["tp"] + table["fp"] == 0) & (table["fn"] > 0)
-    counts = {"empty": int(is_empty.sum()), "failed": int((table["dice"] < FAILED_DICE).sum())}
-    return summary | {"raw_hd95_median": float(table["raw_hd95"].median())} | counts
+    raw = {"raw_hd95_median": float(table["raw_hd95"].median())} if "raw_hd95" in table else {}
+    return summary | raw | {"empty": int(is_empty.sum()), "failed": int((table["dice"] < FAILED_DICE).sum())}
+
+
+def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a model of a table of scores: the scores, and how sure they are; the columns are as in `compare`.
+
+    Raises ValueError as `paired` does if the models were not scored on the same images.
+    """
+    first, rows = first_places(table), []
+    for name, images in table.groupby("model", sort=False):
+        low, high = mean_interval(images, "dice")
+        pooled = scores(pooled_counts(images))
+        rows.append({
+            "model": title_of(str(name)), "images": len(images), "patients": images["patient"].nunique(),
+            "unit": images["unit"].iloc[0],
+            **{score: patient_means(images, score).mean() for score in mean_columns(images)},
+            **distance_summary(images), "dice_low": low, "dice_high": high,
+            "first": first[name], "pooled_dice": pooled["dice"], "pooled_iou": pooled["iou"],
+        })  # fmt: skip
+    return pd.DataFrame(rows).set_index("model")
 
 
 def group_scores(table: pd.DataFrame) -> pd.DataFrame:

@@ -138,6 +138,14 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
 
 
 @themed
+def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
+    """Draw images three a row under a title, such as the worst masks of a program."""
+    figure = outline_grid(cells)
+    figure.suptitle(printable(title), fontsize=12, parse_math=False)
+    return figure
+
+
+@themed
 def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure:
     """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding."""
     manifest = prepared.manifest
@@ -168,7 +176,12 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
-    ranked = scores.groupby(["id", "split"])["dice"].mean().reset_index().sort_values("dice")
+    ranked = (
+        scores.groupby([name for name in ("id", "split") if name in scores])["dice"]
+        .mean()
+        .reset_index()
+        .sort_values("dice")
+    )
     if which == "worst":
         return ranked.head(count)
     if which == "spread":

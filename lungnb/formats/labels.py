@@ -44,7 +44,7 @@ def lung_mask(
     if lungs is not None:
         raise Refused(
             f"{name}: has the labels {_in_words(values.labels)}, which are not all of the lungs. Say which are with "
-            f"the setting mask_values, such as mask_values={','.join(map(str, lungs))}."
+            f"the setting mask_values (`adapt` and `score`: --labels), such as mask_values={','.join(map(str, lungs))}."
         )
     # Compare numbers of one kind, because NumPy would make floats of all pixels.
     return np.asarray(array >= (values.threshold if array.dtype.kind == "f" else math.ceil(values.threshold)))

@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "series": ["list_notebooks", "run_series"],
         "page": ["write_report"],
         "publishing": ["publish", "save_artefact"],
+        "scoring_report": ["ScoringReport", "score_report"],
     },
 )

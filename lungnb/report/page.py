@@ -12,13 +12,10 @@ from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
 from lungnb.evaluation.evaluation import changes_of
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
-from lungnb.files import need, read_table, written
-from lungnb.messages import printable
-from lungnb.report.sections import lighter, picture, review_sections
+from lungnb.files import need, read_table
+from lungnb.report.parts import lighter, picture, write_page
+from lungnb.report.sections import review_sections
 from lungnb.settings import RECIPES, Settings, counted
-
-# Characters that a page hides, that turn the direction of the text after them, or that are bytes of no UTF-8.
-_UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
@@ -35,14 +32,10 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
         sections.append(f'<section id="{path.stem}">{body}</section>')
     body = _linked("\n".join(sections), {path.stem for path in notebooks})
-    page = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
-    filled |= {"STYLE": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review_sections(settings)}
-    with written(settings.results / "report.html") as temporary:
-        text = re.sub(r"\{\{(\w+)\}\}", lambda match: filled[match[1]], page)
-        temporary.write_text(_UNSEEN.sub(lambda match: printable(match[0]), text), encoding="utf-8")
-    return settings.results / "report.html"
+    filled |= {"HIGHLIGHTS": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review_sections(settings)}
+    return write_page(settings.results / "report.html", "report.html", filled)
 
 
 def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

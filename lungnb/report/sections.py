@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import html
-import io
-from base64 import b64decode, b64encode
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from PIL import Image
 
 from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
-from lungnb.messages import printable
 from lungnb.metrics import FAILED_DICE
 from lungnb.networks.training import read_run
+from lungnb.report.parts import html_section, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
-
-_MAX_COLUMNS = 8  # a table with more is transposed
-_LONGEST_NUMBER = 60  # characters; longer cells are prose
 
 
 class Section(NamedTuple):
@@ -93,19 +86,19 @@ def review_sections(settings: Settings) -> str:
     folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
-        parts.append(_section("Data", text, data_flow(settings)))
+        parts.append(html_section("Data", text, data_flow(settings)))
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
-        shown = [picture(file) if file.suffix == ".png" else _table(read_table(file)) for file in files]
+        shown = [picture(file) if file.suffix == ".png" else html_table(read_table(file)) for file in files]
         escaped = [html.escape(file.name) for file in files]
         links = ", ".join(f'<a href="comparison/{name}">{name}</a>' for name in escaped)
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
-        parts.append(_section("Fixed before the test images were read", "", fixed_before_test(settings)))
+        parts.append(html_section("Fixed before the test images were read", "", fixed_before_test(settings)))
     if (folder / CLAIM).exists():
         claim = read_table(folder / CLAIM)
-        parts.append(_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
+        parts.append(html_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 
 
@@ -139,46 +132,3 @@ def fixed_before_test(settings: Settings) -> pd.DataFrame:
             "seed": run["seed"], "commit": (run.get("git_commit") or "unknown")[:12], "machine": run["device"],
         } | dict(run["versions"])  # fmt: skip
     return pd.DataFrame(columns).rename_axis("setting").reset_index()
-
-
-def _section(title: str, text: str, table: pd.DataFrame) -> str:
-    return f"<h2>{title}</h2><p>{text}</p>{_table(table)}"
-
-
-def _table(table: pd.DataFrame) -> str:
-    """Return a table as HTML, escaped, with its first column as names of rows; transpose it if it is wide."""
-    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # row numbers of a CSV
-    table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
-    if len(table.columns) > _MAX_COLUMNS:
-        table = table.T
-    cells = table.map(_cell).rename(index=_cell, columns=_cell)
-    is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
-    with pd.option_context("display.max_colwidth", None):
-        return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
-
-
-def _cell(value: str | float | None) -> str:
-    """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
-    if pd.isna(value):
-        return ""
-    if isinstance(value, (float, int)) and not isinstance(value, bool):
-        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
-    return printable(value)
-
-
-def picture(file: Path) -> str:
-    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter."""
-    name = html.escape(file.stem.replace("_", " "))
-    kind, image = lighter(b64encode(file.read_bytes()).decode())
-    return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
-
-
-def lighter(png: str) -> tuple[str, str]:
-    """Return the media type and the base64 of a PNG, or of a JPEG of it if that is shorter, as for X-rays."""
-    jpeg = io.BytesIO()
-    try:
-        Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
-    except Exception:  # Pillow's decoders raise many kinds for a PNG that cannot be read
-        return "image/png", png
-    short = b64encode(jpeg.getvalue()).decode()
-    return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)

@@ -11,8 +11,9 @@ from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.evaluation.scoring import group_scores
 from lungnb.figures import plots
 from lungnb.metrics import Counts
+from lungnb.report.parts import html_table, lighter, picture
 from lungnb.report.publishing import save_artefact
-from lungnb.report.sections import SECTIONS, _table, data_flow, fixed_before_test, lighter, picture, review_sections
+from lungnb.report.sections import SECTIONS, data_flow, fixed_before_test, review_sections
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -75,11 +76,11 @@ def test_cells_are_escaped_and_missing_ones_empty():
     table = pd.DataFrame(
         {"name": ["<i>", "b"], "count": [12345, 1], "share": [0.123456, 1], "gone": [None, 2], "whole": [3.0, 1]}
     )
-    page = _table(table)
+    page = html_table(table)
     for text in ("<th>&lt;i&gt;</th>", "<td>12,345</td>", "<td>0.1235</td>", "<td></td>", "<td>3</td>"):
         assert text in page
     stored = pd.DataFrame({"Unnamed: 0": [0, 1], "first": ["a", "b"], "p": [0.5, 1.0]})
-    assert "Unnamed" not in _table(stored) and "<th>b</th>" in _table(stored)
+    assert "Unnamed" not in html_table(stored) and "<th>b</th>" in html_table(stored)
 
 
 def test_what_was_fixed_is_of_the_run(trained):

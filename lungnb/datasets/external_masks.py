@@ -1,0 +1,122 @@
+"""Read masks of any program, and masks of the ground truth, as they are: without resizing and without cleaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lungnb.datasets.reading import have_one_place
+from lungnb.formats.dicom_header import frame_header, pixel_size_mm
+from lungnb.formats.dicom_opening import is_dicom, open_dicom
+from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
+from lungnb.formats.images import is_volume, read_volume
+from lungnb.formats.labels import lung_mask
+from lungnb.formats.nifti import is_nifti, read_nifti
+from lungnb.formats.opening import Refused, guarded
+from lungnb.formats.rasters import read_raster
+from lungnb.formats.volumes import Volume
+from lungnb.masks import Mask
+
+
+class ExternalMask(NamedTuple):
+    """The mask of an image or a volume, and what its file tells of pixels."""
+
+    mask: Mask  # (height, width) or (slices, height, width)
+    spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
+    volume: Volume | None = None  # of a NIfTI file, with its place
+
+
+def read_external(
+    files: Sequence[Path], labels: Sequence[int] | None = None, grids: Iterable[Path] = ()
+) -> ExternalMask:
+    """Return the union of mask files of one image or volume.
+
+    Args:
+        files: PNG, BMP, TIFF, JPEG or GIF files, NIfTI volumes or DICOM Segmentations.
+        labels: the labels of lung; by default as in `read_mask`.
+        grids: volumes, of which the first that is there gives the grid for a DICOM Segmentation of several slices.
+
+    A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are no
+    numbers or several pictures, and if the files differ in size or place.
+    """
+    first, *others = sorted(files, key=lambda file: not is_nifti(file))  # a NIfTI gives DICOM Segmentations their grid
+    union = _read_file(first, labels, grids)
+    for file in others:
+        part = _read_file(file, labels, [first] if union.volume else grids)
+        refuse_unlike(part, union, file, str(first))
+        union = union._replace(mask=union.mask | part.mask)
+    return union
+
+
+def refuse_unlike(one: ExternalMask, other: ExternalMask, name: object, other_name: str) -> None:
+    """Raise Refused, naming both, if two masks differ in size, or if their headers say that they lie apart."""
+    if one.mask.shape != other.mask.shape:
+        raise Refused(
+            f"{name}: is {size_of(one.mask)}, but {other_name} is {size_of(other.mask)}. Save both at one size."
+        )
+    if one.volume and other.volume and one.mask.ndim == 3 and not have_one_place(one.volume, other.volume):
+        raise Refused(
+            f"{name}: lies elsewhere than {other_name}, by what the headers say of spacing and place. Save the mask "
+            "with the header of its image."
+        )
+
+
+def size_of(mask: Mask) -> str:
+    """Return the size of a mask in words: its width and height, and the number of slices of a volume.
+
+    >>> size_of(np.zeros((4, 3), bool)), size_of(np.zeros((7, 4, 3), bool))
+    ('3x4 px', '3x4 px and 7 slices')
+    """
+    size = f"{mask.shape[-1]}x{mask.shape[-2]} px"
+    return f"{size} and {len(mask)} slices" if mask.ndim == 3 else size
+
+
+def image_pixel_mm(path: Path) -> tuple[float, float] | None:
+    """Return the height and the width of the pixels of a DICOM image in mm; None for other files and if unknown."""
+    if not path.is_file() or not is_dicom(path):
+        return None
+    with guarded(path):
+        return pixel_size_mm(frame_header(open_dicom(path, header_only=True)))
+
+
+def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:
+    """Return the mask in one file."""
+    with guarded(file, "a mask"):
+        if is_nifti(file):
+            return _read_nifti(file, labels)
+        if is_dicom(file):
+            return _read_seg(file, labels, grids)
+        raster = read_raster(file, is_mask=True)
+        if raster.has_more:
+            raise Refused(f"{file}: holds several pictures. Save each as a file, or a volume as NIfTI.")
+        _refuse_no_numbers(raster.pixels, file)
+        return ExternalMask(lung_mask(raster.pixels, _as_values(labels), file))
+
+
+def _read_nifti(file: Path, labels: Sequence[int] | None) -> ExternalMask:
+    volume = read_nifti(file)
+    _refuse_no_numbers(volume.hounsfield, file)
+    mask = lung_mask(volume.hounsfield, _as_values(labels), file)
+    if len(mask) == 1:
+        return ExternalMask(mask[0], volume.spacing_mm[1:], volume)
+    return ExternalMask(mask, volume.spacing_mm, volume)
+
+
+def _read_seg(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:
+    for grid in grids:
+        if is_volume(grid) and len((volume := read_volume(grid)).hounsfield) > 1:
+            return ExternalMask(read_volume_seg(file, volume, _as_values(labels)), volume.spacing_mm, volume)
+    return ExternalMask(read_flat_seg(file, _as_values(labels)), image_pixel_mm(file))
+
+
+def _as_values(labels: Sequence[int] | None) -> tuple[int, ...] | None:
+    return tuple(labels) if labels else None
+
+
+def _refuse_no_numbers(array: np.ndarray, file: Path) -> None:
+    """Raise Refused if an array holds NaN or infinite values, which a mask must not have."""
+    if array.dtype.kind == "f" and (count := np.count_nonzero(~np.isfinite(array))):
+        raise Refused(f"{file}: {count:,} of its values are not numbers (NaN or infinite). Save 0 and 1 instead.")

@@ -1,0 +1,79 @@
+"""Parts of reports in HTML: tables, pictures, and the page that holds them."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+
+from lungnb.files import written
+from lungnb.messages import printable
+
+# Characters that a page hides, that turn the direction of the text after them, or that are bytes of no UTF-8.
+_UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_MAX_COLUMNS = 8  # a table with more is transposed
+_LONGEST_NUMBER = 60  # characters; longer cells are prose
+
+
+def write_page(path: Path, template: str, filled: Mapping[str, str]) -> Path:
+    """Write a template of this folder, with HTML in the place of each `{{NAME}}`, and return the path.
+
+    All templates share `style.html`, which is in the place of `{{STYLE}}`.
+    """
+    folder = Path(__file__).parent
+    page, style = ((folder / name).read_text(encoding="utf-8") for name in (template, "style.html"))
+    values = {"STYLE": style, **filled}
+    text = re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], page)
+    with written(path) as temporary:
+        temporary.write_text(_UNSEEN.sub(lambda match: printable(match[0]), text), encoding="utf-8")
+    return path
+
+
+def html_section(title: str, text: str, table: pd.DataFrame) -> str:
+    """Return a table as HTML, under a heading and a sentence, both of which are HTML."""
+    return f"<h2>{title}</h2><p>{text}</p>{html_table(table)}"
+
+
+def html_table(table: pd.DataFrame) -> str:
+    """Return a table as HTML, escaped, with its first column as names of rows; transpose it if it is wide."""
+    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # row numbers of a CSV
+    table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
+    if len(table.columns) > _MAX_COLUMNS:
+        table = table.T
+    cells = table.map(_cell).rename(index=_cell, columns=_cell)
+    is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
+    with pd.option_context("display.max_colwidth", None):
+        return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
+
+
+def _cell(value: str | float | None) -> str:
+    """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
+    if pd.isna(value):
+        return ""
+    if isinstance(value, (float, int)) and not isinstance(value, bool):
+        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
+    return printable(value)
+
+
+def picture(file: Path) -> str:
+    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter."""
+    name = html.escape(file.stem.replace("_", " "))
+    kind, image = lighter(b64encode(file.read_bytes()).decode())
+    return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
+
+
+def lighter(png: str) -> tuple[str, str]:
+    """Return the media type and the base64 of a PNG, or of a JPEG of it if that is shorter, as for X-rays."""
+    jpeg = io.BytesIO()
+    try:
+        Image.open(io.BytesIO(b64decode(png)), formats=["PNG"]).convert("RGB").save(jpeg, "JPEG", quality=85)
+    except Exception:  # Pillow's decoders raise many kinds for a PNG that cannot be read
+        return "image/png", png
+    short = b64encode(jpeg.getvalue()).decode()
+    return ("image/jpeg", short) if len(short) < len(png) else ("image/png", png)

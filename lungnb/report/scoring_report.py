@@ -1,0 +1,191 @@
+"""Score folders of masks, and write the tables, the charts and one page about them."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lungnb.artefacts import COMPARISON, GROUPS, SCORES, VERDICT, home
+from lungnb.evaluation.conclusions import verdict_on_masks
+from lungnb.evaluation.differences import paired_tests
+from lungnb.evaluation.external import ScoreOptions, Scoring, score_folders
+from lungnb.evaluation.scoring import comparison_table, group_scores
+from lungnb.evaluation.statistics import pooled_counts
+from lungnb.figures import plots
+from lungnb.figures.pictures import Cell, mask_gallery
+from lungnb.files import NotWritten, refuse_foreign, write_table, written
+from lungnb.formats.images import is_volume, read_picture, read_volume
+from lungnb.formats.pixels import to_grey
+from lungnb.masks import Grey, Mask
+from lungnb.metrics import FAILED_DICE
+from lungnb.report.parts import html_section, picture, write_page
+from lungnb.report.publishing import PICTURE_DPI
+from lungnb.settings import counted, title_of
+
+_WORST = 9  # masks of each program that are drawn
+_MAX_PROBLEMS = 100  # rows on the page; the table has all
+_MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
+_GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
+_NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
+AS_GIVEN = (
+    "Masks are scored as they are given. The networks of lungnb are scored cleaned in other reports: the two largest "
+    "regions, with their holes filled."
+)
+ABOUT_MASKS = (
+    "All programs are compared on the {images} of which each has a mask. A missing mask is not scored: it is counted "
+    "here, and the image is left out for all programs. A mask of another size than the ground truth is not resized: it "
+    "is unusable. A program without a mask that can be scored is not compared."
+)
+ABOUT_SCORES = (
+    "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice. Distances are medians and "
+    "quartiles in the unit of the table, % of the longest side if the spacing is unknown. Failed masks have a Dice "
+    f"below {FAILED_DICE:g}."
+)
+ABOUT_TESTS = (
+    "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm is "
+    "corrected for the number of pairs."
+)
+
+
+class ScoringReport(NamedTuple):
+    """What `score_report` returns."""
+
+    page: Path
+    verdict: str
+    scoring: Scoring
+
+
+def score_report(
+    truth: str | Path, masks: Sequence[str | Path], options: ScoreOptions | None = None,
+    out: str | Path | None = None, progress: bool = True,
+) -> ScoringReport:  # fmt: skip
+    """Score folders of masks as `lungnb.score` does, and write tables, charts and `report.html` into `out`.
+
+    By default, `out` is results/scores/ with the name of the folder of the ground truth. A report that is there is
+    replaced. Raises NotWritten if `out` holds other files or lies among the masks, and errors as `lungnb.score`.
+    """
+    name = Path(truth).expanduser().resolve().name
+    folder = Path(out).expanduser().resolve() if out else home() / "results" / "scores" / name
+    for given in (truth, *masks):
+        if Path(given).expanduser().resolve() in (folder, *folder.parents):
+            raise NotWritten(f"{folder}: lies among the masks in {given}. Name another folder with --out.")
+    refuse_foreign(folder, SCORES)
+    scoring = score_folders(truth, masks, options, progress)
+    verdict = verdict_on_masks(scoring.compared, name) if len(scoring.compared) else _NO_COMPARISON
+    with written(folder, SCORES) as new:
+        new.mkdir()
+        (new / VERDICT).write_text(verdict + "\n", encoding="utf-8")
+        _write_tables(scoring, new)
+        with plt.rc_context({"text.parse_math": False}):  # because names of folders may hold $
+            for file, figure in _charts(scoring):
+                figure.savefig(new / file, dpi=PICTURE_DPI)
+        filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
+        sections = [*_sections(scoring, verdict, new)]
+        filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
+        filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
+        write_page(new / "report.html", "scoring.html", filled)
+    return ScoringReport(folder / "report.html", verdict, scoring)
+
+
+def _write_tables(scoring: Scoring, folder: Path) -> None:
+    """Write the tables; those of the comparison are about images of which all programs have a mask."""
+    write_table(scoring.table, folder / SCORES)
+    write_table(scoring.coverage, folder / "coverage.csv")
+    write_table(scoring.missing, folder / "missing.csv")
+    write_table(scoring.problems, folder / "problems.csv")
+    if len(compared := scoring.compared):
+        write_table(comparison_table(compared), folder / COMPARISON, index=True)
+        if compared["model"].nunique() > 1:
+            write_table(paired_tests(compared), folder / "paired_tests.csv")
+        if len(groups := group_scores(compared)):
+            write_table(groups, folder / GROUPS, index=True)
+
+
+def _charts(scoring: Scoring) -> Iterator[tuple[str, Figure]]:
+    """Yield each chart with the name of its file."""
+    table = scoring.compared
+    if not len(table):
+        return
+    yield "scores.png", plots.score_boxes(table)
+    yield "distances.png", plots.distance_boxes(table)
+    yield "bland_altman.png", plots.bland_altman(table)
+    by_model = table.groupby("model", sort=False)
+    yield "confusion.png", plots.confusion_matrices({str(name): pooled_counts(rows) for name, rows in by_model})
+    for number, (name, rows) in enumerate(by_model, 1):
+        worst = rows.nsmallest(_WORST, "dice")
+        cells = [_cell(scoring, str(name), row["id"], row["dice"]) for _, row in worst.iterrows()]
+        title = f"{title_of(str(name))}, the worst {len(worst)} of {counted(len(rows), 'image')}"
+        yield f"worst_{number}_{_anchor(str(name))}.png", mask_gallery(title, cells)
+
+
+def _cell(scoring: Scoring, program: str, image: str, dice: float) -> Cell:
+    """Return an image with both masks; of a volume, the slice with the most pixels in one mask only."""
+    sets = scoring.sets
+    sets_of = (sets.truth, next(each for each in sets.programs if each.name == program))
+    truth, mask = (each.read(image, sets.grids(image)).mask for each in sets_of)
+    title, index = f"{image}, Dice {dice:.3f}", None
+    if truth.ndim == 3:
+        index = int((truth ^ mask).sum(axis=(1, 2)).argmax())
+        truth, mask, title = truth[index], mask[index], f"{title}, slice {index}"
+    grey = _grey_of(sets.image(image), truth, index)
+    step = (slice(None, None, -(-max(truth.shape) // _MAX_SIDE)),) * 2
+    return Cell(title, grey[step], truth[step], mask[step])
+
+
+def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
+    """Return the image of a mask, or a grey one if it was not given, cannot be read, or has another size."""
+    plain = np.full(mask.shape, _GREY, np.uint8)
+    if file is None or is_volume(file) != (index is not None):
+        return plain
+    try:
+        grey = read_picture(file).grey if index is None else to_grey(read_volume(file).hounsfield[index])
+    except (ValueError, IndexError):
+        return plain
+    return grey if grey.shape == mask.shape else plain
+
+
+def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the title and the HTML of each section that has something to show."""
+    table, programs = scoring.compared, scoring.coverage
+    yield "Summary", f'<h2>Summary</h2><p class="verdict">{html.escape(verdict)}</p><p>{AS_GIVEN}</p>'
+    images = counted(table["id"].nunique(), "image")
+    yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), programs)
+    if len(table):
+        yield from _comparison_sections(table, folder)
+    if len(problems := scoring.problems):
+        yield "Problems", html_section("Problems", "The file problems.csv has all.", problems.head(_MAX_PROBLEMS))
+
+
+def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[str, str]]:
+    yield "Scores", html_section("Scores", ABOUT_SCORES, comparison_table(table).reset_index())
+    tests = paired_tests(table)
+    if len(tests):
+        yield "Which is better", html_section("Which is better", ABOUT_TESTS, tests)
+    if len(groups := group_scores(table)):
+        yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", groups.reset_index())
+    charts = {
+        "How scores are spread": ("A point is an image, a diamond the mean over patients.", "[sd]*.png"),
+        "Area of the lungs": ("Found against true, with the mean gap and the limits of agreement.", "bland*.png"),
+        "Pixels": ("All pixels of all images together, as shares of the true class.", "confusion.png"),
+        "Where they fail": ("The worst images of each program: true outline and found.", "worst_*.png"),
+    }
+    for title, (text, pattern) in charts.items():
+        shown = "".join(picture(file) for file in sorted(folder.glob(pattern)))
+        yield title, f"<h2>{title}</h2><p>{text}</p>{shown}"
+
+
+def _anchor(text: str) -> str:
+    """Return a text as a word for file names and links.
+
+    >>> _anchor("Which is better")
+    'which_is_better'
+    """
+    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()[:60]

@@ -1,0 +1,96 @@
+"""Which files in a folder are masks, which belong together, and which have a partner in another folder."""
+
+from pathlib import Path
+
+import pytest
+
+from lungnb.datasets.matching import as_masks, find_masks, match_masks, nearest
+
+
+def write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def found(folder, *others):
+    """Return the files of each mask by its id, and the files that are left out."""
+    masks, left_out = find_masks(folder, others)
+    return {each.id: sorted(map(str, each.files)) for each in masks}, left_out
+
+
+def test_what_segment_writes_beside_masks_is_no_mask(tmp_path):
+    endings = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")
+    write(tmp_path, "segmentation.csv", *(f"film{end}" for end in endings), "scan_mask.nii.gz", "scan_overlay.png")
+    masks, left_out = found(tmp_path)
+    assert masks == {"film": ["film_mask.png"], "scan": ["scan_mask.nii.gz"]} and not left_out
+
+
+def test_a_name_that_ends_like_an_overlay_is_a_mask_if_it_is_beside_none(tmp_path):
+    assert found(write(tmp_path, "a_overlay.png"))[0] == {"a_overlay": ["a_overlay.png"]}
+
+
+def test_of_an_image_and_its_mask_the_mask_counts(tmp_path):
+    masks, left_out = found(write(tmp_path, "case1.png", "case1_mask.png", "case2_mask.png"))
+    assert masks == {"case1": ["case1_mask.png"], "case2": ["case2_mask.png"]}
+    assert left_out == [("case1.png", "case1_mask.png is the mask of this name")]
+
+
+def test_folders_of_images_hold_no_masks(tmp_path):
+    assert found(write(tmp_path, "images/a.png", "images/b.png", "masks/a.png"))[0] == {"a": ["masks/a.png"]}
+
+
+def test_names_of_one_case_in_one_folder_are_in_doubt(tmp_path):
+    masks, ((files, reason),) = found(write(tmp_path, "a-1.png", "a_1.png", "b.png"))
+    assert masks == {"b": ["b.png"]} and {*files.split(" and ")} == {"a-1.png", "a_1.png"}
+    assert reason.startswith("have one name")
+
+
+def test_the_lungs_among_the_organs_of_a_case_count(tmp_path):
+    organs = ("lung_upper_lobe_left", "lung_lower_lobe_right", "heart", "rib_left_1")
+    names = [f"{case}/segmentations/{organ}.nii.gz" for case in ("s 1", "s 2") for organ in organs]
+    masks, left_out = found(write(tmp_path, *names))
+    assert masks == {
+        case: [f"{case}/segmentations/{organ}.nii.gz" for organ in sorted(organs[:2])] for case in ("s 1", "s 2")
+    }
+    assert sorted(left_out)[0] == ("s 1/segmentations/heart.nii.gz", "another organ's") and len(left_out) == 4
+
+
+def test_one_name_in_two_folders_is_two_masks(tmp_path):
+    masks, _ = found(write(tmp_path, "north/1.png", "south/1.png"))
+    assert masks == {"north_1": ["north/1.png"], "south_1": ["south/1.png"]}
+
+
+def test_folders_that_are_scored_themselves_are_left_out(tmp_path):
+    write(tmp_path, "1.png", "tool/1.png", "tools/2.png")
+    assert {*found(tmp_path, tmp_path / "tool", tmp_path.parent)[0]} == {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "mask", "is_match"),
+    [
+        ("case7.png", "Case_7_mask.nii.gz", True),
+        ("truth/case 7/lung_left.nii.gz", "case7.nii.gz", True),
+        ("MCUCXR_0001_0.png", "mcucxr_0001_0.png", True),
+        ("mcuCXR_0001_0.png", "MCUCXR_0001_0.png", True),
+        ("case_07.png", "case_7.png", False),
+        ("case_1.png", "case_11.png", False),
+    ],
+)
+def test_two_names_match(truth, mask, is_match):
+    assert bool(match_masks([as_masks(Path(truth))], [as_masks(Path(mask))])) == is_match
+
+
+def test_a_name_that_several_have_matches_by_its_folder_only():
+    truth = [as_masks(Path(name)) for name in ("north/1.png", "south/1.png")]
+    assert match_masks(truth, [as_masks(Path("1.png"))]) == {}
+    masks = [as_masks(Path(name)) for name in ("south/1_mask.png", "north/1_mask.png")]
+    matched = match_masks([each._replace(id=str(each.files[0])) for each in truth], masks)
+    assert {image: str(each.files[0]) for image, each in matched.items()} == {
+        "north/1.png": "north/1_mask.png", "south/1.png": "south/1_mask.png",
+    }  # fmt: skip
+
+
+def test_the_nearest_name_is_like_it():
+    assert nearest("Case_07", ["case-7", "film"]) == "case-7" and nearest("a", ["xyz"]) == ""
