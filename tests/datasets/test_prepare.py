@@ -405,7 +405,7 @@ def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("cannot convert"), TypeError("DOE^JANE")])
 def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, error):
     write_scans(raw, [f"good{number:02}" for number in range(12)])
-    read = prepare.read_mask
+    read = reading.read_mask
 
     def fail(path, values):
         if path.name == "good06.png":
