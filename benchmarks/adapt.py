@@ -18,9 +18,9 @@ from measure import write
 from tqdm import tqdm
 
 from lungnb.datasets import download, open_prepared, prepare_dataset
-from lungnb.engines.engines import LUNG_THRESHOLD, engine_of, load_model
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
-from lungnb.masks import clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.metrics import dice
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model

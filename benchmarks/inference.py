@@ -18,12 +18,12 @@ from pathlib import Path
 import pandas as pd
 from measure import apart, bars, write
 
-from lungnb.engines.engines import ENGINES, LUNG_THRESHOLD, PACKAGES, Engine, installed, load_model
+from lungnb.engines.engines import ENGINES, PACKAGES, Engine, installed, load_model
 from lungnb.engines.export import open_network
 from lungnb.evaluation.speed import median_seconds, milliseconds
 from lungnb.formats.images import write_png
 from lungnb.formats.pixels import to_grey
-from lungnb.masks import clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.predict import predict

@@ -17,10 +17,10 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from lungnb.datasets import download, open_prepared, prepare_dataset
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.engines import Engine
 from lungnb.evaluation.transfer import CHANGES
 from lungnb.formats.pixels import shrink
-from lungnb.masks import clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.metrics import dice
 from lungnb.segmentation.lungs import MAX_SIZE_RATIO, MAX_UNCERTAINTY, split_sides, uncertainty, why_implausible
 from lungnb.segmentation.predict import open_model, predict

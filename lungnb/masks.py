@@ -12,6 +12,7 @@ Mask = NDArray[np.bool_]  # as large as its image; True on the lungs
 Floats = NDArray[np.floating]  # float32 or float64, such as probabilities and Hounsfield units
 Window = tuple[float, float]  # the values shown as black and as white; Hounsfield units for CT
 
+LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey for colour-blind readers too
 MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
 LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)

@@ -11,11 +11,10 @@ import pytest
 
 from helpers.networks import bright
 from helpers.paths import ROOT
-from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.engines.export import export_model
 from lungnb.engines.parity import digest_of_file
 from lungnb.formats.pixels import to_grey
-from lungnb.masks import clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import segment
 from lungnb.settings import SHIPPED

@@ -6,8 +6,6 @@ from functools import partial
 
 import ipywidgets
 
-from lungnb.engines.engines import LUNG_THRESHOLD
-
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
 ORDERS = ("all images", "marked images", "uncertain images first")
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from lungnb.browser.cases import Case, Picture
 from lungnb.datasets.reading import LONGEST_SIDE
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.engines import Engine
 from lungnb.engines.temperature import with_temperature
 from lungnb.evaluation.calibration import predict_augmented
 from lungnb.formats.pixels import shrink
-from lungnb.masks import Floats, Grey, Mask
+from lungnb.masks import LUNG_THRESHOLD, Floats, Grey, Mask
 from lungnb.segmentation.lungs import uncertainty
 from lungnb.segmentation.predict import predict
 

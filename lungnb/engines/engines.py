@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
 _MAX_ROUNDING = 1e-3  # by which a probability may lie outside 0 to 1
-LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
 _OTHER_KINDS = {  # by the end of a file's name
     ".weights.h5": "holds only weights, without their network; ",
     ".h5": "is a model in the HDF5 format of an older Keras; ",

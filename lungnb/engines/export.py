@@ -23,19 +23,11 @@ import platformdirs
 from lungnb import __version__
 from lungnb.artefacts import RUN
 from lungnb.engines import engines, parity
-from lungnb.engines.engines import (
-    ENGINES,
-    LUNG_THRESHOLD,
-    Engine,
-    ExportError,
-    load_model,
-    model_file,
-    open_exported,
-)
+from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, model_file, open_exported
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.engines.temperature import read_temperature
 from lungnb.files import written
-from lungnb.masks import Window
+from lungnb.masks import LUNG_THRESHOLD, Window
 from lungnb.messages import say
 from lungnb.networks.records import trained_window
 from lungnb.settings import SHIPPED

@@ -13,10 +13,11 @@ from zipfile import ZipFile
 
 import numpy as np
 
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, ExportError, engine_of
+from lungnb.engines.engines import Engine, ExportError, engine_of
 from lungnb.files import read_json, write_json, written
 from lungnb.formats.opening import memory_limit, open_file
 from lungnb.formats.pixels import fit_square, to_grey
+from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import count_pixels, scores
 
 if TYPE_CHECKING:

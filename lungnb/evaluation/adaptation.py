@@ -19,7 +19,7 @@ from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import digest_of
 from lungnb.datasets.reading import read_pair
 from lungnb.datasets.sources import own_source
-from lungnb.engines.engines import LUNG_THRESHOLD, engine_of, load_model, model_file
+from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import (
     NotWritten,
@@ -34,7 +34,7 @@ from lungnb.files import (
     write_table,
     written,
 )
-from lungnb.masks import Mask, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend

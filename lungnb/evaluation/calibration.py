@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, TEMPERATURE
 from lungnb.datasets.prepared import open_prepared
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, load_model
+from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.engines.parity import digest_of_file
 from lungnb.evaluation.probabilities import (
     best_temperature,
@@ -26,7 +26,7 @@ from lungnb.evaluation.probabilities import (
     reliability_table,
 )
 from lungnb.files import write_json
-from lungnb.masks import clean_mask, count_regions
+from lungnb.masks import LUNG_THRESHOLD, clean_mask, count_regions
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import predict
 from lungnb.settings import Settings, title_of

@@ -17,10 +17,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import Prepared
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of
+from lungnb.engines.engines import Engine, engine_of
 from lungnb.evaluation.regions import costophrenic_share, shows_films, side_scores
 from lungnb.evaluation.statistics import first_places, mean_interval, patient_means, pooled_counts
-from lungnb.masks import Mask, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import (
     FAILED_DICE,

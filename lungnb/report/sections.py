@@ -9,9 +9,9 @@ import pandas as pd
 
 from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
 from lungnb.datasets.prepared import open_prepared
-from lungnb.engines.engines import LUNG_THRESHOLD
 from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import read_table
+from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import FAILED_DICE
 from lungnb.networks.training import read_run
 from lungnb.report.parts import html_section, html_table, picture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine, engine_of, in_folder, load_model, model_file
+from lungnb.engines.engines import Engine, engine_of, in_folder, load_model, model_file
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature, with_temperature
@@ -20,7 +20,7 @@ from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
 from lungnb.formats.ranges import grey_range
-from lungnb.masks import clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
 from lungnb.segmentation.listing import list_images

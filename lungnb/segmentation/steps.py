@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from lungnb.engines.engines import LUNG_THRESHOLD, Engine
+from lungnb.engines.engines import Engine
 from lungnb.engines.temperature import with_temperature
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
@@ -21,7 +21,7 @@ from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import shrink
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume
-from lungnb.masks import clean_mask, cut_out, overlay
+from lungnb.masks import LUNG_THRESHOLD, clean_mask, cut_out, overlay
 from lungnb.segmentation.journal import Row, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.lungs import split_sides, why_implausible
