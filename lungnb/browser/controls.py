@@ -6,6 +6,8 @@ from functools import partial
 
 import ipywidgets
 
+from lungnb.masks import LUNG_THRESHOLD
+
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
 ORDERS = ("all images", "marked images", "uncertain images first")
 
