@@ -278,7 +278,7 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 from lungnb.networks import backend, training
 from lungnb.settings import make_settings
 backend.gpus = lambda: ["CPU:0", "CPU:1"]
-settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]))
+settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]), train_images=7)
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
     from lungnb.networks.backend import keras
@@ -296,7 +296,6 @@ def on_two_devices(settings, batch_size, how):
 @pytest.mark.slow
 def test_two_devices_train_one_network(prepared):
     """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
-    assert len(list((prepared.prepared / "train" / "images").iterdir())) % 2
     assert on_two_devices(prepared, 2, "killed").returncode == 9
     assert (prepared.results / "unet" / "training").exists()
     done = on_two_devices(prepared, 2, "whole")
