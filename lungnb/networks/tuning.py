@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lungnb.formats.pixels import fit_square
+from lungnb.formats.pixels import Square, fit_square
+from lungnb.masks import Mask
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import Backup, StepProgress
@@ -22,7 +23,6 @@ _STEPS_PER_IMAGE = 30  # for each further image
 BATCH_SIZE = 8
 LEARNING_RATE = 1e-3  # of Adam at first; it falls to 0 along a cosine
 _STEPS_KEPT = 50  # an interrupted training repeats fewer steps than this
-_MOST = 128 / 255  # share of a pixel; half of one is rounded to it
 _CHANGES = Settings(rotation=10.0, zoom=0.1, contrast=0.2)
 RECIPE = {
     "steps": STEPS, "few_images": _FEW, "steps_per_image": _STEPS_PER_IMAGE, "batch_size": BATCH_SIZE,
@@ -41,14 +41,26 @@ class Examples(NamedTuple):
 def examples_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Examples:
     """Return pairs of a uint8 image and a bool mask, `(height, width)`, as examples for a network of `size` px.
 
-    A pixel of the small mask is lung if most of it is.
+    Images and masks are made small as by `load_batches`: by areas, and by the nearest pixel. On Montgomery, masks that
+    were made small by areas gave a network whose Dice was 0.005 lower.
     """
-    images, masks = zip(*((image, 255 * mask.astype(np.uint8)) for image, mask in pairs), strict=True)
-    return Examples(_squares(images, size), (_squares(masks, size) > _MOST).astype(np.float32))
+    squares = [fit_square(image, size) for image, _ in pairs]
+    masks = [_nearest(mask, square) for (_, mask), square in zip(pairs, squares, strict=True)]
+    images = np.stack([square.array for square in squares])
+    return Examples(images[..., None].astype(np.float32) / 255, np.stack(masks)[..., None].astype(np.float32))
 
 
-def _squares(arrays: Sequence[np.ndarray], size: int) -> np.ndarray:
-    return np.stack([fit_square(array, size).array for array in arrays])[..., None].astype(np.float32) / 255
+def _nearest(mask: Mask, square: Square) -> Mask:
+    """Return a mask in the square of its image, with background around it, by the pixel nearest to each centre."""
+    rows, columns = (
+        ((np.arange(count) + 0.5) * side / count).astype(int)
+        for side, count in zip(mask.shape, (square.height, square.width), strict=True)
+    )
+    fitted = np.zeros(square.array.shape, bool)
+    fitted[square.top : square.top + square.height, square.left : square.left + square.width] = mask[
+        np.ix_(rows, columns)
+    ]
+    return fitted
 
 
 def steps_for(images: int) -> int:

@@ -278,7 +278,8 @@ tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU"
 from lungnb.networks import backend, training
 from lungnb.settings import make_settings
 backend.gpus = lambda: ["CPU:0", "CPU:1"]
-settings = make_settings(sys.argv[1], image_size=32, filters=2, depth=2, epochs=3, batch_size=int(sys.argv[2]), train_images=7)
+small = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 3, "train_images": 7}
+settings = make_settings(sys.argv[1], batch_size=int(sys.argv[2]), **small)
 assert backend.devices_of(training.compiled_model(settings, "unet")) == 2
 if sys.argv[3] == "killed":
     from lungnb.networks.backend import keras
