@@ -157,10 +157,11 @@ def _dice_of(network: keras.Model, film: Film) -> float:
 
 
 def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
-    """Yield a sentence for each film whose mask is far from that of the network, for it may be of another film."""
+    """Yield a sentence for each film whose mask is far from that of the network. It may belong to another film."""
     for film, score in zip(films, before, strict=True):
         if score < FAILED_DICE:
-            yield f"{film.id}: its mask is far from that of the network (Dice {score:.2f}). Is it of this image?"
+            doubt = f"its mask is far from that of the network (Dice {score:.2f})"
+            yield f"{film.id}: {doubt}. Check that it belongs to this image."
 
 
 def _digest(films: list[Film]) -> str:
@@ -192,7 +193,7 @@ def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
     place = next(place for n in count(1) if not (place := earlier / f"{out.name}-{n}").exists())
     os.replace(out, place)
     if progress:
-        say(f"The network that was adapted to other images is now in {place}.")
+        say(f"The network that was adapted before, to other images, is now in {place}.")
 
 
 def _train(
@@ -250,7 +251,7 @@ def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
     before, after, gains = means["before"].mean(), means["after"].mean(), (means["after"] > means["before"]).sum()
     return (
         f"Estimated on {counted(len(means), 'patient')}, each by a network adapted to the others: Dice {before:.3f} "
-        f"before, {after:.3f} after; {gains} of them are better. With so few, this is a hint and no measurement."
+        f"before, {after:.3f} after; {gains} of them improve. With so few patients, this is only a hint."
     )
 
 

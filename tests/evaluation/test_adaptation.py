@@ -202,7 +202,8 @@ def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, 
     monkeypatch.setattr(adaptation, "_dice_of", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
     adapt(corrected, tmp_path / "mine", model_file, estimate=False)
     assert (
-        "film_1: its mask is far from that of the network (Dice 0.40). Is it of this image?" in capsys.readouterr().out
+        "film_1: its mask is far from that of the network (Dice 0.40). Check that it belongs to this image."
+        in capsys.readouterr().out
     )
 
 
