@@ -99,6 +99,8 @@ def adapt(
     """
     folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
     need(folder, "make it, with images/ and masks/ in it,")
+    if start.parent == out.resolve():
+        raise ValueError(f"{out}: holds the network to start from. Name another folder for the adapted one.")
     window = trained_window(start.with_name(RUN))
     settings = Settings(window=window, mask_values=tuple(labels) if labels else None)
     films, left_out = read_films(folder, settings, patient_pattern)

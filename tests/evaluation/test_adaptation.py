@@ -198,6 +198,14 @@ def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_f
         adapt(corrected, out, model_file)
 
 
+def test_the_network_to_start_from_is_not_replaced(corrected, tmp_path, model_file):
+    adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
+    before = (tmp_path / "mine" / "model.keras").read_bytes()
+    with pytest.raises(ValueError, match="mine: holds the network to start from"):
+        adapt(corrected, tmp_path / "mine", tmp_path / "mine")
+    assert (tmp_path / "mine" / "model.keras").read_bytes() == before
+
+
 def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, monkeypatch, capsys):
     monkeypatch.setattr(adaptation, "_dice_of", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
     adapt(corrected, tmp_path / "mine", model_file, estimate=False)
