@@ -1,0 +1,136 @@
+"""The patient of a drawn film: measures, and where the borders of lungs, mediastinum and diaphragm lie.
+
+The frame's origin is the midline at the height of the lung tips. Lengths are cm of an adult, also for a child, because
+the picture is scaled to the chest.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+
+from lungnb.masks import Floats
+from lungnb.phantoms.drawing import curve
+from lungnb.phantoms.findings import Findings
+
+# Cardiothoracic ratio: about 0.45 in adults, with 0.5 as the limit (Danzer 1919, Am J Med Sci 157:513).
+_RATIO_MEAN, _RATIO_SD = 0.45, 0.045
+RATIO_RANGE = (0.36, 0.70)
+_PLAIN_RATIO_RANGE = (0.36, 0.59)  # without the addition "heart"
+_SHARE_LARGE_HEART = 0.2  # so that large hearts are no rarity in training; hospitals differ
+_MAGNIFIED = 1.12  # the heart on portable films, which are taken from in front and from near
+# The right dome is higher by 1.5 cm or so; in one adult in ten the left is as high or higher (Felson 1973).
+_DOME_MEAN_CM, _DOME_SD_CM = 1.4, 1.1
+DOME_RANGE_CM = (-1.0, 3.5)
+_CHILD_RATIO_RANGE = (0.45, 0.60)  # up to 0.6 is normal in infants
+
+
+class Patient(NamedTuple):
+    """One patient's measures (cm). Pairs are right and left: the picture's left comes first."""
+
+    widths: tuple[float, float]  # midline to the inner side of the ribs, where the chest is widest
+    height: float  # lung tip to costophrenic angle
+    depth: float  # of the trunk, front to back
+    tip: float  # midline to the top of the lung
+    cone: float  # how the chest widens downwards: low for a barrel, high for a cone
+    corner: float  # how sharp the costophrenic angles are
+    domes: tuple[float, float]  # heights of the diaphragm above the costophrenic angles
+    heart: tuple[float, float]  # midline to the heart's borders
+    vessels: float  # width of the upper mediastinum, 1 for an average one
+    spine: float  # half the width of the vertebrae
+    shift: float  # of the mediastinum to the picture's right
+    pull: tuple[float, float]  # by which the hila are pulled up
+    arms: float  # angle by which the arms are turned out, rad; above 1.57 they are raised
+    blades: float  # how far the shoulder blades reach into the lung fields
+    slope: float  # how much lower the front ends of the ribs lie than the back ends
+    clavicles: float  # by which the clavicles are raised
+    bones: float  # width of the bones, 1 for an adult
+
+    @property
+    def width(self) -> float:
+        """Half the width of the chest."""
+        return sum(self.widths) / 2
+
+
+def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) -> Patient:
+    """Return random measures that suit the findings.
+
+    Lungs are 22 to 28 cm high on films in deep inspiration (Lennon and Simon 1965, Br J Radiol 38:937), lower on
+    portable films and in children. The thoracic inlet is 10 to 12 cm wide (Gray's Anatomy).
+    """
+    is_child, is_portable = findings.setting == "child", findings.setting == "portable"
+    width = rng.uniform(12.0, 14.5)
+    height = width * rng.uniform(*{"child": (1.25, 1.7), "portable": (1.2, 1.65)}.get(findings.setting, (1.5, 2.0)))
+    turned = rng.normal(0, 0.06 if is_portable else 0.025)  # rotation shows one lung wider, and moves the mediastinum
+    widths = np.array([width * (1 - turned), width * (1 + turned)])
+    dome = rng.uniform(0.11, 0.2) * height + 1.5 * is_portable
+    domes = np.array([dome, dome - _dome_difference(rng, additions)])
+    shift, pull = rng.normal(0, 0.2) + 8 * turned, np.zeros(2)
+    if findings.has_fibrosis:  # the scarred lung is smaller and pulls at what is beside it
+        side = int(rng.random() < 0.5)
+        widths[side] *= rng.uniform(0.86, 0.97)
+        domes[side] += rng.uniform(0.3, 2.5)
+        pull[side] = rng.uniform(0.5, 3.0)
+        shift += (2 * side - 1) * rng.uniform(0.4, 2.0)
+    total = 2 * width * _heart_ratio(rng, findings, additions)
+    left = rng.uniform(0.62, 0.72) * total
+    return Patient(
+        (float(widths[0]), float(widths[1])), height, width * rng.uniform(1.35, 1.85), width * rng.uniform(0.24, 0.36),
+        rng.uniform(0.42, 0.68), rng.uniform(2.0, 3.4), (float(domes[0]), max(float(domes[1]), 0.6)),
+        (total - left, left), rng.uniform(0.8, 1.25) * (1.3 if is_child or is_portable else 1), rng.uniform(1.6, 2.05),
+        shift, (float(pull[0]), float(pull[1])),
+        rng.uniform(2.0, 2.8) if is_child and rng.random() < 0.6 else rng.uniform(0.1, 0.8),
+        rng.uniform(1.0, 5.5) if is_portable else rng.uniform(-1.0, 2.0),
+        rng.uniform(4.0, 7.5) if is_child or is_portable else rng.uniform(6.5, 11), rng.normal(1.4 * is_portable, 0.8),
+        rng.uniform(0.6, 0.85) if is_child else rng.uniform(0.9, 1.15),
+    )  # fmt: skip
+
+
+def _heart_ratio(rng: Generator, findings: Findings, additions: frozenset[str]) -> float:
+    """Return the width of the heart as a share of the width of the chest."""
+    low, high = RATIO_RANGE if "heart" in additions else _PLAIN_RATIO_RANGE
+    ratio = rng.normal(_RATIO_MEAN, _RATIO_SD)
+    if rng.random() < _SHARE_LARGE_HEART:
+        ratio = rng.uniform(0.5, high)
+    if findings.setting == "child":
+        ratio = rng.uniform(*_CHILD_RATIO_RANGE)
+    if findings.setting == "portable":
+        ratio *= _MAGNIFIED
+    return float(np.clip(ratio, low, high))
+
+
+def _dome_difference(rng: Generator, additions: frozenset[str]) -> float:
+    """Return by how much the right dome is higher than the left (cm)."""
+    if "diaphragm" not in additions:
+        return rng.uniform(0.4, 1.8)
+    return float(np.clip(rng.normal(_DOME_MEAN_CM, _DOME_SD_CM), *DOME_RANGE_CM))
+
+
+def wall(patient: Patient, y: Floats, side: int) -> Floats:
+    """Return how far from the midline (cm) the lung meets the ribs at the heights `y` (cm)."""
+    width = patient.widths[side > 0]
+    rise = np.clip(y / np.float32(0.8 * patient.height), 0, 1)
+    widening = (1 - (1 - rise) ** np.float32(2.3)) ** np.float32(patient.cone)
+    return np.asarray(patient.tip + (width - patient.tip) * widening, np.float32)
+
+
+def edge(patient: Patient, y: Floats, side: int) -> Floats:
+    """Return how far from the midline (cm) vessels and heart reach to one side at the heights `y` (cm)."""
+    h, v, heart = patient.height, patient.vessels, patient.heart[side > 0]
+    if side < 0:  # right: great vessels, superior vena cava, hilum, right atrium
+        knots = [(-0.1, 2.6 * v), (0.1, 2.2 * v), (0.3, 2.2 * v), (0.45, max(2.5 * v, 0.7 * heart))]
+        knots += [(0.6, max(2.3, 0.82 * heart)), (0.78, heart), (0.97, 0.88 * heart)]
+    else:  # left: great vessels, aortic arch, window, pulmonary trunk, left ventricle
+        knots = [(-0.1, 2.6 * v), (0.08, 2.1 * v), (0.17, 2.1 * v), (0.27, 2.9 * v), (0.36, 2.4 * v)]
+        knots += [(0.46, max(3.0 * v, 0.46 * heart)), (0.6, max(3.0 * v, 0.7 * heart))]
+        knots += [(0.74, 0.92 * heart), (0.87, heart), (1.0, 0.95 * heart)]
+    return np.asarray(curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift))
+
+
+def floor(patient: Patient, reach: Floats, side: int) -> Floats:
+    """Return the height `y` (cm) of the diaphragm at a distance `reach` (cm) from the midline, to one side."""
+    width = patient.widths[side > 0]
+    summit = np.float32(0.46 * width)
+    outward = np.clip((reach - summit) / (np.float32(width) - summit), 0, 1.05) ** np.float32(patient.corner)
+    inward = 0.3 * np.clip((summit - reach) / summit, 0, 1) ** 2
+    return np.asarray(patient.height - np.float32(patient.domes[side > 0]) * (1 - outward - inward))

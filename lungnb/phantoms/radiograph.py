@@ -1,0 +1,187 @@
+"""Draw chest films as hospitals have them: patients with disease, portable films, children, digital processing.
+
+The image is drawn first; then comes the line that a reader would draw. Numbers are from printed anatomy and papers.
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.random import Generator
+
+from lungnb.masks import Floats, Mask
+from lungnb.phantoms.anatomy import Patient, draw_patient, edge, floor, wall
+from lungnb.phantoms.captions import captioned, field
+from lungnb.phantoms.devices import devices
+from lungnb.phantoms.disease import filled, fluid
+from lungnb.phantoms.drawing import as_seen, curve, ellipse, inside, make_sheet, stroke, thickness, vessel_tree
+from lungnb.phantoms.exposure import develop
+from lungnb.phantoms.film import distort
+from lungnb.phantoms.findings import Findings, draw_findings, without_additions
+from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, make_view, without_specks
+from lungnb.phantoms.processing import process
+from lungnb.phantoms.reader import reader_line
+from lungnb.phantoms.skeleton import arm, skeleton
+
+_SMALLEST_LUNG = 0.005  # of the picture; smaller parts of the mask are dropped
+_INFLATED = 0.8  # cm of water that a cm of lung lacks
+
+
+def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Collection[str] = ()) -> Phantom:
+    """Return a drawn chest film, uint8 `(size, size)`, bone white, and the mask that a reader would draw.
+
+    `without` names additions of `lungnb.phantoms.findings.ADDITIONS` that are left out. A `wild` film is placed more
+    freely, and distorted as no device does.
+
+    >>> film = film_phantom(np.random.default_rng(1), 64, without=["labels"])
+    >>> film.image.shape, film.image.dtype, film.mask.dtype
+    ((64, 64), dtype('uint8'), dtype('bool'))
+    """
+    additions = without_additions(without)
+    findings = draw_findings(rng, additions)
+    patient = draw_patient(rng, findings, additions)
+    view = _posture(rng, patient, findings, size, wild.acquisition)
+    air, border = _lungs(rng, patient, view, "mediastinum" in additions)
+    mask = _read(rng, patient, view) if "reader" in additions else border
+    wet = fluid(rng, patient, findings, view)
+    fill = 1 - (1 - filled(rng, patient, findings, view)) * (1 - wet)
+    soft = np.clip(air / np.float32(0.3 * patient.depth), 0, 1)
+    water = _trunk(rng, patient, view) + _arms(patient, view) - _INFLATED * air * (1 - fill)
+    water += soft * _lung_vessels(rng, patient, view, findings)
+    water += skeleton(rng, patient, view) - _airways(rng, patient, view) - _gas(rng, patient, view)
+    if findings.has_devices:
+        water += devices(rng, patient, view)
+    grey = develop(rng, np.maximum(water, 0), air > 0.3 * patient.depth, findings.setting == "portable")
+    if "processing" in additions:
+        grey = process(rng, grey)
+    seen = field(rng, view, patient.width, patient.height)
+    grey = np.where(seen, grey, np.float32(rng.uniform(0, 0.04)))
+    if "labels" in additions:
+        grey = captioned(rng, grey)
+    if any(wild):
+        image, shown = distort(rng, grey, wild)
+        return Phantom(image, mask & seen & shown)
+    return Phantom(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8), mask & seen)
+
+
+def _posture(rng: Generator, patient: Patient, findings: Findings, size: int, wild: float) -> View:
+    """Return how the patient lies in the picture; films of children show more of them, a `wild` one may be cropped."""
+    middle = np.array([0, patient.height * 0.47])
+    whole = max(patient.height * 1.2, patient.width * 2.3)
+    if findings.setting == "child":
+        whole *= rng.uniform(1.0, 1.5)
+    tilt = 0.05 if findings.setting == "portable" else 0.03
+    if not wild:
+        centre = middle + rng.normal(0, (0.05, 0.05)) * whole
+        return make_view(rng, size, whole * rng.uniform(0.98, 1.35), centre, tilt=tilt, bend_cm=0.4, stretch=0.05)
+    width = whole * np.exp(rng.uniform(np.log(0.8), np.log(1.6)))
+    centre = middle + rng.normal(0, 0.06, 2) * width
+    return make_view(rng, size, width, centre, tilt + 0.06 * wild, wild * rng.uniform(0.1, 0.6), 0.1 * wild)
+
+
+def _read(rng: Generator, patient: Patient, view: View) -> Mask:
+    """Return the mask within the reader's lines."""
+    sheet, draw = make_sheet()
+    for side in SIDES:
+        stroke(draw, reader_line(rng, patient, side), 0, 1.0, area=True)
+    return without_specks(as_seen([sheet], view, 0.03) > 0.5, _SMALLEST_LUNG)
+
+
+def _lungs(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> tuple[Floats, Mask]:
+    """Return the air along each ray (cm), and the exact borders of the lungs, without disease.
+
+    Vessels and heart take what they are thick from the depth of the lung, so that lung shows behind them. If not
+    `is_detailed`, they hide it all.
+    """
+    h, air, mask = np.float32(patient.height), np.zeros_like(view.x), np.zeros(view.x.shape, bool)
+    depth = rng.uniform(0.68, 0.8) * patient.depth * np.clip(0.45 + view.y / (0.55 * h), 0, 1)
+    depth = depth * np.sqrt(np.clip(view.y / (0.14 * h) + 0.08, 0, 1))
+    behind, sulcus = rng.uniform(0.2, 0.5, 2) if is_detailed else (0.0, 0.3)  # what is left of the depth there
+    beside_spine = rng.uniform(0.1, 0.45) if is_detailed else 0.0
+    lower = np.clip((view.y - 0.3 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
+    for side in SIDES:
+        reach, outer = side * view.x, wall(patient, view.y, side)
+        inner, below = edge(patient, view.y, side), view.y - floor(patient, reach, side)
+        lung = depth * np.sqrt(np.clip(1.01 - (reach / outer) ** 2, 0, 1))
+        lung *= inside(reach - np.float32(patient.spine), 0.5) * (1 - beside_spine) + beside_spine
+        round_tip = (patient.tip - 1.6) * (1 - np.sqrt(1 - (1 - np.clip(view.y / (0.1 * h), 0, 1)) ** 2))
+        taken = thickness(np.minimum(inner - reach, 2.5), 2.5) * (0.4 + (0.6 - behind) * lower)
+        taken = np.maximum(taken, 0.9 * inside(round_tip + 1.5 - reach, 0.5))
+        if not is_detailed:
+            taken = inside(inner - reach, 0.35)
+        under = np.maximum(inside(-below, 0.4), sulcus * np.exp(np.minimum(-below, 0) / np.float32(3)))
+        out = np.minimum(outer - reach, view.y)
+        air += lung * (1 - taken) * inside(out, 0.3) * under * (reach > 0)
+        mask |= without_specks((out > 0) & (reach > np.maximum(inner, round_tip + 1.5)) & (below < 0), _SMALLEST_LUNG)
+    return air, mask
+
+
+def _trunk(rng: Generator, patient: Patient, view: View) -> Floats:
+    """Return neck, shoulders, trunk and breasts."""
+    w, h, plump = patient.width, patient.height, rng.uniform(0.5, 4.5)
+    raise_cm = 2.5 * (patient.arms > 1.57)
+    knots = [(-14, 6.0), (-6, 5.8), (-3.5, 8.0), (-1.0 - raise_cm, 14), (1.5, w + 4), (4, w + 5), (8, w + 3.5)]
+    half = curve(view.y, [*knots, (0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)])
+    d = patient.depth
+    deep = curve(view.y, [(-9, 11), (0, 0.62 * d), (5, 0.85 * d), (0.5 * h, d), (h, 1.0 * d), (1.3 * h, 1.1 * d)])
+    body = deep * np.clip(1 - np.abs(view.x / half) ** np.float32(2.8), 0, 1) ** np.float32(0.5)
+    if rng.random() < 0.5:
+        radius, thick, y = rng.uniform(5, 8), rng.uniform(1, 4.5), rng.uniform(0.6, 0.9) * h
+        for side in SIDES:
+            turn = side * rng.uniform(0, 0.4)
+            breast = ellipse(view, side * rng.uniform(0.55, 0.75) * w, y, radius, radius * 0.85, turn)
+            body = body + np.float32(thick) * thickness(breast, radius)
+    return np.asarray(body)
+
+
+def _arms(patient: Patient, view: View) -> Floats:
+    """Return the flesh of the upper arms."""
+    water = np.zeros_like(view.x)
+    for side in SIDES:
+        x, y = arm(patient, side).mean(0)
+        water += 7.5 * thickness(ellipse(view, x, y, 4.3, 14.5, -side * patient.arms), 4.3)
+    return water
+
+
+def _airways(rng: Generator, patient: Patient, view: View) -> Floats:
+    """Return the air (cm) in trachea and main bronchi. The trachea of adults is 1.3 to 2.5 cm wide (Breatnach 1984)."""
+    carina, half = np.float32(0.3 * patient.height), np.float32(rng.uniform(0.65, 1.0))
+    middle = np.float32(0.4 + patient.shift) * np.clip(view.y / carina, -0.2, 1)
+    air = 1.8 * thickness(half - np.abs(view.x - middle), 0.8) * inside(carina - view.y, 1.0)
+    for side, drop in zip(SIDES, (3.0, 2.2), strict=True):
+        at = (side * 1.8 + 0.3 + patient.shift, float(carina) + 0.5 * drop)
+        air = np.maximum(air, 1.2 * thickness(ellipse(view, *at, 2.4, 0.55, side * np.arctan2(drop, 3.4)), 0.6))
+    return np.asarray(air * inside(view.y + 9, 2))
+
+
+def _lung_vessels(rng: Generator, patient: Patient, view: View, findings: Findings) -> Floats:
+    """Return the vessels, which branch and fade from the hila outwards, and the finest, which are mere texture.
+
+    The left hilum is higher than the right by about 1 cm (Felson 1973). Scars pull a hilum up.
+    """
+    sheet, draw = make_sheet()
+    for side in SIDES:
+        y = (0.44 if side < 0 else 0.40) * patient.height - patient.pull[side > 0]
+        root = (side * max(2.8, 0.85 * float(edge(patient, np.array(y), side))), y)
+        for x0, y0, x1, y1, width in vessel_tree(rng, root, side, 0.115 * patient.height):
+            stroke(draw, [(x0, y0), (x1, y1)], width, 2.2 * width)
+        hilum = [(root[0], y - 1.8), (root[0] + 0.8 * side, y), (root[0] + 0.9 * side, y + 2.2), (root[0] + 0.5 * side, y + 4.5)]
+        stroke(draw, hilum, rng.uniform(1.0, 1.7), rng.uniform(1.0, 2.3))
+        for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
+            end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
+            stroke(draw, [root, end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
+    grain = 0.25 * clouds(rng, len(view.x), 48) + 0.2 * clouds(rng, len(view.x), 90)
+    return rng.uniform(0.8, 1.8) * as_seen([sheet], view, 0.14) + rng.uniform(0.3, 1.3) * grain
+
+
+def _gas(rng: Generator, patient: Patient, view: View) -> Floats:
+    """Return the gas (cm) in stomach and bowels under the diaphragm: dark, and no lung."""
+    gas = np.zeros_like(view.x)
+    if rng.random() < 0.65:
+        x, radius = rng.uniform(0.3, 0.6) * patient.width, rng.uniform(1.2, 3.2)
+        y = float(floor(patient, np.array(x), 1)) + rng.uniform(0.4, 1.5) + 0.7 * radius
+        gas = rng.uniform(2, 8) * thickness(ellipse(view, x, y, radius * 1.4, 0.7 * radius), 0.7 * radius)
+    for _ in range(rng.integers(0, 4)):
+        x, y = rng.uniform(-0.9, 0.9) * patient.width, patient.height * rng.uniform(1.1, 1.4)
+        bubble = ellipse(view, x, y, *rng.uniform(0.8, 2.5, 2).tolist(), rng.uniform(0, 3.14))
+        gas = np.maximum(gas, rng.uniform(1, 5) * thickness(bubble, 1.5))
+    return gas
