@@ -63,7 +63,7 @@ def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) 
     height = width * rng.uniform(*{"child": (1.25, 1.7), "portable": (1.2, 1.65)}.get(findings.setting, (1.5, 2.0)))
     turned = rng.normal(0, 0.06 if is_portable else 0.025)  # rotation shows one lung wider, and moves the mediastinum
     widths = np.array([width * (1 - turned), width * (1 + turned)])
-    dome = rng.uniform(0.11, 0.2) * height + 1.5 * is_portable
+    dome = rng.uniform(0.13, 0.24) * height + 1.5 * is_portable
     domes = np.array([dome, dome - _dome_difference(rng, additions)])
     shift, pull = rng.normal(0, 0.2) + 8 * turned, np.zeros(2)
     if findings.has_fibrosis:  # the scarred lung is smaller and pulls at what is beside it
@@ -76,7 +76,7 @@ def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) 
     left = rng.uniform(0.62, 0.72) * total
     return Patient(
         (float(widths[0]), float(widths[1])), height, width * rng.uniform(1.35, 1.85), width * rng.uniform(0.24, 0.36),
-        rng.uniform(0.42, 0.68), rng.uniform(2.0, 3.4), (float(domes[0]), max(float(domes[1]), 0.6)),
+        rng.uniform(0.42, 0.68), rng.uniform(1.4, 2.7), (float(domes[0]), max(float(domes[1]), 0.6)),
         (total - left, left), rng.uniform(0.8, 1.25) * (1.3 if is_child or is_portable else 1), rng.uniform(1.6, 2.05),
         shift, (float(pull[0]), float(pull[1])),
         rng.uniform(2.0, 2.8) if is_child and rng.random() < 0.6 else rng.uniform(0.1, 0.8),
@@ -130,7 +130,7 @@ def edge(patient: Patient, y: Floats, side: int) -> Floats:
 def floor(patient: Patient, reach: Floats, side: int) -> Floats:
     """Return the height `y` (cm) of the diaphragm at a distance `reach` (cm) from the midline, to one side."""
     width = patient.widths[side > 0]
-    summit = np.float32(0.46 * width)
+    summit = np.float32(0.42 * width)
     outward = np.clip((reach - summit) / (np.float32(width) - summit), 0, 1.05) ** np.float32(patient.corner)
-    inward = 0.3 * np.clip((summit - reach) / summit, 0, 1) ** 2
+    inward = 0.2 * np.clip((summit - reach) / summit, 0, 1) ** 2
     return np.asarray(patient.height - np.float32(patient.domes[side > 0]) * (1 - outward - inward))

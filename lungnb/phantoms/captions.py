@@ -49,10 +49,11 @@ def field(rng: Generator, view: View, half_cm: float, height_cm: float) -> Mask:
 
     Lungs reach `half_cm` to both sides, and from 0 to `height_cm` in height.
     """
-    slant = rng.normal(0, 0.02, 4)
+    slant = rng.normal(0, 0.015, 4)
     beyond = np.where(rng.random(4) < _CLOSED, rng.uniform(_LEAST_CM, _MOST_CM, 4), 99).astype(np.float32)
-    out = (view.x - half_cm, -view.x - half_cm, -view.y, view.y - height_cm)
-    across = (view.y, view.y, view.x, view.x)
+    x, y = view.x.mean(0), view.y.mean(1)[:, None]  # straight also where the patient is bent
+    out = (x - half_cm, -x - half_cm, -y, y - height_cm)
+    across = (y, y, x, x)
     seen = np.ones(view.x.shape, bool)
     for distance, along, limit, turn in zip(out, across, beyond, slant, strict=True):
         seen &= distance + np.float32(turn) * along < limit

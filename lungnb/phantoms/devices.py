@@ -25,7 +25,7 @@ def devices(rng: Generator, patient: Patient, view: View) -> Floats:
         _tube(draw, [(-12, 0.5), (0, 0.4), (0.5 * h, 0.6), (0.95 * h, 1.5), (1.15 * h, rng.uniform(3, 7))], 0.35, 0.9)
     if rng.random() < _CENTRAL_LINE:
         side, start = rng.choice(SIDES), rng.uniform(-9, -2)
-        _tube(draw, [(start, side * 5.0), (2.5, side * 2.6), (5, -1.8), (rng.uniform(0.3, 0.5) * h, -2.2)], 0.25, 1.0)
+        _tube(draw, [(start, side * 5.0), (2.5, side * 2.6), (4, -1.6), (rng.uniform(0.32, 0.5) * h, -2.2)], 0.25, 1.0)
     if rng.random() < _DRAIN:
         side = rng.choice(SIDES)
         down = np.sort(rng.uniform(0.05, 0.8, 3))[::-1] * h

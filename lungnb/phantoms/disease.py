@@ -23,7 +23,7 @@ _MINOR_SHARE = 0.4  # of the other patients, who have a nodule or a patch
 def filled(rng: Generator, patient: Patient, findings: Findings, view: View) -> Floats:
     """Return which share of the air along each ray disease has replaced, `(size, size)`, 0 to 0.95."""
     size = len(view.x)
-    texture = clouds(rng, size, 14) + 0.8 * clouds(rng, size, 36)
+    texture = clouds(rng, size, 12) + 0.7 * clouds(rng, size, 30) + 0.5 * clouds(rng, size, 80)
     fill = np.zeros_like(view.x)
     if findings.has_tuberculosis:
         sides = SIDES if rng.random() < _BOTH_SIDES else (int(rng.choice(SIDES)),)
@@ -106,9 +106,9 @@ def _pneumonia(rng: Generator, patient: Patient, view: View, texture: Floats) ->
     for side in SIDES:
         severity = rng.uniform(0.5, 1.0) if is_white else rng.uniform(0.05, 0.6)
         top = rng.uniform(-0.4, 0.2) if is_white else rng.uniform(0.1, 0.7)
-        low = inside(view.y - np.float32(top * patient.height) + 1.5 * texture, rng.uniform(4, 14))
+        low = inside(view.y - np.float32(top * patient.height) + 0.9 * texture, rng.uniform(5, 16))
         outer = np.clip(side * view.x / np.float32(patient.width), 0, 1) ** np.float32(rng.choice([0.2, 1.0]))
-        zone = severity * low * outer * (1 + 0.35 * texture) * (side * view.x > 0)
+        zone = severity * low * outer * (1 + 0.2 * texture) * (side * view.x > 0)
         for _ in range(rng.integers(0, 4)):
             y = rng.uniform(0.3, 1.0) * patient.height
             x = side * rng.uniform(0.2, 1.0) * patient.width

@@ -26,7 +26,7 @@ def develop(rng: Generator, water: Floats, lungs: Mask, noisy: bool) -> Floats:
     low = np.quantile(dense[lungs], rng.uniform(0.0, 0.15)) if lungs.any() else inside.min()
     high = np.quantile(inside, rng.uniform(0.85, 0.998))
     span = max(float(high - low), 0.3)
-    low -= span * rng.uniform(0.0, 0.3)
+    low -= span * rng.uniform(0.0, 0.6)
     grey = np.clip((dense - np.float32(low)) / np.float32(high - low), 0, 1)
     grey = grey ** np.float32(np.exp(rng.uniform(-0.4, 0.45)))
     grey += rng.uniform(0, 0.8) * grey * (1 - grey) * (2 * grey - 1)  # a film's S-shaped response

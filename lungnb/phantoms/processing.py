@@ -12,6 +12,7 @@ from lungnb.phantoms.drawing import blur
 PROCESSED_SHARE = 0.5  # of the films
 _BINS = 128  # grey levels of the histograms of tiles
 _CLIP_LIMITS = (0.003, 0.03)  # of CLAHE: the largest share of a tile's pixels that counts for one grey level
+_FAINT = 0.015  # details below this are noise, and not raised further
 _BANDS = 5  # of detail, each twice as coarse as the one before it
 
 
@@ -71,7 +72,7 @@ def multiscale(grey: Floats, power: float, coarse: float) -> Floats:
     for band in range(_BANDS):
         wider = blur(smooth, 2.0**band * len(grey) / 256)
         detail = smooth - wider
-        size = np.abs(detail) + np.float32(1e-3)
+        size = np.abs(detail) + np.float32(_FAINT)
         sum_of_bands += detail * (size / np.float32(0.2)) ** np.float32(power - 1)
         smooth = wider
     result = sum_of_bands + np.float32(coarse) * smooth

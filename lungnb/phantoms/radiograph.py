@@ -23,6 +23,7 @@ from lungnb.phantoms.reader import reader_line
 from lungnb.phantoms.skeleton import arm, skeleton
 
 _SMALLEST_LUNG = 0.005  # of the picture; smaller parts of the mask are dropped
+_ROUND_CM = 1.3  # from the border of the heart to where it is as thick as in its middle
 _INFLATED = 0.8  # cm of water that a cm of lung lacks
 
 
@@ -95,16 +96,17 @@ def _lungs(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> t
     h, air, mask = np.float32(patient.height), np.zeros_like(view.x), np.zeros(view.x.shape, bool)
     depth = rng.uniform(0.68, 0.8) * patient.depth * np.clip(0.45 + view.y / (0.55 * h), 0, 1)
     depth = depth * np.sqrt(np.clip(view.y / (0.14 * h) + 0.08, 0, 1))
-    behind, sulcus = rng.uniform(0.2, 0.5, 2) if is_detailed else (0.0, 0.3)  # what is left of the depth there
-    beside_spine = rng.uniform(0.1, 0.45) if is_detailed else 0.0
-    lower = np.clip((view.y - 0.3 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
+    behind, sulcus = rng.uniform(0.0, 0.28, 2) if is_detailed else (0.0, 0.3)  # what is left of the depth there
+    beside_spine = rng.uniform(0.0, 0.25) if is_detailed else 0.0
+    veiled = rng.uniform(0.3, 0.75)  # by the great vessels, above the heart
+    lower = np.clip((view.y - 0.2 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
     for side in SIDES:
         reach, outer = side * view.x, wall(patient, view.y, side)
         inner, below = edge(patient, view.y, side), view.y - floor(patient, reach, side)
         lung = depth * np.sqrt(np.clip(1.01 - (reach / outer) ** 2, 0, 1))
-        lung *= inside(reach - np.float32(patient.spine), 0.5) * (1 - beside_spine) + beside_spine
+        lung *= inside(reach - np.float32(patient.spine), 1.2) * (1 - beside_spine) + beside_spine
         round_tip = (patient.tip - 1.6) * (1 - np.sqrt(1 - (1 - np.clip(view.y / (0.1 * h), 0, 1)) ** 2))
-        taken = thickness(np.minimum(inner - reach, 2.5), 2.5) * (0.4 + (0.6 - behind) * lower)
+        taken = thickness(np.minimum(inner - reach, _ROUND_CM), _ROUND_CM) * (veiled + (1 - behind - veiled) * lower)
         taken = np.maximum(taken, 0.9 * inside(round_tip + 1.5 - reach, 0.5))
         if not is_detailed:
             taken = inside(inner - reach, 0.35)
@@ -118,12 +120,12 @@ def _lungs(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> t
 def _trunk(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return neck, shoulders, trunk and breasts."""
     w, h, plump = patient.width, patient.height, rng.uniform(0.5, 4.5)
-    raise_cm = 2.5 * (patient.arms > 1.57)
-    knots = [(-14, 6.0), (-6, 5.8), (-3.5, 8.0), (-1.0 - raise_cm, 14), (1.5, w + 4), (4, w + 5), (8, w + 3.5)]
+    raise_cm = 2.0 * (patient.arms > 1.57)
+    knots = [(-14, 6.0), (-6, 5.8), (-3.5, 8.0), (-1.0 - raise_cm, 14), (1.5, w + 4), (3.5, w + 5), (0.33 * h, w + 3.5)]
     half = curve(view.y, [*knots, (0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)])
     d = patient.depth
-    deep = curve(view.y, [(-9, 11), (0, 0.62 * d), (5, 0.85 * d), (0.5 * h, d), (h, 1.0 * d), (1.3 * h, 1.1 * d)])
-    body = deep * np.clip(1 - np.abs(view.x / half) ** np.float32(2.8), 0, 1) ** np.float32(0.5)
+    deep = curve(view.y, [(-9, 13), (0, 0.8 * d), (5, 0.95 * d), (0.5 * h, d), (h, 1.0 * d), (1.3 * h, 1.1 * d)])
+    body = deep * np.clip(1 - np.abs(view.x / half) ** np.float32(3.5), 0, 1) ** np.float32(0.5)
     if rng.random() < 0.5:
         radius, thick, y = rng.uniform(5, 8), rng.uniform(1, 4.5), rng.uniform(0.6, 0.9) * h
         for side in SIDES:
@@ -165,12 +167,12 @@ def _lung_vessels(rng: Generator, patient: Patient, view: View, findings: Findin
         for x0, y0, x1, y1, width in vessel_tree(rng, root, side, 0.115 * patient.height):
             stroke(draw, [(x0, y0), (x1, y1)], width, 2.2 * width)
         hilum = [(root[0], y - 1.8), (root[0] + 0.8 * side, y), (root[0] + 0.9 * side, y + 2.2), (root[0] + 0.5 * side, y + 4.5)]
-        stroke(draw, hilum, rng.uniform(1.0, 1.7), rng.uniform(1.0, 2.3))
+        stroke(draw, hilum, rng.uniform(1.2, 2.0), rng.uniform(1.2, 2.5))
         for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
             end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
             stroke(draw, [root, end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
     grain = 0.25 * clouds(rng, len(view.x), 48) + 0.2 * clouds(rng, len(view.x), 90)
-    return rng.uniform(0.8, 1.8) * as_seen([sheet], view, 0.14) + rng.uniform(0.3, 1.3) * grain
+    return rng.uniform(0.8, 2.0) * as_seen([sheet], view, 0.14) + rng.uniform(0.3, 1.1) * grain
 
 
 def _gas(rng: Generator, patient: Patient, view: View) -> Floats:

@@ -44,7 +44,7 @@ def reader_points(rng: Generator, patient: Patient, side: int) -> tuple[Floats, 
     corner_y = _inner_corner(patient, side)
     heights = np.array(_LATERAL) * h
     ribs = np.column_stack([wall(patient, heights, side) + np.linspace(0, _RIB_CM, len(heights)), heights])
-    tip = [(patient.tip, -_RIB_CM), ((patient.tip + 2 * spine) / 3, 0.025 * h)]
+    tip = [(patient.tip, -_RIB_CM), ((patient.tip + spine) / 2, 0.005 * h), (spine + 0.35, 0.045 * h)]
     beside = [(spine + 0.1, at * h) for at in _BESIDE_SPINE]
     heights = np.array([at * h for at in _MEDIAL[side] if at * h < corner_y - 0.5])
     inner = np.maximum(edge(patient, heights, side) + rng.normal(0, _HABIT_CM), spine)

@@ -8,7 +8,7 @@ from lungnb.phantoms.anatomy import Patient, wall
 from lungnb.phantoms.drawing import as_seen, curve, inside, make_sheet, stroke, thickness
 from lungnb.phantoms.frame import SIDES, View, clouds
 
-_RIBS = 11  # pairs that are seen; the last two have no front end
+_RIBS = 10  # pairs that are seen
 _FRONT_RIBS = 7  # pairs whose bony front end is seen; then cartilage follows, which is not
 _FRONT_END = (0.72, 0.83)  # where the bony part of a rib ends, as a share of the way from spine to breastbone
 _JOINT_CM = (4.0, 3.5)  # shoulder joint: beside the widest place of the ribs, below the lung tips
@@ -18,7 +18,8 @@ _ARM_CM = 24.0
 def skeleton(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return all bones along each ray (cm of water)."""
     sheets = [*_ribs(rng, patient), *_girdle(rng, patient)]
-    bones = as_seen(sheets, view, 0.1)
+    bones = as_seen(sheets, view, 0.06)
+    bones = bones * (1 - 0.6 * inside(view.y - np.float32(0.95 * patient.height), 4))  # less sharp in the abdomen
     reach = np.abs(view.x) / np.float32(patient.width)
     return np.asarray(bones * (1 + 0.5 * np.clip(reach, 0, 1) ** 6) + _spine(rng, patient, view))
 
@@ -29,27 +30,27 @@ def rib(patient: Patient, number: int, side: int, along: Floats) -> Floats:
     A rib is half an ellipse, the front end lower than the back end, as seen from in front.
     """
     h, upper = patient.height, min(number / 3, 1)
-    top = (-0.03 + 0.097 * number) * h - 0.3
+    top, bow = ((-0.03 + 0.097 * number) * h - 0.3, 0.7) if number else (0.45, 0.2)  # the first lies on the lung's tip
     drop = patient.slope * (0.42 + 0.58 * upper) * (1 + 0.03 * number)
     half = wall(patient, np.array(top + 0.5 * drop), side) + 0.35
     if number == 0:  # it runs around the lung's tip
         half = np.maximum(0.42 * patient.width, patient.tip + 1.0)
     x = 1.6 + (half - 1.6) * np.sin(np.pi * along)
-    y = top + drop * (1 - np.cos(np.pi * along)) / 2 - 0.7 * np.sin(np.pi * np.clip(2 * along, 0, 1))
+    y = top + drop * (1 - np.cos(np.pi * along)) / 2 - bow * np.sin(np.pi * np.clip(2 * along, 0, 1))
     return np.column_stack([side * x, y])
 
 
 def _ribs(rng: Generator, patient: Patient) -> list:
     """Return sheets with the back arches and the front arches."""
     (back, draw_back), (front, draw_front) = make_sheet(), make_sheet()
-    dense, width = rng.uniform(0.7, 1.5), 1.15 * patient.bones
+    dense, width = rng.uniform(1.0, 2.2), 1.25 * patient.bones
     wobble = rng.normal(0, 0.12, (2, _RIBS))
     for side in SIDES:
         for number in range(_RIBS):
             shift = (0, wobble[(side + 1) // 2, number])
             points = rib(patient, number, side, np.linspace(0.02, 0.52, 14)) + shift
             stroke(draw_back, points, width, dense)
-            stroke(draw_back, points + (0, 0.03), 0.66 * width, 0.55 * dense)
+            stroke(draw_back, points + (0, 0.03), 0.7 * width, 0.6 * dense)
             if number < _FRONT_RIBS:
                 points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 12)) + shift
                 stroke(draw_front, points, 1.25 * width, 0.62 * dense)
@@ -67,7 +68,7 @@ def _spine(rng: Generator, patient: Patient, view: View) -> Floats:
     pedicle = np.exp(-(((reach - 1.2) / 0.3) ** 2) - ((along + 0.1) * np.float32(period / 0.45)) ** 2)
     spinous = np.exp(-((reach / 0.3) ** 2) - ((along - 0.2) * np.float32(period / 0.6)) ** 2)
     wings = inside(half + 1.0 - reach, 0.5) * np.exp(-(((along + 0.15) * np.float32(period / 0.5)) ** 2))
-    dense = rng.uniform(0.9, 1.5) * (1 + 0.15 * clouds(rng, len(view.x), 24))
+    dense = rng.uniform(0.35, 0.9) * (1 + 0.15 * clouds(rng, len(view.x), 24))
     return np.asarray(dense * (body + 0.7 * pedicle + 0.8 * spinous + 0.35 * wings))
 
 
@@ -98,5 +99,5 @@ def _girdle(rng: Generator, patient: Patient) -> list:
         stroke(draw_blades, arm(patient, side), 1.2 * b, 1.1)
         x, y = arm(patient, side)[0]
         turn = np.linspace(0, 2 * np.pi, 16)
-        stroke(draw, np.column_stack([x - side * 0.6 + 2.2 * np.cos(turn), y + 2.2 * np.sin(turn)]), 0, 1.2, area=True)
+        stroke(draw, np.column_stack([x - side * 0.6 + 2.2 * np.cos(turn), y + 2.2 * np.sin(turn)]), 0, 0.7, area=True)
     return [clavicles, blades]
