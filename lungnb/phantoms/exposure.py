@@ -9,6 +9,7 @@ from lungnb.phantoms.frame import clouds
 
 _ABSORPTION = 0.18  # of water, per cm, at about 70 keV (NIST XCOM gives 0.19)
 _SCATTER = (0.15, 0.9)  # scattered radiation, as a share of what comes straight; a grid removes most of it
+_BODY = 0.25  # of the thickest ray: where there is more water, the patient is
 _FOG_SIZE = 9  # the blur of scatter, as a fraction of the side: 1 / 9
 
 
@@ -22,8 +23,8 @@ def develop(rng: Generator, water: Floats, lungs: Mask, noisy: bool) -> Floats:
     body = np.minimum(straight, np.float32(0.6))  # what passes beside the patient is stopped by the collimator
     shown = straight + np.float32(rng.uniform(*_SCATTER)) * blur(body, size / _FOG_SIZE) * np.float32(0.3)
     dense = -np.log(shown)
-    inside = dense[::2, ::2][water[::2, ::2] > 4]
-    low = np.quantile(dense[lungs], rng.uniform(0.0, 0.15)) if lungs.any() else inside.min()
+    inside = dense[::2, ::2][water[::2, ::2] >= _BODY * water.max()]
+    low = np.quantile(dense[lungs] if lungs.any() else inside, rng.uniform(0.0, 0.15))
     high = np.quantile(inside, rng.uniform(0.85, 0.998))
     span = max(float(high - low), 0.3)
     low -= span * rng.uniform(0.0, 0.6)

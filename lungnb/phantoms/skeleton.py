@@ -48,11 +48,11 @@ def _ribs(rng: Generator, patient: Patient) -> list:
     for side in SIDES:
         for number in range(_RIBS):
             shift = (0, wobble[(side + 1) // 2, number])
-            points = rib(patient, number, side, np.linspace(0.02, 0.52, 14)) + shift
+            points = rib(patient, number, side, np.linspace(0.02, 0.52, 10)) + shift
             stroke(draw_back, points, width, dense)
             stroke(draw_back, points + (0, 0.03), 0.7 * width, 0.6 * dense)
             if number < _FRONT_RIBS:
-                points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 12)) + shift
+                points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 8)) + shift
                 stroke(draw_front, points, 1.25 * width, 0.62 * dense)
                 stroke(draw_front, points, 0.85 * width, 0.4 * dense)
     return [back, front]
