@@ -115,5 +115,3 @@ def _pneumonia(rng: Generator, patient: Patient, view: View, texture: Floats) ->
             zone = zone + rng.uniform(0.2, 0.8) * _patch(rng, view, x, y, rng.uniform(1.5, 4.5), texture)
         fill = fill + zone
     return np.asarray(fill)
-
-

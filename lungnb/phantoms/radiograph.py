@@ -122,7 +122,9 @@ def _trunk(rng: Generator, patient: Patient, view: View) -> Floats:
     w, h, plump = patient.width, patient.height, rng.uniform(0.5, 4.5)
     raise_cm = 2.0 * (patient.arms > 1.57)
     knots = [(-14, 6.0), (-6, 5.8), (-3.5, 8.0), (-1.0 - raise_cm, 14), (1.5, w + 4), (3.5, w + 5), (0.33 * h, w + 3.5)]
-    half = curve(view.y, [*knots, (0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)])
+    half = curve(
+        view.y, [*knots, (0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)]
+    )
     d = patient.depth
     deep = curve(view.y, [(-9, 13), (0, 0.8 * d), (5, 0.95 * d), (0.5 * h, d), (h, 1.0 * d), (1.3 * h, 1.1 * d)])
     body = deep * np.clip(1 - np.abs(view.x / half) ** np.float32(3.5), 0, 1) ** np.float32(0.5)
@@ -166,7 +168,12 @@ def _lung_vessels(rng: Generator, patient: Patient, view: View, findings: Findin
         root = (side * max(2.8, 0.85 * float(edge(patient, np.array(y), side))), y)
         for x0, y0, x1, y1, width in vessel_tree(rng, root, side, 0.115 * patient.height):
             stroke(draw, [(x0, y0), (x1, y1)], width, 2.2 * width)
-        hilum = [(root[0], y - 1.8), (root[0] + 0.8 * side, y), (root[0] + 0.9 * side, y + 2.2), (root[0] + 0.5 * side, y + 4.5)]
+        hilum = [
+            (root[0], y - 1.8),
+            (root[0] + 0.8 * side, y),
+            (root[0] + 0.9 * side, y + 2.2),
+            (root[0] + 0.5 * side, y + 4.5),
+        ]
         stroke(draw, hilum, rng.uniform(1.2, 2.0), rng.uniform(1.2, 2.5))
         for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
             end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
