@@ -115,13 +115,16 @@ def wall(patient: Patient, y: Floats, side: int) -> Floats:
 
 
 def edge(patient: Patient, y: Floats, side: int) -> Floats:
-    """Return how far from the midline (cm) vessels and heart reach to one side at the heights `y` (cm)."""
+    """Return how far from the midline (cm) vessels and heart reach to one side at the heights `y` (cm).
+
+    The subclavian vessels arch over the inner part of the lung's tip, so that the lung is veiled there.
+    """
     h, v, heart = patient.height, patient.vessels, patient.heart[side > 0]
     if side < 0:  # right: great vessels, superior vena cava, hilum, right atrium
-        knots = [(-0.1, 2.6 * v), (0.1, 2.2 * v), (0.3, 2.2 * v), (0.45, max(2.5 * v, 0.7 * heart))]
+        knots = [(-0.1, 3.3 * v), (0.05, 2.8 * v), (0.15, 2.4 * v), (0.3, 2.25 * v), (0.45, max(2.5 * v, 0.7 * heart))]
         knots += [(0.6, max(2.3, 0.82 * heart)), (0.78, heart), (0.97, 0.88 * heart)]
     else:  # left: great vessels, aortic arch, window, pulmonary trunk, left ventricle
-        knots = [(-0.1, 2.6 * v), (0.08, 2.1 * v), (0.17, 2.1 * v), (0.27, 2.9 * v), (0.36, 2.4 * v)]
+        knots = [(-0.1, 3.3 * v), (0.06, 2.8 * v), (0.17, 2.2 * v), (0.27, 2.9 * v), (0.36, 2.4 * v)]
         knots += [(0.46, max(3.0 * v, 0.46 * heart)), (0.6, max(3.0 * v, 0.7 * heart))]
         knots += [(0.74, 0.92 * heart), (0.87, heart), (1.0, 0.95 * heart)]
     return np.asarray(curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift))

@@ -31,7 +31,7 @@ def hand(rng: Generator, size: int) -> Floats:
         turn, start = angle * spread, np.array([x, 1.5 if finger == 0 else -1.5])
         ahead = np.array([np.sin(turn), -np.cos(turn)])
         middle = start + 0.5 * length * ahead
-        flesh = np.maximum(flesh, 1.7 * thickness(ellipse(view, *middle, 0.95, 0.62 * length, turn), 0.95))
+        flesh = np.maximum(flesh, 1.7 * thickness(ellipse(view, middle[0], middle[1], 0.95, 0.62 * length, turn), 0.95))
         stroke(draw, [(0.35 * x, 5.2), start - 0.3 * ahead], 0.8, 1.4)
         ends = start + np.outer([0.05, 0.47, 0.52, 0.76, 0.8, 0.98], length * ahead)
         for one, other in ends.reshape(3, 2, 2):
@@ -103,8 +103,8 @@ def pelvis(rng: Generator, size: int) -> Floats:
     for y in np.arange(-14, -4, 3.4):
         stroke(draw, [(-2.2, y), (2.2, y)], 2.7, 2.0)
     for _ in range(rng.integers(0, 7)):
-        x, y = rng.uniform(-9, 9), rng.uniform(-14, 3)
-        water = water - rng.uniform(1, 5) * thickness(ellipse(view, x, y, *rng.uniform(0.8, 2.5, 2), 0.5), 1.5)
+        x, y, half_x, half_y = rng.uniform([-9, -14, 0.8, 0.8], [9, 3, 2.5, 2.5])
+        water = water - rng.uniform(1, 5) * thickness(ellipse(view, x, y, half_x, half_y, 0.5), 1.5)
     return np.asarray(water + as_seen([sheet], view, 0.1))
 
 

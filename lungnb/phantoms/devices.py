@@ -1,5 +1,7 @@
 """What lies on and in patients on portable films: breathing tubes, lines, drains, electrodes and pacemakers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.random import Generator
 from PIL import ImageDraw
@@ -41,9 +43,9 @@ def devices(rng: Generator, patient: Patient, view: View) -> Floats:
     return rng.uniform(1.0, 2.5) * as_seen([sheet], view, 0.06)
 
 
-def _tube(draw: ImageDraw.ImageDraw, knots: list, width: float, value: float) -> None:
+def _tube(draw: ImageDraw.ImageDraw, knots: Sequence[tuple[float, float]] | Floats, width: float, value: float) -> None:
     """Draw a tube through knots (y, x), from top to bottom."""
-    y = np.linspace(knots[0][0], knots[-1][0], 30)
+    y = np.linspace(float(knots[0][0]), float(knots[-1][0]), 30)
     stroke(draw, np.column_stack([curve(y, knots), y]), width, value)
 
 
@@ -68,5 +70,9 @@ def _electrodes(rng: Generator, draw: ImageDraw.ImageDraw, patient: Patient) -> 
         stroke(draw, knots, 0.12, rng.uniform(0.6, 1.8))
     for _ in range(rng.integers(0, _MOST_CABLES + 1)):
         down = np.sort(rng.uniform(-0.3, 1.2, 4)) * patient.height
-        knots = list(zip(down, rng.uniform(-1.2, 1.2, 4) * patient.width, strict=True))
-        _tube(draw, knots, rng.uniform(0.1, 0.6), rng.uniform(0.2, 1.2))
+        _tube(
+            draw,
+            np.column_stack([down, rng.uniform(-1.2, 1.2, 4) * patient.width]),
+            rng.uniform(0.1, 0.6),
+            rng.uniform(0.2, 1.2),
+        )

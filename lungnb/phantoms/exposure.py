@@ -16,7 +16,8 @@ _FOG_SIZE = 9  # the blur of scatter, as a fraction of the side: 1 / 9
 def develop(rng: Generator, water: Floats, lungs: Mask, noisy: bool) -> Floats:
     """Return the film, `(size, size)` float32, 0 to 1 and bone white, of `water` cm along each ray.
 
-    The darkest part of the `lungs` is nearly black, and the densest part of the body nearly white, as one sets a window.
+    The darkest part of the `lungs` is nearly black, and the densest part of the body nearly white: the window that
+    radiographers set.
     """
     size = len(water)
     straight = np.exp(np.float32(-_ABSORPTION) * (water + rng.uniform(0, 0.3) * clouds(rng, size, 3)))

@@ -94,7 +94,8 @@ def write_phantoms(
     patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images.
 
     In a set of `kind` "wild", one X-ray in ten and one CT slice in ten are "wilder" in all respects, even if `without`
-    is given. In a set of `kind` "mixed" they are "mixed-wider". `folder/split.csv` has these as validation. Other arguments are as in `make_phantom`.
+    is given. In a set of `kind` "mixed" they are "mixed-wider". `folder/split.csv` has
+    these as validation. Other arguments are as in `make_phantom`.
 
     `folder` appears whole or not at all. Raises ValueError if it exists, and for other wrong arguments.
     """

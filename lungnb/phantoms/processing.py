@@ -5,10 +5,12 @@ All functions take and return a film, `(size, size)` float32, 0 to 1.
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from lungnb.masks import Floats
 from lungnb.phantoms.drawing import blur
 
+Wholes = NDArray[np.signedinteger]  # such as grey levels
 PROCESSED_SHARE = 0.5  # of the films
 _BINS = 128  # grey levels of the histograms of tiles
 _CLIP_LIMITS = (0.003, 0.03)  # of CLAHE: the largest share of a tile's pixels that counts for one grey level
@@ -56,14 +58,14 @@ def clahe(grey: Floats, tiles: int, clip: float) -> Floats:
     return np.asarray(top + part[:, None] * (bottom - top))
 
 
-def _between(curves: Floats, row: Floats, columns: tuple[Floats, Floats], level: Floats, part: Floats) -> Floats:
+def _between(curves: Floats, row: Wholes, columns: tuple[Wholes, Wholes], level: Wholes, part: Floats) -> Floats:
     """Return the greys that the curves of a row of tiles give, interpolated between the tiles on the left and right."""
     left, right = (curves[row, column[None, :], level] for column in columns)
     return np.asarray(left + part * (right - left))
 
 
 def multiscale(grey: Floats, power: float, coarse: float) -> Floats:
-    """Return a film whose faint details are stronger, and whose coarsest shape is weaker (Vuylsteke and Schoeters 1994).
+    """Return a film with stronger faint details and a weaker coarsest shape (Vuylsteke and Schoeters 1994).
 
     Each band of a Laplacian pyramid is raised to `power` below 1; what is coarser than all bands is kept to the share
     `coarse`.

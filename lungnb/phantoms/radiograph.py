@@ -47,7 +47,7 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     fill = 1 - (1 - filled(rng, patient, findings, view)) * (1 - wet)
     soft = np.clip(air / np.float32(0.3 * patient.depth), 0, 1)
     water = _trunk(rng, patient, view) + _arms(patient, view) - _INFLATED * air * (1 - fill)
-    water += soft * _lung_vessels(rng, patient, view, findings)
+    water += soft * _lung_vessels(rng, patient, view)
     water += skeleton(rng, patient, view) - _airways(rng, patient, view) - _gas(rng, patient, view)
     if findings.has_devices:
         water += devices(rng, patient, view)
@@ -98,7 +98,7 @@ def _lungs(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> t
     depth = depth * np.sqrt(np.clip(view.y / (0.14 * h) + 0.08, 0, 1))
     behind, sulcus = rng.uniform(0.0, 0.28, 2) if is_detailed else (0.0, 0.3)  # what is left of the depth there
     beside_spine = rng.uniform(0.0, 0.25) if is_detailed else 0.0
-    veiled = rng.uniform(0.3, 0.75)  # by the great vessels, above the heart
+    veiled = rng.uniform(0.3, 0.95)  # by the great vessels, above the heart
     lower = np.clip((view.y - 0.2 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
     for side in SIDES:
         reach, outer = side * view.x, wall(patient, view.y, side)
@@ -153,11 +153,13 @@ def _airways(rng: Generator, patient: Patient, view: View) -> Floats:
     air = 1.8 * thickness(half - np.abs(view.x - middle), 0.8) * inside(carina - view.y, 1.0)
     for side, drop in zip(SIDES, (3.0, 2.2), strict=True):
         at = (side * 1.8 + 0.3 + patient.shift, float(carina) + 0.5 * drop)
-        air = np.maximum(air, 1.2 * thickness(ellipse(view, *at, 2.4, 0.55, side * np.arctan2(drop, 3.4)), 0.6))
+        air = np.maximum(
+            air, 1.2 * thickness(ellipse(view, at[0], at[1], 2.4, 0.55, side * np.arctan2(drop, 3.4)), 0.6)
+        )
     return np.asarray(air * inside(view.y + 9, 2))
 
 
-def _lung_vessels(rng: Generator, patient: Patient, view: View, findings: Findings) -> Floats:
+def _lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return the vessels, which branch and fade from the hila outwards, and the finest, which are mere texture.
 
     The left hilum is higher than the right by about 1 cm (Felson 1973). Scars pull a hilum up.
@@ -189,8 +191,10 @@ def _gas(rng: Generator, patient: Patient, view: View) -> Floats:
         x, radius = rng.uniform(0.3, 0.6) * patient.width, rng.uniform(1.2, 3.2)
         y = float(floor(patient, np.array(x), 1)) + rng.uniform(0.4, 1.5) + 0.7 * radius
         gas = rng.uniform(2, 8) * thickness(ellipse(view, x, y, radius * 1.4, 0.7 * radius), 0.7 * radius)
-    for _ in range(rng.integers(0, 4)):
-        x, y = rng.uniform(-0.9, 0.9) * patient.width, patient.height * rng.uniform(1.1, 1.4)
-        bubble = ellipse(view, x, y, *rng.uniform(0.8, 2.5, 2).tolist(), rng.uniform(0, 3.14))
-        gas = np.maximum(gas, rng.uniform(1, 5) * thickness(bubble, 1.5))
+    for _ in range(rng.integers(0, 7)):  # the bowels lie mostly under the left dome
+        x = float(np.clip(rng.normal(0.35, 0.45), -0.9, 0.95)) * patient.width
+        half_x, half_y = rng.uniform(0.8, 3.0, 2)
+        below = float(floor(patient, np.array(abs(x)), 1 if x > 0 else -1)) + half_y + rng.exponential(3) + 0.3
+        bubble = ellipse(view, x, below, half_x, half_y, rng.normal(0, 0.3))
+        gas = np.maximum(gas, rng.uniform(1, 7) * thickness(bubble, 1.5))
     return gas

@@ -2,6 +2,7 @@
 
 import numpy as np
 from numpy.random import Generator
+from PIL import Image
 
 from lungnb.masks import Floats
 from lungnb.phantoms.anatomy import Patient, wall
@@ -40,7 +41,7 @@ def rib(patient: Patient, number: int, side: int, along: Floats) -> Floats:
     return np.column_stack([side * x, y])
 
 
-def _ribs(rng: Generator, patient: Patient) -> list:
+def _ribs(rng: Generator, patient: Patient) -> list[Image.Image]:
     """Return sheets with the back arches and the front arches."""
     (back, draw_back), (front, draw_front) = make_sheet(), make_sheet()
     dense, width = rng.uniform(1.0, 2.2), 1.25 * patient.bones
@@ -50,7 +51,7 @@ def _ribs(rng: Generator, patient: Patient) -> list:
             shift = (0, wobble[(side + 1) // 2, number])
             points = rib(patient, number, side, np.linspace(0.02, 0.52, 10)) + shift
             stroke(draw_back, points, width, dense)
-            stroke(draw_back, points + (0, 0.03), 0.7 * width, 0.6 * dense)
+            stroke(draw_back, points + np.array([0, 0.03]), 0.7 * width, 0.6 * dense)
             if number < _FRONT_RIBS:
                 points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 8)) + shift
                 stroke(draw_front, points, 1.25 * width, 0.62 * dense)
@@ -78,7 +79,7 @@ def arm(patient: Patient, side: int) -> Floats:
     return np.array([joint, joint + _ARM_CM * np.array([side * np.sin(patient.arms), np.cos(patient.arms)])])
 
 
-def _girdle(rng: Generator, patient: Patient) -> list:
+def _girdle(rng: Generator, patient: Patient) -> list[Image.Image]:
     """Return sheets with clavicles and upper arms, and with the shoulder blades."""
     (clavicles, draw), (blades, draw_blades) = make_sheet(), make_sheet()
     w, b, dense = patient.width, patient.bones, rng.uniform(0.7, 1.4)
