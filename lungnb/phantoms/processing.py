@@ -13,7 +13,7 @@ from lungnb.phantoms.drawing import blur
 Wholes = NDArray[np.signedinteger]  # such as grey levels
 PROCESSED_SHARE = 0.5  # of the films
 _BINS = 128  # grey levels of the histograms of tiles
-_CLIP_LIMITS = (0.003, 0.03)  # of CLAHE: the largest share of a tile's pixels that counts for one grey level
+_STEEPEST = (1.4, 7.0)  # of CLAHE: by how much contrast may rise; a clip limit of 0.01 in scikit-image is 2.56
 _FAINT = 0.015  # details below this are noise, and not raised further
 _BANDS = 5  # of detail, each twice as coarse as the one before it
 
@@ -27,7 +27,7 @@ def process(rng: Generator, grey: Floats) -> Floats:
         if step == 0:
             grey = multiscale(grey, rng.uniform(0.5, 0.95), rng.uniform(0.3, 1.0))
         elif step == 1:
-            grey = clahe(grey, int(rng.integers(4, 10)), np.exp(rng.uniform(*np.log(_CLIP_LIMITS))))
+            grey = clahe(grey, int(rng.integers(4, 10)), np.exp(rng.uniform(*np.log(_STEEPEST))))
         elif step == 2:
             grey = unsharp(grey, rng.uniform(0.008, 0.08), rng.uniform(0.3, 1.5))
         else:
@@ -35,11 +35,11 @@ def process(rng: Generator, grey: Floats) -> Floats:
     return grey
 
 
-def clahe(grey: Floats, tiles: int, clip: float) -> Floats:
+def clahe(grey: Floats, tiles: int, steepest: float) -> Floats:
     """Return a film after contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV).
 
-    The film is cut into `tiles` x `tiles`. No grey level counts for more than the share `clip` of a tile; the excess is
-    spread over all levels.
+    The film is cut into `tiles` x `tiles`. Contrast rises by a factor of `steepest` (1 or more) at most: no grey level
+    counts for more than that allows, and the excess is spread over all levels.
     """
     size = len(grey)
     level = np.clip(grey * _BINS, 0, _BINS - 1).astype(np.int32)
@@ -47,7 +47,7 @@ def clahe(grey: Floats, tiles: int, clip: float) -> Floats:
     number = (tile[:, None] * tiles + tile) * _BINS + level
     counts = np.bincount(number.ravel(), minlength=tiles * tiles * _BINS).reshape(-1, _BINS)
     shares = (counts / counts.sum(1, keepdims=True)).astype(np.float32)
-    clipped = np.minimum(shares, np.float32(max(clip, 1 / _BINS)))
+    clipped = np.minimum(shares, np.float32(steepest / _BINS))
     clipped += (1 - clipped.sum(1, keepdims=True)) / _BINS
     curves = np.cumsum(clipped, 1).reshape(tiles, tiles, _BINS)
     place = np.clip((np.arange(size, dtype=np.float32) + 0.5) * tiles / size - 0.5, 0, tiles - 1)

@@ -7,7 +7,7 @@ from scipy.interpolate import PchipInterpolator
 from lungnb.masks import Floats
 from lungnb.phantoms.anatomy import Patient, edge, floor, wall
 
-_LATERAL = (0.95, 0.8, 0.6, 0.42, 0.26, 0.13, 0.05)  # heights of points along the ribs, as shares of the lung's height
+_LATERAL = (0.82, 0.6, 0.42, 0.26, 0.13, 0.05)  # heights of points along the ribs, as shares of the lung's height
 _BESIDE_SPINE = (0.1, 0.2)  # ... along the spine, above the aortic arch
 _MEDIAL = {-1: (0.33, 0.6, 0.72, 0.85), 1: (0.27, 0.36, 0.6, 0.74, 0.87)}  # ... along vessels and heart
 _ALONG_DOME = (0.4, 0.62, 0.85)  # points on the diaphragm, as shares of the chest's half width
