@@ -45,7 +45,7 @@ def devices(rng: Generator, patient: Patient, view: View) -> Floats:
 
 def _tube(draw: ImageDraw.ImageDraw, knots: Sequence[tuple[float, float]] | Floats, width: float, value: float) -> None:
     """Draw a tube through knots (y, x), from top to bottom."""
-    y = np.linspace(float(knots[0][0]), float(knots[-1][0]), 30)
+    y = np.linspace(float(knots[0][0]), float(knots[-1][0]), 16)
     stroke(draw, np.column_stack([curve(y, knots), y]), width, value)
 
 

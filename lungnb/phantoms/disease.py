@@ -47,7 +47,7 @@ def fluid(rng: Generator, patient: Patient, findings: Findings, view: View) -> F
     covered = np.zeros_like(view.x)
     if not (findings.has_effusion or findings.has_thick_pleura):
         return covered
-    for side in rng.permutation(SIDES)[: 2 if findings.setting == "portable" else 1]:
+    for side in rng.permutation(SIDES).tolist()[: 2 if findings.setting == "portable" else 1]:
         reach = side * view.x
         if findings.has_effusion:
             share = rng.uniform(0.05, 0.25) if rng.random() < 0.7 else rng.uniform(0.25, 0.7)
@@ -57,7 +57,7 @@ def fluid(rng: Generator, patient: Patient, findings: Findings, view: View) -> F
         if findings.has_thick_pleura:
             thick = rng.uniform(0.2, 1.2) + 0.3 * clouds(rng, len(view.x), 7)
             is_cap = rng.random() < 0.6
-            near = thick - np.minimum(wall(patient, view.y, int(side)) - reach, view.y if is_cap else np.float32(9))
+            near = thick - np.minimum(wall(patient, view.y, side) - reach, view.y if is_cap else np.float32(9))
             where = view.y < 0.35 * patient.height if is_cap else view.y > rng.uniform(0, 0.6) * patient.height
             covered = np.maximum(covered, 0.6 * inside(near, 0.5) * where * (reach > 0))
     return covered

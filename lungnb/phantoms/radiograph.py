@@ -41,8 +41,8 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     findings = draw_findings(rng, additions)
     patient = draw_patient(rng, findings, additions)
     view = _posture(rng, patient, findings, size, wild.acquisition)
-    air, border = _lungs(rng, patient, view, "mediastinum" in additions)
-    mask = _read(rng, patient, view) if "reader" in additions else border
+    air = _air(rng, patient, view, "mediastinum" in additions)
+    mask = _read(rng, patient, view) if "reader" in additions else _exact_border(patient, view)
     wet = fluid(rng, patient, findings, view)
     fill = 1 - (1 - filled(rng, patient, findings, view)) * (1 - wet)
     soft = np.clip(air / np.float32(0.3 * patient.depth), 0, 1)
@@ -87,34 +87,50 @@ def _read(rng: Generator, patient: Patient, view: View) -> Mask:
     return without_specks(as_seen([sheet], view, 0.03) > 0.5, _SMALLEST_LUNG)
 
 
-def _lungs(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> tuple[Floats, Mask]:
-    """Return the air along each ray (cm), and the exact borders of the lungs, without disease.
+def _air(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> Floats:
+    """Return the air along each ray (cm), without disease.
 
     Vessels and heart take what they are thick from the depth of the lung, so that lung shows behind them. If not
     `is_detailed`, they hide it all.
     """
-    h, air, mask = np.float32(patient.height), np.zeros_like(view.x), np.zeros(view.x.shape, bool)
+    h, air = np.float32(patient.height), np.zeros_like(view.x)
     depth = rng.uniform(0.68, 0.8) * patient.depth * np.clip(0.45 + view.y / (0.55 * h), 0, 1)
     depth = depth * np.sqrt(np.clip(view.y / (0.14 * h) + 0.08, 0, 1))
-    behind, sulcus = rng.uniform(0.0, 0.28, 2) if is_detailed else (0.0, 0.3)  # what is left of the depth there
+    behind, sulcus = rng.uniform(0.0, 0.28, 2).tolist() if is_detailed else (0.0, 0.3)  # the share that is left there
     beside_spine = rng.uniform(0.0, 0.25) if is_detailed else 0.0
     veiled = rng.uniform(0.3, 0.95)  # by the great vessels, above the heart
     lower = np.clip((view.y - 0.2 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
+    hidden = veiled + (1 - behind - veiled) * lower
+    tip = _round_tip(patient, view)
     for side in SIDES:
         reach, outer = side * view.x, wall(patient, view.y, side)
         inner, below = edge(patient, view.y, side), view.y - floor(patient, reach, side)
         lung = depth * np.sqrt(np.clip(1.01 - (reach / outer) ** 2, 0, 1))
         lung *= inside(reach - np.float32(patient.spine), 1.2) * (1 - beside_spine) + beside_spine
-        round_tip = (patient.tip - 1.6) * (1 - np.sqrt(1 - (1 - np.clip(view.y / (0.1 * h), 0, 1)) ** 2))
-        taken = thickness(np.minimum(inner - reach, _ROUND_CM), _ROUND_CM) * (veiled + (1 - behind - veiled) * lower)
-        taken = np.maximum(taken, 0.9 * inside(round_tip + 1.5 - reach, 0.5))
-        if not is_detailed:
-            taken = inside(inner - reach, 0.35)
+        if is_detailed:
+            taken = thickness(np.minimum(inner - reach, _ROUND_CM), _ROUND_CM) * hidden
+            taken = np.maximum(taken, 0.9 * inside(tip - reach, 0.5))
+        else:
+            taken = inside(np.maximum(inner, tip) - reach, 0.35)
         under = np.maximum(inside(-below, 0.4), sulcus * np.exp(np.minimum(-below, 0) / np.float32(3)))
-        out = np.minimum(outer - reach, view.y)
-        air += lung * (1 - taken) * inside(out, 0.3) * under * (reach > 0)
-        mask |= without_specks((out > 0) & (reach > np.maximum(inner, round_tip + 1.5)) & (below < 0), _SMALLEST_LUNG)
-    return air, mask
+        air += lung * (1 - taken) * inside(np.minimum(outer - reach, view.y), 0.3) * under * (reach > 0)
+    return air
+
+
+def _round_tip(patient: Patient, view: View) -> Floats:
+    """Return how far from the midline (cm) the round tip of the lung begins."""
+    up = 1 - np.clip(view.y / np.float32(0.1 * patient.height), 0, 1)
+    return np.asarray((patient.tip - 1.6) * (1 - np.sqrt(1 - up**2)) + 1.5)
+
+
+def _exact_border(patient: Patient, view: View) -> Mask:
+    """Return the mask within the exact borders of the lungs."""
+    mask = np.zeros(view.x.shape, bool)
+    for side in SIDES:
+        reach, inner = side * view.x, np.maximum(edge(patient, view.y, side), _round_tip(patient, view))
+        lung = (reach > inner) & (reach < wall(patient, view.y, side)) & (view.y > 0)
+        mask |= without_specks(lung & (view.y < floor(patient, reach, side)), _SMALLEST_LUNG)
+    return mask
 
 
 def _trunk(rng: Generator, patient: Patient, view: View) -> Floats:

@@ -49,11 +49,11 @@ def _ribs(rng: Generator, patient: Patient) -> list[Image.Image]:
     for side in SIDES:
         for number in range(_RIBS):
             shift = (0, wobble[(side + 1) // 2, number])
-            points = rib(patient, number, side, np.linspace(0.02, 0.52, 10)) + shift
+            points = rib(patient, number, side, np.linspace(0.02, 0.52, 7)) + shift
             stroke(draw_back, points, width, dense)
             stroke(draw_back, points + np.array([0, 0.03]), 0.7 * width, 0.6 * dense)
             if number < _FRONT_RIBS:
-                points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 8)) + shift
+                points = rib(patient, number, side, np.linspace(0.5, rng.uniform(*_FRONT_END), 6)) + shift
                 stroke(draw_front, points, 1.25 * width, 0.62 * dense)
                 stroke(draw_front, points, 0.85 * width, 0.4 * dense)
     return [back, front]
@@ -83,7 +83,7 @@ def _girdle(rng: Generator, patient: Patient) -> list[Image.Image]:
     """Return sheets with clavicles and upper arms, and with the shoulder blades."""
     (clavicles, draw), (blades, draw_blades) = make_sheet(), make_sheet()
     w, b, dense = patient.width, patient.bones, rng.uniform(0.7, 1.4)
-    reach = np.linspace(1.6, w + 3, 25)
+    reach = np.linspace(1.6, w + 3, 10)
     knots = [(1.6, 3.3), (0.25 * w, 3.0), (0.55 * w, 1.6), (0.8 * w, 0.3), (w + 3, 0.0)]
     outline = np.array([(w + 2.3, 3.0), (w - 1.5, 1.2), (w - 2.0, 3), (w - 1.4, 8), (w + 0.4, 14), (w + 1.6, 12.5)])
     steep = rng.uniform(0.7, 1.3)
