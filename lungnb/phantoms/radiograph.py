@@ -24,6 +24,8 @@ from lungnb.phantoms.skeleton import arm, skeleton
 
 _SMALLEST_LUNG = 0.005  # of the picture; smaller parts of the mask are dropped
 _ROUND_CM = 1.3  # from the border of the heart to where it is as thick as in its middle
+_FAT_PADS = 0.4  # share of the angles between heart and diaphragm that hold fat
+_PAD_CM = (1.6, 2.6)  # half axes
 _INFLATED = 0.8  # cm of water that a cm of lung lacks
 
 
@@ -49,6 +51,7 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     water = _trunk(rng, patient, view) + _arms(patient, view) - _INFLATED * air * (1 - fill)
     water += soft * _lung_vessels(rng, patient, view)
     water += skeleton(rng, patient, view) - _airways(rng, patient, view) - _gas(rng, patient, view)
+    water += _fat_pads(rng, patient, view)
     if findings.has_devices:
         water += devices(rng, patient, view)
     grey = develop(rng, np.maximum(water, 0), air > 0.3 * patient.depth, findings.setting == "portable")
@@ -193,11 +196,26 @@ def _lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
             (root[0] + 0.5 * side, y + 4.5),
         ]
         stroke(draw, hilum, rng.uniform(1.2, 2.0), rng.uniform(1.2, 2.5))
+        for _ in range(rng.integers(2, 7)):  # arteries and veins of the lower lobe, beside the heart
+            end = (root[0] + side * rng.uniform(-0.8, 4), rng.uniform(0.7, 1.0) * patient.height)
+            half = ((root[0] + end[0]) / 2 + rng.normal(0, 0.5), (y + end[1]) / 2)
+            stroke(draw, [root, half, end], rng.uniform(0.2, 0.6), rng.uniform(0.5, 1.4))
         for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
             end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
             stroke(draw, [root, end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
     grain = 0.25 * clouds(rng, len(view.x), 48) + 0.2 * clouds(rng, len(view.x), 90)
     return rng.uniform(0.8, 2.0) * as_seen([sheet], view, 0.14) + rng.uniform(0.3, 1.1) * grain
+
+
+def _fat_pads(rng: Generator, patient: Patient, view: View) -> Floats:
+    """Return the fat (cm) in the angles between heart and diaphragm, which veils lung; see `_FAT_PADS`."""
+    fat = np.zeros_like(view.x)
+    for side in SIDES:
+        x = patient.heart[side > 0] + side * patient.shift + rng.uniform(-0.5, 0.5)
+        y = float(floor(patient, np.array(x), side)) + rng.uniform(-0.5, 0.5)
+        if rng.random() < _FAT_PADS:
+            fat += rng.uniform(0.5, 4) * inside(ellipse(view, side * x, y, _PAD_CM[0], _PAD_CM[1], side * 0.8), 2.5)
+    return fat
 
 
 def _gas(rng: Generator, patient: Patient, view: View) -> Floats:

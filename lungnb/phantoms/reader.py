@@ -11,7 +11,7 @@ _LATERAL = (0.82, 0.6, 0.42, 0.26, 0.13, 0.05)  # heights of points along the ri
 _BESIDE_SPINE = (0.1, 0.2)  # ... along the spine, above the aortic arch
 _MEDIAL = {-1: (0.33, 0.6, 0.72, 0.85), 1: (0.27, 0.36, 0.6, 0.74, 0.87)}  # ... along vessels and heart
 _ALONG_DOME = (0.4, 0.62, 0.85)  # points on the diaphragm, as shares of the chest's half width
-_RIB_CM = 0.25  # from the lung to the outer edge of the first rib, which the line follows over the tip
+_RIB_CM = 0.15  # from the lung to the outer edge of the first rib, which the line follows over the tip
 _UNSTEADY_CM = 0.12  # by which a hand misses, standard deviation; two readers differ by 1 to 3 mm
 _HABIT_CM = 0.15  # by which readers set the medial line further in or out, standard deviation
 _POINTS_PER_PART = 8  # of the polygon, between two points of the reader
@@ -43,7 +43,7 @@ def reader_points(rng: Generator, patient: Patient, side: int) -> tuple[Floats, 
     h, width, spine = patient.height, patient.widths[side > 0], patient.spine + rng.normal(0.1, _HABIT_CM)
     corner_y = _inner_corner(patient, side)
     heights = np.array(_LATERAL) * h
-    ribs = np.column_stack([wall(patient, heights, side) + np.linspace(0, _RIB_CM, len(heights)), heights])
+    ribs = np.column_stack([wall(patient, heights, side), heights])
     tip = [(patient.tip, -_RIB_CM), ((patient.tip + spine) / 2, 0.005 * h), (spine + 0.35, 0.045 * h)]
     beside = [(spine + 0.1, at * h) for at in _BESIDE_SPINE]
     heights = np.array([at * h for at in _MEDIAL[side] if at * h < corner_y - 0.5])
