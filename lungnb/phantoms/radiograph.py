@@ -181,7 +181,8 @@ def _airways(rng: Generator, patient: Patient, view: View) -> Floats:
 def _lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return the vessels, which branch and fade from the hila outwards, and the finest, which are mere texture.
 
-    The left hilum is higher than the right by about 1 cm (Felson 1973). Scars pull a hilum up.
+    The left hilum is higher than the right by about 1 cm (Felson 1973), and the right descending artery is up to 1.6 cm
+    wide. Scars pull a hilum up.
     """
     sheet, draw = make_sheet()
     for side in SIDES:
@@ -195,7 +196,7 @@ def _lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
             (root[0] + 0.9 * side, y + 2.2),
             (root[0] + 0.5 * side, y + 4.5),
         ]
-        stroke(draw, hilum, rng.uniform(1.2, 2.0), rng.uniform(1.2, 2.5))
+        stroke(draw, hilum, rng.uniform(1.0, 1.6), rng.uniform(1.2, 2.8))
         for _ in range(rng.integers(2, 7)):  # arteries and veins of the lower lobe, beside the heart
             end = (root[0] + side * rng.uniform(-0.8, 4), rng.uniform(0.7, 1.0) * patient.height)
             half = ((root[0] + end[0]) / 2 + rng.normal(0, 0.5), (y + end[1]) / 2)
