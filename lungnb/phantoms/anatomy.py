@@ -29,7 +29,7 @@ _LEFT_HEART = (0.62, 0.72)  # share of the heart's width that lies left of the m
 # Half of the width between the costophrenic angles: 13.9 cm, standard deviation 1.2 (Alghamdi and others 2021,
 # Int J Biomed 11:206). There the right dome is 5.1 cm above the angle, standard deviation 1.1.
 _HALF_WIDTH_CM = (12.0, 15.5)
-_DOME_SHARE = (0.15, 0.28)  # height of the right dome as a share of the lung's
+_DOME_SHARE = (0.13, 0.26)  # height of the right dome as a share of the lung's
 _DEPTH = (1.35, 1.85)  # of the trunk, as a multiple of half the chest's width
 _TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic inlet is 10 to 12 cm wide (Gray's Anatomy)
 _CONE, _CORNER = (0.42, 0.68), (1.4, 2.7)
@@ -58,7 +58,7 @@ class Setting(NamedTuple):
 # inspiration, flat ribs, shoulder blades that nobody turned out, clavicles that the tilted tube throws up. Children:
 # ribs lie flatter, the chest is about as wide as high, and the thymus widens the upper mediastinum.
 SETTINGS = {
-    "upright": Setting((1.55, 2.1), 0.0, 0.025, (-1.0, 2.0), (6.5, 11.0), 0.0, 1.0, (0.9, 1.15)),
+    "upright": Setting((1.65, 2.25), 0.0, 0.025, (-1.0, 2.0), (6.5, 11.0), 0.0, 1.0, (0.9, 1.15)),
     "portable": Setting((1.25, 1.7), 1.0, 0.06, (1.0, 5.5), (4.0, 7.5), 1.4, 1.3, (0.9, 1.15)),
     "child": Setting((1.25, 1.7), 0.0, 0.025, (-1.0, 2.0), (4.0, 7.5), 0.0, 1.3, (0.6, 0.85)),
 }
