@@ -10,6 +10,8 @@ from lungnb.phantoms.frame import SIDES, View, clouds
 from lungnb.phantoms.skeleton import arm
 
 _ROUND_CM = 1.3  # from the border of the heart to where it is as thick as in its middle
+_STOMACH, _FLEXURE = 0.65, 0.25  # shares of films with gas in the stomach, and in the bowel beside the spleen
+_DIAPHRAGM_CM = (0.25, 1.3)  # from lung to gas
 _FAT_PADS = 0.4  # share of the angles between heart and diaphragm that hold fat
 _PAD_CM = (1.6, 2.6)  # half axes
 
@@ -114,7 +116,7 @@ def lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
         for _ in range(rng.integers(2, 7)):  # arteries and veins of the lower lobe, beside the heart
             end = (root[0] + side * rng.uniform(-0.8, 4), rng.uniform(0.7, 1.0) * patient.height)
             half = ((root[0] + end[0]) / 2 + rng.normal(0, 0.5), (y + end[1]) / 2)
-            stroke(draw, [root, half, end], rng.uniform(0.2, 0.6), rng.uniform(0.5, 1.4))
+            stroke(draw, [root, half, end], rng.uniform(0.2, 0.7), rng.uniform(0.6, 2.0))
         for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
             end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
             stroke(draw, [root, end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
@@ -136,14 +138,22 @@ def fat_pads(rng: Generator, patient: Patient, view: View) -> Floats:
 def bowel_gas(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return the gas (cm) in stomach and bowels under the diaphragm: dark, and no lung."""
     gas = np.zeros_like(view.x)
-    if rng.random() < 0.65:
-        x, radius = rng.uniform(0.3, 0.6) * patient.width, rng.uniform(1.2, 3.2)
-        y = float(floor(patient, np.array(x), 1)) + rng.uniform(0.4, 1.5) + 0.7 * radius
-        gas = rng.uniform(2, 8) * thickness(ellipse(view, x, y, radius * 1.4, 0.7 * radius), 0.7 * radius)
-    for _ in range(rng.integers(0, 7)):  # the bowels lie mostly under the left dome
-        x = float(np.clip(rng.normal(0.35, 0.45), -0.9, 0.95)) * patient.width
-        half_x, half_y = rng.uniform(0.8, 3.0, 2)
-        below = float(floor(patient, np.array(abs(x)), 1 if x > 0 else -1)) + half_y + rng.exponential(3) + 0.3
-        bubble = ellipse(view, x, below, half_x, half_y, rng.normal(0, 0.3))
-        gas = np.maximum(gas, rng.uniform(1, 7) * thickness(bubble, 1.5))
+    if rng.random() < _STOMACH:
+        half_x, half_y = rng.uniform((1.6, 0.8), (4.5, 2.6))
+        gas = rng.uniform(2, 8) * _bubble(rng, patient, view, rng.uniform(0.3, 0.7), half_x, half_y, 0.0)
+    for _ in range(rng.integers(0, 6)):  # the bowels lie mostly under the left dome
+        at, (half_x, half_y) = float(np.clip(rng.normal(0.35, 0.45), -0.9, 0.95)), rng.uniform(0.8, 3.0, 2)
+        gas = np.maximum(gas, rng.uniform(1, 7) * _bubble(rng, patient, view, at, half_x, half_y, rng.exponential(3)))
+    for _ in range(rng.integers(2, 6) if rng.random() < _FLEXURE else 0):  # folds part the gas at the flexure
+        at, (half_x, half_y) = rng.uniform(0.5, 0.95), rng.uniform(0.9, 2.4, 2)
+        gas = np.maximum(gas, rng.uniform(3, 9) * _bubble(rng, patient, view, at, half_x, half_y, rng.uniform(0, 3)))
     return gas
+
+
+def _bubble(
+    rng: Generator, patient: Patient, view: View, at: float, half_x: float, half_y: float, below_cm: float
+) -> Floats:
+    """Return how thick (0 to 1) a bubble is, `at` times half the chest's width to the left, `below_cm` under a dome."""
+    x = at * patient.width
+    top = float(floor(patient, np.array(abs(x)), 1 if x > 0 else -1)) + below_cm + rng.uniform(*_DIAPHRAGM_CM)
+    return thickness(ellipse(view, x, top + half_y, half_x, half_y, rng.normal(0, 0.2)), min(half_x, half_y, 1.5))
