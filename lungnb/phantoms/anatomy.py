@@ -35,6 +35,7 @@ _TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic in
 _CONE, _CORNER = (0.42, 0.68), (1.4, 2.7)
 _HALF_SPINE_CM = (1.6, 2.05)  # of thoracic vertebrae, magnified a little
 _UPPER_WIDTH = (0.8, 1.25)  # of the upper mediastinum
+_MOST_REACH = 0.92  # of the heart, as a share of the way to the ribs: some lung is seen beside the largest
 _HANGING_ARMS, _RAISED_ARMS, _RAISED_SHARE = (0.1, 0.8), (2.0, 2.8), 0.6  # rad; raised in children, who are held
 _SHIFT_PER_TURN_CM, _SHIFT_SD_CM = 8.0, 0.2
 # What a scar does to the lung that has it.
@@ -113,7 +114,8 @@ def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) 
         cone=rng.uniform(*_CONE), corner=rng.uniform(*_CORNER), domes=(domes[0], max(domes[1], _LOWEST_DOME_CM)),
         heart=(heart - left, left), vessels=rng.uniform(*_UPPER_WIDTH) * setting.vessels,
         spine=rng.uniform(*_HALF_SPINE_CM), shift=shift, pull=(pull[0], pull[1]),
-        arms=rng.uniform(*(_RAISED_ARMS if is_raised else _HANGING_ARMS)), blades=rng.uniform(*setting.blades_cm),
+        arms=rng.uniform(*(_RAISED_ARMS if is_raised else _MOST_REACH = 0.92  # of the heart, as a share of the way to the ribs: some lung is seen beside the largest
+_HANGING_ARMS)), blades=rng.uniform(*setting.blades_cm),
         slope=rng.uniform(*setting.slope_cm), clavicles=rng.normal(setting.clavicles_cm, 0.8),
         bones=rng.uniform(*setting.bones),
     )  # fmt: skip
@@ -160,7 +162,8 @@ def edge(patient: Patient, y: Floats, side: int) -> Floats:
         knots = [(-0.1, 3.3 * v), (0.06, 2.8 * v), (0.17, 2.2 * v), (0.27, 2.9 * v), (0.36, 2.4 * v)]
         knots += [(0.46, max(3.0 * v, 0.46 * heart)), (0.6, max(3.0 * v, 0.7 * heart))]
         knots += [(0.74, 0.92 * heart), (0.87, heart), (1.0, 0.95 * heart)]
-    return np.asarray(curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift))
+    reach = curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift)
+    return np.minimum(reach, np.float32(_MOST_REACH * patient.widths[side > 0]))
 
 
 def floor(patient: Patient, reach: Floats, side: int) -> Floats:

@@ -86,6 +86,7 @@ def test_borders_leave_room_for_lungs(setting):
             heights = np.linspace(0.1, 0.9, 20) * patient.height
             room.append((wall(patient, heights, side) > edge(patient, heights, side)).mean())
             width = patient.widths[side > 0]
+            assert edge(patient, np.linspace(0, 1.1, 30) * patient.height, side).max() < 0.93 * width
             assert floor(patient, np.array(width), side) == pytest.approx(patient.height, abs=0.01)
             assert floor(patient, np.array(0.4 * width), side) < patient.height
     assert np.mean(room) > 0.97
