@@ -114,8 +114,7 @@ def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) 
         cone=rng.uniform(*_CONE), corner=rng.uniform(*_CORNER), domes=(domes[0], max(domes[1], _LOWEST_DOME_CM)),
         heart=(heart - left, left), vessels=rng.uniform(*_UPPER_WIDTH) * setting.vessels,
         spine=rng.uniform(*_HALF_SPINE_CM), shift=shift, pull=(pull[0], pull[1]),
-        arms=rng.uniform(*(_RAISED_ARMS if is_raised else _MOST_REACH = 0.92  # of the heart, as a share of the way to the ribs: some lung is seen beside the largest
-_HANGING_ARMS)), blades=rng.uniform(*setting.blades_cm),
+        arms=rng.uniform(*(_RAISED_ARMS if is_raised else _HANGING_ARMS)), blades=rng.uniform(*setting.blades_cm),
         slope=rng.uniform(*setting.slope_cm), clavicles=rng.normal(setting.clavicles_cm, 0.8),
         bones=rng.uniform(*setting.bones),
     )  # fmt: skip
@@ -163,7 +162,7 @@ def edge(patient: Patient, y: Floats, side: int) -> Floats:
         knots += [(0.46, max(3.0 * v, 0.46 * heart)), (0.6, max(3.0 * v, 0.7 * heart))]
         knots += [(0.74, 0.92 * heart), (0.87, heart), (1.0, 0.95 * heart)]
     reach = curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift)
-    return np.minimum(reach, np.float32(_MOST_REACH * patient.widths[side > 0]))
+    return np.asarray(np.minimum(reach, np.float32(_MOST_REACH * patient.widths[side > 0])))
 
 
 def floor(patient: Patient, reach: Floats, side: int) -> Floats:
