@@ -19,10 +19,50 @@ RATIO_RANGE = (0.36, 0.70)
 _PLAIN_RATIO_RANGE = (0.36, 0.59)  # without the addition "heart"
 _SHARE_LARGE_HEART = 0.2  # so that large hearts are no rarity in training; hospitals differ
 _MAGNIFIED = 1.12  # the heart on portable films, which are taken from in front and from near
-# The right dome is higher by 1.5 cm or so; in one adult in ten the left is as high or higher (Felson 1973).
+# The right dome is higher by 1.4 cm; in 5 to 10 % of adults the left is as high or higher ("Assessment of diaphragmatic
+# levels on plain chest radiograph", West Afr J Med 2007, 526 films; Felson 1973).
 _DOME_MEAN_CM, _DOME_SD_CM = 1.4, 1.1
 DOME_RANGE_CM = (-1.0, 3.5)
+_LOWEST_DOME_CM = 0.6  # of the left dome above its angle
 _CHILD_RATIO_RANGE = (0.45, 0.60)  # up to 0.6 is normal in infants
+_LEFT_HEART = (0.62, 0.8)  # share of the heart's width left of the midline; an upright heart hardly passes the spine
+# Half of the width between the costophrenic angles: 13.9 cm, standard deviation 1.2 (Alghamdi and others 2021,
+# Int J Biomed 11:206). There the right dome is 5.1 cm above the angle, standard deviation 1.1.
+_HALF_WIDTH_CM = (12.0, 15.5)
+_DOME_SHARE = (0.13, 0.26)  # height of the right dome as a share of the lung's
+_DEPTH = (1.35, 1.85)  # of the trunk, as a multiple of half the chest's width
+_TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic inlet is about 10 cm wide (Gray's Anatomy)
+_CONE, _CORNER = (0.42, 0.68), (1.4, 2.7)
+_HALF_SPINE_CM = (1.6, 2.05)  # of thoracic vertebrae, magnified a little
+_UPPER_WIDTH = (0.8, 1.25)  # of the upper mediastinum
+_MOST_REACH = 0.92  # of the heart, as a share of the way to the ribs: some lung is seen beside the largest
+_HANGING_ARMS, _RAISED_ARMS, _RAISED_SHARE = (0.1, 0.8), (2.0, 2.8), 0.6  # rad; raised in children, who are held
+_SHIFT_PER_TURN_CM, _SHIFT_SD_CM = 8.0, 0.2
+# What a scar does to the lung that has it.
+_SHRUNKEN, _RAISED_CM, _PULLED_CM, _SHIFTED_CM = (0.86, 0.97), (0.3, 2.5), (0.5, 3.0), (0.4, 2.0)
+
+
+class Setting(NamedTuple):
+    """How the way in which a film is taken, and age, change a chest."""
+
+    height: tuple[float, float]  # of the lungs, as a multiple of half the chest's width
+    raised_cm: float  # of the diaphragm
+    turn: float  # standard deviation of the rotation: the share by which one half looks wider
+    blades_cm: tuple[float, float]  # how far the shoulder blades reach into the lung fields
+    slope_cm: tuple[float, float]  # how much lower the front ends of the ribs lie than the back ends
+    clavicles_cm: float  # by which the clavicles are raised
+    vessels: float  # width of the upper mediastinum
+    bones: tuple[float, float]  # width of the bones
+
+
+# Upright: from the lung's tip to the right dome it is 22 cm (16 to 30; the same 526 films). Portable: poor
+# inspiration, flat ribs, shoulder blades that nobody turned out, clavicles that the tilted tube throws up. Children:
+# ribs lie flatter, the chest is about as wide as high, and the thymus widens the upper mediastinum.
+SETTINGS = {
+    "upright": Setting((1.65, 2.25), 0.0, 0.025, (-1.0, 2.0), (6.5, 11.0), 0.0, 1.0, (0.9, 1.15)),
+    "portable": Setting((1.25, 1.7), 1.0, 0.06, (1.0, 5.5), (4.0, 7.5), 1.4, 1.3, (0.9, 1.15)),
+    "child": Setting((1.25, 1.7), 0.0, 0.025, (-1.0, 2.0), (4.0, 7.5), 0.0, 1.3, (0.6, 0.85)),
+}
 
 
 class Patient(NamedTuple):
@@ -53,36 +93,30 @@ class Patient(NamedTuple):
 
 
 def draw_patient(rng: Generator, findings: Findings, additions: frozenset[str]) -> Patient:
-    """Return random measures that suit the findings.
-
-    Lungs are 22 to 28 cm high on films in deep inspiration (Lennon and Simon 1965, Br J Radiol 38:937), lower on
-    portable films and in children. The thoracic inlet is 10 to 12 cm wide (Gray's Anatomy).
-    """
-    is_child, is_portable = findings.setting == "child", findings.setting == "portable"
-    width = rng.uniform(12.0, 14.5)
-    height = width * rng.uniform(*{"child": (1.25, 1.7), "portable": (1.2, 1.65)}.get(findings.setting, (1.5, 2.0)))
-    turned = rng.normal(0, 0.06 if is_portable else 0.025)  # rotation shows one lung wider, and moves the mediastinum
-    widths = np.array([width * (1 - turned), width * (1 + turned)])
-    dome = rng.uniform(0.13, 0.24) * height + 1.5 * is_portable
-    domes = np.array([dome, dome - _dome_difference(rng, additions)])
-    shift, pull = rng.normal(0, 0.2) + 8 * turned, np.zeros(2)
-    if findings.has_fibrosis:  # the scarred lung is smaller and pulls at what is beside it
+    """Return random measures that suit the findings."""
+    setting, half = SETTINGS[findings.setting], rng.uniform(*_HALF_WIDTH_CM)
+    height, turned = half * rng.uniform(*setting.height), rng.normal(0, setting.turn)
+    widths = [half * (1 - turned), half * (1 + turned)]
+    dome = rng.uniform(*_DOME_SHARE) * height + setting.raised_cm
+    domes = [dome, dome - _dome_difference(rng, additions)]
+    shift, pull = rng.normal(0, _SHIFT_SD_CM) + _SHIFT_PER_TURN_CM * turned, [0.0, 0.0]
+    if findings.has_fibrosis:
         side = int(rng.random() < 0.5)
-        widths[side] *= rng.uniform(0.86, 0.97)
-        domes[side] += rng.uniform(0.3, 2.5)
-        pull[side] = rng.uniform(0.5, 3.0)
-        shift += (2 * side - 1) * rng.uniform(0.4, 2.0)
-    total = 2 * width * _heart_ratio(rng, findings, additions)
-    left = rng.uniform(0.62, 0.72) * total
+        widths[side] *= rng.uniform(*_SHRUNKEN)
+        domes[side] += rng.uniform(*_RAISED_CM)
+        pull[side] = rng.uniform(*_PULLED_CM)
+        shift += (2 * side - 1) * rng.uniform(*_SHIFTED_CM)
+    heart = 2 * half * _heart_ratio(rng, findings, additions)
+    left = rng.uniform(*_LEFT_HEART) * heart
+    is_raised = findings.setting == "child" and rng.random() < _RAISED_SHARE
     return Patient(
-        (float(widths[0]), float(widths[1])), height, width * rng.uniform(1.35, 1.85), width * rng.uniform(0.24, 0.36),
-        rng.uniform(0.42, 0.68), rng.uniform(1.4, 2.7), (float(domes[0]), max(float(domes[1]), 0.6)),
-        (total - left, left), rng.uniform(0.8, 1.25) * (1.3 if is_child or is_portable else 1), rng.uniform(1.6, 2.05),
-        shift, (float(pull[0]), float(pull[1])),
-        rng.uniform(2.0, 2.8) if is_child and rng.random() < 0.6 else rng.uniform(0.1, 0.8),
-        rng.uniform(1.0, 5.5) if is_portable else rng.uniform(-1.0, 2.0),
-        rng.uniform(4.0, 7.5) if is_child or is_portable else rng.uniform(6.5, 11), rng.normal(1.4 * is_portable, 0.8),
-        rng.uniform(0.6, 0.85) if is_child else rng.uniform(0.9, 1.15),
+        widths=(widths[0], widths[1]), height=height, depth=half * rng.uniform(*_DEPTH), tip=half * rng.uniform(*_TIP),
+        cone=rng.uniform(*_CONE), corner=rng.uniform(*_CORNER), domes=(domes[0], max(domes[1], _LOWEST_DOME_CM)),
+        heart=(heart - left, left), vessels=rng.uniform(*_UPPER_WIDTH) * setting.vessels,
+        spine=rng.uniform(*_HALF_SPINE_CM), shift=shift, pull=(pull[0], pull[1]),
+        arms=rng.uniform(*(_RAISED_ARMS if is_raised else _HANGING_ARMS)), blades=rng.uniform(*setting.blades_cm),
+        slope=rng.uniform(*setting.slope_cm), clavicles=rng.normal(setting.clavicles_cm, 0.8),
+        bones=rng.uniform(*setting.bones),
     )  # fmt: skip
 
 
@@ -127,7 +161,8 @@ def edge(patient: Patient, y: Floats, side: int) -> Floats:
         knots = [(-0.1, 3.3 * v), (0.06, 2.8 * v), (0.17, 2.2 * v), (0.27, 2.9 * v), (0.36, 2.4 * v)]
         knots += [(0.46, max(3.0 * v, 0.46 * heart)), (0.6, max(3.0 * v, 0.7 * heart))]
         knots += [(0.74, 0.92 * heart), (0.87, heart), (1.0, 0.95 * heart)]
-    return np.asarray(curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift))
+    reach = curve(y, [(at * h, reach) for at, reach in knots]) + np.float32(side * patient.shift)
+    return np.asarray(np.minimum(reach, np.float32(_MOST_REACH * patient.widths[side > 0])))
 
 
 def floor(patient: Patient, reach: Floats, side: int) -> Floats:

@@ -102,6 +102,7 @@ def _pneumonia(rng: Generator, patient: Patient, view: View, texture: Floats) ->
     lower zones (50 %), the periphery (41 %) and both lungs (50 %) (Wong and others 2020, Radiology 296:E72).
     """
     is_white = rng.random() < _WHITE_LUNGS
+    texture = rng.uniform(0.2, 1.0) * texture  # from smooth ground glass to patches
     fill = np.zeros_like(view.x)
     for side in SIDES:
         severity = rng.uniform(0.5, 1.0) if is_white else rng.uniform(0.05, 0.6)

@@ -34,6 +34,6 @@ def develop(rng: Generator, water: Floats, lungs: Mask, noisy: bool) -> Floats:
     grey += rng.uniform(0, 0.8) * grey * (1 - grey) * (2 * grey - 1)  # a film's S-shaped response
     grey = blur(grey, rng.uniform(0.3, 0.9) * size / 256)
     noise = rng.standard_normal(grey.shape, dtype=np.float32)
-    loud = np.float32(rng.uniform(0.002, 0.03 if noisy else 0.015))
+    loud = np.float32(rng.uniform(0.002, 0.022 if noisy else 0.012))
     grey += loud * (noise if rng.random() < 0.5 else 1.5 * blur(noise, 0.6))
     return np.asarray(np.clip(grey * rng.uniform(0.88, 1) + rng.uniform(0, 0.05), 0, 1), np.float32)

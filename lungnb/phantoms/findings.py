@@ -1,4 +1,7 @@
-"""What a drawn patient has, and how often: disease, the way in which the film is taken, and which additions are on."""
+"""What a drawn patient has, and how often: disease, the way in which the film is taken, and which additions are on.
+
+Shares without a source are chosen for training: what is rare in a hospital must be frequent enough to be learned.
+"""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -34,10 +37,10 @@ class Findings(NamedTuple):
     has_devices: bool = False
 
 
-def without_additions(names: Collection[str] = ()) -> frozenset[str]:
+def additions_without(names: Collection[str] = ()) -> frozenset[str]:
     """Return the additions apart from `names`. Raises ValueError for a name that is none.
 
-    >>> sorted(without_additions(["labels", "reader"]))
+    >>> sorted(additions_without(["labels", "reader"]))
     ['children', 'diaphragm', 'heart', 'mediastinum', 'portable', 'processing', 'tuberculosis']
     """
     unknown = set(names) - set(ADDITIONS)

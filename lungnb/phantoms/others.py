@@ -15,12 +15,13 @@ from lungnb.phantoms.captions import captioned
 from lungnb.phantoms.drawing import blur
 from lungnb.phantoms.exposure import develop
 from lungnb.phantoms.film import distort
-from lungnb.phantoms.frame import Wild, clouds
+from lungnb.phantoms.frame import Phantom, Wild, clouds
 from lungnb.phantoms.processing import process
 from lungnb.phantoms.radiograph import film_phantom
 
 _MOST_LUNG = 0.3  # of the lungs that a cut film may still show
 _CUT = (0.2, 0.45)  # side of what is cut out, as a share of the film's
+_TRIES, _LEAST_CONTRAST = 8, 40  # grey levels
 _DISTORTED_SHARE = 0.4
 _DISTORTION = Wild(tone=1.0, texture=1.0, acquisition=1.0)
 _LETTERS = list("abcdefghijklmnopqrstuvwxyz    ")
@@ -53,18 +54,22 @@ def upside_down(rng: Generator, size: int) -> Floats:
 
 
 def cut(rng: Generator, size: int) -> Floats:
-    """Return a small part of a film that shows at most `_MOST_LUNG` of the lungs, enlarged."""
-    image, mask = film_phantom(rng, size)
-    for _ in range(8):
+    """Return a small part of a film, enlarged; see `few_lungs`."""
+    film = film_phantom(rng, size)
+    part = Image.fromarray(film.image[few_lungs(rng, film)])
+    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32) / np.float32(255)
+
+
+def few_lungs(rng: Generator, film: Phantom) -> tuple[slice, slice]:
+    """Return rows and columns of a part of a film that shows something, but at most `_MOST_LUNG` of the lungs."""
+    size = len(film.mask)
+    for _ in range(_TRIES):
         side = int(rng.uniform(*_CUT) * size)
-        top, left = rng.integers(0, size - side, 2)
-        part = np.s_[top : top + side, left : left + side]
-        if mask[part].sum() <= _MOST_LUNG * mask.sum() and np.ptp(image[part]) > 40:
-            break
-    else:
-        part = np.s_[-size // 4 :, : size // 4]
-    shown = Image.fromarray(image[part]).resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(shown, dtype=np.float32) / np.float32(255)
+        top, left = rng.integers(0, size - side, 2).tolist()
+        part = slice(top, top + side), slice(left, left + side)
+        if film.mask[part].sum() <= _MOST_LUNG * film.mask.sum() and np.ptp(film.image[part]) > _LEAST_CONTRAST:
+            return part
+    return slice(size - size // 4, size), slice(0, size // 4)  # a lower corner
 
 
 def body_part(rng: Generator, size: int) -> Floats:

@@ -12,8 +12,8 @@ _BESIDE_SPINE = (0.1, 0.2)  # ... along the spine, above the aortic arch
 _MEDIAL = {-1: (0.33, 0.6, 0.72, 0.85), 1: (0.27, 0.36, 0.6, 0.74, 0.87)}  # ... along vessels and heart
 _ALONG_DOME = (0.4, 0.62, 0.85)  # points on the diaphragm, as shares of the chest's half width
 _RIB_CM = 0.15  # from the lung to the outer edge of the first rib, which the line follows over the tip
-_UNSTEADY_CM = 0.12  # by which a hand misses, standard deviation; two readers differ by 1 to 3 mm
-_HABIT_CM = 0.15  # by which readers set the medial line further in or out, standard deviation
+_UNSTEADY_CM = 0.12  # by which a hand misses, standard deviation: assumed, not measured
+_HABIT_CM = 0.15  # by which readers set the medial line further in or out, standard deviation: assumed
 _POINTS_PER_PART = 8  # of the polygon, between two points of the reader
 
 

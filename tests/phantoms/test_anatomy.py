@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lungnb.phantoms.anatomy import DOME_RANGE_CM, RATIO_RANGE, draw_patient, edge, floor, wall
-from lungnb.phantoms.findings import Findings, without_additions
+from lungnb.phantoms.findings import Findings, additions_without
 from lungnb.phantoms.frame import SIDES
 
 
 def many(setting="upright", *without, **findings):
-    additions, finding = without_additions(without), Findings(setting, **findings)
+    additions, finding = additions_without(without), Findings(setting, **findings)
     return [draw_patient(np.random.default_rng([5, i]), finding, additions) for i in range(1500)]
 
 
@@ -48,10 +48,33 @@ def test_scars_pull_at_hila_and_mediastinum():
     scarred, whole = many(has_fibrosis=True), many()
     assert all(max(patient.pull) >= 0.5 for patient in scarred)
     assert not any(max(patient.pull) for patient in whole)
-    for patient in scarred:  # towards the smaller lung
-        side = SIDES[patient.pull[1] > 0]
-        assert side * (patient.shift - 8 * (patient.widths[1] - patient.widths[0]) / 28) > -2.5
+    towards = [SIDES[patient.pull[1] > 0] * patient.shift for patient in scarred]
+    assert np.mean(towards) > 0.8  # cm, to the side of the scar
+    smaller = [patient.widths[patient.pull[1] > 0] / patient.width for patient in scarred]
+    assert np.mean(smaller) < 0.97
     assert np.std([patient.shift for patient in scarred]) > 2 * np.std([patient.shift for patient in whole])
+
+
+def test_chests_are_as_large_as_published():
+    """Lung tip to right dome: 22.9 cm in men and 21.5 cm in women; dome above the angle 5.1 cm, width 27.8 cm."""
+    upright = many()
+    assert 21 < np.mean([patient.height - patient.domes[0] for patient in upright]) < 23.5
+    assert 4.6 < np.mean([patient.domes[0] for patient in upright]) < 5.8
+    assert 26.5 < np.mean([2 * patient.width for patient in upright]) < 28.5
+
+
+def test_portable_films_and_children_have_other_chests():
+    upright, portable, children = many(), many("portable"), many("child")
+
+    def mean(patients, measure):
+        return np.mean([getattr(patient, measure) for patient in patients])
+
+    assert mean(portable, "height") < 0.85 * mean(upright, "height")
+    assert mean(portable, "slope") < 0.75 * mean(upright, "slope")
+    assert mean(portable, "blades") > mean(upright, "blades") + 2
+    assert mean(children, "bones") < 0.8 * mean(upright, "bones")
+    assert abs(np.mean([patient.arms > 1.57 for patient in children]) - 0.6) < 0.05
+    assert not any(patient.arms > 1.57 for patient in upright)
 
 
 @pytest.mark.parametrize("setting", ["upright", "portable", "child"])
@@ -63,6 +86,7 @@ def test_borders_leave_room_for_lungs(setting):
             heights = np.linspace(0.1, 0.9, 20) * patient.height
             room.append((wall(patient, heights, side) > edge(patient, heights, side)).mean())
             width = patient.widths[side > 0]
+            assert edge(patient, np.linspace(0, 1.1, 30) * patient.height, side).max() < 0.93 * width
             assert floor(patient, np.array(width), side) == pytest.approx(patient.height, abs=0.01)
             assert floor(patient, np.array(0.4 * width), side) < patient.height
     assert np.mean(room) > 0.97

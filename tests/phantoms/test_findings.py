@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from lungnb.phantoms import findings as frequencies
-from lungnb.phantoms.findings import ADDITIONS, SETTING_SHARES, TUBERCULOSIS_SHARES, draw_findings, without_additions
+from lungnb.phantoms.findings import ADDITIONS, SETTING_SHARES, TUBERCULOSIS_SHARES, additions_without, draw_findings
 
 COUNT = 4000
 
 
 def many(*without):
-    return [draw_findings(np.random.default_rng([3, i]), without_additions(without)) for i in range(COUNT)]
+    return [draw_findings(np.random.default_rng([3, i]), additions_without(without)) for i in range(COUNT)]
 
 
 @pytest.fixture(scope="module")
@@ -53,4 +53,4 @@ def test_what_is_left_out_does_not_occur():
 
 def test_unknown_additions_are_named():
     with pytest.raises(ValueError, match=r"without must be among reader, .*, not bones, hair"):
-        without_additions(["hair", "labels", "bones"])
+        additions_without(["hair", "labels", "bones"])
