@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import Prepared, Row
 from lungnb.formats.folders import stem_of
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.pixels import through_window, to_grey
@@ -19,7 +19,6 @@ from lungnb.masks import Grey, Mask
 from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import OneImage, Window
-from lungnb.settings import Settings
 
 
 class Picture(NamedTuple):
@@ -40,9 +39,8 @@ class Case(NamedTuple):
     read: Callable[[int | None], Picture]  # takes the slice of a volume; None is the middle one
 
 
-def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
+def prepared_cases(prepared: Prepared, split: str) -> Iterable[Case]:
     """Yield the images of a split of a prepared data set, with their ground truth."""
-    prepared = open_prepared(settings)
     for row in prepared.rows(split):
         read = partial(_read_row, prepared, row)
         yield Case(printable(row["id"]), row["id"], row["id"], read)

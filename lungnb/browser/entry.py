@@ -12,6 +12,7 @@ from lungnb.browser.controls import ORDERS
 from lungnb.browser.correcting import save_all
 from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
+from lungnb.datasets.prepared import open_prepared
 from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
@@ -55,7 +56,8 @@ def browse(
         model = best_model(images) if model is None else model
     engine, window_hu = open_model(model, None)
     if isinstance(images, Settings):
-        cases, results, pairs = [*prepared_cases(images, split)], images.results, f"corrected-{images.name}"
+        cases = [*prepared_cases(open_prepared(images), split)]
+        results, pairs = images.results, f"corrected-{images.name}"
     else:
         cases, results, pairs = [*image_cases(images, window_hu)], home() / "results", "corrected"
     if not cases:

@@ -63,13 +63,16 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     prepare_dataset(settings, progress)
     prepared = open_prepared(settings)
     manifest, raw = prepared.manifest, raw_folder(settings.dataset)
-    mask_values = settings.mask_values or find_source(settings.dataset).mask_values
+    source = find_source(settings.dataset)
+    mask_values = settings.mask_values or source.mask_values
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(lambda row: _check_pair(row, prepared, raw, mask_values), manifest.to_dict("records"))
         checked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     findings = _left_out(prepared.excluded) + prepared.notes
     findings += [finding for of_pair, _ in checked for finding in of_pair]
-    findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
+    findings += _small_splits(manifest)
+    if source.kind == "own" and not settings.patient_file and not settings.patient_pattern:
+        findings += _doubtful_patients(manifest)
     findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
@@ -187,10 +190,8 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Finding]:
+def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
     """Return a finding if folders that are no patients may count as patients, or the other way round."""
-    if find_source(settings.dataset).kind != "own" or settings.patient_file or settings.patient_pattern:
-        return []
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
     folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))

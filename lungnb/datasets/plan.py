@@ -34,7 +34,7 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
         "split_format": _SPLIT_FORMAT,
         "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
-        "split_file": _digest(split_path(settings)) if settings.split_file else None,
+        "split_file": _digest(split_path(settings.split_file, settings.dataset)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
         "window": list(settings.window) if settings.window else None,
@@ -48,38 +48,38 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
     return plan | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 
 
-def is_prepared(settings: Settings, plan: dict[str, object]) -> bool:
+def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
     """Return whether the prepared folder exists and was made by the same plan."""
-    stored = read_json(settings.prepared / RECORD)
+    stored = read_json(folder / RECORD)
     return stored == plan | {name: stored[name] for name in _RESULTS if name in stored}
 
 
-def record_origin(settings: Settings) -> None:
-    """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
-    file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
+def record_origin(folder: Path, dataset: str) -> None:
+    """Record in the prepared folder where the raw one is, if an earlier version did not, or if it was moved since."""
+    file, origin = folder / RECORD, {"origin": origin_of(dataset)}
     if read_json(file).get("origin") != origin["origin"]:
-        with suppress(OSError, RuntimeError), locked(settings.prepared):  # the record is useful without it
+        with suppress(OSError, RuntimeError), locked(folder):  # the record is useful without it
             write_json(file, read_json(file) | origin)
 
 
-def earlier_splits(settings: Settings, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
+def earlier_splits(folder: Path, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
     """Return the split of each patient in the earlier manifest, and a sentence if all patients are split again.
 
     They are, as if there were no earlier manifest, if a setting of the splits changed since. Earlier splits do not
     count if a split file, folders or folds decide.
     """
-    stored = read_json(settings.prepared / RECORD)
+    stored = read_json(folder / RECORD)
     if not stored:
         return {}, ""
     if stored.get("format") != plan["format"]:
         return {}, "An earlier version of lungnb prepared this data set, so it was prepared and split again."
-    if settings.split_file or settings.folds or has_split_folders(pairs, settings):
+    if plan["split_file"] or "folds" in plan or has_split_folders(pairs):
         return {}, ""
     changed = [name for name in _SPLIT_PARTS if stored.get(name) != plan.get(name)]
     if changed:
         return {}, f"All patients were split again, because {' and '.join(changed)} changed."
     try:
-        manifest = read_table(settings.prepared / MANIFEST)
+        manifest = read_table(folder / MANIFEST)
         splits = dict(zip(manifest["patient"], manifest["split"], strict=True))
     except (OSError, ValueError, KeyError):
         return {}, "The earlier manifest cannot be read, so all patients were split again."

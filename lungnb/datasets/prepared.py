@@ -118,7 +118,7 @@ def open_prepared(settings: Settings) -> Prepared:
     Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
     by a version of lungnb that did not know groups.
     """
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("prepared", settings.dataset)
     manifest = read_table(need(settings.prepared / MANIFEST, step))
     if "group" not in manifest:

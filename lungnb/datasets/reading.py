@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -35,9 +36,17 @@ NONE_NEEDED = "none needed: it was converted"
 _APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
 
 
-def read_pair(
-    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None = None
-) -> tuple[list[Slice], list[Finding]]:
+class ReadOptions(NamedTuple):
+    """How to read images and masks: the settings of the same names, or the labels of lung in the catalogue."""
+
+    window: tuple[float, float] | None = None
+    spacing: float = Settings.spacing
+    pixel_mm: float = Settings.pixel_mm
+    volume_slices: int = Settings.volume_slices
+    mask_values: tuple[int, ...] | None = None
+
+
+def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
     """Return the image and the mask of a pair, or the central slices of a volume, and notes on the files.
 
     Raises ValueError, which names files by their paths within `raw`, for a pair that cannot be used.
@@ -45,21 +54,19 @@ def read_pair(
     read = _read_volumes if is_volume(raw / pair.image) else _read_images
     try:
         with guarded(raw / pair.image):
-            return read(pair, raw, settings, mask_values)
+            return read(pair, raw, options)
     except ValueError as error:
         raise ValueError(str(error).replace(f"{raw}{os.sep}", "")) from error
 
 
-def _read_images(
-    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None
-) -> tuple[list[Slice], list[Finding]]:
+def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
-    picture = read_picture(raw / pair.image, settings.window)
+    picture = read_picture(raw / pair.image, options.window)
     image, pixel_mm = picture.grey, picture.pixel_mm
-    if settings.pixel_mm and not pixel_mm:
-        pixel_mm = (settings.pixel_mm, settings.pixel_mm)
+    if options.pixel_mm and not pixel_mm:
+        pixel_mm = (options.pixel_mm, options.pixel_mm)
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
-    masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
+    masks = [read_mask(raw / mask, options.mask_values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > _MAX_CHEST_ASPECT * min(height, width):
         raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
@@ -102,25 +109,24 @@ def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple
     return masks, is_apart
 
 
-def _read_volumes(
-    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None
-) -> tuple[list[Slice], list[Finding]]:
+def _read_volumes(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
     """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
-        indices = central_slices(len(volume.hounsfield), settings.volume_slices)
-        window_hu, note = grey_range(volume.hounsfield, settings.window, raw / pair.image)
+        indices = central_slices(len(volume.hounsfield), options.volume_slices)
+        window_hu, note = grey_range(volume.hounsfield, options.window, raw / pair.image)
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
-        lungs = [*np.logical_or.reduce([read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
+        masks = [read_lung(raw / mask, volume, options.mask_values)[indices] for mask in pair.masks]
+        lungs = [*np.logical_or.reduce(masks)]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
-    if settings.spacing:  # resample within slices only, because resampling between them would only blur each
-        grid = np.multiply(images[0].shape, spacing_mm) / settings.spacing
-        refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {settings.spacing:g} mm")
-        images = [resample_mm(image, spacing_mm, settings.spacing) for image in images]
-        lungs = [resample_mm(lung, spacing_mm, settings.spacing, is_mask=True) for lung in lungs]
-        spacing_mm = (settings.spacing, settings.spacing)
+    if options.spacing:  # resample within slices only, because resampling between them would only blur each
+        grid = np.multiply(images[0].shape, spacing_mm) / options.spacing
+        refuse_memory(pair.image, 16 * grid.prod() * len(images), f"resampling to {options.spacing:g} mm")
+        images = [resample_mm(image, spacing_mm, options.spacing) for image in images]
+        lungs = [resample_mm(lung, spacing_mm, options.spacing, is_mask=True) for lung in lungs]
+        spacing_mm = (options.spacing, options.spacing)
     size = images[0].shape
     images, lungs = ([shrink(part, LONGEST_SIDE) for part in parts] for parts in (images, lungs))
     pixel_height_mm, pixel_width_mm = np.array(spacing_mm) * size / images[0].shape

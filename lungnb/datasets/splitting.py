@@ -25,15 +25,15 @@ TRAITS = ("group", "sex", "age")  # columns that a table of patients may have to
 Table = dict[str, tuple[str, ...]]  # the values of the fields that a table sets, by id
 
 
-def assign_patients(pairs: list[Pair], settings: Settings) -> tuple[list[Pair], Excluded]:
-    """Return the pairs with the patients in `settings.patient_file`, if it is set, and the images it does not list.
+def assign_patients(pairs: list[Pair], patient_file: str | Path | None) -> tuple[list[Pair], Excluded]:
+    """Return the pairs with the patients in `patient_file`, if there is one, and the images that it does not list.
 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
     manifest. It may also have the columns `group`, `sex` and `age`, whose cells may be empty. Raises FileNotFoundError
     or ValueError for another file, ValueError for a file that lists no image, or whose ids have lost the zeros in front
     of numbers.
     """
-    return _assigned(pairs, Path(settings.patient_file), "patient") if settings.patient_file else (pairs, [])
+    return _assigned(pairs, Path(patient_file), "patient") if patient_file else (pairs, [])
 
 
 def assign_splits(
@@ -47,11 +47,11 @@ def assign_splits(
     file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, split_path(settings), "split", SPLITS)
-    if has_split_folders(pairs, settings):
-        return _with_missing_splits(pairs, settings), []
+        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS)
     group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs)
     try:
+        if has_split_folders(pairs) and not settings.folds:
+            return _with_missing_splits(pairs, settings.split_fractions), []
         if settings.folds:
             splits = deal_folds(group_of, settings.folds, settings.fold, settings.split_fractions)
         else:
@@ -61,10 +61,10 @@ def assign_splits(
     return [pair._replace(split=splits[pair.patient]) for pair in pairs], []
 
 
-def has_split_folders(pairs: list[Pair], settings: Settings) -> bool:
-    """Return whether the folders of the images decide the splits: each is named after one, and some after `train`."""
+def has_split_folders(pairs: list[Pair]) -> bool:
+    """Return whether the folders of all images are named after splits, and some of them after `train`."""
     splits = {pair.split for pair in pairs}
-    return "" not in splits and "train" in splits and not settings.folds
+    return "" not in splits and "train" in splits
 
 
 def groups_of_patients(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -80,27 +80,26 @@ def groups_of_patients(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
     return {patient: max(sorted(of), key=lambda group: of[group]) for patient, of in counts.items()}
 
 
-def _with_missing_splits(pairs: list[Pair], settings: Settings) -> list[Pair]:
+def _with_missing_splits(pairs: list[Pair], split_fractions: tuple[float, ...]) -> list[Pair]:
     """Return pairs with the splits of their folders; move some training patients to splits without a folder."""
     patients = sorted({pair.patient for pair in pairs if pair.split == "train"}, key=place)
     moved: dict[str, str] = {}
-    for split, fraction in zip(SPLITS[1:], settings.split_fractions[1:], strict=True):
+    for split, fraction in zip(SPLITS[1:], split_fractions[1:], strict=True):
         if fraction and not any(pair.split == split for pair in pairs):
             count = max(round(fraction * len(patients)), 1)
             moved |= dict.fromkeys(patients[len(moved) : len(moved) + count], split)
     if len(moved) >= len(patients):
         raise ValueError(
-            f"{settings.dataset}: {len(patients)} patients in the folder for training are too few to give some of "
-            "them to a split that has no folder."
+            f"{len(patients)} patients in the folder for training are too few to give some of them to a split that has "
+            "no folder."
         )
     return [pair._replace(split=moved.get(pair.patient, "train")) if pair.split == "train" else pair for pair in pairs]
 
 
-def split_path(settings: Settings) -> Path:
+def split_path(split_file: str, dataset: str) -> Path:
     """Return the path of the split file: a published split, a file in the raw folder, or another path."""
-    name = settings.split_file or ""
-    published, in_raw = Path(__file__).parent / "splits" / f"{name}.csv", raw_folder(settings.dataset) / name
-    return next((path for path in (published, in_raw) if path.exists()), Path(name))
+    published, in_raw = Path(__file__).parent / "splits" / f"{split_file}.csv", raw_folder(dataset) / split_file
+    return next((path for path in (published, in_raw) if path.exists()), Path(split_file))
 
 
 def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:

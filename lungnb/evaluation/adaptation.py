@@ -17,7 +17,7 @@ from lungnb import __version__
 from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
 from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import digest_of
-from lungnb.datasets.reading import read_pair
+from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import own_source
 from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
@@ -41,7 +41,7 @@ from lungnb.networks import backend
 from lungnb.networks.records import git_commit, trained_window
 from lungnb.networks.tuning import RECIPE, Examples, examples_of, fine_tune, steps_for
 from lungnb.segmentation.predict import predict
-from lungnb.settings import SHIPPED, Settings, counted
+from lungnb.settings import SHIPPED, counted
 
 if TYPE_CHECKING:
     import keras
@@ -102,8 +102,8 @@ def adapt(
     if start.parent == out.resolve():
         raise ValueError(f"{out}: holds the network to start from. Name another folder for the adapted one.")
     window = trained_window(start.with_name(RUN))
-    settings = Settings(window=window, mask_values=tuple(labels) if labels else None)
-    films, left_out = read_films(folder, settings, patient_pattern)
+    options = ReadOptions(window, mask_values=tuple(labels) if labels else None)
+    films, left_out = read_films(folder, options, patient_pattern)
     network = load_model(start)
     before = [_dice_of(network, film) for film in films]
     plan = {"start": digest_of_file(start), "images": _digest(films), **RECIPE}
@@ -125,7 +125,7 @@ def adapt(
 
 
 def read_films(
-    folder: Path, settings: Settings, patient_pattern: str | None
+    folder: Path, options: ReadOptions, patient_pattern: str | None
 ) -> tuple[list[Film], list[tuple[str, str]]]:
     """Return the images with masks in a folder, and the files that cannot be used, with the reasons.
 
@@ -136,7 +136,7 @@ def read_films(
     id_of_image: dict[bytes, str] = {}
     for pair in pairs:
         try:
-            slices, _ = read_pair(pair, folder, settings, settings.mask_values)
+            slices, _ = read_pair(pair, folder, options)
         except ValueError as error:
             left_out.append((pair.image.as_posix(), str(error)))
             continue

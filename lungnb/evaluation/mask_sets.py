@@ -17,7 +17,7 @@ from lungnb.files import make_table
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.segmentation.listing import list_images
-from lungnb.settings import Settings, counted, title_of
+from lungnb.settings import counted, title_of
 
 TRUTH = "ground truth"  # what the folder of the ground truth is called in tables
 _MAX_NAMES = 5  # of images without a mask that are named in a sentence
@@ -205,7 +205,7 @@ def with_patients(
         if not any(found.values()):
             raise ValueError(f"patient_pattern {pattern!r} is found in no name, of which one is {pairs[0].id}.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
-    assigned, unlisted = assign_patients(pairs, Settings(patient_file=str(patients) if patients else None))
+    assigned, unlisted = assign_patients(pairs, patients)
     for file, reason in unlisted:
         problems.add(TRUTH, f"{file}: {reason}, so it is left out.")
     return {pair.id: pair for pair in assigned}

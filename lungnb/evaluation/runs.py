@@ -26,7 +26,7 @@ def list_runs(settings: Settings) -> pd.DataFrame:
     profile. The other columns of an unfinished or damaged run are empty. Raises ValueError if the folder is that of
     another data set of the same name.
     """
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     files = [*sorted(settings.results.glob(f"*/{MODEL}")), *sorted(settings.results.glob(f"**/{EARLIER}/*/{MODEL}"))]
     rows = []
     for file in files:

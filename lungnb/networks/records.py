@@ -106,14 +106,14 @@ def past_epochs(file: Path, epochs: int) -> pd.DataFrame:
     return past
 
 
-def weights_digest(settings: Settings) -> dict[str, str]:
+def weights_digest(weights: str | None, encoder: str | None) -> dict[str, str]:
     """Return the digest of the file of initial weights as `weights`; nothing if no file is used.
 
     Encoders trained on phantoms do not count, because each size and window has one, which depends on nothing else.
     """
-    if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
+    if not weights or weights == "imagenet" or (encoder and weights == "phantom"):
         return {}
-    file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
+    file = SHIPPED if weights == "phantom" else Path(weights)
     return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
 
 

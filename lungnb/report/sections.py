@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
 
 from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
-from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.evaluation import trained_settings
+from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import FAILED_DICE
+from lungnb.networks.records import Record, settings_of
 from lungnb.networks.training import read_run
 from lungnb.report.parts import html_section, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
@@ -86,7 +87,7 @@ def review_sections(settings: Settings) -> str:
     folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
-        parts.append(html_section("Data", text, data_flow(settings)))
+        parts.append(html_section("Data", text, data_flow(open_prepared(settings))))
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
         shown = [picture(file) if file.suffix == ".png" else html_table(read_table(file)) for file in files]
@@ -95,16 +96,17 @@ def review_sections(settings: Settings) -> str:
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
-        parts.append(html_section("Fixed before the test images were read", "", fixed_before_test(settings)))
+        trained = [name for name in settings.models if (settings.results / name / RUN).exists()]
+        choices = fixed_before_test([read_run(settings, name) for name in trained])
+        parts.append(html_section("Fixed before the test images were read", "", choices))
     if (folder / CLAIM).exists():
         claim = read_table(folder / CLAIM)
         parts.append(html_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 
 
-def data_flow(settings: Settings) -> pd.DataFrame:
+def data_flow(prepared: Prepared) -> pd.DataFrame:
     """Return how many images and patients of a data set are used, left out (by reason), and in each split."""
-    prepared = open_prepared(settings)
     manifest, reasons = prepared.manifest, prepared.excluded["reason"]
     reasons = reasons.str.replace(r"(?s) \(the nearest is .+\)$", "", regex=True)
     reasons = reasons.map(lambda text: text.rpartition(": ")[2])
@@ -118,12 +120,12 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
 
 
-def fixed_before_test(settings: Settings) -> pd.DataFrame:
-    """Return the choices made without the test images: settings, epoch, versions, machine; a column a model."""
+def fixed_before_test(runs: Iterable[Record]) -> pd.DataFrame:
+    """Return the choices made without the test images: settings, epoch, versions, machine; a column a training."""
     columns = {}
-    for name in [name for name in settings.models if (settings.results / name / RUN).exists()]:
-        run, trained = read_run(settings, name), trained_settings(settings, name)
-        columns[title_of(name)] = {
+    for run in runs:
+        trained = settings_of(run)
+        columns[title_of(run["plan"]["model"])] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
             "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "two largest regions, holes filled",
             "loss": trained.loss,

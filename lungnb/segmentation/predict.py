@@ -180,7 +180,7 @@ def best_model(settings: Settings) -> Path:
     """
     from lungnb.datasets.origin import refuse_other_origin  # imports pandas, which `segment` need not wait for
 
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     files = [file for file in settings.results.glob("*/model.keras") if file.with_name(RUN).exists()]
     dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
     if not dice_of:

@@ -9,6 +9,7 @@ import pytest
 
 import lungnb
 from lungnb.__main__ import main
+from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
 from lungnb.evaluation.adaptation import adapt
@@ -48,7 +49,7 @@ def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeyp
     monkeypatch.setattr(tuning, "STEPS", 100)
     monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
     result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
-    films, _ = adaptation.read_films(corrected, lungnb.Settings(), None)
+    films, _ = adaptation.read_films(corrected, ReadOptions(), None)
     gain = [
         adaptation._dice_of(load_model(result.file), film) - adaptation._dice_of(load_model(model_file), film)
         for film in films

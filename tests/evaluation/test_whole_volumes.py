@@ -44,7 +44,7 @@ def scored(settings, monkeypatch, predicted):
         yield from zip(np.zeros(SHAPE, np.uint8), predicted.astype(np.float32), strict=True)
 
     monkeypatch.setattr("lungnb.segmentation.predict.predict_slices", predict_slices)
-    monkeypatch.setattr(whole_volumes, "trained_settings", lambda *_: settings)
+    monkeypatch.setattr(whole_volumes, "trained_window", lambda _: settings.window)
     return volume_scores(settings, ["unet"], progress=False)
 
 
