@@ -9,7 +9,7 @@ from typing import NamedTuple
 # In data/prepared/<run>
 MANIFEST = "manifest.csv"  # one row per image
 EXCLUDED = "excluded.csv"  # files that were left out, with the reasons
-RECORD = "prepared.json"  # how the folder was made
+PREPARED_RECORD = "prepared.json"  # how the folder was made
 # In results/<run>/<network>
 MODEL = "model.keras"  # the weights of the best epoch
 HISTORY = "history.csv"  # one row per epoch

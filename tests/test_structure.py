@@ -113,6 +113,17 @@ def test_functions_inside_the_module_take_what_they_need_instead_of_settings():
     assert {name for name in idle - offered if f"{name}(settings" not in notebooks} == set()
 
 
+def test_each_class_and_type_has_a_name_of_its_own():
+    """Names in capitals are constants, and names that begin with `_` belong to one file."""
+    names = []
+    for file in LUNGNB.rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names += [node.name] if isinstance(node, ast.ClassDef) else [getattr(each, "id", "") for each in targets]
+    types = Counter(name for name in names if name[:1].isupper() and not name.isupper())
+    assert len(types) > 50 and [name for name, count in types.items() if count > 1] == []
+
+
 def test_importing_a_package_imports_none_of_its_modules():
     code = f"import sys, {', '.join(f'lungnb.{name}' for name in PACKAGES)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from lungnb.browser.cases import Case, Picture
+from lungnb.browser.cases import Case, CaseImage
 from lungnb.datasets.reading import LONGEST_SIDE
 from lungnb.engines.engines import Engine
 from lungnb.engines.temperature import with_temperature
@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
 class Opened(NamedTuple):
     """A case's image at its own size, and the network's probability of lung there."""
 
-    picture: Picture
+    picture: CaseImage
     probability: Floats
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
@@ -91,7 +91,7 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
 
 
 def _check_pair(
-    row: Row, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
+    row: ManifestRow, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
 ) -> tuple[list[Finding], Fingerprints]:
     """Return the findings of one pair, and its image's fingerprints."""
     image, mask = prepared.pair(row)

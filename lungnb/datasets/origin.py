@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lungnb.artefacts import PLAN, RECORD, RUN, home, is_path, is_same, raw_folder
+from lungnb.artefacts import PLAN, PREPARED_RECORD, RUN, home, is_path, is_same, raw_folder
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.files import read_json
 
@@ -41,7 +41,7 @@ def refuse_other_origin(dataset: str, prepared: Path, results: Path, *models: Pa
 
 def _records(prepared: Path, *models: Path) -> Iterator[tuple[Path, str]]:
     """Yield the prepared folder and the folders of models with the origin in their records, if they have one."""
-    origins = {prepared: read_json(prepared / RECORD).get("origin")}
+    origins = {prepared: read_json(prepared / PREPARED_RECORD).get("origin")}
     for folder in models:
         run = read_json(folder / RUN)
         plan = run.get("plan") or read_json(folder / PLAN)

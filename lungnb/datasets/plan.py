@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from lungnb.artefacts import MANIFEST, RECORD
+from lungnb.artefacts import MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import origin_of
 from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import digest_of
@@ -50,13 +50,13 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
 
 def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
     """Return whether the prepared folder exists and was made by the same plan."""
-    stored = read_json(folder / RECORD)
+    stored = read_json(folder / PREPARED_RECORD)
     return stored == plan | {name: stored[name] for name in _RESULTS if name in stored}
 
 
 def record_origin(folder: Path, dataset: str) -> None:
     """Record in the prepared folder where the raw one is, if an earlier version did not, or if it was moved since."""
-    file, origin = folder / RECORD, {"origin": origin_of(dataset)}
+    file, origin = folder / PREPARED_RECORD, {"origin": origin_of(dataset)}
     if read_json(file).get("origin") != origin["origin"]:
         with suppress(OSError, RuntimeError), locked(folder):  # the record is useful without it
             write_json(file, read_json(file) | origin)
@@ -68,7 +68,7 @@ def earlier_splits(folder: Path, plan: dict[str, object], pairs: list[Pair]) -> 
     They are, as if there were no earlier manifest, if a setting of the splits changed since. Earlier splits do not
     count if a split file, folders or folds decide.
     """
-    stored = read_json(folder / RECORD)
+    stored = read_json(folder / PREPARED_RECORD)
     if not stored:
         return {}, ""
     if stored.get("format") != plan["format"]:

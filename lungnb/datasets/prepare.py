@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD, raw_folder
+from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD, raw_folder
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.plan import earlier_splits, is_prepared, make_plan, news_of, record_origin
-from lungnb.datasets.prepared import Row, digest_of, read_manifest
+from lungnb.datasets.prepared import ManifestRow, digest_of, read_manifest
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits
@@ -61,8 +61,8 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
     record = plan | {"origin": origin_of(settings.dataset), "news": why_anew or news_of(pairs, earlier)}
     mask_values = settings.mask_values or source.mask_values
     options = ReadOptions(settings.window, settings.spacing, settings.pixel_mm, settings.volume_slices, mask_values)
-    refuse_foreign(settings.prepared, RECORD)  # before minutes of work
-    with written(settings.prepared, proof=RECORD) as folder:
+    refuse_foreign(settings.prepared, PREPARED_RECORD)  # before minutes of work
+    with written(settings.prepared, proof=PREPARED_RECORD) as folder:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads, because Pillow runs without Python's global lock
             work = pool.map(lambda pair: _convert(pair, raw, folder, options), pairs)
             bar = tqdm(work, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
@@ -75,16 +75,16 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
         write_table(_manifest_of(rows), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)
-        write_json(folder / RECORD, record | {"content": content, "notes": notes})
+        write_json(folder / PREPARED_RECORD, record | {"content": content, "notes": notes})
 
 
-def _manifest_of(rows: list[Row]) -> pd.DataFrame:
+def _manifest_of(rows: list[ManifestRow]) -> pd.DataFrame:
     """Return the manifest of rows; sex and age are in it if a table gave them."""
     unknown = [name for name in ("sex", "age") if not any(row[name] for row in rows)]
     return make_table(rows).drop(columns=["content", *unknown])
 
 
-def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[Row]:
+def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[ManifestRow]:
     """Write one pair and return its rows of the manifest, one per image, or a row with its error."""
     try:
         slices, notes = read_pair(pair, raw, options)
@@ -92,7 +92,7 @@ def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[
         return [{"image": str(pair.image), "error": str(error)}]
     rows = []
     for name, image, mask, (pixel_height_mm, pixel_width_mm) in slices:
-        row: Row = {
+        row: ManifestRow = {
             "id": name,
             "patient": pair.patient,
             "split": pair.split,

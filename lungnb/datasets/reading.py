@@ -30,7 +30,7 @@ _MAX_ASPECT_ERROR = 0.01  # relative, of a mask's aspect ratio to its image's; r
 _MAX_SPACING_ERROR = 0.01  # relative, of a mask's spacing to its volume's
 _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its mask as much again
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
-Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
+ImageWithMask = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 Finding = tuple[str, str, str, str]  # file, severity, what, advice
 NONE_NEEDED = "none needed: it was converted"
 _APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
@@ -46,7 +46,7 @@ class ReadOptions(NamedTuple):
     mask_values: tuple[int, ...] | None = None
 
 
-def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
+def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
     """Return the image and the mask of a pair, or the central slices of a volume, and notes on the files.
 
     Raises ValueError, which names files by their paths within `raw`, for a pair that cannot be used.
@@ -59,7 +59,7 @@ def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice],
         raise ValueError(str(error).replace(f"{raw}{os.sep}", "")) from error
 
 
-def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
+def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, options.window)
     image, pixel_mm = picture.grey, picture.pixel_mm
@@ -109,7 +109,7 @@ def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple
     return masks, is_apart
 
 
-def _read_volumes(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Slice], list[Finding]]:
+def _read_volumes(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
     """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
@@ -130,7 +130,7 @@ def _read_volumes(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Sli
     size = images[0].shape
     images, lungs = ([shrink(part, LONGEST_SIDE) for part in parts] for parts in (images, lungs))
     pixel_height_mm, pixel_width_mm = np.array(spacing_mm) * size / images[0].shape
-    slices: list[Slice] = [
+    slices: list[ImageWithMask] = [
         (f"{pair.id}_{index:03}", image, lung, (pixel_height_mm, pixel_width_mm))
         for index, image, lung in zip(indices, images, lungs, strict=True)
     ]

@@ -17,7 +17,7 @@ from lungnb.evaluation.statistics import mean_interval, paired, patient_means
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.messages import run_first
 from lungnb.networks.losses import get_loss
-from lungnb.networks.records import Record, settings_of
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
 from lungnb.settings import PROFILES, RECIPES, Settings
 
@@ -44,7 +44,7 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     return table
 
 
-def summarise(run: Record, table: pd.DataFrame, dataset: str) -> dict[str, object]:
+def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, object]:
     """Return what `summary.json` says of a trained model and its table of scores on a data set.
 
     `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, with the
@@ -120,7 +120,7 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     return compare_runs(read_scores(settings, model_names), [read_run(settings, name) for name in model_names])
 
 
-def compare_runs(scores: pd.DataFrame, runs: Sequence[Record]) -> pd.DataFrame:
+def compare_runs(scores: pd.DataFrame, runs: Sequence[RunRecord]) -> pd.DataFrame:
     """Return the table of `compare` from a table of `read_scores` and the records of its models, in their order."""
     times = scores.groupby("model", sort=False)["milliseconds"].median()
     return comparison_table(scores).assign(

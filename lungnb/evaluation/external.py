@@ -24,7 +24,7 @@ from lungnb.messages import say
 from lungnb.metrics import count_pixels
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
-Row = dict[str, Any]
+ScoreRow = dict[str, Any]
 
 
 class ScoreOptions(NamedTuple):
@@ -126,9 +126,9 @@ def score_folders(
 def _score_all(
     sets: MaskSets, pairs: dict[str, Pair], pixel_mm: float | None, problems: Problems, progress: bool,
     in_mm: bool = True,
-) -> list[Row]:  # fmt: skip
+) -> list[ScoreRow]:  # fmt: skip
     """Return a row an image and program; add a sentence for each mask that cannot be used."""
-    rows: list[Row] = []
+    rows: list[ScoreRow] = []
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -175,7 +175,7 @@ def _spacing_of(
     return spacing_mm
 
 
-def _finished(rows: list[Row], names: list[str]) -> pd.DataFrame:
+def _finished(rows: list[ScoreRow], names: list[str]) -> pd.DataFrame:
     """Return the rows as a table, program by program, with the column `compared`."""
     rows = sorted(rows, key=lambda row: names.index(row["model"]))
     table = make_table(rows)

@@ -11,12 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, RUN, raw_folder
-from lungnb.datasets.prepared import Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, open_prepared
 from lungnb.datasets.reading import read_lung
 from lungnb.datasets.sources import find_source
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.files import make_table
 from lungnb.formats.images import is_volume, read_volume
+from lungnb.masks import Window
 from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores, surface_scores
 from lungnb.networks.records import trained_window
@@ -54,7 +55,11 @@ def volume_scores(
 
 
 def _score_volume(
-    raw: Path, row: Row, engine: Engine, window_hu: tuple[float, float] | None, mask_values: tuple[int, ...] | None
+    raw: Path,
+    row: ManifestRow,
+    engine: Engine,
+    window_hu: Window | None,
+    mask_values: tuple[int, ...] | None,
 ) -> dict[str, object]:
     """Return the scores of the volume of a row of the manifest."""
     mask = segment(raw / row["source_image"], engine, window=window_hu).mask

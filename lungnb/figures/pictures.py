@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lungnb.artefacts import MODEL
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
@@ -203,8 +203,8 @@ def _read_raw(file: Path) -> Cell:
 
 def _predict_rows(
     prepared: Prepared, file: Path | None, rows: pd.DataFrame
-) -> Iterator[tuple[Row, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield each of `rows` with its image, its ground truth, and the mask of the network in a file or of the shipped one."""
+) -> Iterator[tuple[ManifestRow, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each of `rows` with its image, its ground truth, and the mask by a model file, or by the shipped one."""
     engine = engine_of(load_model(file))
     for row in rows.to_dict("records"):
         image, truth = prepared.pair(row)

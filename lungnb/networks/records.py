@@ -25,7 +25,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # without them, a history is damaged
 
 
-class Record(dict[str, Any]):
+class RunRecord(dict[str, Any]):
     """A part of a `run.json`. A missing entry raises a ValueError that names the file."""
 
     def __init__(self, file: Path, content: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def damaged(file: Path) -> ValueError:
     return ValueError(f"{file}: is damaged, or of another lungnb. Remove the folder and train the network again.")
 
 
-def read_run_file(file: Path) -> Record:
+def read_run_file(file: Path) -> RunRecord:
     """Return the content of a `run.json`; raise ValueError if it is damaged."""
     run = read_json(file)
     plan = run.get("plan")
@@ -50,10 +50,10 @@ def read_run_file(file: Path) -> Record:
     for name, value in [*run.items(), *plan.items()]:
         if not isinstance(value, _KINDS.get(name, object)):
             raise damaged(file)
-    return Record(file, run | {"plan": Record(file, plan)})
+    return RunRecord(file, run | {"plan": RunRecord(file, plan)})
 
 
-def settings_of(run: Record) -> Settings:
+def settings_of(run: RunRecord) -> Settings:
     """Return the settings in a `run.json`; raise ValueError if they are damaged."""
     stored = run["plan"]["settings"]
     try:

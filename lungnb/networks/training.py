@@ -37,7 +37,15 @@ from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.models import build_model
-from lungnb.networks.records import Record, git_commit, past_epochs, plan_of, read_epochs, read_run_file, weights_digest
+from lungnb.networks.records import (
+    RunRecord,
+    git_commit,
+    past_epochs,
+    plan_of,
+    read_epochs,
+    read_run_file,
+    weights_digest,
+)
 from lungnb.settings import Settings
 
 Callbacks = Sequence[keras.callbacks.Callback]
@@ -144,7 +152,7 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
     return read_epochs(need(settings.results / model_name / HISTORY, step))
 
 
-def read_run(settings: Settings, model_name: str) -> Record:
+def read_run(settings: Settings, model_name: str) -> RunRecord:
     """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("trained", settings.dataset, model_name)

@@ -19,7 +19,7 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import find_source
 from lungnb.evaluation.evaluation import command_of, read_scores
 from lungnb.evaluation.statistics import mean_interval, patient_means
-from lungnb.networks.records import Record, settings_of
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
 from lungnb.settings import SPLITS, Settings, counted, title_of
 
@@ -51,7 +51,7 @@ def model_card(settings: Settings, model_name: str) -> str:
     return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**_facts(settings, scores, [run]) | card)
 
 
-def _facts(settings: Settings, scored: pd.DataFrame, runs: Sequence[Record]) -> dict[str, Any]:
+def _facts(settings: Settings, scored: pd.DataFrame, runs: Sequence[RunRecord]) -> dict[str, Any]:
     """Return the facts of a run by the names that the forms use, from the scores and the records of its models."""
     prepared = open_prepared(settings)
     manifest, run, trained = prepared.manifest, runs[0], settings_of(runs[0])

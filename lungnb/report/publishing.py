@@ -17,7 +17,7 @@ from lungnb.messages import run_first
 from lungnb.settings import FILES, RECIPES, Settings
 
 PICTURE_DPI = 130
-Item = TypeVar("Item", Figure, pd.DataFrame, str)
+_Item = TypeVar("_Item", Figure, pd.DataFrame, str)
 
 
 def publish(settings: Settings, folder: str | Path | None = None) -> Path:
@@ -55,7 +55,7 @@ def _without_paths(content: bytes, paths: Iterable[str | None]) -> bytes:
     return content
 
 
-def save_artefact(settings: Settings, name: str, item: Item) -> Item:
+def save_artefact(settings: Settings, name: str, item: _Item) -> _Item:
     """Save a figure as PNG, a table as CSV or a text in results/<dataset>/comparison, and return it to be shown.
 
     Files that `artefacts` does not list, such as your own charts, are not published.

@@ -13,13 +13,13 @@ from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import FAILED_DICE
-from lungnb.networks.records import Record, settings_of
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
 from lungnb.report.parts import html_section, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
 
 
-class Section(NamedTuple):
+class ReportSection(NamedTuple):
     """A section of the report."""
 
     title: str
@@ -29,54 +29,56 @@ class Section(NamedTuple):
 
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
-    Section(
+    ReportSection(
         "Scores",
         "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high"
         " bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
         f"the longer image side if the pixel spacing is unknown. Failed masks have a Dice below {FAILED_DICE:g}.",
         (COMPARISON,),
     ),
-    Section(
+    ReportSection(
         "Groups of patients",
         "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.",
         (GROUPS,),
     ),
-    Section("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
-    Section(
+    ReportSection("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
+    ReportSection(
         "Which is better",
         "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
         "is corrected for the number of pairs. One training of each network: it is about these trained networks only.",
         ("paired_tests.csv",),
     ),
-    Section(
+    ReportSection(
         "Patients, seeds, folds",
         "What would change with others; and the tests again, which now count how trainings differ between seeds or "
         "folds.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
-    Section(
+    ReportSection(
         "How scores are spread",
         "A point is an image, a diamond the mean over patients.",
         ("scores.png", "distances.png"),
     ),
-    Section(
+    ReportSection(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
     ),
-    Section("Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)),
-    Section("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
-    Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
-    Section(
+    ReportSection(
+        "Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)
+    ),
+    ReportSection("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
+    ReportSection("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
+    ReportSection(
         "Are probabilities true",
         "Pixels near the true border. Points below the line are of too much lung, those above of too little. The "
         "temperature corrects the probabilities; it was chosen on the validation images and changes no mask.",
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
-    Section(
+    ReportSection(
         "What drawn images teach",
         "The network that lungnb ships, which has seen no patient; and trained on a few real images.",
         ("zero_patient.csv", "changed.csv", "leave_one_out.csv", "few_shot_chart.png"),
     ),
-    Section(
+    ReportSection(
         "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
     ),
 )
@@ -120,7 +122,7 @@ def data_flow(prepared: Prepared) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
 
 
-def fixed_before_test(runs: Iterable[Record]) -> pd.DataFrame:
+def fixed_before_test(runs: Iterable[RunRecord]) -> pd.DataFrame:
     """Return the choices made without the test images: settings, epoch, versions, machine; a column a training."""
     columns = {}
     for run in runs:
