@@ -24,7 +24,8 @@ LEVELS = (
     ("evaluation",),
     ("figures",),
     ("report",),
-    ("browser", "commands", "__main__"),
+    ("browser", "commands"),
+    ("__main__",),
 )
 PACKAGES = sorted(file.parent.name for file in LUNGNB.glob("*/__init__.py"))
 TEST_FILES = sorted(TESTS.rglob("test_*.py"))

@@ -6,7 +6,7 @@ import lungnb
 from lungnb.browser import cases, controls
 from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import Engine
-from lungnb.formats.images import CaseImage, read_image, read_mask, write_png
+from lungnb.formats.images import Picture, read_image, read_mask, write_png
 from lungnb.masks import clean_mask
 from lungnb.metrics import count_pixels, scores
 from lungnb.phantoms.make import make_phantom
@@ -64,7 +64,7 @@ def test_only_what_is_shown_and_the_next_is_segmented(looked):
 
 def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     read = []
-    black = CaseImage(np.zeros((64, 64), np.uint8))
+    black = Picture(np.zeros((64, 64), np.uint8))
     monkeypatch.setattr(cases, "read_picture", lambda path, window: read.append(path) or black)
     monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
     looked = lungnb.browse(films, network())

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from helpers.tables import store_scores
-from lungnb.commands import _settings, make_parser
+from lungnb.commands.actions import _settings
+from lungnb.commands.parser import make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
