@@ -21,7 +21,7 @@ from tqdm import tqdm
 from lungnb.datasets import check_dataset, download, open_prepared
 from lungnb.engines import open_network
 from lungnb.evaluation.mismatch import MIN_DICE, MOVES, MaskPair, judge_pairs, read_pairs
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 AT_ONCE = 10  # each tenth of the masks is changed at a time, because sets with mostly wrong masks are judged as a whole
 SHIFTS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}

@@ -6,19 +6,8 @@ import pytest
 
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.networks.backend import keras
-from lungnb.settings import (
-    CHOICES,
-    DATASETS,
-    LIMITS,
-    PROFILES,
-    RECIPES,
-    SHIPPED,
-    SHIPPED_STRUCTURE,
-    Settings,
-    make_settings,
-    parse_changes,
-    recipes,
-)
+from lungnb.presets import RECIPES, make_settings, parse_changes, recipes
+from lungnb.settings import CHOICES, DATASETS, LIMITS, PROFILES, SHIPPED, SHIPPED_STRUCTURE, Settings
 
 
 def test_profiles_set_size_and_length_and_take_changes():

@@ -15,7 +15,7 @@ from helpers.paths import ROOT
 
 LUNGNB, TESTS, TOOLS = ROOT / "lungnb", ROOT / "tests", ROOT / "tools"
 LEVELS = (
-    ("artefacts", "files", "masks", "messages", "metrics", "settings"),
+    ("artefacts", "files", "masks", "messages", "metrics", "presets", "settings"),
     ("formats", "phantoms"),
     ("datasets",),
     ("networks",),

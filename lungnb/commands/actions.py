@@ -15,7 +15,8 @@ from lungnb import datasets, engines, evaluation, figures, networks, report, seg
 from lungnb.artefacts import EXCLUDED
 from lungnb.files import written
 from lungnb.messages import say
-from lungnb.settings import Settings, counted, make_settings, parse_changes, recipes
+from lungnb.presets import make_settings, parse_changes, recipes
+from lungnb.settings import Settings, counted
 
 
 def run_download(options: argparse.Namespace) -> None:

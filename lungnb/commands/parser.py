@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 from lungnb import __version__, engines
 from lungnb.commands import actions
 from lungnb.messages import printable
-from lungnb.settings import PROFILES, RECIPES, TITLES
+from lungnb.presets import RECIPES
+from lungnb.settings import PROFILES, TITLES
 
 if TYPE_CHECKING:
     _Verbs = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 (argparse has no public name for it)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,7 +17,8 @@ from lungnb.messages import run_first
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
-from lungnb.settings import PROFILES, RECIPES, Settings
+from lungnb.presets import RECIPES, command_of
+from lungnb.settings import Settings
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
@@ -62,33 +61,6 @@ def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, ob
         "command": command_of(trained, model_name), "device": run["device"], "wall_seconds": run["wall_seconds"],
         "milliseconds_per_image": float(table["milliseconds"].median()),
     }  # fmt: skip
-
-
-def command_of(settings: Settings, model_name: str) -> str:
-    """Return the terminal's command that downloads, prepares, trains and scores with these settings.
-
-    It gives settings that differ from the profile or the recipe, such as `--set seed=2`. Run it without LUNGNB_SET.
-    """
-    words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
-    for change in changes_of(settings):
-        words += ["--set", change]
-    options, model = shlex.join(words), f"--model {model_name}"
-    steps = f"prepare {options}", f"train {options} {model}", f"evaluate {options} {model}"
-    return " && ".join(f"lungnb {step}" for step in (f"download {shlex.quote(settings.dataset)}", *steps))
-
-
-def changes_of(settings: Settings) -> list[str]:
-    """Return the settings that differ from their profile or recipe, each as `NAME=VALUE`."""
-    is_recipe = settings.profile in RECIPES
-    base = RECIPES[settings.profile].settings if is_recipe else Settings().replace(**PROFILES[settings.profile])
-    if settings.dataset != base.dataset:
-        base = base.replace(split_file=None)  # as make_settings does
-    changes = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.name not in ("dataset", "profile") and value != getattr(base, field.name):
-            changes.append(f"{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    return changes
 
 
 def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:

@@ -10,9 +10,9 @@ import pandas as pd
 from lungnb.artefacts import EARLIER, MODEL, RUN
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.evaluation import changes_of
 from lungnb.files import make_table, remove
 from lungnb.networks.records import best_dice, plan_of, read_run_file, settings_of
+from lungnb.presets import changes_of
 from lungnb.settings import Settings, title_of
 
 _COLUMNS = ("run", "model", "trained", "validation_dice", "profile", "changes")

@@ -17,10 +17,11 @@ import pandas as pd
 
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import find_source
-from lungnb.evaluation.evaluation import command_of, read_scores
+from lungnb.evaluation.evaluation import read_scores
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
+from lungnb.presets import command_of
 from lungnb.settings import SPLITS, Settings, counted, title_of
 
 UNKNOWN = "not stated"

@@ -14,7 +14,8 @@ from lungnb.artefacts import ARTEFACTS, MODEL_FILES, VERDICT, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, write_table, written
 from lungnb.messages import run_first
-from lungnb.settings import FILES, RECIPES, Settings
+from lungnb.presets import RECIPES
+from lungnb.settings import FILES, Settings
 
 PICTURE_DPI = 130
 _Item = TypeVar("_Item", Figure, pd.DataFrame, str)

@@ -20,8 +20,9 @@ from tqdm import tqdm
 from lungnb.artefacts import ARTEFACTS, HISTORY, home
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, remove, remove_leftovers, writable, written
+from lungnb.presets import changes_everywhere, make_settings
 from lungnb.report.page import write_report
-from lungnb.settings import COMPARISON_VARIABLE, TITLES, changes_everywhere, make_settings
+from lungnb.settings import COMPARISON_VARIABLE, TITLES
 
 
 class _ThisPython(AsyncKernelManager):

@@ -1,7 +1,7 @@
 import pytest
 
 from lungnb.__main__ import main
-from lungnb.settings import RECIPES
+from lungnb.presets import RECIPES
 
 
 def test_recipes_are_listed_with_what_they_are(capsys):

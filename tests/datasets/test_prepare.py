@@ -13,7 +13,8 @@ from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.datasets.sources import Source
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import LUNG_WINDOW, through_window
-from lungnb.settings import SPLITS, Settings, make_settings
+from lungnb.presets import make_settings
+from lungnb.settings import SPLITS, Settings
 
 COLUMNS = ["id", "patient", "split", "group", "image", "mask", "width", "height", "pixel_height_mm", "pixel_width_mm"]
 COLUMNS += ["source_image", "source_mask"]

@@ -12,7 +12,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import scoring
-from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
+from lungnb.evaluation.evaluation import compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.scoring import distance_summary
 from lungnb.evaluation.statistics import mean_interval, patient_means
@@ -20,7 +20,7 @@ from lungnb.files import read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.training import read_run, train
-from lungnb.settings import make_settings
+from lungnb.presets import command_of, make_settings
 
 ALL = [*OVERLAP_SCORES, *SURFACE_SCORES]
 PARTS = ["right_dice", "left_dice", "costophrenic", "raw_dice", "raw_hd95"]

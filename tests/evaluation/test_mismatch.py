@@ -22,7 +22,7 @@ from lungnb.evaluation.mismatch import (
 )
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 13)]
 

@@ -9,9 +9,9 @@ from lungnb.__main__ import main
 from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.formats.images import peculiarity, read_mask, read_volume, write_png
+from lungnb.presets import make_settings
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.lungs import split_sides
-from lungnb.settings import make_settings
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")

@@ -7,8 +7,8 @@ from lungnb.artefacts import MODEL_FILES
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import plots
 from lungnb.metrics import Counts
+from lungnb.presets import make_settings
 from lungnb.report.publishing import publish, save_artefact
-from lungnb.settings import make_settings
 
 
 def compared(settings):

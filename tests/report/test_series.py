@@ -12,8 +12,8 @@ from helpers.paths import ROOT
 from helpers.scans import TINY
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
+from lungnb.presets import make_settings
 from lungnb.report import series
-from lungnb.settings import make_settings
 
 
 def notebook(path, title, source):

@@ -8,7 +8,7 @@ from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 from unusual import Result, case, explained_by
 
 COUNT, SIZE = 6, 96
