@@ -26,23 +26,8 @@ _DISK_FULL_WORDS = ("No space left", "disk is full")
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 # Columns that hold text, even if a name in them looks like a number or like a missing value.
 _TEXT_COLUMNS = (
-    *(
-        "id",
-        "patient",
-        "split",
-        "group",
-        "sex",
-        "file",
-        "image",
-        "mask",
-        "source_image",
-        "source_mask",
-        "model",
-        "status",
-        "review",
-    ),
-    *("note", "network"),
-    *("error", "reason", "worst", "trained_on", "tested_on"),
+    *("id", "patient", "split", "group", "sex", "file", "image", "mask", "source_image", "source_mask", "model"),
+    *("status", "review", "note", "network", "error", "reason", "worst", "trained_on", "tested_on"),
 )
 # Characters to encode: a percent sign that would be decoded, and a leading space, which readers of CSV may drop.
 _AMBIGUOUS = re.compile("%(?=[0-9a-fA-F]{2})|^ ")

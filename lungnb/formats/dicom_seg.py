@@ -16,7 +16,7 @@ import numpy as np
 
 from lungnb import __version__
 from lungnb.files import written
-from lungnb.formats.dicom import read_frame
+from lungnb.formats.dicom_frames import read_frame
 from lungnb.formats.dicom_header import Place, count_frames, frame_header, is_segmentation, place_of, whole_number
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_series import stack_slices

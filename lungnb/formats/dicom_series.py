@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lungnb.formats.dicom import read_frame, to_hounsfield
+from lungnb.formats.dicom import to_hounsfield
+from lungnb.formats.dicom_frames import read_frame
 from lungnb.formats.dicom_header import (
     PLACE_ELEMENTS,
     Place,

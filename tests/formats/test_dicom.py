@@ -420,7 +420,7 @@ def test_lossless_jpeg_is_read_or_its_decoder_named(tmp_path, end, monkeypatch):
     file["PixelData"].is_undefined_length = True
     file.save_as(path)
     with monkeypatch.context() as patch:
-        patch.setattr("lungnb.formats.dicom.find_spec", lambda name: None)
+        patch.setattr("lungnb.formats.dicom_frames.find_spec", lambda name: None)
         with pytest.raises(ValueError, match=r"compressed \(JPEG Lossless\), and no package here .* imagecodecs"):
             read_image(path)
     pytest.importorskip("imagecodecs")
