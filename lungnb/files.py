@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast  # Any: JSON and pandas' options
@@ -140,6 +141,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def move_aside(folder: Path, earlier: Path) -> Path:
+    """Move a folder into `earlier`, with a number after its name, by one rename; return its new place."""
+    earlier.mkdir(exist_ok=True)
+    place = next(place for n in count(1) if not (place := earlier / f"{folder.name}-{n}").exists())
+    os.replace(folder, place)
+    return place
 
 
 def remove_leftovers(folder: Path) -> None:

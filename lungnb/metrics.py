@@ -107,11 +107,8 @@ def distance_unit(spacing_mm: float | Sequence[float] | None) -> str:
 
 
 def surface_scores(
-    truth: Mask,
-    prediction: Mask,
-    spacing_mm: float | Sequence[float] | None = None,
-    tolerance: float | None = None,
-) -> dict[str, float]:
+    truth: Mask, prediction: Mask, spacing_mm: float | Sequence[float] | None = None, tolerance: float | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Return scores of the distance between the borders of two bool masks, `(height, width)`.
 
     Masks of volumes are `(slices, height, width)`. A pixel of the mask is on its border if a neighbour (up, down, left,

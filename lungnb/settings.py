@@ -159,7 +159,9 @@ class Settings:
     equivalence_margin: float = EQUIVALENCE_MARGIN  # Dice; a smaller difference between two networks is not relevant
 
     def __post_init__(self) -> None:
-        self._check_dataset()
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
+        refuse_unknown(self.dataset)
         for field in dataclasses.fields(self):
             value = _plain(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -173,12 +175,6 @@ class Settings:
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         self._check_together()
         self._check_tuples()
-        self._check_mask_values()
-
-    def _check_dataset(self) -> None:
-        if not isinstance(self.dataset, str):
-            raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
-        refuse_unknown(self.dataset)
 
     def _check_together(self) -> None:
         """Raise ValueError for settings that contradict each other."""
@@ -194,7 +190,7 @@ class Settings:
             raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
     def _check_tuples(self) -> None:
-        """Raise ValueError for wrong models, shares or windows."""
+        """Raise ValueError for wrong models, shares, windows or labels."""
         if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
         shares, hu = self.split_fractions, self.window
@@ -208,8 +204,6 @@ class Settings:
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
                 f"white, such as -1000,400, not {hu!r}."
             )
-
-    def _check_mask_values(self) -> None:
         values = self.mask_values
         if values is not None and not (
             isinstance(values, tuple) and values and all(type(value) is int for value in values)

@@ -156,10 +156,8 @@ def _judge_labels(image: np.ndarray, pixels: np.ndarray, meant: MaskValues) -> l
     resized = pixels[np.ix_(rows, columns)]
     greys = {label: _greys(image, resized == label) for label in meant.labels if (resized == label).any()}
     bright = [label for label, (own, around) in greys.items() if own > around]
-    what, advice = (
-        "label {:g} is brighter than its surroundings",
-        "if it is not lung, name those of lung in mask_values",
-    )
+    what = "label {:g} is brighter than its surroundings"
+    advice = "if it is not lung, name those of lung in mask_values"
     return [("warning", what.format(label), advice) for label in bright if len(bright) < len(greys)]
 
 

@@ -30,20 +30,15 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
     Raises FileNotFoundError or ValueError for a table of patients or splits that cannot be read.
     """
     plan: dict[str, object] = {
-        "format": _FORMAT,
-        "split_format": _SPLIT_FORMAT,
-        "dataset": settings.name,
+        "format": _FORMAT, "split_format": _SPLIT_FORMAT, "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
         "split_file": _digest(split_path(settings.split_file, settings.dataset)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
-        "window": list(settings.window) if settings.window else None,
-        "spacing": settings.spacing,
-        "pixel_mm": settings.pixel_mm,
-        "volume_slices": settings.volume_slices,
-        "mask_values": list(settings.mask_values) if settings.mask_values else None,
-        "files": _fingerprint(raw),
-    }
+        "window": list(settings.window) if settings.window else None, "spacing": settings.spacing,
+        "pixel_mm": settings.pixel_mm, "volume_slices": settings.volume_slices,
+        "mask_values": list(settings.mask_values) if settings.mask_values else None, "files": _fingerprint(raw),
+    }  # fmt: skip
     plan |= {"mask_values": list(source.mask_values)} if source.mask_values else {}
     return plan | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 

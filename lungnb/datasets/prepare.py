@@ -93,23 +93,13 @@ def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[
     rows = []
     for name, image, mask, (pixel_height_mm, pixel_width_mm) in slices:
         row: ManifestRow = {
-            "id": name,
-            "patient": pair.patient,
-            "split": pair.split,
-            "group": pair.group,
-            "sex": pair.sex,
-            "age": pair.age,
-            "image": f"{pair.split}/images/{name}.png",
-            "mask": f"{pair.split}/masks/{name}.png",
-            "width": image.shape[1],
-            "height": image.shape[0],
-            "pixel_height_mm": pixel_height_mm,
-            "pixel_width_mm": pixel_width_mm,
-            "source_image": pair.image.as_posix(),
+            "id": name, "patient": pair.patient, "split": pair.split, "group": pair.group, "sex": pair.sex,
+            "age": pair.age, "image": f"{pair.split}/images/{name}.png", "mask": f"{pair.split}/masks/{name}.png",
+            "width": image.shape[1], "height": image.shape[0], "pixel_height_mm": pixel_height_mm,
+            "pixel_width_mm": pixel_width_mm, "source_image": pair.image.as_posix(),
             "source_mask": ";".join(path.as_posix() for path in pair.masks),
-            "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(),
-            "notes": notes,
-        }
+            "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(), "notes": notes,
+        }  # fmt: skip
         write_png(folder / row["image"], image)
         write_png(folder / row["mask"], mask)
         rows.append(row)

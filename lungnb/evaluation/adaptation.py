@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +22,7 @@ from lungnb.engines.parity import digest_of_file
 from lungnb.files import (
     NotWritten,
     locked,
+    move_aside,
     need,
     read_json,
     read_table,
@@ -171,12 +170,8 @@ def _digest(films: list[Film]) -> str:
     return digest_of(parts)
 
 
-def _plan_in(out: Path) -> object:
-    return read_json(out / RUN).get("adaptation")
-
-
 def _is_done(out: Path, plan: dict[str, object]) -> bool:
-    return _plan_in(out) == plan and (out / MODEL).is_file()
+    return read_json(out / RUN).get("adaptation") == plan and (out / MODEL).is_file()
 
 
 def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
@@ -188,12 +183,9 @@ def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
         remove_made(out / "training", Path(PLAN).name)
     if _is_done(out, plan) or not (out / MODEL).exists():
         return
-    if not _plan_in(out):
+    if not read_json(out / RUN).get("adaptation"):
         raise NotWritten(f"{out}: holds a network that `lungnb adapt` did not write. Name another folder.")
-    earlier = out.parent / EARLIER
-    earlier.mkdir(exist_ok=True)
-    place = next(place for n in count(1) if not (place := earlier / f"{out.name}-{n}").exists())
-    os.replace(out, place)
+    place = move_aside(out, out.parent / EARLIER)
     if progress:
         say(f"The network that was adapted before, to other images, is now in {place}.")
 

@@ -55,12 +55,8 @@ def volume_scores(
 
 
 def _score_volume(
-    raw: Path,
-    row: ManifestRow,
-    engine: Engine,
-    window_hu: Window | None,
-    mask_values: tuple[int, ...] | None,
-) -> dict[str, object]:
+    raw: Path, row: ManifestRow, engine: Engine, window_hu: Window | None, mask_values: tuple[int, ...] | None,
+) -> dict[str, object]:  # fmt: skip
     """Return the scores of the volume of a row of the manifest."""
     mask = segment(raw / row["source_image"], engine, window=window_hu).mask
     volume = read_volume(raw / row["source_image"])

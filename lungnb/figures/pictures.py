@@ -177,12 +177,8 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
-    ranked = (
-        scores.groupby([name for name in ("id", "split") if name in scores])["dice"]
-        .mean()
-        .reset_index()
-        .sort_values("dice")
-    )
+    names = [name for name in ("id", "split") if name in scores]
+    ranked = scores.groupby(names)["dice"].mean().reset_index().sort_values("dice")
     if which == "worst":
         return ranked.head(count)
     if which == "spread":

@@ -133,9 +133,8 @@ def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
         return None
     if not values:
         return None
-    first, *_, last = np.sort(
-        np.array([*values, values[0]]).astype(pixels.dtype)
-    )  # many are written without their sign
+    # As the type of the pixels, because many are written without their sign.
+    first, *_, last = np.sort(np.array([*values, values[0]]).astype(pixels.dtype))
     hidden = (pixels >= first) & (pixels <= last)
     return hidden if hidden.any() and not hidden.all() else None
 

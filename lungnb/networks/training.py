@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import (
     locked,
+    move_aside,
     need,
     read_json,
     refuse_foreign,
@@ -115,11 +115,9 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
     refuse_foreign(folder / "training", _PLAN)
     if (folder / MODEL).exists():
         build_network(job.settings, job.model_name)  # raises its errors while the run is still in its place
-        number = next(number for number in count(1) if not (earlier / f"{folder.name}-{number}").exists())
-        earlier.mkdir(exist_ok=True)
-        os.replace(folder, earlier / f"{folder.name}-{number}")
+        place = move_aside(folder, earlier)
         if job.progress:
-            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{folder.name}-{number}.")
+            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{place.name}.")
     else:
         remove_made(folder / "training", _PLAN)
         for name in (*MODEL_FILES, TEMPERATURE):

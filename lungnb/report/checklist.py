@@ -43,12 +43,9 @@ def model_card(settings: Settings, model_name: str) -> str:
     """Return the card of a trained and scored model as Markdown: what it is, its data, its scores, and its use."""
     scores, run = read_scores(settings, [model_name]), read_run(settings, model_name)
     card = {
-        "name": title_of(model_name),
-        "count": run["parameters"],
-        "dice": f"{patient_means(scores).mean():.3f}",
-        "interval": _interval(scores),
-        "tenth": patient_means(scores).quantile(0.1),
-    }
+        "name": title_of(model_name), "count": run["parameters"], "dice": f"{patient_means(scores).mean():.3f}",
+        "interval": _interval(scores), "tenth": patient_means(scores).quantile(0.1),
+    }  # fmt: skip
     return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**_facts(settings, scores, [run]) | card)
 
 
@@ -61,32 +58,21 @@ def _facts(settings: Settings, scored: pd.DataFrame, runs: Sequence[RunRecord]) 
     source = find_source(settings.dataset)
     is_drawn = source.kind != "own" and not source.files
     facts = {
-        "titles": ", ".join(by_model),
-        "excluded": len(prepared.excluded),
-        "images": len(manifest),
-        "patients": manifest["patient"].nunique(),
-        "parts": _parts(manifest),
-        "how": _how_split(trained),
+        "titles": ", ".join(by_model), "excluded": len(prepared.excluded), "images": len(manifest),
+        "patients": manifest["patient"].nunique(), "parts": _parts(manifest), "how": _how_split(trained),
         "window": " in a window of {:g} to {:g} HU".format(*trained.window) if trained.window else "",
         "weights": f"Those of {trained.weights}" if trained.weights else f"Random ones, seed {trained.seed}",
-        "parameters": "; ".join(
-            f"{title_of(each['plan']['model'])}: {each['parameters']:,} parameters" for each in runs
-        ),
+        "parameters": "; ".join(f"{title_of(run['plan']['model'])}: {run['parameters']:,} parameters" for run in runs),
         "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
-        "device": run["device"],
-        "split": scored["split"].iloc[0],
-        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
-        "level": _level(manifest),
+        "device": run["device"], "split": scored["split"].iloc[0],
+        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"), "level": _level(manifest),
         "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
         "dice": "; ".join(f"{name} {patient_means(scores).mean():.3f}" for name, scores in by_model.items()),
         "intervals": "; ".join(f"{name} {_interval(scores)}" for name, scores in by_model.items()),
-        "worst": worst["id"],
-        "worst_dice": worst["dice"],
-        "worst_model": title_of(worst["model"]),
+        "worst": worst["id"], "worst_dice": worst["dice"], "worst_model": title_of(worst["model"]),
         "command": "; ".join(command_of(settings_of(each), each["plan"]["model"]) for each in runs),
-        "commit": run.get("git_commit") or "unknown",
-        "equivalence_margin": settings.equivalence_margin,
-    }
+        "commit": run.get("git_commit") or "unknown", "equivalence_margin": settings.equivalence_margin,
+    }  # fmt: skip
     return dataclasses.asdict(source) | dataclasses.asdict(trained) | facts
 
 

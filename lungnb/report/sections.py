@@ -38,8 +38,7 @@ SECTIONS = (
     ),
     ReportSection(
         "Groups of patients",
-        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.",
-        (GROUPS,),
+        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.", (GROUPS,),
     ),
     ReportSection("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
     ReportSection(
@@ -51,12 +50,10 @@ SECTIONS = (
     ReportSection(
         "Patients, seeds, folds",
         "What would change with others; and the tests again, which now count how trainings differ between seeds or "
-        "folds.",
-        ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
+        "folds.", ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
     ReportSection(
-        "How scores are spread",
-        "A point is an image, a diamond the mean over patients.",
+        "How scores are spread", "A point is an image, a diamond the mean over patients.",
         ("scores.png", "distances.png"),
     ),
     ReportSection(
@@ -81,7 +78,7 @@ SECTIONS = (
     ReportSection(
         "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
     ),
-)
+)  # fmt: skip
 
 
 def review_sections(settings: Settings) -> str:

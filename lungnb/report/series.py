@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import threading
@@ -17,7 +16,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from tqdm import tqdm
 
-from lungnb.artefacts import ARTEFACTS, HISTORY, home
+from lungnb.artefacts import ARTEFACTS, HISTORY, environment, home
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, remove, remove_leftovers, writable, written
 from lungnb.presets import changes_everywhere, make_settings
@@ -44,12 +43,9 @@ LAST_CORE_NOTEBOOK = 7  # the last one that a report needs; later ones run on re
 
 
 def run_series(
-    dataset: str | None = None,
-    profile: str = "quick",
-    everything: bool = False,
-    changes: dict[str, Any] | None = None,
-    seeds: int = 1,
-) -> Path:
+    dataset: str | None = None, profile: str = "quick", everything: bool = False,
+    changes: dict[str, Any] | None = None, seeds: int = 1,
+) -> Path:  # fmt: skip
     """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
 
     A notebook that trains a network is run only if the network is among the settings' `models`. The executed notebooks
@@ -73,7 +69,8 @@ def run_series(
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
     bar = _progress_bar(notebooks, settings.results, settings.epochs)
-    with _at_home(), _new_comparison(settings.comparison), bar as starts_cell:
+    here = environment({"LUNGNB_HOME": str(home())})  # because notebooks run in their own folder
+    with here, _new_comparison(settings.comparison), bar as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
             values = {name: parameters[name] for name in papermill.inspect_notebook(notebook) if name in parameters}
@@ -89,17 +86,6 @@ def run_series(
 
 
 @contextmanager
-def _at_home() -> Iterator[None]:
-    """Let notebooks use the data and results of this process, although they run in their own folder."""
-    before = os.environ.get("LUNGNB_HOME")
-    os.environ["LUNGNB_HOME"] = str(home())
-    try:
-        yield
-    finally:
-        os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
-
-
-@contextmanager
 def _new_comparison(old: Path) -> Iterator[None]:
     """Let notebooks write into a copy of the comparison, which replaces the comparison if the block succeeds."""
     # Any file proves that the folder may be replaced, because the new folder has all of it that is not written again.
@@ -108,11 +94,8 @@ def _new_comparison(old: Path) -> Iterator[None]:
         for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
             for file in new.glob(pattern):
                 remove(file)  # from a run with other models or more seeds
-        os.environ[COMPARISON_VARIABLE] = new.name
-        try:
+        with environment({COMPARISON_VARIABLE: new.name}):
             yield
-        finally:
-            del os.environ[COMPARISON_VARIABLE]
 
 
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:

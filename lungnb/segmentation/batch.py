@@ -43,16 +43,10 @@ _Result = TypeVar("_Result")
 
 
 def segment_files(
-    paths: str | Path | Iterable[str | Path],
-    out: str | Path,
-    model: Model = None,
-    overlays: bool = False,
-    cutouts: bool = False,
-    probabilities: bool = False,
-    dicom_segs: bool = False,
-    progress: bool = True,
+    paths: str | Path | Iterable[str | Path], out: str | Path, model: Model = None, overlays: bool = False,
+    cutouts: bool = False, probabilities: bool = False, dicom_segs: bool = False, progress: bool = True,
     engine: str = "auto",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
 
     For each image, write `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request

@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lungnb.artefacts import environment
 from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
 from lungnb.messages import printable
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
@@ -231,7 +232,7 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options = {"include_dashboard": False, "num_cpus": workers} if address == "local" else {}
     try:
-        with _environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
+        with environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
             ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # because Ray also raises bare exceptions
         raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
@@ -243,15 +244,3 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
         raise RuntimeError(sentences[-1] if sentences else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables inside the block, and restore them after it."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -85,12 +85,9 @@ def segment(
 
 
 def segment_many(
-    images: str | Path | Sequence[OneImage],
-    model: Model = None,
-    clean: bool = True,
-    window: Window | None = None,
+    images: str | Path | Sequence[OneImage], model: Model = None, clean: bool = True, window: Window | None = None,
     engine: str = "auto",
-) -> list[Segmentation]:
+) -> list[Segmentation]:  # fmt: skip
     """Segment all images of a list, a folder or a pattern; arguments and errors as in `segment`."""
     network, window_hu = open_model(model, window, engine)
     each = list_images(images) if isinstance(images, (str, Path)) else images
