@@ -48,6 +48,7 @@ def weights_of(file):
 def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 100)
     monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
+    monkeypatch.setattr(tuning, "_SHARE", 1.0)  # because the network to start from is hardly trained
     result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
     films, _ = adaptation.read_films(corrected, ReadOptions(), None)
     gain = [
