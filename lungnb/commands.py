@@ -85,6 +85,7 @@ def _train(options: argparse.Namespace) -> None:
     networks.fetch_weights(settings)
     for name in options.model or settings.models:
         history = networks.train(settings, name)
+        evaluation.choose_temperature(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
         say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
