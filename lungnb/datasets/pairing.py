@@ -19,7 +19,7 @@ _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
-_CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
+CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
@@ -47,6 +47,7 @@ class Pair(NamedTuple):
     group: str = ""  # such as a diagnosis, from the end of the image's name or from a table
     sex: str = ""
     age: str = ""
+    pixel_mm: tuple[float, ...] = ()  # height and width of a pixel from a table; used if the file states none
 
 
 Excluded = list[tuple[str, str]]  # files that are left out, with the reasons
@@ -75,8 +76,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
     loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
-    channels = {image for image, found in loose.items() if not _CHANNEL.search(stem_of(found[0]))}
-    named = [(_CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
+    channels = {image for image, found in loose.items() if not CHANNEL.search(stem_of(found[0]))}
+    named = [(CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
     patients = find_patients(named, pattern or source.patient_pattern)
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
@@ -162,7 +163,7 @@ def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
 
 def _words(text: str, ignored: re.Pattern[str]) -> tuple[str, ...]:
     """Return the words and numbers in a name, in small letters, except `ignored` ones."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", _CHANNEL.sub("", text)).casefold()
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", CHANNEL.sub("", text)).casefold()
     return tuple(word for word in re.findall(r"\d+|[^\W\d_]+", text) if not ignored.fullmatch(word))
 
 

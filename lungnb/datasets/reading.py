@@ -55,9 +55,8 @@ def _read_images(
 ) -> tuple[list[Slice], list[Finding]]:
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, settings.window)
-    image, pixel_mm = picture.grey, picture.pixel_mm
-    if settings.pixel_mm and not pixel_mm:
-        pixel_mm = (settings.pixel_mm, settings.pixel_mm)
+    image, given_mm = picture.grey, (settings.pixel_mm, settings.pixel_mm) if settings.pixel_mm else None
+    pixel_mm = picture.pixel_mm or pair.pixel_mm or given_mm
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, mask_values) for mask in pair.masks]
     height, width = image.shape
