@@ -57,7 +57,7 @@ def test_a_cell_that_is_no_pixel_size_is_named(raw, text):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("pixel_width_mm", "has pixel_width_mm. Give the pixel size as pixel_mm, or as pixel_height_mm and"),
+        ("pixel_width_mm", "has pixel_width_mm. Give the pixel size as pixel_mm alone, or as"),
         ("pixel_mm,pixel_width_mm,pixel_height_mm", "has pixel_mm and pixel_width_mm and pixel_height_mm. Give"),
         ("pixel_mm,Pixel_mm", "has the column pixel_mm more than once"),
     ],
