@@ -29,6 +29,7 @@ def _download(options: argparse.Namespace) -> None:
         say(*datasets.catalogue().to_string(index=False).split("\n"))
     else:
         say(f"{options.dataset} is in {datasets.download(options.dataset)}")
+        say(datasets.find_source(options.dataset).note)
 
 
 def _recipes(_: argparse.Namespace) -> None:
