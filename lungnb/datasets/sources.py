@@ -57,8 +57,8 @@ _BY_DIAGNOSIS = (("_0", "normal"), ("_1", "tuberculosis"))
 _UNTRIED = "The address could not be tried when this was written."
 _ONE_PERSON = (  # judged by eye from the films of different numbers that are nearest to each other
     "Ten films of Montgomery look like those of four persons under several numbers: 0052 and 0053; 0087 and 0142; "
-    "0162, 0166 and 0170; 0264, 0313 and 0316. lungnb counts each number as a patient, so one person can be in two splits, "
-    "unless a patient_file says otherwise."
+    "0162, 0166 and 0170; 0264, 0313 and 0316. lungnb counts each number as a patient, so one person can be in two "
+    "splits, unless a patient_file says otherwise."
 )
 
 
