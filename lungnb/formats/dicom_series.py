@@ -190,7 +190,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         if not _is_copy(first, second):
             cause = "as of two phases or reconstructions"
             if first.acquisition != second.acquisition:
-                cause = f"as of two acquisitions (AcquisitionNumber {first.acquisition} and {second.acquisition})"
+                numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
+                cause = f"as of two acquisitions (AcquisitionNumber {numbers})"
             raise Refused(
                 f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, {cause}. Give each a folder "
                 "of its own."
