@@ -72,7 +72,9 @@ def test_one_mask_beside_a_series(raw, name):
     check(raw)
 
 
-@pytest.mark.parametrize("place", ["seg.dcm", "ct/seg.dcm", "ct/999.dcm", "300-Segmentation/1-1.dcm", "other/1-1.dcm"])
+@pytest.mark.parametrize(
+    "place", ["seg.dcm", "ct/seg.dcm", "ct/-1.dcm", "ct/999.dcm", "300-Segmentation/1-1.dcm", "other/1-1.dcm"]
+)
 def test_segmentations_among_or_beside_the_slices(raw, place):
     """The last two as public archives lay them out: a folder for each DICOM series of a study."""
     for number in range(3):
