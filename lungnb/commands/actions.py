@@ -25,6 +25,7 @@ def run_download(options: argparse.Namespace) -> None:
         say(*datasets.catalogue().to_string(index=False).split("\n"))
     else:
         say(f"{options.dataset} is in {datasets.download(options.dataset)}")
+        say(datasets.find_source(options.dataset).note)
 
 
 def run_recipes(_: argparse.Namespace) -> None:
@@ -85,6 +86,7 @@ def run_train(options: argparse.Namespace) -> None:
     networks.fetch_weights(settings)
     for name in options.model or settings.models:
         history = networks.train(settings, name)
+        evaluation.choose_temperature(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
         say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")

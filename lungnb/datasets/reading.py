@@ -62,9 +62,8 @@ def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWi
 def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, options.window)
-    image, pixel_mm = picture.grey, picture.pixel_mm
-    if options.pixel_mm and not pixel_mm:
-        pixel_mm = (options.pixel_mm, options.pixel_mm)
+    image, given_mm = picture.grey, (options.pixel_mm, options.pixel_mm) if options.pixel_mm else None
+    pixel_mm = picture.pixel_mm or pair.pixel_mm or given_mm
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, options.mask_values) for mask in pair.masks]
     height, width = image.shape

@@ -82,7 +82,7 @@ def score(
         labels: the labels of lung in label maps, for all programs, or as a dict by the name of the folder.
         truth_labels: the same for the ground truth.
         images: the folder of the images, which gives pixel sizes (DICOM) and the grid of DICOM Segmentations.
-        patients: a CSV with the columns `id` and `patient`, and perhaps `group`.
+        patients: a CSV with the columns `id` and `patient`, and perhaps `group` and `pixel_mm`.
         patient_pattern: a regular expression whose first group is the patient; it searches the id.
         pixel_mm: the side of a pixel in mm, for files that do not state it, such as PNG.
         progress: show a progress bar, and print what is wrong with files.
@@ -135,7 +135,8 @@ def _score_all(
         read = _read_all(sets, image, problems)
         if TRUTH not in read:
             continue
-        spacing_mm = _spacing_of(sets, image, [*read.values()], pixel_mm)
+        given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
+        spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
@@ -164,14 +165,14 @@ def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, Exter
 
 
 def _spacing_of(
-    sets: MaskSets, image: str, masks: list[ExternalMask], pixel_mm: float | None
+    sets: MaskSets, image: str, masks: list[ExternalMask], given_mm: tuple[float, ...] | None
 ) -> tuple[float, ...] | None:
     """Return the spacing along each axis of an image that its masks, its file or the user tell; None if unknown."""
     spacing_mm = next((each.spacing_mm for each in masks if each.spacing_mm), None)
     picture = sets.image(image)
     if not spacing_mm and masks[0].mask.ndim == 2:
         spacing_mm = image_pixel_mm(picture) if picture else None
-        return spacing_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
+        return spacing_mm or given_mm
     return spacing_mm
 
 

@@ -29,6 +29,7 @@ class Volume(NamedTuple):
     affine: Floats  # (4, 4), from the indices of the array as the file stores it to mm, RAS
     note: str = ""  # on what was left out or is unusual
     slice_mm: Floats | None = None  # (slices,), how thick each is, if their steps are uneven
+    slice_places: Floats | None = None  # (slices,), where each of a DICOM series lies, in mean steps from the first
 
 
 def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:

@@ -270,6 +270,16 @@ def test_distances_are_in_mm_if_a_pixel_is_known(truth, tool):
     assert table["assd"][0] == pytest.approx(surface_scores(TRUTHS[0], shifted(TRUTHS[0]), 0.5)["assd"])
 
 
+def test_a_table_gives_each_image_its_pixel_size(truth, tool, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("id,patient,pixel_mm\ncase_0,a,0.5\ncase_1,b,0.25\ncase_2,c,\n")
+    scored = score(truth, tool, patients=table, pixel_mm=1).table
+    assert (scored["unit"] == "mm").all()
+    sides = zip(TRUTHS[:3], (0.5, 0.25, 1), strict=True)
+    expected = [surface_scores(mask, shifted(mask), side)["assd"] for mask, side in sides]
+    assert scored["assd"].tolist() == pytest.approx(expected)
+
+
 def test_no_tensorflow_is_loaded(truth, tool):
     code = (
         "import sys, lungnb\n"
