@@ -22,6 +22,7 @@ from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
 from lungnb.browser.predictions import Predicted, Predictions
+from lungnb.datasets.reading import SLICE_NAME
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.calibration import disagreement
 from lungnb.figures.pictures import Cell, outline_grid
@@ -171,7 +172,7 @@ class Browser(Controls):
             return
         title, stem, number = case.name, case.stem, opened.picture.slice
         if opened.picture.slices > 1:
-            title, stem = f"{title}, slice {number}", f"{stem}_{number:03}"
+            title, stem = f"{title}, slice {number}", SLICE_NAME.format(stem, number)
         self.corrector.open(title, stem, opened.picture.grey, self._mask(opened.probability))
 
     def _change_network(self, file: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 import threading
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.rasters import UPRIGHT, turned_upright
-from lungnb.formats.volumes import Volume, central_slices
+from lungnb.formats.volumes import Volume, central_slices, drawn_slices
 from lungnb.masks import Mask
 from lungnb.settings import Settings
 
@@ -31,18 +34,23 @@ _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its m
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 Slice = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 Finding = tuple[str, str, str, str]  # file, severity, what, advice
+# What the browser calls a slice that a person corrected, after the name of its volume. A digest may follow.
+SLICE_NAME = "{}_slice_{:03}"
+SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
 
 
 def read_pair(
-    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None = None
+    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None = None, is_drawn: bool = False
 ) -> tuple[list[Slice], list[Finding]]:
-    """Return the image and the mask of a pair, or the central slices of a volume, and notes on the files.
+    """Return the image and the mask of a pair, or `settings.volume_slices` of a volume, and notes on the files.
+
+    These slices are spaced evenly over the central half of the volume; with `is_drawn`, over those whose mask has lung.
 
     Raises ValueError, which names files by their paths within `raw`, for a pair that cannot be used.
     """
-    read = _read_volumes if is_volume(raw / pair.image) else _read_images
+    read = partial(_read_volumes, is_drawn=is_drawn) if is_volume(raw / pair.image) else _read_images
     try:
         with guarded(raw / pair.image):
             return read(pair, raw, settings, mask_values)
@@ -103,15 +111,20 @@ def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple
 
 
 def _read_volumes(
-    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None
+    pair: Pair, raw: Path, settings: Settings, mask_values: tuple[int, ...] | None, is_drawn: bool
 ) -> tuple[list[Slice], list[Finding]]:
-    """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
+    """Return slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
-        indices = central_slices(len(volume.hounsfield), settings.volume_slices)
+        lung = reduce(operator.or_, (read_lung(raw / mask, volume, mask_values) for mask in pair.masks))
+        count = settings.volume_slices
+        indices = drawn_slices(lung, count) if is_drawn else central_slices(len(lung), count)
+        if not indices:
+            names = " and ".join(map(str, pair.masks))
+            raise Refused(f"the mask {names} is empty. Draw the lungs, or remove this volume")
         window_hu, note = grey_range(volume.hounsfield, settings.window, raw / pair.image)
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
-        lungs = [*np.logical_or.reduce([read_lung(raw / mask, volume, mask_values)[indices] for mask in pair.masks])]
+        lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]

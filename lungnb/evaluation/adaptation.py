@@ -17,7 +17,7 @@ from lungnb import __version__
 from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
 from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import digest_of
-from lungnb.datasets.reading import read_pair
+from lungnb.datasets.reading import SLICE_ENDING, read_pair
 from lungnb.datasets.sources import own_source
 from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
@@ -86,11 +86,12 @@ def adapt(
     images, its folder is moved to `earlier/` beside it.
 
     Args:
-        folder: at least one image with its mask, in any layout that `prepare_dataset` reads. Volumes give slices.
+        folder: at least one image with its mask, in any layout that `prepare_dataset` reads. A volume gives up to 16
+            slices, evenly spaced over those whose mask has lung.
         out: the folder for the network.
         model: the network to start from, a `model.keras` or a folder with one; None: the one that lungnb ships.
         labels: the labels of lung, if the masks show other organs too.
-        patient_pattern: as in the settings; without one, each image is a patient.
+        patient_pattern: as in the settings; without one, each image is a patient, and so is each volume.
         estimate: estimate the benefit, which takes up to three times as long as adapting.
         progress: show progress bars and messages.
 
@@ -129,6 +130,8 @@ def read_films(
 ) -> tuple[list[Film], list[tuple[str, str]]]:
     """Return the images with masks in a folder, and the files that cannot be used, with the reasons.
 
+    All slices of a volume have one patient, also those that the browser saved as images.
+
     Raises ValueError if there is no pair that can be used.
     """
     pairs, left_out = find_pairs(folder, own_source(folder.resolve()), patient_pattern)
@@ -136,10 +139,11 @@ def read_films(
     id_of_image: dict[bytes, str] = {}
     for pair in pairs:
         try:
-            slices, _ = read_pair(pair, folder, settings, settings.mask_values)
+            slices, _ = read_pair(pair, folder, settings, settings.mask_values, is_drawn=True)
         except ValueError as error:
             left_out.append((pair.image.as_posix(), str(error)))
             continue
+        patient = pair.patient if patient_pattern else SLICE_ENDING.sub("", pair.patient)
         for name, image, mask, _ in slices:
             first = id_of_image.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
             if first != name:
@@ -147,7 +151,7 @@ def read_films(
             elif not mask.any():
                 left_out.append((name, "its mask is empty. Draw the lungs, or remove the image."))
             else:
-                films.append(Film(name, pair.patient, image, mask))
+                films.append(Film(name, patient, image, mask))
     if not films:
         file, reason = left_out[-1]
         raise ValueError(f"{folder}: no image with a mask can be used; the last: {file}: {reason}")
@@ -167,8 +171,9 @@ def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
 
 
 def _digest(films: list[Film]) -> str:
-    parts = sorted(hashlib.sha256(film.image.tobytes() + film.mask.tobytes()).hexdigest() for film in films)
-    return digest_of(parts)
+    """Return a digest of images, masks and patients, on which the network and the estimate depend."""
+    parts = ((film.patient.encode(), film.image.tobytes(), film.mask.tobytes()) for film in films)
+    return digest_of(sorted(hashlib.sha256(b"".join(part)).hexdigest() for part in parts))
 
 
 def _plan_in(out: Path) -> object:
@@ -247,7 +252,8 @@ def _estimate(
 def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
     """Return what the estimate says, or why there is none."""
     if table is None:
-        few = f"It takes images of {MIN_PATIENTS_TO_ESTIMATE} patients to estimate the benefit; there are {patients}."
+        these = f"these are of {counted(patients, 'patient')}"
+        few = f"The benefit was not estimated: it takes images of {MIN_PATIENTS_TO_ESTIMATE} patients, and {these}."
         return few if is_asked else "The benefit was not estimated."
     means = table.groupby("patient")[["before", "after"]].mean()
     before, after, gains = means["before"].mean(), means["after"].mean(), (means["after"] > means["before"]).sum()

@@ -251,7 +251,7 @@ def test_slices_of_a_volume_are_corrected_one_by_one(home, corrected):
         looked.slice.value = number
         masks[number] = stroke(looked)
     looked.corrector.correct.value = False
-    assert names(corrected.folder) == ["scan_000.png", "scan_004.png", "scan_008.png"]
+    assert names(corrected.folder) == ["scan_slice_000.png", "scan_slice_004.png", "scan_slice_008.png"]
     looked.corrector.correct.value = True
     for number, mask in masks.items():
         looked.slice.value = number
@@ -272,7 +272,7 @@ def test_nothing_of_a_dicom_header_is_written(home, corrected):
     looked.corrector.correct.value = True
     draw(looked, np.ones(mask_in(looked).shape, bool))
     looked.corrector.save_button.click()
-    assert names(corrected.folder) == ["series_004.png"]
+    assert names(corrected.folder) == ["series_slice_004.png"]
     for file in corrected.folder.rglob("*.png"):
         assert NAME.encode() not in file.read_bytes() and not Image.open(file).info
 
