@@ -145,7 +145,7 @@ class Browser(Controls):
             self._arrange(predicted)
             if isinstance(predicted, str):
                 self.caption.value = f"<b>{name}</b> {html.escape(predicted)}"
-            else:
+            elif not self.corrector.is_on:
                 self._draw(name, predicted)
             if position + 1 < len(self._shown):
                 self.predictions.predict(self._shown[position + 1], None, augmented)
@@ -169,11 +169,14 @@ class Browser(Controls):
         case, opened = self._case(), self.predictions.open(self._index, self._slice)
         if isinstance(opened, str):  # the file changed just now
             self.corrector.close()
+            self.caption.value = f"<b>{html.escape(case.name)}</b> {html.escape(opened)}"
             return
         title, stem, number = case.name, case.stem, opened.picture.slice
         if opened.picture.slices > 1:
             title, stem = f"{title}, slice {number}", SLICE_NAME.format(stem, number)
-        self.corrector.open(title, stem, opened.picture.grey, self._mask(opened.probability))
+        grey = opened.picture.grey
+        self.caption.value = f"<b>{html.escape(title)}</b> &middot; saved at {grey.shape[1]} x {grey.shape[0]} px"
+        self.corrector.open(title, stem, grey, self._mask(opened.probability))
 
     def _change_network(self, file: Path) -> None:
         """Show the masks of another network. Strokes that are not saved stay in the brush."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.reading import LONGEST_SIDE, SLICE_NAME
 from lungnb.formats.folders import stem_of
 from lungnb.formats.images import is_volume, read_picture, read_volume
-from lungnb.formats.pixels import through_window, to_grey
+from lungnb.formats.pixels import shrink, through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import Grey, Mask
 from lungnb.messages import printable
@@ -38,14 +41,20 @@ class Case(NamedTuple):
     key: str  # in the table of marks
     stem: str  # of the files that are written for it
     read: Callable[[int | None], Picture]  # takes the slice of a volume; None is the middle one
+    read_whole: Callable[[int | None], Picture] | None = None  # for the brush, if `read` returns a smaller image
 
 
 def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
     """Yield the images of a split of a prepared data set, with their ground truth."""
     prepared = open_prepared(settings)
+    rows_of_source = Counter(prepared.manifest["source_image"])
     for row in prepared.rows(split):
-        read = partial(_read_row, prepared, row)
-        yield Case(printable(row["id"]), row["id"], row["id"], read)
+        stem, is_slice = row["id"], rows_of_source[row["source_image"]] > 1
+        if is_slice:
+            volume, _, number = stem.rpartition("_")
+            stem = SLICE_NAME.format(volume, int(number))
+        read, read_whole = partial(_read_row, prepared, row), partial(_read_source, prepared, row, settings)
+        yield Case(printable(row["id"]), row["id"], stem, read, read_whole)
 
 
 def image_cases(images: OneImage | Iterable[OneImage], window_hu: Window) -> Iterable[Case]:
@@ -65,6 +74,16 @@ def image_cases(images: OneImage | Iterable[OneImage], window_hu: Window) -> Ite
 
 def _read_row(prepared: Prepared, row: Row, _slice: int | None) -> Picture:
     return Picture(*prepared.pair(row))
+
+
+def _read_source(prepared: Prepared, row: Row, settings: Settings, _slice: int | None) -> Picture:
+    """Return the raw image of a row at full size. If it does not give the prepared image any more, return that one."""
+    shown, _ = prepared.pair(row)
+    try:
+        whole = read_picture(raw_folder(settings.dataset) / row["source_image"], settings.window).grey
+    except (ValueError, OSError):  # it is a volume, or is not there any more
+        return Picture(shown)
+    return Picture(whole if np.array_equal(shrink(whole, LONGEST_SIDE), shown) else shown)
 
 
 def _read_array(array: np.ndarray, window_hu: Window, _slice: int | None) -> Picture:

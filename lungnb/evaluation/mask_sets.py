@@ -181,7 +181,7 @@ def _add_united(name: str, masks: list[MaskFiles], problems: Problems) -> None:
         if len(sides) == 1:
             problems.add(
                 name,
-                f"{each.files[0]}: is of the {sides.pop()} lung only, and there is no file of the other. It is scored so.",
+                f"{each.files[0]}: is of the {sides.pop()} lung only. Add the file of the other lung.",
             )
 
 
