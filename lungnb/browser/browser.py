@@ -30,6 +30,7 @@ from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import open_model
+from lungnb.settings import SHIPPED
 
 _CASES_PICTURED = 6  # in the picture that takes the place of the browser
 
@@ -42,6 +43,7 @@ class Browser(Controls):
         self.predictions = Predictions(cases, engine)
         is_file = Path(marks.model).is_absolute()  # otherwise it is the name of a network in memory, or the shipped one
         network, start = (Path(marks.model).parent.name, Path(marks.model)) if is_file else (marks.model, None)
+        network = "that comes with lungnb" if network == SHIPPED.stem else network
         self.corrector = Corrector(corrections, network, start, self._change_network)
         super().__init__(len(cases), order, self.corrector.row, self.corrector.brush)
         self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
