@@ -136,7 +136,7 @@ def _say_segmented(
 
 
 def _adapt(options: argparse.Namespace) -> None:
-    labels = [int(label) for label in options.labels.split(",")] if options.labels else None
+    labels = _whole_numbers(options.labels, "--labels") if options.labels else None
     adaptation = evaluation.adapt(
         options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate
     )

@@ -78,7 +78,9 @@ def _read_images(
             notes.append((pair.image.as_posix(), "warning", _APART, advice))
     for path, mask in zip(pair.masks, masks, strict=True):
         if not _have_one_shape(mask, image):
-            raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
+            raise Refused(
+                f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}. Save both at one size"
+            )
     image = shrink(image, LONGEST_SIDE)
     size = image.shape[::-1]  # width and height, for Pillow
     resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]

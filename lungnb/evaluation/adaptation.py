@@ -95,11 +95,15 @@ def adapt(
         estimate: estimate the benefit, which takes up to three times as long as adapting.
         progress: show progress bars and messages.
 
-    Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used, RuntimeError if
-    another run is at work in `out`.
+    Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used or `out` lies in
+    `folder`, RuntimeError if another run is at work in `out`.
     """
     folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
-    need(folder, "make it, with images/ and masks/ in it,")
+    if not need(folder, "make it, with images/ and masks/ in it,").is_dir():
+        raise ValueError(f"{folder}: is a file. Name the folder with images/ and masks/ in it.")
+    if out.resolve().is_relative_to(folder.resolve()) or out.is_file():
+        where = "is a file" if out.is_file() else "lies in the folder of the images"
+        raise ValueError(f"{out}: {where}. Name another folder for the network.")
     if start.parent == out.resolve():
         raise ValueError(f"{out}: holds the network to start from. Name another folder for the adapted one.")
     window = trained_window(start.with_name(RUN))
@@ -107,6 +111,8 @@ def adapt(
     films, left_out = read_films(folder, settings, patient_pattern)
     network = load_model(start)
     before = [_dice_of(network, film) for film in films]
+    if progress:
+        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
     plan = {"start": digest_of_file(start), "images": _digest(films), **RECIPE}
     with locked(out), backend.free_graphs():
         remove_leftovers(out)
@@ -121,7 +127,7 @@ def adapt(
         (out / CARD).write_text(_card(folder, start, films, sentence), encoding="utf-8")
         remove(out / "training")
     if progress:
-        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before), sentence)
+        say(sentence)
     return Adaptation(out / MODEL, len(films), left_out, table, sentence)
 
 
@@ -141,7 +147,7 @@ def read_films(
         try:
             slices, _ = read_pair(pair, folder, settings, settings.mask_values, is_drawn=True)
         except ValueError as error:
-            left_out.append((pair.image.as_posix(), str(error)))
+            left_out.append((pair.image.as_posix(), str(error).removeprefix(f"{pair.image}: ")))
             continue
         patient = pair.patient if patient_pattern else SLICE_ENDING.sub("", pair.patient)
         for name, image, mask, _ in slices:
@@ -149,13 +155,19 @@ def read_films(
             if first != name:
                 left_out.append((name, f"shows the same image as {first}, which is used. Remove one of the two."))
             elif not mask.any():
-                left_out.append((name, "its mask is empty. Draw the lungs, or remove the image."))
+                left_out.append((name, _why_empty(settings.mask_values)))
             else:
                 films.append(Film(name, patient, image, mask))
     if not films:
         file, reason = left_out[-1]
         raise ValueError(f"{folder}: no image with a mask can be used; the last: {file}: {reason}")
     return films, left_out
+
+
+def _why_empty(labels: tuple[int, ...] | None) -> str:
+    if labels:
+        return f"its mask has no pixel of the labels {', '.join(map(str, labels))}. Are these the labels of lung?"
+    return "its mask is empty. Draw the lungs, or remove the image."
 
 
 def _dice_of(network: keras.Model, film: Film) -> float:

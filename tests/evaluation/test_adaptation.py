@@ -245,6 +245,34 @@ def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
     assert not (tmp_path / "mine").exists()
 
 
+def test_a_place_that_cannot_hold_the_network_is_a_sentence(corrected, model_file):
+    with pytest.raises(ValueError, match="mine: lies in the folder of the images"):
+        adapt(corrected, corrected / "mine", model_file)
+    with pytest.raises(ValueError, match=r"film_0\.png: is a file\. Name the folder with images"):
+        adapt(corrected / "images" / "film_0.png", corrected.parent / "mine", model_file)
+    (corrected.parent / "mine").touch()
+    with pytest.raises(ValueError, match="mine: is a file"):
+        adapt(corrected, corrected.parent / "mine", model_file)
+    with pytest.raises(FileNotFoundError, match="nowhere is not there yet: train or adapt a network"):
+        adapt(corrected, corrected.parent / "other", corrected / "nowhere")
+
+
+def test_labels_that_no_mask_has_are_a_sentence(corrected, tmp_path, model_file):
+    with pytest.raises(ValueError, match="film_2: its mask has no pixel of the labels 7, 8"):
+        adapt(corrected, tmp_path / "mine", model_file, labels=[7, 8])
+
+
+def test_doubts_are_said_before_the_training(corrected, tmp_path, model_file, monkeypatch, capsys):
+    monkeypatch.setattr(adaptation, "fine_tune", None)
+    write_png(corrected / "masks" / "film_1.png", np.zeros((64, 64), bool))
+    (corrected / "images" / "broken.png").write_bytes(b"no image")
+    write_png(corrected / "masks" / "broken.png", np.ones((64, 64), bool))
+    with pytest.raises(TypeError):
+        adapt(corrected, tmp_path / "mine", model_file)
+    lines = capsys.readouterr().out
+    assert "film_1: its mask is empty" in lines and lines.count("broken.png") == 1
+
+
 def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_file):
     out = tmp_path / "theirs"
     out.mkdir()
