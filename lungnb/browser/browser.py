@@ -111,12 +111,12 @@ class Browser(Controls):
 
     def _reorder(self) -> None:
         """Show the cases that the user chose, from the first one. The chosen order stays while marks change."""
-        everything, marked, _uncertain = ORDERS
-        has_none = self.order.value == marked and not self._marked()
+        everything, marked, uncertain = ORDERS
+        shown = {marked: self._marked, uncertain: self._by_uncertainty}.get(self.order.value, list)()
+        has_none = self.order.value == marked and not shown
         if has_none:
             self._set(self.order, value=everything)
-        orders = {everything: lambda: [*range(len(self.cases))], marked: self._marked}
-        self._shown = orders.get(self.order.value, self._by_uncertainty)()
+        self._shown = shown or [*range(len(self.cases))]
         self._set(self.number, max=len(self._shown), value=1)
         self._show()
         if has_none:
@@ -159,9 +159,8 @@ class Browser(Controls):
         show_if(not (has_failed or self.corrector.is_on), self.pictures)
         show_if(not isinstance(predicted, str) and predicted.slices > 1, self.slice)
         if not isinstance(predicted, str):
-            self._set(self.slice, max=max(predicted.slices - 1, self.slice.value), value=predicted.slice)
-            self._set(self.slice, max=predicted.slices - 1)
-        if self.corrector.is_on and not isinstance(predicted, str):
+            self._set(self.slice, max=predicted.slices - 1, value=predicted.slice)
+        if self.corrector.is_on and not has_failed:
             self._open_brush()
         else:
             self.corrector.close()

@@ -49,8 +49,8 @@ def prepared_cases(settings: Settings, split: str) -> Iterable[Case]:
     prepared = open_prepared(settings)
     rows_of_source = Counter(prepared.manifest["source_image"])
     for row in prepared.rows(split):
-        stem, is_slice = row["id"], rows_of_source[row["source_image"]] > 1
-        if is_slice:
+        stem = row["id"]
+        if rows_of_source[row["source_image"]] > 1:  # a slice of a volume
             volume, _, number = stem.rpartition("_")
             stem = SLICE_NAME.format(volume, int(number))
         read, read_whole = partial(_read_row, prepared, row), partial(_read_source, prepared, row, settings)

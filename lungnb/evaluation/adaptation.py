@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,17 +9,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from lungnb import __version__
 from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
-from lungnb.datasets.pairing import find_pairs
-from lungnb.datasets.prepared import digest_of
-from lungnb.datasets.reading import SLICE_ENDING, read_pair
-from lungnb.datasets.sources import own_source
 from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
+from lungnb.evaluation.films import Film, digest_of_films, read_films
 from lungnb.files import (
     NotWritten,
     locked,
@@ -34,7 +29,7 @@ from lungnb.files import (
     write_table,
     written,
 )
-from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
@@ -49,15 +44,6 @@ if TYPE_CHECKING:
 MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
 MAX_FOLDS = 3
 _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
-
-
-class Film(NamedTuple):
-    """An image with its mask: uint8 and bool, `(height, width)`."""
-
-    id: str
-    patient: str
-    image: np.ndarray
-    mask: Mask
 
 
 class Adaptation(NamedTuple):
@@ -113,7 +99,7 @@ def adapt(
     before = [_dice_of(network, film) for film in films]
     if progress:
         say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
-    plan = {"start": digest_of_file(start), "images": _digest(films), **RECIPE}
+    plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
     with locked(out), backend.free_graphs():
         remove_leftovers(out)
         _set_aside(out, plan, progress)
@@ -131,45 +117,6 @@ def adapt(
     return Adaptation(out / MODEL, len(films), left_out, table, sentence)
 
 
-def read_films(
-    folder: Path, settings: Settings, patient_pattern: str | None
-) -> tuple[list[Film], list[tuple[str, str]]]:
-    """Return the images with masks in a folder, and the files that cannot be used, with the reasons.
-
-    All slices of a volume have one patient, also those that the browser saved as images.
-
-    Raises ValueError if there is no pair that can be used.
-    """
-    pairs, left_out = find_pairs(folder, own_source(folder.resolve()), patient_pattern)
-    films: list[Film] = []
-    id_of_image: dict[bytes, str] = {}
-    for pair in pairs:
-        try:
-            slices, _ = read_pair(pair, folder, settings, settings.mask_values, is_drawn=True)
-        except ValueError as error:
-            left_out.append((pair.image.as_posix(), str(error).removeprefix(f"{pair.image}: ")))
-            continue
-        patient = pair.patient if patient_pattern else SLICE_ENDING.sub("", pair.patient)
-        for name, image, mask, _ in slices:
-            first = id_of_image.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
-            if first != name:
-                left_out.append((name, f"shows the same image as {first}, which is used. Remove one of the two."))
-            elif not mask.any():
-                left_out.append((name, _why_empty(settings.mask_values)))
-            else:
-                films.append(Film(name, patient, image, mask))
-    if not films:
-        file, reason = left_out[-1]
-        raise ValueError(f"{folder}: no image with a mask can be used; the last: {file}: {reason}")
-    return films, left_out
-
-
-def _why_empty(labels: tuple[int, ...] | None) -> str:
-    if labels:
-        return f"its mask has no pixel of the labels {', '.join(map(str, labels))}. Are these the labels of lung?"
-    return "its mask is empty. Draw the lungs, or remove the image."
-
-
 def _dice_of(network: keras.Model, film: Film) -> float:
     return float(dice(film.mask, clean_mask(predict(engine_of(network), film.image) > LUNG_THRESHOLD)))
 
@@ -180,12 +127,6 @@ def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
         if score < FAILED_DICE:
             doubt = f"its mask is far from that of the network (Dice {score:.2f})"
             yield f"{film.id}: {doubt}. Check that it belongs to this image."
-
-
-def _digest(films: list[Film]) -> str:
-    """Return a digest of images, masks and patients, on which the network and the estimate depend."""
-    parts = ((film.patient.encode(), film.image.tobytes(), film.mask.tobytes()) for film in films)
-    return digest_of(sorted(hashlib.sha256(b"".join(part)).hexdigest() for part in parts))
 
 
 def _plan_in(out: Path) -> object:
