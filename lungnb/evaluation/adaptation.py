@@ -25,6 +25,7 @@ from lungnb.files import (
     remove,
     remove_leftovers,
     remove_made,
+    writable,
     write_json,
     write_table,
     written,
@@ -100,7 +101,7 @@ def adapt(
     if progress:
         say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
     plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
-    with locked(out), backend.free_graphs():
+    with locked(out), writable(out), backend.free_graphs():
         remove_leftovers(out)
         _set_aside(out, plan, progress)
         if not _is_done(out, plan):

@@ -257,6 +257,16 @@ def test_a_place_that_cannot_hold_the_network_is_a_sentence(corrected, model_fil
         adapt(corrected, corrected.parent / "other", corrected / "nowhere")
 
 
+def test_a_full_disk_is_a_sentence(corrected, tmp_path, model_file, monkeypatch):
+    class Full(tuning.Backup):
+        def on_epoch_end(self, epoch, logs=None):
+            raise OSError(28, "Can't synchronously write data (error message = 'No space left on device')")
+
+    monkeypatch.setattr(tuning, "Backup", Full)
+    with pytest.raises(NotWritten, match="mine: cannot be written: the disk is full; make room"):
+        adapt(corrected, tmp_path / "mine", model_file, progress=False)
+
+
 def test_labels_that_no_mask_has_are_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(ValueError, match="film_2: its mask has no pixel of the labels 7, 8"):
         adapt(corrected, tmp_path / "mine", model_file, labels=[7, 8])
