@@ -2,17 +2,13 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import lungnb
-from helpers.volumes import write_nifti
 from lungnb.__main__ import main
-from lungnb.browser.corrections import Corrections
-from lungnb.datasets.reading import SLICE_NAME
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
 from lungnb.evaluation.adaptation import adapt
@@ -184,49 +180,6 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_is_used(corrected, tmp
     assert reasons["film_1"].startswith("its mask is empty")
     assert "64x20" in reasons["images/wide.png"] and result.images == 2
     assert "film_1: its mask is empty" in capsys.readouterr().out
-
-
-@pytest.fixture
-def volume(tmp_path):
-    """A folder with a volume of 40 slices, of which the first 20 have a mask."""
-    rng = np.random.default_rng(1)
-    hounsfield = rng.integers(-1000, 300, (40, 32, 32)).astype(np.float32)
-    mask = np.zeros(hounsfield.shape, np.uint8)
-    mask[:20, 8:20, 8:20] = 1
-    write_nifti(tmp_path / "ct" / "images" / "scan.nii.gz", hounsfield)
-    write_nifti(tmp_path / "ct" / "masks" / "scan.nii.gz", mask, dtype=np.uint8)
-    return tmp_path / "ct"
-
-
-def test_slices_with_lung_of_a_volume_are_one_patient(volume, tmp_path, model_file):
-    films, left_out = adaptation.read_films(volume, lungnb.Settings(), None)
-    assert len(films) == 16 and left_out == [] and all(film.mask.any() for film in films)
-    numbers = [int(film.id.removeprefix("scan_")) for film in films]
-    assert min(numbers) == 0 and max(numbers) == 19
-    result = adapt(volume, tmp_path / "mine", model_file, progress=False)
-    assert result.images == 16 and result.estimate is None
-    assert result.sentence.endswith("it takes images of 3 patients, and these are of 1 patient.")
-
-
-def test_an_empty_mask_of_a_volume_is_one_sentence(volume, corrected):
-    write_nifti(volume / "masks" / "scan.nii.gz", np.zeros((40, 32, 32)), dtype=np.uint8)
-    shutil.copytree(corrected, volume, dirs_exist_ok=True)
-    films, left_out = adaptation.read_films(volume, lungnb.Settings(), None)
-    reason = f"the mask {Path('masks/scan.nii.gz')} is empty. Draw the lungs, or remove this volume"
-    assert len(films) == 3 and left_out == [("images/scan.nii.gz", reason)]
-
-
-def test_slices_that_the_browser_saved_are_one_patient(tmp_path):
-    corrections, mask = Corrections(tmp_path), np.eye(32, dtype=bool)
-    rng = np.random.default_rng(1)
-    for number in (3, 4, 4):  # the last is of another volume of that name
-        grey = rng.integers(0, 256, (32, 32), dtype=np.uint8)
-        corrections.save(SLICE_NAME.format("scan", number), grey, mask)
-    corrections.save("film", rng.integers(0, 256, (32, 32), dtype=np.uint8), mask)
-    films, _ = adaptation.read_films(tmp_path, lungnb.Settings(), None)
-    assert sorted(film.patient for film in films) == ["film", "scan", "scan", "scan"]
-    films, _ = adaptation.read_films(tmp_path, lungnb.Settings(), "(.+)")
-    assert len({film.patient for film in films}) == 4
 
 
 def test_other_patients_are_another_run(corrected, tmp_path, model_file):
