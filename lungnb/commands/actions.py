@@ -141,7 +141,7 @@ def _say_segmented(
 
 def run_adapt(options: argparse.Namespace) -> None:
     """Train a network further on corrected masks."""
-    labels = [int(label) for label in options.labels.split(",")] if options.labels else None
+    labels = _whole_numbers(options.labels, "--labels") if options.labels else None
     adaptation = evaluation.adapt(
         options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate
     )

@@ -26,9 +26,13 @@ KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
     r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
-_PARTS = "lungs?|left|right|l|r|both|upper|middle|lower|lobes?"
+_LEFT, _RIGHT = "l|left|leftlung|lungleft", "r|right|rightlung|lungright"
+_PARTS = f"lungs?|{_LEFT}|{_RIGHT}|both|upper|middle|lower|lobes?"
 LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
-MASK_WORDS = re.compile(f"{_WORD}|{_PARTS}")  # which even a name without other words does not need
+MASK_WORD, MASK_WORDS = (
+    re.compile(_WORD),
+    re.compile(f"{_WORD}|{_PARTS}"),
+)  # which even a name without other words does not need
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
@@ -161,6 +165,16 @@ def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
     if place and name[: len(place[-1])] == place[-1]:
         name = name[len(place[-1]) :]
     return place, name
+
+
+def sides_of(path: Path) -> set[str]:
+    """Return which lungs the names of a file and its folders tell, `left` and `right`; none if they tell no side.
+
+    >>> sides_of(Path("left/film.png")), sides_of(Path("film_R.png")), sides_of(Path("film.png"))
+    ({'left'}, {'right'}, set())
+    """
+    words = {word for part in (*path.parent.parts, stem_of(path)) for word in _words(part, MASK_WORD)}
+    return {side for side, names in (("left", _LEFT), ("right", _RIGHT)) if words & {*names.split("|")}}
 
 
 def _words(text: str, ignored: re.Pattern[str]) -> tuple[str, ...]:
