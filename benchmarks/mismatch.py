@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from lungnb.datasets import check_dataset, download, open_prepared
 from lungnb.engines import open_network
-from lungnb.evaluation.mismatch import MIN_DICE, MOVES, Case, judge_cases, read_cases
-from lungnb.settings import make_settings
+from lungnb.evaluation.mismatch import MIN_DICE, MOVES, MaskPair, judge_pairs, read_pairs
+from lungnb.presets import make_settings
 
 AT_ONCE = 10  # each tenth of the masks is changed at a time, because sets with mostly wrong masks are judged as a whole
 SHIFTS = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
@@ -41,7 +41,7 @@ CHANGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def changed_tenths(cases: list[Case], change: str) -> list[tuple[list[Case], dict[str, str]]]:
+def changed_tenths(cases: list[MaskPair], change: str) -> list[tuple[list[MaskPair], dict[str, str]]]:
     """Return the data set once a tenth, with its masks changed, and for each changed mask the text that names why."""
     sets = []
     for start in range(AT_ONCE):
@@ -77,11 +77,11 @@ def rows_of(dataset: str) -> list[dict[str, Any]]:
     download(dataset, progress=False)
     checked = check_dataset(settings, progress=False)
     known = {*checked.loc[checked["severity"] != "note", "file"]}
-    cases = [*read_cases(open_prepared(settings), open_network(), progress=False)]
+    cases = [*read_pairs(open_prepared(settings), open_network(), progress=False)]
     every = {case.file: "would fit" for case in cases}  # the change that a false alarm names
-    rows = [{"dataset": settings.name, "change": "as they are"} | row_of(judge_cases(cases), every, known)]
+    rows = [{"dataset": settings.name, "change": "as they are"} | row_of(judge_pairs(cases), every, known)]
     for change in tqdm(["swapped", *CHANGED], settings.name):
-        tenths = [row_of(judge_cases(mixed), answers, known) for mixed, answers in changed_tenths(cases, change)]
+        tenths = [row_of(judge_pairs(mixed), answers, known) for mixed, answers in changed_tenths(cases, change)]
         sums = pd.DataFrame(tenths).sum().to_dict()
         rows.append({"dataset": settings.name, "change": change} | sums)
     return rows

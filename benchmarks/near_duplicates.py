@@ -20,7 +20,8 @@ from helpers.alterations import ALTERATIONS, HARDER  # isort: split
 
 from lungnb.datasets import download, open_prepared, prepare_dataset
 from lungnb.datasets.copies import MAX_COPY_DISTANCE, Fingerprints, compare_candidates, fingerprint, stack
-from lungnb.settings import SPLITS, make_settings
+from lungnb.presets import make_settings
+from lungnb.settings import SPLITS
 
 CHOSEN_ON, TESTED_ON = "chosen on", "tested on"
 X_RAYS, CT, BMP = "chest-xray-masks-and-labels", "finding-lungs-in-ct-data", "lung-ct-bmp"

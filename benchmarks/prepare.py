@@ -20,7 +20,7 @@ from PIL import Image
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.files import remove
 from lungnb.phantoms.make import write_phantoms
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 
 def encode(file: Path, out: Path) -> None:

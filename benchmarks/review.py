@@ -22,9 +22,10 @@ from lungnb.evaluation.transfer import CHANGES
 from lungnb.formats.pixels import shrink
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.metrics import dice
+from lungnb.presets import make_settings
 from lungnb.segmentation.lungs import MAX_SIZE_RATIO, MAX_UNCERTAINTY, split_sides, uncertainty, why_implausible
 from lungnb.segmentation.predict import open_model, predict
-from lungnb.settings import SPLITS, make_settings
+from lungnb.settings import SPLITS
 
 Pictures = tuple[np.ndarray, np.ndarray]  # image and ground truth
 BAD, FAIR = 0.85, 0.9  # Dice below which a mask should, or may, be looked at

@@ -24,7 +24,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "settings": ["Settings", "make_settings", "recipes"],
+        "settings": ["Settings"],
+        "presets": ["make_settings", "recipes"],
         "files": ["read_table"],
         "masks": ["clean_mask", "overlay"],
         "formats": ["read_image", "read_mask", "write_png"],

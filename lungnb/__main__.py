@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         with steady_output() as output:
             try:
-                from lungnb.commands import make_parser
+                from lungnb.commands.parser import make_parser
 
                 options = make_parser().parse_args(arguments)
                 status = int(options.run(options) or 0)

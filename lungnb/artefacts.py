@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 # In data/prepared/<run>
 MANIFEST = "manifest.csv"  # one row per image
 EXCLUDED = "excluded.csv"  # files that were left out, with the reasons
-RECORD = "prepared.json"  # how the folder was made
+PREPARED_RECORD = "prepared.json"  # how the folder was made
 # In results/<run>/<network>
 MODEL = "model.keras"  # the weights of the best epoch
 HISTORY = "history.csv"  # one row per epoch
@@ -122,6 +124,18 @@ def is_path(dataset: str) -> bool:
     return "/" in dataset or os.sep in dataset or dataset in (".", "..", "~")
 
 
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables inside the block, and restore them after it."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
 # In results/<run>/comparison; other modules read these
 CHECK = "check.csv"
 MISMATCHES = "mismatches.csv"
@@ -148,14 +162,8 @@ ARTEFACTS = (
     Artefact(MISMATCHES, "02", "masks that do not fit their image, one row per mask", False),
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
-    Artefact(
-        "paired_tests.csv",
-        "06",
-        "differences between pairs of networks over patients, their intervals, tests and conclusions",
-    ),
-    Artefact(
-        "paired_tests_again.csv", "06", "the same tests over all seeds and folds, which count how trainings differ"
-    ),
+    Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
+    Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, which count how trainings differ"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
     Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, on the same images", False),
@@ -191,11 +199,7 @@ ARTEFACTS = (
     Artefact("exports.csv", "11", "size, time and agreement of exported networks, one row per format and engine"),
     Artefact("exports_chart.png", "11", "the same as a chart"),
     Artefact("reliability.png", "13", "share of lung among the pixels near the border, by probability"),
-    Artefact(
-        "calibration.csv",
-        "13",
-        "calibration error near the border, temperature and best threshold, one row per network",
-    ),
+    Artefact("calibration.csv", "13", "calibration error near the border, temperature and best threshold"),
     Artefact("doubts.csv", "13", "why a person should look at an image, one row per image"),
     Artefact("usefulness.csv", "13", "how the mean Dice rises if a person corrects the most uncertain images"),
     Artefact("doubt_chart.png", "13", "Dice against the disagreement of augmented predictions"),

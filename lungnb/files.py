@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast  # Any: JSON and pandas' options
@@ -26,23 +27,8 @@ _DISK_FULL_WORDS = ("No space left", "disk is full")
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 # Columns that hold text, even if a name in them looks like a number or like a missing value.
 _TEXT_COLUMNS = (
-    *(
-        "id",
-        "patient",
-        "split",
-        "group",
-        "sex",
-        "file",
-        "image",
-        "mask",
-        "source_image",
-        "source_mask",
-        "model",
-        "status",
-        "review",
-    ),
-    *("note", "network"),
-    *("error", "reason", "worst", "trained_on", "tested_on"),
+    *("id", "patient", "split", "group", "sex", "file", "image", "mask", "source_image", "source_mask", "model"),
+    *("status", "review", "note", "network", "error", "reason", "worst", "trained_on", "tested_on"),
 )
 # Characters to encode: a percent sign that would be decoded, and a leading space, which readers of CSV may drop.
 _AMBIGUOUS = re.compile("%(?=[0-9a-fA-F]{2})|^ ")
@@ -155,6 +141,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def move_aside(folder: Path, earlier: Path) -> Path:
+    """Move a folder into `earlier`, with a number after its name, by one rename; return its new place."""
+    earlier.mkdir(exist_ok=True)
+    place = next(place for n in count(1) if not (place := earlier / f"{folder.name}-{n}").exists())
+    os.replace(folder, place)
+    return place
 
 
 def remove_leftovers(folder: Path) -> None:

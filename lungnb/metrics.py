@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-Mask = NDArray[np.bool_]
+from lungnb.masks import Mask
+
 TOLERANCE_MM = 2.0  # of `nsd`: borders agree up to this distance, about as far as two readers draw them apart
 TOLERANCE_PERCENT = 0.5  # of the longer side: the same distance on a film of 40 cm
 FAILED_DICE = 0.7  # a mask with a lower Dice failed: as much is wrong as if one of two equal lungs were missing (2/3)
@@ -106,11 +107,8 @@ def distance_unit(spacing_mm: float | Sequence[float] | None) -> str:
 
 
 def surface_scores(
-    truth: Mask,
-    prediction: Mask,
-    spacing_mm: float | Sequence[float] | None = None,
-    tolerance: float | None = None,
-) -> dict[str, float]:
+    truth: Mask, prediction: Mask, spacing_mm: float | Sequence[float] | None = None, tolerance: float | None = None,
+) -> dict[str, float]:  # fmt: skip
     """Return scores of the distance between the borders of two bool masks, `(height, width)`.
 
     Masks of volumes are `(slices, height, width)`. A pixel of the mask is on its border if a neighbour (up, down, left,

@@ -1,4 +1,4 @@
-"""The settings of a run: the fields that a reader may change, the two profiles, and the recipes."""
+"""The settings of a run: the fields that a reader may change, the values that they may have, and the two profiles."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import dataclasses
 import difflib
 import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from lungnb.artefacts import home, is_path, raw_folder, refuse_nul
+from lungnb.artefacts import home, is_path, raw_folder
 from lungnb.files import text_name
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
 
@@ -120,7 +120,9 @@ class Settings:
     split_file: str | None = None  # a CSV with the columns id and split, or the name of one in lungnb/datasets/splits
     folds: int = 0  # cross-validation: number of parts of the patients, each the test split of one fold; 0: none
     fold: int = 1  # the fold, from 1 to folds
-    patient_file: str | None = None  # a CSV with the columns id and patient, and perhaps group, sex and age; overrides
+    patient_file: str | None = (
+        None  # a CSV with the columns id and patient, and perhaps group, sex, age and pixel_mm; overrides
+    )
     # patient_pattern
     patient_pattern: str | None = None  # regular expression that searches an image's name, or, if it contains a slash,
     # the path within the data set; its first group is the patient
@@ -159,7 +161,9 @@ class Settings:
     equivalence_margin: float = EQUIVALENCE_MARGIN  # Dice; a smaller difference between two networks is not relevant
 
     def __post_init__(self) -> None:
-        self._check_dataset()
+        if not isinstance(self.dataset, str):
+            raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
+        refuse_unknown(self.dataset)
         for field in dataclasses.fields(self):
             value = _plain(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
@@ -173,12 +177,6 @@ class Settings:
                 raise ValueError(f"{name} must be one of {listed}, not {getattr(self, name)!r}.")
         self._check_together()
         self._check_tuples()
-        self._check_mask_values()
-
-    def _check_dataset(self) -> None:
-        if not isinstance(self.dataset, str):
-            raise ValueError(f"dataset must be a name or the path of a folder, as text, not {self.dataset!r}.")
-        refuse_unknown(self.dataset)
 
     def _check_together(self) -> None:
         """Raise ValueError for settings that contradict each other."""
@@ -194,7 +192,7 @@ class Settings:
             raise ValueError("frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0.")
 
     def _check_tuples(self) -> None:
-        """Raise ValueError for wrong models, shares or windows."""
+        """Raise ValueError for wrong models, shares, windows or labels."""
         if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
         shares, hu = self.split_fractions, self.window
@@ -208,8 +206,6 @@ class Settings:
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
                 f"white, such as -1000,400, not {hu!r}."
             )
-
-    def _check_mask_values(self) -> None:
         values = self.mask_values
         if values is not None and not (
             isinstance(values, tuple) and values and all(type(value) is int for value in values)
@@ -244,7 +240,7 @@ class Settings:
     @property
     def _folder(self) -> str:
         # Recipes prepare, split and train in different ways, so each has its own folders.
-        recipe = f".{self.profile}" if self.profile in RECIPES else ""
+        recipe = "" if self.profile in PROFILES else f".{self.profile}"
         return self.name + recipe + (f".fold{self.fold}of{self.folds}" if self.folds else "")
 
     def replace(self, **changes: object) -> Settings:
@@ -254,130 +250,10 @@ class Settings:
             >>> Settings().replace(epochs=20).epochs
             20
         """
-        return dataclasses.replace(self, **_known(changes))
+        return dataclasses.replace(self, **known_changes(changes))
 
     def __str__(self) -> str:
         return "\n".join(f"{field.name:18} {getattr(self, field.name)}" for field in dataclasses.fields(self))
-
-
-class Recipe(NamedTuple):
-    """A named system: one sentence about it, and all its settings, data set included."""
-
-    about: str
-    settings: Settings
-
-
-# To add a recipe, add an entry with the settings that differ from the defaults.
-RECIPES: dict[str, Recipe] = {
-    "simple-unet": Recipe(
-        "The plain start: a U-Net with cross-entropy and horizontal flips",
-        Settings(
-            dataset="montgomery", split_file="montgomery-gaal2020", models=("unet",), loss="bce",
-            rotation=0, zoom=0, contrast=0,
-        ),
-    ),
-    "ct-bmp": Recipe(
-        "CT slices as BMP at 512x512, split 85/15, with flips and rotations",
-        Settings(
-            dataset="lung-ct-bmp", image_size=512, split_fractions=(0.85, 0.15, 0.0), models=("unet",), filters=8,
-            depth=5, loss="bce", learning_rate=3e-3, repeats=2, stop_patience=5, plateau_patience=2, zoom=0, contrast=0,
-        ),
-    ),
-    "montgomery-three": Recipe(
-        "U-Net, ResUNet and R2U-Net against one another on Montgomery, with the Dice loss",
-        Settings(
-            dataset="montgomery", split_file="montgomery-gaal2020", filters=8, loss="dice", learning_rate=3e-3,
-            batch_size=16, repeats=3, stop_patience=15, plateau_patience=4,
-        ),
-    ),
-    "cxr-bce-iou": Recipe(
-        "A U-Net on Montgomery and Shenzhen together, with cross-entropy plus IoU",
-        Settings(dataset="chest-xray-masks-and-labels", models=("unet",), loss="bce_iou", epochs=30),
-    ),
-    "ct-hu-pretrained": Recipe(
-        "CT in Hounsfield units, a 3-level U-Net whose encoder was trained before on phantoms",
-        Settings(
-            dataset="finding-lungs-in-ct-data", window=(-125.0, 275.0), spacing=1.0, models=("unet",), depth=3,
-            encoder="mobilenetv2", weights="phantom", frozen_epochs=5, loss="bce", learning_rate=1e-4,
-        ),
-    ),
-}  # fmt: skip
-
-
-def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
-    """Return the settings of a profile or a recipe for a data set, with `changes`.
-
-    Without `dataset`, a recipe uses its own data set, and a profile uses the phantoms. The environment variable
-    LUNGNB_SET, such as `epochs=20;loss=dice`, changes settings too; `changes` override it. With `weights="phantom"` and
-    no encoder, the other settings are those of the shipped network, unless they are given too.
-
-    Raises ValueError for an unknown profile or an unknown setting, and lists the known ones.
-
-    Example:
-        >>> settings = make_settings("montgomery", "full", epochs=20)
-        >>> settings.dataset, settings.image_size, settings.epochs
-        ('montgomery', 256, 20)
-        >>> make_settings(profile="simple-unet").loss  # a recipe
-        'bce'
-    """
-    if profile in RECIPES:
-        base = RECIPES[profile].settings.replace(profile=profile)
-    elif profile in PROFILES:
-        base = Settings(profile=profile).replace(**PROFILES[profile])
-    else:
-        raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
-    if dataset is not None:
-        refuse_nul(dataset)
-    if dataset and (is_path(dataset) or Path(dataset, "images").is_dir()):
-        dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
-    if dataset is not None and dataset != base.dataset:
-        base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
-    changed = changes_everywhere() | _known(changes)
-    if changed.get("weights") == "phantom" and not changed.get("encoder", base.encoder):
-        changed = {**SHIPPED_STRUCTURE, **changed}  # the weights are those of the shipped network
-    settings = base.replace(**changed)
-    paths = {name: Path(getattr(settings, name) or "").expanduser() for name in FILES}
-    return settings.replace(**{name: str(path.resolve()) for name, path in paths.items() if path.is_file()})
-
-
-def changes_everywhere() -> dict[str, Value]:
-    """Return the settings that the environment variable LUNGNB_SET changes, such as `epochs=20;loss=dice`."""
-    return parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
-
-
-def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
-    """Return settings written as `NAME=VALUE`, each value with the setting's type.
-
-    Example:
-        >>> parse_changes(["epochs=20", "split_fractions=0.85,0.15,0"])
-        {'epochs': 20, 'split_fractions': (0.85, 0.15, 0.0)}
-    """
-    fields = {field.name: field for field in dataclasses.fields(Settings)}
-    changes: dict[str, Value] = {}
-    for text in texts:
-        name, equals, value = text.strip().partition("=")
-        if not equals:
-            raise ValueError(f"a setting is changed by NAME=VALUE, not by {text!r}.")
-        _known({name: value})
-        try:
-            changes[name] = _read_value(value, str(fields[name].type))
-        except (ValueError, KeyError) as error:
-            raise ValueError(f"{name} takes a value like {fields[name].default}, not {value!r}.") from error
-    return changes
-
-
-def _read_value(text: str, kind: str) -> Value:
-    """Return `text` as a value of a setting's declared type, such as `str | None`."""
-    if "None" in kind and text.lower() == "none":
-        return None
-    if kind.startswith("tuple"):
-        parts = text.split(",")
-        if "int" in kind:
-            return tuple(map(int, parts))
-        return tuple(map(float, parts)) if "float" in kind else tuple(map(str.strip, parts))
-    if kind == "bool":
-        return {"true": True, "false": False}[text.lower()]
-    return int(text) if kind == "int" else float(text) if kind == "float" else text
 
 
 def counted(number: int, noun: str) -> str:
@@ -400,7 +276,7 @@ def title_of(model_name: str) -> str:
     return TITLES.get(model_name, model_name)
 
 
-def _known(changes: Mapping[str, object]) -> dict[str, Any]:
+def known_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     """Return `changes` if every name is a setting; otherwise raise a ValueError with the nearest name."""
     names = [field.name for field in dataclasses.fields(Settings)]
     for name in changes:
@@ -409,19 +285,3 @@ def _known(changes: Mapping[str, object]) -> dict[str, Any]:
             hint = f"did you mean {near[0]}? " if near else ""
             raise ValueError(f"there is no setting {name!r}: {hint}The settings are {', '.join(names)}.")
     return {**changes}
-
-
-def recipes() -> pd.DataFrame:
-    """Return the recipes as a table, indexed by name: a sentence about each, and the settings that differ most.
-
-    Example:
-        >>> recipes().loc["simple-unet", ["dataset", "models", "loss"]].tolist()
-        ['montgomery', 'unet', 'bce']
-    """
-    import pandas as pd  # takes half a second, and nothing else here needs it
-
-    columns = ["dataset", "image_size", "models", "loss", "optimizer", "learning_rate", "batch_size", "epochs"]
-    table = pd.DataFrame([recipe.settings for recipe in RECIPES.values()], index=pd.Index([*RECIPES], name="recipe"))
-    table = table[columns].assign(models=table["models"].map(", ".join))
-    table.insert(0, "about", [recipe.about for recipe in RECIPES.values()])
-    return table

@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["PIL", "pydicom", "nibabel", "lungnb"])
     from lungnb.segmentation.batch import segment_files
     from lungnb.segmentation.listing import InputFile
     from lungnb.segmentation.predict import open_model
-    from lungnb.segmentation.steps import read_case
+    from lungnb.segmentation.steps import read_input
 
 SUFFIXES = (".png", ".jpg", ".bmp", ".tif", ".dcm", ".gif", ".nii", ".nii.gz", "")
 # A picture of the usual limit takes seconds; what is sought here is not there.
@@ -46,7 +46,7 @@ def read_one(data):
     if ".nii" in path.name:
         readers = [lambda: read_nifti(path)]
     else:
-        result = read_case(InputFile(path, "a"))
+        result = read_input(InputFile(path, "a"))
         if isinstance(result, dict):  # the row of a file that failed
             assert str(path) in result["error"], result["error"]
         else:

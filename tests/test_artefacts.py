@@ -16,8 +16,8 @@ from lungnb.__main__ import main
 from lungnb.artefacts import ARTEFACTS, holds_data, raw_folder
 from lungnb.artefacts import home as project_folder
 from lungnb.datasets.prepare import prepare_dataset
+from lungnb.presets import make_settings
 from lungnb.report.sections import SECTIONS
-from lungnb.settings import make_settings
 
 
 @pytest.fixture

@@ -37,8 +37,9 @@ from lungnb.formats.nifti import read_nifti
 from lungnb.metrics import surface_scores
 from lungnb.networks.losses import get_loss
 from lungnb.phantoms.make import make_phantom, write_phantoms
+from lungnb.presets import parse_changes
 from lungnb.segmentation.batch import segment_files
-from lungnb.settings import Settings, parse_changes
+from lungnb.settings import Settings
 
 NO_HEIGHT = struct.pack("<2sHIHHHIII", b"II", 42, 8, 1, 256, 4, 1, 8, 0)  # as a fuzzer found it
 GREY = np.random.default_rng(0).integers(0, 256, (40, 60), np.uint8)

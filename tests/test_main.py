@@ -10,9 +10,6 @@ from helpers.scans import write_pairs
 from lungnb.__main__ import main
 from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import RECIPES
-
-VERBS = ("download", "prepare", "train", "evaluate", "segment", "score", "report", "runs", "publish")
 
 
 def test_segment_needs_no_training(home, capsys):
@@ -30,22 +27,6 @@ def test_segment_needs_no_training(home, capsys):
     assert (home / "out" / "film_probability.png").exists()
     assert main(["segment", "nothing.png", "--out", str(home / "out")]) == 1
     assert "nothing.png: there is no such file" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_shows_an_example(verb, capsys):
-    with pytest.raises(SystemExit) as done:
-        main([verb, "--help"])
-    assert done.value.code == 0
-    assert f"  lungnb {verb} " in capsys.readouterr().out.split("examples:")[1]
-
-
-def test_help_names_products_as_they_are_written(capsys):
-    for arguments in (["export", "--help"], ["--help"]):
-        with pytest.raises(SystemExit):
-            main(arguments)
-        shown = " ".join(capsys.readouterr().out.split())
-        assert "xport a model for ONNX Runtime or OpenVINO, and check it" in shown
 
 
 def test_check_says_what_to_do_next(home, capsys):
@@ -108,13 +89,6 @@ def test_bad_input_gets_a_sentence(arguments, words, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("lungnb: ") and words in error and "Traceback" not in error
-
-
-def test_recipes_are_listed_with_what_they_are(capsys):
-    assert main(["recipes"]) == 0
-    listed = capsys.readouterr().out.split("\n")
-    assert [line for line in listed if line and not line.startswith(" ")] == [*RECIPES]
-    assert all(any(recipe.about in line for line in listed) for recipe in RECIPES.values())
 
 
 def test_importing_loads_no_tensorflow():

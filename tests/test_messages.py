@@ -9,8 +9,9 @@ import warnings
 
 import pytest
 
-from lungnb import commands, messages
+from lungnb import messages
 from lungnb.__main__ import main
+from lungnb.commands import actions
 from lungnb.formats.images import write_png
 from lungnb.messages import explain, log_traceback, printable, say
 from lungnb.phantoms.make import make_phantom
@@ -71,10 +72,10 @@ def test_the_log_has_kinds_and_places_and_no_messages(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (KeyError("JANE DOE"), "unexpected KeyError at commands.py:"),
-        (ZeroDivisionError("JANE DOE"), "unexpected ZeroDivisionError at commands.py:"),
-        (MemoryError(), "unexpected MemoryError at commands.py:"),
-        (ValueError("3 is no 4."), "unexpected ValueError at commands.py:"),
+        (KeyError("JANE DOE"), "unexpected KeyError at actions.py:"),
+        (ZeroDivisionError("JANE DOE"), "unexpected ZeroDivisionError at actions.py:"),
+        (MemoryError(), "unexpected MemoryError at actions.py:"),
+        (ValueError("3 is no 4."), "unexpected ValueError at actions.py:"),
         (ImportError("No module named 'keras'"), "No module named 'keras'"),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "x\n.csv"),
@@ -84,7 +85,7 @@ def test_the_log_has_kinds_and_places_and_no_messages(tmp_path, monkeypatch):
     ],
 )
 def test_any_error_is_one_sentence(error, says, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(commands, "_settings", lambda options: fail(error))
+    monkeypatch.setattr(actions, "_settings", lambda options: fail(error))
     assert main(["prepare"]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.count("\n") == 1 and shown.err.startswith("lungnb: ") and says in shown.err
@@ -92,18 +93,18 @@ def test_any_error_is_one_sentence(error, says, monkeypatch, capsys, tmp_path):
     assert "unexpected" not in says or "Set LUNGNB_LOG=FILE" in shown.err
     monkeypatch.setenv("LUNGNB_LOG", str(tmp_path / "log"))
     assert main(["prepare"]) == 2
-    assert "commands.py" in (tmp_path / "log").read_text()
+    assert "actions.py" in (tmp_path / "log").read_text()
     assert "unexpected" not in says or f"Its traceback is in {tmp_path / 'log'}" in capsys.readouterr().err
 
 
 def test_errors_that_lungnb_raises_say_what_to_do():
     with pytest.raises(ValueError) as raised:
-        commands._seeds("x")
+        actions._seeds("x")
     assert explain(raised.value).startswith("--seeds, or LUNGNB_SEEDS, must be")
 
 
 def test_a_warning_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(commands, "_recipes", lambda options: warnings.warn(f"{BAD_NAME} is odd.", stacklevel=1))
+    monkeypatch.setattr(actions, "run_recipes", lambda options: warnings.warn(f"{BAD_NAME} is odd.", stacklevel=1))
     before = warnings.showwarning
     assert main(["recipes"]) == 0
     assert capsys.readouterr().err == f"lungnb: {printable(BAD_NAME)} is odd.\n" and warnings.showwarning is before
@@ -183,20 +184,3 @@ def test_json_of_any_name(tmp_path, capsys):
     assert output.isascii() and {row["file"] for row in rows} == {str(p) for p in (tmp_path / "films").iterdir()}
     (broken,) = [row for row in rows if row["status"] == "failed"]
     assert broken["height"] is None and broken["mask"] is None and [type(row["height"]) for row in rows].count(int) == 2
-
-
-@pytest.mark.parametrize("seeds", ["abc", "0", "-3", "1.5", "²", "1e9"])
-def test_a_number_of_seeds_that_is_none(seeds, capsys, monkeypatch):
-    for arguments, variable in ((["report", f"--seeds={seeds}"], "1"), (["report"], seeds)):
-        monkeypatch.setenv("LUNGNB_SEEDS", variable)
-        assert main(arguments) == 2
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1 and "must be a whole number of at least 1" in error
-    assert main(["recipes"]) == 0  # which has nothing to do with seeds
-
-
-def test_a_profile_that_is_none(capsys, monkeypatch):
-    monkeypatch.setenv("LUNGNB_PROFILE", "nonsense")
-    assert main(["prepare"]) == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "profile must be one of quick, full" in error

@@ -14,8 +14,9 @@ from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
+from lungnb.presets import make_settings
 from lungnb.segmentation.predict import load_pretrained, segment
-from lungnb.settings import SHIPPED, make_settings
+from lungnb.settings import SHIPPED
 
 
 def dice(truth, found):

@@ -9,12 +9,13 @@ from collections import Counter
 import pytest
 
 import lungnb
+from helpers.idle_settings import find_idle_settings
 from helpers.imports import find_cycle, lazy_names, level_faults
 from helpers.paths import ROOT
 
 LUNGNB, TESTS, TOOLS = ROOT / "lungnb", ROOT / "tests", ROOT / "tools"
 LEVELS = (
-    ("artefacts", "files", "masks", "messages", "metrics", "settings"),
+    ("artefacts", "files", "masks", "messages", "metrics", "presets", "settings"),
     ("formats", "phantoms"),
     ("datasets",),
     ("networks",),
@@ -23,7 +24,8 @@ LEVELS = (
     ("evaluation",),
     ("figures",),
     ("report",),
-    ("browser", "commands", "__main__"),
+    ("browser", "commands"),
+    ("__main__",),
 )
 PACKAGES = sorted(file.parent.name for file in LUNGNB.glob("*/__init__.py"))
 TEST_FILES = sorted(TESTS.rglob("test_*.py"))
@@ -95,6 +97,32 @@ def test_no_modules_import_each_other_in_a_circle():
 
 def test_few_files_lie_directly_in_lungnb():
     assert len([*LUNGNB.glob("*.py")]) <= 9
+
+
+def test_idle_settings_are_found(tmp_path):
+    uses = ("settings.results", "open_prepared(settings)", "settings.epochs", "other.epochs", "len(settings.dataset)")
+    functions = (f"def f{number}(settings: Settings):\n    return {use}\n" for number, use in enumerate(uses))
+    (tmp_path / "module.py").write_text("def without(folder: Path):\n    return folder.name\n" + "".join(functions))
+    assert find_idle_settings(tmp_path / "module.py") == ["f0", "f1", "f3", "f4"]
+
+
+def test_functions_inside_the_module_take_what_they_need_instead_of_settings():
+    """Functions that users call may take settings for their folders, because users have settings."""
+    offered = {name for file in LUNGNB.rglob("__init__.py") for name in lazy_names(file)}
+    notebooks = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "notebooks").glob("*.ipynb"))
+    idle = {name for file in LUNGNB.rglob("*.py") for name in find_idle_settings(file)}
+    assert {name for name in idle - offered if f"{name}(settings" not in notebooks} == set()
+
+
+def test_each_class_and_type_has_a_name_of_its_own():
+    """Names in capitals are constants, and names that begin with `_` belong to one file."""
+    names = []
+    for file in LUNGNB.rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names += [node.name] if isinstance(node, ast.ClassDef) else [getattr(each, "id", "") for each in targets]
+    types = Counter(name for name in names if name[:1].isupper() and not name.isupper())
+    assert len(types) > 50 and [name for name, count in types.items() if count > 1] == []
 
 
 def test_importing_a_package_imports_none_of_its_modules():

@@ -46,7 +46,7 @@ PAGE = """
 import sys
 from pathlib import Path
 from lungnb.report import write_report
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 write_report(make_settings(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
 """

@@ -13,19 +13,21 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from drawings import BLOCK, BLOCKS, KINDS, SIZE, Drawings
-from ship_weights import ship
 
+from drawings import BLOCK, BLOCKS, KINDS, SIZE, Drawings
 from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.files import locked, write_json
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, Progress
+from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import Batch, augment
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.records import git_commit, past_epochs, read_epochs
-from lungnb.networks.training import _describe, compiled_model
-from lungnb.settings import SHIPPED_STRUCTURE, make_settings
+from lungnb.networks.training import compiled_model, describe_training
+from lungnb.presets import make_settings
+from lungnb.settings import SHIPPED_STRUCTURE
+from ship_weights import ship
 
 OUT = Path("results/shipped")
 SETTINGS = make_settings(
@@ -95,8 +97,10 @@ def train(drawings: Drawings) -> None:
                 ],
             )  # fmt: skip
     plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "count": BLOCKS * BLOCK}
-    run = {"plan": plan} | _describe(SETTINGS, SETTINGS.models[0], read_epochs(OUT / HISTORY))
-    write_json(OUT / RUN, run | {"git_commit": commit})
+    costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
+    run = {"plan": plan} | costs | describe_training(read_epochs(OUT / HISTORY))
+    run |= {"precision": model.dtype_policy.name, "seed": SETTINGS.seed, "git_commit": commit}
+    write_json(OUT / RUN, run)
 
 
 def main() -> None:

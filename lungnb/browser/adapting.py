@@ -34,12 +34,9 @@ def free_folder(place: Path) -> Path:
 
 
 def adapt_in_thread(
-    folder: Path,
-    out: Path,
-    start: Path | None,
-    on_line: Callable[[str], None],
+    folder: Path, out: Path, start: Path | None, on_line: Callable[[str], None],
     on_end: Callable[[Path | None, str], None],
-) -> threading.Thread:
+) -> threading.Thread:  # fmt: skip
     """Start `adapt_network` in a thread and return the thread.
 
     `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None

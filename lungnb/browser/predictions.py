@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
-from lungnb.browser.cases import Case, Picture
+from lungnb.browser.cases import Case, CaseImage
 from lungnb.datasets.reading import LONGEST_SIDE
 from lungnb.engines.engines import Engine
 from lungnb.engines.temperature import with_temperature
@@ -39,7 +39,7 @@ class Predicted(NamedTuple):
 class Opened(NamedTuple):
     """A case's image at its own size, and the network's probability of lung there."""
 
-    picture: Picture
+    picture: CaseImage
     probability: Floats
 
 
@@ -91,8 +91,9 @@ class Predictions:
         return Predicted(image, truth, probabilities, number, slices, self.engine.temperature)
 
     def _open(self, index: int, number: int | None) -> Opened | str:
+        case = self.cases[index]
         try:
-            picture = self.cases[index].read(number)
+            picture = (case.read_whole or case.read)(number)
         except (ValueError, OSError) as error:
             return str(error)
         return Opened(picture, predict(self.engine, picture.grey))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
@@ -63,13 +63,16 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     prepare_dataset(settings, progress)
     prepared = open_prepared(settings)
     manifest, raw = prepared.manifest, raw_folder(settings.dataset)
-    mask_values = settings.mask_values or find_source(settings.dataset).mask_values
+    source = find_source(settings.dataset)
+    mask_values = settings.mask_values or source.mask_values
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = pool.map(lambda row: _check_pair(row, prepared, raw, mask_values), manifest.to_dict("records"))
         checked = list(tqdm(work, "Checking", len(manifest), unit="pair", file=sys.stdout, disable=not progress))
     findings = _left_out(prepared.excluded) + prepared.notes
     findings += [finding for of_pair, _ in checked for finding in of_pair]
-    findings += _small_splits(manifest) + _doubtful_patients(manifest, settings)
+    findings += _small_splits(manifest)
+    if source.kind == "own" and not settings.patient_file and not settings.patient_pattern:
+        findings += _doubtful_patients(manifest)
     findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
@@ -88,7 +91,7 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
 
 
 def _check_pair(
-    row: Row, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
+    row: ManifestRow, prepared: Prepared, raw: Path, mask_values: tuple[int, ...] | None
 ) -> tuple[list[Finding], Fingerprints]:
     """Return the findings of one pair, and its image's fingerprints."""
     image, mask = prepared.pair(row)
@@ -153,10 +156,8 @@ def _judge_labels(image: np.ndarray, pixels: np.ndarray, meant: MaskValues) -> l
     resized = pixels[np.ix_(rows, columns)]
     greys = {label: _greys(image, resized == label) for label in meant.labels if (resized == label).any()}
     bright = [label for label, (own, around) in greys.items() if own > around]
-    what, advice = (
-        "label {:g} is brighter than its surroundings",
-        "if it is not lung, name those of lung in mask_values",
-    )
+    what = "label {:g} is brighter than its surroundings"
+    advice = "if it is not lung, name those of lung in mask_values"
     return [("warning", what.format(label), advice) for label in bright if len(bright) < len(greys)]
 
 
@@ -187,10 +188,8 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def _doubtful_patients(manifest: pd.DataFrame, settings: Settings) -> list[Finding]:
+def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
     """Return a finding if folders that are no patients may count as patients, or the other way round."""
-    if find_source(settings.dataset).kind != "own" or settings.patient_file or settings.patient_pattern:
-        return []
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
     folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))

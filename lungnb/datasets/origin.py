@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lungnb.artefacts import PLAN, RECORD, RUN, home, is_path, is_same, raw_folder
+from lungnb.artefacts import PLAN, PREPARED_RECORD, RUN, home, is_path, is_same, raw_folder
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.files import read_json
-from lungnb.settings import Settings
 
 
 def origin_of(dataset: str) -> str:
@@ -24,26 +23,26 @@ def origin_of(dataset: str) -> str:
     return f"./{folder.relative_to(root).as_posix()}" if folder.is_relative_to(root) else str(folder)
 
 
-def refuse_other_origin(settings: Settings, *models: Path) -> None:
-    """Raise ValueError if another data set with the settings' name was prepared or trained on.
+def refuse_other_origin(dataset: str, prepared: Path, results: Path, *models: Path) -> None:
+    """Raise ValueError if the folders of a data set's run were made from another data set of the same name.
 
-    `models` are folders of models outside `settings.results`.
+    `models` are folders of models outside `results`.
     """
-    here = origin_of(settings.dataset)
-    for folder, origin in _records(settings, *models):
+    here = origin_of(dataset)
+    for folder, origin in _records(prepared, *results.glob("*/"), *models):
         # A folder that no longer exists was moved or renamed, so it is not another data set.
         is_there = origin in CATALOGUE or os.path.isdir(_folder_of(origin))
         if origin != here and is_there and not is_same(_folder_of(origin), _folder_of(here)):
             raise ValueError(
                 f"{folder} was made from {_in_words(origin)}, not from {_in_words(here)}. Rename one of the two, or "
-                f"remove {settings.prepared} and {settings.results}, or set LUNGNB_HOME to another folder."
+                f"remove {prepared} and {results}, or set LUNGNB_HOME to another folder."
             )
 
 
-def _records(settings: Settings, *models: Path) -> Iterator[tuple[Path, str]]:
+def _records(prepared: Path, *models: Path) -> Iterator[tuple[Path, str]]:
     """Yield the prepared folder and the folders of models with the origin in their records, if they have one."""
-    origins = {settings.prepared: read_json(settings.prepared / RECORD).get("origin")}
-    for folder in (*settings.results.glob("*/"), *models):
+    origins = {prepared: read_json(prepared / PREPARED_RECORD).get("origin")}
+    for folder in models:
         run = read_json(folder / RUN)
         plan = run.get("plan") or read_json(folder / PLAN)
         origins[folder] = run.get("origin") or _origin_of_plan(plan)

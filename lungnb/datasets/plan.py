@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from lungnb.artefacts import MANIFEST, RECORD
+from lungnb.artefacts import MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import origin_of
 from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import digest_of
@@ -17,7 +17,7 @@ from lungnb.files import locked, need, read_json, read_table, write_json
 from lungnb.formats.folders import image_files
 from lungnb.settings import Settings, counted
 
-_FORMAT = 6  # of prepared folders; raise it if files are read in another way, so that all folders are made again
+_FORMAT = 8  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _SPLIT_FORMAT = 2  # of the splits; raise it if patients are dealt in another way, so that all are dealt again
 # If one of these parts of the plan changes, all patients are dealt again.
 _SPLIT_PARTS = ("split_format", "dataset", "split_fractions", "split_file", "patient_pattern", "folds", "fold")
@@ -30,56 +30,51 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
     Raises FileNotFoundError or ValueError for a table of patients or splits that cannot be read.
     """
     plan: dict[str, object] = {
-        "format": _FORMAT,
-        "split_format": _SPLIT_FORMAT,
-        "dataset": settings.name,
+        "format": _FORMAT, "split_format": _SPLIT_FORMAT, "dataset": settings.name,
         "split_fractions": list(settings.split_fractions),
-        "split_file": _digest(split_path(settings)) if settings.split_file else None,
+        "split_file": _digest(split_path(settings.split_file, settings.dataset)) if settings.split_file else None,
         "patient_pattern": settings.patient_pattern or source.patient_pattern,
         "patient_file": _digest(Path(settings.patient_file)) if settings.patient_file else None,
-        "window": list(settings.window) if settings.window else None,
-        "spacing": settings.spacing,
-        "pixel_mm": settings.pixel_mm,
-        "volume_slices": settings.volume_slices,
-        "mask_values": list(settings.mask_values) if settings.mask_values else None,
-        "files": _fingerprint(raw),
-    }
+        "window": list(settings.window) if settings.window else None, "spacing": settings.spacing,
+        "pixel_mm": settings.pixel_mm, "volume_slices": settings.volume_slices,
+        "mask_values": list(settings.mask_values) if settings.mask_values else None, "files": _fingerprint(raw),
+    }  # fmt: skip
     plan |= {"mask_values": list(source.mask_values)} if source.mask_values else {}
     return plan | ({"folds": settings.folds, "fold": settings.fold} if settings.folds else {})
 
 
-def is_prepared(settings: Settings, plan: dict[str, object]) -> bool:
+def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
     """Return whether the prepared folder exists and was made by the same plan."""
-    stored = read_json(settings.prepared / RECORD)
+    stored = read_json(folder / PREPARED_RECORD)
     return stored == plan | {name: stored[name] for name in _RESULTS if name in stored}
 
 
-def record_origin(settings: Settings) -> None:
-    """Record where the raw folder is, if an earlier version did not, or if the folder was moved since."""
-    file, origin = settings.prepared / RECORD, {"origin": origin_of(settings.dataset)}
+def record_origin(folder: Path, dataset: str) -> None:
+    """Record in the prepared folder where the raw one is, if an earlier version did not, or if it was moved since."""
+    file, origin = folder / PREPARED_RECORD, {"origin": origin_of(dataset)}
     if read_json(file).get("origin") != origin["origin"]:
-        with suppress(OSError, RuntimeError), locked(settings.prepared):  # the record is useful without it
+        with suppress(OSError, RuntimeError), locked(folder):  # the record is useful without it
             write_json(file, read_json(file) | origin)
 
 
-def earlier_splits(settings: Settings, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
+def earlier_splits(folder: Path, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
     """Return the split of each patient in the earlier manifest, and a sentence if all patients are split again.
 
     They are, as if there were no earlier manifest, if a setting of the splits changed since. Earlier splits do not
     count if a split file, folders or folds decide.
     """
-    stored = read_json(settings.prepared / RECORD)
+    stored = read_json(folder / PREPARED_RECORD)
     if not stored:
         return {}, ""
     if stored.get("format") != plan["format"]:
         return {}, "An earlier version of lungnb prepared this data set, so it was prepared and split again."
-    if settings.split_file or settings.folds or has_split_folders(pairs, settings):
+    if plan["split_file"] or "folds" in plan or has_split_folders(pairs):
         return {}, ""
     changed = [name for name in _SPLIT_PARTS if stored.get(name) != plan.get(name)]
     if changed:
         return {}, f"All patients were split again, because {' and '.join(changed)} changed."
     try:
-        manifest = read_table(settings.prepared / MANIFEST)
+        manifest = read_table(folder / MANIFEST)
         splits = dict(zip(manifest["patient"], manifest["split"], strict=True))
     except (OSError, ValueError, KeyError):
         return {}, "The earlier manifest cannot be read, so all patients were split again."

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD, raw_folder
+from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD, raw_folder
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.plan import earlier_splits, is_prepared, make_plan, news_of, record_origin
-from lungnb.datasets.prepared import Row, digest_of, read_manifest
-from lungnb.datasets.reading import read_pair
+from lungnb.datasets.prepared import ManifestRow, digest_of, read_manifest
+from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits
 from lungnb.files import locked, make_table, need, refuse_foreign, write_json, write_table, written
@@ -36,34 +36,35 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     the same name was prepared or trained on before.
     """
     source = find_source(settings.dataset)
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     if not source.has_masks:
         raise ValueError(f"{source.name} comes without lung masks: segment its images, and train on another data set.")
     is_own = source.kind == "own"
     step = "make the folder, with images/ and masks/ in it," if is_own else run_first("raw", settings.dataset)
     raw = need(raw_folder(settings.dataset), step)
     plan = make_plan(settings, source, raw)
-    if not is_prepared(settings, plan):
+    if not is_prepared(settings.prepared, plan):
         with locked(settings.prepared):
-            if not is_prepared(settings, plan):  # another run may have done it just now
+            if not is_prepared(settings.prepared, plan):  # another run may have done it just now
                 _prepare(settings, source, raw, plan, progress)
-    record_origin(settings)
+    record_origin(settings.prepared, settings.dataset)
     return read_manifest(settings)
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, object], progress: bool) -> None:
     """Make the prepared folder from a raw one, and write the record of how."""
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
-    pairs, unlisted = assign_patients(pairs, settings)
-    earlier, why_anew = earlier_splits(settings, plan, pairs)
+    pairs, unlisted = assign_patients(pairs, settings.patient_file)
+    earlier, why_anew = earlier_splits(settings.prepared, plan, pairs)
     pairs, unsplit = assign_splits(pairs, settings, earlier)
     excluded += unlisted + unsplit
     record = plan | {"origin": origin_of(settings.dataset), "news": why_anew or news_of(pairs, earlier)}
-    refuse_foreign(settings.prepared, RECORD)  # before minutes of work
-    with written(settings.prepared, proof=RECORD) as folder:
+    mask_values = settings.mask_values or source.mask_values
+    options = ReadOptions(settings.window, settings.spacing, settings.pixel_mm, settings.volume_slices, mask_values)
+    refuse_foreign(settings.prepared, PREPARED_RECORD)  # before minutes of work
+    with written(settings.prepared, proof=PREPARED_RECORD) as folder:
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # threads, because Pillow runs without Python's global lock
-            mask_values = settings.mask_values or source.mask_values
-            work = pool.map(lambda pair: _convert(pair, raw, folder, settings, mask_values), pairs)
+            work = pool.map(lambda pair: _convert(pair, raw, folder, options), pairs)
             bar = tqdm(work, "Preparing", len(pairs), unit="pair", file=sys.stdout, disable=not progress)
             rows = [row for of_one_pair in bar for row in of_one_pair]
         excluded += [(row["image"], row["error"]) for row in rows if "error" in row]
@@ -74,41 +75,31 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
         write_table(_manifest_of(rows), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)
-        write_json(folder / RECORD, record | {"content": content, "notes": notes})
+        write_json(folder / PREPARED_RECORD, record | {"content": content, "notes": notes})
 
 
-def _manifest_of(rows: list[Row]) -> pd.DataFrame:
+def _manifest_of(rows: list[ManifestRow]) -> pd.DataFrame:
     """Return the manifest of rows; sex and age are in it if a table gave them."""
     unknown = [name for name in ("sex", "age") if not any(row[name] for row in rows)]
     return make_table(rows).drop(columns=["content", *unknown])
 
 
-def _convert(pair: Pair, raw: Path, folder: Path, settings: Settings, mask_values: tuple[int, ...] | None) -> list[Row]:
+def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[ManifestRow]:
     """Write one pair and return its rows of the manifest, one per image, or a row with its error."""
     try:
-        slices, notes = read_pair(pair, raw, settings, mask_values)
+        slices, notes = read_pair(pair, raw, options)
     except ValueError as error:
         return [{"image": str(pair.image), "error": str(error)}]
     rows = []
     for name, image, mask, (pixel_height_mm, pixel_width_mm) in slices:
-        row: Row = {
-            "id": name,
-            "patient": pair.patient,
-            "split": pair.split,
-            "group": pair.group,
-            "sex": pair.sex,
-            "age": pair.age,
-            "image": f"{pair.split}/images/{name}.png",
-            "mask": f"{pair.split}/masks/{name}.png",
-            "width": image.shape[1],
-            "height": image.shape[0],
-            "pixel_height_mm": pixel_height_mm,
-            "pixel_width_mm": pixel_width_mm,
-            "source_image": pair.image.as_posix(),
+        row: ManifestRow = {
+            "id": name, "patient": pair.patient, "split": pair.split, "group": pair.group, "sex": pair.sex,
+            "age": pair.age, "image": f"{pair.split}/images/{name}.png", "mask": f"{pair.split}/masks/{name}.png",
+            "width": image.shape[1], "height": image.shape[0], "pixel_height_mm": pixel_height_mm,
+            "pixel_width_mm": pixel_width_mm, "source_image": pair.image.as_posix(),
             "source_mask": ";".join(path.as_posix() for path in pair.masks),
-            "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(),
-            "notes": notes,
-        }
+            "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(), "notes": notes,
+        }  # fmt: skip
         write_png(folder / row["image"], image)
         write_png(folder / row["mask"], mask)
         rows.append(row)

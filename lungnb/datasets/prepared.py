@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lungnb.artefacts import EXCLUDED, MANIFEST, RECORD
+from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import escape, map_text, need, read_json, read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings, counted
 
-Row = dict[Hashable, Any]  # a row of the manifest
+ManifestRow = dict[Hashable, Any]  # a row of the manifest
 
 
 @dataclass(eq=False)
@@ -42,17 +42,17 @@ class Prepared:
     def digest(self) -> str:
         """A digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
         manifest = map_text(self.manifest, escape).to_csv(index=False)
-        return digest_of([manifest, str(read_json(self.folder / RECORD).get("content", ""))])
+        return digest_of([manifest, str(read_json(self.folder / PREPARED_RECORD).get("content", ""))])
 
     @cached_property
     def notes(self) -> list[tuple[str, str, str, str]]:
         """What was noted about files that were read: file, severity, what, and advice."""
-        return [tuple(note) for note in read_json(self.folder / RECORD).get("notes", [])]
+        return [tuple(note) for note in read_json(self.folder / PREPARED_RECORD).get("notes", [])]
 
     @property
     def news(self) -> str:
         """What the last preparation did to the splits, such as how many patients it kept and added; or nothing."""
-        return str(read_json(self.folder / RECORD).get("news", ""))
+        return str(read_json(self.folder / PREPARED_RECORD).get("news", ""))
 
     @cached_property
     def groups(self) -> pd.Series:
@@ -85,15 +85,15 @@ class Prepared:
             if group and count < splits
         ]
 
-    def rows(self, *splits: str) -> list[Row]:
+    def rows(self, *splits: str) -> list[ManifestRow]:
         """Return the manifest's rows of some splits; raise ValueError if these splits hold no image."""
-        rows: list[Row] = self.manifest[self.manifest["split"].isin(splits)].to_dict("records")
+        rows: list[ManifestRow] = self.manifest[self.manifest["split"].isin(splits)].to_dict("records")
         if not rows:
             known = ", ".join(split for split in SPLITS if (self.manifest["split"] == split).any())
             raise ValueError(f"split must be one of {known}, which {self.name} has, not {', '.join(splits)!r}.")
         return rows
 
-    def pair(self, row: Row) -> tuple[np.ndarray, np.ndarray]:
+    def pair(self, row: ManifestRow) -> tuple[np.ndarray, np.ndarray]:
         """Return the uint8 image and the bool mask, both `(height, width)`, of a row with `split` and `id`."""
         folder = self.folder / row["split"]
         return read_image(folder / "images" / f"{row['id']}.png"), read_mask(folder / "masks" / f"{row['id']}.png")
@@ -118,7 +118,7 @@ def open_prepared(settings: Settings) -> Prepared:
     Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
     by a version of lungnb that did not know groups.
     """
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("prepared", settings.dataset)
     manifest = read_table(need(settings.prepared / MANIFEST, step))
     if "group" not in manifest:

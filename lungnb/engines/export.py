@@ -222,14 +222,12 @@ def describe(network: ModelProto, window_hu: Window | None, temperature: float =
         tensor.name = new_names[tensor.name]
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     facts = {
-        "lungnb_version": __version__,
-        "input_size": str(image.type.tensor_type.shape.dim[1].dim_value),
+        "lungnb_version": __version__, "input_size": str(image.type.tensor_type.shape.dim[1].dim_value),
         "input_range": "0 (black) to 1 (white)",
         "padding": "black borders keep the aspect ratio; the image is in the middle",
-        "window_hu": "{:g} {:g}".format(*window_hu) if window_hu else "none",
-        "sigmoid": "inside",
+        "window_hu": "{:g} {:g}".format(*window_hu) if window_hu else "none", "sigmoid": "inside",
         "threshold": str(LUNG_THRESHOLD),
-    }
+    }  # fmt: skip
     facts |= {"temperature": str(temperature)} if temperature != 1 else {}
     set_model_props(network, facts)
 

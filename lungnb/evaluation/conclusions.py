@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from lungnb.evaluation.statistics import (
     paired_by_patient,
     patient_means,
 )
+from lungnb.networks.records import settings_of
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
 
 _ABOUT_MASKS = "This is about these masks only: another version or another setting of a program may reverse the order."
@@ -30,13 +32,14 @@ def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame |
     `repeated`. Without it, the conclusions are about the trained networks only.
     """
     # Imported here, because it loads TensorFlow, which conclusions about masks of other programs do not need.
-    from lungnb.evaluation.evaluation import compare, read_scores
+    from lungnb.evaluation.evaluation import compare_runs, read_scores
+    from lungnb.networks.training import read_run
 
-    scores = read_scores(settings, model_names)
-    split, comparison = scores["split"].iloc[0], compare(settings, model_names)
+    scores, runs = read_scores(settings, model_names), [read_run(settings, name) for name in model_names]
+    split, comparison = scores["split"].iloc[0], compare_runs(scores, runs)
     table = scores if repeated is None else repeated
     best, against, warnings = _judge(table, settings.name, settings.equivalence_margin, f"{split} image")
-    text = [best, *against, _scope(table) if against else "", _cost(comparison), _differences(settings, model_names)]
+    text = [best, *against, _scope(table) if against else "", _cost(comparison), _differences(map(settings_of, runs))]
     return " ".join(filter(None, [*text, *warnings]))
 
 
@@ -151,11 +154,9 @@ def _cost(comparison: pd.DataFrame) -> str:
     return f"{quick} is the quickest at {speed}, {small if small != quick else 'and'} the smallest with {size}."
 
 
-def _differences(settings: Settings, model_names: list[str]) -> str:
+def _differences(trainings: Iterable[Settings]) -> str:
     """Return in what the models' trainings differ besides the model, as a sentence, or nothing."""
-    from lungnb.evaluation.evaluation import trained_settings  # as in `verdict`
-
-    trained = [dataclasses.asdict(trained_settings(settings, name)) for name in model_names]
+    trained = [dataclasses.asdict(settings) for settings in trainings]
     values = {name: [each[name] for each in trained] for name in trained[0] if name not in ("models", "profile")}
     unlike = [f"{name} {', '.join(map(str, each))}" for name, each in values.items() if any(each[0] != v for v in each)]
     if not unlike:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,14 +10,16 @@ import pandas as pd
 from lungnb.artefacts import MODEL, SCORES, SUMMARY
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
+from lungnb.evaluation.scaling import choose_temperature
 from lungnb.evaluation.scoring import comparison_table, distance_summary, has_all_scores, mean_columns, score_images
 from lungnb.evaluation.statistics import mean_interval, paired, patient_means
 from lungnb.files import need, read_table, write_json, write_table
 from lungnb.messages import run_first
 from lungnb.networks.losses import get_loss
-from lungnb.networks.records import settings_of
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
-from lungnb.settings import PROFILES, RECIPES, Settings
+from lungnb.presets import RECIPES, command_of
+from lungnb.settings import Settings
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
@@ -26,76 +27,43 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
 
     Scores are of cleaned masks, as `segment` gives them. `loss` is the training's loss of the probabilities, at the
     prepared image's size. For the test split, or validation if there is no test split, write `scores.csv` and
-    `summary.json` beside the model.
+    `summary.json` beside the model, and choose the model's temperature (`choose_temperature`).
+
 
     Raises ValueError if the data set was prepared again after training, because its training images may now be in the
     test split. Raises ValueError that names the image if a probability is not a number.
     """
-    run, prepared = read_run(settings, model_name), open_prepared(settings)
+    run, prepared, folder = read_run(settings, model_name), open_prepared(settings), settings.results / model_name
     if run["plan"]["data"] != prepared.digest:
         raise ValueError(f"{model_name} was trained on another preparation of {settings.name}; train it again first.")
     split = prepared.scoring_split(split)
-    model, loss = load_model(settings.results / model_name / MODEL), get_loss(settings_of(run).loss)
+    model, loss = load_model(folder / MODEL), get_loss(settings_of(run).loss)
     table = score_images(model, prepared, [split], loss, title=model_name, progress=progress)
     if split == prepared.scoring_split():
-        write_table(table, settings.results / model_name / SCORES)
-        summarise(settings, model_name)
+        write_table(table, folder / SCORES)
+        write_json(folder / SUMMARY, summarise(run, table, settings.name))
+        choose_temperature(settings, model_name, progress)  # after the scores, which do not depend on it
     return table
 
 
-def trained_settings(settings: Settings, model_name: str) -> Settings:
-    """Return the settings that a model was trained with, from its `run.json`."""
-    return settings_of(read_run(settings, model_name))
-
-
-def summarise(settings: Settings, model_name: str) -> None:
-    """Write the summary of a scored model as `summary.json` beside the model.
+def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, object]:
+    """Return what `summary.json` says of a trained model and its table of scores on a data set.
 
     `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, with the
     95 % interval of `mean_interval`, which is null for a single patient. `distances` holds the `distance_summary` in
     `unit`. `device` and `wall_seconds` are those of the training, and `milliseconds_per_image` is the median.
     """
-    table, run = read_scores(settings, [model_name]), read_run(settings, model_name)
-    trained = settings_of(run)
-    metrics = {}
+    trained, model_name, metrics = settings_of(run), run["plan"]["model"], {}
     for name in (*mean_columns(table), "loss"):
         low, high = (None if np.isnan(bound) else bound for bound in mean_interval(table, name))
         metrics[name] = {"mean": float(patient_means(table, name).mean()), "low": low, "high": high}
-    summary = {
-        "recipe": trained.profile if trained.profile in RECIPES else None, "dataset": settings.name,
+    return {
+        "recipe": trained.profile if trained.profile in RECIPES else None, "dataset": dataset,
         "model": model_name, "split": table["split"].iloc[0], "n": len(table), "metrics": metrics,
         "distances": distance_summary(table), "unit": table["unit"].iloc[0],
         "command": command_of(trained, model_name), "device": run["device"], "wall_seconds": run["wall_seconds"],
         "milliseconds_per_image": float(table["milliseconds"].median()),
     }  # fmt: skip
-    write_json(settings.results / model_name / SUMMARY, summary)
-
-
-def command_of(settings: Settings, model_name: str) -> str:
-    """Return the terminal's command that downloads, prepares, trains and scores with these settings.
-
-    It gives settings that differ from the profile or the recipe, such as `--set seed=2`. Run it without LUNGNB_SET.
-    """
-    words = [settings.dataset, "--recipe" if settings.profile in RECIPES else "--profile", settings.profile]
-    for change in changes_of(settings):
-        words += ["--set", change]
-    options, model = shlex.join(words), f"--model {model_name}"
-    steps = f"prepare {options}", f"train {options} {model}", f"evaluate {options} {model}"
-    return " && ".join(f"lungnb {step}" for step in (f"download {shlex.quote(settings.dataset)}", *steps))
-
-
-def changes_of(settings: Settings) -> list[str]:
-    """Return the settings that differ from their profile or recipe, each as `NAME=VALUE`."""
-    is_recipe = settings.profile in RECIPES
-    base = RECIPES[settings.profile].settings if is_recipe else Settings().replace(**PROFILES[settings.profile])
-    if settings.dataset != base.dataset:
-        base = base.replace(split_file=None)  # as make_settings does
-    changes = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if field.name not in ("dataset", "profile") and value != getattr(base, field.name):
-            changes.append(f"{field.name}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
-    return changes
 
 
 def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
@@ -124,13 +92,16 @@ def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     (`distance_summary`). `dice_low` and `dice_high` bound the 95 % interval of the mean. `first` is how often the model
     has the best mean Dice when patients are resampled (`first_places`).
     """
-    table = read_scores(settings, model_names)
-    runs = [read_run(settings, name) for name in model_names]
-    times = table.groupby("model", sort=False)["milliseconds"].median()
-    return comparison_table(table).assign(
+    return compare_runs(read_scores(settings, model_names), [read_run(settings, name) for name in model_names])
+
+
+def compare_runs(scores: pd.DataFrame, runs: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return the table of `compare` from a table of `read_scores` and the records of its models, in their order."""
+    times = scores.groupby("model", sort=False)["milliseconds"].median()
+    return comparison_table(scores).assign(
         parameters=[run["parameters"] for run in runs],
         multiplications=pd.Series([run.get("multiplications") for run in runs]).to_numpy(),
         epochs=[run["epochs"] for run in runs],
         training_minutes=[run["wall_seconds"] / 60 for run in runs],
-        milliseconds_per_image=times[model_names].to_numpy(),
+        milliseconds_per_image=times.to_numpy(),
     )

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST
 from lungnb.datasets.check import FINDING_COLUMNS
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import Engine
 from lungnb.engines.export import open_network
 from lungnb.masks import Mask
@@ -48,7 +48,7 @@ _MOVE = "move the mask back, or take both files out"
 _SWAP = "give the mask the name of its image"
 
 
-class Case(NamedTuple):
+class MaskPair(NamedTuple):
     """The masks of an image, or of all prepared slices of a volume, both bool, `(slices, SIDE, SIDE)`."""
 
     file: str  # the mask's file in the raw folder
@@ -82,20 +82,20 @@ def find_mismatches(settings: Settings, engine: Engine | None = None, progress: 
     except FileNotFoundError:
         what = "the network that comes with lungnb is missing, so no mask was compared with its masks"
         return _table([(SHIPPED.name, "warning", what, "install lungnb again", math.nan)])
-    return judge_cases([*read_cases(prepared, network, progress)], progress)
+    return judge_pairs([*read_pairs(prepared, network, progress)], progress)
 
 
-def judge_cases(cases: Sequence[Case], progress: bool = False) -> pd.DataFrame:
+def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFrame:
     """Return the table of `find_mismatches` for masks that were read."""
-    overlaps = [dice(case.truth, case.prediction) for case in cases]
-    moves = [_best_move(case) for case in _with_bar(cases, "Moving masks", len(cases), progress)]
-    if cases and np.median(overlaps) < MIN_DICE:
+    overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
+    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", len(pairs), progress)]
+    if pairs and np.median(overlaps) < MIN_DICE:
         return _table([_judge_set(overlaps, moves)])
     rows = []
-    for case, overlap, move in zip(cases, overlaps, moves, strict=True):
+    for pair, overlap, move in zip(pairs, overlaps, moves, strict=True):
         if overlap < MIN_DICE or move:
-            fits = [fit for fit in (move, _best_other(case, cases) if overlap < MIN_DICE else None) if fit]
-            rows.append(_judge(case, overlap, max(fits, default=None)))
+            fits = [fit for fit in (move, _best_other(pair, pairs) if overlap < MIN_DICE else None) if fit]
+            rows.append(_judge(pair, overlap, max(fits, default=None)))
     return _table(rows)
 
 
@@ -103,7 +103,7 @@ def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=MISMATCH_COLUMNS).sort_values("dice", kind="stable", ignore_index=True)
 
 
-def read_cases(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[Case]:
+def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[MaskPair]:
     """Yield the masks of each image or volume, without those that cannot be read and those without lung."""
     groups = prepared.manifest.groupby(["source_image", "source_mask"], sort=False)
     for (_, file), rows in _with_bar(groups, "Comparing masks", len(groups), progress):
@@ -113,7 +113,7 @@ def read_cases(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[C
             continue
         truth, prediction = (np.stack(masks) for masks in zip(*pairs, strict=True))
         if truth.any():
-            yield Case(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
+            yield MaskPair(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
 
 
 def _with_bar(items: Iterable[Any], title: str, total: int, progress: bool) -> Iterable[Any]:
@@ -121,7 +121,7 @@ def _with_bar(items: Iterable[Any], title: str, total: int, progress: bool) -> I
     yield from tqdm(items, title, total, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
 
 
-def _read_pair(row: Row, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:
+def _read_pair(row: ManifestRow, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:
     """Return the small masks of a row of the manifest: the ground truth, and the network's cleaned mask."""
     image, truth = prepared.pair(row)
     return shrink_mask(truth), shrink_mask(segment_grey(image, engine).mask)
@@ -140,11 +140,11 @@ def shrink_mask(mask: Mask) -> Mask:
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)) >= 128
 
 
-def _best_move(case: Case) -> Fit | None:
+def _best_move(pair: MaskPair) -> Fit | None:
     """Return the move after which the mask agrees best with the network's, if it gains enough and then fits."""
-    now, whole = dice(case.truth, case.prediction), int(case.truth.sum() + case.prediction.sum())
-    fits = [Fit(dice(case.truth[flip], case.prediction), name, _MOVE) for name, flip in MOVES.items()]
-    pairs = zip(case.prediction.astype(np.float32), case.truth.astype(np.float32), strict=True)
+    now, whole = dice(pair.truth, pair.prediction), int(pair.truth.sum() + pair.prediction.sum())
+    fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in MOVES.items()]
+    pairs = zip(pair.prediction.astype(np.float32), pair.truth.astype(np.float32), strict=True)
     overlaps = sum(signal.correlate(prediction, truth, method="fft") for prediction, truth in pairs)
     down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), SIDE - 1)
     fits.append(Fit(2 * float(overlaps.max()) / whole, _shift_name(int(down), int(right)), _MOVE))
@@ -164,34 +164,34 @@ def _shift_name(down: int, right: int) -> str:
     return f"shifted by {' and '.join(parts)}"
 
 
-def _best_other(case: Case, cases: Sequence[Case]) -> Fit | None:
+def _best_other(pair: MaskPair, pairs: Sequence[MaskPair]) -> Fit | None:
     """Return the mask of another image that agrees best with the network's mask, if it gains enough and then fits."""
     others = [
         other
-        for other in cases
-        if other is not case
-        and len(other.truth) == len(case.truth)
-        and math.isclose(other.aspect, case.aspect, rel_tol=_MAX_ASPECT_ERROR)
+        for other in pairs
+        if other is not pair
+        and len(other.truth) == len(pair.truth)
+        and math.isclose(other.aspect, pair.aspect, rel_tol=_MAX_ASPECT_ERROR)
     ]
     if not others:
         return None
-    truths, prediction = np.array([other.truth.ravel() for other in others]), case.prediction.ravel()
+    truths, prediction = np.array([other.truth.ravel() for other in others]), pair.prediction.ravel()
     common = np.count_nonzero(truths & prediction, axis=1)
     overlaps = 2 * common / (np.count_nonzero(truths, axis=1) + np.count_nonzero(prediction))
-    best, now = int(np.argmax(overlaps)), dice(case.truth, case.prediction)
+    best, now = int(np.argmax(overlaps)), dice(pair.truth, pair.prediction)
     if overlaps[best] < max(now + MIN_GAIN, MIN_OTHER_DICE):
         return None
     return Fit(float(overlaps[best]), others[best].file, _SWAP)
 
 
-def _judge(case: Case, overlap: float, fit: Fit | None) -> tuple[str, str, str, str, float]:
+def _judge(pair: MaskPair, overlap: float, fit: Fit | None) -> tuple[str, str, str, str, float]:
     """Return the finding of a mask that does not fit its image; `fit` is what would fit better."""
     what = f"the mask agrees little with that of the network: Dice {overlap:.2f}"
     if fit is None:
-        return case.file, "warning", what, _LOOK, overlap
+        return pair.file, "warning", what, _LOOK, overlap
     subject = fit.change if fit.advice == _SWAP else f"the mask, {fit.change},"
     what = f"{subject} would fit the image better: Dice {fit.dice:.2f} with the network's mask instead of {overlap:.2f}"
-    return case.file, "warning", what, fit.advice, overlap
+    return pair.file, "warning", what, fit.advice, overlap
 
 
 def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None]) -> tuple[str, str, str, str, float]:

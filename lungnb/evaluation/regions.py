@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lungnb.artefacts import RECORD
+from lungnb.artefacts import PREPARED_RECORD
 from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.files import read_json
@@ -77,4 +77,4 @@ def shows_films(prepared: Prepared) -> bool:
     if source:
         return source.kind == "xray"
     has_volumes = prepared.manifest["source_image"].duplicated().any()  # several slices of one file or folder
-    return not has_volumes and not read_json(prepared.folder / RECORD).get("window")
+    return not has_volumes and not read_json(prepared.folder / PREPARED_RECORD).get("window")

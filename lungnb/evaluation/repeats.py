@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.evaluation.evaluation import compare, evaluate, trained_settings
+from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.networks.pretraining import fetch_weights
-from lungnb.networks.training import train
+from lungnb.networks.records import settings_of
+from lungnb.networks.training import read_run, train
 from lungnb.settings import Settings, title_of
 
 
@@ -42,7 +43,7 @@ def train_repeatedly(
         for name in model_names:
             again = run
             if scored is not None:  # repeat how the model was trained, which may be fine-tuning
-                trained = trained_settings(settings, name)
+                trained = settings_of(read_run(settings, name))
                 again = trained.replace(dataset=run.dataset, profile=run.profile, seed=run.seed, fold=run.fold)
             fetch_weights(again, progress)
             train(again, name, progress)

@@ -10,9 +10,9 @@ import pandas as pd
 from lungnb.artefacts import EARLIER, MODEL, RUN
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.evaluation import changes_of
 from lungnb.files import make_table, remove
 from lungnb.networks.records import best_dice, plan_of, read_run_file, settings_of
+from lungnb.presets import changes_of
 from lungnb.settings import Settings, title_of
 
 _COLUMNS = ("run", "model", "trained", "validation_dice", "profile", "changes")
@@ -26,7 +26,7 @@ def list_runs(settings: Settings) -> pd.DataFrame:
     profile. The other columns of an unfinished or damaged run are empty. Raises ValueError if the folder is that of
     another data set of the same name.
     """
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     files = [*sorted(settings.results.glob(f"*/{MODEL}")), *sorted(settings.results.glob(f"**/{EARLIER}/*/{MODEL}"))]
     rows = []
     for file in files:

@@ -55,8 +55,8 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
     for trial in study.trials:
         if not trial.state.is_finished():  # cut off; the table leaves it out, so that another trial takes its place
             study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
-            remove(_path(settings, model_name, f"_{trial.number}"))
-    file = _path(settings, model_name, ".csv")
+            remove(_path(settings.results, model_name, f"_{trial.number}"))
+    file = _path(settings.results, model_name, ".csv")
     table = _write_table(study, file)
     title, total = f"{model_name} search", max(trials, len(table))
     with tqdm(total=total, initial=len(table), desc=title, unit="trial", file=sys.stdout, disable=not progress) as bar:
@@ -64,7 +64,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
             # Each trial has a seed, so that a search that was interrupted tries the same as one that was not.
             seed = (settings.seed * SEEDS_PER_RUN + len(table)) % 2**32  # because NumPy takes no larger seed
             study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
-            with writable(_path(settings, model_name, ".db")):
+            with writable(_path(settings.results, model_name, ".db")):
                 objective = partial(_validation_dice, settings, model_name, bar)
                 study.optimize(objective, n_trials=1, catch=FloatingPointError, gc_after_trial=True)
             table = _write_table(study, file)
@@ -79,7 +79,7 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
 
     Raises FileNotFoundError if there was no search, ValueError if none of its trials is complete.
     """
-    need(_path(settings, model_name, ".db"), run_first("searched"))
+    need(_path(settings.results, model_name, ".db"), run_first("searched"))
     study = _study(settings, model_name)
     try:
         return _changed(settings, **study.best_params)
@@ -115,7 +115,7 @@ def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], t
     trial.suggest_categorical("loss", [*LOSSES])
     trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))
     trial.suggest_float("augmentation", 0.0, 2.0)
-    watch, folder = _Watch(trial, bar), _path(settings, model_name, f"_{trial.number}")
+    watch, folder = _Watch(trial, bar), _path(settings.results, model_name, f"_{trial.number}")
     try:
         train(_changed(settings, **trial.params), model_name, progress=False, folder=folder, more=[watch])
     except FloatingPointError as error:
@@ -138,7 +138,7 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     """Return the study of these settings on these data; make it if it does not exist."""
     build_network(settings, model_name)  # raises an error for an unknown name before a file is written
     plan = {"settings": settings.training(), "data": open_prepared(settings).digest}
-    file = _path(settings, model_name, ".db")
+    file = _path(settings.results, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         study: optuna.Study = _optuna().create_study(
@@ -163,8 +163,8 @@ def _write_table(study: optuna.Study, file: Path) -> pd.DataFrame:
     return table
 
 
-def _path(settings: Settings, model_name: str, suffix: str) -> Path:
-    return settings.results / "search" / f"{model_name}{suffix}"
+def _path(results: Path, model_name: str, suffix: str) -> Path:
+    return results / "search" / f"{model_name}{suffix}"
 
 
 def _optuna() -> ModuleType:

@@ -21,7 +21,7 @@ from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
 from lungnb.datasets.fetch import download
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import open_prepared
+from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
@@ -185,8 +185,9 @@ def few_shot(
     """
     epochs = min(settings.epochs, _MAX_EPOCHS_OF_FEW, max(steps // _MIN_STEPS_PER_EPOCH, 1))
     shipped = json.loads(SHIPPED.with_name(RUN).read_text(encoding="utf-8"))["plan"]
+    prepared = open_prepared(settings)
     name, size = shipped["model"], {key: shipped["settings"][key] for key in ("image_size", "filters", "depth")}
-    rows = [("phantom", 0, seed, _test_dice(None, settings)) for seed in seeds[:1]]
+    rows = [("phantom", 0, seed, _test_dice(None, prepared)) for seed in seeds[:1]]
     for seed, count, start in product(seeds, counts, STARTS):
         batches = -(-count // settings.batch_size)
         changed = settings.replace(
@@ -197,7 +198,7 @@ def few_shot(
         )  # fmt: skip
         folder = settings.results / "few_shot" / f"{start}_{count}_seed{seed}"
         train(changed, name, progress, folder)
-        rows.append((start, count, seed, _test_dice(folder / MODEL, settings)))
+        rows.append((start, count, seed, _test_dice(folder / MODEL, prepared)))
     return pd.DataFrame(rows, columns=["start", "images", "seed", "dice"])
 
 
@@ -237,7 +238,7 @@ def few_shot_sentence(table: pd.DataFrame) -> str:
     return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
 
 
-def _test_dice(file: Path | None, settings: Settings) -> float:
+def _test_dice(file: Path | None, prepared: Prepared) -> float:
     """Return the mean Dice of a model, or of the shipped one, on the test split, with masks cleaned up."""
-    table = score_images(load_model(file), open_prepared(settings), ["test"], progress=False)
+    table = score_images(load_model(file), prepared, ["test"], progress=False)
     return float(patient_means(table).mean())

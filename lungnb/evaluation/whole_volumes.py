@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.artefacts import MODEL, raw_folder
-from lungnb.datasets.prepared import Row, open_prepared
+from lungnb.artefacts import MODEL, RUN, raw_folder
+from lungnb.datasets.prepared import ManifestRow, open_prepared
 from lungnb.datasets.reading import read_lung
 from lungnb.datasets.sources import find_source
 from lungnb.engines.engines import Engine, engine_of, load_model
-from lungnb.evaluation.evaluation import trained_settings
 from lungnb.files import make_table
 from lungnb.formats.images import is_volume, read_volume
+from lungnb.masks import Window
 from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores, surface_scores
+from lungnb.networks.records import trained_window
 from lungnb.segmentation.predict import segment
 from lungnb.settings import Settings
 
@@ -38,24 +40,24 @@ def volume_scores(
     Raises FileNotFoundError if a model is not trained or a raw volume was removed.
     """
     prepared, raw = open_prepared(settings), raw_folder(settings.dataset)
+    mask_values = settings.mask_values or find_source(settings.dataset).mask_values
     split = prepared.scoring_split(split)
     sources = {row["source_image"]: row for row in prepared.rows(split)}
     volumes = [row for source, row in sources.items() if is_volume(raw / source)]
     table: list[dict[str, object]] = []
     for name in model_names if volumes else ():
-        engine = engine_of(load_model(settings.results / name / MODEL))
-        window_hu = trained_settings(settings, name).window
+        file = settings.results / name / MODEL
+        engine, window_hu = engine_of(load_model(file)), trained_window(file.with_name(RUN))
         title = printable(f"Scoring volumes by {name}")
         bar = tqdm(volumes, title, unit="volume", file=sys.stdout, disable=not progress)
-        table += [{"model": name} | _score_volume(settings, row, engine, window_hu) for row in bar]
+        table += [{"model": name} | _score_volume(raw, row, engine, window_hu, mask_values) for row in bar]
     return make_table(table, VOLUME_COLUMNS)
 
 
 def _score_volume(
-    settings: Settings, row: Row, engine: Engine, window_hu: tuple[float, float] | None
-) -> dict[str, object]:
+    raw: Path, row: ManifestRow, engine: Engine, window_hu: Window | None, mask_values: tuple[int, ...] | None,
+) -> dict[str, object]:  # fmt: skip
     """Return the scores of the volume of a row of the manifest."""
-    raw, mask_values = raw_folder(settings.dataset), settings.mask_values or find_source(settings.dataset).mask_values
     mask = segment(raw / row["source_image"], engine, window=window_hu).mask
     volume = read_volume(raw / row["source_image"])
     masks = [read_lung(raw / path, volume, mask_values) for path in row["source_mask"].split(";")]

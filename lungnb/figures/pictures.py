@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lungnb.artefacts import MODEL
-from lungnb.datasets.prepared import Prepared, Row, open_prepared
+from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
@@ -103,8 +103,8 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
 
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
     """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
-    cells = []
-    for row, image, truth, prediction in _predict_rows(settings, model_name, rows):
+    cells, file = [], settings.results / model_name / MODEL
+    for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"{title_of(model_name)} finds, Dice {row['dice']:.3f}"
         cells += [Cell(row["id"], image), Cell("true mask", image, truth), Cell(title, image, None, prediction)]
     return outline_grid(cells)
@@ -117,10 +117,10 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     """
     if len(model_names) == 1:
         return prediction_grid(settings, model_names[0], rows)
-    columns = [
-        [Cell(f"{title_of(name)}, {row['id']}", *drawn) for row, *drawn in _predict_rows(settings, name, rows)]
-        for name in model_names
-    ]
+    prepared, columns = open_prepared(settings), []
+    for name in model_names:
+        predicted = _predict_rows(prepared, settings.results / name / MODEL, rows)
+        columns.append([Cell(f"{title_of(name)}, {row['id']}", *drawn) for row, *drawn in predicted])
     return outline_grid([cell for row in zip(*columns, strict=True) for cell in row], columns=len(columns))
 
 
@@ -130,7 +130,8 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
 
     Masks are cleaned, as they are scored. If `model_name` is None, take the network that lungnb ships.
     """
-    predicted = _predict_rows(settings, model_name, rows)
+    file = settings.results / model_name / MODEL if model_name else None
+    predicted = _predict_rows(open_prepared(settings), file, rows)
     figure = outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
     title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
     figure.suptitle(title, fontsize=12, parse_math=False)
@@ -176,12 +177,8 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
     """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
-    ranked = (
-        scores.groupby([name for name in ("id", "split") if name in scores])["dice"]
-        .mean()
-        .reset_index()
-        .sort_values("dice")
-    )
+    names = [name for name in ("id", "split") if name in scores]
+    ranked = scores.groupby(names)["dice"].mean().reset_index().sort_values("dice")
     if which == "worst":
         return ranked.head(count)
     if which == "spread":
@@ -201,11 +198,10 @@ def _read_raw(file: Path) -> Cell:
 
 
 def _predict_rows(
-    settings: Settings, model_name: str | None, rows: pd.DataFrame
-) -> Iterator[tuple[Row, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield each of `rows` with its image, its ground truth, and the mask that a model or the shipped one predicts."""
-    engine = engine_of(load_model(settings.results / model_name / MODEL if model_name else None))
-    prepared = open_prepared(settings)
+    prepared: Prepared, file: Path | None, rows: pd.DataFrame
+) -> Iterator[tuple[ManifestRow, np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each of `rows` with its image, its ground truth, and the mask by a model file, or by the shipped one."""
+    engine = engine_of(load_model(file))
     for row in rows.to_dict("records"):
         image, truth = prepared.pair(row)
         yield row, image, truth, segment(image, engine).mask

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lungnb.formats.dicom_frames import PIXEL_ELEMENTS, check_lookup_table, is_padding, read_frame
 from lungnb.formats.dicom_header import (
     count_frames,
     frame_header,
@@ -17,11 +17,9 @@ from lungnb.formats.dicom_header import (
     is_in_hounsfield,
     is_segmentation,
     other_object,
-    whole_number,
 )
 from lungnb.formats.dicom_opening import open_dicom
-from lungnb.formats.jpeg import refuse_jpeg, stream_size
-from lungnb.formats.opening import Refused, guarded, refuse_shape
+from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import row_blocks
 from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range
 from lungnb.masks import Floats, Mask
@@ -29,11 +27,7 @@ from lungnb.masks import Floats, Mask
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
 MAX_VIEWS = 8  # try so many windows of a file
-_LIBJPEG = tuple(f"1.2.840.10008.1.2.4.{end}" for end in (51, 57, 70))  # lossless and 12-bit JPEG
-_PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 _USUAL_OFFSET = 1024  # that CT values have above Hounsfield units if the file does not say
 # A window or a table fits if it shows more pixels than the first share neither black nor white, fewer than the second
 # white, and if its greys span more than the third share of those from black to white. A span of a quarter, such as of
@@ -61,7 +55,7 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
             remedy = "Put it into a folder of masks" if is_segmentation(file) else "Leave it out"
             raise Refused(f"{path}: no picture, but a {other_object(file)}. {remedy}.")
         pixels, header, note = read_frame(file, path), frame_header(file), ""
-        for name in _PIXEL_ELEMENTS:
+        for name in PIXEL_ELEMENTS:
             file.pop(name, None)  # frees memory, because making the values grey takes more
             header.pop(name, None)
         if pixels.ndim == 3:
@@ -70,123 +64,6 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
             return to_hounsfield(pixels, header, path), header, note
         values, note = _to_shown(_to_values(pixels, header, path), is_padding(pixels, header), header, path)
         return values, header, note
-
-
-def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
-    """Return a frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels.
-
-    Bits beyond BitsStored, such as those of an overlay, are cleared, except of padding.
-
-    Raises Refused, naming the file, if it holds no picture, too large a picture, or one that cannot be decoded.
-    """
-    from pydicom.pixels import apply_color_lut
-
-    sizes = [whole_number(file.get(name)) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
-    rows, columns, samples, bits = sizes
-    if not any(name in file for name in _PIXEL_ELEMENTS):
-        raise Refused(f"{path}: holds no picture: it may be a report, or a note on images elsewhere. Leave it out.")
-    if not rows or not columns:
-        raise Refused(f"{path}: cannot be read as a DICOM image; it has no size. Export it again.")
-    is_palette = file.get("PhotometricInterpretation") == "PALETTE COLOR"
-    # The pixels as stored and as decoded; of a palette also three colours.
-    refuse_shape(path, rows, columns, 2 * (samples + 3 * is_palette) * max(bits, 8) / 8)
-    try:
-        _refuse_other_stream(file, path, index)
-        pixels = _without_unused_bits(_decode(file, index, path), file)
-        if not is_palette:
-            return pixels
-        for colour in ("Red", "Green", "Blue"):
-            _check_table(file[f"{colour}PaletteColorLookupTableDescriptor"].value)
-        return apply_color_lut(pixels, file)
-    except (Refused, MemoryError):
-        raise
-    except Exception:  # pydicom raises whatever its parsers raise
-        raise Refused(
-            f"{path}: cannot be read as a DICOM image: its pixels are damaged or cut. Export it again."
-        ) from None
-
-
-def _decode(file: Dataset, index: int, path: Path) -> np.ndarray:
-    """Return a frame as it is stored; raise Refused if it is compressed in a way that nothing here decodes."""
-    from pydicom.pixels import get_decoder, pixel_array
-
-    plugins: Sequence[str] = [""]
-    syntax = file.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        if syntax in _LIBJPEG and find_spec("imagecodecs"):
-            return _decode_jpeg(file, index)
-        try:
-            name, plugins = syntax.name.split(",")[0], get_decoder(syntax).available_plugins
-        except NotImplementedError:
-            name, plugins = "in an unknown way", []
-        if not plugins:
-            raise Refused(
-                f"{path}: its picture is compressed ({name}), and no package here decodes that. pip install "
-                "'lungnb[medical]', which brings imagecodecs, or save it uncompressed."
-            )
-        # GDCM reads what no other can, and nothing else, because damaged files crash it.
-        plugins = [plugin for plugin in reversed(plugins) if plugin != "gdcm"] or plugins
-    for plugin in plugins:
-        try:
-            return pixel_array(file, index=index, decoding_plugin=plugin, correct_unused_bits=False)
-        except MemoryError:
-            raise
-        except Exception:  # pydicom raises whatever its decoders raise
-            continue
-    raise ValueError  # all of them failed
-
-
-def _decode_jpeg(file: Dataset, index: int) -> np.ndarray:
-    """Return a frame in lossless or 12-bit JPEG, which no decoder of pydicom's with a free licence reads safely."""
-    import imagecodecs
-    from pydicom.encaps import get_frame
-
-    frame = get_frame(file.PixelData, index, number_of_frames=count_frames(file))
-    kind = f"{'i' if file.PixelRepresentation else 'u'}{file.BitsAllocated // 8}"
-    return np.asarray(imagecodecs.jpeg8_decode(frame)).astype(kind)
-
-
-def _refuse_other_stream(file: Dataset, path: Path, index: int) -> None:
-    """Raise Refused if the compressed stream of a frame claims another size than the header."""
-    if "PixelData" not in file or not file.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    from pydicom.encaps import get_frame
-
-    frame = get_frame(file.PixelData, index, number_of_frames=count_frames(file))
-    refuse_jpeg(frame, path)
-    size, said = stream_size(frame, path), (file.Rows, file.Columns)
-    if size and size != said:
-        raise Refused(
-            f"{path}: its compressed picture is {size[1]:,} x {size[0]:,} pixels and its header says "
-            f"{said[1]:,} x {said[0]:,}. Export it again."
-        )
-
-
-def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
-    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is."""
-    unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
-    if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
-        return pixels
-    hidden = is_padding(pixels, file)
-    stored = pixels << unused >> unused
-    return stored if hidden is None else np.where(hidden, pixels, stored)
-
-
-def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
-    """Return which stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit; None if none is."""
-    if pixels.dtype.kind not in "iu":
-        return None
-    try:
-        values = [int(file[name].value) for name in _PADDING if file.get(name) is not None]
-    except (TypeError, ValueError):
-        return None
-    if not values:
-        return None
-    first, *_, last = np.sort(
-        np.array([*values, values[0]]).astype(pixels.dtype)
-    )  # many are written without their sign
-    hidden = (pixels >= first) & (pixels <= last)
-    return hidden if hidden.any() and not hidden.all() else None
 
 
 def to_hounsfield(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:
@@ -208,7 +85,7 @@ def _to_values(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:
     values = np.empty(pixels.shape, np.float32)
     try:
         if header.get("ModalityLUTSequence"):
-            _check_table(header.ModalityLUTSequence[0].LUTDescriptor)
+            check_lookup_table(header.ModalityLUTSequence[0].LUTDescriptor)
         elif header.get("RescaleIntercept") is not None and header.get("RescaleSlope") is None:
             header.RescaleSlope = 1  # pydicom would leave out the intercept too
         for rows in row_blocks(pixels.shape):  # to spare memory
@@ -308,18 +185,9 @@ def _table(header: Dataset) -> Show:
     from pydicom.pixels import apply_voi
 
     table = header.VOILUTSequence[0].LUTDescriptor
-    entries, bits = _check_table(table)
+    entries, bits = check_lookup_table(table)
     table[2] = 16  # pydicom 3.0 counts the entries of an 8-bit table in 8 bits too, and misreads long tables
     white = int(apply_voi(np.arange(table[1], table[1] + entries), header).max())
     if white.bit_length() == bits:
         white = 2**bits - 1  # many files state other bits
     return lambda values: apply_voi(np.rint(values).astype(np.int64), header) / white
-
-
-def _check_table(descriptor: Sequence[int]) -> tuple[int, int]:
-    """Return how many entries a lookup table has and the bits of an entry. Raises ValueError if no table has these."""
-    entries, _, bits = descriptor  # the second number is the first value that the table maps
-    entries = entries or MAX_LUT_ENTRIES
-    if not (0 < entries <= MAX_LUT_ENTRIES and 0 < bits <= MAX_LUT_BITS):
-        raise ValueError
-    return entries, bits

@@ -82,12 +82,22 @@ class ReduceLROnPlateau(_Resuming, keras.callbacks.ReduceLROnPlateau):
     """ReduceLROnPlateau that remembers the epochs before an interruption."""
 
 
-class Progress(keras.callbacks.Callback):
-    """Show a progress bar over epochs on standard output, and add the seconds of each epoch to the history."""
+class _WithBar(keras.callbacks.Callback):
+    """A callback with a progress bar on standard output."""
 
-    def __init__(self, title: str, first: int, epochs: int, show: bool) -> None:
+    unit = "epoch"
+
+    def __init__(self, title: str, first: int, total: int, show: bool) -> None:
         super().__init__()
-        self._bar = tqdm(total=epochs, initial=first, desc=title, unit="epoch", file=sys.stdout, disable=not show)
+        self._bar = tqdm(total=total, initial=first, desc=title, unit=self.unit, file=sys.stdout, disable=not show)
+
+    def close(self) -> None:
+        """Close the bar."""
+        self._bar.close()
+
+
+class Progress(_WithBar):
+    """Show a progress bar over epochs, and add the seconds of each epoch to the history."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Start the epoch's clock."""
@@ -101,24 +111,14 @@ class Progress(keras.callbacks.Callback):
             self._bar.set_postfix_str(f"validation Dice {dice:.3f}, loss {loss:.3f}", refresh=False)
         self._bar.update()
 
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()
 
+class StepProgress(_WithBar):
+    """Show a progress bar over steps, with the loss and the remaining time."""
 
-class StepProgress(keras.callbacks.Callback):
-    """Show a progress bar over steps on standard output, with the loss and the remaining time."""
-
-    def __init__(self, title: str, first: int, steps: int, show: bool) -> None:
-        super().__init__()
-        self._bar = tqdm(total=steps, initial=first, desc=title, unit="step", file=sys.stdout, disable=not show)
+    unit = "step"
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Move the bar."""
         self._bar.update()
         if logs:
             self._bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)
-
-    def close(self) -> None:
-        """Close the bar."""
-        self._bar.close()

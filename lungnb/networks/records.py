@@ -25,7 +25,7 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # without them, a history is damaged
 
 
-class Record(dict[str, Any]):
+class RunRecord(dict[str, Any]):
     """A part of a `run.json`. A missing entry raises a ValueError that names the file."""
 
     def __init__(self, file: Path, content: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def damaged(file: Path) -> ValueError:
     return ValueError(f"{file}: is damaged, or of another lungnb. Remove the folder and train the network again.")
 
 
-def read_run_file(file: Path) -> Record:
+def read_run_file(file: Path) -> RunRecord:
     """Return the content of a `run.json`; raise ValueError if it is damaged."""
     run = read_json(file)
     plan = run.get("plan")
@@ -50,10 +50,10 @@ def read_run_file(file: Path) -> Record:
     for name, value in [*run.items(), *plan.items()]:
         if not isinstance(value, _KINDS.get(name, object)):
             raise damaged(file)
-    return Record(file, run | {"plan": Record(file, plan)})
+    return RunRecord(file, run | {"plan": RunRecord(file, plan)})
 
 
-def settings_of(run: Record) -> Settings:
+def settings_of(run: RunRecord) -> Settings:
     """Return the settings in a `run.json`; raise ValueError if they are damaged."""
     stored = run["plan"]["settings"]
     try:
@@ -106,14 +106,14 @@ def past_epochs(file: Path, epochs: int) -> pd.DataFrame:
     return past
 
 
-def weights_digest(settings: Settings) -> dict[str, str]:
+def weights_digest(weights: str | None, encoder: str | None) -> dict[str, str]:
     """Return the digest of the file of initial weights as `weights`; nothing if no file is used.
 
     Encoders trained on phantoms do not count, because each size and window has one, which depends on nothing else.
     """
-    if not settings.weights or settings.weights == "imagenet" or (settings.encoder and settings.weights == "phantom"):
+    if not weights or weights == "imagenet" or (encoder and weights == "phantom"):
         return {}
-    file = SHIPPED if settings.weights == "phantom" else Path(settings.weights)
+    file = SHIPPED if weights == "phantom" else Path(weights)
     return {"weights": hashlib.sha256(file.read_bytes()).hexdigest()} if file.is_file() else {}
 
 

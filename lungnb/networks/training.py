@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import version
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import (
     locked,
+    move_aside,
     need,
     read_json,
     refuse_foreign,
@@ -37,7 +37,15 @@ from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.models import build_model
-from lungnb.networks.records import Record, git_commit, past_epochs, plan_of, read_epochs, read_run_file, weights_digest
+from lungnb.networks.records import (
+    RunRecord,
+    git_commit,
+    past_epochs,
+    plan_of,
+    read_epochs,
+    read_run_file,
+    weights_digest,
+)
 from lungnb.settings import Settings
 
 Callbacks = Sequence[keras.callbacks.Callback]
@@ -75,10 +83,11 @@ def train(
     Example: `train(make_settings("phantom", "quick"), "unet")`.
     """
     folder = folder or settings.results / model_name
-    refuse_other_origin(settings, folder)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results, folder)
     prepared = open_prepared(settings)
     plan = {"model": model_name, "settings": settings.training(), "data": prepared.digest}
-    plan = json.loads(json.dumps(plan | weights_digest(settings)))  # in JSON's types, to compare with a stored plan
+    plan |= weights_digest(settings.weights, settings.encoder)
+    plan = json.loads(json.dumps(plan))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with locked(folder), writable(folder), backend.free_graphs():
             remove_leftovers(folder)
@@ -106,11 +115,9 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
     refuse_foreign(folder / "training", _PLAN)
     if (folder / MODEL).exists():
         build_network(job.settings, job.model_name)  # raises its errors while the run is still in its place
-        number = next(number for number in count(1) if not (earlier / f"{folder.name}-{number}").exists())
-        earlier.mkdir(exist_ok=True)
-        os.replace(folder, earlier / f"{folder.name}-{number}")
+        place = move_aside(folder, earlier)
         if job.progress:
-            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{folder.name}-{number}.")
+            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{place.name}.")
     else:
         remove_made(folder / "training", _PLAN)
         for name in (*MODEL_FILES, TEMPERATURE):
@@ -126,10 +133,12 @@ def _train(job: _Job, plan: dict[str, Any]) -> None:
     commit = git_commit()  # at the start, because it may change during the training
     write_json(folder / PLAN, plan)
     for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
-        _fit(job, last)
-    history = read_epochs(folder / HISTORY)
-    run = {"plan": plan, "origin": origin_of(settings.dataset)} | _describe(settings, job.model_name, history)
-    write_json(folder / RUN, run | {"git_commit": commit})
+        costs = _fit(job, last)
+    run = (
+        {"plan": plan, "origin": origin_of(settings.dataset)} | costs | describe_training(read_epochs(folder / HISTORY))
+    )
+    run |= {"precision": _precision(settings.precision), "seed": settings.seed, "git_commit": commit}
+    write_json(folder / RUN, run)
     remove(folder / "training")
 
 
@@ -138,19 +147,16 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
 
     Raises FileNotFoundError if the model is not trained, ValueError if the file is damaged.
     """
-    refuse_other_origin(settings)
-    return read_epochs(_trained_file(settings, model_name, HISTORY))
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
+    step = run_first("trained", settings.dataset, model_name)
+    return read_epochs(need(settings.results / model_name / HISTORY, step))
 
 
-def read_run(settings: Settings, model_name: str) -> Record:
+def read_run(settings: Settings, model_name: str) -> RunRecord:
     """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
-    refuse_other_origin(settings)
-    return read_run_file(_trained_file(settings, model_name, RUN))
-
-
-def _trained_file(settings: Settings, model_name: str, name: str) -> Path:
-    """Return a file of a finished training; if there is none, raise FileNotFoundError and say how to train."""
-    return need(settings.results / model_name / name, run_first("trained", settings.dataset, model_name))
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
+    step = run_first("trained", settings.dataset, model_name)
+    return read_run_file(need(settings.results / model_name / RUN, step))
 
 
 def compiled_model(settings: Settings, model_name: str) -> keras.Model:
@@ -194,19 +200,20 @@ def build_network(settings: Settings, model_name: str) -> keras.Model:
     return build_model(model_name, **arguments, encoder=settings.encoder, weights=weights)
 
 
-def _fit(job: _Job, last: int) -> None:
-    """Train up to the epoch `last` or to early stopping, from the start or from the last whole epoch.
+def _fit(job: _Job, last: int) -> dict[str, int]:
+    """Train up to the epoch `last` or to early stopping, from the start or the last whole epoch; return the costs.
 
     The encoder is frozen if `last` is one of the frozen epochs. The backup then passes weights and optimizer to the
     next call, which trains the whole network, just as it does after an interruption.
     """
     settings, folder, prepared = job.settings, job.folder, job.prepared
     model = compiled_model(settings, job.model_name)
+    costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
     devices, steps = backend.devices_of(model), count_steps(settings, "train", prepared)
     backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
     first = backup.restore(model)
     if first >= last:
-        return
+        return costs
     is_frozen = last <= settings.frozen_epochs
     if is_frozen:
         model.get_layer("encoder").trainable = False
@@ -238,6 +245,7 @@ def _fit(job: _Job, last: int) -> None:
         raise ValueError(
             f"{job.model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}."
         )
+    return costs
 
 
 def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
@@ -249,14 +257,12 @@ def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
     return ReduceLROnPlateau(monitor=MONITOR, factor=_PLATEAU_FACTOR, patience=settings.plateau_patience)
 
 
-def _describe(settings: Settings, model_name: str, history: pd.DataFrame) -> dict[str, object]:
-    """Return the description of a finished training for `run.json`."""
+def describe_training(history: pd.DataFrame) -> dict[str, object]:
+    """Return what `run.json` says of a finished training: its epochs, its machine and its packages."""
     best = history.iloc[int(history[MONITOR].argmin())]
-    model = build_network(settings, model_name)
     return {
-        "parameters": model.count_params(), "multiplications": count_multiplications(model),
         "epochs": len(history), "best_epoch": int(best["epoch"]) + 1, "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
-        "device": backend.device_name(), "precision": _precision(settings.precision), "seed": settings.seed,
+        "device": backend.device_name(),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     }  # fmt: skip

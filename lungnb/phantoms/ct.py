@@ -4,7 +4,7 @@ import numpy as np
 from numpy.random import Generator
 
 from lungnb.masks import Floats, Grey, Mask
-from lungnb.phantoms.ct_body import DOME_TOPS, Section, dome, paint, paint_body
+from lungnb.phantoms.ct_body import DOME_TOPS, CrossSection, dome, paint, paint_body
 from lungnb.phantoms.drawing import as_seen, blur, ellipse, inside, make_sheet, stroke, vessel_tree
 from lungnb.phantoms.film import distort
 from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, draw_from, make_view, without_specks
@@ -27,7 +27,7 @@ def ct_phantom(rng: Generator, size: int = 256, wild: Wild = TAME) -> Phantom:
     flat = draw_from(rng, 0.9, 1.15, wild.shape, 1.6)
     cage = np.array([7.0 + 6.5 * grown, (4.2 + 5.3 * grown) * flat])
     fat = rng.uniform(0.2, 6.0) if wild.shape else rng.uniform(0.5, 3.0)
-    section = Section(level, cage, fat, _position(rng, 14.5 + fat, size, wild.acquisition))
+    section = CrossSection(level, cage, fat, _position(rng, 14.5 + fat, size, wild.acquisition))
     lung = _lung_distance(rng, section)
     if wild.pathology and rng.random() < 0.15:  # fluid gathers at the back, and is not lung
         lung = np.minimum(lung, rng.uniform(0.2, 0.9) * cage[1] - section.view.y + 0.3 * clouds(rng, size, 5))
@@ -54,7 +54,7 @@ def _position(rng: Generator, half_cm: float, size: int, wild: float) -> View:
     return view._replace(x=mirror_x * view.x, y=mirror_y * view.y)
 
 
-def _lung_distance(rng: Generator, section: Section) -> Floats:
+def _lung_distance(rng: Generator, section: CrossSection) -> Floats:
     """Return the rough distance (cm, positive inside) to the border of both lungs; negative if there are none."""
     level, (a, b), _, view = section
     lungs = ellipse(view, 0, 0, a, b) + 0.35 * clouds(rng, len(view.x), 6)
@@ -75,7 +75,9 @@ def _lung_distance(rng: Generator, section: Section) -> Floats:
     return lungs if 0 < level < 1 else np.full_like(lungs, -9)
 
 
-def _paint_lungs(rng: Generator, image: Floats, lung: Floats, section: Section, contrast_hu: float, wild: Wild) -> Mask:
+def _paint_lungs(
+    rng: Generator, image: Floats, lung: Floats, section: CrossSection, contrast_hu: float, wild: Wild
+) -> Mask:
     """Paint lungs, denser to the back, with their vessels and now and then a lesion; return their mask."""
     size, (a, b), view = len(image), section.cage, section.view
     sheet, draw = make_sheet()
@@ -95,7 +97,7 @@ def _paint_lungs(rng: Generator, image: Floats, lung: Floats, section: Section, 
     return without_specks(lung > 0, _SMALLEST_LUNG)
 
 
-def _paint_airways(image: Floats, section: Section) -> Mask:
+def _paint_airways(image: Floats, section: CrossSection) -> Mask:
     """Paint trachea or main bronchi with their walls; return where they are."""
     level, (_, b), _, view = section
     air = np.zeros(image.shape, bool)

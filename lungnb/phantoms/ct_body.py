@@ -18,7 +18,7 @@ _COMPACT_HU, _SPONGY_HU, _CARTILAGE_HU, _CORD_HU, _GAS_HU = 700.0, 220.0, 110.0,
 _BLOOD_HU, _HEART_HU, _OESOPHAGUS_HU = 45.0, 48.0, 30.0
 
 
-class Section(NamedTuple):
+class CrossSection(NamedTuple):
     """Which section of which patient a slice shows."""
 
     level: float  # 0 at the lung tips, 1 at the bases
@@ -32,7 +32,7 @@ def paint(image: Floats, cover: Floats, hounsfield: float | Floats) -> None:
     image += (hounsfield - image) * cover
 
 
-def paint_body(rng: Generator, image: Floats, section: Section, contrast_hu: float) -> None:
+def paint_body(rng: Generator, image: Floats, section: CrossSection, contrast_hu: float) -> None:
     """Paint everything except the lungs and the airways; contrast agent adds `contrast_hu` to the blood."""
     _paint_wall(rng, image, section)
     _paint_mediastinum(rng, image, section, contrast_hu)
@@ -40,14 +40,14 @@ def paint_body(rng: Generator, image: Floats, section: Section, contrast_hu: flo
     _paint_spine(rng, image, section)
 
 
-def dome(section: Section, side: int) -> Floats:
+def dome(section: CrossSection, side: int) -> Floats:
     """Return the rough distance (cm, positive inside) to the organs under one dome; the right one begins higher."""
     top, (a, b) = DOME_TOPS[side > 0], section.cage
     size = np.sqrt(min((section.level - top) / (1 - top), 1))
     return ellipse(section.view, side * 0.45 * a, -0.12 * b, 0.64 * a * size, 1.08 * b * size)
 
 
-def _paint_wall(rng: Generator, image: Floats, section: Section) -> None:
+def _paint_wall(rng: Generator, image: Floats, section: CrossSection) -> None:
     """Paint the table, the trunk's skin, fat and muscle, then shoulder blades and ribs."""
     level, cage, fat, view = section
     a = 15.0 + 1.5 * (level < 0.3) * (0.3 - level) / 0.3 + fat
@@ -76,7 +76,7 @@ def _paint_bone(image: Floats, distance: Floats, shell_cm: float, view: View) ->
     paint(image, inside(distance - shell_cm, view.pixel_cm), _SPONGY_HU)
 
 
-def _paint_ribs(rng: Generator, image: Floats, section: Section) -> None:
+def _paint_ribs(rng: Generator, image: Floats, section: CrossSection) -> None:
     """Paint the arcs that a level slice cuts out of the slanting ribs, their cartilage and the breastbone."""
     (a, b), view = section.cage, section.view
     ring = 0.65 + ellipse(view, 0, 0, a, b)
@@ -89,7 +89,7 @@ def _paint_ribs(rng: Generator, image: Floats, section: Section) -> None:
     _paint_bone(image, ellipse(view, 0, -b - 0.6, 2.0, 0.6), 0.15, view)
 
 
-def _paint_mediastinum(rng: Generator, image: Floats, section: Section, contrast_hu: float) -> None:
+def _paint_mediastinum(rng: Generator, image: Floats, section: CrossSection, contrast_hu: float) -> None:
     """Paint what lies between the lungs: fat, oesophagus, the great vessels and the heart with its blood."""
     level, (a, b), _, view = section
     fat, blood_hu = clouds(rng, len(image), 16), _BLOOD_HU + contrast_hu
@@ -111,7 +111,7 @@ def _paint_mediastinum(rng: Generator, image: Floats, section: Section, contrast
         paint(image, inside(ellipse(view, x, y, half_x, half_y, 0.5), max(0.15, view.pixel_cm)), hounsfield)
 
 
-def _paint_abdomen(rng: Generator, image: Floats, section: Section) -> None:
+def _paint_abdomen(rng: Generator, image: Floats, section: CrossSection) -> None:
     """Paint liver, spleen and stomach under the domes. The stomach's gas is a trap: it is air, and no lung."""
     level, (a, b), _, view = section
     hounsfield, gas = rng.uniform(40, 110, 2), rng.uniform(0.8, 2.2)
@@ -123,7 +123,7 @@ def _paint_abdomen(rng: Generator, image: Floats, section: Section) -> None:
         paint(image, inside(ellipse(view, 0.4 * a, -0.45 * b, 1.4 * gas, gas), view.pixel_cm), _GAS_HU)
 
 
-def _paint_spine(rng: Generator, image: Floats, section: Section) -> None:
+def _paint_spine(rng: Generator, image: Floats, section: CrossSection) -> None:
     """Paint a vertebra: body, arch, processes and the canal."""
     view, y, half = section.view, 0.7 * section.cage[1] + 0.3, rng.uniform(1.5, 2.0)
     parts = [ellipse(view, 0, y, half, 0.8 * half), 0.5 - np.abs(ellipse(view, 0, y + 0.8 * half + 0.7, 1.3, 1.2))]

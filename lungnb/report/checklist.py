@@ -8,6 +8,7 @@ https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pandas as pd
 
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import find_source
-from lungnb.evaluation.evaluation import command_of, read_scores, trained_settings
+from lungnb.evaluation.evaluation import read_scores
 from lungnb.evaluation.statistics import mean_interval, patient_means
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
+from lungnb.presets import command_of
 from lungnb.settings import SPLITS, Settings, counted, title_of
 
 UNKNOWN = "not stated"
@@ -30,61 +33,46 @@ def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 
     What a run cannot know reads "not stated". Raises FileNotFoundError if a model is not trained and scored.
     """
-    facts = _facts(settings, model_names)
+    scores, runs = read_scores(settings, model_names), [read_run(settings, name) for name in model_names]
+    facts = _facts(settings, scores, runs)
     table = pd.read_csv(_FORMS / "claim.csv", index_col="number").fillna({"statement": UNKNOWN})
     return table.assign(statement=[" ".join(text.format(**facts).split()) for text in table["statement"]])
 
 
 def model_card(settings: Settings, model_name: str) -> str:
     """Return the card of a trained and scored model as Markdown: what it is, its data, its scores, and its use."""
-    facts = _facts(settings, [model_name])
-    scores = read_scores(settings, [model_name])
+    scores, run = read_scores(settings, [model_name]), read_run(settings, model_name)
     card = {
-        "name": title_of(model_name),
-        "count": read_run(settings, model_name)["parameters"],
-        "dice": f"{patient_means(scores).mean():.3f}",
-        "interval": _interval(scores),
-        "tenth": patient_means(scores).quantile(0.1),
-    }
-    return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**facts | card)
+        "name": title_of(model_name), "count": run["parameters"], "dice": f"{patient_means(scores).mean():.3f}",
+        "interval": _interval(scores), "tenth": patient_means(scores).quantile(0.1),
+    }  # fmt: skip
+    return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**_facts(settings, scores, [run]) | card)
 
 
-def _facts(settings: Settings, model_names: list[str]) -> dict[str, Any]:
-    """Return the facts of a run by the names that the forms use."""
-    scored, prepared = read_scores(settings, model_names), open_prepared(settings)
-    manifest = prepared.manifest
-    trained, run = trained_settings(settings, model_names[0]), read_run(settings, model_names[0])
+def _facts(settings: Settings, scored: pd.DataFrame, runs: Sequence[RunRecord]) -> dict[str, Any]:
+    """Return the facts of a run by the names that the forms use, from the scores and the records of its models."""
+    prepared = open_prepared(settings)
+    manifest, run, trained = prepared.manifest, runs[0], settings_of(runs[0])
     by_model = {title_of(name): scored[scored["model"] == name] for name in scored["model"].unique()}
     worst = scored.iloc[scored["dice"].argmin()]
     source = find_source(settings.dataset)
     is_drawn = source.kind != "own" and not source.files
     facts = {
-        "titles": ", ".join(by_model),
-        "excluded": len(prepared.excluded),
-        "images": len(manifest),
-        "patients": manifest["patient"].nunique(),
-        "parts": _parts(manifest),
-        "how": _how_split(trained),
+        "titles": ", ".join(by_model), "excluded": len(prepared.excluded), "images": len(manifest),
+        "patients": manifest["patient"].nunique(), "parts": _parts(manifest), "how": _how_split(trained),
         "window": " in a window of {:g} to {:g} HU".format(*trained.window) if trained.window else "",
         "weights": f"Those of {trained.weights}" if trained.weights else f"Random ones, seed {trained.seed}",
-        "parameters": "; ".join(
-            f"{title_of(name)}: {read_run(settings, name)['parameters']:,} parameters" for name in model_names
-        ),
+        "parameters": "; ".join(f"{title_of(run['plan']['model'])}: {run['parameters']:,} parameters" for run in runs),
         "versions": ", ".join(f"{name} {version}" for name, version in run["versions"].items()),
-        "device": run["device"],
-        "split": scored["split"].iloc[0],
-        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"),
-        "level": _level(manifest),
+        "device": run["device"], "split": scored["split"].iloc[0],
+        "scored": counted(scored["id"].nunique(), f"{scored['split'].iloc[0]} image"), "level": _level(manifest),
         "truth": "What the images were drawn from." if is_drawn else "The masks that come with the images.",
         "dice": "; ".join(f"{name} {patient_means(scores).mean():.3f}" for name, scores in by_model.items()),
         "intervals": "; ".join(f"{name} {_interval(scores)}" for name, scores in by_model.items()),
-        "worst": worst["id"],
-        "worst_dice": worst["dice"],
-        "worst_model": title_of(worst["model"]),
-        "command": "; ".join(command_of(trained_settings(settings, name), name) for name in model_names),
-        "commit": run.get("git_commit") or "unknown",
-        "equivalence_margin": settings.equivalence_margin,
-    }
+        "worst": worst["id"], "worst_dice": worst["dice"], "worst_model": title_of(worst["model"]),
+        "command": "; ".join(command_of(settings_of(each), each["plan"]["model"]) for each in runs),
+        "commit": run.get("git_commit") or "unknown", "equivalence_margin": settings.equivalence_margin,
+    }  # fmt: skip
     return dataclasses.asdict(source) | dataclasses.asdict(trained) | facts
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import nbformat
 
 from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
-from lungnb.evaluation.evaluation import changes_of
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
 from lungnb.files import need, read_table
+from lungnb.presets import RECIPES, changes_of
 from lungnb.report.parts import lighter, picture, write_page
 from lungnb.report.sections import review_sections
-from lungnb.settings import RECIPES, Settings, counted
+from lungnb.settings import Settings, counted
 
 
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
 
 from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
-from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.evaluation import trained_settings
+from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.files import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import FAILED_DICE
+from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
 from lungnb.report.parts import html_section, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
 
 
-class Section(NamedTuple):
+class ReportSection(NamedTuple):
     """A section of the report."""
 
     title: str
@@ -28,57 +29,56 @@ class Section(NamedTuple):
 
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
-    Section(
+    ReportSection(
         "Scores",
         "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high"
         " bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
         f"the longer image side if the pixel spacing is unknown. Failed masks have a Dice below {FAILED_DICE:g}.",
         (COMPARISON,),
     ),
-    Section(
+    ReportSection(
         "Groups of patients",
-        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.",
-        (GROUPS,),
+        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.", (GROUPS,),
     ),
-    Section("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
-    Section(
+    ReportSection("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
+    ReportSection(
         "Which is better",
         "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
         "is corrected for the number of pairs. One training of each network: it is about these trained networks only.",
         ("paired_tests.csv",),
     ),
-    Section(
+    ReportSection(
         "Patients, seeds, folds",
         "What would change with others; and the tests again, which now count how trainings differ between seeds or "
-        "folds.",
-        ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
+        "folds.", ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
-    Section(
-        "How scores are spread",
-        "A point is an image, a diamond the mean over patients.",
+    ReportSection(
+        "How scores are spread", "A point is an image, a diamond the mean over patients.",
         ("scores.png", "distances.png"),
     ),
-    Section(
+    ReportSection(
         "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
     ),
-    Section("Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)),
-    Section("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
-    Section("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
-    Section(
+    ReportSection(
+        "Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)
+    ),
+    ReportSection("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
+    ReportSection("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
+    ReportSection(
         "Are probabilities true",
         "Pixels near the true border. Points below the line are of too much lung, those above of too little. The "
         "temperature corrects the probabilities; it was chosen on the validation images and changes no mask.",
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
-    Section(
+    ReportSection(
         "What drawn images teach",
         "The network that lungnb ships, which has seen no patient; and trained on a few real images.",
         ("zero_patient.csv", "changed.csv", "leave_one_out.csv", "few_shot_chart.png"),
     ),
-    Section(
+    ReportSection(
         "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
     ),
-)
+)  # fmt: skip
 
 
 def review_sections(settings: Settings) -> str:
@@ -86,7 +86,7 @@ def review_sections(settings: Settings) -> str:
     folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
         text = "What was found, what was left out and why, and how the rest was split."
-        parts.append(html_section("Data", text, data_flow(settings)))
+        parts.append(html_section("Data", text, data_flow(open_prepared(settings))))
     for title, text, names in SECTIONS:
         files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
         shown = [picture(file) if file.suffix == ".png" else html_table(read_table(file)) for file in files]
@@ -95,16 +95,17 @@ def review_sections(settings: Settings) -> str:
         if files:
             parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
     if (folder / COMPARISON).exists():
-        parts.append(html_section("Fixed before the test images were read", "", fixed_before_test(settings)))
+        trained = [name for name in settings.models if (settings.results / name / RUN).exists()]
+        choices = fixed_before_test([read_run(settings, name) for name in trained])
+        parts.append(html_section("Fixed before the test images were read", "", choices))
     if (folder / CLAIM).exists():
         claim = read_table(folder / CLAIM)
         parts.append(html_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
     return "\n".join(parts)
 
 
-def data_flow(settings: Settings) -> pd.DataFrame:
+def data_flow(prepared: Prepared) -> pd.DataFrame:
     """Return how many images and patients of a data set are used, left out (by reason), and in each split."""
-    prepared = open_prepared(settings)
     manifest, reasons = prepared.manifest, prepared.excluded["reason"]
     reasons = reasons.str.replace(r"(?s) \(the nearest is .+\)$", "", regex=True)
     reasons = reasons.map(lambda text: text.rpartition(": ")[2])
@@ -118,12 +119,12 @@ def data_flow(settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "images", "patients"]).astype({"patients": "Int64"})
 
 
-def fixed_before_test(settings: Settings) -> pd.DataFrame:
-    """Return the choices made without the test images: settings, epoch, versions, machine; a column a model."""
+def fixed_before_test(runs: Iterable[RunRecord]) -> pd.DataFrame:
+    """Return the choices made without the test images: settings, epoch, versions, machine; a column a training."""
     columns = {}
-    for name in [name for name in settings.models if (settings.results / name / RUN).exists()]:
-        run, trained = read_run(settings, name), trained_settings(settings, name)
-        columns[title_of(name)] = {
+    for run in runs:
+        trained = settings_of(run)
+        columns[title_of(run["plan"]["model"])] = {
             "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
             "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "two largest regions, holes filled",
             "loss": trained.loss,

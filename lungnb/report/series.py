@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import threading
@@ -17,11 +16,12 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from tqdm import tqdm
 
-from lungnb.artefacts import ARTEFACTS, HISTORY, home
+from lungnb.artefacts import ARTEFACTS, HISTORY, environment, home
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, remove, remove_leftovers, writable, written
+from lungnb.presets import changes_everywhere, make_settings
 from lungnb.report.page import write_report
-from lungnb.settings import COMPARISON_VARIABLE, TITLES, Settings, changes_everywhere, make_settings
+from lungnb.settings import COMPARISON_VARIABLE, TITLES
 
 
 class _ThisPython(AsyncKernelManager):
@@ -43,12 +43,9 @@ LAST_CORE_NOTEBOOK = 7  # the last one that a report needs; later ones run on re
 
 
 def run_series(
-    dataset: str | None = None,
-    profile: str = "quick",
-    everything: bool = False,
-    changes: dict[str, Any] | None = None,
-    seeds: int = 1,
-) -> Path:
+    dataset: str | None = None, profile: str = "quick", everything: bool = False,
+    changes: dict[str, Any] | None = None, seeds: int = 1,
+) -> Path:  # fmt: skip
     """Run the notebooks in order on a data set and write the report; return the path of `report.html`.
 
     A notebook that trains a network is run only if the network is among the settings' `models`. The executed notebooks
@@ -64,14 +61,16 @@ def run_series(
 
     changes = changes_everywhere() | (changes or {})
     settings = make_settings(dataset, profile, **changes)
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     # Take the values from the settings, where paths are absolute, because notebooks run in another folder. JSON turns
     # tuples into lists, because papermill would turn them into text.
     changed = json.loads(json.dumps({name: getattr(settings, name) for name in changes}))
     parameters = {"DATASET": settings.dataset, "PROFILE": profile, "CHANGES": changed, "SEED_COUNT": seeds}
     notebooks = list_notebooks(everything, settings.models)
     remove_leftovers(settings.results)
-    with _at_home(), _new_comparison(settings), _progress_bar(notebooks, settings) as starts_cell:
+    bar = _progress_bar(notebooks, settings.results, settings.epochs)
+    here = environment({"LUNGNB_HOME": str(home())})  # because notebooks run in their own folder
+    with here, _new_comparison(settings.comparison), bar as starts_cell:
         for notebook in notebooks:
             done = settings.results / "notebooks" / notebook.name
             values = {name: parameters[name] for name in papermill.inspect_notebook(notebook) if name in parameters}
@@ -87,31 +86,16 @@ def run_series(
 
 
 @contextmanager
-def _at_home() -> Iterator[None]:
-    """Let notebooks use the data and results of this process, although they run in their own folder."""
-    before = os.environ.get("LUNGNB_HOME")
-    os.environ["LUNGNB_HOME"] = str(home())
-    try:
-        yield
-    finally:
-        os.environ.pop("LUNGNB_HOME") if before is None else os.environ.update(LUNGNB_HOME=before)
-
-
-@contextmanager
-def _new_comparison(settings: Settings) -> Iterator[None]:
+def _new_comparison(old: Path) -> Iterator[None]:
     """Let notebooks write into a copy of the comparison, which replaces the comparison if the block succeeds."""
-    old = settings.comparison
     # Any file proves that the folder may be replaced, because the new folder has all of it that is not written again.
     with written(old, next((file.name for file in old.glob("*") if file.is_file()), None)) as new:
         shutil.copytree(old, new) if old.exists() else new.mkdir()
         for pattern in [artefact.pattern for artefact in ARTEFACTS if artefact.notebook == "06"]:
             for file in new.glob(pattern):
                 remove(file)  # from a run with other models or more seeds
-        os.environ[COMPARISON_VARIABLE] = new.name
-        try:
+        with environment({COMPARISON_VARIABLE: new.name}):
             yield
-        finally:
-            del os.environ[COMPARISON_VARIABLE]
 
 
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
@@ -124,13 +108,13 @@ def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLE
 
 
 @contextmanager
-def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callable[[Path], Callable[..., None]]]:
+def _progress_bar(notebooks: list[Path], results: Path, epochs: int) -> Iterator[Callable[[Path], Callable[..., None]]]:
     """Show a bar over all notebooks; give a function that makes papermill's hook for a notebook.
 
     A step is a cell, or an epoch of a cell that trains, because these take most of the time.
     """
     cells = [cell for path in notebooks for cell in nbformat.read(path, as_version=4).cells]
-    total = sum(_steps(cell, settings) for cell in cells)
+    total = sum(_steps(cell, epochs) for cell in cells)
     done = threading.Event()
     layout = "{l_bar}{bar}| {n}/{total} steps [{elapsed}, about {remaining} left]{postfix}"
     begun = running = 0  # steps of the cells before, and with the cell that runs
@@ -139,7 +123,7 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callabl
         def tick() -> None:
             # Because training is one long cell, show its epoch and let the clock run.
             while not done.wait(2):
-                finished, text = _epoch(settings)
+                finished, text = _epoch(results, epochs)
                 bar.n = min(begun + finished, max(running - 1, begun))
                 bar.set_postfix_str(text)
 
@@ -150,7 +134,7 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callabl
                 nonlocal begun, number, running
                 if "injected-parameters" not in cell.metadata.get("tags", []):
                     number += 1
-                    begun, running = running, running + _steps(cell, settings)
+                    begun, running = running, running + _steps(cell, epochs)
                     bar.n = begun
                 bar.set_description_str(f"{notebook.stem}, cell {number}")
 
@@ -167,19 +151,19 @@ def _progress_bar(notebooks: list[Path], settings: Settings) -> Iterator[Callabl
             ticker.join()
 
 
-def _steps(cell: nbformat.NotebookNode, settings: Settings) -> int:
+def _steps(cell: nbformat.NotebookNode, epochs: int) -> int:
     """Return how many steps of the progress bar a cell is."""
     if cell.cell_type != "code":
         return 0
-    return settings.epochs if " train(settings" in cell.source else 1
+    return epochs if " train(settings" in cell.source else 1
 
 
-def _epoch(settings: Settings) -> tuple[int, str]:
+def _epoch(results: Path, epochs: int) -> tuple[int, str]:
     """Return how many epochs of the model that is being trained are done, and the present one in words, or nothing."""
-    for folder in settings.results.glob("*/training"):
+    for folder in results.glob("*/training"):
         history = folder.parent / HISTORY
         lines = len(history.read_text(encoding="utf-8").splitlines()) if history.exists() else 0
-        finished = min(max(lines - 1, 0), settings.epochs)
-        number = min(finished + 1, settings.epochs)
-        return finished, f"{folder.parent.name}: epoch {number} of {settings.epochs}"
+        finished = min(max(lines - 1, 0), epochs)
+        number = min(finished + 1, epochs)
+        return finished, f"{folder.parent.name}: epoch {number} of {epochs}"
     return 0, ""

@@ -6,13 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "predict": [
-            "Segmentation",
-            "best_model",
-            "choose_model",
-            "load_pretrained",
-            "masks_folder",
-            "network_name",
-            "segment",
+            "Segmentation", "best_model", "choose_model", "load_pretrained", "masks_folder", "network_name", "segment",
             "segment_many",
         ],
         "lungs": ["split_sides"],
@@ -20,4 +14,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "batch": ["segment_files"],
         "cluster": ["segment_on_cluster"],
     },
-)
+)  # fmt: skip

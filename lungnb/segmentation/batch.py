@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, make_table, remove, writable, write_table
-from lungnb.segmentation.journal import WHOLE_NUMBERS, Row, is_up_to_date, read_journal, result_plan
+from lungnb.masks import Window
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan
 from lungnb.segmentation.listing import (
     JOURNAL,
     InputFile,
@@ -28,8 +29,8 @@ from lungnb.segmentation.listing import (
     refuse_foreign_masks,
     refuse_other_network,
 )
-from lungnb.segmentation.predict import Model, Window, network_name, open_model
-from lungnb.segmentation.steps import read_case, segment_case, write_case
+from lungnb.segmentation.predict import Model, network_name, open_model
+from lungnb.segmentation.steps import read_input, segment_input, write_results
 
 TABLE_COLUMNS = (
     *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
@@ -37,21 +38,15 @@ TABLE_COLUMNS = (
 )
 _LEFT_OUT_IF_EMPTY = ("note", "slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
 _FILES_AHEAD = 4  # that are read, and that are written, while the network works on another
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def segment_files(
-    paths: str | Path | Iterable[str | Path],
-    out: str | Path,
-    model: Model = None,
-    overlays: bool = False,
-    cutouts: bool = False,
-    probabilities: bool = False,
-    dicom_segs: bool = False,
-    progress: bool = True,
+    paths: str | Path | Iterable[str | Path], out: str | Path, model: Model = None, overlays: bool = False,
+    cutouts: bool = False, probabilities: bool = False, dicom_segs: bool = False, progress: bool = True,
     engine: str = "auto",
-) -> pd.DataFrame:
+) -> pd.DataFrame:  # fmt: skip
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
 
     For each image, write `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request
@@ -85,11 +80,15 @@ def segment_files(
         plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
         rows, name = read_journal(out), network_name(model)
         refuse_other_network(out, (row["network"] for row in rows.values()), name)
-        cases = name_images(files, {key: row["stem"] for key, row in rows.items()})
+        inputs = name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
-        to_do = [case for case in cases if not is_up_to_date(of_plan.get(os.path.abspath(case.path)), out, options)]
+        to_do = [
+            input_file
+            for input_file in inputs
+            if not is_up_to_date(of_plan.get(os.path.abspath(input_file.path)), out, options)
+        ]
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
-            done = segment_cases(to_do, network, window_hu, out, options)
+            done = segment_inputs(to_do, network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
                 journal.write(
                     json.dumps({"key": os.path.abspath(row["file"]), "plan": plan, "network": name} | row) + "\n"
@@ -98,22 +97,22 @@ def segment_files(
         return _write_table(out, files)
 
 
-def segment_cases(
-    cases: Iterable[InputFile], engine: Engine, window_hu: Window, out: Path, options: Options
-) -> Iterator[Row]:
-    """Read, segment and write one case after another; yield the row of the journal of each.
+def segment_inputs(
+    inputs: Iterable[InputFile], engine: Engine, window_hu: Window | None, out: Path, options: Options
+) -> Iterator[JournalRow]:
+    """Read, segment and write one file after another; yield the row of the journal of each.
 
     Whatever goes wrong with one file becomes the error in its row. Only a full disk ends the work: DiskFull.
     """
     with ThreadPoolExecutor(2 * _FILES_AHEAD) as pool:
-        files = _ahead(pool, lambda case: read_case(case, window_hu), cases)
-        segmented = (segment_case(file, engine, window_hu) for file in files)
-        yield from _ahead(pool, lambda result: write_case(result, out, options), segmented)
+        files = _ahead(pool, lambda input_file: read_input(input_file, window_hu), inputs)
+        segmented = (segment_input(file, engine, window_hu) for file in files)
+        yield from _ahead(pool, lambda result: write_results(result, out, options), segmented)
 
 
-def _ahead(pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """Yield the results of `work` in order, and begin the next `_FILES_AHEAD` items before they are asked for."""
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[_Result]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
         if len(waiting) > _FILES_AHEAD:

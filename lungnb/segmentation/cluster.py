@@ -19,10 +19,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lungnb.artefacts import environment
 from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
 from lungnb.messages import printable
-from lungnb.segmentation.batch import TABLE_COLUMNS, segment_cases
-from lungnb.segmentation.journal import WHOLE_NUMBERS, Row, is_up_to_date, result_plan
+from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, result_plan
 from lungnb.segmentation.listing import (
     TABLE,
     InputFile,
@@ -114,12 +115,12 @@ class _Worker:
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Segment the files of a chunk that are not done, write its table, and return how many files it has."""
         paths_and_stems = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
-        cases = [InputFile(Path(path), stem) for path, stem in paths_and_stems]
+        inputs = [InputFile(Path(path), stem) for path, stem in paths_and_stems]
         table = self.out / TABLE / chunk["part"]
         stored = _read_rows(table)
-        rows = {str(case.path): stored.get(str(case.path)) for case in cases}
+        rows = {str(input_file.path): stored.get(str(input_file.path)) for input_file in inputs}
         done = {(row["file"], row["stem"]) for row in stored.values() if is_up_to_date(row, self.out, self.options)}
-        to_do = [case for case in cases if (str(case.path), case.stem) not in done]
+        to_do = [input_file for input_file in inputs if (str(input_file.path), input_file.stem) not in done]
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
             rows[row["file"]] = {"review": "", "network": self.network} | row
         complete = [row for row in rows.values() if row]
@@ -131,22 +132,22 @@ class _Worker:
         review = sum(row["review"] != "" for row in complete)
         return {"part": table.name, "errors": errors, "review": review} | counts
 
-    def _segment(self, cases: list[InputFile], tries: Path) -> Iterator[Row]:
-        """Segment cases; give them up if workers died of them several times, because Ray would never stop trying."""
+    def _segment(self, inputs: list[InputFile], tries: Path) -> Iterator[JournalRow]:
+        """Segment inputs; give them up if workers died of them several times, because Ray would never stop trying."""
         with writable(tries), tries.open("a", encoding="utf-8") as file:
             file.write(".")
         try:
             if tries.stat().st_size <= TRIES:
-                yield from segment_cases(cases, self.engine, self.window_hu, self.out, self.options)
+                yield from segment_inputs(inputs, self.engine, self.window_hu, self.out, self.options)
             else:
-                for path, stem, stamp in cases:
+                for path, stem, stamp in inputs:
                     error = f"{path}: {TRIES} workers died of this file, or of one beside it; segment it alone."
                     yield {"file": str(path), "stem": stem, "stamp": stamp, "status": "failed", "error": error}
         finally:  # not reached by a worker that dies
             tries.unlink()
 
 
-def _read_rows(table: Path) -> dict[str, Row]:
+def _read_rows(table: Path) -> dict[str, JournalRow]:
     """Return the rows of a chunk's table by the path of the file; nothing if the chunk is new."""
     from pyarrow import parquet
 
@@ -154,7 +155,7 @@ def _read_rows(table: Path) -> dict[str, Row]:
     return {row["file"]: row for row in (_with_text(row, unescape) for row in rows)}
 
 
-def _write_rows(rows: list[Row], table: Path) -> None:
+def _write_rows(rows: list[JournalRow], table: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -165,7 +166,7 @@ def _write_rows(rows: list[Row], table: Path) -> None:
         parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)
 
 
-def _with_text(row: Row, change: Callable[[str], str]) -> Row:
+def _with_text(row: JournalRow, change: Callable[[str], str]) -> JournalRow:
     """Return a row with its texts changed by a function."""
     return {name: change(value) if isinstance(value, str) else value for name, value in row.items()}
 
@@ -190,11 +191,11 @@ def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
     for folder, files in [(root, [root / name for name in names])] if names else list_folders(root, out):
         within = Path(os.path.relpath(folder, base))
         key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        cases = name_images(files, {})
-        for number, start in enumerate(range(0, len(cases), CHUNK)):
-            chunk = cases[start : start + CHUNK]
-            files = [escape(str(case.path)) for case in chunk]
-            stems = [escape(str(within / case.stem)) for case in chunk]
+        inputs = name_images(files, {})
+        for number, start in enumerate(range(0, len(inputs), CHUNK)):
+            chunk = inputs[start : start + CHUNK]
+            files = [escape(str(input_file.path)) for input_file in chunk]
+            stems = [escape(str(within / input_file.stem)) for input_file in chunk]
             yield {"part": [f"{key}-{number:06}.parquet"], "files": [files], "stems": [stems]}
 
 
@@ -231,7 +232,7 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options = {"include_dashboard": False, "num_cpus": workers} if address == "local" else {}
     try:
-        with _environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
+        with environment(NO_WEB if address == "local" else {}):  # the processes that Ray starts inherit it
             ray.init(address, log_to_driver=False, logging_level="ERROR", **options)
     except Exception as error:  # because Ray also raises bare exceptions
         raise RuntimeError(f"{address}: no Ray cluster answers there, or none can be started: {error}") from error
@@ -243,15 +244,3 @@ def _ray(address: str, workers: int | None) -> Iterator[None]:
         raise RuntimeError(sentences[-1] if sentences else f"the cluster gave up: {error}") from error
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables inside the block, and restore them after it."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

@@ -13,17 +13,18 @@ from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
 from lungnb.formats.dicom_series import dicom_files
 from lungnb.formats.opening import open_file, refuse_memory
+from lungnb.masks import Window
 from lungnb.segmentation.listing import JOURNAL, Options
-from lungnb.segmentation.predict import Model, Window, file_of
+from lungnb.segmentation.predict import Model, file_of
 
-Row = dict[str, Any]  # what was done with one file, as JSON stores it
+JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
 NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "milliseconds")
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
 
 
-def read_journal(out: Path) -> dict[str, Row]:
+def read_journal(out: Path) -> dict[str, JournalRow]:
     """Return the last sound row of each file, by the file's key, and write the journal anew with these rows only."""
     file, rows = out / JOURNAL, {}
     owners: dict[str, str] = {}  # the key of the file that has a stem, by the stem in small letters
@@ -41,7 +42,7 @@ def read_journal(out: Path) -> dict[str, Row]:
     return rows
 
 
-def _is_sound(row: Row) -> bool:
+def _is_sound(row: JournalRow) -> bool:
     """Return whether lungnb may have written a row: all values fit, and its files are in the folder of the masks."""
     stem, mask = row["stem"], row.get("mask", "")
     texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "network", "status")]
@@ -58,7 +59,7 @@ def _is_sound(row: Row) -> bool:
     )
 
 
-def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
+def result_plan(model: Model, window_hu: Window | None, options: Options) -> JournalRow:
     """Return what the results depend on besides the files. A model in memory equals no other."""
     file = file_of(model)
     digest = digest_of_file(file) if file else f"in memory, {time.time_ns()}"
@@ -66,7 +67,7 @@ def result_plan(model: Model, window_hu: Window, options: Options) -> Row:
     return {"lungnb": __version__, "model": digest, "window": window, "options": options._asdict()}
 
 
-def is_up_to_date(row: Row | None, out: Path, options: Options) -> bool:
+def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
     """Return whether there is a row whose outputs are still valid: its file is unchanged, and all outputs exist."""
     if not row or row["status"] == "failed" or not row["stamp"]:
         return False

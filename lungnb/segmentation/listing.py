@@ -170,10 +170,10 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
 
     `known` holds the stems of earlier runs, by absolute path. A path keeps its stem.
     """
-    taken, cases = {stem.lower() for stem in known.values()}, []
+    taken, inputs = {stem.lower() for stem in known.values()}, []
     for path in paths:
         if os.path.abspath(path) in known:
-            cases.append(InputFile(path, known[os.path.abspath(path)]))
+            inputs.append(InputFile(path, known[os.path.abspath(path)]))
             continue
         stem = os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else stem_of(path)
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are not text, which a table cannot hold
@@ -184,5 +184,5 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
         names = chain((stem, f"{path.parent.name}_{stem}"), numbered)
         stem = next(name for name in names if name.lower() not in taken)
         taken.add(stem.lower())
-        cases.append(InputFile(path, stem))
-    return cases
+        inputs.append(InputFile(path, stem))
+    return inputs

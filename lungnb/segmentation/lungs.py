@@ -66,12 +66,9 @@ def _thinnest_column(region: Region) -> int:
 
 
 def why_implausible(
-    mask: np.ndarray,
-    right_px: float,
-    left_px: float,
-    volume_ml: float | None = None,
+    mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None,
     probability: np.ndarray | None = None,
-) -> str:
+) -> str:  # fmt: skip
     """Return why a person should look at a mask, or nothing.
 
     Judge the sizes of the right and the left lung, the share of the image that is lung, and, if they are given, the

@@ -20,7 +20,7 @@ from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
 from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
 from lungnb.formats.ranges import grey_range
-from lungnb.masks import LUNG_THRESHOLD, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
 from lungnb.segmentation.listing import list_images
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 Model: TypeAlias = "str | Path | Engine | keras.Model | None"  # what a user may give as a model
 OneImage: TypeAlias = str | Path | np.ndarray
 ImageList: TypeAlias = list[str] | list[Path] | list[np.ndarray] | list[OneImage] | tuple[OneImage, ...]
-Window: TypeAlias = tuple[float, float] | None  # Hounsfield units shown as black and as white
-UPRIGHT = Turn()
+NO_TURN = Turn()
 
 
 class Segmentation(NamedTuple):
@@ -49,15 +48,16 @@ class Segmentation(NamedTuple):
 
 @overload
 def segment(
-    image: OneImage, model: Model = ..., clean: bool = ..., window: Window = ..., engine: str = ...
+    image: OneImage, model: Model = ..., clean: bool = ..., window: Window | None = ..., engine: str = ...
 ) -> Segmentation: ...
 @overload
 def segment(
-    image: ImageList, model: Model = ..., clean: bool = ..., window: Window = ..., engine: str = ...
+    image: ImageList, model: Model = ..., clean: bool = ..., window: Window | None = ..., engine: str = ...
 ) -> list[Segmentation]: ...
 def segment(
-    image: OneImage | ImageList, model: Model = None, clean: bool = True, window: Window = None, engine: str = "auto"
-) -> Segmentation | list[Segmentation]:
+    image: OneImage | ImageList, model: Model = None, clean: bool = True,
+    window: Window | None = None, engine: str = "auto",
+) -> Segmentation | list[Segmentation]:  # fmt: skip
     """Segment the lungs in one image or volume.
 
     For several, `segment_many` returns a list, and `segment_files` writes masks and a table.
@@ -85,12 +85,9 @@ def segment(
 
 
 def segment_many(
-    images: str | Path | Sequence[OneImage],
-    model: Model = None,
-    clean: bool = True,
-    window: Window = None,
+    images: str | Path | Sequence[OneImage], model: Model = None, clean: bool = True, window: Window | None = None,
     engine: str = "auto",
-) -> list[Segmentation]:
+) -> list[Segmentation]:  # fmt: skip
     """Segment all images of a list, a folder or a pattern; arguments and errors as in `segment`."""
     network, window_hu = open_model(model, window, engine)
     each = list_images(images) if isinstance(images, (str, Path)) else images
@@ -110,7 +107,7 @@ def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
     return files if files != [Path(image)] else None
 
 
-def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window) -> Segmentation:
+def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window | None) -> Segmentation:
     if not isinstance(image, (str, Path)):
         return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean)
     path = Path(image)
@@ -120,7 +117,7 @@ def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, windo
     return segment_grey(picture.grey, engine, clean, picture.turn)
 
 
-def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window) -> Segmentation:
+def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window | None) -> Segmentation:
     """Segment a volume slice by slice; all arrays are `(slices, height, width)`, oriented as by `read_volume`."""
     with guarded(path, "a volume"):
         hounsfield = read_volume(path).hounsfield
@@ -142,7 +139,7 @@ def predict_slices(
         yield grey, predict(engine, grey)
 
 
-def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = UPRIGHT) -> Segmentation:
+def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = NO_TURN) -> Segmentation:
     """Segment a uint8 image, `(height, width)`; `turn` says how to turn it upright, as the network sees it."""
     probability = turn.stored(predict(engine, turn.upright(grey)))
     mask = probability > LUNG_THRESHOLD
@@ -180,7 +177,7 @@ def best_model(settings: Settings) -> Path:
     """
     from lungnb.datasets.origin import refuse_other_origin  # imports pandas, which `segment` need not wait for
 
-    refuse_other_origin(settings)
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     files = [file for file in settings.results.glob("*/model.keras") if file.with_name(RUN).exists()]
     dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
     if not dice_of:
@@ -232,7 +229,7 @@ def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
     return settings.results / "segmented" / ("shipped" if file == SHIPPED.resolve() else file.parent.name)
 
 
-def open_model(model: Model, window_hu: Window, engine: str = "auto") -> tuple[Engine, Window]:
+def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> tuple[Engine, Window | None]:
     """Return an opened network with its temperature, and the window: the given one, or else that of its training.
 
     Raises ValueError if another engine shall run a Keras model, or if the `run.json` or `temperature.json`

@@ -21,28 +21,28 @@ from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import shrink
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume
-from lungnb.masks import LUNG_THRESHOLD, clean_mask, cut_out, overlay
-from lungnb.segmentation.journal import Row, stamp_of
+from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
+from lungnb.segmentation.journal import JournalRow, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.lungs import split_sides, why_implausible
-from lungnb.segmentation.predict import Window, predict_slices, segment_grey
+from lungnb.segmentation.predict import predict_slices, segment_grey
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 Extra: TypeAlias = Callable[[], None]
 
 
 class ReadFile(NamedTuple):
     """A file after the first step."""
 
-    case: InputFile
+    input_file: InputFile
     picture: Picture | None  # None for a volume, which is read when it is segmented because it takes much memory
 
 
 class SegmentedImage(NamedTuple):
     """An image after the second step."""
 
-    case: InputFile
+    input_file: InputFile
     mask: np.ndarray  # (height, width), bool
     picture: Picture
     probability: np.ndarray  # (height, width), float32
@@ -53,7 +53,7 @@ class SegmentedImage(NamedTuple):
 class SegmentedVolume(NamedTuple):
     """A volume after the second step, without probabilities, which would take four times the memory of its mask."""
 
-    case: InputFile
+    input_file: InputFile
     mask: np.ndarray  # (slices, height, width), bool
     volume: Volume  # without its voxels
     shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
@@ -64,24 +64,24 @@ class SegmentedVolume(NamedTuple):
 Segmented: TypeAlias = SegmentedImage | SegmentedVolume
 
 
-def read_case(case: InputFile, window_hu: Window = None) -> ReadFile | Row:
+def read_input(input_file: InputFile, window_hu: Window | None = None) -> ReadFile | JournalRow:
     """Read an image file. Of a volume, only compute its stamp."""
 
     def read() -> ReadFile:
-        stamped = case._replace(stamp=stamp_of(case.path))
-        return ReadFile(stamped, None if is_volume(case.path) else read_picture(case.path, window_hu))
+        stamped = input_file._replace(stamp=stamp_of(input_file.path))
+        return ReadFile(stamped, None if is_volume(input_file.path) else read_picture(input_file.path, window_hu))
 
-    return _attempt("read", case, read)
+    return _attempt("read", input_file, read)
 
 
-def segment_case(file: ReadFile | Row, engine: Engine, window_hu: Window) -> Segmented | Row:
+def segment_input(file: ReadFile | JournalRow, engine: Engine, window_hu: Window | None) -> Segmented | JournalRow:
     """Let the network predict the lungs of an image or a volume."""
     if isinstance(file, dict):
         return file
-    return _attempt("segmented", file.case, lambda: _segment(file, engine, window_hu))
+    return _attempt("segmented", file.input_file, lambda: _segment(file, engine, window_hu))
 
 
-def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
+def write_results(segmented: Segmented | JournalRow, out: Path, options: Options) -> JournalRow:
     """Write the mask, and what `options` ask for; return the file's row of the journal.
 
     If one of the options cannot be written, the mask is, and the row's `error` says why.
@@ -89,51 +89,51 @@ def write_case(segmented: Segmented | Row, out: Path, options: Options) -> Row:
     if isinstance(segmented, dict):
         return segmented
     if isinstance(segmented, SegmentedImage):
-        return _attempt("written", segmented.case, lambda: _write_image(segmented, out, options))
-    return _attempt("written", segmented.case, lambda: _write_volume(segmented, out, options))
+        return _attempt("written", segmented.input_file, lambda: _write_image(segmented, out, options))
+    return _attempt("written", segmented.input_file, lambda: _write_volume(segmented, out, options))
 
 
-def _attempt(doing: str, case: InputFile, step: Callable[[], Result]) -> Result | Row:
+def _attempt(doing: str, input_file: InputFile, step: Callable[[], _Result]) -> _Result | JournalRow:
     """Return the result of a step, or the row of a file that failed. Only a full disk ends the whole run.
 
     `doing` is the participle of the step, for the sentence on what went wrong.
     """
     try:
-        with guarded(case.path, step=doing):
+        with guarded(input_file.path, step=doing):
             return step()
     except DiskFull:
         raise
     except (Refused, NotWritten) as error:
-        return _begin_row(case) | {"status": "failed", "error": str(error)}
+        return _begin_row(input_file) | {"status": "failed", "error": str(error)}
 
 
-def _segment(file: ReadFile, engine: Engine, window_hu: Window) -> Segmented:
+def _segment(file: ReadFile, engine: Engine, window_hu: Window | None) -> Segmented:
     started = time.perf_counter()
     if file.picture is None:
         segmented: Segmented = _segment_volume(file, engine, window_hu)
     else:
         _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
-        segmented = SegmentedImage(file.case, mask, file.picture, probability, engine.temperature)
+        segmented = SegmentedImage(file.input_file, mask, file.picture, probability, engine.temperature)
     return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 
-def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window) -> SegmentedVolume:
-    volume = read_volume(file.case.path)
+def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) -> SegmentedVolume:
+    volume = read_volume(file.input_file.path)
     mask = np.empty(volume.hounsfield.shape, bool)
     to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
     shown: dict[int, np.ndarray] = {}
-    shown_hu, note = grey_range(volume.hounsfield, window_hu, file.case.path)
+    shown_hu, note = grey_range(volume.hounsfield, window_hu, file.input_file.path)
     for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, shown_hu)):
         mask[number] = probability > LUNG_THRESHOLD
         if number in to_show:
             shown[number] = grey
     note = ", ".join(filter(None, [volume.note, note]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
-    return SegmentedVolume(file.case, clean_mask(mask), volume, shown, note)
+    return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note)
 
 
-def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
-    (path, stem, _), mask, picture = image.case, image.mask, image.picture
+def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalRow:
+    (path, stem, _), mask, picture = image.input_file, image.mask, image.picture
     right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
     write_png(out / f"{stem}_mask.png", mask)
     extras: list[tuple[bool, Extra]] = [
@@ -145,7 +145,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
         ),
         (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)),
     ]
-    row = _measured_row(image, right, left) | _write_extras(image.case, extras)
+    row = _measured_row(image, right, left) | _write_extras(image.input_file, extras)
     right_px, left_px = row["right_px"], row["left_px"]
     if picture.pixel_mm:
         pixel_mm2 = float(np.prod(picture.pixel_mm))
@@ -156,15 +156,15 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> Row:
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 
-def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Row:
-    (path, stem, _), mask, volume = segmented.case, segmented.mask, segmented.volume
+def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> JournalRow:
+    (path, stem, _), mask, volume = segmented.input_file, segmented.mask, segmented.volume
     right, left = split_sides(mask)
     write_nifti_mask(out / f"{stem}_mask.nii.gz", mask, volume)
     extras: list[tuple[bool, Extra]] = [
         (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", _overlay_sheet(segmented))),
         (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)),
     ]
-    row = _measured_row(segmented, right, left) | _write_extras(segmented.case, extras)
+    row = _measured_row(segmented, right, left) | _write_extras(segmented.input_file, extras)
     slice_mm, *pixel_mm = volume.spacing_mm
     thick_mm = np.full(len(mask), slice_mm) if volume.slice_mm is None else volume.slice_mm
     right_ml, left_ml = (
@@ -175,23 +175,23 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Ro
     return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
 
 
-def _write_extras(case: InputFile, extras: list[tuple[bool, Extra]]) -> Row:
+def _write_extras(input_file: InputFile, extras: list[tuple[bool, Extra]]) -> JournalRow:
     """Write the outputs that are asked for, and return the row's `error`, which says which of them failed."""
-    rows = [_attempt("written", case, write) for is_asked, write in extras if is_asked]
+    rows = [_attempt("written", input_file, write) for is_asked, write in extras if is_asked]
     return {"error": " ".join(row["error"] for row in rows if row) or None}
 
 
-def _begin_row(case: InputFile) -> Row:
-    return {"file": str(case.path), "stem": case.stem, "stamp": case.stamp}
+def _begin_row(input_file: InputFile) -> JournalRow:
+    return {"file": str(input_file.path), "stem": input_file.stem, "stamp": input_file.stamp}
 
 
-def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> Row:
+def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> JournalRow:
     """Return the first part of a row, up to the sizes of the mask and of the patient's right and left lung."""
     mask, right_px, left_px = segmented.mask, int(np.count_nonzero(right)), int(np.count_nonzero(left))
     sizes = {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right_px, "left_px": left_px}
     sizes |= {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
     status = "ok" if right_px + left_px else "no lung found"
-    return _begin_row(segmented.case) | {"status": status} | sizes
+    return _begin_row(segmented.input_file) | {"status": status} | sizes
 
 
 def _overlay_sheet(segmented: SegmentedVolume) -> np.ndarray:

@@ -10,7 +10,7 @@ from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 21)]
 LUNGS = PHANTOMS[7].mask.astype(np.uint8) * 255

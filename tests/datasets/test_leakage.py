@@ -7,7 +7,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.images import read_image, write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from helpers.scans import write_pairs
 from lungnb.__main__ import main
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import read_manifest
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 TINY = ("--set", "image_size=32", "--set", "filters=2", "--set", "depth=2", "--set", "models=unet")
 

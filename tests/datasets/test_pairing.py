@@ -9,7 +9,7 @@ from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
 from lungnb.formats.folders import stem_of
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 OWN = Source("scans", "A folder of your own", "own", "", "")
 

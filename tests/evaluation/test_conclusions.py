@@ -8,7 +8,7 @@ from helpers.tables import store_scores
 from lungnb.evaluation.conclusions import verdict
 from lungnb.evaluation.evaluation import read_scores
 from lungnb.files import write_json
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 
 @pytest.mark.parametrize(("count", "few"), [(20, True), (58, True), (59, False)])

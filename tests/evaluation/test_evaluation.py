@@ -6,20 +6,21 @@ import pandas as pd
 import pytest
 
 from helpers.tables import store_scores
-from lungnb.commands import _settings, make_parser
+from lungnb.commands.actions import _settings
+from lungnb.commands.parser import make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
-from lungnb.engines.engines import load_model
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation import scoring
-from lungnb.evaluation.evaluation import command_of, compare, evaluate, read_scores, summarise
+from lungnb.evaluation.evaluation import compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.scoring import distance_summary
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.files import read_table
 from lungnb.formats.images import read_image, read_mask
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
-from lungnb.networks.training import train
-from lungnb.settings import make_settings
+from lungnb.networks.training import read_run, train
+from lungnb.presets import command_of, make_settings
 
 ALL = [*OVERLAP_SCORES, *SURFACE_SCORES]
 PARTS = ["right_dice", "left_dice", "costophrenic", "raw_dice", "raw_hd95"]
@@ -101,11 +102,12 @@ def test_tables_that_do_not_belong_together_are_named():
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
-    from lungnb.segmentation.predict import segment
+    from lungnb.segmentation.predict import predict
 
     row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
     entry = read_manifest(trained).set_index("id").loc[row["id"]]
-    p = segment(trained.prepared / entry["image"], trained.results / "unet" / "model.keras").probability
+    engine = engine_of(load_model(trained.results / "unet" / "model.keras"))  # has no temperature
+    p = predict(engine, read_image(trained.prepared / entry["image"]))
     truth = read_mask(trained.prepared / entry["mask"])
     cross_entropy = -np.log(np.where(truth, p, 1 - p)).mean()
     both, total = p[truth].sum(), p.sum() + truth.sum()
@@ -212,11 +214,8 @@ def test_the_summary_says_what_a_run_came_to(trained):
 
 
 def test_the_summary_of_one_patient_is_json_without_an_interval(trained):
-    evaluate(trained, "unet", progress=False)
-    file = trained.results / "unet" / "scores.csv"
-    pd.read_csv(file).assign(patient="a").to_csv(file, index=False)
-    summarise(trained, "unet")
-    text = (trained.results / "unet" / "summary.json").read_text()
+    scores = evaluate(trained, "unet", progress=False).assign(patient="a")
+    text = json.dumps(summarise(read_run(trained, "unet"), scores, trained.name))
     assert "NaN" not in text
     assert json.loads(text)["metrics"]["dice"]["low"] is None
 

@@ -15,14 +15,14 @@ from lungnb.evaluation.mismatch import (
     MIN_DICE,
     MISMATCH_COLUMNS,
     SIDE,
-    Case,
+    MaskPair,
     find_mismatches,
-    judge_cases,
+    judge_pairs,
     shrink_mask,
 )
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 PHANTOMS = [make_phantom(number, size=96) for number in range(1, 13)]
 
@@ -59,7 +59,7 @@ def lungs(right, down=0, height=30):
 
 
 def case(file, truth, prediction):
-    return Case(file, 1.0, truth, prediction)
+    return MaskPair(file, 1.0, truth, prediction)
 
 
 def good_cases(count=5):
@@ -112,13 +112,13 @@ def test_a_mirrored_mask_is_found_although_its_dice_is_high():
     """Lungs are nearly symmetrical, so the Dice alone misses some."""
     mask = np.zeros((1, SIDE, SIDE), bool)
     mask[0, 10:40, 10:25] = mask[0, 10:40, 37:54] = True
-    table = judge_cases([*good_cases(), case("mirrored", mask[..., ::-1], mask)])
+    table = judge_pairs([*good_cases(), case("mirrored", mask[..., ::-1], mask)])
     assert table["dice"][0] >= MIN_DICE and "the mask, mirrored, would fit" in table["what"][0]
 
 
 def test_a_mask_that_nothing_explains_says_to_look():
     noise = np.random.default_rng(1).random((1, SIDE, SIDE)) > 0.7
-    table = judge_cases([*good_cases(), case("noise", noise, lungs(0))])
+    table = judge_pairs([*good_cases(), case("noise", noise, lungs(0))])
     (row,) = table.to_dict("records")
     assert row["what"] == f"the mask agrees little with that of the network: Dice {row['dice']:.2f}"
     assert row["advice"].startswith("look at both masks")
@@ -131,7 +131,7 @@ def test_a_set_that_the_network_does_not_know_is_one_sentence(flip):
         each._replace(truth=each.truth[flip] if flip else lungs(0, down=18, height=4 * number + 12) & (number > 9))
         for number, each in enumerate(good_cases(5))
     ]
-    table = judge_cases(cases)
+    table = judge_pairs(cases)
     assert [*table["file"]] == ["manifest.csv"] and "median Dice" in table["what"][0]
     assert ("5 of 5 would fit better upside down" in table["what"][0]) == bool(flip)
 
@@ -141,9 +141,9 @@ def test_the_slices_of_a_volume_are_one_mask():
     prediction = np.concatenate([lungs(0, height=height) for height in range(20, 40)])
     one_wrong = prediction.copy()
     one_wrong[3] = False
-    assert judge_cases([*good_cases(), case("volume", one_wrong, prediction)]).empty
+    assert judge_pairs([*good_cases(), case("volume", one_wrong, prediction)]).empty
     other = np.concatenate([lungs(0, height=height) for height in range(60, 10, -5)[::-1]] * 2)
-    table = judge_cases([*good_cases(9), case("a", other, prediction), case("b", prediction, other)])
+    table = judge_pairs([*good_cases(9), case("a", other, prediction), case("b", prediction, other)])
     assert [*table["file"]] == ["a", "b"]
     assert table["what"].str.startswith(("b would fit", "a would fit")).all()
 

@@ -9,7 +9,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation import whole_volumes
 from lungnb.evaluation.whole_volumes import VOLUME_COLUMNS, volume_scores
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 SHAPE = (20, 48, 64)  # slices, rows, columns
 AIR, TISSUE = -900.0, 40.0
@@ -44,7 +44,7 @@ def scored(settings, monkeypatch, predicted):
         yield from zip(np.zeros(SHAPE, np.uint8), predicted.astype(np.float32), strict=True)
 
     monkeypatch.setattr("lungnb.segmentation.predict.predict_slices", predict_slices)
-    monkeypatch.setattr(whole_volumes, "trained_settings", lambda *_: settings)
+    monkeypatch.setattr(whole_volumes, "trained_window", lambda _: settings.window)
     return volume_scores(settings, ["unet"], progress=False)
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 TINY = {"image_size": 32, "filters": 2, "depth": 1, "epochs": 2, "batch_size": 4}  # settings of a network
 IMAGE = np.tile(np.arange(0, 240, 8, dtype=np.uint8), (20, 1))  # 30 wide, 20 high

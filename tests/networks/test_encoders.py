@@ -10,7 +10,7 @@ from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file
 from lungnb.networks.models import build_model, unet
 from lungnb.networks.training import read_history, train
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 
 MODULES = {
     "mobilenetv2": "mobilenet_v2",

@@ -25,7 +25,8 @@ from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history, read_run, train
-from lungnb.settings import Settings, make_settings
+from lungnb.presets import make_settings
+from lungnb.settings import Settings
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
 COLUMNS |= {"learning_rate", "seconds"}
@@ -276,7 +277,7 @@ half = tf.config.LogicalDeviceConfiguration()
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [half, half])
 
 from lungnb.networks import backend, training
-from lungnb.settings import make_settings
+from lungnb.presets import make_settings
 backend.gpus = lambda: ["CPU:0", "CPU:1"]
 small = {"image_size": 32, "filters": 2, "depth": 2, "epochs": 3, "train_images": 7}
 settings = make_settings(sys.argv[1], batch_size=int(sys.argv[2]), **small)

@@ -39,7 +39,7 @@ def test_splits_and_windows_are_stated_as_they_were(scored, monkeypatch):
         ({"window": (-125.0, 275.0)}, 9, "in a window of -125 to 275 HU."),
         ({"weights": "phantom"}, 24, "Those of phantom."),
     ):
-        monkeypatch.setattr(checklist, "trained_settings", lambda *_, change=change: scored.replace(**change))
+        monkeypatch.setattr(checklist, "settings_of", lambda _, change=change: scored.replace(**change))
         assert claim(scored, ["unet"])["statement"][number].endswith(text)
 
 

@@ -8,9 +8,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from lungnb.files import write_table
 from lungnb.formats.images import write_png
+from lungnb.presets import make_settings
 from lungnb.report.page import write_report
 from lungnb.report.publishing import save_artefact
-from lungnb.settings import make_settings
 
 
 def evaluation_table():

@@ -6,11 +6,12 @@ import pytest
 from PIL import Image
 
 from helpers.tables import table_of
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.evaluation import compare, evaluate
 from lungnb.evaluation.scoring import group_scores
 from lungnb.figures import plots
 from lungnb.metrics import Counts
+from lungnb.networks.training import read_run
 from lungnb.report.parts import html_table, lighter, picture
 from lungnb.report.publishing import save_artefact
 from lungnb.report.sections import SECTIONS, data_flow, fixed_before_test, review_sections
@@ -53,7 +54,7 @@ def test_sections_have_titles_of_their_own():
 
 
 def test_the_flow_adds_up(trained):
-    flow, manifest = data_flow(trained).set_index("step"), read_manifest(trained)
+    flow, manifest = data_flow(open_prepared(trained)).set_index("step"), read_manifest(trained)
     assert flow.loc["used", "images"] == len(manifest) and flow.loc["used", "patients"] == manifest["patient"].nunique()
     splits = flow[flow.index.str.startswith("...")]
     assert splits["images"].sum() == len(manifest) and splits["patients"].sum() == manifest["patient"].nunique()
@@ -67,7 +68,7 @@ def test_reasons_are_counted_not_listed(trained):
     ]
     table = pd.DataFrame({"file": list("abc"), "reason": reasons})
     table.to_csv(trained.prepared / "excluded.csv", index=False)
-    flow = data_flow(trained).set_index("step")
+    flow = data_flow(open_prepared(trained)).set_index("step")
     assert flow.loc["left out, no mask of this name", "images"] == 2
     assert flow.loc["left out, sizes differ", "images"] == 1
 
@@ -84,8 +85,10 @@ def test_cells_are_escaped_and_missing_ones_empty():
 
 
 def test_what_was_fixed_is_of_the_run(trained):
-    both = trained.replace(models=("unet", "resunet"))  # resunet is not trained
-    table = fixed_before_test(both).set_index("setting")
+    table = fixed_before_test([read_run(trained, "unet")]).set_index("setting")
+    save_artefact(trained, "comparison", table)
+    page = review_sections(trained.replace(models=("unet", "resunet")))  # resunet is not trained
+    assert "before the test images were read" in page and "<th>U-Net</th>" in page and "ResUNet" not in page
     assert table.columns.tolist() == ["U-Net"]
     assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
     assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")

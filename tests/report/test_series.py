@@ -12,8 +12,8 @@ from helpers.paths import ROOT
 from helpers.scans import TINY
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
+from lungnb.presets import make_settings
 from lungnb.report import series
-from lungnb.settings import make_settings
 
 
 def notebook(path, title, source):
@@ -80,11 +80,11 @@ def test_the_bar_counts_epochs_and_says_what_is_left(home, monkeypatch, capsys):
         new_markdown_cell("train(settings"),
     ]
     settings = make_settings(epochs=7)
-    assert [series._steps(cell, settings) for cell in cells] == [7, 1, 0]
+    assert [series._steps(cell, settings.epochs) for cell in cells] == [7, 1, 0]
     folder = settings.results / "unet" / "training"
     folder.mkdir(parents=True)
     (folder.parent / "history.csv").write_text("epoch\n0\n1\n")
-    assert series._epoch(settings) == (2, "unet: epoch 3 of 7")
+    assert series._epoch(settings.results, settings.epochs) == (2, "unet: epoch 3 of 7")
     monkeypatch.setattr(series, "list_notebooks", lambda everything, models: [notebook(home / "00_a.ipynb", "A", "1")])
     series.run_series()
     shown = capsys.readouterr().out

@@ -10,9 +10,10 @@ from lungnb.engines.engines import engine_of, load_model
 from lungnb.formats.images import write_png
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
+from lungnb.presets import make_settings
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.predict import best_model, choose_model, masks_folder, predict, segment
-from lungnb.settings import SHIPPED, make_settings
+from lungnb.settings import SHIPPED
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 90), (130, 70), (20, 31)])

@@ -1,0 +1,145 @@
+"""The verbs of the command line: their arguments and their help."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn
+
+from lungnb import __version__, engines
+from lungnb.commands import actions
+from lungnb.messages import printable
+from lungnb.presets import RECIPES
+from lungnb.settings import PROFILES, TITLES
+
+if TYPE_CHECKING:
+    _Verbs = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 (argparse has no public name for it)
+_Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose error messages cannot steer the terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line; the options that it returns hold the verb's function as `run`."""
+    parser = _Parser("lungnb", description="Lung segmentation in chest X-rays and CT.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_data_verbs(verbs)
+    _add_training_verbs(verbs)
+    _add_image_verbs(verbs)
+    _add_report_verbs(verbs)
+    return parser
+
+
+def _add_data_verbs(verbs: _Verbs) -> None:
+    add = _verb(
+        verbs, "download", actions.run_download, "download a data set; without a name, list them", "download montgomery"
+    )
+    add("dataset", nargs="?", help="a name in the catalogue")
+    _verb(verbs, "recipes", actions.run_recipes, "list the recipes: systems with all their settings", "recipes")
+    examples = ("prepare montgomery", "prepare data/mine/ --set split_fractions=0.85,0.15,0")
+    _add_settings(_verb(verbs, "prepare", actions.run_prepare, "pair, check, split and convert a data set", *examples))
+    examples = ("check montgomery", "check data/mine/")
+    _add_settings(
+        _verb(verbs, "check", actions.run_check, "check a data set and name the files with errors", *examples)
+    )
+
+
+def _add_training_verbs(verbs: _Verbs) -> None:
+    examples = ("train montgomery --model unet --profile full", "train --recipe simple-unet --set epochs=20")
+    train = _verb(verbs, "train", actions.run_train, "train models", *examples)
+    evaluate = _verb(
+        verbs, "evaluate", actions.run_evaluate, "score trained models on the test split", "evaluate montgomery"
+    )
+    for add in (train, evaluate):
+        _add_settings(add)
+        add("--model", action="append", choices=tuple(TITLES), help="can be repeated; default: the settings' models")
+
+
+def _add_image_verbs(verbs: _Verbs) -> None:
+    examples = ("segment chest.png films/ --out masks --overlay", "segment 'scans/**/*.nii.gz' series/ --out masks")
+    add = _verb(verbs, "segment", actions.run_segment, "write the lung masks of images and volumes", *examples)
+    add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
+    add("--out", required=True, help="folder for the masks and segmentation.csv")
+    add("--model", help="a model.keras, such as results/montgomery/unet/model.keras; default: the shipped one")
+    add("--engine", choices=("auto", *engines.ENGINES), default="auto", help="auto: the first engine that is installed")
+    add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask on the image or on nine slices")
+    add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
+    add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
+    add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
+    add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
+    add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
+    add = _verb(
+        verbs, "adapt", actions.run_adapt, "train a network further on corrected masks", "adapt corrected/ --out mine"
+    )
+    add("folder", help="folder with at least one image and its mask")
+    add("--out", required=True, help="folder for the network")
+    add("--model", help="the network to start from, a model.keras or its folder; default: the shipped one")
+    add("--labels", metavar="1,2", help="the labels of lung, if the masks show other organs too")
+    add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
+    add("--no-estimate", dest="estimate", action="store_false", help="do not estimate the benefit, which takes longer")
+    example = "export results/montgomery/unet/model.keras --format onnx --out exported"
+    add = _verb(
+        verbs, "export", actions.run_export, "export a model for ONNX Runtime or OpenVINO, and check it", example
+    )
+    add("model", nargs="?", help="a model.keras; default: the shipped one")
+    add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
+    add("--out", default=".", help="folder; default: the current one")
+    add("--half", action="store_true", help="store the weights in half precision")
+
+
+def _add_report_verbs(verbs: _Verbs) -> None:
+    _add_score(verbs)
+    examples = ("report montgomery --profile full", "report montgomery --seeds 3 --set folds=5")
+    add = _verb(verbs, "report", actions.run_report, "run the notebooks and write the report", *examples)
+    _add_settings(add)
+    seeds = os.environ.get("LUNGNB_SEEDS") or "1"
+    add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
+    add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
+    examples = ("runs montgomery", "runs montgomery --remove earlier/unet-1")
+    add = _verb(verbs, "runs", actions.run_runs, "list the trainings of a data set, also earlier ones", *examples)
+    _add_settings(add)
+    add("--remove", action="append", default=[], metavar="RUN", help="an earlier run to remove; can be repeated")
+    about = "copy the tables, charts and scores of a report, without images, for publication"
+    add = _verb(verbs, "publish", actions.run_publish, about, "publish --recipe simple-unet")
+    _add_settings(add)
+    add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
+
+
+def _add_score(verbs: _Verbs) -> None:
+    examples = ("score truth/ masks/ other_masks/", "score truth/ masks/ totalseg/ --labels totalseg=10,11,12,13,14")
+    add = _verb(verbs, "score", actions.run_score, "score masks of any program against the ground truth", *examples)
+    add("truth", help="folder of the ground truth")
+    add("masks", nargs="+", help="folders of masks, one a program")
+    add("--out", help="folder of the report; default: results/scores/<name of the truth's folder>")
+    about = "the labels of lung in label maps; can be repeated, with the name of a folder each"
+    add("--labels", action="append", metavar="[NAME=]1,2", help=about)
+    add("--truth-labels", metavar="1,2", help="the labels of lung in the ground truth")
+    add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")
+    add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group and pixel_mm")
+    add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
+    add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not tell it")
+
+
+def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:
+    """Add a verb and return its `add_argument`."""
+    epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
+    form = argparse.RawDescriptionHelpFormatter
+    sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small
+    verb = verbs.add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
+    verb.set_defaults(run=run)
+    return verb.add_argument
+
+
+def _add_settings(add: _Add) -> None:
+    add("dataset", nargs="?", help="a name in the catalogue, or a folder; default: the recipe's, or phantom")
+    add("--dataset", dest="named_dataset", help=argparse.SUPPRESS)  # the same as an option
+    add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE") or "quick", help="default: quick")
+    add("--recipe", choices=RECIPES, help="a system with all its settings, instead of a profile; see `lungnb recipes`")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; can be repeated")

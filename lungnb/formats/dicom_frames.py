@@ -1,0 +1,163 @@
+"""Decode a frame of a DICOM file as it is stored, and find its padding. Needs pydicom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lungnb.formats.dicom_header import count_frames, whole_number
+from lungnb.formats.jpeg import refuse_jpeg, stream_size
+from lungnb.formats.opening import Refused, refuse_shape
+from lungnb.masks import Mask
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
+_LIBJPEG = tuple(f"1.2.840.10008.1.2.4.{end}" for end in (51, 57, 70))  # lossless and 12-bit JPEG
+PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+
+
+def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
+    """Return a frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels.
+
+    Values begin at bit 0, wherever HighBit places them. Bits beyond BitsStored, such as those of an overlay, are
+    cleared, except of padding.
+
+    Raises Refused, naming the file, if it holds no picture, too large a picture, or one that cannot be decoded.
+    """
+    from pydicom.pixels import apply_color_lut
+
+    sizes = [whole_number(file.get(name)) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    rows, columns, samples, bits = sizes
+    if not any(name in file for name in PIXEL_ELEMENTS):
+        raise Refused(f"{path}: holds no picture: it may be a report, or a note on images elsewhere. Leave it out.")
+    if not rows or not columns:
+        raise Refused(f"{path}: cannot be read as a DICOM image; it has no size. Export it again.")
+    is_palette = file.get("PhotometricInterpretation") == "PALETTE COLOR"
+    # The pixels as stored and as decoded; of a palette also three colours.
+    refuse_shape(path, rows, columns, 2 * (samples + 3 * is_palette) * max(bits, 8) / 8)
+    try:
+        _refuse_other_stream(file, path, index)
+        pixels = _without_unused_bits(_decode(file, index, path), file)
+        if not is_palette:
+            return pixels
+        for colour in ("Red", "Green", "Blue"):
+            check_lookup_table(file[f"{colour}PaletteColorLookupTableDescriptor"].value)
+        return apply_color_lut(pixels, file)
+    except (Refused, MemoryError):
+        raise
+    except Exception:  # pydicom raises whatever its parsers raise
+        raise Refused(
+            f"{path}: cannot be read as a DICOM image: its pixels are damaged or cut. Export it again."
+        ) from None
+
+
+def _decode(file: Dataset, index: int, path: Path) -> np.ndarray:
+    """Return a frame as it is stored; raise Refused if it is compressed in a way that nothing here decodes."""
+    from pydicom.pixels import get_decoder, pixel_array
+
+    plugins: Sequence[str] = [""]
+    syntax = file.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        if syntax in _LIBJPEG and find_spec("imagecodecs"):
+            return _decode_jpeg(file, index)
+        try:
+            name, plugins = syntax.name.split(",")[0], get_decoder(syntax).available_plugins
+        except NotImplementedError:
+            name, plugins = "in an unknown way", []
+        if not plugins:
+            raise Refused(
+                f"{path}: its picture is compressed ({name}), and no package here decodes that. pip install "
+                "'lungnb[medical]', which brings imagecodecs, or save it uncompressed."
+            )
+        # GDCM reads what no other can, and nothing else, because damaged files crash it.
+        plugins = [plugin for plugin in reversed(plugins) if plugin != "gdcm"] or plugins
+    for plugin in plugins:
+        try:
+            return pixel_array(file, index=index, decoding_plugin=plugin, correct_unused_bits=False)
+        except MemoryError:
+            raise
+        except Exception:  # pydicom raises whatever its decoders raise
+            continue
+    raise ValueError  # all of them failed
+
+
+def _decode_jpeg(file: Dataset, index: int) -> np.ndarray:
+    """Return a frame in lossless or 12-bit JPEG, which no decoder of pydicom's with a free licence reads safely."""
+    import imagecodecs
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(file.PixelData, index, number_of_frames=count_frames(file))
+    kind = f"{'i' if file.PixelRepresentation else 'u'}{file.BitsAllocated // 8}"
+    return np.asarray(imagecodecs.jpeg8_decode(frame)).astype(kind)
+
+
+def _refuse_other_stream(file: Dataset, path: Path, index: int) -> None:
+    """Raise Refused if the compressed stream of a frame claims another size than the header."""
+    if "PixelData" not in file or not file.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    from pydicom.encaps import get_frame
+
+    frame = get_frame(file.PixelData, index, number_of_frames=count_frames(file))
+    refuse_jpeg(frame, path)
+    size, said = stream_size(frame, path), (file.Rows, file.Columns)
+    if size and size != said:
+        raise Refused(
+            f"{path}: its compressed picture is {size[1]:,} x {size[0]:,} pixels and its header says "
+            f"{said[1]:,} x {said[0]:,}. Export it again."
+        )
+
+
+def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
+    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is."""
+    unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
+    if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
+        return pixels
+    pixels = _from_bit_0(pixels, file, unused)
+    hidden = is_padding(pixels, file)
+    stored = pixels << unused >> unused
+    return stored if hidden is None else np.where(hidden, pixels, stored)
+
+
+def _from_bit_0(pixels: np.ndarray, file: Dataset, unused: int) -> np.ndarray:
+    """Return integers moved down to bit 0 if HighBit says that they end above BitsStored - 1 (PS3.5, 8.1.1).
+
+    A HighBit that the values contradict is not believed: none of them uses the bits above BitsStored, and some use the
+    bits that would be moved out. Neither is one that leaves no room for the value.
+    """
+    shift = whole_number(file.get("HighBit")) + 1 - whole_number(file.get("BitsStored"))
+    if not 0 < shift <= unused:
+        return pixels
+    is_low = np.array_equal(pixels << unused >> unused, pixels) and (pixels & ((1 << shift) - 1)).any()
+    return pixels if is_low else pixels >> shift
+
+
+def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
+    """Return which stored values are padding, by PixelPaddingValue and PixelPaddingRangeLimit; None if none is."""
+    if pixels.dtype.kind not in "iu":
+        return None
+    try:
+        values = [int(file[name].value) for name in _PADDING if file.get(name) is not None]
+    except (TypeError, ValueError):
+        return None
+    if not values:
+        return None
+    # As the type of the pixels, because many are written without their sign.
+    first, *_, last = np.sort(np.array([*values, values[0]]).astype(pixels.dtype))
+    hidden = (pixels >= first) & (pixels <= last)
+    return hidden if hidden.any() and not hidden.all() else None
+
+
+def check_lookup_table(descriptor: Sequence[int]) -> tuple[int, int]:
+    """Return how many entries a lookup table has and the bits of an entry. Raises ValueError if no table has these."""
+    entries, _, bits = descriptor  # the second number is the first value that the table maps
+    entries = entries or MAX_LUT_ENTRIES
+    if not (0 < entries <= MAX_LUT_ENTRIES and 0 < bits <= MAX_LUT_BITS):
+        raise ValueError
+    return entries, bits

@@ -1,0 +1,28 @@
+import pytest
+
+from lungnb.__main__ import main
+from lungnb.presets import RECIPES
+
+
+def test_recipes_are_listed_with_what_they_are(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out.split("\n")
+    assert [line for line in listed if line and not line.startswith(" ")] == [*RECIPES]
+    assert all(any(recipe.about in line for line in listed) for recipe in RECIPES.values())
+
+
+@pytest.mark.parametrize("seeds", ["abc", "0", "-3", "1.5", "²", "1e9"])
+def test_a_number_of_seeds_that_is_none(seeds, capsys, monkeypatch):
+    for arguments, variable in ((["report", f"--seeds={seeds}"], "1"), (["report"], seeds)):
+        monkeypatch.setenv("LUNGNB_SEEDS", variable)
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "must be a whole number of at least 1" in error
+    assert main(["recipes"]) == 0  # which has nothing to do with seeds
+
+
+def test_a_profile_that_is_none(capsys, monkeypatch):
+    monkeypatch.setenv("LUNGNB_PROFILE", "nonsense")
+    assert main(["prepare"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "profile must be one of quick, full" in error
