@@ -13,7 +13,7 @@ from lungnb.phantoms import make_phantom
 KINDS = {"train": "mixed", "validation": "mixed-wider"}
 SIZE, DRAWN_SIZE = 128, 256  # px of the network, and of the drawings that are made small for it
 BLOCK = 2000  # drawings in a file
-BLOCKS = 32  # of the training drawings
+BLOCKS = 30  # of the training drawings
 _SEEDS = {"train": 1, "validation": 2}
 _FOLDER = Path("data/drawings")
 

@@ -31,11 +31,11 @@ from ship_weights import ship
 
 OUT = Path("results/shipped")
 SETTINGS = make_settings(
-    "phantom-wild", "full", **SHIPPED_STRUCTURE, epochs=32, batch_size=16, learning_rate=3e-3, schedule="cosine",
+    "phantom-wild", "full", **SHIPPED_STRUCTURE, epochs=24, batch_size=16, learning_rate=3e-3, schedule="cosine",
     precision="auto",
 )  # fmt: skip
 SHOWN = 20_000  # drawings in an epoch; at first, some of them twice
-FIRST_BLOCKS = 4  # before the first epoch; each later one has one more
+FIRST_BLOCKS = 7  # before the first epoch; each later one has one more
 AVERAGE_MOMENTUM = 0.999  # a step; the average reaches back about 1,000 steps
 _STEPS = SHOWN // SETTINGS.batch_size
 
