@@ -69,14 +69,8 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
 		|| echo "Known holes were found, or could not be looked up: see above."
 
-WILD := phantom-wild --profile full --set split_file=split.csv --set models=compact_unet --set depth=5 \
-	--set image_size=128 --set schedule=cosine
-weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; half an hour on 2 cores
-	$(BIN)/lungnb download phantom-wild
-	$(BIN)/lungnb prepare $(WILD)
-	$(BIN)/lungnb train $(WILD) --set batch_size=16 --set learning_rate=0.003 --set epochs=12 --set stop_patience=12 \
-		--set precision=auto
-	$(BIN)/python tools/ship_weights.py results/phantom-wild/compact_unet
+weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores, and it resumes
+	$(BIN)/python tools/train_shipped.py
 
 lab: .venv/core  ## JupyterLab in the project's folder, with notebook 00 open; it asks no server for news, updates or extensions
 	$(BIN)/jupyter lab --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
