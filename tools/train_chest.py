@@ -117,7 +117,7 @@ def set_limit(classifier: keras.Model, validation: Pooled) -> str:
     chests, others = logits[is_chest] - shift, logits[~is_chest] - shift
     return (
         f"Below 0.5: {(chests < 0).mean():.1%} of the chests and {(others < 0).mean():.1%} of the other pictures. "
-        f"Above 0.9: {(chests > np.log(9)).mean():.1%} and {(others > np.log(9)).mean():.1%}. Logits fell by {shift:.2f}."
+        f"Above 0.9: {(chests > np.log(9)).mean():.1%} and {(others > np.log(9)).mean():.1%}. Logits: {-shift:+.2f}."
     )
 
 

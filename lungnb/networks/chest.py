@@ -30,9 +30,7 @@ def with_chest(model: keras.Model) -> keras.Model:
     image, probability = model.inputs[0], model.outputs[0]
     size = image.shape[1]
     if size % POOLED_PX:
-        raise ValueError(
-            f"the network takes images of {size} px; the output {CHEST} needs a multiple of {POOLED_PX} px."
-        )
+        raise ValueError(f"the network takes {size} px; take one of a multiple of {POOLED_PX} px for output {CHEST}.")
     chest = classifier()(_pooled(image, probability, size // POOLED_PX))
     return keras.Model(image, [probability, chest], name=model.name)
 

@@ -78,7 +78,7 @@ def fine_tune(
 ) -> keras.Model:
     """Return a copy of a network, trained further on examples. An interrupted training continues from `folder`.
 
-    A second output `chest` keeps its weights. The result depends only on network, examples and seed (apart from rounding).
+    The result depends only on network, examples and seed (apart from rounding). A second output `chest` is not trained.
     """
     backend.fix_seeds(seed)
     tuned = keras.models.clone_model(probability_part(model))

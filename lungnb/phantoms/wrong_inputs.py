@@ -34,7 +34,7 @@ def any_film(rng: Generator, size: int) -> Grey:
 
 def turned_film(rng: Generator, size: int) -> Floats:
     """Return a film, wild or not, turned by 90, 180 or 270 degrees."""
-    return _unit(np.ascontiguousarray(np.rot90(any_film(rng, size), rng.integers(1, 4))))
+    return _unit(np.ascontiguousarray(np.rot90(any_film(rng, size), int(rng.integers(1, 4)))))
 
 
 def half_film(rng: Generator, size: int) -> Floats:

@@ -74,14 +74,15 @@ def is_doubtful(chest: float | None) -> bool:
     return chest is not None and chest < CHEST_THRESHOLD
 
 
-def chest_of_volume(chest: list[float | None], has_lung: np.ndarray) -> float | None:
+def chest_of_volume(chest: list[float | None], mask: np.ndarray) -> float | None:
     """Return the median of `chest` over the slices of a volume that have lung, or over all if none has.
 
-    The median, because a few slices of neck or abdomen do not make a volume wrong. `has_lung` is `(slices,)`, bool.
+    The median, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height, width)`.
 
-    >>> chest_of_volume([0.1, 0.9, 0.8, 0.95], np.array([False, True, True, True]))
+    >>> chest_of_volume([0.1, 0.9, 0.8, 0.95], np.array([0, 1, 1, 1])[:, None, None])
     0.9
     """
+    has_lung = np.any(mask, axis=(1, 2))
     values = np.array([np.nan if value is None else value for value in chest])
     if np.isnan(values).any():
         return None

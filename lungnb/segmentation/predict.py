@@ -146,8 +146,8 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window |
             chest.append(predicted.chest)
         del hounsfield  # frees memory, because cleaning the mask takes more
         mask = probability > LUNG_THRESHOLD
-        has_lung = mask.any(axis=(1, 2))
-        return Segmentation(greys, clean_mask(mask) if clean else mask, probability, chest_of_volume(chest, has_lung))
+        cleaned = clean_mask(mask) if clean else mask
+        return Segmentation(greys, cleaned, probability, chest_of_volume(chest, mask))
 
 
 def predict_slices(

@@ -144,7 +144,7 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
             shown[number] = grey
     note = ", ".join(filter(None, [volume.note, note]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
-    of_volume = chest_of_volume(chest, mask.any(axis=(1, 2)))
+    of_volume = chest_of_volume(chest, mask)
     return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note, of_volume)
 
 
