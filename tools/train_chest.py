@@ -17,6 +17,7 @@ from numpy.random import Generator
 
 from lungnb.files import written
 from lungnb.formats.pixels import fit_square
+from lungnb.masks import LUNG_SHARE
 from lungnb.messages import say
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
@@ -24,13 +25,15 @@ from lungnb.networks.chest import CHEST, pooled_part, with_chest
 from lungnb.networks.model_files import read_network
 from lungnb.phantoms.make import make_phantom
 
-TRAINING = {"mixed": (4000, 21), "other": (4000, 31)}  # kinds: number of drawings, and their seed
+TRAINING = {"mixed": (5000, 21), "other": (7000, 31)}  # kinds: number of drawings, and their seed
 VALIDATION = {"mixed-wider": (800, 22), "other": (800, 32)}
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 30, 64, 1e-3
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 12, 64, 1e-3
+_WEIGHT_DECAY = 1e-3
+_LARGEST_SHIFT = 2  # px of the pooled maps, which are 32 px wide
 _RESHAPED_SHARE, _ASPECTS = 0.5, (0.6, 1.6)  # of the drawings that are cut to another aspect ratio, and which
 _LEAST_CHEST = 0.85  # of a chest's height or width that remains when it is cut
 _INVERTED_SHARE = 0.1  # because films are sometimes printed inverted
-FLAGGED_CHESTS = 0.01  # share of the chests for validation that shall lie below 0.5, the limit of `segment`
+FLAGGED_CHESTS = 0.02  # share of the chests for validation that shall lie below 0.5, the limit of `segment`
 
 
 class Pooled(NamedTuple):
@@ -62,19 +65,23 @@ def pooled(model: keras.Model, kinds: dict[str, tuple[int, int]], drawings: Path
         rng = np.random.default_rng(seed)
         images = [changed(rng, image, kind != "other") for image in drawn(kind, count, seed, size, drawings)]
         batch = np.stack([fit_square(image, size).array for image in images])[..., None]
-        parts = [batch[start : start + BATCH_SIZE] for start in range(0, count, BATCH_SIZE)]
+        parts = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
         maps += [part.predict_on_batch(images.astype(np.float32) / 255) for images in parts]
-        is_chest += [np.full((count, 1), kind != "other", np.float32)]
+        is_chest += [np.full((len(batch), 1), kind != "other", np.float32)]
     return Pooled(np.concatenate(maps), np.concatenate(is_chest))
 
 
 def drawn(kind: str, count: int, seed: int, size: int, folder: Path | None) -> np.ndarray:
-    """Return drawings, uint8 `(count, size, size)`; read them from a file in `folder` or save them there."""
+    """Return at most `count` drawings, uint8 `(n, size, size)`; read them from a file in `folder` or save them there.
+
+    Chests without lungs, which are slices just above or below them, are left out: they look like other slices.
+    """
     file = folder / f"{kind}_{seed}_{count}_{size}.npy" if folder else None
     if file and file.exists():
         return np.asarray(np.load(file))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = np.stack([*pool.map(lambda number: make_phantom(number, seed, kind, size).image, range(1, count + 1))])
+        phantoms = pool.map(lambda number: make_phantom(number, seed, kind, size), range(1, count + 1))
+        images = np.stack([image for image, mask in phantoms if kind == "other" or mask.mean() >= LUNG_SHARE[0]])
     if file:
         with written(file) as temporary, temporary.open("wb") as opened:
             np.save(opened, images)
@@ -96,13 +103,26 @@ def changed(rng: Generator, image: np.ndarray, is_chest: bool) -> np.ndarray:
 
 
 def fit(classifier: keras.Model, training: Pooled, validation: Pooled) -> None:
-    """Train the classifier on the maps and their mirror images; keep the best epoch."""
-    maps, is_chest = (np.concatenate(pair) for pair in ((training.maps, training.maps[:, :, ::-1]), training[1:] * 2))
+    """Train the classifier on the maps and their mirror images, shifted a little; keep the best epoch."""
+    maps = np.concatenate([training.maps, training.maps[:, :, ::-1]])
+    rng, is_chest = np.random.default_rng(1), np.concatenate([training.is_chest] * 2)
+    for one, shift in zip(maps, rng.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, (len(maps), 2)), strict=True):
+        one[:] = shifted(one, *shift.tolist())
     steps = EPOCHS * -(-len(maps) // BATCH_SIZE)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    classifier.compile(keras.optimizers.Adam(rate), "binary_crossentropy", jit_compile=backend.USE_XLA)
+    classifier.compile(
+        keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY), "binary_crossentropy", jit_compile=backend.USE_XLA
+    )
     best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True)
     classifier.fit(maps, is_chest, BATCH_SIZE, EPOCHS, verbose=2, validation_data=tuple(validation), callbacks=[best])
+
+
+def shifted(maps: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Return maps, `(height, width, channels)`, moved by some pixels; the border is repeated."""
+    rows, columns = (
+        np.clip(np.arange(side) - shift, 0, side - 1) for side, shift in zip(maps.shape, (down, right), strict=False)
+    )
+    return np.asarray(maps[np.ix_(rows, columns)])
 
 
 def set_limit(classifier: keras.Model, validation: Pooled) -> str:
