@@ -11,6 +11,7 @@ from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.scoring import score_images
 from lungnb.formats import images
 from lungnb.networks.backend import keras
+from lungnb.networks.chest import has_chest, probability_part
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
@@ -29,7 +30,7 @@ def test_the_shipped_network_is_small_and_says_where_it_comes_from():
     assert count_multiplications(model) <= 0.2e9
     assert getattr(model, "optimizer", None) is None
     assert run["plan"]["settings"]["dataset"] == "phantom-wild" and "-dirty" not in run["git_commit"]
-    assert run["parameters"] == model.count_params()
+    assert run["parameters"] == probability_part(model).count_params() and has_chest(model)
     opened = keras.models.load_model(SHIPPED, compile=False)  # as whoever does not have lungnb opens it
     assert {layer.compute_dtype for layer in opened.layers} == {"float32"}
     assert all(name in (SHIPPED.parent / "README.md").read_text() for name in (run["git_commit"], "make weights"))
@@ -67,7 +68,7 @@ def test_bright_lungs_are_found_too(real):
 
 def test_training_can_begin_with_the_shipped_weights():
     model = build_model("compact_unet", size=64, depth=5, weights="phantom")  # of any input size
-    for own, other in zip(model.get_weights(), load_pretrained().get_weights(), strict=True):
+    for own, other in zip(model.get_weights(), probability_part(load_pretrained()).get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
     with pytest.raises(ValueError, match="not weights for compact_unet at this width and depth, but of a compact_unet"):
         build_model("compact_unet", size=64, filters=4, depth=5, weights="phantom")

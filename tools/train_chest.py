@@ -7,7 +7,6 @@ and pictures of the kind "other". The epoch is chosen on chests from wider range
 from __future__ import annotations
 
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +21,6 @@ from lungnb.messages import say
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.chest import CHEST, pooled_part, with_chest
-from lungnb.networks.model_files import read_network
 from lungnb.phantoms.make import make_phantom
 
 TRAINING = {"mixed": (5000, 21), "other": (7000, 31)}  # kinds: number of drawings, and their seed
@@ -110,9 +108,8 @@ def fit(classifier: keras.Model, training: Pooled, validation: Pooled) -> None:
         one[:] = shifted(one, *shift.tolist())
     steps = EPOCHS * -(-len(maps) // BATCH_SIZE)
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    classifier.compile(
-        keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY), "binary_crossentropy", jit_compile=backend.USE_XLA
-    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    classifier.compile(optimizer, "binary_crossentropy", jit_compile=backend.USE_XLA)
     best = keras.callbacks.EarlyStopping("val_loss", patience=EPOCHS, restore_best_weights=True)
     classifier.fit(maps, is_chest, BATCH_SIZE, EPOCHS, verbose=2, validation_data=tuple(validation), callbacks=[best])
 
@@ -139,10 +136,3 @@ def set_limit(classifier: keras.Model, validation: Pooled) -> str:
         f"Below 0.5: {(chests < 0).mean():.1%} of the chests and {(others < 0).mean():.1%} of the other pictures. "
         f"Above 0.9: {(chests > np.log(9)).mean():.1%} and {(others > np.log(9)).mean():.1%}. Logits: {-shift:+.2f}."
     )
-
-
-if __name__ == "__main__":
-    source, target = map(Path, sys.argv[1:3])
-    network = add_chest(read_network(source), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
-    with written(target) as temporary:
-        network.save(temporary)
