@@ -23,9 +23,9 @@ from lungnb.networks.backend import keras
 from lungnb.networks.chest import CHEST, pooled_part, with_chest
 from lungnb.phantoms.make import make_phantom
 
-TRAINING = {"mixed": (8000, 21), "other": (12000, 31)}  # kinds: number of drawings, and their seed
+TRAINING = {"mixed": (8000, 21), "other": (20000, 31)}  # kinds: number of drawings, and their seed
 VALIDATION = {"mixed-wider": (800, 22), "other": (800, 32)}
-EPOCHS, BATCH_SIZE, LEARNING_RATE = 20, 64, 1e-3
+EPOCHS, BATCH_SIZE, LEARNING_RATE = 12, 64, 1e-3
 _WEIGHT_DECAY = 1e-3
 _LARGEST_SHIFT = 2  # px of the pooled maps, which are 32 px wide
 _RESHAPED_SHARE, _ASPECTS = 0.5, (0.6, 1.6)  # of the drawings that are cut to another aspect ratio, and which

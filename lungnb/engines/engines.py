@@ -188,14 +188,16 @@ def _refuse_logits(path: Path, model: keras.Model) -> None:
     """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
     import keras
 
-    last = model.layers[-1] if len(model.outputs) == 1 else model.get_layer(model.output_names[0])
-    if getattr(last, "activation", None) is keras.activations.sigmoid:
+    last = [model.layers[-1]] if len(model.outputs) == 1 else [model.get_layer(name) for name in model.output_names]
+    last = [layer.layers[-1] if isinstance(layer, keras.Model) else layer for layer in last]  # `chest` is a network
+    if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):
         return  # a sigmoid needs no trial, which takes time
     size = model.input_shape[1]
     image = (
         np.random.default_rng(0).random((size, size), np.float32) * np.linspace(0, 1, size, dtype=np.float32)[:, None]
     )
-    values = engine_of(model)(image[None, :, :, None])
+    outputs = engine_of(model).predict(image[None, :, :, None])
+    values = np.concatenate([output.ravel() for output in outputs if output is not None])
     low, high = float(values.min()), float(values.max())
     if not -_MAX_ROUNDING <= low <= high <= 1 + _MAX_ROUNDING:  # also if they are not numbers
         raise ValueError(
