@@ -14,7 +14,7 @@ from train_chest import Pooled, add_chest, changed, drawn, set_limit, shifted
 def few(monkeypatch):
     monkeypatch.setattr(train_chest, "TRAINING", {"mixed": (60, 1), "other": (60, 2)})
     monkeypatch.setattr(train_chest, "VALIDATION", {"mixed-wider": (30, 3), "other": (30, 4)})
-    monkeypatch.setattr(train_chest, "EPOCHS", 4)
+    monkeypatch.setattr(train_chest, "EPOCHS", 25)
 
 
 def test_it_learns_and_leaves_the_probability_alone(few, tmp_path):
@@ -24,16 +24,18 @@ def test_it_learns_and_leaves_the_probability_alone(few, tmp_path):
     training = train_chest.pooled(extended, train_chest.TRAINING, tmp_path)
     values = extended.get_layer("chest").predict(training.maps, verbose=0)
     is_chest = training.is_chest > 0
-    assert values[is_chest].mean() > values[~is_chest].mean() + 0.1
+    above = values[is_chest][:, None] > values[~is_chest][None]  # for each pair of a chest and another picture
+    assert above.mean() > 0.8
 
 
-def test_drawings_are_kept_and_chests_have_lungs(tmp_path):
+def test_drawings_are_kept_and_chests_have_lungs(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_chest, "LUNG_SHARE", (0.12, 0.6))  # so that some of few drawings are left out
     first = drawn("mixed", 20, 5, 64, tmp_path)
     (file,) = tmp_path.glob("*.npy")
     np.save(file, first[:3])
-    assert len(first) > 10 and len(drawn("mixed", 20, 5, 64, tmp_path)) == 3
+    assert len(first) > 5 and len(drawn("mixed", 20, 5, 64, tmp_path)) == 3
     assert len(drawn("other", 20, 5, 64, None)) == 20
-    assert len(first) < 20  # some slices lie above or below the lungs
+    assert len(first) < 20
 
 
 def test_changes_keep_most_of_a_chest():
@@ -56,7 +58,8 @@ def test_the_limit_flags_the_asked_share_of_chests():
     rng = np.random.default_rng(1)
     network = classifier()
     maps = rng.random((300, 32, 32, 3), np.float32) * rng.random((300, 1, 1, 1), np.float32)
-    set_limit(network, Pooled(maps, np.ones((300, 1), np.float32)))
-    flagged = (network.predict(maps, verbose=0) < 0.5).mean()
+    is_chest = np.arange(300)[:, None] < 200
+    set_limit(network, Pooled(maps, is_chest.astype(np.float32)))
+    flagged = (network.predict(maps[:200], verbose=0) < 0.5).mean()
     assert abs(flagged - train_chest.FLAGGED_CHESTS) < 0.005
     assert isinstance(network, keras.Model)
