@@ -81,10 +81,12 @@ CLAIMS = [
         ],
     ),
     Claim(
-        "It flags 99.0 % of\n3,014 wrong inputs (photographs, noise, films turned by 90, 180 and 270 degrees, half films), and 0.0 % of "
-        "3,276 real films and slices",
-        [percent(WRONG_INPUT.loc[True, "mean"]), WRONG_INPUT.loc[True, "size"], 90, 180, 270]
-        + [percent(WRONG_INPUT.loc[False, "mean"]), WRONG_INPUT.loc[False, "size"]],
+        "It flags 99.0 % of 3,014 wrong inputs (photographs, noise, films turned by 90, 180 and 270 degrees, "
+        "half films), and 0.0 % of 3,276 real films and slices",
+        [
+            *(percent(WRONG_INPUT.loc[True, "mean"]), WRONG_INPUT.loc[True, "size"], 90, 180, 270),
+            *(percent(WRONG_INPUT.loc[False, "mean"]), WRONG_INPUT.loc[False, "size"]),
+        ],
     ),
     # Results: five folds
     Claim("Each of the 138 films is tested once", [FOLDS.loc["U-Net", "images"]]),
