@@ -26,7 +26,7 @@ from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model
 from lungnb.networks.tuning import examples_of, fine_tune
 from lungnb.presets import make_settings
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED_STRUCTURE, SPLITS
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]

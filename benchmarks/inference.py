@@ -26,7 +26,7 @@ from lungnb.formats.pixels import to_grey
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED
 
 PREDICT = "model.predict"

@@ -23,8 +23,9 @@ from lungnb.formats.pixels import shrink
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.metrics import dice
 from lungnb.presets import make_settings
+from lungnb.segmentation.inference import predict
 from lungnb.segmentation.lungs import MAX_SIZE_RATIO, MAX_UNCERTAINTY, split_sides, uncertainty, why_implausible
-from lungnb.segmentation.predict import open_model, predict
+from lungnb.segmentation.predict import open_model
 from lungnb.settings import SPLITS
 
 Pictures = tuple[np.ndarray, np.ndarray]  # image and ground truth

@@ -13,6 +13,9 @@ Floats = NDArray[np.floating]  # float32 or float64, such as probabilities and H
 Window = tuple[float, float]  # the values shown as black and as white; Hounsfield units for CT
 
 LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
+# `tools/train_chest.py` sets the output `chest` of a network so that 3 % of drawn chests, from wider ranges than those
+# of its training, lie below the first. A film is turned only if another orientation is above the second.
+CHEST_THRESHOLD, CLEAR_CHEST = 0.5, 0.9
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey for colour-blind readers too
 MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
 LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)

@@ -25,7 +25,7 @@ RUN = """
 import sys
 session = onnxruntime.InferenceSession(sys.argv[1])
 images = np.load(sys.argv[2])
-answers = {name: segment(image, session) for name, image in images.items()}
+answers = {name: (*segment(image, session), looks_like_chest(image, session)) for name, image in images.items()}
 np.savez(sys.argv[3], **{f"{name}_{part}": array for name, pair in answers.items() for part, array in enumerate(pair)})
 assert not {"lungnb", "keras", "PIL"} & {*sys.modules}
 """
@@ -59,6 +59,7 @@ def test_the_recipe_gives_the_masks_of_lungnb(tmp_path):
         expected = segment(film, engine="onnx")
         np.testing.assert_array_equal(answers[f"{name}_1"], expected.probability, err_msg=name)
         np.testing.assert_array_equal(answers[f"{name}_0"], expected.mask, err_msg=name)
+        assert answers[f"{name}_2"] == expected.chest, name
     raw = answers["specks_1"] > LUNG_THRESHOLD
     assert not (clean_mask(raw) == raw).all()  # so that cleaning is tested too
 
@@ -72,9 +73,12 @@ def test_an_export_says_how_to_use_it(tmp_path):
     (tmp_path / "run.json").write_text('{"plan": {"settings": {"window": [-1000.0, 400.0]}}}')
     for file, window in ((export_model(tmp_path / "own.keras", "onnx", tmp_path), "-1000 400"), (SHIPPED, "none")):
         session = onnxruntime.InferenceSession(file.with_suffix(".onnx"))
-        assert [tensor.name for tensor in (*session.get_inputs(), *session.get_outputs())] == ["image", "probability"]
+        names, has_chest = [tensor.name for tensor in session.get_outputs()], file == SHIPPED
+        assert names == ["probability", "chest"][: 1 + has_chest] and session.get_inputs()[0].name == "image"
         facts = session.get_modelmeta().custom_metadata_map
-        assert set(facts) == set(re.findall(r"(?m)^\| `(\w+)` \| `", PAGE)) - {"temperature"}  # which is 1
+        assert set(facts) == set(re.findall(r"(?m)^\| `(\w+)` \| `", PAGE)) - {"temperature"} - (
+            set() if has_chest else {"chest_threshold"}
+        )  # the temperature is 1
         assert facts["input_size"] == str(session.get_inputs()[0].shape[1]) and facts["window_hu"] == window
         assert float(facts["threshold"]) == LUNG_THRESHOLD and facts["sigmoid"] == "inside"
 

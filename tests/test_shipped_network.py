@@ -10,7 +10,9 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.scoring import score_images
 from lungnb.formats import images
+from lungnb.masks import CHEST_THRESHOLD
 from lungnb.networks.backend import keras
+from lungnb.networks.chest import has_chest, probability_part
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
@@ -29,10 +31,34 @@ def test_the_shipped_network_is_small_and_says_where_it_comes_from():
     assert count_multiplications(model) <= 0.2e9
     assert getattr(model, "optimizer", None) is None
     assert run["plan"]["settings"]["dataset"] == "phantom-wild" and "-dirty" not in run["git_commit"]
-    assert run["parameters"] == model.count_params()
+    assert run["parameters"] == probability_part(model).count_params() and has_chest(model)
     opened = keras.models.load_model(SHIPPED, compile=False)  # as whoever does not have lungnb opens it
     assert {layer.compute_dtype for layer in opened.layers} == {"float32"}
     assert all(name in (SHIPPED.parent / "README.md").read_text() for name in (run["git_commit"], "make weights"))
+
+
+def test_its_masks_do_not_depend_on_the_output_chest():
+    model = load_pretrained()
+    images = np.stack([make_phantom(index, seed=78, kind="wild", size=128).image for index in range(6)])
+    batch = images[..., None].astype(np.float32) / 255
+    np.testing.assert_array_equal(model.predict_on_batch(batch)[0], probability_part(model).predict_on_batch(batch))
+
+
+def test_it_says_what_is_no_chest():
+    """On drawings that it has not seen: nearly all chests are accepted, and nearly all other pictures are flagged."""
+    chests = [make_phantom(index, seed=79, kind="mixed") for index in range(30)]
+    values = [segment(case.image).chest for case in chests if case.mask.mean() > 0.05]
+    others = [segment(make_phantom(index, seed=79, kind="other").image).chest for index in range(30)]
+    assert np.mean(np.array(values) > CHEST_THRESHOLD) > 0.9
+    assert np.mean(np.array(others) < CHEST_THRESHOLD) > 0.8
+
+
+def test_films_that_lie_on_their_side_are_found():
+    case = make_phantom(4, seed=77, kind="xray")
+    turned = np.ascontiguousarray(np.rot90(case.image))
+    lying, upright = segment(turned), segment(turned, upright=True)
+    assert lying.chest < CHEST_THRESHOLD < upright.chest and upright.turned_degrees == 270
+    assert dice(np.rot90(case.mask), upright.mask) > 0.9
 
 
 @pytest.mark.parametrize("kind", ["xray", "ct", "wilder"])
@@ -67,7 +93,7 @@ def test_bright_lungs_are_found_too(real):
 
 def test_training_can_begin_with_the_shipped_weights():
     model = build_model("compact_unet", size=64, depth=5, weights="phantom")  # of any input size
-    for own, other in zip(model.get_weights(), load_pretrained().get_weights(), strict=True):
+    for own, other in zip(model.get_weights(), probability_part(load_pretrained()).get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
     with pytest.raises(ValueError, match="not weights for compact_unet at this width and depth, but of a compact_unet"):
         build_model("compact_unet", size=64, filters=4, depth=5, weights="phantom")

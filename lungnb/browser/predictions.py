@@ -13,8 +13,8 @@ from lungnb.engines.temperature import with_temperature
 from lungnb.evaluation.calibration import predict_augmented
 from lungnb.formats.pixels import shrink
 from lungnb.masks import LUNG_THRESHOLD, Floats, Grey, Mask
+from lungnb.segmentation.inference import predict
 from lungnb.segmentation.lungs import uncertainty
-from lungnb.segmentation.predict import predict
 
 _PREDICTIONS_KEPT = 24  # some 5 MB each at most
 

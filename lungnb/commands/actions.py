@@ -104,7 +104,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
 def run_segment(options: argparse.Namespace) -> int:
     """Segment images."""
-    outputs = segmentation.Options(options.overlay, options.cutout, options.probability, options.dicom_seg)
+    outputs = segmentation.Options(
+        options.overlay, options.cutout, options.probability, options.dicom_seg, options.upright
+    )
     if options.ray:
         file = f"{options.out}/segmentation.parquet"
         if options.json:
@@ -114,7 +116,9 @@ def run_segment(options: argparse.Namespace) -> int:
         )
         return _say_segmented(options, file, total["images"], total["failed"], total["incomplete"], total["review"])
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
-        table = segmentation.segment_files(options.paths, options.out, options.model, *outputs, engine=options.engine)
+        table = segmentation.segment_files(
+            options.paths, options.out, options.model, **outputs._asdict(), engine=options.engine
+        )
         errors, failed = table["error"].dropna(), (table["status"] == "failed").sum()
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
         file = f"{options.out}/segmentation.csv"

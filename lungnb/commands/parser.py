@@ -73,6 +73,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
     add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
+    add("--upright", action="store_true", help="also find films that lie on their side or head; masks lie as the files")
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
     add("--ray", metavar="ADDRESS", help="on a Ray cluster: local (this machine), auto, or host:port; see README.md")
     add = _verb(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -39,6 +39,16 @@ class ExportError(ValueError):
     """An export that could not be made or opened, or whose masks differ from those of Keras."""
 
 
+Outputs: TypeAlias = np.ndarray | Sequence[np.ndarray]  # of a network with one output, or with two
+
+
+class Prediction(NamedTuple):
+    """What a network predicts for a batch."""
+
+    probability: np.ndarray  # (batch, size, size, 1), float32, of lung, 0 to 1
+    chest: np.ndarray | None = None  # (batch, 1), float32, 0 to 1, near 1 for a chest; None without that output
+
+
 class Engine(NamedTuple):
     """A network that is ready to run. It takes `(batch, size, size, 1)` float32, 0 to 1, and returns probabilities.
 
@@ -47,12 +57,17 @@ class Engine(NamedTuple):
 
     name: str  # of the engine, with its version and precision
     size: int  # px, side of the square image that the network takes
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Callable[[np.ndarray], Outputs]  # returns the probabilities, or these and `chest`
     temperature: float = 1.0
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Return the network's prediction for a batch."""
-        return self.run(batch)
+        """Return the probabilities of lung for a batch."""
+        return self.predict(batch).probability
+
+    def predict(self, batch: np.ndarray) -> Prediction:
+        """Return all that the network predicts for a batch."""
+        outputs = self.run(batch)
+        return Prediction(outputs) if isinstance(outputs, np.ndarray) else Prediction(*outputs)
 
 
 def engine_of(model: keras.Model | Engine) -> Engine:
@@ -60,7 +75,12 @@ def engine_of(model: keras.Model | Engine) -> Engine:
     if isinstance(model, Engine):
         return model
     # `predict_on_batch` is as fast as a `tf.function`, and works with every backend of Keras.
-    return Engine(engine_name("keras"), model.input_shape[1], lambda batch: np.asarray(model.predict_on_batch(batch)))
+    return Engine(engine_name("keras"), model.input_shape[1], lambda batch: _arrays(model.predict_on_batch(batch)))
+
+
+def _arrays(outputs: object) -> Outputs:
+    """Return what Keras returned, for any of its backends, as arrays."""
+    return [np.asarray(output) for output in outputs] if isinstance(outputs, (list, tuple)) else np.asarray(outputs)
 
 
 def installed(engine: str) -> bool:
@@ -111,7 +131,7 @@ def load_model(model: str | Path | None = None) -> keras.Model:
 
     Run no code from the file (`model_files.read_network`); refuse other formats. Raises FileNotFoundError if there is
     no such file. Raises ValueError for a file that is not a model, or whose model does not take one grey image or does
-    not give probabilities.
+    not give probabilities. A second output `chest` is allowed (`lungnb.networks.chest`).
     """
     path = model_file(model)
     return _load(path, path.stat().st_mtime_ns)
@@ -139,11 +159,12 @@ def model_file(model: str | Path | None = None) -> Path:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> keras.Model:
+    from lungnb.networks.chest import has_chest
     from lungnb.networks.model_files import read_network
 
     model = read_network(path)
-    shape = model.input_shape
-    if shape != model.output_shape or not isinstance(shape, tuple) or shape != (None, *shape[1:2] * 2, 1):
+    shape, mask_shape = model.input_shape, model.output_shape[0] if has_chest(model) else model.output_shape
+    if shape != mask_shape or not isinstance(shape, tuple) or shape != (None, *shape[1:2] * 2, 1):
         raise ValueError(
             f"{path}: takes {shape}, gives {model.output_shape}; (None, size, size, 1) is expected of both: "
             f"{_form_remedy(model)}, and save it again."
@@ -169,13 +190,16 @@ def _refuse_logits(path: Path, model: keras.Model) -> None:
     """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
     import keras
 
-    if getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid:
+    last = [model.layers[-1]] if len(model.outputs) == 1 else [model.get_layer(name) for name in model.output_names]
+    last = [layer.layers[-1] if isinstance(layer, keras.Model) else layer for layer in last]  # `chest` is a network
+    if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):
         return  # a sigmoid needs no trial, which takes time
     size = model.input_shape[1]
     image = (
         np.random.default_rng(0).random((size, size), np.float32) * np.linspace(0, 1, size, dtype=np.float32)[:, None]
     )
-    values = engine_of(model)(image[None, :, :, None])
+    outputs = engine_of(model).predict(image[None, :, :, None])
+    values = np.concatenate([output.ravel() for output in outputs if output is not None])
     low, high = float(values.min()), float(values.max())
     if not -_MAX_ROUNDING <= low <= high <= 1 + _MAX_ROUNDING:  # also if they are not numbers
         raise ValueError(
@@ -200,10 +224,9 @@ def _open_openvino(file: Path, precision: str) -> Engine:
     network = core.compile_model(core.read_model(file), "CPU", options)
     request = network.create_infer_request()
 
-    def run(batch: np.ndarray) -> np.ndarray:
+    def run(batch: np.ndarray) -> Outputs:
         with lock:  # because only one thread at a time may use a request
-            probability: np.ndarray = request.infer([batch])[0]
-        return probability
+            return [*request.infer([batch]).values()]
 
     return Engine(engine_name("openvino", precision), network.input(0).partial_shape[1].get_length(), run)
 
@@ -219,4 +242,4 @@ def _open_onnx(file: Path, precision: str) -> Engine:
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     (image,) = session.get_inputs()
     name = engine_name("onnx", precision)
-    return Engine(name, image.shape[1], lambda batch: session.run(None, {image.name: batch})[0])
+    return Engine(name, image.shape[1], lambda batch: session.run(None, {image.name: batch}))

@@ -27,7 +27,7 @@ from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, mod
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.engines.temperature import read_temperature
 from lungnb.files import written
-from lungnb.masks import LUNG_THRESHOLD, Window
+from lungnb.masks import CHEST_THRESHOLD, LUNG_THRESHOLD, Window
 from lungnb.messages import say
 from lungnb.networks.records import trained_window
 from lungnb.settings import SHIPPED
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}
-_LAYOUT = 2  # of exported files; those of another layout, in caches of earlier versions, are made anew
+_LAYOUT = 3  # of exported files; those of another layout, in caches of earlier versions, are made anew
+_TENSORS = ("image", "probability", "chest")  # their names in ONNX; networks without the last output have two
 READERS = {"onnx": ("onnx", "openvino"), "openvino": ("openvino",)}  # the engines that read each format
 
 
@@ -48,7 +49,8 @@ def export_model(
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
     check. The exported network takes `image`, `(batch, size, size, 1)` float32, 0 to 1, and gives `probability`, that
-    of lung, in the same shape. The metadata of ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
+    of lung, in the same shape. If the model has the output `chest`, `(batch, 1)`, so has the export. The metadata of
+    ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
@@ -207,18 +209,18 @@ def _convert(
 
 
 def describe(network: ModelProto, window_hu: Window | None, temperature: float = 1.0) -> None:
-    """Name the tensors of an ONNX network `image` and `probability`; say in its metadata how to use it.
+    """Name the tensors of an ONNX network `image`, `probability` and `chest`; say in its metadata how to use it.
 
     docs/how-to-onnx.md explains the metadata, which users read without lungnb.
     """
     from onnx.helper import set_model_props
 
-    (image,), (probability,) = network.graph.input, network.graph.output
-    new_names = {image.name: "image", probability.name: "probability"}
+    (image,), outputs = network.graph.input, [*network.graph.output]
+    new_names = dict(zip((image.name, *(output.name for output in outputs)), _TENSORS, strict=False))
     for node in network.graph.node:
         for names in (node.input, node.output):
             names[:] = [new_names.get(name, name) for name in names]
-    for tensor in (image, probability):
+    for tensor in (image, *outputs):
         tensor.name = new_names[tensor.name]
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     facts = {
@@ -229,6 +231,7 @@ def describe(network: ModelProto, window_hu: Window | None, temperature: float =
         "threshold": str(LUNG_THRESHOLD),
     }  # fmt: skip
     facts |= {"temperature": str(temperature)} if temperature != 1 else {}
+    facts |= {"chest_threshold": str(CHEST_THRESHOLD)} if len(outputs) > 1 else {}
     set_model_props(network, facts)
 
 

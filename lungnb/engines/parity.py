@@ -24,22 +24,25 @@ if TYPE_CHECKING:
     import keras
 
 MIN_MEAN_DICE, MIN_WORST_DICE = 0.9995, 0.995  # Dice with the masks of Keras; an engine below is not used
+MAX_CHEST_DIFFERENCE = 0.05  # of `chest`, 0 to 1, from that of Keras
 _PHANTOMS = {"xray": 8, "ct": 8, "wild": 24}  # half of the wild ones, whose lungs may be faint, are CT
 _SEED = 11  # used by no data set
 
 
 class Parity(NamedTuple):
-    """How well the masks of an engine agree with those of Keras: Dice over the images of a `Reference`."""
+    """How well an engine agrees with Keras: Dice of masks over the images of a `Reference`, and the output `chest`."""
 
     mean_dice: float
     worst_dice: float
     images: int
     images_with_lung: int  # on the others, two empty masks agree, which says little
+    chest_difference: float = 0.0  # the largest of the output `chest`; 0 for a network without it
 
     @property
     def passed(self) -> bool:
         """Whether the engine may be used."""
-        return self.mean_dice >= MIN_MEAN_DICE and self.worst_dice >= MIN_WORST_DICE
+        is_same_mask = self.mean_dice >= MIN_MEAN_DICE and self.worst_dice >= MIN_WORST_DICE
+        return is_same_mask and self.chest_difference <= MAX_CHEST_DIFFERENCE
 
 
 class Reference(NamedTuple):
@@ -47,6 +50,7 @@ class Reference(NamedTuple):
 
     images: np.ndarray  # (count, size, size), uint8
     masks: np.ndarray  # (count, size, size), bool
+    chest: np.ndarray | None = None  # (count,), float32; None for a network without this output
 
 
 def draw_reference(model: keras.Model) -> Reference:
@@ -55,21 +59,28 @@ def draw_reference(model: keras.Model) -> Reference:
 
     phantoms = (make_phantom(index, _SEED, kind).image for kind, count in _PHANTOMS.items() for index in range(count))
     images = np.stack([fit_square(to_grey(image), model.input_shape[1]).array for image in phantoms])
-    return Reference(images, _masks(engine_of(model), images))
+    return Reference(images, *_answers(engine_of(model), images))
 
 
 def measure_parity(engine: Engine, reference: Reference) -> Parity:
     """Return how well an engine's masks agree with those of Keras, image by image."""
-    pairs = zip(reference.masks, _masks(engine, reference.images), strict=True)
+    masks, chest = _answers(engine, reference.images)
+    pairs = zip(reference.masks, masks, strict=True)
     dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
     with_lung = int(reference.masks.any(axis=(1, 2)).sum())
-    return Parity(float(np.mean(dice)), float(np.min(dice)), len(dice), with_lung)
+    difference = np.abs(chest - reference.chest).max() if chest is not None and reference.chest is not None else 0
+    return Parity(float(np.mean(dice)), float(np.min(dice)), len(dice), with_lung, round(float(difference), 4))
 
 
-def _masks(engine: Engine, images: np.ndarray) -> np.ndarray:
-    """Return an engine's masks of `(count, size, size)` uint8 images, made one at a time as `segment` does."""
-    batches = (image[None, :, :, None].astype(np.float32) / 255.0 for image in images)
-    return np.stack([engine(batch)[0, :, :, 0] > LUNG_THRESHOLD for batch in batches])
+def _answers(engine: Engine, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return an engine's masks of `(count, size, size)` uint8 images and its values of `chest`, `(count,)`, if any.
+
+    Images are predicted one at a time, as `segment` does.
+    """
+    answers = [engine.predict(image[None, :, :, None].astype(np.float32) / 255.0) for image in images]
+    chest = [answer.chest[0, 0] for answer in answers if answer.chest is not None]
+    masks = np.stack([answer.probability[0, :, :, 0] > LUNG_THRESHOLD for answer in answers])
+    return masks, np.array(chest, np.float32) if chest else None
 
 
 def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
@@ -77,15 +88,17 @@ def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
     if not parity.passed:
         raise ExportError(
             f"{file}: {name} is not used: the Dice of its masks with those of Keras is {parity.mean_dice:.4f} on "
-            f"average and {parity.worst_dice:.4f} at worst, where {MIN_MEAN_DICE} and {MIN_WORST_DICE} are asked for."
+            f"average and {parity.worst_dice:.4f} at worst, where {MIN_MEAN_DICE} and {MIN_WORST_DICE} are asked for; "
+            f"chest differs by {parity.chest_difference:.4f}, where {MAX_CHEST_DIFFERENCE} is allowed."
         )
 
 
 def write_reference(file: Path, reference: Reference) -> None:
     """Write the images and masks of the check beside an exported file."""
     with written(beside(file, ".npz")) as temporary:
-        masks = np.packbits(reference.masks, axis=-1)
-        np.savez_compressed(temporary, images=reference.images, masks=masks)
+        arrays = {"images": reference.images, "masks": np.packbits(reference.masks, axis=-1)}
+        arrays |= {} if reference.chest is None else {"chest": reference.chest}
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_reference(file: Path, size: int | None) -> Reference:
@@ -96,10 +109,13 @@ def read_reference(file: Path, size: int | None) -> Reference:
                 raise ValueError("it unpacks to more than the memory limit")
         with np.load(file, allow_pickle=False) as stored:
             images, masks = stored["images"], np.unpackbits(stored["masks"], axis=-1).astype(bool)
+            chest = stored.get("chest")
         masks = masks[..., : images.shape[2]]  # because a byte holds eight pixels
         if images.shape != (len(images), size, size) or images.dtype != np.uint8 or masks.shape != images.shape:
             raise ValueError("it holds other arrays")
-        return Reference(images, masks)
+        if chest is not None and (chest.shape != (len(images),) or chest.dtype != np.float32):
+            raise ValueError("it holds other values of chest")
+        return Reference(images, masks, chest)
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         raise ExportError(
             f"{file}: is damaged. Remove it and the export beside it, and lungnb exports the model again."

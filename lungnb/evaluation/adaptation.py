@@ -36,7 +36,7 @@ from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
 from lungnb.networks.records import git_commit, trained_window
 from lungnb.networks.tuning import RECIPE, Examples, examples_of, fine_tune, steps_for
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED, counted
 
 if TYPE_CHECKING:

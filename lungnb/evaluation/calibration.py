@@ -27,7 +27,7 @@ from lungnb.evaluation.probabilities import (
 from lungnb.evaluation.scaling import store_temperature
 from lungnb.masks import LUNG_THRESHOLD, clean_mask, count_regions
 from lungnb.metrics import dice
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings, title_of
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)

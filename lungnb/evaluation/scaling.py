@@ -17,7 +17,7 @@ from lungnb.engines.temperature import has_temperature, read_temperature
 from lungnb.evaluation.probabilities import best_temperature, border_bins, mean_bins
 from lungnb.files import need, write_json
 from lungnb.messages import printable, run_first
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings
 
 

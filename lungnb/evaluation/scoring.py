@@ -32,7 +32,7 @@ from lungnb.metrics import (
     scores,
     surface_scores,
 )
-from lungnb.segmentation.predict import predict
+from lungnb.segmentation.inference import predict
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:

@@ -150,6 +150,15 @@ class Turn(NamedTuple):
         back = np.flip(upright, self.flipped)
         return np.ascontiguousarray(back.T if self.transposed else back)
 
+    def then(self, other: Turn) -> Turn:
+        """Return the turn that does the same as this one and then another.
+
+        >>> Turn(True, (0,)).then(Turn(True, (0,)))
+        Turn(transposed=False, flipped=(0, 1))
+        """
+        flipped = {1 - axis if other.transposed else axis for axis in self.flipped} ^ {*other.flipped}
+        return Turn(self.transposed != other.transposed, tuple(sorted(flipped)))
+
 
 def turn_of(file: Dataset) -> Turn:
     """Return the turn that shows an opened DICOM image as usual; none if it has no directions or is from the side."""

@@ -6,6 +6,7 @@ from lungnb.artefacts import home
 from lungnb.files import need
 from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import BATCH_NORM_MOMENTUM
+from lungnb.networks.chest import probability_part
 from lungnb.networks.model_files import check_weights, read_network
 
 # The order of the channels (blue first in VGG16 and ResNet50) does not matter, because the three are the same.
@@ -89,7 +90,7 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
         else:
             model = read_network(file)
             origin = f", but of a {model.name}, whose filters and depth must be used too"
-            network.set_weights((model.get_layer(part) if part else model).get_weights())
+            network.set_weights((model.get_layer(part) if part else probability_part(model)).get_weights())
     except (ValueError, OSError) as error:
         target = f"this {part} at this" if part else f"{network.name} at this width and"
         raise ValueError(f"{file}: not weights for {target} depth{origin} ({error}).") from error

@@ -12,6 +12,7 @@ from lungnb.masks import Mask
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import Backup, StepProgress
+from lungnb.networks.chest import probability_part
 from lungnb.networks.data import SEEDS_PER_RUN, Batch, augment
 from lungnb.networks.losses import get_loss
 from lungnb.settings import Settings
@@ -82,11 +83,11 @@ def fine_tune(
 ) -> keras.Model:
     """Return a copy of a network, trained further on examples. An interrupted training continues from `folder`.
 
-    The result depends only on network, examples and seed (apart from rounding).
+    The result depends only on network, examples and seed (apart from rounding). A second output `chest` is not trained.
     """
     backend.fix_seeds(seed)
-    tuned = keras.models.clone_model(model)
-    tuned.set_weights(model.get_weights())
+    tuned = keras.models.clone_model(probability_part(model))
+    tuned.set_weights(probability_part(model).get_weights())
     backend.fuse_batch_norm(tuned)
     steps = steps_for(len(examples.images))
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
@@ -103,8 +104,10 @@ def fine_tune(
                 callbacks=[bar, keras.callbacks.TerminateOnNaN(), backup],
             )  # fmt: skip
     result = keras.models.clone_model(model)  # without the optimizer, which would triple the file
-    pairs = zip(model.get_weights(), tuned.get_weights(), strict=True)
-    result.set_weights([old + _SHARE * (new - old) for old, new in pairs])
+    result.set_weights(model.get_weights())
+    part = probability_part(result)
+    weights = zip(part.get_weights(), tuned.get_weights(), strict=True)
+    part.set_weights([old + _SHARE * (new - old) for old, new in weights])
     return result
 
 

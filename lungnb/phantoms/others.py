@@ -18,12 +18,14 @@ from lungnb.phantoms.film import distort
 from lungnb.phantoms.frame import Phantom, Wild, clouds
 from lungnb.phantoms.processing import process
 from lungnb.phantoms.radiograph import film_phantom
+from lungnb.phantoms.wrong_inputs import FILM_PARTS, SCENES
 
 _MOST_LUNG = 0.3  # of the lungs that a cut film may still show
 _CUT = (0.2, 0.45)  # side of what is cut out, as a share of the film's
 _TRIES, _LEAST_CONTRAST = 8, 40  # grey levels
 _DISTORTED_SHARE = 0.4
 _DISTORTION = Wild(tone=1.0, texture=1.0, acquisition=1.0)
+_FROM_FILMS_SHARE = 0.5  # because turned and cut films are the likeliest mistakes, and the hardest to see
 _LETTERS = list("abcdefghijklmnopqrstuvwxyz    ")
 
 
@@ -33,7 +35,8 @@ def other_picture(rng: Generator, size: int = 256) -> Grey:
     >>> other_picture(np.random.default_rng(1), 64).shape
     (64, 64)
     """
-    grey = OTHERS[str(rng.choice(list(OTHERS)))](rng, size)
+    kinds = FROM_FILMS if rng.random() < _FROM_FILMS_SHARE else SCENERY
+    grey = kinds[str(rng.choice(list(kinds)))](rng, size)
     if rng.random() < _DISTORTED_SHARE:
         return distort(rng, grey.astype(np.float32), _DISTORTION)[0]
     return np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
@@ -135,7 +138,10 @@ def text(rng: Generator, size: int) -> Floats:
     return np.asarray(sheet, dtype=np.float32) / np.float32(255)
 
 
-OTHERS: dict[str, Callable[[Generator, int], Floats]] = {
-    "turned": turned, "upside down": upside_down, "cut": cut, "body part": body_part, "texture": texture,
-    "gradient": gradient, "noise": noise, "shapes": shapes, "text": text,
+_Draw = Callable[[Generator, int], Floats]
+FROM_FILMS: dict[str, _Draw] = {"turned": turned, "upside down": upside_down, "cut": cut, **FILM_PARTS}
+SCENERY: dict[str, _Draw] = {
+    "body part": body_part, "texture": texture, "gradient": gradient, "noise": noise, "shapes": shapes, "text": text,
+    **SCENES,
 }  # fmt: skip
+OTHERS = FROM_FILMS | SCENERY

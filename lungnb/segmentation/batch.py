@@ -33,7 +33,7 @@ from lungnb.segmentation.predict import Model, network_name, open_model
 from lungnb.segmentation.steps import read_input, segment_input, write_results
 
 TABLE_COLUMNS = (
-    *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "right_px", "left_px"),
+    *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "chest", "right_px", "left_px"),
     *("right_mm2", "left_mm2", "right_ml", "left_ml", "milliseconds", "network", "error"),
 )
 _LEFT_OUT_IF_EMPTY = ("note", "slices", "right_mm2", "left_mm2", "right_ml", "left_ml")
@@ -45,7 +45,7 @@ _Result = TypeVar("_Result")
 def segment_files(
     paths: str | Path | Iterable[str | Path], out: str | Path, model: Model = None, overlays: bool = False,
     cutouts: bool = False, probabilities: bool = False, dicom_segs: bool = False, progress: bool = True,
-    engine: str = "auto",
+    engine: str = "auto", upright: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
 
@@ -57,7 +57,9 @@ def segment_files(
     Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
     and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was
     left out of a file. `network` is the one that made the mask: `shipped` or the path of its file, and the first digits
-    of the file's SHA-256.
+    of the file's SHA-256. `chest`, 0 to 1, is low for what does not look like an upright chest film or an axial CT
+    slice; below 0.5 `review` says so. Of a volume it is the median of the slices with lung. It is empty for a network
+    without this output.
 
     A file that cannot be used gets a row whose `error` says why, and the others are segmented. If only an output on
     request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if it, the
@@ -65,12 +67,12 @@ def segment_files(
     training, the masks of these files are replaced.
 
     `paths` are files, folders of them, and patterns such as `films/*.png`. A folder that holds the slices of a DICOM
-    series is one volume. `model` and `engine` are as in `segment`.
+    series is one volume. `model`, `engine` and `upright` are as in `segment`.
 
     Raises ValueError if there is nothing to segment, or if `out` holds masks of another origin or of another network;
     FileNotFoundError if there is no model, RuntimeError if another run works in the same folder.
     """
-    out, options = Path(out), Options(overlays, cutouts, probabilities, dicom_segs)
+    out, options = Path(out), Options(overlays, cutouts, probabilities, dicom_segs, upright)
     files = list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
@@ -106,7 +108,7 @@ def segment_inputs(
     """
     with ThreadPoolExecutor(2 * _FILES_AHEAD) as pool:
         files = _ahead(pool, lambda input_file: read_input(input_file, window_hu), inputs)
-        segmented = (segment_input(file, engine, window_hu) for file in files)
+        segmented = (segment_input(file, engine, window_hu, options.upright) for file in files)
         yield from _ahead(pool, lambda result: write_results(result, out, options), segmented)
 
 

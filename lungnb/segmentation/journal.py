@@ -18,7 +18,7 @@ from lungnb.segmentation.listing import JOURNAL, Options
 from lungnb.segmentation.predict import Model, file_of
 
 JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
-NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "milliseconds")
+NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "milliseconds")
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
@@ -53,7 +53,7 @@ def _is_sound(row: JournalRow) -> bool:
         return False
     if row["status"] != "failed" and mask not in (f"{stem}_mask.png", f"{stem}_mask.nii.gz"):
         return False
-    counts, numbers = ([row[name] for name in names if name in row] for names in (WHOLE_NUMBERS, NUMBERS))
+    counts, numbers = ([row[name] for name in names if row.get(name) is not None] for names in (WHOLE_NUMBERS, NUMBERS))
     return all(type(count) is int and 0 <= count < _LARGEST for count in counts) and all(
         type(number) in (int, float) and math.isfinite(number) and abs(number) < _LARGEST for number in numbers
     )
@@ -73,7 +73,7 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
         return False
     if row["stamp"] != stamp_of(Path(row.get("key") or row["file"])):
         return False
-    asked = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=True))
+    asked = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=False))
     if row["mask"].endswith(".nii.gz"):
         asked = {"_overlay.png": options.overlays, "_seg.dcm": options.dicom_segs}
     names = [row["mask"], *(row["stem"] + ending for ending, is_asked in asked.items() if is_asked)]

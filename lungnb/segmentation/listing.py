@@ -33,12 +33,13 @@ class InputFile(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is written for each image besides its mask."""
+    """What is written for each image besides its mask, and how images are read."""
 
     overlays: bool = False
     cutouts: bool = False
     probabilities: bool = False
     dicom_segs: bool = False
+    upright: bool = False  # no output: find the turn of films that lie on their side or head
 
 
 def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Path]:

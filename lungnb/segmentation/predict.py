@@ -14,15 +14,16 @@ from lungnb.artefacts import HISTORY, RUN, home, raw_folder
 from lungnb.engines.engines import Engine, engine_of, in_folder, load_model, model_file
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
-from lungnb.engines.temperature import read_temperature, with_temperature
+from lungnb.engines.temperature import read_temperature
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import guarded
-from lungnb.formats.pixels import fit_square, through_window, to_grey, unfit_square
+from lungnb.formats.pixels import through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
+from lungnb.segmentation.inference import ImagePrediction, chest_of_volume, predict_image, predict_upright
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import SHIPPED, Settings
 
@@ -44,19 +45,31 @@ class Segmentation(NamedTuple):
     image: np.ndarray  # (height, width), uint8
     mask: np.ndarray  # (height, width), bool
     probability: np.ndarray  # (height, width), float32, 0 to 1, corrected by the temperature if the network has one
+    chest: float | None = None  # 0 to 1; below 0.5, the image does not look like a chest; None without this output
+    turned_degrees: int = 0  # by which the image was turned counter-clockwise to segment it, if `upright` was asked for
 
 
 @overload
 def segment(
-    image: OneImage, model: Model = ..., clean: bool = ..., window: Window | None = ..., engine: str = ...
+    image: OneImage,
+    model: Model = ...,
+    clean: bool = ...,
+    window: Window | None = ...,
+    engine: str = ...,
+    upright: bool = ...,
 ) -> Segmentation: ...
 @overload
 def segment(
-    image: ImageList, model: Model = ..., clean: bool = ..., window: Window | None = ..., engine: str = ...
+    image: ImageList,
+    model: Model = ...,
+    clean: bool = ...,
+    window: Window | None = ...,
+    engine: str = ...,
+    upright: bool = ...,
 ) -> list[Segmentation]: ...
 def segment(
     image: OneImage | ImageList, model: Model = None, clean: bool = True,
-    window: Window | None = None, engine: str = "auto",
+    window: Window | None = None, engine: str = "auto", upright: bool = False,
 ) -> Segmentation | list[Segmentation]:  # fmt: skip
     """Segment the lungs in one image or volume.
 
@@ -72,6 +85,9 @@ def segment(
             window of the training, if there is a `run.json` beside the model.
         engine: runs a model that is given as a file: `openvino`, `onnx`, `keras`, or `auto` for the first that is
             installed (see `open_network`). For the first two, a network of your own is exported once.
+        upright: if an image does not look like a chest, try it turned by 90, 180 and 270 degrees. If exactly one of
+            these clearly looks like one, segment that. All results keep the orientation of the image. It needs a
+            network with the output `chest`, as the shipped one is, and is not for volumes.
 
     Raises ValueError for an image that cannot be read, FileNotFoundError if there is no model.
 
@@ -79,19 +95,19 @@ def segment(
     """
     images = _as_list(image)
     if images is not None:
-        return segment_many(images, model, clean, window, engine)
+        return segment_many(images, model, clean, window, engine, upright)
     network, window_hu = open_model(model, window, engine)
-    return _segment_one(image, network, clean, window_hu)
+    return _segment_one(image, network, clean, window_hu, upright)
 
 
 def segment_many(
     images: str | Path | Sequence[OneImage], model: Model = None, clean: bool = True, window: Window | None = None,
-    engine: str = "auto",
+    engine: str = "auto", upright: bool = False,
 ) -> list[Segmentation]:  # fmt: skip
     """Segment all images of a list, a folder or a pattern; arguments and errors as in `segment`."""
     network, window_hu = open_model(model, window, engine)
     each = list_images(images) if isinstance(images, (str, Path)) else images
-    return [_segment_one(image, network, clean, window_hu) for image in each]
+    return [_segment_one(image, network, clean, window_hu, upright) for image in each]
 
 
 def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
@@ -107,14 +123,16 @@ def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
     return files if files != [Path(image)] else None
 
 
-def _segment_one(image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window | None) -> Segmentation:
+def _segment_one(
+    image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window | None, upright: bool
+) -> Segmentation:
     if not isinstance(image, (str, Path)):
-        return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean)
+        return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean, upright=upright)
     path = Path(image)
     if is_volume(path):
         return _segment_volume(path, engine, clean, window_hu)
     picture = read_picture(path, window_hu)
-    return segment_grey(picture.grey, engine, clean, picture.turn)
+    return segment_grey(picture.grey, engine, clean, picture.turn, upright)
 
 
 def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window | None) -> Segmentation:
@@ -122,43 +140,37 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window |
     with guarded(path, "a volume"):
         hounsfield = read_volume(path).hounsfield
         greys, probability = np.empty(hounsfield.shape, np.uint8), np.empty(hounsfield.shape, np.float32)
-        shown_hu = grey_range(hounsfield, window_hu, path).window
-        for number, predicted in enumerate(predict_slices(engine, hounsfield, shown_hu)):
-            greys[number], probability[number] = predicted
+        shown_hu, chest = grey_range(hounsfield, window_hu, path).window, []
+        for number, (grey, predicted) in enumerate(predict_slices(engine, hounsfield, shown_hu)):
+            greys[number], probability[number] = grey, predicted.probability
+            chest.append(predicted.chest)
         del hounsfield  # frees memory, because cleaning the mask takes more
         mask = probability > LUNG_THRESHOLD
-        return Segmentation(greys, clean_mask(mask) if clean else mask, probability)
+        cleaned = clean_mask(mask) if clean else mask
+        return Segmentation(greys, cleaned, probability, chest_of_volume(chest, mask))
 
 
 def predict_slices(
     engine: Engine, hounsfield: np.ndarray, window_hu: tuple[float, float]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each slice of a volume, `(slices, height, width)`, as grey, and its probability of lung."""
+) -> Iterator[tuple[np.ndarray, ImagePrediction]]:
+    """Yield each slice of a volume, `(slices, height, width)`, as grey, and its prediction."""
     for slice_hu in hounsfield:
         grey = through_window(slice_hu, window_hu)
-        yield grey, predict(engine, grey)
+        yield grey, predict_image(engine, grey)
 
 
-def segment_grey(grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = NO_TURN) -> Segmentation:
-    """Segment a uint8 image, `(height, width)`; `turn` says how to turn it upright, as the network sees it."""
-    probability = turn.stored(predict(engine, turn.upright(grey)))
-    mask = probability > LUNG_THRESHOLD
-    return Segmentation(grey, clean_mask(mask) if clean else mask, probability)
+def segment_grey(
+    grey: np.ndarray, engine: Engine, clean: bool = True, turn: Turn = NO_TURN, upright: bool = False
+) -> Segmentation:
+    """Segment a uint8 image, `(height, width)`; `turn` says how to turn it upright, as the network sees it.
 
-
-def predict(engine: Engine, grey: np.ndarray) -> np.ndarray:
-    """Return the probability of lung, float32, of a uint8 image `(height, width)`, at its own size.
-
-    It is corrected by the temperature of the engine, which is 1 unless `open_model` found one beside the network.
-
-    If all pixels have the same grey, the probability is 0, whatever the network predicts.
+    With `upright`, find a further turn if the image does not look like a chest (`inference.predict_upright`).
     """
-    if grey.min() == grey.max():
-        return np.zeros(grey.shape, np.float32)
-    square = fit_square(grey, engine.size)
-    probability = engine(square.array[None, :, :, None].astype(np.float32) / 255.0)[0, :, :, 0]
-    # After resizing, so that the temperature changes no mask.
-    return with_temperature(unfit_square(probability, square, *grey.shape), engine.temperature)
+    predicted = (predict_upright if upright else predict_image)(engine, turn.upright(grey))
+    probability = turn.stored(predicted.probability)
+    mask = probability > LUNG_THRESHOLD
+    mask = clean_mask(mask) if clean else mask
+    return Segmentation(grey, mask, probability, predicted.chest, predicted.turned_degrees)
 
 
 def load_pretrained() -> keras.Model:

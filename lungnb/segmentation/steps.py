@@ -22,6 +22,7 @@ from lungnb.formats.pixels import shrink
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
+from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, chest_of_volume, is_doubtful
 from lungnb.segmentation.journal import JournalRow, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.lungs import split_sides, why_implausible
@@ -47,6 +48,7 @@ class SegmentedImage(NamedTuple):
     picture: Picture
     probability: np.ndarray  # (height, width), float32
     temperature: float = 1.0  # with which the probabilities were corrected
+    chest: float | None = None
     milliseconds: float = 0.0
 
 
@@ -58,6 +60,7 @@ class SegmentedVolume(NamedTuple):
     volume: Volume  # without its voxels
     shown: dict[int, np.ndarray]  # grey slices for the overlay, by their number
     note: str = ""  # on values that were left out
+    chest: float | None = None
     milliseconds: float = 0.0
 
 
@@ -74,11 +77,13 @@ def read_input(input_file: InputFile, window_hu: Window | None = None) -> ReadFi
     return _attempt("read", input_file, read)
 
 
-def segment_input(file: ReadFile | JournalRow, engine: Engine, window_hu: Window | None) -> Segmented | JournalRow:
-    """Let the network predict the lungs of an image or a volume."""
+def segment_input(
+    file: ReadFile | JournalRow, engine: Engine, window_hu: Window | None, upright: bool = False
+) -> Segmented | JournalRow:
+    """Let the network predict the lungs of an image or a volume; with `upright`, turn films that are not upright."""
     if isinstance(file, dict):
         return file
-    return _attempt("segmented", file.input_file, lambda: _segment(file, engine, window_hu))
+    return _attempt("segmented", file.input_file, lambda: _segment(file, engine, window_hu, upright))
 
 
 def write_results(segmented: Segmented | JournalRow, out: Path, options: Options) -> JournalRow:
@@ -107,14 +112,22 @@ def _attempt(doing: str, input_file: InputFile, step: Callable[[], _Result]) -> 
         return _begin_row(input_file) | {"status": "failed", "error": str(error)}
 
 
-def _segment(file: ReadFile, engine: Engine, window_hu: Window | None) -> Segmented:
+def _segment(file: ReadFile, engine: Engine, window_hu: Window | None, upright: bool) -> Segmented:
     started = time.perf_counter()
     if file.picture is None:
         segmented: Segmented = _segment_volume(file, engine, window_hu)
     else:
-        _, mask, probability = segment_grey(file.picture.grey, engine, turn=file.picture.turn)
-        segmented = SegmentedImage(file.input_file, mask, file.picture, probability, engine.temperature)
+        segmented = _segment_image(file.input_file, file.picture, engine, upright)
     return segmented._replace(milliseconds=round(1000 * (time.perf_counter() - started), 1))
+
+
+def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upright: bool) -> SegmentedImage:
+    _, mask, probability, chest, degrees = segment_grey(picture.grey, engine, turn=picture.turn, upright=upright)
+    if degrees:
+        note = f"segmented after a turn of {degrees} degrees counter-clockwise; the mask lies as the file does"
+        note = ", ".join(filter(None, [picture.note, note]))
+        picture = picture._replace(turn=picture.turn.then(TURNS[degrees]), note=note)
+    return SegmentedImage(input_file, mask, picture, probability, engine.temperature, chest)
 
 
 def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) -> SegmentedVolume:
@@ -122,14 +135,17 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
     mask = np.empty(volume.hounsfield.shape, bool)
     to_show = np.linspace(0, len(mask) - 1, _SLICES_SHOWN + 2)[1:-1].round().astype(int)
     shown: dict[int, np.ndarray] = {}
+    chest: list[float | None] = []
     shown_hu, note = grey_range(volume.hounsfield, window_hu, file.input_file.path)
-    for number, (grey, probability) in enumerate(predict_slices(engine, volume.hounsfield, shown_hu)):
-        mask[number] = probability > LUNG_THRESHOLD
+    for number, (grey, predicted) in enumerate(predict_slices(engine, volume.hounsfield, shown_hu)):
+        mask[number] = predicted.probability > LUNG_THRESHOLD
+        chest.append(predicted.chest)
         if number in to_show:
             shown[number] = grey
     note = ", ".join(filter(None, [volume.note, note]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
-    return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note)
+    of_volume = chest_of_volume(chest, mask)
+    return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note, of_volume)
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalRow:
@@ -152,7 +168,7 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalR
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
     uncorrected = with_temperature(image.probability, 1 / image.temperature)  # as when its limits were measured
-    review = ", ".join(filter(None, [pages, why_implausible(mask, right_px, left_px, None, uncorrected)]))
+    review = _review(image, pages, why_implausible(mask, right_px, left_px, None, uncorrected))
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 
@@ -171,8 +187,13 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Jo
         float(np.count_nonzero(lung, axis=(1, 2)) @ thick_mm * np.prod(pixel_mm) / 1000) for lung in (right, left)
     )
     row |= {"slices": len(mask), "right_ml": round(right_ml, 1), "left_ml": round(left_ml, 1)}
-    review = why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml)
+    review = _review(segmented, why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml))
     return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
+
+
+def _review(segmented: Segmented, *reasons: str) -> str:
+    """Return why a person should look at a file: first that it shows no chest, then other reasons."""
+    return ", ".join(filter(None, [NOT_A_CHEST if is_doubtful(segmented.chest) else "", *reasons]))
 
 
 def _write_extras(input_file: InputFile, extras: list[tuple[bool, Extra]]) -> JournalRow:
@@ -190,6 +211,7 @@ def _measured_row(segmented: Segmented, right: np.ndarray, left: np.ndarray) -> 
     mask, right_px, left_px = segmented.mask, int(np.count_nonzero(right)), int(np.count_nonzero(left))
     sizes = {"height": mask.shape[-2], "width": mask.shape[-1], "right_px": right_px, "left_px": left_px}
     sizes |= {"lung": round(float(mask.mean()), 4), "milliseconds": segmented.milliseconds}
+    sizes |= {} if segmented.chest is None else {"chest": round(segmented.chest, 4)}
     status = "ok" if right_px + left_px else "no lung found"
     return _begin_row(segmented.input_file) | {"status": status} | sizes
 

@@ -9,7 +9,8 @@ from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature, with_temperature
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.predict import predict, segment
+from lungnb.segmentation.inference import predict
+from lungnb.segmentation.predict import segment
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 1.7, 10.0])

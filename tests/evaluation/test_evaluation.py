@@ -102,7 +102,7 @@ def test_tables_that_do_not_belong_together_are_named():
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
-    from lungnb.segmentation.predict import predict
+    from lungnb.segmentation.inference import predict
 
     row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
     entry = read_manifest(trained).set_index("id").loc[row["id"]]

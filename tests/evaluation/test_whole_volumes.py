@@ -10,6 +10,7 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation import whole_volumes
 from lungnb.evaluation.whole_volumes import VOLUME_COLUMNS, volume_scores
 from lungnb.presets import make_settings
+from lungnb.segmentation.inference import ImagePrediction
 
 SHAPE = (20, 48, 64)  # slices, rows, columns
 AIR, TISSUE = -900.0, 40.0
@@ -41,7 +42,8 @@ def scored(settings, monkeypatch, predicted):
     """The scores of volumes whose slices the network predicts to be `predicted`, (slices, height, width)."""
 
     def predict_slices(engine, hounsfield, window_hu):
-        yield from zip(np.zeros(SHAPE, np.uint8), predicted.astype(np.float32), strict=True)
+        predictions = [ImagePrediction(each) for each in predicted.astype(np.float32)]
+        yield from zip(np.zeros(SHAPE, np.uint8), predictions, strict=True)
 
     monkeypatch.setattr("lungnb.segmentation.predict.predict_slices", predict_slices)
     monkeypatch.setattr(whole_volumes, "trained_window", lambda _: settings.window)

@@ -51,6 +51,7 @@ TUBERCULOSIS = FILMS.index.str.endswith("_1")
 SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
 REVIEW = table("review/review.csv").query("rule == 'review' and not changed").set_index("dataset")
+WRONG_INPUT = table("wrong_input/wrong_input_images.csv").groupby("must be flagged")["flagged"].agg(["mean", "size"])
 CALIBRATION = table("montgomery-seeds/calibration.csv")["calibration_error"]
 LEFT = table("montgomery-seeds/usefulness.csv", "model").loc["r2unet"]
 INFERENCE = table("benchmarks/inference.csv")

@@ -73,7 +73,7 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
         write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
     (tmp_path / "films" / "d.png").write_bytes(b"damaged")
     films, out, asked = tmp_path / "films", tmp_path / "out", []
-    original = predict.predict
+    original = predict.predict_image
 
     def counted(network, grey):
         asked.append(grey)
@@ -81,7 +81,7 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
             raise KeyboardInterrupt
         return original(network, grey)
 
-    monkeypatch.setattr(predict, "predict", counted)
+    monkeypatch.setattr(predict, "predict_image", counted)
     with pytest.raises(KeyboardInterrupt):
         segment_files(films, out, file_of_model, progress=False)
     with (out / ".segmentation.jsonl").open("a") as journal:

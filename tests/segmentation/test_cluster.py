@@ -52,10 +52,10 @@ def films(tmp_path_factory):
     return folder, model
 
 
-def assert_as_alone(out, films, options=()):
+def assert_as_alone(out, films, options=Options()):  # noqa: B008
     """The rows and the masks, byte by byte, are those that `segment_files` writes; return the rows, by file."""
     folder, model = films
-    alone = segment_files(folder, out.parent / "alone", model, *options, progress=False).set_index("file")
+    alone = segment_files(folder, out.parent / "alone", model, **options._asdict(), progress=False).set_index("file")
     alone = alone.drop(columns="milliseconds").sort_index()
     rows = pd.read_parquet(out / TABLE).set_index("file").sort_index()
     pd.testing.assert_frame_equal(rows[[*alone]].drop(columns="mask"), alone.drop(columns="mask"), check_dtype=False)

@@ -1,0 +1,89 @@
+"""Let a network predict one image: the probability of lung, whether it shows a chest, and how it must be turned."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lungnb.engines.engines import Engine
+from lungnb.engines.temperature import with_temperature
+from lungnb.formats.dicom_header import Turn
+from lungnb.formats.pixels import fit_square, unfit_square
+from lungnb.masks import CHEST_THRESHOLD, CLEAR_CHEST
+
+NOT_A_CHEST = "does not look like an upright chest film or axial CT slice"
+TURNS = {90: Turn(True, (0,)), 180: Turn(False, (0, 1)), 270: Turn(True, (1,))}  # by degrees counter-clockwise
+
+
+class ImagePrediction(NamedTuple):
+    """What a network predicts for one image."""
+
+    probability: np.ndarray  # (height, width), float32, of lung, 0 to 1
+    chest: float | None = None  # 0 to 1, near 1 for a chest; None for a network without this output
+    turned_degrees: int = 0  # by which the image was turned counter-clockwise to predict it
+
+
+def predict(engine: Engine, grey: np.ndarray) -> np.ndarray:
+    """Return the probability of lung, float32, of a uint8 image `(height, width)`, at its own size.
+
+    It is corrected by the temperature of the engine, which is 1 unless `open_model` found one beside the network.
+
+    If all pixels have the same grey, the probability is 0, whatever the network predicts.
+    """
+    return predict_image(engine, grey).probability
+
+
+def predict_image(engine: Engine, grey: np.ndarray) -> ImagePrediction:
+    """Return all that the network predicts for an image; arguments and rules as in `predict`.
+
+    If all pixels have the same grey, `chest` is 0. It is None if the network does not have this output.
+    """
+    square = fit_square(grey, engine.size)
+    predicted = engine.predict(square.array[None, :, :, None].astype(np.float32) / 255.0)
+    chest = None if predicted.chest is None else float(predicted.chest[0, 0])
+    if grey.min() == grey.max():
+        return ImagePrediction(np.zeros(grey.shape, np.float32), None if chest is None else 0.0)
+    # The temperature is applied after resizing, so that it changes no mask.
+    probability = unfit_square(predicted.probability[0, :, :, 0], square, *grey.shape)
+    return ImagePrediction(with_temperature(probability, engine.temperature), chest)
+
+
+def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
+    """Return the prediction for an image, which may lie on its side or on its head, in the image's own orientation.
+
+    If the image does not look like a chest, turn it by 90, 180 and 270 degrees. If exactly one of these clearly looks
+    like one, return its prediction, turned back.
+    """
+    as_it_is = predict_image(engine, grey)
+    if not is_doubtful(as_it_is.chest):
+        return as_it_is
+    turned = {degrees: predict_image(engine, turn.upright(grey)) for degrees, turn in TURNS.items()}
+    clear = [degrees for degrees, each in turned.items() if each.chest is not None and each.chest > CLEAR_CHEST]
+    if len(clear) != 1:
+        return as_it_is
+    (degrees,) = clear
+    probability = TURNS[degrees].stored(turned[degrees].probability)
+    return ImagePrediction(probability, turned[degrees].chest, degrees)
+
+
+def is_doubtful(chest: float | None) -> bool:
+    """Return whether the output `chest` of a network says that an image shows something else.
+
+    >>> is_doubtful(0.2), is_doubtful(0.98), is_doubtful(None)
+    (True, False, False)
+    """
+    return chest is not None and chest < CHEST_THRESHOLD
+
+
+def chest_of_volume(chest: list[float | None], mask: np.ndarray) -> float | None:
+    """Return the median of `chest` over the slices of a volume that have lung, or over all if none has.
+
+    The median, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height, width)`.
+
+    >>> chest_of_volume([0.1, 0.9, 0.8, 0.95], np.array([0, 1, 1, 1])[:, None, None])
+    0.9
+    """
+    has_lung = np.any(mask, axis=(1, 2))
+    values = np.array([np.nan if value is None else value for value in chest])
+    if np.isnan(values).any():
+        return None
+    return float(np.median(values[has_lung] if has_lung.any() else values))

@@ -1,0 +1,100 @@
+"""What a network predicts for one image: the probability, whether it shows a chest, and how it must be turned."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb.engines.engines import Engine
+from lungnb.formats.dicom_header import Turn
+from lungnb.formats.images import read_image, write_png
+from lungnb.segmentation.batch import segment_files
+from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, predict_image, predict_upright
+from lungnb.segmentation.predict import segment, segment_many
+
+SIZE = 64
+
+
+def chest_engine(clear=0.97):
+    """Return a network that takes bright pixels for lung, and pictures that are bright at the top for chests."""
+
+    def run(batch):
+        top, bottom = batch[:, : SIZE // 2].mean(axis=(1, 2)), batch[:, SIZE // 2 :].mean(axis=(1, 2))
+        sides = np.abs(batch[:, :, : SIZE // 2].mean(axis=(1, 2)) - batch[:, :, SIZE // 2 :].mean(axis=(1, 2)))
+        return [(batch > 0.5).astype(np.float32), np.where(top > bottom + sides, clear, 0.1).astype(np.float32)]
+
+    return Engine("bright at the top", SIZE, run)
+
+
+@pytest.fixture
+def film():
+    """Two lungs at the top, the right one larger."""
+    grey = np.zeros((SIZE, SIZE), np.uint8)
+    grey[8:30, 6:28] = grey[8:28, 36:56] = 255
+    return grey
+
+
+def test_turns_are_those_of_numpy():
+    picture = np.arange(12).reshape(3, 4)
+    for degrees, turn in TURNS.items():
+        np.testing.assert_array_equal(turn.upright(picture), np.rot90(picture, degrees // 90))
+        np.testing.assert_array_equal(turn.stored(turn.upright(picture)), picture)
+
+
+@pytest.mark.parametrize("first", [Turn(), Turn(True), Turn(False, (1,)), Turn(True, (0, 1))])
+@pytest.mark.parametrize("second", [Turn(True, (0,)), Turn(False, (0,)), Turn(True)])
+def test_two_turns_are_one(first, second):
+    picture = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(first.then(second).upright(picture), second.upright(first.upright(picture)))
+
+
+def test_one_output_gives_no_chest(film):
+    engine = Engine("bright", SIZE, lambda batch: (batch > 0.5).astype(np.float32))
+    assert predict_image(engine, film).chest is None
+    found = segment(film, engine, upright=True)
+    assert (found.chest, found.turned_degrees) == (None, 0)
+    np.testing.assert_array_equal(found.mask, film > 0)
+
+
+def test_one_grey_is_no_chest(film):
+    always = Engine("always", SIZE, lambda batch: [batch, np.ones((len(batch), 1), np.float32)])
+    assert predict_image(always, np.full((50, 70), 9, np.uint8)).chest == 0
+    assert predict_image(always, film).chest == 1
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_turned_film_is_found_and_its_mask_lies_as_the_file(film, turns):
+    turned = np.ascontiguousarray(np.rot90(film, turns))
+    as_it_lies, upright = segment(turned, chest_engine()), segment_many([turned], chest_engine(), upright=True)[0]
+    assert (round(as_it_lies.chest, 2), as_it_lies.turned_degrees) == (0.1, 0)
+    assert (round(upright.chest, 2), upright.turned_degrees) == (0.97, 360 - 90 * turns)
+    np.testing.assert_array_equal(upright.mask, turned > 0)
+    assert upright.probability.shape == turned.shape
+
+
+def test_an_upright_film_and_an_unclear_one_are_not_turned(film):
+    assert predict_upright(chest_engine(), film).turned_degrees == 0
+    turned = np.ascontiguousarray(film.T)
+    assert predict_upright(chest_engine(clear=0.8), turned).turned_degrees == 0
+    two = Engine("two", SIZE, lambda batch: [batch, np.where(batch[:, 0, 0] > 0, 0.1, 0.99).astype(np.float32)])
+    corner = film.copy()
+    corner[0, 0] = 9  # only as it lies does it look wrong, and so three turns look right
+    assert predict_upright(two, corner).turned_degrees == 0
+
+
+def test_the_table_says_what_shows_no_chest(film, tmp_path, monkeypatch):
+    for name, picture in {"good": film, "side": np.rot90(film), "bad": film[::-1, ::-1]}.items():
+        write_png(tmp_path / "films" / f"{name}.png", np.ascontiguousarray(picture))
+    monkeypatch.setattr("lungnb.segmentation.batch.open_model", lambda *_: (chest_engine(), None))
+    tables = [
+        segment_files(tmp_path / "films", tmp_path / f"out{upright}", progress=False, upright=upright).set_index(
+            pd.Index(["bad", "good", "side"])
+        )
+        for upright in (False, True)
+    ]
+    plain, upright = tables
+    assert plain["chest"].round(2).to_list() == [0.1, 0.97, 0.1] and upright["chest"].round(2).to_list() == [0.97] * 3
+    assert [text.startswith(NOT_A_CHEST) for text in plain["review"]] == [True, False, True]
+    assert not upright["review"].str.contains(NOT_A_CHEST).any()
+    assert "turn of 270 degrees" in upright.loc["side", "note"] and "turn of 180 degrees" in upright.loc["bad", "note"]
+    assert upright[["right_px", "left_px"]].nunique().to_list() == [1, 1]  # sides are named as in the upright film
+    np.testing.assert_array_equal(read_image(tmp_path / "outTrue" / "side_mask.png") > 0, np.rot90(film) > 0)
