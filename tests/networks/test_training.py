@@ -261,7 +261,7 @@ def test_interrupted_training_ends_where_the_uninterrupted_run_does(prepared, ho
 def test_training_that_stopped_early_stays_stopped(prepared, monkeypatch):
     settings = prepared.replace(epochs=30, stop_patience=1, learning_rate=0.1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_describe", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(training, "describe_training", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(settings, "unet", progress=False)
     before = read_history(settings, "unet")
     assert 1 < len(before) < 30
