@@ -1,0 +1,250 @@
+"""The parts of pages that are made from code and tables when the site is built, so that each fact has one place.
+
+A page has a line such as `<!-- generated: settings -->`; `fill` replaces it. Neither Sphinx nor TensorFlow is needed,
+except for the API, whose modules are imported.
+"""
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import json
+import os
+import posixpath
+import re
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lungnb.artefacts import ARTEFACTS
+from lungnb.commands.parser import make_parser
+from lungnb.datasets.sources import CATALOGUE
+from lungnb.presets import RECIPES
+from lungnb.settings import CHOICES, LIMITS, PROFILES, Settings
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "results" / "published"
+OTHER_PAGES = (  # outside docs/ and notebooks/
+    "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "lungnb/weights/README.md", "results/published/README.md",
+    "tests/README.md",
+)  # fmt: skip
+MAX_ROWS = 40  # of a table that is shown whole; of a longer one, the first rows and a link to the file
+FIRST_ROWS = 5
+_MARK = re.compile(r"<!-- generated: (\w+)(?: ([\w./-]+))? -->")
+_LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#\\]+)")
+
+
+def fill(text: str) -> str:
+    """Return the text of a page with its generated parts."""
+    return _MARK.sub(lambda match: PARTS[match[1]](*filter(None, match.groups()[1:])), text)
+
+
+def site_links(text: str, page: str) -> str:
+    """Return a page's text with links to folders of published results, and to the README, led to pages of the site."""
+
+    def lead(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), match[1]))
+        if target == "README.md":
+            return posixpath.relpath("docs/index.md", posixpath.dirname(page))
+        folder = re.fullmatch(r"results/published/([\w-]+)(/.*)?", target)
+        return f"#results-{folder[1]}" if folder and (PUBLISHED / folder[1]).is_dir() else match[1]
+
+    return _LINK.sub(lead, text)
+
+
+def settings() -> str:
+    """Return tables of all settings, by the groups in which `Settings` lists them."""
+    source = inspect.getsource(Settings).partition("def ")[0]
+    source = re.sub(r"\n    # (patient_pattern|the path within .*)", r" \1", source)  # comments of two lines
+    types = {field.name: field for field in dataclasses.fields(Settings)}
+    header = ["", "| setting | meaning | default | values |", "|---|---|---|---|"]
+    lines = ["## The run", *header]
+    for line in source.splitlines():
+        if group := re.fullmatch(r"    # (.*)", line):
+            lines += ["", f"## {_capital(group[1].partition(';')[0])}", *header]
+        elif field := re.fullmatch(r"    (\w+): .*?(?:  # (.*))?", line):
+            name, about = field.groups()
+            default = _default(name, types[name].default)
+            lines.append(f"| `{name}` | {_cell(about or _ABOUT.get(name, ''))} | {default} | {_values(name)} |")
+    return "\n".join(lines)
+
+
+_ABOUT = {  # of settings without a comment
+    "loss": "loss function; notebook 03 has the formulas",
+    "optimizer": "optimizer of Keras",
+    "learning_rate": "learning rate at the start",
+    "batch_size": "images in a batch",
+    "epochs": "epochs at most",
+    "seed": "random seed of weights, augmentation and draws",
+}
+
+
+def _default(name: str, value: object) -> str:
+    by_profile = {profile: f"`{values[name]}` ({profile})" for profile, values in PROFILES.items() if name in values}
+    return ", ".join(by_profile.values()) if by_profile else f"`{_as_set(value)}`"
+
+
+def _values(name: str) -> str:
+    if name in CHOICES:
+        return ", ".join(f"`{choice}`" for choice in CHOICES[name])
+    if name in LIMITS:
+        low, high = LIMITS[name]
+        return f"{low:,} to {high:,}"
+    return ""
+
+
+def _as_set(value: object) -> str:
+    """Return a value as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def recipes() -> str:
+    """Return a table of the recipes."""
+    rows = [(f"`{name}`", recipe.about, f"`{recipe.settings.dataset}`") for name, recipe in RECIPES.items()]
+    return _table(("recipe", "system", "data set"), rows)
+
+
+def commands() -> str:
+    """Return a section for each verb of the command line."""
+    verbs = next(action for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+    return "\n\n".join(_verb(name, parser) for name, parser in verbs.choices.items())
+
+
+def _verb(name: str, parser: argparse.ArgumentParser) -> str:
+    rows = []
+    for action in parser._actions:  # noqa: SLF001 (argparse has no public list)
+        if action.help in (None, argparse.SUPPRESS) or "--help" in action.option_strings:
+            continue
+        value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+        shown = (action.option_strings or [action.dest])[0] + value
+        choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
+        rows.append((f"`{shown}`", _capital(_cell(action.help)) + "." + choices))
+    examples = textwrap.dedent((parser.epilog or "").partition("\n")[2])
+    parts = [f"## {name}", parser.description or "", f"```text\n{examples}\n```"]
+    return "\n\n".join([*parts, _table(("argument", "meaning"), rows)] if rows else parts)
+
+
+def datasets() -> str:
+    """Return a section for each data set of the catalogue."""
+    kinds = {"xray": "chest X-rays", "ct": "CT", "wild": "chest X-rays and CT"}
+    parts = []
+    for source in CATALOGUE.values():
+        ways = [address for file in source.files for address in file.addresses]
+        facts = {
+            "Images": kinds[source.kind],
+            "Masks": "yes" if source.has_masks else "no",
+            "Terms": source.licence,
+            "Cite": source.citation,
+            "Homepage": f"<{source.homepage}>" if source.homepage else "",
+            "Files": ", ".join(f"`{file.name}`" for file in source.files),
+            "From": ", ".join(f"`{way}`" for way in ways) or ("by hand" if source.files else "drawn on this machine"),
+            "Patient": f"`{source.patient_pattern}` in the name" if source.patient_pattern != "(.+)" else "",
+            "Note": source.note,
+        }
+        rows = [(name, _cell(fact)) for name, fact in facts.items() if fact]
+        parts.append(f"## {source.name}\n\n{source.title}.\n\n" + _table(("", ""), rows))
+    return "\n\n".join(parts)
+
+
+def artefacts() -> str:
+    """Return a table of the files in results/RUN/comparison."""
+    rows = [(f"`{a.pattern}`", a.holds, a.notebook, "yes" if a.may_be_published else "no") for a in ARTEFACTS]
+    return _table(("file", "what it holds", "notebook", "published"), rows)
+
+
+def api(package: str) -> str:
+    """Return directives that document what a package offers."""
+    module = importlib.import_module(package)
+    lines, constants = [], []
+    for name in sorted(module.__all__, key=str.lower):
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            lines.append(f".. automodule:: {value.__name__}\n   :members:\n")
+        elif inspect.isclass(value):
+            lines.append(f".. autoclass:: {package}.{name}\n   :members:\n   :show-inheritance:\n")
+        elif callable(value):
+            lines.append(f".. autofunction:: {package}.{name}\n")
+        else:
+            constants.append((f"`{name}`", f"`{text}`" if len(text := _constant(value)) < 200 else "see the code"))
+    table = _table(("constant", "value"), constants) if constants else ""
+    return "\n".join(["```{eval-rst}", *lines, "```", "", table])
+
+
+def _constant(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, dict | tuple | list) else repr(value)
+
+
+def published(folder: str) -> str:
+    """Return the tables and charts of a folder of published results, with the command that made them."""
+    place = PUBLISHED / folder
+    parts = [f"(results-{folder})=", f"## {folder}", *_origin(folder), _recorded_command(place)]
+    parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
+    charts = sorted(place.rglob("*.png"))
+    if charts:
+        images = [f"![{_words(chart)} of {folder}]({_relative(chart)})" for chart in charts]
+        parts += ["<details><summary>Charts</summary>", *images, "</details>"]
+    return "\n\n".join(filter(None, parts))
+
+
+def _origin(folder: str) -> Iterable[str]:
+    """Yield what results/published/README.md says about a folder: what it holds, and the command."""
+    rows = re.findall(r"(?m)^\| (.*?`.*?) \| (.*?) \| (.*) \|$", (PUBLISHED / "README.md").read_text(encoding="utf-8"))
+    for files, command, about in rows:
+        if f"`{folder}/" in files:
+            yield f"{_capital(about)}.\n\nCommand: {command}" + (f" ({files})" if files.count("`") > 2 else "")
+
+
+def _recorded_command(place: Path) -> str:
+    for file in sorted(place.rglob("summary.json")):
+        command = json.loads(file.read_text(encoding="utf-8")).get("command", "")
+        if command:
+            return "```text\n" + command.replace(" && ", " &&\n") + "\n```"
+    return ""
+
+
+def _csv(file: Path) -> str:
+    """Return a published table as Markdown: whole, or its first rows."""
+    name = file.relative_to(PUBLISHED).as_posix()
+    table = pd.read_csv(file)
+    shown = table if len(table) <= MAX_ROWS else table.head(FIRST_ROWS)
+    note = f" (the first {FIRST_ROWS} of {len(table):,} rows)" if len(shown) < len(table) else ""
+    rows = [[_number(value) for value in row] for row in shown.itertuples(index=False)]
+    headings = ["" if str(column).startswith("Unnamed") else f"{column}" for column in table.columns]
+    body = _table(headings, rows) if rows else "No rows."
+    return f"<details><summary><code>{name}</code>{note}</summary>\n\n[{file.name}]({_relative(file)})\n\n{body}\n\n</details>"
+
+
+def _relative(file: Path) -> str:
+    return "/" + file.relative_to(ROOT).as_posix()
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return _cell(str(value))
+
+
+def _words(file: Path) -> str:
+    return _capital(file.stem.replace("_", " "))
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", r"\|").split())
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    function.__name__: function for function in (settings, recipes, commands, datasets, artefacts, api, published)
+}
+os.environ.pop("LUNGNB_PROFILE", None)  # the parser would show it as a default
