@@ -55,6 +55,11 @@ def fill_page(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = generate.site_links(source[0] if is_notebook else generate.fill(source[0]), docname)
 
 
+def read_tables(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Turn Markdown tables of a docstring into tables of Sphinx."""
+    lines[:] = generate.markdown_tables(lines)
+
+
 def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
     """Leave out the fields of named tuples, of which Python only says their numbers."""
     return True if type(obj).__name__ == "_tuplegetter" else None
@@ -71,5 +76,6 @@ def write_math(self, node) -> None:  # noqa: ANN001 (a translator and a node of 
 def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("source-read", fill_page)
+    app.connect("autodoc-process-docstring", read_tables, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", skip_fields)
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))

@@ -33,7 +33,7 @@ OTHER_PAGES = (  # outside docs/ and notebooks/
 MAX_ROWS = 40  # of a table that is shown whole; of a longer one, the first rows and a link to the file
 FIRST_ROWS = 5
 _MARK = re.compile(r"<!-- generated: (\w+)(?: ([\w./-]+))? -->")
-_LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#\\]+)")
+_LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#\\]+)(?=\))")
 
 
 def fill(text: str) -> str:
@@ -48,8 +48,8 @@ def site_links(text: str, page: str) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(page), match[1]))
         if target == "README.md":
             return posixpath.relpath("docs/index.md", posixpath.dirname(page))
-        folder = re.fullmatch(r"results/published/([\w-]+)(/.*)?", target)
-        return f"#results-{folder[1]}" if folder and (PUBLISHED / folder[1]).is_dir() else match[1]
+        folder = re.fullmatch(r"results/published/([\w-]+)", target)
+        return f"#results-{folder[1]}" if folder else match[1]
 
     return _LINK.sub(lead, text)
 
@@ -170,6 +170,24 @@ def api(package: str) -> str:
             constants.append((f"`{name}`", f"`{text}`" if len(text := _constant(value)) < 200 else "see the code"))
     table = _table(("constant", "value"), constants) if constants else ""
     return "\n".join(["```{eval-rst}", *lines, "```", "", table])
+
+
+def markdown_tables(lines: list[str]) -> list[str]:
+    """Return the lines of a docstring, with its Markdown tables as tables of reStructuredText."""
+    result: list[str] = []
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.lstrip().startswith("| "):
+            result += [line] if line.strip() or not result or not result[-1].startswith("     - ") else ["", line]
+        elif not result or not result[-1].startswith("     - "):
+            result += [".. list-table::", "   :header-rows: 1", "", *_list_row(cells)]
+        elif not set("".join(cells)) <= {"-", ":"}:
+            result += _list_row(cells)
+    return result
+
+
+def _list_row(cells: list[str]) -> list[str]:
+    return [f"   {'*' if not number else ' '} - {cell}" for number, cell in enumerate(cells)]
 
 
 def _constant(value: object) -> str:
