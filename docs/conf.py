@@ -6,15 +6,15 @@ The source folder is the repository's root, so that a relative link leads to the
 import sys
 from pathlib import Path
 
-from docutils.nodes import SkipNode
+from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
+MAX_ALT = 200  # characters of a description
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import generate  # noqa: E402 (it is beside this file)
-
 import lungnb  # noqa: E402
 
 project, author, version = "lungnb", "the lungnb authors", lungnb.__version__
@@ -65,17 +65,28 @@ def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, opti
     return True if type(obj).__name__ == "_tuplegetter" else None
 
 
+def describe_images(app: Sphinx, document: nodes.document) -> None:
+    """Give pictures without a description the beginning of the text before them, which says what they show."""
+    before = ""
+    for node in document.findall():
+        if isinstance(node, nodes.paragraph):
+            before = " ".join(node.astext().split()) or before
+        elif isinstance(node, nodes.image) and "alt" not in node:
+            node["alt"] = before if len(before) <= MAX_ALT else f"{before[:MAX_ALT].rpartition(' ')[0]} ..."
+
+
 def write_math(self, node) -> None:  # noqa: ANN001 (a translator and a node of docutils)
     """Write a formula as MathML."""
     is_block = node.tagname == "math_block"
     formula = tex2mathml(node.astext(), as_block=is_block)
     self.body.append(f"<div class='formula'>{formula}</div>" if is_block else formula)
-    raise SkipNode
+    raise nodes.SkipNode
 
 
 def setup(app: Sphinx) -> None:
     """Connect the functions above with Sphinx."""
     app.connect("source-read", fill_page)
     app.connect("autodoc-process-docstring", read_tables, priority=400)  # before napoleon
+    app.connect("doctree-read", describe_images)
     app.connect("autodoc-skip-member", skip_fields)
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))

@@ -67,11 +67,17 @@ def settings() -> str:
         elif field := re.fullmatch(r"    (\w+): .*?(?:  # (.*))?", line):
             name, about = field.groups()
             default = _default(name, types[name].default)
-            lines.append(f"| `{name}` | {_cell(about or _ABOUT.get(name, ''))} | {default} | {_values(name)} |")
+            lines.append(f"| `{name}` | {_cell(_BEFORE.get(name, '') + (about or ''))} | {default} | {_values(name)} |")
     return "\n".join(lines)
 
 
-_ABOUT = {  # of settings without a comment
+_BEFORE = {  # words before the comment of a setting, which the table needs because it lacks the code beside it
+    "profile": "`quick`, `full`, ",
+    "schedule": "schedule ",
+    "precision": "`float32`, ",
+    "rotation": "rotation: ",
+    "zoom": "zoom: ",
+    "contrast": "change of contrast: ",
     "loss": "loss function; notebook 03 has the formulas",
     "optimizer": "optimizer of Keras",
     "learning_rate": "learning rate at the start",
@@ -92,7 +98,7 @@ def _values(name: str) -> str:
     if name in LIMITS:
         low, high = LIMITS[name]
         return f"{low:,} to {high:,}"
-    return ""
+    return "`True`, `False`" if isinstance(getattr(Settings, name), bool) else ""
 
 
 def _as_set(value: object) -> str:
@@ -143,8 +149,8 @@ def datasets() -> str:
             "Patient": f"`{source.patient_pattern}` in the name" if source.patient_pattern != "(.+)" else "",
             "Note": source.note,
         }
-        rows = [(name, _cell(fact)) for name, fact in facts.items() if fact]
-        parts.append(f"## {source.name}\n\n{source.title}.\n\n" + _table(("", ""), rows))
+        lines = [f"- **{name}:** {fact}" for name, fact in facts.items() if fact]
+        parts.append("\n".join([f"## {source.name}\n\n{source.title}.\n", *lines]))
     return "\n\n".join(parts)
 
 
@@ -177,7 +183,7 @@ def markdown_tables(lines: list[str]) -> list[str]:
     result: list[str] = []
     for line in lines:
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if not line.lstrip().startswith("| "):
+        if not line.lstrip().startswith("|"):
             result += [line] if line.strip() or not result or not result[-1].startswith("     - ") else ["", line]
         elif not result or not result[-1].startswith("     - "):
             result += [".. list-table::", "   :header-rows: 1", "", *_list_row(cells)]
@@ -197,7 +203,7 @@ def _constant(value: object) -> str:
 def published(folder: str) -> str:
     """Return the tables and charts of a folder of published results, with the command that made them."""
     place = PUBLISHED / folder
-    parts = [f"(results-{folder})=", f"## {folder}", *_origin(folder), _recorded_command(place)]
+    parts = [f"(results-{folder})=", f"### {folder}", *_origin(folder), _recorded_command(place)]
     parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
     charts = sorted(place.rglob("*.png"))
     if charts:
