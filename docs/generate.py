@@ -237,7 +237,8 @@ def _csv(file: Path) -> str:
     rows = [[_number(value) for value in row] for row in shown.itertuples(index=False)]
     headings = ["" if str(column).startswith("Unnamed") else f"{column}" for column in table.columns]
     body = _table(headings, rows) if rows else "No rows."
-    return f"<details><summary><code>{name}</code>{note}</summary>\n\n[{file.name}]({_relative(file)})\n\n{body}\n\n</details>"
+    summary = f"<details><summary><code>{name}</code>{note}</summary>"
+    return "\n\n".join([summary, f"[{file.name}]({_relative(file)})", body, "</details>"])
 
 
 def _relative(file: Path) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 import generate
 from helpers.imports import find_imports, find_modules
@@ -74,10 +75,9 @@ def test_every_part_is_known_and_every_part_is_used():
 
 
 def test_links_lead_to_pages_of_the_site():
-    text = "[a](../../results/published/quick) [b](../../README.md) [c](https://x.org) ![d](../../results/published/quick/a.png)"
-    assert generate.site_links(text, "docs/results/index") == (
-        "[a](#results-quick) [b](../index.md) [c](https://x.org) ![d](../../results/published/quick/a.png)"
-    )
+    same = "[c](https://x.org) ![d](../../results/published/quick/a.png)"
+    text = f"[a](../../results/published/quick) [b](../../README.md) {same}"
+    assert generate.site_links(text, "docs/results/index") == f"[a](#results-quick) [b](../index.md) {same}"
 
 
 def test_tables_of_docstrings_become_lists():
@@ -86,6 +86,16 @@ def test_tables_of_docstrings_become_lists():
         *("Text.", "", ".. list-table::", "   :header-rows: 1", ""),
         *("   * - a", "     - b", "   * - 1", "     - 2", "", "", "End."),
     ]
+
+
+def test_the_workflow_builds_the_site_and_publishes_it():
+    jobs = yaml.safe_load(read(ROOT / ".github" / "workflows" / "ci.yml"))["jobs"]
+    build, publish = jobs["docs"], jobs["pages"]
+    assert any(step.get("run", "").startswith("make docs") for step in build["steps"])
+    assert publish["needs"] == "docs" and publish["if"] == "github.event_name == 'push'"
+    assert publish["permissions"] == {"pages": "write", "id-token": "write"}
+    assert build["steps"][-1]["with"]["path"] == "docs/_build/html"
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["pages"]
 
 
 @pytest.mark.slow
