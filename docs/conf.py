@@ -39,6 +39,7 @@ html_title = "lungnb"
 html_static_path = ["static"]
 html_css_files = ["lungnb.css"]
 html_extra_path = ["redirect"]  # leads from the top to docs/index.html
+html_domain_indices = False  # the module index would list three modules
 html_copy_source = html_show_sourcelink = html_show_sphinx = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
