@@ -120,7 +120,9 @@ class Settings:
     split_file: str | None = None  # a CSV with the columns id and split, or the name of one in lungnb/datasets/splits
     folds: int = 0  # cross-validation: number of parts of the patients, each the test split of one fold; 0: none
     fold: int = 1  # the fold, from 1 to folds
-    patient_file: str | None = None  # a CSV with the columns id and patient, and perhaps group, sex and age; overrides
+    patient_file: str | None = (
+        None  # a CSV with the columns id and patient, and perhaps group, sex, age and pixel_mm; overrides
+    )
     # patient_pattern
     patient_pattern: str | None = None  # regular expression that searches an image's name, or, if it contains a slash,
     # the path within the data set; its first group is the patient

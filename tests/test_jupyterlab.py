@@ -263,6 +263,51 @@ def test_a_reader_corrects_a_mask_with_mouse_keys_and_fingers(page, folder, requ
     page.wait(lambda _: len([image for image in page.all("img.widget-image") if image.is_displayed()]) == 2)
 
 
+@pytest.fixture
+def short_training(folder):
+    """Let the notebook adapt in 50 steps instead of 600."""
+    notebook = nbformat.read(folder / "look.ipynb", as_version=4)
+    notebook.cells[0].source = (
+        "from lungnb.networks import tuning\n\ntuning.steps_for = lambda images: 50\n\n" + notebook.cells[0].source
+    )
+    nbformat.write(notebook, folder / "look.ipynb")
+
+
+@pytest.mark.parametrize("lab", ["JupyterLab Light"], indirect=True)
+def test_a_reader_adapts_the_network_and_sees_its_masks(short_training, page, folder):
+    page.wait_for("cannot be read")
+    page.button("Next").click()
+    page.wait_for("film_0.png")
+    page.button("Correct").click()
+    page.wait(lambda _: page.find(".lungnb-brush canvas").size["height"] > 300)
+    left, top, scale = canvas_geometry(page.driver, 256, 256)
+    places = [(round(left + x * 256 * scale), round(top + y * 256 * scale)) for x, y in ((0.2, 0.9), (0.8, 0.9))]
+    drag(page.driver, places)
+    page.wait_for("strokes are not saved yet")
+    page.button("Next").click()
+    page.wait_for("film_1.png")
+    page.button("Correct").click()
+    page.wait(lambda _: len(page.pictures()) == 2 and page.button("Adapt with these").is_enabled())
+    before = page.pictures()
+    page.button("Adapt with these").click()
+    page.wait(lambda _: not page.button("Adapt with these").is_enabled())
+    _keep(page.driver, "adapting")
+    page.wait_for("adapted to your corrections")
+    page.wait_for("network adapted-1")
+    page.wait(lambda _: page.pictures()[0] != before[0])
+    _keep(page.driver, "adapted")
+
+    # The brush too opens with the mask of the new network.
+    page.button("Correct").click()
+    page.wait(lambda _: "film_1.png" in page.find(".lungnb-brush canvas").accessible_name)
+    page.button("Save").click()
+    page.wait_for("2 corrected")
+    adapted = lungnb.segment(folder / "films" / "film_1.png", folder / "results" / "corrected" / "adapted-1").mask
+    shown = read_mask(folder / "data" / "corrected" / "masks" / "film_1.png")
+    shipped = lungnb.segment(folder / "films" / "film_1.png").mask
+    assert np.array_equal(shown, adapted) and not np.array_equal(shown, shipped)
+
+
 def test_without_a_kernel_the_first_cases_are_a_picture(folder, chromium):
     notebook = nbformat.read(folder / "look.ipynb", as_version=4)
     NotebookClient(notebook, resources={"metadata": {"path": folder}}, store_widget_state=False).execute()

@@ -324,3 +324,29 @@ def test_volumes_have_distances_in_three_dimensions(spacing):
     assert scored["assd"] == pytest.approx(np.concatenate(parts).mean())
     empty = surface_scores(truth, np.zeros_like(truth), spacing)
     assert empty["hd95"] == pytest.approx(np.linalg.norm(sides * truth.shape))
+
+
+PAIRS = {  # of masks with all distances from 4 to 41 mm, if pixels are 0.5 mm high and 0.8 mm wide
+    "rings": (disk(200, 200, 100), disk(200, 200, 110)),
+    "squares": (square(10, 10, 60, 100), square(20, 20, 40, 100)),
+    "beside each other": (square(20, 10, 12, 100), square(20, 60, 12, 100)),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_mesh_metrics_agrees(name):
+    """MeshMetrics (pymeshmetrics on PyPI) measures between contours around the pixels, lungnb between their centres.
+
+    Each end of a distance is moved by half the diagonal of a pixel at most.
+    """
+    meshmetrics = pytest.importorskip("meshmetrics")
+    truth, found = PAIRS[name]
+    spacing_mm = (0.5, 0.8)  # of rows and columns, in the order of the axes
+    mesh = meshmetrics.DistanceMetrics()
+    mesh.set_input(ref=truth, pred=found, spacing=spacing_mm)
+    here, diagonal_mm = surface_scores(truth, found, spacing_mm), np.hypot(*spacing_mm)
+    assert here["hd95"] == pytest.approx(mesh.hd(percentile=95), abs=diagonal_mm)
+    assert here["assd"] == pytest.approx(mesh.assd(), abs=diagonal_mm)
+    for tolerance_mm in (2, 50):
+        agreed = surface_scores(truth, found, spacing_mm, tolerance_mm)["nsd"]
+        assert agreed == pytest.approx(mesh.nsd(tau=float(tolerance_mm))) == float(tolerance_mm == 50)

@@ -22,6 +22,7 @@ from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
 from lungnb.browser.panels import outlines_legend, picture_of, scale_legend
 from lungnb.browser.predictions import Predicted, Predictions
+from lungnb.datasets.reading import SLICE_NAME
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.calibration import disagreement
 from lungnb.figures.pictures import Cell, outline_grid
@@ -29,6 +30,7 @@ from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import open_model
+from lungnb.settings import SHIPPED
 
 _CASES_PICTURED = 6  # in the picture that takes the place of the browser
 
@@ -41,6 +43,7 @@ class Browser(Controls):
         self.predictions = Predictions(cases, engine)
         is_file = Path(marks.model).is_absolute()  # otherwise it is the name of a network in memory, or the shipped one
         network, start = (Path(marks.model).parent.name, Path(marks.model)) if is_file else (marks.model, None)
+        network = "that comes with lungnb" if network == SHIPPED.stem else network
         self.corrector = Corrector(corrections, network, start, self._change_network)
         super().__init__(len(cases), order, self.corrector.row, self.corrector.brush)
         self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
@@ -108,12 +111,12 @@ class Browser(Controls):
 
     def _reorder(self) -> None:
         """Show the cases that the user chose, from the first one. The chosen order stays while marks change."""
-        everything, marked, _uncertain = ORDERS
-        has_none = self.order.value == marked and not self._marked()
+        everything, marked, uncertain = ORDERS
+        shown = {marked: self._marked, uncertain: self._by_uncertainty}.get(self.order.value, list)()
+        has_none = self.order.value == marked and not shown
         if has_none:
             self._set(self.order, value=everything)
-        orders = {everything: lambda: [*range(len(self.cases))], marked: self._marked}
-        self._shown = orders.get(self.order.value, self._by_uncertainty)()
+        self._shown = shown or [*range(len(self.cases))]
         self._set(self.number, max=len(self._shown), value=1)
         self._show()
         if has_none:
@@ -144,7 +147,7 @@ class Browser(Controls):
             self._arrange(predicted)
             if isinstance(predicted, str):
                 self.caption.value = f"<b>{name}</b> {html.escape(predicted)}"
-            else:
+            elif not self.corrector.is_on:
                 self._draw(name, predicted)
             if position + 1 < len(self._shown):
                 self.predictions.predict(self._shown[position + 1], None, augmented)
@@ -156,9 +159,8 @@ class Browser(Controls):
         show_if(not (has_failed or self.corrector.is_on), self.pictures)
         show_if(not isinstance(predicted, str) and predicted.slices > 1, self.slice)
         if not isinstance(predicted, str):
-            self._set(self.slice, max=max(predicted.slices - 1, self.slice.value), value=predicted.slice)
-            self._set(self.slice, max=predicted.slices - 1)
-        if self.corrector.is_on and not isinstance(predicted, str):
+            self._set(self.slice, max=predicted.slices - 1, value=predicted.slice)
+        if self.corrector.is_on and not has_failed:
             self._open_brush()
         else:
             self.corrector.close()
@@ -168,11 +170,14 @@ class Browser(Controls):
         case, opened = self._case(), self.predictions.open(self._index, self._slice)
         if isinstance(opened, str):  # the file changed just now
             self.corrector.close()
+            self.caption.value = f"<b>{html.escape(case.name)}</b> {html.escape(opened)}"
             return
         title, stem, number = case.name, case.stem, opened.picture.slice
         if opened.picture.slices > 1:
-            title, stem = f"{title}, slice {number}", f"{stem}_{number:03}"
-        self.corrector.open(title, stem, opened.picture.grey, self._mask(opened.probability))
+            title, stem = f"{title}, slice {number}", SLICE_NAME.format(stem, number)
+        grey = opened.picture.grey
+        self.caption.value = f"<b>{html.escape(title)}</b> &middot; saved at {grey.shape[1]} x {grey.shape[0]} px"
+        self.corrector.open(title, stem, grey, self._mask(opened.probability))
 
     def _change_network(self, file: Path) -> None:
         """Show the masks of another network. Strokes that are not saved stay in the brush."""

@@ -205,9 +205,10 @@ export class Editor {
     this.select = element("select", { title: "How the mask is shown (F)", onchange: (e) => this.show(e.target.value) }, bar);
     this.select.setAttribute("aria-label", "How the mask is shown (F)");
     for (const name of SHOWN) element("option", { textContent: name, value: name }, this.select);
-    const window = (name, limits) => (value) => this.setWindow({ [name]: value });
-    this.contrastSlider = range("Contrast", "Contrast (, and .)", [0.2, 5, 0.05, 1], window("contrast"));
-    this.brightnessSlider = range("Brightness", "Brightness", [-1, 1, 0.02, 0], window("brightness"));
+    const setContrast = (contrast) => this.setWindow({ contrast });
+    const setBrightness = (brightness) => this.setWindow({ brightness });
+    this.contrastSlider = range("Contrast", "Contrast (, and .)", [0.2, 5, 0.05, 1], setContrast);
+    this.brightnessSlider = range("Brightness", "Brightness", [-1, 1, 0.02, 0], setBrightness);
     this.setTool("paint");
     this.setSize(this.diameter);
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from lungnb.datasets.prepared import ManifestRow, Prepared
+from lungnb.datasets.reading import LONGEST_SIDE, SLICE_NAME
 from lungnb.formats.folders import stem_of
 from lungnb.formats.images import is_volume, read_picture, read_volume
-from lungnb.formats.pixels import through_window, to_grey
+from lungnb.formats.pixels import shrink, through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import Grey, Mask, Window
 from lungnb.messages import printable
@@ -37,13 +39,22 @@ class Case(NamedTuple):
     key: str  # in the table of marks
     stem: str  # of the files that are written for it
     read: Callable[[int | None], CaseImage]  # takes the slice of a volume; None is the middle one
+    read_whole: Callable[[int | None], CaseImage] | None = None  # for the brush, if `read` returns a smaller image
 
 
-def prepared_cases(prepared: Prepared, split: str) -> Iterable[Case]:
-    """Yield the images of a split of a prepared data set, with their ground truth."""
+def prepared_cases(prepared: Prepared, split: str, raw: Path, window_hu: Window | None) -> Iterable[Case]:
+    """Yield the images of a split of a prepared data set, with their ground truth.
+
+    The brush reads the raw images, in the folder `raw` and through the window with which they were prepared.
+    """
+    rows_of_source = Counter(prepared.manifest["source_image"])
     for row in prepared.rows(split):
-        read = partial(_read_row, prepared, row)
-        yield Case(printable(row["id"]), row["id"], row["id"], read)
+        stem = row["id"]
+        if rows_of_source[row["source_image"]] > 1:  # a slice of a volume
+            volume, _, number = stem.rpartition("_")
+            stem = SLICE_NAME.format(volume, int(number))
+        read, read_whole = partial(_read_row, prepared, row), partial(_read_source, prepared, row, raw, window_hu)
+        yield Case(printable(row["id"]), row["id"], stem, read, read_whole)
 
 
 def image_cases(images: OneImage | Iterable[OneImage], window_hu: Window | None) -> Iterable[Case]:
@@ -63,6 +74,18 @@ def image_cases(images: OneImage | Iterable[OneImage], window_hu: Window | None)
 
 def _read_row(prepared: Prepared, row: ManifestRow, _slice: int | None) -> CaseImage:
     return CaseImage(*prepared.pair(row))
+
+
+def _read_source(
+    prepared: Prepared, row: ManifestRow, raw: Path, window_hu: Window | None, _slice: int | None
+) -> CaseImage:
+    """Return the raw image of a row at full size. If it does not give the prepared image any more, return that one."""
+    shown, _ = prepared.pair(row)
+    try:
+        whole = read_picture(raw / row["source_image"], window_hu).grey
+    except (ValueError, OSError):  # it is a volume, or is not there any more
+        return CaseImage(shown)
+    return CaseImage(whole if np.array_equal(shrink(whole, LONGEST_SIDE), shown) else shown)
 
 
 def _read_array(array: np.ndarray, window_hu: Window | None, _slice: int | None) -> CaseImage:

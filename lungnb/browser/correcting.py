@@ -188,13 +188,13 @@ class Corrector:
 
     def _adapted(self, file: Path | None, text: str) -> None:
         """Show the masks of the adapted network and what the training says of it; or the error."""
-        self._is_adapting, self._progress = False, ""
-        if file is None:
-            self._say(text, is_error=True)
-            return
-        self.network = file.parent.name
-        self._on_adapted(file)
-        self._say(f"adapted to your corrections. {text}")
+        self._is_adapting = False
+        if file is not None:
+            self.network = file.parent.name
+            self._on_adapted(file)
+            text = f"adapted to your corrections. {text}"
+        self._progress = ""  # only now, because opening the network also reports what it does
+        self._say(text, is_error=file is None)
 
 
 def _escaped(text: object) -> str:

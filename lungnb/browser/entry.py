@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lungnb.artefacts import home
+from lungnb.artefacts import home, raw_folder
 from lungnb.browser.browser import Browser
 from lungnb.browser.cases import image_cases, prepared_cases
 from lungnb.browser.controls import ORDERS
@@ -30,15 +30,15 @@ def browse(
     earlier marks are shown. Only the image shown and the next one are segmented, unless the uncertain ones come first,
     as by `uncertainty` in `lungnb/segmentation/lungs.py`.
 
-    "Correct" opens a brush, at the image's own size. "Save", and going to another image, writes the image as 8-bit grey
-    and the mask to `corrections`; see `Corrections`. "Adapt with these" trains the network further on these pairs, or
-    the one that lungnb ships if `model` is not a file, and then shows the masks of the new network. It is saved in
-    results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
+    "Correct" opens a brush, at the image's own size, which the page shows. "Save", and going to another image, writes
+    the image as 8-bit grey and the mask to `corrections`; see `Corrections`. "Adapt with these" trains the network
+    further on these pairs, or the one that lungnb ships if `model` is not a file, and then shows the masks of the new
+    network. It is saved in results/<name of the folder>/adapted-1, the next one in adapted-2, and so on.
 
     Args:
         images: files, folders and patterns as `segment_files` takes them, or arrays as `segment` does. Or the
-            settings of a prepared data set; the contours of its ground truth and the Dice are then shown, and its
-            prepared images are corrected.
+            settings of a prepared data set; the contours of its ground truth and the Dice are then shown. Its raw
+            images are corrected, or its prepared ones (1,024 px at most) if the raw ones are volumes or have changed.
         model: as in `segment`; for a prepared data set, None means the best model that was trained on it.
         split: of a prepared data set. Choose a threshold on validation images, never on test images.
         marks: a CSV file; default: `marks.csv` among the results. The browser shows its path.
@@ -56,7 +56,8 @@ def browse(
         model = best_model(images) if model is None else model
     engine, window_hu = open_model(model, None)
     if isinstance(images, Settings):
-        cases = [*prepared_cases(open_prepared(images), split)]
+        raw = raw_folder(images.dataset)
+        cases = [*prepared_cases(open_prepared(images), split, raw, images.window)]
         results, pairs = images.results, f"corrected-{images.name}"
     else:
         cases, results, pairs = [*image_cases(images, window_hu)], home() / "results", "corrected"

@@ -91,8 +91,9 @@ class Predictions:
         return Predicted(image, truth, probabilities, number, slices, self.engine.temperature)
 
     def _open(self, index: int, number: int | None) -> Opened | str:
+        case = self.cases[index]
         try:
-            picture = self.cases[index].read(number)
+            picture = (case.read_whole or case.read)(number)
         except (ValueError, OSError) as error:
             return str(error)
         return Opened(picture, predict(self.engine, picture.grey))

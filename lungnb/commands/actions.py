@@ -25,6 +25,7 @@ def run_download(options: argparse.Namespace) -> None:
         say(*datasets.catalogue().to_string(index=False).split("\n"))
     else:
         say(f"{options.dataset} is in {datasets.download(options.dataset)}")
+        say(datasets.find_source(options.dataset).note)
 
 
 def run_recipes(_: argparse.Namespace) -> None:
@@ -85,6 +86,7 @@ def run_train(options: argparse.Namespace) -> None:
     networks.fetch_weights(settings)
     for name in options.model or settings.models:
         history = networks.train(settings, name)
+        evaluation.choose_temperature(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
         say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
@@ -139,7 +141,7 @@ def _say_segmented(
 
 def run_adapt(options: argparse.Namespace) -> None:
     """Train a network further on corrected masks."""
-    labels = [int(label) for label in options.labels.split(",")] if options.labels else None
+    labels = _whole_numbers(options.labels, "--labels") if options.labels else None
     adaptation = evaluation.adapt(
         options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate
     )

@@ -122,7 +122,7 @@ def _add_score(verbs: _Verbs) -> None:
     add("--labels", action="append", metavar="[NAME=]1,2", help=about)
     add("--truth-labels", metavar="1,2", help="the labels of lung in the ground truth")
     add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")
-    add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group")
+    add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group and pixel_mm")
     add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
     add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not tell it")
 

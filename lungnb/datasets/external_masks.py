@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lungnb.datasets.reading import have_one_place
-from lungnb.formats.dicom_header import frame_header, pixel_size_mm
+from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
 from lungnb.formats.images import is_volume, read_volume
@@ -19,6 +19,9 @@ from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import read_raster
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Mask
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 class ExternalMask(NamedTuple):
@@ -76,10 +79,38 @@ def size_of(mask: Mask) -> str:
 
 def image_pixel_mm(path: Path) -> tuple[float, float] | None:
     """Return the height and the width of the pixels of a DICOM image in mm; None for other files and if unknown."""
+    header = _header_of(path)
+    return pixel_size_mm(header) if header else None
+
+
+def turn_of_film(path: Path) -> Turn:
+    """Return the turn that shows a DICOM film upright; none for other files and for films that are stored upright."""
+    header = _header_of(path)
+    return turn_of(header) if header else Turn()
+
+
+def turned_like(mask: ExternalMask, film: Path) -> ExternalMask:
+    """Return the mask of a DICOM film turned upright, as the film is shown. Masks of other images stay as they are.
+
+    A mask that has the size of the upright film, but not that of the stored one, was drawn on the upright film, and
+    stays as it is. So do NIfTI masks, because they are read upright.
+    """
+    header = _header_of(film)
+    if not header or mask.volume or mask.mask.ndim != 2:
+        return mask
+    turn, spacing_mm = turn_of(header), mask.spacing_mm
+    if turn.transposed and mask.mask.shape != (header.Rows, header.Columns):
+        return mask
+    upright_mm = spacing_mm[::-1] if spacing_mm and turn.transposed else spacing_mm
+    return ExternalMask(turn.upright(mask.mask), upright_mm)
+
+
+def _header_of(path: Path) -> Dataset | None:
+    """Return the header of a DICOM image; None for other files."""
     if not path.is_file() or not is_dicom(path):
         return None
     with guarded(path):
-        return pixel_size_mm(frame_header(open_dicom(path, header_only=True)))
+        return frame_header(open_dicom(path, header_only=True))
 
 
 def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:

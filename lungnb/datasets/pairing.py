@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
 from lungnb.formats.dicom_opening import is_dicom
@@ -19,15 +20,19 @@ _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
-_CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
+CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
     r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
-_PARTS = "lungs?|left|right|l|r|both|upper|middle|lower|lobes?"
+_LEFT, _RIGHT = "l|left|leftlung|lungleft", "r|right|rightlung|lungright"
+_PARTS = f"lungs?|{_LEFT}|{_RIGHT}|both|upper|middle|lower|lobes?"
 LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
-MASK_WORDS = re.compile(f"{_WORD}|{_PARTS}")  # which even a name without other words does not need
+MASK_WORD, MASK_WORDS = (
+    re.compile(_WORD),
+    re.compile(f"{_WORD}|{_PARTS}"),
+)  # which even a name without other words does not need
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
@@ -47,6 +52,7 @@ class Pair(NamedTuple):
     group: str = ""  # such as a diagnosis, from the end of the image's name or from a table
     sex: str = ""
     age: str = ""
+    pixel_mm: tuple[float, ...] = ()  # height and width of a pixel from a table; used if the file states none
 
 
 Excluded = list[tuple[str, str]]  # files that are left out, with the reasons
@@ -58,12 +64,13 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     A file is a mask if one of its folders is named after masks or labels, or if its name ends in `_mask` or the like.
     An image and its mask have the same name, apart from upper and lower case and from words such as `mask`, `image` or
     `left lung`. If a name is in several folders, they are also in the same branch of folders. So one folder per case
-    may hold an image and a file for each organ. The image of a NIfTI mask may be a folder with the mask's name that
-    holds a DICOM series. If files or folders are named after several organs, the masks of lungs are used.
+    may hold an image and a file for each organ, and the image may be a DICOM series (`find_series_cases`). The image of
+    a NIfTI mask may also be a folder with the mask's name that holds a DICOM series. If files or folders are named
+    after several organs, the masks of lungs are used.
 
     The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
     """
-    images, masks = _files_by_name(raw)
+    images, masks, unclear = _files_by_name(raw)
     named = [(name, image) for name, paths in images.items() for image in paths]
     # Branches of folders that share an image's name with another branch become part of the id.
     branches_by_name = ({_branch(path) for path in paths} for paths in images.values())
@@ -75,13 +82,13 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
     loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
-    channels = {image for image, found in loose.items() if not _CHANNEL.search(stem_of(found[0]))}
-    named = [(_CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
+    channels = {image for image, found in loose.items() if not CHANNEL.search(stem_of(found[0]))}
+    named = [(CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
     patients = find_patients(named, pattern or source.patient_pattern)
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
-    excluded: Excluded = []
+    excluded: Excluded = [*unclear]
     for name, image in named:
         if not partners[image]:
             continue
@@ -160,17 +167,35 @@ def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
     return place, name
 
 
+def sides_of(path: Path) -> set[str]:
+    """Return which lungs the names of a file and its folders tell, `left` and `right`; none if they tell no side.
+
+    >>> sides_of(Path("left/film.png")), sides_of(Path("film_R.png")), sides_of(Path("film.png"))
+    ({'left'}, {'right'}, set())
+    """
+    words = {word for part in (*path.parent.parts, stem_of(path)) for word in _words(part, MASK_WORD)}
+    return {side for side, names in (("left", _LEFT), ("right", _RIGHT)) if words & {*names.split("|")}}
+
+
 def _words(text: str, ignored: re.Pattern[str]) -> tuple[str, ...]:
     """Return the words and numbers in a name, in small letters, except `ignored` ones."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", _CHANNEL.sub("", text)).casefold()
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", CHANNEL.sub("", text)).casefold()
     return tuple(word for word in re.findall(r"\d+|[^\W\d_]+", text) if not ignored.fullmatch(word))
 
 
-def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Return the images (files, or folders of DICOM series) and the masks under `raw`, by name."""
+def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]], Excluded]:
+    """Return the images (files, or folders of DICOM series) and the masks under `raw`, by name, and unclear series."""
     images: defaultdict[str, list[Path]] = defaultdict(list)
     masks: defaultdict[str, list[Path]] = defaultdict(list)
     files = image_files(raw)
+    names = {shared_name(path) for path in files if is_mask(path)}
+    cases, unclear = find_series_cases(raw, files, names, is_mask)
+    for case in cases:
+        images[case.name].append(case.series)
+        masks[case.name] += case.masks
+    series = {*(case.series for case in cases), *(Path(folder) for folder, _ in unclear)}
+    taken = {mask for case in cases for mask in case.masks}
+    files = [path for path in files if path not in taken and not (path.parent in series and is_dicom(raw / path))]
     for path in filter(is_mask, files):
         masks[shared_name(path)].append(path)
     for path in files:
@@ -179,7 +204,7 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
             is_slice = any(is_nifti(mask) or is_dicom(raw / mask) for mask in of_volume) and is_dicom(raw / path)
             name, image = (path.parent.name, path.parent) if is_slice else (shared_name(path), path)
             images[name] += [image] if image not in images[name] else []
-    return images, masks
+    return images, masks, unclear
 
 
 def find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str | None]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 import threading
+from functools import partial, reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +23,7 @@ from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.rasters import UPRIGHT, turned_upright
-from lungnb.formats.volumes import Volume, central_slices
+from lungnb.formats.volumes import Volume, central_slices, drawn_slices
 from lungnb.masks import Mask
 from lungnb.settings import Settings
 
@@ -32,6 +35,9 @@ _ONE_VOLUME = threading.Lock()  # because a volume takes about 300 MB, and its m
 PixelSize = tuple[float, float] | tuple[None, None]  # height and width in mm, if known
 ImageWithMask = tuple[str, np.ndarray, np.ndarray, PixelSize]  # id, uint8 image, bool mask, pixel size
 Finding = tuple[str, str, str, str]  # file, severity, what, advice
+# What the browser calls a slice that a person corrected, after the name of its volume. A digest may follow.
+SLICE_NAME = "{}_slice_{:03}"
+SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
 
@@ -46,12 +52,16 @@ class ReadOptions(NamedTuple):
     mask_values: tuple[int, ...] | None = None
 
 
-def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
-    """Return the image and the mask of a pair, or the central slices of a volume, and notes on the files.
+def read_pair(
+    pair: Pair, raw: Path, options: ReadOptions, is_drawn: bool = False
+) -> tuple[list[ImageWithMask], list[Finding]]:
+    """Return the image and the mask of a pair, or `options.volume_slices` of a volume, and notes on the files.
+
+    These slices are spaced evenly over the central half of the volume; with `is_drawn`, over those whose mask has lung.
 
     Raises ValueError, which names files by their paths within `raw`, for a pair that cannot be used.
     """
-    read = _read_volumes if is_volume(raw / pair.image) else _read_images
+    read = partial(_read_volumes, is_drawn=is_drawn) if is_volume(raw / pair.image) else _read_images
     try:
         with guarded(raw / pair.image):
             return read(pair, raw, options)
@@ -62,9 +72,8 @@ def read_pair(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWi
 def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
     """Return the image, the mask and the pixel size of a pair of image files, and notes on them."""
     picture = read_picture(raw / pair.image, options.window)
-    image, pixel_mm = picture.grey, picture.pixel_mm
-    if options.pixel_mm and not pixel_mm:
-        pixel_mm = (options.pixel_mm, options.pixel_mm)
+    image, given_mm = picture.grey, (options.pixel_mm, options.pixel_mm) if options.pixel_mm else None
+    pixel_mm = picture.pixel_mm or pair.pixel_mm or given_mm
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
     masks = [read_mask(raw / mask, options.mask_values) for mask in pair.masks]
     height, width = image.shape
@@ -77,7 +86,9 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
             notes.append((pair.image.as_posix(), "warning", _APART, advice))
     for path, mask in zip(pair.masks, masks, strict=True):
         if not _have_one_shape(mask, image):
-            raise Refused(f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}")
+            raise Refused(
+                f"mask {path} is {mask.shape[1]}x{mask.shape[0]}, its image {width}x{height}. Save both at one size"
+            )
     image = shrink(image, LONGEST_SIDE)
     size = image.shape[::-1]  # width and height, for Pillow
     resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]
@@ -109,15 +120,21 @@ def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple
     return masks, is_apart
 
 
-def _read_volumes(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[ImageWithMask], list[Finding]]:
-    """Return the central slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
+def _read_volumes(
+    pair: Pair, raw: Path, options: ReadOptions, is_drawn: bool
+) -> tuple[list[ImageWithMask], list[Finding]]:
+    """Return slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
-        indices = central_slices(len(volume.hounsfield), options.volume_slices)
+        lung = reduce(operator.or_, (read_lung(raw / mask, volume, options.mask_values) for mask in pair.masks))
+        count = options.volume_slices
+        indices = drawn_slices(lung, count) if is_drawn else central_slices(len(lung), count)
+        if not indices:
+            names = " and ".join(map(str, pair.masks))
+            raise Refused(f"the mask {names} is empty. Draw the lungs, or remove this volume")
         window_hu, note = grey_range(volume.hounsfield, options.window, raw / pair.image)
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
-        masks = [read_lung(raw / mask, volume, options.mask_values)[indices] for mask in pair.masks]
-        lungs = [*np.logical_or.reduce(masks)]
+        lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]

@@ -55,6 +55,11 @@ _OPENI = "https://openi.nlm.nih.gov/imgs/collections"
 _ZENODO = "https://zenodo.org/records/3757476"
 _BY_DIAGNOSIS = (("_0", "normal"), ("_1", "tuberculosis"))
 _UNTRIED = "The address could not be tried when this was written."
+_ONE_PERSON = (  # judged by eye from the films of different numbers that are nearest to each other
+    "Ten films of Montgomery look like those of four persons under several numbers: 0052 and 0053; 0087 and 0142; "
+    "0162, 0166 and 0170; 0264, 0313 and 0316. lungnb counts each number as a patient, so one person can be in two "
+    "splits, unless a patient_file says otherwise."
+)
 
 
 def _phantom(name: str, title: str, kind: str, note: str) -> Source:
@@ -80,7 +85,7 @@ _SOURCES = (
         licence=_NLM, citation=f"{_JAEGER}; {_CANDEMIR}", homepage=_TUBERCULOSIS,
         files=(RemoteFile("NLM-MontgomeryCXRSet.zip", (f"{_OPENI}/NLM-MontgomeryCXRSet.zip",)),),
         patient_pattern=r"(.+?)_[01]$", group_endings=_BY_DIAGNOSIS,
-        note=f"Left and right lung in separate masks. {_UNTRIED} No published checksum.",
+        note=f"Left and right lung in separate masks. {_ONE_PERSON} {_UNTRIED} No published checksum.",
     ),
     Source(
         "chest-xray-masks-and-labels", "Montgomery and Shenzhen chest X-rays together", "xray",
@@ -95,7 +100,7 @@ _SOURCES = (
         ),
         patient_pattern=r"(.+?)_[01]$", group_endings=_BY_DIAGNOSIS,
         skip=("data/Lung Segmentation/",),  # Kaggle's archive holds everything twice
-        note=f"Some images have no mask. {_UNTRIED}",
+        note=f"Some images have no mask. {_ONE_PERSON} {_UNTRIED}",
     ),
     Source(
         "finding-lungs-in-ct-data", "Axial CT slices, one a patient", "ct",

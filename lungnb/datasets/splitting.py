@@ -8,12 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.dealing import deal_folds, deal_splits, place
-from lungnb.datasets.pairing import Excluded, Pair
+from lungnb.datasets.dealing import deal_folds, deal_splits
+from lungnb.datasets.pairing import CHANNEL, Excluded, Pair
+from lungnb.datasets.pixel_sizes import HEIGHT, SIDE, WIDTH, with_pixel_sizes
 from lungnb.files import need, text_name, unescape
 from lungnb.formats.folders import stem_of
 from lungnb.formats.opening import Refused, open_file
@@ -22,16 +24,17 @@ from lungnb.settings import SPLITS, Settings
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
 _SAVE = "Save it as CSV in UTF-8."
 TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
-Table = dict[str, tuple[str, ...]]  # the values of the fields that a table sets, by id
+Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
 
 def assign_patients(pairs: list[Pair], patient_file: str | Path | None) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the patients in `patient_file`, if there is one, and the images that it does not list.
 
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
-    manifest. It may also have the columns `group`, `sex` and `age`, whose cells may be empty. Raises FileNotFoundError
-    or ValueError for another file, ValueError for a file that lists no image, or whose ids have lost the zeros in front
-    of numbers.
+    manifest. It may also have the columns `group`, `sex` and `age`, and the pixel size of files that do not state it
+    (`with_pixel_sizes`). Their cells may be empty. The pixel sizes in a manifest are not used, because they are those
+    of prepared images. Raises FileNotFoundError or ValueError for another file, ValueError for a file that lists no
+    image, or whose ids have lost the zeros in front of numbers.
     """
     return _assigned(pairs, Path(patient_file), "patient") if patient_file else (pairs, [])
 
@@ -42,9 +45,9 @@ def assign_splits(
     """Return the pairs with their splits, and the images that the split file does not list.
 
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split. Otherwise patients are dealt to the splits group by
-    group; those in `earlier` keep the split that they have there. Raises FileNotFoundError or ValueError for another
-    file, ValueError for fewer patients than splits.
+    come the folders, if each image is in one named after a split; a split without a folder gets patients of the
+    training folder. Otherwise patients are dealt to the splits group by group; those in `earlier` keep the split that
+    they have there. Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
     """
     if settings.split_file:
         return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS)
@@ -81,19 +84,21 @@ def groups_of_patients(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _with_missing_splits(pairs: list[Pair], split_fractions: tuple[float, ...]) -> list[Pair]:
-    """Return pairs with the splits of their folders; move some training patients to splits without a folder."""
-    patients = sorted({pair.patient for pair in pairs if pair.split == "train"}, key=place)
-    moved: dict[str, str] = {}
-    for split, fraction in zip(SPLITS[1:], split_fractions[1:], strict=True):
-        if fraction and not any(pair.split == split for pair in pairs):
-            count = max(round(fraction * len(patients)), 1)
-            moved |= dict.fromkeys(patients[len(moved) : len(moved) + count], split)
-    if len(moved) >= len(patients):
+    """Return pairs with the splits of their folders; deal some training patients to splits without a folder."""
+    there = {pair.split for pair in pairs}
+    shares = zip(SPLITS, split_fractions, strict=True)
+    missing = {split: share for split, share in shares if share and split not in there}
+    if not missing:
+        return pairs
+    group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs if pair.split == "train")
+    if len(group_of) <= len(missing):
         raise ValueError(
-            f"{len(patients)} patients in the folder for training are too few to give some of them to a split that has "
+            f"{len(group_of)} patients in the folder for training are too few to give some of them to a split that has "
             "no folder."
         )
-    return [pair._replace(split=moved.get(pair.patient, "train")) if pair.split == "train" else pair for pair in pairs]
+    train = 1 - sum(missing.values())
+    splits = deal_splits(group_of, (train, *(missing.get(split, 0.0) for split in SPLITS[1:])))
+    return [pair._replace(split=splits[pair.patient]) if pair.split == "train" else pair for pair in pairs]
 
 
 def split_path(split_file: str, dataset: str) -> Path:
@@ -105,17 +110,20 @@ def split_path(split_file: str, dataset: str) -> Path:
 def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the fields that a CSV sets, and the images that the CSV does not list.
 
-    The fields are `field`, and `TRAITS` if the field is the patient and the CSV has them.
+    The fields are `field`, and `TRAITS` and the pixel size if the field is the patient and the CSV has them.
     """
     table = _read_table(file, field)
     if allowed and not set(table[field]) <= set(allowed):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
-    fields = [field, *(name for name in TRAITS if field == "patient" and name in table)]
+    is_manifest = "source_image" in table  # where each slice of a volume has its own id
+    if field == "patient" and not is_manifest:
+        table = with_pixel_sizes(table, file)
+    more = (*TRAITS, *(() if is_manifest else (SIDE,)))
+    fields = [field, *(name for name in more if field == "patient" and name in table)]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
         if (value_counts > 1).any():
             raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; leave one of its rows.")
-    is_manifest = "source_image" in table  # where each slice of a volume has its own id
     rows = [*table[fields].itertuples(index=False, name=None)]
     rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
     cells = [*zip(table["id"], rows, strict=True)]
@@ -123,11 +131,14 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     # A cell is a name as it is, or else an encoded name.
     listed = {unescape(name): values for name, values in cells} | dict(cells)
     names_of = {pair.image: (pair.image.as_posix(), pair.id, pair.image.name) for pair in pairs}
-    loose = _without_suffix(listed, {name for names in names_of.values() for name in names})
+    loose = _by_short_name(listed, {name for names in names_of.values() for name in names})
+    bare = _by_short_name(loose, set(), CHANNEL)  # because some lists have nnU-Net's channel in their ids, and some not
     assigned: list[Pair] = []
     unlisted: Excluded = []
     for pair in pairs:
-        values = next((listed[name] for name in names_of[pair.image] if name in listed), loose.get(pair.id.casefold()))
+        short = pair.id.casefold()
+        values = next((listed[name] for name in names_of[pair.image] if name in listed), loose.get(short))
+        values = values or bare.get(CHANNEL.sub("", short))
         if values is None:
             unlisted.append((str(pair.image), f"not in the {field} file"))
         else:
@@ -136,12 +147,16 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     return assigned, unlisted
 
 
-def _without_suffix(listed: Table, names: set[str]) -> Table:
-    """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces."""
+def _by_short_name(listed: Table, names: set[str], ending: re.Pattern[str] | None = None) -> Table:
+    """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces.
+
+    The short name also lacks an `ending`. Ids of one short name with different values are left out.
+    """
     values: Table = {}
     doubtful: set[str] = set()
     for name in listed.keys() - names:
         short = stem_of(Path(name.strip().replace("\\", "/"))).casefold()
+        short = ending.sub("", short) if ending else short
         if values.setdefault(short, listed[name]) != listed[name]:
             doubtful.add(short)
     return {short: value for short, value in values.items() if short not in doubtful}
@@ -186,7 +201,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
-    twice = [name for name in TRAITS if headings.count(name) > 1]
+    twice = [name for name in (*TRAITS, SIDE, HEIGHT, WIDTH) if headings.count(name) > 1]
     if twice and field == "patient":
         raise ValueError(f"{file}: has the column {twice[0]} more than once; leave one of them.")
     if headings.count("id") != 1 or headings.count(field) != 1:

@@ -123,6 +123,8 @@ def model_file(model: str | Path | None = None) -> Path:
     Raises the errors of `load_model`.
     """
     path = in_folder(Path(model or SHIPPED))
+    if not path.suffix:
+        need(path, "train or adapt a network, or name another file,")
     if path.suffix != ".keras":
         kinds = [kind for end, kind in _OTHER_KINDS.items() if path.name.lower().endswith(end)]
         kinds += ["is a SavedModel folder; "] if (path / "saved_model.pb").is_file() else [""]

@@ -2,7 +2,7 @@
 
 The logit of each probability is divided by one number, the temperature (Guo and others 2017,
 https://arxiv.org/abs/1706.04599). A temperature above 1 makes probabilities less sure. It is chosen on validation
-images (`lungnb.evaluation.calibration`), stored beside the network, and applied to what any engine returns.
+images (`lungnb.evaluation.scaling`), stored beside the network, and applied to what any engine returns.
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ def read_temperature(model: Path) -> float:
     value: Any = stored.get("temperature")
     if type(value) not in (int, float) or not low <= value <= high:
         raise ValueError(
-            f"{file}: must hold a temperature from {low:g} to {high:g}. Remove it, and run notebook 13 to choose one."
+            f"{file}: must hold a temperature from {low:g} to {high:g}. Remove it, and run `lungnb evaluate` to choose "
+            "one."
         )
-    return float(value) if stored.get("model") == digest_of_file(model) else 1.0
+    return float(value) if has_temperature(model) else 1.0
+
+
+def has_temperature(model: Path) -> bool:
+    """Return whether a temperature is stored beside a `.keras` file that was chosen for this very network."""
+    stored = read_json(model.with_name(TEMPERATURE))
+    return "model" in stored and stored["model"] == digest_of_file(model)

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         "differences": ["paired_tests"],
         "evaluation": ["compare", "evaluate", "read_scores"],
+        "scaling": ["choose_temperature"],
         "scoring": ["comparison_table", "distance_summary", "group_scores", "score_images"],
         "conclusions": ["verdict", "verdict_on_masks"],
         "repeats": ["compare_seeds", "seed_summary", "train_repeatedly", "variation"],

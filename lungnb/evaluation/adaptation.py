@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from lungnb import __version__
 from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
-from lungnb.datasets.pairing import find_pairs
-from lungnb.datasets.prepared import digest_of
-from lungnb.datasets.reading import ReadOptions, read_pair
-from lungnb.datasets.sources import own_source
+from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
+from lungnb.evaluation.films import Film, digest_of_films, read_films
 from lungnb.files import (
     NotWritten,
     locked,
@@ -29,11 +25,12 @@ from lungnb.files import (
     remove,
     remove_leftovers,
     remove_made,
+    writable,
     write_json,
     write_table,
     written,
 )
-from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
@@ -48,15 +45,6 @@ if TYPE_CHECKING:
 MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
 MAX_FOLDS = 3
 _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
-
-
-class Film(NamedTuple):
-    """An image with its mask: uint8 and bool, `(height, width)`."""
-
-    id: str
-    patient: str
-    image: np.ndarray
-    mask: Mask
 
 
 class Adaptation(NamedTuple):
@@ -85,19 +73,24 @@ def adapt(
     images, its folder is moved to `earlier/` beside it.
 
     Args:
-        folder: at least one image with its mask, in any layout that `prepare_dataset` reads. Volumes give slices.
+        folder: at least one image with its mask, in any layout that `prepare_dataset` reads. A volume gives up to 16
+            slices, evenly spaced over those whose mask has lung.
         out: the folder for the network.
         model: the network to start from, a `model.keras` or a folder with one; None: the one that lungnb ships.
         labels: the labels of lung, if the masks show other organs too.
-        patient_pattern: as in the settings; without one, each image is a patient.
+        patient_pattern: as in the settings; without one, each image is a patient, and so is each volume.
         estimate: estimate the benefit, which takes up to three times as long as adapting.
         progress: show progress bars and messages.
 
-    Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used, RuntimeError if
-    another run is at work in `out`.
+    Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used or `out` lies in
+    `folder`, RuntimeError if another run is at work in `out`.
     """
     folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
-    need(folder, "make it, with images/ and masks/ in it,")
+    if not need(folder, "make it, with images/ and masks/ in it,").is_dir():
+        raise ValueError(f"{folder}: is a file. Name the folder with images/ and masks/ in it.")
+    if out.resolve().is_relative_to(folder.resolve()) or out.is_file():
+        where = "is a file" if out.is_file() else "lies in the folder of the images"
+        raise ValueError(f"{out}: {where}. Name another folder for the network.")
     if start.parent == out.resolve():
         raise ValueError(f"{out}: holds the network to start from. Name another folder for the adapted one.")
     window = trained_window(start.with_name(RUN))
@@ -105,8 +98,10 @@ def adapt(
     films, left_out = read_films(folder, options, patient_pattern)
     network = load_model(start)
     before = [_dice_of(network, film) for film in films]
-    plan = {"start": digest_of_file(start), "images": _digest(films), **RECIPE}
-    with locked(out), backend.free_graphs():
+    if progress:
+        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
+    plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
+    with locked(out), writable(out), backend.free_graphs():
         remove_leftovers(out)
         _set_aside(out, plan, progress)
         if not _is_done(out, plan):
@@ -119,38 +114,8 @@ def adapt(
         (out / CARD).write_text(_card(folder, start, films, sentence), encoding="utf-8")
         remove(out / "training")
     if progress:
-        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before), sentence)
+        say(sentence)
     return Adaptation(out / MODEL, len(films), left_out, table, sentence)
-
-
-def read_films(
-    folder: Path, options: ReadOptions, patient_pattern: str | None
-) -> tuple[list[Film], list[tuple[str, str]]]:
-    """Return the images with masks in a folder, and the files that cannot be used, with the reasons.
-
-    Raises ValueError if there is no pair that can be used.
-    """
-    pairs, left_out = find_pairs(folder, own_source(folder.resolve()), patient_pattern)
-    films: list[Film] = []
-    id_of_image: dict[bytes, str] = {}
-    for pair in pairs:
-        try:
-            slices, _ = read_pair(pair, folder, options)
-        except ValueError as error:
-            left_out.append((pair.image.as_posix(), str(error)))
-            continue
-        for name, image, mask, _ in slices:
-            first = id_of_image.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
-            if first != name:
-                left_out.append((name, f"shows the same image as {first}, which is used. Remove one of the two."))
-            elif not mask.any():
-                left_out.append((name, "its mask is empty. Draw the lungs, or remove the image."))
-            else:
-                films.append(Film(name, pair.patient, image, mask))
-    if not films:
-        file, reason = left_out[-1]
-        raise ValueError(f"{folder}: no image with a mask can be used; the last: {file}: {reason}")
-    return films, left_out
 
 
 def _dice_of(network: keras.Model, film: Film) -> float:
@@ -163,11 +128,6 @@ def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
         if score < FAILED_DICE:
             doubt = f"its mask is far from that of the network (Dice {score:.2f})"
             yield f"{film.id}: {doubt}. Check that it belongs to this image."
-
-
-def _digest(films: list[Film]) -> str:
-    parts = sorted(hashlib.sha256(film.image.tobytes() + film.mask.tobytes()).hexdigest() for film in films)
-    return digest_of(parts)
 
 
 def _is_done(out: Path, plan: dict[str, object]) -> bool:
@@ -239,7 +199,8 @@ def _estimate(
 def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
     """Return what the estimate says, or why there is none."""
     if table is None:
-        few = f"It takes images of {MIN_PATIENTS_TO_ESTIMATE} patients to estimate the benefit; there are {patients}."
+        these = f"these are of {counted(patients, 'patient')}"
+        few = f"The benefit was not estimated: it takes images of {MIN_PATIENTS_TO_ESTIMATE} patients, and {these}."
         return few if is_asked else "The benefit was not estimated."
     means = table.groupby("patient")[["before", "after"]].mean()
     before, after, gains = means["before"].mean(), means["after"].mean(), (means["after"] > means["before"]).sum()

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.artefacts import MODEL, TEMPERATURE
+from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
-from lungnb.engines.parity import digest_of_file
 from lungnb.evaluation.probabilities import (
     best_temperature,
     border_bins,
@@ -25,7 +24,7 @@ from lungnb.evaluation.probabilities import (
     mean_bins,
     reliability_table,
 )
-from lungnb.files import write_json
+from lungnb.evaluation.scaling import store_temperature
 from lungnb.masks import LUNG_THRESHOLD, clean_mask, count_regions
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import predict
@@ -123,15 +122,12 @@ def best_threshold(validation: Examination) -> float:
 def save_temperature(settings: Settings, model_name: str, validation: Examination) -> float:
     """Choose the temperature of a model on validation images, write it beside the model, and return it.
 
-    From then on, `segment` corrects this network's probabilities by it, with all engines. Masks do not change. Raises
-    ValueError if the examination is of other images than those of the validation split.
+    It is that of `choose_temperature`, and replaces an earlier one. Raises ValueError if the examination is of other
+    images than those of the validation split.
     """
     if not (validation.images["split"] == "validation").all():
         raise ValueError("the temperature is chosen on validation images: examine the split `validation`.")
-    folder, temperature = settings.results / model_name, best_temperature(validation.border)
-    record = {"temperature": temperature, "model": digest_of_file(folder / MODEL), "images": len(validation.images)}
-    write_json(folder / TEMPERATURE, record)
-    return temperature
+    return store_temperature(settings.results / model_name / MODEL, validation.border, len(validation.images))
 
 
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 from lungnb.artefacts import MODEL, SCORES, SUMMARY
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
+from lungnb.evaluation.scaling import choose_temperature
 from lungnb.evaluation.scoring import comparison_table, distance_summary, has_all_scores, mean_columns, score_images
 from lungnb.evaluation.statistics import mean_interval, paired, patient_means
 from lungnb.files import need, read_table, write_json, write_table
@@ -26,7 +27,8 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
 
     Scores are of cleaned masks, as `segment` gives them. `loss` is the training's loss of the probabilities, at the
     prepared image's size. For the test split, or validation if there is no test split, write `scores.csv` and
-    `summary.json` beside the model.
+    `summary.json` beside the model, and choose the model's temperature (`choose_temperature`).
+
 
     Raises ValueError if the data set was prepared again after training, because its training images may now be in the
     test split. Raises ValueError that names the image if a probability is not a number.
@@ -40,6 +42,7 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     if split == prepared.scoring_split():
         write_table(table, folder / SCORES)
         write_json(folder / SUMMARY, summarise(run, table, settings.name))
+        choose_temperature(settings, model_name, progress)  # after the scores, which do not depend on it
     return table
 
 

@@ -20,8 +20,11 @@ from lungnb.datasets.pairing import Pair
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_sets, with_patients
 from lungnb.evaluation.scoring import score_mask
 from lungnb.files import make_table
+from lungnb.formats.dicom_header import Turn
+from lungnb.formats.dicom_opening import is_dicom
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
+from lungnb.settings import counted
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 ScoreRow = dict[str, Any]
@@ -82,7 +85,7 @@ def score(
         labels: the labels of lung in label maps, for all programs, or as a dict by the name of the folder.
         truth_labels: the same for the ground truth.
         images: the folder of the images, which gives pixel sizes (DICOM) and the grid of DICOM Segmentations.
-        patients: a CSV with the columns `id` and `patient`, and perhaps `group`.
+        patients: a CSV with the columns `id` and `patient`, and perhaps `group` and `pixel_mm`.
         patient_pattern: a regular expression whose first group is the patient; it searches the id.
         pixel_mm: the side of a pixel in mm, for files that do not state it, such as PNG.
         progress: show a progress bar, and print what is wrong with files.
@@ -117,6 +120,7 @@ def score_folders(
         rows = _score_all(sets, pairs, None, Problems(), progress, in_mm=False)
     table = _finished(rows, [each.name for each in sets.programs])
     _add_doubts(table, options.labels, problems)
+    _add_turned(sets, table, problems)
     scored = {*zip(table["model"], table["id"], strict=True)}
     every = [(program.name, image) for program in sets.programs for image in pairs]
     missing = make_table([each for each in every if each not in scored], ("model", "id"))
@@ -135,7 +139,8 @@ def _score_all(
         read = _read_all(sets, image, problems)
         if TRUTH not in read:
             continue
-        spacing_mm = _spacing_of(sets, image, [*read.values()], pixel_mm)
+        given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
+        spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
@@ -151,7 +156,7 @@ def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, Exter
         if image not in each.masks:
             continue
         try:
-            mask = each.read(image, sets.grids(image))
+            mask = sets.read(each, image)
             if each is not sets.truth:
                 refuse_unlike(mask, read[TRUTH], each.paths(image)[0], f"the ground truth {sets.truth.paths(image)[0]}")
             read[each.name] = mask if each is sets.truth else mask._replace(volume=None)  # to save memory
@@ -164,14 +169,16 @@ def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, Exter
 
 
 def _spacing_of(
-    sets: MaskSets, image: str, masks: list[ExternalMask], pixel_mm: float | None
+    sets: MaskSets, image: str, masks: list[ExternalMask], given_mm: tuple[float, ...] | None
 ) -> tuple[float, ...] | None:
     """Return the spacing along each axis of an image that its masks, its file or the user tell; None if unknown."""
     spacing_mm = next((each.spacing_mm for each in masks if each.spacing_mm), None)
     picture = sets.image(image)
     if not spacing_mm and masks[0].mask.ndim == 2:
         spacing_mm = image_pixel_mm(picture) if picture else None
-        return spacing_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
+        if spacing_mm and sets.turn(image).transposed:
+            spacing_mm = spacing_mm[::-1]
+        return spacing_mm or given_mm
     return spacing_mm
 
 
@@ -208,4 +215,16 @@ def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None
     if not table["compared"].any():
         problems.add(
             TRUTH, "no image has masks of all programs, so they are not compared. Score fewer programs at once."
+        )
+
+
+def _add_turned(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:
+    """Add a sentence if films are turned upright, and masks do not say whether they were drawn before or after that."""
+    turned = [image for image in table["id"].unique() if sets.turn(image) != Turn()]
+    files = [file for image in turned for each in (sets.truth, *sets.programs) for file in each.paths(image)]
+    if unsure := [file for file in files if not is_dicom(file)]:
+        problems.add(
+            "images",
+            f"{counted(len(turned), 'film')} stored turned, such as {turned[0]}. Masks such as {unsure[0].name} are "
+            "taken to lie as the film is stored, which is how `lungnb segment` writes them.",
         )

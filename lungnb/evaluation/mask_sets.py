@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from lungnb.artefacts import is_same
-from lungnb.datasets.external_masks import ExternalMask, read_external
+from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
-from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients
+from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
 from lungnb.files import make_table
+from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.segmentation.listing import list_images
@@ -38,10 +39,6 @@ class MaskSet(NamedTuple):
         """Return the files of an image; none if there are none."""
         return [self.folder / file for file in self.masks[image].files] if image in self.masks else []
 
-    def read(self, image: str, grids: Iterable[Path] = ()) -> ExternalMask:
-        """Return the mask of an image; raise ValueError as `read_external` does."""
-        return read_external(self.paths(image), self.labels, grids)
-
 
 class MaskSets(NamedTuple):
     """The ground truth, the programs, and the images if their folder was given."""
@@ -53,6 +50,16 @@ class MaskSets(NamedTuple):
     def image(self, image: str) -> Path | None:
         """Return the file of an image, or the folder of its series; None if it was not given."""
         return next(iter(self.images.paths(image)), None) if self.images else None
+
+    def read(self, each: MaskSet, image: str) -> ExternalMask:
+        """Return a mask of an image, turned upright if its film is; raise ValueError as `read_external` does."""
+        mask, film = read_external(each.paths(image), each.labels, self.grids(image)), self.image(image)
+        return turned_like(mask, film) if film else mask
+
+    def turn(self, image: str) -> Turn:
+        """Return the turn that shows the film of an image upright."""
+        film = self.image(image)
+        return turn_of_film(film) if film else Turn()
 
     def grids(self, image: str) -> list[Path]:
         """Return the volumes on whose grid the masks of an image may lie."""
@@ -96,6 +103,7 @@ def find_sets(
         raise ValueError(f"labels are given for {unknown[0]}, but the folders are {', '.join(folders)}.")
     every = [folder, *folders.values()]
     truths = _find(TRUTH, folder, every, problems)
+    _add_united(TRUTH, truths, problems)
     if not truths:
         raise ValueError(f"{folder}: no mask found. Name the folder with the masks of the ground truth.")
     truth_set = MaskSet(TRUTH, folder, truth_labels, {each.id: each for each in truths})
@@ -103,6 +111,7 @@ def find_sets(
     for name, place in folders.items():
         of_program = labels.get(name) if isinstance(labels, Mapping) else labels
         found = _find(name, place, every, problems)
+        _add_united(name, found, problems)
         matched = match_masks(truths, found)
         programs.append(MaskSet(name, place, of_program, matched, len(found) - len(matched)))
         _add_missing(truths, found, matched, name, problems)
@@ -158,6 +167,22 @@ def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> lis
         if not reason.endswith(usual):
             problems.add(name, f"{file}: {reason}.")
     return found
+
+
+def _add_united(name: str, masks: list[MaskFiles], problems: Problems) -> None:
+    """Add a sentence if masks are united from several files, and one for each that has a file of one side only."""
+    united = [each for each in masks if len(each.files) > 1]
+    if not united:
+        return
+    files = " and ".join(map(str, united[0].files))
+    problems.add(name, f"{counted(len(united), 'mask')} made of several files each, such as {files}.")
+    for each in masks:
+        sides = set().union(*map(sides_of, each.files))
+        if len(sides) == 1:
+            problems.add(
+                name,
+                f"{each.files[0]}: is of the {sides.pop()} lung only. Add the file of the other lung.",
+            )
 
 
 def _add_missing(

@@ -26,7 +26,8 @@ _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     """Return a frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels.
 
-    Bits beyond BitsStored, such as those of an overlay, are cleared, except of padding.
+    Values begin at bit 0, wherever HighBit places them. Bits beyond BitsStored, such as those of an overlay, are
+    cleared, except of padding.
 
     Raises Refused, naming the file, if it holds no picture, too large a picture, or one that cannot be decoded.
     """
@@ -118,9 +119,23 @@ def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
     if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
         return pixels
+    pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
     return stored if hidden is None else np.where(hidden, pixels, stored)
+
+
+def _from_bit_0(pixels: np.ndarray, file: Dataset, unused: int) -> np.ndarray:
+    """Return integers moved down to bit 0 if HighBit says that they end above BitsStored - 1 (PS3.5, 8.1.1).
+
+    A HighBit that the values contradict is not believed: none of them uses the bits above BitsStored, and some use the
+    bits that would be moved out. Neither is one that leaves no room for the value.
+    """
+    shift = whole_number(file.get("HighBit")) + 1 - whole_number(file.get("BitsStored"))
+    if not 0 < shift <= unused:
+        return pixels
+    is_low = np.array_equal(pixels << unused >> unused, pixels) and (pixels & ((1 << shift) - 1)).any()
+    return pixels if is_low else pixels >> shift
 
 
 def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:

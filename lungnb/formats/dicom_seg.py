@@ -140,11 +140,10 @@ def read_flat_seg(path: Path, numbers: tuple[int, ...] | None = None) -> Mask:
 def read_volume_seg(path: Path, volume: Volume, numbers: tuple[int, ...] | None = None) -> Mask:
     """Return the lungs in a DICOM Segmentation on the grid of a volume, `(slices, height, width)`, bool.
 
-    `numbers` are as in `read_flat_seg`. Frames without lung may be absent. Raises Refused, naming the file, if it is
-    another kind of DICOM file, if a frame does not lie on a slice of the volume, and if the slices are uneven.
+    `numbers` are as in `read_flat_seg`. Frames without lung may be absent. Each frame is placed by its position, also
+    if slices are spaced unevenly. Raises Refused, naming the file, if it is another kind of DICOM file, and if a frame
+    does not lie on a slice of the volume.
     """
-    if volume.slice_mm is not None:
-        raise Refused(f"{path}: the slices of its volume are spaced unevenly, so it cannot be placed. Resample both.")
     mask = to_stored_axes(np.zeros(volume.hounsfield.shape, bool), volume.affine)
     to_voxels = np.linalg.inv(volume.affine)
     for frame, place in _frames(path, numbers):
@@ -153,6 +152,10 @@ def read_volume_seg(path: Path, volume: Volume, numbers: tuple[int, ...] | None 
         rows, columns = frame.nonzero()
         pixels_mm = place.affine() @ np.stack([columns, rows, np.zeros_like(rows), np.ones_like(rows)])
         voxels = (to_voxels @ pixels_mm)[:3]
+        if volume.slice_places is not None:
+            count, first, last = len(volume.slice_places), *volume.slice_places[[0, -1]]
+            # One more place at both ends, because `interp` would take a frame beyond them for the slice there.
+            voxels[2] = np.interp(voxels[2], [first - 1, *volume.slice_places, last + 1], np.arange(-1, count + 1))
         whole = np.rint(voxels).astype(int)
         is_inside = (whole >= 0).all() and (whole.T < mask.shape).all()
         if not is_inside or np.abs(voxels - whole).max(initial=0) > _MAX_SHIFT:

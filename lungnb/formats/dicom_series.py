@@ -85,7 +85,8 @@ def read_dicom_series(path: str | Path) -> Volume:
                 opened = open_dicom(piece.path)
             array[index] = _read_slice(piece, opened)
         affine = first.affine((last.position - first.position) / (len(slices) - 1))
-        volume = turn_to_axial(array.transpose(), affine, path)._replace(note=stack.note)
+        places = (heights_mm - heights_mm[0]) / np.diff(heights_mm).mean()
+        volume = turn_to_axial(array.transpose(), affine, path)._replace(note=stack.note, slice_places=places)
         if stack.is_even:
             return volume
         if np.abs(affine[:3, 2]).argmax() != 2:
@@ -188,9 +189,13 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
             continue
         first, second = slices[kept[-1]], slices[index]
         if not _is_copy(first, second):
+            cause = "as of two phases or reconstructions"
+            if first.acquisition != second.acquisition:
+                numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
+                cause = f"as of two acquisitions (AcquisitionNumber {numbers})"
             raise Refused(
-                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, as of two acquisitions or "
-                "phases. Give each a folder of its own."
+                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, {cause}. Give each a folder "
+                "of its own."
             )
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lungnb.formats.opening import MAX_ASPECT, Refused, need_package, refuse_memory
-from lungnb.masks import Floats
+from lungnb.masks import Floats, Mask
 
 MAX_SIDE = 2048  # refuse volumes with more voxels along an axis
 MAX_SLICES = 1536  # refuse volumes with more slices, which would take more than ten seconds
@@ -29,6 +29,7 @@ class Volume(NamedTuple):
     affine: Floats  # (4, 4), from the indices of the array as the file stores it to mm, RAS
     note: str = ""  # on what was left out or is unusual
     slice_mm: Floats | None = None  # (slices,), how thick each is, if their steps are uneven
+    slice_places: Floats | None = None  # (slices,), where each of a DICOM series lies, in mean steps from the first
 
 
 def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
@@ -93,3 +94,17 @@ def central_slices(count: int, wanted: int) -> list[int]:
     [25, 35, 45, 55]
     """
     return sorted({int(count / 4 + (number + 0.5) * count / 2 / wanted) for number in range(wanted)})
+
+
+def drawn_slices(mask: Mask, wanted: int) -> list[int]:
+    """Return the indices of `wanted` slices, evenly spaced over those in which a mask is set.
+
+    The mask is `(slices, height, width)`. If it is set in fewer slices, return all of these.
+
+    >>> mask = np.zeros((9, 2, 2), bool)
+    >>> mask[3:7] = True
+    >>> drawn_slices(mask, 2), drawn_slices(mask, 16)
+    ([4, 6], [3, 4, 5, 6])
+    """
+    drawn = np.flatnonzero(mask.any(axis=(1, 2)))
+    return sorted({int(drawn[int((number + 0.5) * len(drawn) / wanted)]) for number in range(wanted) if len(drawn)})

@@ -134,7 +134,9 @@ def _train(job: _Job, plan: dict[str, Any]) -> None:
     write_json(folder / PLAN, plan)
     for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         costs = _fit(job, last)
-    run = {"plan": plan, "origin": origin_of(settings.dataset)} | costs | _describe(read_epochs(folder / HISTORY))
+    run = (
+        {"plan": plan, "origin": origin_of(settings.dataset)} | costs | describe_training(read_epochs(folder / HISTORY))
+    )
     run |= {"precision": _precision(settings.precision), "seed": settings.seed, "git_commit": commit}
     write_json(folder / RUN, run)
     remove(folder / "training")
@@ -255,7 +257,7 @@ def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:
     return ReduceLROnPlateau(monitor=MONITOR, factor=_PLATEAU_FACTOR, patience=settings.plateau_patience)
 
 
-def _describe(history: pd.DataFrame) -> dict[str, object]:
+def describe_training(history: pd.DataFrame) -> dict[str, object]:
     """Return what `run.json` says of a finished training: its epochs, its machine and its packages."""
     best = history.iloc[int(history[MONITOR].argmin())]
     return {

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,16 +13,24 @@ from tqdm import tqdm
 
 from lungnb.files import write_table, written
 from lungnb.phantoms.ct import ct_phantom
+from lungnb.phantoms.findings import ADDITIONS
 from lungnb.phantoms.frame import TAME, Phantom, Wild
+from lungnb.phantoms.others import other_picture
+from lungnb.phantoms.radiograph import film_phantom
 from lungnb.phantoms.xray import xray_phantom
 
 KINDS = {"xray": TAME, "ct": TAME, "wild": Wild(*[1.0] * 5), "wilder": Wild(*[1.5] * 5)}  # how far beyond what is real
+FILM_KINDS = {"film": TAME, "mixed": KINDS["wild"], "mixed-wider": KINDS["wilder"]}  # X-rays as hospitals have them
+OTHER = "other"  # the kind of pictures that show no chest
+_VALIDATED_ON = {"wild": "wilder", "mixed": "mixed-wider"}
 _NAME = "patient_{:03d}_image_{}"
 _VALIDATION_EVERY = 10  # in a wild set, one X-ray and one CT slice in so many are for validation
 _IMAGES_SHARES = (0.75, 0.15, 0.1)  # of the patients that have one, two and three X-rays
 
 
-def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256, without: str | None = None) -> Phantom:
+def make_phantom(
+    index: int, seed: int = 1, kind: str = "xray", size: int = 256, without: str | Collection[str] | None = None
+) -> Phantom:
     """Return phantom number `index` of the series `seed`, which is always the same image.
 
     Args:
@@ -30,39 +39,53 @@ def make_phantom(index: int, seed: int = 1, kind: str = "xray", size: int = 256,
         kind: "xray" and "ct" are as in reality, CT in Hounsfield units. "wild" are X-rays and CT slices in turn, uint8,
             far beyond what is real in shape, posture, tone and artefacts (domain randomisation), on which networks
             learn to segment what they have never seen. "wilder" come from still wider ranges, to validate these.
+            "film" are X-rays with disease, portable views and digital processing, and masks as readers draw them.
+            "mixed" are these and wild CT slices in turn, half of the films wild too; "mixed-wider" are to "mixed" as
+            "wilder" are to "wild". "other" shows no chest, and its mask is empty.
         size: px, 32 or more.
-        without: the field of `Wild` that stays as in reality, such as "tone".
+        without: one name or several of what is left out: fields of `Wild` that stay as in reality, such as "tone"; for
+            films also names of `lungnb.phantoms.findings.ADDITIONS`, such as "portable".
 
     Raises ValueError for any other argument.
 
     >>> make_phantom(0, size=64).mask.shape
     (64, 64)
     """
-    _check(kind, without)
+    names = _check(kind, without)
     if index < 0 or seed < 0:
         raise ValueError(f"index and seed must be 0 or more, not {index} and {seed}.")
-    return _draw(index, 1, seed, kind, size, without)
+    return _draw(index, 1, seed, kind, size, names)
 
 
-def _check(kind: str, without: str | None) -> None:
-    if without and without not in Wild._fields:
-        raise ValueError(f"without must be one of {', '.join(Wild._fields)}, not {without!r}.")
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}.")
+def _check(kind: str, without: str | Collection[str] | None) -> frozenset[str]:
+    """Return the names of what is left out. Raise ValueError if they or the kind do not exist."""
+    kinds = (*KINDS, *FILM_KINDS, OTHER)
+    names = frozenset([without] if isinstance(without, str) else without or ()) - {""}
+    known = (*Wild._fields, *(ADDITIONS if kind in FILM_KINDS else ()))
+    if not names <= set(known):
+        raise ValueError(f"without must be one of {', '.join(known)}, not {min(names - set(known))!r}.")
+    if kind not in kinds:
+        raise ValueError(f"kind must be one of {', '.join(kinds)}, not {kind!r}.")
+    return names
 
 
-def _draw(patient: int, image: int, seed: int, kind: str, size: int, without: str | None) -> Phantom:
+def _draw(patient: int, image: int, seed: int, kind: str, size: int, without: frozenset[str]) -> Phantom:
     """Return one image of a patient. The anatomy in an X-ray does not depend on the number of the image."""
     of_patient, of_image = np.random.default_rng([seed, patient]), np.random.default_rng([seed, patient, image])
-    wild = KINDS[kind]._replace(**{without: 0.0} if without else {})
+    if kind == OTHER:
+        return Phantom(other_picture(of_patient, size), np.zeros((size, size), bool))
+    wild = (KINDS | FILM_KINDS)[kind]._replace(**dict.fromkeys(without & {*Wild._fields}, 0.0))
     if kind == "ct" or (any(wild) and patient % 2):
         return ct_phantom(of_patient, size, wild)
+    if kind in FILM_KINDS:
+        is_plain = kind == "mixed" and patient % 4 == 0
+        return film_phantom(of_patient, size, TAME if is_plain else wild, without & {*ADDITIONS})
     return xray_phantom(of_patient, size, of_image, wild)
 
 
 def write_phantoms(
     folder: str | Path, count: int = 120, seed: int = 1, size: int = 256, progress: bool = True, kind: str = "xray",
-    without: str | None = None,
+    without: str | Collection[str] | None = None,
 ) -> None:  # fmt: skip
     """Write `count` phantoms to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
@@ -71,7 +94,8 @@ def write_phantoms(
     patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images.
 
     In a set of `kind` "wild", one X-ray in ten and one CT slice in ten are "wilder" in all respects, even if `without`
-    is given. `folder/split.csv` has these as validation. Other arguments are as in `make_phantom`.
+    is given. In a set of `kind` "mixed" they are "mixed-wider". `folder/split.csv` has
+    these as validation. Other arguments are as in `make_phantom`.
 
     `folder` appears whole or not at all. Raises ValueError if it exists, and for other wrong arguments.
     """
@@ -80,25 +104,25 @@ def write_phantoms(
         raise ValueError(f"count must be 1 or more, not {count}.")
     if folder.exists():
         raise ValueError(f"folder must not exist yet, but {folder} does; remove it or name another.")
-    _check(kind, without)
+    names = _check(kind, without)
     cases = _cases(count, seed) if kind == "xray" else [(patient, 1) for patient in range(1, count + 1)]
     with written(folder) as part, ThreadPoolExecutor(os.cpu_count()) as pool:
         for name in ("images", "masks"):
             (part / name).mkdir(parents=True)
-        jobs = [pool.submit(_write_case, part, *case, seed, size, kind, without) for case in cases]
+        jobs = [pool.submit(_write_case, part, *case, seed, size, kind, names) for case in cases]
         try:
             for job in tqdm(jobs, "phantoms", unit="image", file=sys.stdout, disable=not progress):
                 job.result()
         finally:  # after an interruption, drop the jobs that have not begun, so that the folder can be cleared at once
             pool.shutdown(cancel_futures=True)
-        if kind == "wild":
+        if kind in _VALIDATED_ON:
             splits = ["validation" if _is_for_validation(patient) else "train" for patient, _ in cases]
             ids = [_NAME.format(*case) for case in cases]
             write_table(pd.DataFrame({"id": ids, "split": splits}), part / "split.csv")
 
 
 def _is_for_validation(patient: int) -> bool:
-    """Return whether a patient of a wild set is for validation: one X-ray in ten, and one CT slice in ten."""
+    """Return whether a patient of a wild or mixed set is for validation: one X-ray in ten, and one CT slice in ten."""
     return patient // 2 % _VALIDATION_EVERY == 0
 
 
@@ -109,11 +133,13 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
     return [(patient, image) for patient, n in enumerate(numbers, 1) for image in range(1, n + 1)][:count]
 
 
-def _write_case(folder: Path, patient: int, image: int, seed: int, size: int, kind: str, without: str | None) -> None:
+def _write_case(
+    folder: Path, patient: int, image: int, seed: int, size: int, kind: str, without: frozenset[str]
+) -> None:
     """Write one X-ray or CT slice and its mask."""
     name = _NAME.format(patient, image)
-    if kind == "wild" and _is_for_validation(patient):
-        kind, without = "wilder", None
+    if kind in _VALIDATED_ON and _is_for_validation(patient):
+        kind, without = _VALIDATED_ON[kind], frozenset()
     phantom = _draw(patient, image, seed, kind, size, without)
     if kind == "ct":
         Image.fromarray(np.rint(phantom.image).astype(np.int32)).save(folder / "images" / f"{name}.tif", "TIFF")

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lungnb.artefacts import ARTEFACTS, MODEL_FILES, VERDICT, home, raw_folder
+from lungnb.artefacts import ARTEFACTS, MODEL_FILES, TEMPERATURE, VERDICT, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import need, write_table, written
 from lungnb.messages import run_first
@@ -39,7 +39,10 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     sources = [(file, folder / file.name) for pattern in patterns for file in sorted(compared.glob(pattern))]
     for model in settings.models:
         place = folder if len(settings.models) == 1 else folder / model
-        sources += [(need(settings.results / model / file, run_first("scored")), place / file) for file in MODEL_FILES]
+        files = [need(settings.results / model / name, run_first("scored")) for name in MODEL_FILES]
+        temperature = settings.results / model / TEMPERATURE  # which models that an earlier version scored lack
+        files += [temperature] if temperature.exists() else []
+        sources += [(file, place / file.name) for file in files]
     paths = {settings.dataset, str(raw_folder(settings.dataset)), *(getattr(settings, name) for name in FILES)}
     for source, target in sources:
         with written(target) as temporary:

@@ -130,7 +130,7 @@ def _cell(scoring: Scoring, program: str, image: str, dice: float) -> Cell:
     """Return an image with both masks; of a volume, the slice with the most pixels in one mask only."""
     sets = scoring.sets
     sets_of = (sets.truth, next(each for each in sets.programs if each.name == program))
-    truth, mask = (each.read(image, sets.grids(image)).mask for each in sets_of)
+    truth, mask = (sets.read(each, image).mask for each in sets_of)
     title, index = f"{image}, Dice {dice:.3f}", None
     if truth.ndim == 3:
         index = int((truth ^ mask).sum(axis=(1, 2)).argmax())
@@ -146,7 +146,8 @@ def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
     if file is None or is_volume(file) != (index is not None):
         return plain
     try:
-        grey = read_picture(file).grey if index is None else to_grey(read_volume(file).hounsfield[index])
+        picture = read_picture(file) if index is None else None
+        grey = picture.turn.upright(picture.grey) if picture else to_grey(read_volume(file).hounsfield[index])
     except (ValueError, IndexError):
         return plain
     return grey if grey.shape == mask.shape else plain

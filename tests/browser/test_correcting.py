@@ -1,5 +1,6 @@
 """What the brush does in the browser: strokes come in as its front end sends them."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -251,7 +252,7 @@ def test_slices_of_a_volume_are_corrected_one_by_one(home, corrected):
         looked.slice.value = number
         masks[number] = stroke(looked)
     looked.corrector.correct.value = False
-    assert names(corrected.folder) == ["scan_000.png", "scan_004.png", "scan_008.png"]
+    assert names(corrected.folder) == ["scan_slice_000.png", "scan_slice_004.png", "scan_slice_008.png"]
     looked.corrector.correct.value = True
     for number, mask in masks.items():
         looked.slice.value = number
@@ -272,7 +273,7 @@ def test_nothing_of_a_dicom_header_is_written(home, corrected):
     looked.corrector.correct.value = True
     draw(looked, np.ones(mask_in(looked).shape, bool))
     looked.corrector.save_button.click()
-    assert names(corrected.folder) == ["series_004.png"]
+    assert names(corrected.folder) == ["series_slice_004.png"]
     for file in corrected.folder.rglob("*.png"):
         assert NAME.encode() not in file.read_bytes() and not Image.open(file).info
 
@@ -374,6 +375,62 @@ def test_a_prepared_set_has_a_folder_of_its_own(trained, home):
     draw(looked, mask)
     looked.corrector.save_button.click()
     assert names(home / "data" / f"corrected-{trained.name}") == [f"{looked.cases[0].stem}.png"]
+
+
+@pytest.fixture
+def large(home):
+    """The settings of a prepared data set whose films are larger than prepared ones."""
+    for index in range(6):
+        phantom = make_phantom(index, size=64)
+        for kind, array in (("images", phantom.image), ("masks", phantom.mask)):
+            write_png(home / "scans" / kind / f"film_{index}.png", np.kron(array, np.ones((24, 20), array.dtype)))
+    settings = lungnb.Settings(dataset=str(home / "scans"), image_size=64)
+    lungnb.prepare_dataset(settings, progress=False)
+    return settings
+
+
+def test_films_of_a_prepared_set_are_corrected_at_full_size(large, home):
+    looked = lungnb.browse(large, DARK)
+    assert "853 x 1024 px" in looked.caption.value
+    looked.corrector.correct.value = True
+    assert "saved at 1280 x 1536 px" in looked.caption.value
+    drawn = stroke(looked)
+    looked.corrector.save_button.click()
+    name = f"{looked.cases[0].stem}.png"
+    saved = {kind: Image.open(home / "data" / "corrected-scans" / kind / name) for kind in ("images", "masks")}
+    assert np.array_equal(saved["images"], Image.open(home / "scans" / "images" / name))
+    assert np.array_equal(np.asarray(saved["masks"]) > 0, drawn) and drawn.shape == (1536, 1280)
+    looked.corrector.correct.value = False
+    assert "853 x 1024 px" in looked.caption.value
+
+
+@pytest.mark.parametrize("change", ["gone", "other", "damaged"])
+def test_a_raw_film_that_changed_is_corrected_as_it_was_prepared(large, home, change):
+    looked = lungnb.browse(large, DARK)
+    file = home / "scans" / "images" / f"{looked.cases[0].stem}.png"
+    if change == "gone":
+        file.unlink()
+    elif change == "other":
+        write_png(file, np.asarray(Image.open(file)) // 2)
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    looked.corrector.correct.value = True
+    assert "saved at 853 x 1024 px" in looked.caption.value and mask_in(looked).shape == (1024, 853)
+
+
+def test_slices_of_a_prepared_volume_keep_their_volume(home):
+    rng = np.random.default_rng(1)
+    for index in range(4):
+        values = rng.integers(-1000, 300, (9, 32, 32)).astype(np.float32)
+        write_nifti(home / "scans" / "images" / f"scan{index}.nii.gz", values)
+        write_nifti(home / "scans" / "masks" / f"scan{index}.nii.gz", values > 0, dtype=np.uint8)
+    settings = lungnb.Settings(dataset=str(home / "scans"), image_size=32, volume_slices=3)
+    lungnb.prepare_dataset(settings, progress=False)
+    looked = lungnb.browse(settings, DARK)
+    looked.corrector.correct.value = True
+    looked.corrector.save_button.click()
+    (name,) = names(home / "data" / "corrected-scans")
+    assert re.fullmatch(r"scan\d_slice_\d{3}\.png", name) and "saved at 32 x 32 px" in looked.caption.value
 
 
 def test_names_with_markup_are_shown_as_text(home):

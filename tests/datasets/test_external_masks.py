@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from lungnb.datasets.external_masks import read_external, size_of
-from lungnb.evaluation.external import ScoreOptions, score_folders
+from lungnb.evaluation.external import ScoreOptions, _spacing_of, score_folders
 from lungnb.formats.images import write_png
 from lungnb.formats.opening import Refused
 from lungnb.metrics import dice, surface_scores
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
+from helpers.films import dicom  # noqa: E402
 from helpers.volumes import AFFINE, ORIGIN, SHAPE, SPACING, alter, write_nifti, write_series  # noqa: E402
 from lungnb.formats.dicom_seg import write_dicom_seg  # noqa: E402
 from lungnb.formats.images import read_volume  # noqa: E402
@@ -96,3 +97,56 @@ def test_parts_of_another_size_are_refused(tmp_path):
     with pytest.raises(Refused, match=r"right.png: is 32x32 px, but .*left.png is 64x64 px"):
         read_external([tmp_path / "left.png", tmp_path / "right.png"])
     assert size_of(np.zeros((2, 3), bool)) == "3x2 px"
+
+
+FILM = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "StudyInstanceUID": "1.2.5", "SeriesInstanceUID": "1.2.6"}
+FILM |= {"PixelSpacing": [0.2, 0.3]}
+SHOWN = np.zeros((40, 48), bool)  # the mask of a film as it is shown: the patient's right lung is the smaller one
+SHOWN[10:30, 4:12] = SHOWN[4:36, 30:44] = True
+
+
+def stored_film(tmp_path, turn, **tags):
+    """Write a film that is stored turned, and a DICOM Segmentation of its lungs; return the mask as it is stored."""
+    pytest.importorskip("highdicom")
+    stored = turn(SHOWN)
+    for folder in ("films", "truth", "tool", "flat"):
+        (tmp_path / folder).mkdir()
+    film = dicom(tmp_path / "films" / "case.dcm", stored * np.uint16(1000), "DX", **FILM | tags)
+    write_dicom_seg(tmp_path / "tool" / "case.dcm", (stored, np.zeros_like(stored)), film)
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turn"), [(["R", "F"], np.fliplr), (["L", "H"], np.flipud), (["F", "L"], np.transpose)]
+)
+def test_masks_of_a_film_that_is_turned_upright_are_turned_with_it(tmp_path, orientation, turn):
+    stored = stored_film(tmp_path, turn, PatientOrientation=orientation)
+    write_png(tmp_path / "truth" / "case.png", stored)  # as `segment` writes masks
+    scoring = score(tmp_path / "truth", tmp_path / "tool", images=tmp_path / "films")
+    (row,) = scoring.table.to_dict("records")
+    assert row["dice"] == row["right_dice"] == row["left_dice"] == 1
+    assert "1 film stored turned, such as case. Masks such as case.png are taken" in str(scoring.problem_lines())
+    assert np.array_equal(scoring.sets.read(scoring.sets.truth, "case").mask, SHOWN)
+    transposed = orientation[0] == "F"
+    assert _spacing_of(scoring.sets, "case", [scoring.sets.read(scoring.sets.truth, "case")], None) == (
+        (0.3, 0.2) if transposed else (0.2, 0.3)
+    )
+
+
+def test_a_mask_that_was_drawn_on_the_upright_film_is_not_turned(tmp_path):
+    stored_film(tmp_path, np.transpose, PatientOrientation=["F", "L"])
+    write_png(tmp_path / "truth" / "case.png", SHOWN)
+    table = score(tmp_path / "truth", tmp_path / "tool", images=tmp_path / "films").table
+    assert table["dice"].tolist() == [1]
+    with pytest.raises(ValueError, match=r"is 40x48 px, but the ground truth case.png is 48x40 px"):
+        score(tmp_path / "truth", tmp_path / "tool")
+
+
+def test_the_sides_of_a_turned_film_are_the_patients(tmp_path):
+    stored = stored_film(tmp_path, np.fliplr, PatientOrientation=["R", "F"])
+    right = stored.copy()
+    right[:, :24] = False  # of the stored film, the patient's right lung is on the right
+    write_dicom_seg(tmp_path / "truth" / "case.dcm", (stored, np.zeros_like(stored)), tmp_path / "films" / "case.dcm")
+    write_png(tmp_path / "flat" / "case.png", right)
+    (row,) = score(tmp_path / "truth", tmp_path / "flat", images=tmp_path / "films").table.to_dict("records")
+    assert row["right_dice"] == 1 and row["left_dice"] == 0

@@ -94,8 +94,8 @@ def test_what_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     assert excluded["images/broken.png"].startswith("images/broken.png: cannot be read")
     assert excluded["images/empty.png"].startswith("images/empty.png: the file is empty")
     assert excluded["images/badmask.png"].startswith("masks/badmask.png: cannot be read")
-    assert excluded["images/shape.png"] == "mask masks/shape.png is 20x20, its image 30x20"
-    assert excluded["images/shape2.png"] == "mask masks/shape2.png is 20x30, its image 30x20"
+    assert excluded["images/shape.png"] == "mask masks/shape.png is 20x20, its image 30x20. Save both at one size"
+    assert excluded["images/shape2.png"] == "mask masks/shape2.png is 20x30, its image 30x20. Save both at one size"
     assert excluded["images/strip.png"] == "images/strip.png is 90x2, too thin for a picture of a chest"
     assert len(excluded) == 8
     assert len(list(settings.prepared.glob("*/images/*"))) == 3

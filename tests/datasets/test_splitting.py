@@ -202,6 +202,25 @@ def test_patients_come_from_a_table(raw, tmp_path):
     assert open_prepared(settings).excluded.to_numpy().tolist() == [["images/scan23.png", "not in the patient file"]]
 
 
+@pytest.mark.parametrize("ending", ["", ".nii.gz"])
+@pytest.mark.parametrize("has_channel", [True, False])
+def test_ids_may_have_the_channel_that_images_lack_and_lack_the_one_that_they_have(raw, tmp_path, ending, has_channel):
+    """As lists of nnU-Net data do: the channel is in names of images, and in some lists."""
+    write_scans(raw, ["a", "b", "c"] if has_channel else ["a_0000", "b_0000", "c_0000"])
+    end = f"{'_0000' if has_channel else ''}{ending}"
+    (tmp_path / "list.csv").write_text("id,patient\n" + "".join(f"{name}{end},patient {name}\n" for name in "abc"))
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "list.csv"))
+    assert manifest["patient"].tolist() == ["patient a", "patient b", "patient c"]
+
+
+def test_an_id_without_a_channel_is_not_taken_for_another_image(raw, tmp_path):
+    write_scans(raw, ["a", "a_0000", "b", "c"])
+    (tmp_path / "list.csv").write_text("id,patient\na,p\nb,q\nc,r\n")
+    settings, manifest = prepared(raw, patient_file=str(tmp_path / "list.csv"))
+    assert manifest["id"].tolist() == ["a", "b", "c"]
+    assert open_prepared(settings).excluded["file"].tolist() == ["images/a_0000.png"]
+
+
 @pytest.mark.parametrize(
     ("field", "content", "message"),
     [
@@ -285,6 +304,34 @@ def test_a_split_without_a_folder_takes_its_share_of_training(raw):
     assert (manifest["split"][manifest["source_image"].str.startswith("test/")] == "test").all()
     others = manifest[manifest["source_image"].str.startswith("train/")]
     assert others["split"].value_counts().to_dict() == {"train": 17, "validation": 3}
+
+
+def test_a_split_without_a_folder_has_the_same_share_of_each_group(raw, tmp_path):
+    write_folders(raw, ["train", "test"], 40)
+    groups = {f"{n:04}": "rare" if n < 20 else "usual" for n in range(40)}
+    lines = [
+        f"{split}/images/{name}.png,{split} {name},{group}"
+        for split in ("train", "test")
+        for name, group in groups.items()
+    ]
+    (tmp_path / "list.csv").write_text("id,patient,group\n" + "\n".join(lines))
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "list.csv"))
+    sizes = manifest.groupby(["split", "group"]).size()
+    assert sizes.to_dict() == {
+        ("test", "rare"): 20, ("test", "usual"): 20, ("train", "rare"): 17, ("train", "usual"): 17,
+        ("validation", "rare"): 3, ("validation", "usual"): 3,
+    }  # fmt: skip
+
+
+def test_both_missing_splits_come_from_the_training_folder(raw):
+    write_folders(raw, ["train"], 20)
+    assert counts(prepared(raw)[1]) == {"train": 14, "validation": 3, "test": 3}
+
+
+def test_too_few_patients_for_a_split_without_a_folder_are_an_error(raw):
+    write_folders(raw, ["train", "test"], 1)
+    with pytest.raises(ValueError, match="1 patients in the folder for training are too few"):
+        prepared(raw)
 
 
 def test_folds_go_before_folders(raw):

@@ -48,6 +48,7 @@ def weights_of(file):
 def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 100)
     monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
+    monkeypatch.setattr(tuning, "_SHARE", 1.0)  # because the network to start from is hardly trained
     result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
     films, _ = adaptation.read_films(corrected, ReadOptions(), None)
     gain = [
@@ -106,7 +107,9 @@ def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model
     (corrected / "images" / "film_2.png").unlink()
     result = adapt(corrected, tmp_path / "mine", model_file, progress=False)
     assert result.estimate is None
-    assert result.sentence == "It takes images of 3 patients to estimate the benefit; there are 2."
+    assert result.sentence == (
+        "The benefit was not estimated: it takes images of 3 patients, and these are of 2 patients."
+    )
 
 
 def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, monkeypatch):
@@ -181,6 +184,12 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_is_used(corrected, tmp
     assert "film_1: its mask is empty" in capsys.readouterr().out
 
 
+def test_other_patients_are_another_run(corrected, tmp_path, model_file):
+    first = adapt(corrected, tmp_path / "mine", model_file, progress=False)
+    again = adapt(corrected, tmp_path / "mine", model_file, patient_pattern="(film)", progress=False)
+    assert first.estimate is not None and again.estimate is None
+
+
 def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
         adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
@@ -189,6 +198,44 @@ def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(ValueError, match="no image with a mask can be used; the last: film_2: its mask is empty"):
         adapt(corrected, tmp_path / "mine", model_file)
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_place_that_cannot_hold_the_network_is_a_sentence(corrected, model_file):
+    with pytest.raises(ValueError, match="mine: lies in the folder of the images"):
+        adapt(corrected, corrected / "mine", model_file)
+    with pytest.raises(ValueError, match=r"film_0\.png: is a file\. Name the folder with images"):
+        adapt(corrected / "images" / "film_0.png", corrected.parent / "mine", model_file)
+    (corrected.parent / "mine").touch()
+    with pytest.raises(ValueError, match="mine: is a file"):
+        adapt(corrected, corrected.parent / "mine", model_file)
+    with pytest.raises(FileNotFoundError, match="nowhere is not there yet: train or adapt a network"):
+        adapt(corrected, corrected.parent / "other", corrected / "nowhere")
+
+
+def test_a_full_disk_is_a_sentence(corrected, tmp_path, model_file, monkeypatch):
+    class Full(tuning.Backup):
+        def on_epoch_end(self, epoch, logs=None):
+            raise OSError(28, "Can't synchronously write data (error message = 'No space left on device')")
+
+    monkeypatch.setattr(tuning, "Backup", Full)
+    with pytest.raises(NotWritten, match="mine: cannot be written: the disk is full; make room"):
+        adapt(corrected, tmp_path / "mine", model_file, progress=False)
+
+
+def test_labels_that_no_mask_has_are_a_sentence(corrected, tmp_path, model_file):
+    with pytest.raises(ValueError, match="film_2: its mask has no pixel of the labels 7, 8"):
+        adapt(corrected, tmp_path / "mine", model_file, labels=[7, 8])
+
+
+def test_doubts_are_said_before_the_training(corrected, tmp_path, model_file, monkeypatch, capsys):
+    monkeypatch.setattr(adaptation, "fine_tune", None)
+    write_png(corrected / "masks" / "film_1.png", np.zeros((64, 64), bool))
+    (corrected / "images" / "broken.png").write_bytes(b"no image")
+    write_png(corrected / "masks" / "broken.png", np.ones((64, 64), bool))
+    with pytest.raises(TypeError):
+        adapt(corrected, tmp_path / "mine", model_file)
+    lines = capsys.readouterr().out
+    assert "film_1: its mask is empty" in lines and lines.count("broken.png") == 1
 
 
 def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_file):

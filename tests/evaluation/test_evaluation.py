@@ -10,7 +10,7 @@ from lungnb.commands.actions import _settings
 from lungnb.commands.parser import make_parser
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared, read_manifest
-from lungnb.engines.engines import load_model
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation import scoring
 from lungnb.evaluation.evaluation import compare, evaluate, read_scores, summarise
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
@@ -102,11 +102,12 @@ def test_tables_that_do_not_belong_together_are_named():
 
 
 def test_the_loss_is_the_training_loss_at_the_prepared_images_size(trained):
-    from lungnb.segmentation.predict import segment
+    from lungnb.segmentation.predict import predict
 
     row = evaluate(trained.replace(loss="dice"), "unet", progress=False).iloc[0]  # trained with bce_iou all the same
     entry = read_manifest(trained).set_index("id").loc[row["id"]]
-    p = segment(trained.prepared / entry["image"], trained.results / "unet" / "model.keras").probability
+    engine = engine_of(load_model(trained.results / "unet" / "model.keras"))  # has no temperature
+    p = predict(engine, read_image(trained.prepared / entry["image"]))
     truth = read_mask(trained.prepared / entry["mask"])
     cross_entropy = -np.log(np.where(truth, p, 1 - p)).mean()
     both, total = p[truth].sum(), p.sum() + truth.sum()

@@ -106,16 +106,37 @@ def test_names_match_as_images_and_masks_do(truth, tmp_path, name):
     assert table["dice"].tolist() == [pytest.approx(dice(mask, shifted(mask))) for mask in TRUTHS]
 
 
-@pytest.mark.parametrize("names", [("leftMask/c{}.png", "rightMask/c{}.png"), ("c{}_left.png", "c{}_right_lung.png")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("leftMask/c{}.png", "rightMask/c{}.png"), ("c{}_left.png", "c{}_right_lung.png"), ("c{}_l.png", "c{}_r.png"),
+        ("c{}-leftlung.png", "c{}-rightlung.png"), ("c{}-lung_left.png", "c{}-lung_right.png"),
+    ],
+)  # fmt: skip
 def test_left_and_right_lung_are_united_on_either_side(tmp_path, names):
     middle = np.arange(64) < 32
     for folder in ("truth", "tool"):
         for index, mask in enumerate(TRUTHS):
             for name, half in zip(names, (middle, ~middle), strict=True):
                 write_png(tmp_path / folder / name.format(index), (mask if folder == "truth" else shifted(mask)) & half)
-    table = score(tmp_path / "truth", tmp_path / "tool").table
-    assert table["id"].tolist() == [f"c{index}" for index in range(4)]
-    assert table["tp"].tolist() == [np.count_nonzero(mask & shifted(mask)) for mask in TRUTHS]
+    for folder in ("truth", "tool"):
+        scoring = score(tmp_path / "truth", tmp_path / "tool")
+        assert [image.split("-")[0] for image in scoring.table["id"]] == [f"c{index}" for index in range(4)]
+        assert scoring.table["tp"].tolist() == [np.count_nonzero(mask & shifted(mask)) for mask in TRUTHS]
+        assert f"{folder.replace('truth', 'ground truth')}: 4 masks made of several files" in sentences(scoring)
+        for path in (tmp_path / folder).rglob("*.png"):
+            path.unlink()
+        for index, mask in enumerate(TRUTHS):  # in the second round, only one side is in two files
+            write_png(tmp_path / folder / f"c{index}.png", mask if folder == "truth" else shifted(mask))
+
+
+def test_a_case_with_one_of_two_sides_is_named(truth, tmp_path):
+    for index, mask in enumerate(TRUTHS):
+        write_png(tmp_path / "tool" / f"case_{index}_left.png", mask)
+        if index != 2:
+            write_png(tmp_path / "tool" / f"case_{index}_right.png", mask)
+    lines = sentences(score(truth, tmp_path / "tool"))
+    assert "tool: case_2_left.png: is of the left lung only" in lines and lines.count("lung only") == 1
 
 
 def test_programs_are_compared_on_the_images_that_all_have(truth, tool, tmp_path):
@@ -268,6 +289,16 @@ def test_distances_are_in_mm_if_a_pixel_is_known(truth, tool):
     table = score(truth, tool, pixel_mm=0.5).table
     assert (table["unit"] == "mm").all()
     assert table["assd"][0] == pytest.approx(surface_scores(TRUTHS[0], shifted(TRUTHS[0]), 0.5)["assd"])
+
+
+def test_a_table_gives_each_image_its_pixel_size(truth, tool, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("id,patient,pixel_mm\ncase_0,a,0.5\ncase_1,b,0.25\ncase_2,c,\n")
+    scored = score(truth, tool, patients=table, pixel_mm=1).table
+    assert (scored["unit"] == "mm").all()
+    sides = zip(TRUTHS[:3], (0.5, 0.25, 1), strict=True)
+    expected = [surface_scores(mask, shifted(mask), side)["assd"] for mask, side in sides]
+    assert scored["assd"].tolist() == pytest.approx(expected)
 
 
 def test_no_tensorflow_is_loaded(truth, tool):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers.films import dicom
 from helpers.pictures import GREY
+from lungnb.formats.dicom import read_dicom
 from lungnb.formats.images import peculiarity, read_image, read_picture
 
 pydicom = pytest.importorskip("pydicom")
@@ -291,6 +292,29 @@ def test_bits_that_do_not_belong_to_the_picture_are_cleared(tmp_path, is_compres
     if is_compressed:
         with_jpeg_2000(path, overlay)
     np.testing.assert_array_equal(read_image(path), read_image(clean))
+
+
+CT_12 = {"BitsStored": 12, "RescaleSlope": 1}
+
+
+@pytest.mark.parametrize("is_signed", [0, 1])
+@pytest.mark.parametrize(("high", "beside"), [(15, 0), (15, 0b1010), (13, 0), (13, 0x8001)])
+def test_values_end_at_the_high_bit(tmp_path, is_signed, high, beside):
+    """Also with an overlay in the bits beside them, as old files have (PS3.5, 8.1.1)."""
+    values = np.array([[-1000, -300, 400, 2000]]) + 1024 * (1 - is_signed)
+    stored = ((values & 0x0FFF) << high - 11) | beside
+    tags = CT_12 | {"HighBit": high, "PixelRepresentation": is_signed, "RescaleIntercept": -1024 * (1 - is_signed)}
+    path = dicom(tmp_path / "a.dcm", stored, "CT", **tags)
+    np.testing.assert_array_equal(read_dicom(path)[0], [[-1000, -300, 400, 2000]])
+
+
+@pytest.mark.parametrize("is_signed", [0, 1])
+@pytest.mark.parametrize("high", [15, 3, 40])
+def test_a_high_bit_that_the_values_contradict_is_not_believed(tmp_path, is_signed, high):
+    values = np.array([[-1001, -300, 400, 2000]]) + 1024 * (1 - is_signed)
+    tags = CT_12 | {"HighBit": high, "PixelRepresentation": is_signed, "RescaleIntercept": -1024 * (1 - is_signed)}
+    path = dicom(tmp_path / "a.dcm", values & 0xFFFF, "CT", **tags)
+    np.testing.assert_array_equal(read_dicom(path)[0], [[-1001, -300, 400, 2000]])
 
 
 def test_signed_values_of_few_bits_keep_their_sign(tmp_path):

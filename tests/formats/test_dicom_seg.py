@@ -244,6 +244,29 @@ def test_a_segmentation_of_a_series_lies_on_its_volume(tmp_path, codes, is_nifti
         read_mask(tmp_path / "out" / "series_seg.dcm")
 
 
+@pytest.mark.parametrize(
+    "heights",
+    [[0, 3, 6, 9, 15, 21], [0, 5, 10, 12, 14, 16], [0, 3, 6, 9.2, 12.4, 15.6]],
+    ids=["wider", "narrower", "nearly even"],
+)
+@pytest.mark.parametrize("codes", ["LPS", "RAI"])
+def test_frames_find_slices_that_are_spaced_unevenly(tmp_path, heights, codes):
+    files = write_study(tmp_path / "series", codes)
+    for file, height in zip(files, heights, strict=True):
+        place = pydicom.dcmread(file).ImagePositionPatient
+        alter(file, ImagePositionPatient=[*place[:2], height if codes == "LPS" else -height])
+    segmented(tmp_path / "series", tmp_path / "out")
+    path, volume = tmp_path / "out" / "series_seg.dcm", read_volume(tmp_path / "series")
+    np.testing.assert_array_equal(read_volume_seg(path, volume), written_mask(tmp_path / "out" / "series_mask.nii.gz"))
+    for step in (0.5, -40, 40):  # between slices, and before and after all of them
+        moved = pydicom.dcmread(path)
+        position = moved.PerFrameFunctionalGroupsSequence[0].PlanePositionSequence[0].ImagePositionPatient
+        position[2] = float(position[2]) + step
+        moved.save_as(tmp_path / "moved.dcm")
+        with pytest.raises(ValueError, match="its frames do not lie on the slices of its volume"):
+            read_volume_seg(tmp_path / "moved.dcm", volume)
+
+
 def test_frames_of_one_file_get_a_segmentation(tmp_path):
     from formats.test_dicom_series import write_enhanced
 

@@ -83,7 +83,9 @@ def test_copies_are_left_out_and_other_phases_are_named(tmp_path):
     assert volume.note == "left out: copy3.dcm and 1 more (copy of a slice)"
     file = pydicom.dcmread(paths[3])
     alter(tmp_path / "copy3.dcm", PixelData=file.PixelData[:-2] + b"\1\1")
-    with pytest.raises(ValueError, match=r"copy3\.dcm differ and lie in one place, as of two acquisitions or phases"):
+    with pytest.raises(
+        ValueError, match=r"copy3\.dcm differ and lie in one place, as of two phases or reconstructions"
+    ):
         read_volume(tmp_path)
 
 
@@ -139,6 +141,15 @@ def test_acquisitions_that_alternate_are_named(tmp_path):
     for number, path in enumerate(paths):
         alter(path, AcquisitionNumber=number % 2)
     with pytest.raises(ValueError, match="slices of 2 acquisitions alternate"):
+        read_volume(tmp_path)
+
+
+def test_two_acquisitions_of_the_same_slices_are_named(tmp_path):
+    write_series(tmp_path, CHEST, AcquisitionNumber=1)
+    write_series(tmp_path, CHEST - 5, AcquisitionNumber=2, suffix=".again.dcm")
+    with pytest.raises(
+        ValueError, match=r"lie in one place, as of two acquisitions \(AcquisitionNumber [12] and [12]\)\. G"
+    ):
         read_volume(tmp_path)
 
 

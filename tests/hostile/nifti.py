@@ -129,7 +129,7 @@ def cases() -> Iterator[Case]:
     yield of_bytes("affine_sheared.nii", nifti, srow_x=[1, 1, 1, 0], srow_y=[0, 1e-3, 1, 0], srow_z=[0, 0, 1e-3, 0])
     yield of_bytes("turn_nan.nii", nifti, sform_code=0, qform_code=1, quatern_b=np.nan, quatern_c=5)
     yield of_bytes("turn_large.nii", nifti, sform_code=0, qform_code=1, quatern_b=5, quatern_c=5, quatern_d=5)
-    yield of_bytes("no_place.nii", nifti, sform_code=0, qform_code=0, answer="sentence")
+    yield of_bytes("no_place.nii", nifti, sform_code=0, qform_code=0, answer="mask")  # and a note
     for name, code in (
         ("rgb", 128),
         ("rgba", 2304),

@@ -298,7 +298,9 @@ def test_progress_goes_to_stdout(tmp_path, capfd):
 
 
 def test_arguments_are_checked(tmp_path):
-    with pytest.raises(ValueError, match="kind must be one of xray, ct, wild, wilder, not 'mri'"):
+    with pytest.raises(
+        ValueError, match="kind must be one of xray, ct, wild, wilder, film, mixed, mixed-wider, other, not 'mri'"
+    ):
         make_phantom(0, kind="mri")
     with pytest.raises(
         ValueError, match="without must be one of shape, pathology, tone, texture, acquisition, not 'x'"

@@ -3,7 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from lungnb.artefacts import MODEL_FILES
+from lungnb.artefacts import MODEL_FILES, TEMPERATURE
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import plots
 from lungnb.metrics import Counts
@@ -29,7 +29,7 @@ def test_publish_copies_scores_and_charts_but_no_pictures_and_no_paths(trained, 
     assert folder == home / "results" / "published" / "scans"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("comparison.csv", "dice_test.png", "history.csv", "learning_curves.png", "loss_train.png"),
-        *("run.json", "scores.csv", "summary.json", "verdict.txt"),
+        *("run.json", "scores.csv", "summary.json", "temperature.json", "verdict.txt"),
     ]
     for path in folder.iterdir():
         assert str(home).encode() not in path.read_bytes() and settings.dataset.encode() not in path.read_bytes()
@@ -45,9 +45,12 @@ def test_publish_gives_each_of_several_models_a_folder_and_spares_what_is_there(
     (home / "out").mkdir()
     (home / "out" / "notes.txt").write_text("kept")
     folder = publish(trained.replace(models=("unet", "resunet")), home / "out")
-    assert {path.name for path in (folder / "resunet").iterdir()} == set(MODEL_FILES)
+    assert {path.name for path in (folder / "resunet").iterdir()} == {*MODEL_FILES, TEMPERATURE}
     assert (folder / "unet" / "summary.json").exists() and (folder / "verdict.txt").exists()
     assert not (folder / "summary.json").exists()
+    (trained.results / "unet" / "temperature.json").unlink()  # as earlier versions left it
+    publish(trained.replace(models=("unet",)), home / "earlier")
+    assert not (home / "earlier" / "temperature.json").exists()
     assert (folder / "notes.txt").read_text() == "kept"
     with pytest.raises(FileNotFoundError, match="lungnb evaluate"):
         publish(trained, home / "out")  # r2unet was not trained

@@ -116,6 +116,16 @@ def two_acquisitions(folder):
 
 
 @case
+def high_bit(folder):
+    """A series whose 12 bits end at bit 15."""
+    bits = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 15}
+    for number in range(1, 7):
+        pixels = ((ct_slice().astype(np.int32) + 1024).clip(0, 4095) << 4).astype(np.uint16)
+        dicom(folder / "ct" / f"{number}.dcm", pixels, number=number, z=5 * number, RescaleIntercept=-1024, **bits)
+    return judge(folder / "ct", "ct")
+
+
+@case
 def uneven(folder):
     """A series with slices 3 and 6 mm apart."""
     return judge(series(folder / "ct", [*range(0, 18, 3), *range(18, 42, 6)]), "ct", "even")

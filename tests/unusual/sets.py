@@ -10,6 +10,7 @@ from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
 from unusual import Result, case, explained_by
+from unusual.dicoms import dicom
 
 COUNT, SIZE = 6, 96
 AFFINE = np.diag([-1.4, -1.4, 5.0, 1.0])
@@ -138,6 +139,21 @@ def organ_files(folder):
     return judge_volumes(folder / "set")
 
 
+@case
+def organ_files_beside_a_series(folder):
+    """A folder for each case, with a DICOM series and a file for each organ."""
+    for number, (image, left, right) in enumerate(slices()):
+        case_folder = folder / "set" / f"case{number}"
+        for place in range(4):
+            file = case_folder / "ct" / f"{place}.dcm"
+            dicom(
+                file, image, number=place, z=5 * place, series=f"1.2.3.{number}", ImagePositionPatient=[0, 0, 5 * place]
+            )
+        for name, mask in (("lung_left", left), ("lung_right", right), ("heart", ~(left | right))):
+            nifti(case_folder / f"{name}.nii.gz", mask.astype(np.uint8))
+    return judge_volumes(folder / "set")
+
+
 def write_whole_body(folder):
     """Write label maps of many organs, lungs 10 and 13."""
     for number, (image, left, right) in enumerate(slices()):
@@ -166,6 +182,7 @@ TABLES = {
     "a byte order mark": (",", "utf-8-sig", str), "spaces after commas": (", ", "utf-8", str),
     "Windows letters": (",", "cp1252", str), "suffixes in the ids": (",", "utf-8", lambda name: name + ".png"),
     "zeros lost": (",", "utf-8", lambda name: str(int(name))),
+    "nnU-Net's channel in the ids": (",", "utf-8", lambda name: name + "_0000"),
 }  # fmt: skip
 for name, (separator, encoding, change) in TABLES.items():
 

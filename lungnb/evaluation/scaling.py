@@ -1,0 +1,53 @@
+"""Choose the temperature of a trained network on its validation images, and store it beside the network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lungnb.artefacts import MODEL, TEMPERATURE
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import engine_of, load_model
+from lungnb.engines.parity import digest_of_file
+from lungnb.engines.temperature import has_temperature, read_temperature
+from lungnb.evaluation.probabilities import best_temperature, border_bins, mean_bins
+from lungnb.files import need, write_json
+from lungnb.messages import printable, run_first
+from lungnb.segmentation.predict import predict
+from lungnb.settings import Settings
+
+
+def choose_temperature(settings: Settings, model_name: str, progress: bool = True) -> float:
+    """Choose the temperature of a trained model on the validation images, store it beside the model, and return it.
+
+    From then on, `segment` corrects this network's probabilities by it, with all engines. Masks do not change. A
+    network that has a temperature keeps it. Raises FileNotFoundError if the model is not trained, or if nothing is
+    prepared. Raises ValueError if there are no validation images, or if a probability is not a number.
+    """
+    model = need(settings.results / model_name / MODEL, run_first("trained", settings.dataset, model_name))
+    if has_temperature(model):
+        return read_temperature(model)
+    prepared, engine = open_prepared(settings), engine_of(load_model(model))
+    title, bins = printable(f"Calibrating {model_name}"), []
+    for row in tqdm(prepared.rows("validation"), title, unit="image", file=sys.stdout, disable=not progress):
+        image, truth = prepared.pair(row)
+        probability = predict(engine, image)
+        if not np.isfinite(probability).all():
+            raise ValueError(f"{model_name} gives probabilities of {row['id']} that are no numbers; train it again.")
+        bins.append(border_bins(truth, probability))
+    return store_temperature(model, mean_bins(bins), len(bins))
+
+
+def store_temperature(model: Path, border: pd.DataFrame, images: int) -> float:
+    """Write the best temperature for a table of `mean_bins` beside a `.keras` file, and return it.
+
+    `images` is the number of validation images that the table was made of.
+    """
+    temperature = best_temperature(border)
+    record = {"temperature": temperature, "model": digest_of_file(model), "images": images}
+    write_json(model.with_name(TEMPERATURE), record)
+    return temperature
