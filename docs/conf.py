@@ -31,6 +31,7 @@ myst_heading_anchors = 3
 html_math_renderer = "mathml"  # browsers show it without a script from another server
 default_role = "code"  # docstrings have `names` in single backticks
 autodoc_typehints = "signature"
+autodoc_type_aliases = {name: name for name in ("Mask", "Floats", "Model", "OneImage", "ImageList", "Window")}
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 
