@@ -3,6 +3,7 @@
 The generated parts of pages are tested without Sphinx. A slow test builds the whole site.
 """
 
+import ast
 import dataclasses
 import re
 import subprocess
@@ -16,7 +17,8 @@ from helpers.imports import find_imports, find_modules
 from helpers.paths import ROOT
 from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
-from lungnb.settings import Settings
+from lungnb.segmentation.batch import TABLE_COLUMNS
+from lungnb.settings import COMPARISON_VARIABLE, Settings
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 OF_DOCS = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
@@ -67,6 +69,32 @@ def test_generated_parts_hold_everything():
     for verb in re.search(r"\{(.*?)\}|VERB", make_parser().format_usage())[0].strip("{}").split(","):
         assert verb == "VERB" or f"## {verb}\n" in text
     assert "| `--out OUT` | Folder for the masks and segmentation.csv. |" in text
+
+
+def test_the_page_of_errors_quotes_messages_of_the_code():
+    strings = []
+    for file in find_modules(ROOT / "lungnb").values():
+        for node in ast.walk(ast.parse(read(file))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            strings.append("\0".join(getattr(part, "value", "") for part in parts if is_text(part)))
+    said, page = "\1".join(strings), read(ROOT / "docs" / "reference" / "errors.md")
+    quoted = [row for row in re.findall(r"(?m)^\| (.*?) \| .*? \| .*? \|$", page) if row not in ("message", "---")]
+    assert len(quoted) > 25
+    for row in quoted:
+        for part in re.split(r"\.\.\.|\bN\b|\(.*?\)|['`;\d]", row):
+            assert len(part.strip(" :,")) <= 5 or part.strip(" :,") in said, row
+
+
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def test_reference_pages_list_columns_and_variables():
+    files, settings = (read(ROOT / "docs" / "reference" / f"{name}.md") for name in ("files", "settings"))
+    assert [column for column in TABLE_COLUMNS if f"`{column}`" not in files] == []
+    source = "".join(read(file) for file in find_modules(ROOT / "lungnb").values())
+    internal = {COMPARISON_VARIABLE}
+    assert {name for name in re.findall(r"LUNGNB_[A-Z]+(?:_[A-Z]+)*", source) if name not in settings} == internal
 
 
 def test_every_part_is_known_and_every_part_is_used():
