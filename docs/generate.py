@@ -8,30 +8,24 @@ import argparse
 import dataclasses
 import importlib
 import inspect
-import json
 import os
 import posixpath
 import re
 import textwrap
-from collections.abc import Callable, Iterable
-from pathlib import Path
-
-import pandas as pd
+from collections.abc import Callable
 
 from lungnb.artefacts import ARTEFACTS
 from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.presets import RECIPES
 from lungnb.settings import CHOICES, LIMITS, PROFILES, Settings
+from published import published
+from tables import capital, cell, table
 
-ROOT = Path(__file__).parents[1]
-PUBLISHED = ROOT / "results" / "published"
 OTHER_PAGES = (  # outside docs/ and notebooks/
     "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "lungnb/weights/README.md", "results/published/README.md",
     "tests/README.md",
 )  # fmt: skip
-MAX_ROWS = 40  # of a table that is shown whole; of a longer one, the first rows and a link to the file
-FIRST_ROWS = 5
 _MARK = re.compile(r"<!-- generated: (\w+)(?: ([\w./-]+))? -->")
 _LINK = re.compile(r"(?<=\]\()(?!https?:|#|mailto:)([^)\s#\\]+)(?=\))")
 
@@ -63,11 +57,11 @@ def settings() -> str:
     lines = ["## The run", *header]
     for line in source.splitlines():
         if group := re.fullmatch(r"    # (.*)", line):
-            lines += ["", f"## {_capital(group[1].partition(';')[0])}", *header]
+            lines += ["", f"## {capital(group[1].partition(';')[0])}", *header]
         elif field := re.fullmatch(r"    (\w+): .*?(?:  # (.*))?", line):
             name, about = field.groups()
             default = _default(name, types[name].default)
-            lines.append(f"| `{name}` | {_cell(_BEFORE.get(name, '') + (about or ''))} | {default} | {_values(name)} |")
+            lines.append(f"| `{name}` | {cell(_BEFORE.get(name, '') + (about or ''))} | {default} | {_values(name)} |")
     return "\n".join(lines)
 
 
@@ -109,7 +103,7 @@ def _as_set(value: object) -> str:
 def recipes() -> str:
     """Return a table of the recipes."""
     rows = [(f"`{name}`", recipe.about, f"`{recipe.settings.dataset}`") for name, recipe in RECIPES.items()]
-    return _table(("recipe", "system", "data set"), rows)
+    return table(("recipe", "system", "data set"), rows)
 
 
 def commands() -> str:
@@ -126,10 +120,10 @@ def _verb(name: str, parser: argparse.ArgumentParser) -> str:
         value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
         shown = (action.option_strings or [action.dest])[0] + value
         choices = f" One of {', '.join(f'`{choice}`' for choice in action.choices)}." if action.choices else ""
-        rows.append((f"`{shown}`", _capital(_cell(action.help)) + "." + choices))
+        rows.append((f"`{shown}`", capital(cell(action.help)) + "." + choices))
     examples = textwrap.dedent((parser.epilog or "").partition("\n")[2])
     parts = [f"## {name}", parser.description or "", f"```text\n{examples}\n```"]
-    return "\n\n".join([*parts, _table(("argument", "meaning"), rows)] if rows else parts)
+    return "\n\n".join([*parts, table(("argument", "meaning"), rows)] if rows else parts)
 
 
 def datasets() -> str:
@@ -157,7 +151,7 @@ def datasets() -> str:
 def artefacts() -> str:
     """Return a table of the files in results/RUN/comparison."""
     rows = [(f"`{a.pattern}`", a.holds, a.notebook, "yes" if a.may_be_published else "no") for a in ARTEFACTS]
-    return _table(("file", "what it holds", "notebook", "published"), rows)
+    return table(("file", "what it holds", "notebook", "published"), rows)
 
 
 def api(package: str) -> str:
@@ -174,8 +168,8 @@ def api(package: str) -> str:
             lines.append(f".. autofunction:: {package}.{name}\n")
         else:
             constants.append((f"`{name}`", f"`{text}`" if len(text := _constant(value)) < 200 else "see the code"))
-    table = _table(("constant", "value"), constants) if constants else ""
-    return "\n".join(["```{eval-rst}", *lines, "```", "", table])
+    listed = table(("constant", "value"), constants) if constants else ""
+    return "\n".join(["```{eval-rst}", *lines, "```", "", listed])
 
 
 def markdown_tables(lines: list[str]) -> list[str]:
@@ -198,75 +192,6 @@ def _list_row(cells: list[str]) -> list[str]:
 
 def _constant(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, dict | tuple | list) else repr(value)
-
-
-def published(folder: str) -> str:
-    """Return the tables and charts of a folder of published results, with the command that made them."""
-    place = PUBLISHED / folder
-    parts = [f"(results-{folder})=", f"### {folder}", *_origin(folder), _recorded_command(place)]
-    parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
-    charts = sorted(place.rglob("*.png"))
-    if charts:
-        images = [f"![{_words(chart)} of {folder}]({_relative(chart)})" for chart in charts]
-        parts += ["<details><summary>Charts</summary>", *images, "</details>"]
-    return "\n\n".join(filter(None, parts))
-
-
-def _origin(folder: str) -> Iterable[str]:
-    """Yield what results/published/README.md says about a folder: what it holds, and the command."""
-    rows = re.findall(r"(?m)^\| (.*?`.*?) \| (.*?) \| (.*) \|$", (PUBLISHED / "README.md").read_text(encoding="utf-8"))
-    for files, command, about in rows:
-        if f"`{folder}/" in files:
-            yield f"{_capital(about)}.\n\nCommand: {command}" + (f" ({files})" if files.count("`") > 2 else "")
-
-
-def _recorded_command(place: Path) -> str:
-    for file in sorted(place.rglob("summary.json")):
-        command = json.loads(file.read_text(encoding="utf-8")).get("command", "")
-        if command:
-            return "```text\n" + command.replace(" && ", " &&\n") + "\n```"
-    return ""
-
-
-def _csv(file: Path) -> str:
-    """Return a published table as Markdown: whole, or its first rows."""
-    name = file.relative_to(PUBLISHED).as_posix()
-    table = pd.read_csv(file)
-    shown = table if len(table) <= MAX_ROWS else table.head(FIRST_ROWS)
-    note = f" (the first {FIRST_ROWS} of {len(table):,} rows)" if len(shown) < len(table) else ""
-    rows = [[_number(value) for value in row] for row in shown.itertuples(index=False)]
-    headings = ["" if str(column).startswith("Unnamed") else f"{column}" for column in table.columns]
-    body = _table(headings, rows) if rows else "No rows."
-    summary = f"<details><summary><code>{name}</code>{note}</summary>"
-    return "\n\n".join([summary, f"[{file.name}]({_relative(file)})", body, "</details>"])
-
-
-def _relative(file: Path) -> str:
-    return "/" + file.relative_to(ROOT).as_posix()
-
-
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return _cell(str(value))
-
-
-def _words(file: Path) -> str:
-    return _capital(file.stem.replace("_", " "))
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    header = list(header)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", r"\|").split())
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 PARTS: dict[str, Callable[..., str]] = {

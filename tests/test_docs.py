@@ -19,6 +19,7 @@ from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.segmentation.batch import TABLE_COLUMNS
 from lungnb.settings import COMPARISON_VARIABLE, Settings
+from published import PUBLISHED, published
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 OF_DOCS = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
@@ -54,10 +55,10 @@ def test_the_contents_name_every_page_once():
 
 def test_each_folder_of_published_results_is_shown_once():
     shown = re.findall(r"<!-- generated: published ([\w-]+) -->", "".join(map(read, OF_DOCS)))
-    assert sorted(shown) == sorted(folder.name for folder in generate.PUBLISHED.iterdir() if folder.is_dir())
+    assert sorted(shown) == sorted(folder.name for folder in PUBLISHED.iterdir() if folder.is_dir())
     for folder in shown:
-        text = generate.published(folder)
-        assert all(f"[{file.name}](" in text for file in (generate.PUBLISHED / folder).rglob("*.csv"))
+        text = published(folder)
+        assert all(f"[{file.name}](" in text for file in (PUBLISHED / folder).rglob("*.csv"))
         assert "Command: " in text, f"results/published/README.md has no command for {folder}"
 
 
@@ -129,7 +130,7 @@ def test_the_workflow_builds_the_site_and_publishes_it():
 @pytest.mark.slow
 def test_the_site_is_built_without_warnings(tmp_path):
     pytest.importorskip("myst_nb", reason="needs the extra docs")
-    command = [sys.executable, ROOT / "docs" / "build.py", tmp_path]
+    command = [sys.executable, ROOT / "docs" / "build_site.py", tmp_path]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "html" / "docs" / "reference" / "api" / "evaluation.html").read_text(encoding="utf-8")
