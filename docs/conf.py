@@ -3,6 +3,7 @@
 The source folder is the repository's root, so that a relative link leads to the same page on the site and on GitHub.
 """
 
+import re
 import sys
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def read_tables(app: Sphinx, what: str, name: str, obj: object, options: object,
     lines[:] = generate.markdown_tables(lines)
 
 
+def name_aliases(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Write the name of a type alias where Sphinx writes `TypeAliasForwardRef('NAME')`, as in a list of it."""
+    texts = (text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, returned))
+    return next(texts), next(texts)
+
+
 def skip_fields(app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
     """Leave out the fields of named tuples, of which Python only says their numbers."""
     return True if type(obj).__name__ == "_tuplegetter" else None
@@ -90,5 +99,6 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", fill_page)
     app.connect("autodoc-process-docstring", read_tables, priority=400)  # before napoleon
     app.connect("doctree-read", describe_images)
+    app.connect("autodoc-process-signature", name_aliases)
     app.connect("autodoc-skip-member", skip_fields)
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
