@@ -72,6 +72,10 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores, and it resumes
 	$(BIN)/python tools/train_shipped.py
 
+docs: .venv/dev  ## the documentation as a site in docs/_build/html; needs no connection once installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/build_site.py
+
 lab: .venv/core  ## JupyterLab in the project's folder, with notebook 00 open; it asks no server for news, updates or extensions
 	$(BIN)/jupyter lab --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		--LabApp.extension_manager=readonly --LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
@@ -95,4 +99,5 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust weights lab format clean
+.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust weights docs lab \
+	format clean

@@ -1,0 +1,70 @@
+"""The published tables and charts as Markdown, with the commands that made them."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from tables import capital, cell, table
+
+ROOT = Path(__file__).parents[1]
+PUBLISHED = ROOT / "results" / "published"
+MAX_ROWS = 40  # of a table that is shown whole; of a longer one, the first rows and a link to the file
+FIRST_ROWS = 5
+
+
+def published(folder: str) -> str:
+    """Return the tables and charts of a folder of published results, with the command that made them."""
+    place = PUBLISHED / folder
+    parts = [f"(results-{folder})=", f"### {folder}", *_origin(folder), _recorded_command(place)]
+    parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
+    charts = sorted(place.rglob("*.png"))
+    if charts:
+        images = [f"![{_words(chart)} of {folder}]({_relative(chart)})" for chart in charts]
+        parts += ["<details><summary>Charts</summary>", *images, "</details>"]
+    return "\n\n".join(filter(None, parts))
+
+
+def _origin(folder: str) -> Iterable[str]:
+    """Yield what results/published/README.md says about a folder: what it holds, and the command."""
+    rows = re.findall(r"(?m)^\| (.*?`.*?) \| (.*?) \| (.*) \|$", (PUBLISHED / "README.md").read_text(encoding="utf-8"))
+    for files, command, about in rows:
+        if f"`{folder}/" in files:
+            yield f"{capital(about)}.\n\nCommand: {command}" + (f" ({files})" if files.count("`") > 2 else "")
+
+
+def _recorded_command(place: Path) -> str:
+    for file in sorted(place.rglob("summary.json")):
+        command = json.loads(file.read_text(encoding="utf-8")).get("command", "")
+        if command:
+            return "```text\n" + command.replace(" && ", " &&\n") + "\n```"
+    return ""
+
+
+def _csv(file: Path) -> str:
+    """Return a published table as Markdown: whole, or its first rows."""
+    name = file.relative_to(PUBLISHED).as_posix()
+    scores = pd.read_csv(file)
+    shown = scores if len(scores) <= MAX_ROWS else scores.head(FIRST_ROWS)
+    note = f" (the first {FIRST_ROWS} of {len(scores):,} rows)" if len(shown) < len(scores) else ""
+    rows = [[_number(value) for value in row] for row in shown.itertuples(index=False)]
+    headings = ["" if str(column).startswith("Unnamed") else f"{column}" for column in scores.columns]
+    body = table(headings, rows) if rows else "No rows."
+    summary = f"<details><summary><code>{name}</code>{note}</summary>"
+    return "\n\n".join([summary, f"[{file.name}]({_relative(file)})", body, "</details>"])
+
+
+def _relative(file: Path) -> str:
+    return "/" + file.relative_to(ROOT).as_posix()
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return cell(str(value))
+
+
+def _words(file: Path) -> str:
+    return capital(file.stem.replace("_", " "))
