@@ -75,11 +75,8 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
     add("--upright", action="store_true", help="also find films that lie on their side or head; masks lie as the files")
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
-    add(
-        "--ray",
-        metavar="ADDRESS",
-        help="on a Ray cluster: local (this machine), auto, or host:port; see docs/how-to-cluster.md",
-    )
+    about = "on a Ray cluster: local (this machine), auto, or host:port; see docs/how-to-cluster.md"
+    add("--ray", metavar="ADDRESS", help=about)
     add = _verb(
         verbs, "adapt", actions.run_adapt, "train a network further on corrected masks", "adapt corrected/ --out mine"
     )
