@@ -1,0 +1,165 @@
+"""Interpret what notebooks 03 to 05 show, in sentences that are computed from the reader's own trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lungnb.artefacts import MODEL, RUN
+from lungnb.datasets.prepared import open_prepared
+from lungnb.networks.callbacks import MONITOR
+from lungnb.networks.losses import get_loss
+from lungnb.networks.records import plan_of
+from lungnb.networks.training import read_history, read_run
+from lungnb.settings import Settings, title_of
+
+LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
+_SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
+_CONFIDENCE = 0.95  # probability inside the shifted disk; 1 - this outside
+GOOD_DICE = 0.95  # the table counts the epochs up to this validation Dice
+_OVERFITTING = 1.2  # a validation loss above this multiple of the training loss is a sign of overfitting
+
+
+def disk(shift_px: int = 0) -> np.ndarray:
+    """Return a mask `(128, 128)` of a disk of radius 24 px, moved to the right.
+
+    Example:
+        >>> bool((disk(8)[:, 8:] == disk()[:, :-8]).all())
+        True
+    """
+    y, x = np.indices((_SIDE, _SIDE)) - _SIDE // 2
+    return np.asarray(y**2 + (x - shift_px) ** 2 <= _RADIUS**2)
+
+
+def shift_losses(shifts_px: Sequence[int] = range(0, 49, 2)) -> pd.DataFrame:
+    """Return the losses of a disk that is predicted too far to the right with probability 0.95, a row a shift."""
+    probabilities = [np.where(disk(shift), _CONFIDENCE, 1 - _CONFIDENCE) for shift in shifts_px]
+    return _losses(probabilities, pd.Index(shifts_px, name="shift_px"))
+
+
+def confidence_losses(confidences: Sequence[float] = (0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> pd.DataFrame:
+    """Return the losses of a perfect mask, a row a confidence: the probability of lung inside, of background outside.
+
+    The Dice of all these masks is 1, because a mask holds the pixels with a probability above 0.5.
+    """
+    probabilities = [np.where(disk(), confidence, 1 - confidence) for confidence in confidences]
+    return _losses(probabilities, pd.Index(confidences, name="confidence"))
+
+
+def _losses(probabilities: Sequence[np.ndarray], index: pd.Index) -> pd.DataFrame:
+    predicted = np.stack(probabilities).astype("float32")[..., None]
+    truth = np.broadcast_to(disk()[None, ..., None], predicted.shape).astype("float32")
+    return pd.DataFrame({name: np.asarray(get_loss(name)(truth, predicted)) for name in LESSON_LOSSES}, index=index)
+
+
+def say_learning(history: pd.DataFrame) -> str:
+    """Return what a training history, one row per epoch, shows: the kept epoch, more epochs or not, overfitting.
+
+    Example:
+        >>> epochs = {"epoch": [0, 1], "loss": [0.9, 0.5], "val_loss": [0.8, 0.4], "val_dice": [0.9, 0.95]}
+        >>> print(say_learning(pd.DataFrame(epochs)))
+        Epoch 2 of 2 is kept: validation loss 0.400, validation Dice 0.950.
+        The validation loss was lowest in the last epoch, so more epochs may lower it further.
+        In the kept epoch the training loss is 0.500: no sign of overfitting.
+    """
+    kept = int(history[MONITOR].argmin())
+    row = history.iloc[kept]
+    is_last = kept == len(history) - 1
+    trend = (
+        "The validation loss was lowest in the last epoch, so more epochs may lower it further."
+        if is_last
+        else f"The {len(history) - 1 - kept} epochs after it did not lower the validation loss."
+    )
+    is_overfitted = row[MONITOR] > _OVERFITTING * row["loss"]
+    gap = "much lower, a sign of overfitting" if is_overfitted else "no sign of overfitting"
+    return (
+        f"Epoch {int(row['epoch']) + 1} of {len(history)} is kept: validation loss {row[MONITOR]:.3f}, validation Dice "
+        f"{row['val_dice']:.3f}.\n{trend}\nIn the kept epoch the training loss is {row['loss']:.3f}: {gap}."
+    )
+
+
+def say_scores(scores: pd.DataFrame) -> str:
+    """Return the mean Dice of a table of `evaluate`, its range, and what is wrong in the worst image."""
+    worst = scores.sort_values("dice").iloc[0]
+    lung = max(worst["tp"] + worst["fn"], 1)
+    return (
+        f"Mean Dice {scores['dice'].mean():.3f} over {len(scores)} images; the lowest is {scores['dice'].min():.3f}, "
+        f"the highest {scores['dice'].max():.3f}.\nIn the worst image, {worst['id']}, the network misses "
+        f"{worst['fn'] / lung:.1%} of the lung and adds {worst['fp'] / lung:.1%} outside it."
+    )
+
+
+def say_loss(scores: pd.DataFrame) -> str:
+    """Return how much of the mean loss in a table of `evaluate` the errors of the masks explain."""
+    overlap = 1 - scores["iou"].mean()
+    return (
+        f"The mean loss is {scores['loss'].mean():.3f}. The masks themselves are wrong by 1 - IoU = {overlap:.3f} and "
+        f"1 - Dice = {1 - scores['dice'].mean():.3f}."
+    )
+
+
+def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
+    """Return the gain by skip connections in validation Dice, from two histories, after as many epochs of each."""
+    epochs = min(len(with_skips), len(without))
+    dice, dice_without = (float(history["val_dice"].iloc[epochs - 1]) for history in (with_skips, without))
+    return (
+        f"After {epochs} epochs the validation Dice is {dice:.3f} with skip connections and {dice_without:.3f} "
+        f"without them: a difference of {dice - dice_without:+.3f}."
+    )
+
+
+def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each of these networks that is trained on the prepared data: how good it is, and what it costs.
+
+    `dice` and `loss` are those of the validation images at the kept epoch, before masks are cleaned. `epochs_to_good`
+    is the first epoch with a validation Dice of at least 0.95, or missing. `seconds_per_epoch` is a median.
+    Multiply-accumulates are of one image.
+    """
+    digest, rows = open_prepared(settings).digest, {}
+    for name in model_names:
+        folder = settings.results / name
+        if (folder / MODEL).exists() and (folder / RUN).exists() and plan_of(folder).get("data") == digest:
+            rows[name] = _training_row(settings, name)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def _training_row(settings: Settings, name: str) -> dict[str, object]:
+    run, history = read_run(settings, name), read_history(settings, name)
+    best, good = history.iloc[int(history[MONITOR].argmin())], history[history["val_dice"] >= GOOD_DICE]
+    return {
+        "dice": best["val_dice"], "loss": best[MONITOR], "epochs": len(history),
+        "epochs_to_good": good["epoch"].iloc[0] + 1 if len(good) else None,
+        "seconds_per_epoch": history["seconds"].median(),
+        "parameters": run["parameters"], "multiplications": run.get("multiplications"),
+    }  # fmt: skip
+
+
+def say_differences(table: pd.DataFrame, margin: float) -> str:
+    """Return a sentence on the last network of a `training_table` against each of the others.
+
+    Example:
+        >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2.0, 3.0]}
+        >>> print(say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), margin=0.005))
+        ResUNet against U-Net: validation Dice -0.010, 1.10 times the parameters, 1.5 times the seconds per epoch.
+        That is more than 0.005. It is one training of each, so notebook 06 tests the difference before it is believed.
+    """
+    *others, name = table.index
+    if not others:
+        return f"Only {title_of(name)} is trained yet. Run notebook 03 first, then this cell again, to compare."
+    lines = []
+    for other in others:
+        gap = table.loc[name, "dice"] - table.loc[other, "dice"]
+        parameters, seconds = (
+            table.loc[name, column] / table.loc[other, column] for column in ("parameters", "seconds_per_epoch")
+        )
+        lines += [
+            f"{title_of(name)} against {title_of(other)}: validation Dice {gap:+.3f}, {parameters:.2f} times the "
+            f"parameters, {seconds:.1f} times the seconds per epoch.",
+            f"That is more than {margin:g}. It is one training of each, so notebook 06 tests the difference before it "
+            "is believed."
+            if abs(gap) >= margin
+            else f"That is less than {margin:g}, which is too little to prefer one of them.",
+        ]
+    return "\n".join(lines)
