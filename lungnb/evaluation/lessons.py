@@ -117,12 +117,20 @@ def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFra
     is the first epoch with a validation Dice of at least 0.95, or missing. `seconds_per_epoch` is a median.
     Multiply-accumulates are of one image.
     """
-    digest, rows = open_prepared(settings).digest, {}
-    for name in model_names:
-        folder = settings.results / name
-        if (folder / MODEL).exists() and (folder / RUN).exists() and plan_of(folder).get("data") == digest:
-            rows[name] = _training_row(settings, name)
+    rows = {name: _training_row(settings, name) for name in trained(settings, model_names)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the histories of those networks that are trained on the prepared data, by name."""
+    return {name: read_history(settings, name) for name in trained(settings, model_names)}
+
+
+def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
+    """Return those of the networks that are trained on the prepared data, in their order."""
+    digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
+    done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
+    return [name for name in done if plan_of(folders[name]).get("data") == digest]
 
 
 def _training_row(settings: Settings, name: str) -> dict[str, object]:
@@ -130,36 +138,35 @@ def _training_row(settings: Settings, name: str) -> dict[str, object]:
     best, good = history.iloc[int(history[MONITOR].argmin())], history[history["val_dice"] >= GOOD_DICE]
     return {
         "dice": best["val_dice"], "loss": best[MONITOR], "epochs": len(history),
-        "epochs_to_good": good["epoch"].iloc[0] + 1 if len(good) else None,
+        "epochs_to_good": good["epoch"].iloc[0] + 1 if len(good) else np.nan,
         "seconds_per_epoch": history["seconds"].median(),
         "parameters": run["parameters"], "multiplications": run.get("multiplications"),
     }  # fmt: skip
 
 
-def say_differences(table: pd.DataFrame, margin: float) -> str:
-    """Return a sentence on the last network of a `training_table` against each of the others.
+def say_differences(table: pd.DataFrame, model_name: str, margin: float) -> str:
+    """Return two sentences on a network of a `training_table` against each of the others; `margin` is in Dice.
 
     Example:
         >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2.0, 3.0]}
-        >>> print(say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), margin=0.005))
+        >>> print(say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", margin=0.005))
         ResUNet against U-Net: validation Dice -0.010, 1.10 times the parameters, 1.5 times the seconds per epoch.
-        That is more than 0.005. It is one training of each, so notebook 06 tests the difference before it is believed.
+        The Dice differs by at least 0.005 after one training of each. Notebook 06 tests such a difference.
     """
-    *others, name = table.index
-    if not others:
-        return f"Only {title_of(name)} is trained yet. Run notebook 03 first, then this cell again, to compare."
+    others = table.drop(index=model_name)
+    if others.empty:
+        return f"Only {title_of(model_name)} is trained yet. To compare, run notebook 03 and then this cell again."
     lines = []
-    for other in others:
-        gap = table.loc[name, "dice"] - table.loc[other, "dice"]
-        parameters, seconds = (
-            table.loc[name, column] / table.loc[other, column] for column in ("parameters", "seconds_per_epoch")
-        )
-        lines += [
-            f"{title_of(name)} against {title_of(other)}: validation Dice {gap:+.3f}, {parameters:.2f} times the "
-            f"parameters, {seconds:.1f} times the seconds per epoch.",
-            f"That is more than {margin:g}. It is one training of each, so notebook 06 tests the difference before it "
-            "is believed."
+    for other, row in others.iterrows():
+        ratio, gap = table.loc[model_name] / row, table.loc[model_name, "dice"] - row["dice"]
+        conclusion = (
+            f"The Dice differs by at least {margin:g} after one training of each. Notebook 06 tests such a difference."
             if abs(gap) >= margin
-            else f"That is less than {margin:g}, which is too little to prefer one of them.",
-        ]
+            else f"The Dice differs by less than {margin:g}, which is too little to prefer one of them."
+        )
+        lines.append(
+            f"{title_of(model_name)} against {title_of(str(other))}: validation Dice {gap:+.3f}, "
+            f"{ratio['parameters']:.2f} times the parameters, {ratio['seconds_per_epoch']:.1f} times the seconds per "
+            f"epoch.\n{conclusion}"
+        )
     return "\n".join(lines)

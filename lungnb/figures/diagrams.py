@@ -20,7 +20,7 @@ _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
 _FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "norm": "0.75", "1×1": COLORS[2]}  # by the label's start
 _GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
-_WIDTH, _HEIGHT = 1.1, 0.6  # of a box
+_WIDTH, _HEIGHT = 1.2, 0.6  # of a box
 
 
 def code_of(function: Callable[..., object]) -> Markdown:
@@ -55,7 +55,7 @@ def loss_chart() -> Figure:
 @themed
 def residual_diagram() -> Figure:
     """Draw the two convolutions of a U-Net's stage above, and a residual unit with its shortcut below."""
-    figure, (plain, residual) = subplots(2, 1, figsize=(10, 3.9), height_ratios=[1, 1.9])
+    figure, (plain, residual) = subplots(2, 1, figsize=(10, 3.9), height_ratios=[0.9, 2.25])
     unit = ["conv 3×3", "norm", "ReLU"] * 2
     _draw_chain(plain, ["x", *unit, "y"])
     plain.set_title("Stage of the U-Net: y = F(x)", loc="left")
