@@ -46,8 +46,8 @@ def loss_chart() -> Figure:
             style = {"color": COLORS[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
             axis.plot(table.index, table[name], label=_LOSS_TITLES[name], **style)
         axis.set_ylim(bottom=0)
-    shifts.set(title="Wrong place, sure of it", xlabel="shift (px)", ylabel="loss")
-    confidences.set(title="Right mask (Dice 1), unsure of it", xlabel="probability of the right class")
+    shifts.set(title="Prediction at the wrong place", xlabel="shift (px)", ylabel="loss")
+    confidences.set(title="Perfect mask (Dice 1), low confidence", xlabel="probability of the right class")
     figure.legend(*shifts.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
