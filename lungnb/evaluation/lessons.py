@@ -170,30 +170,35 @@ def say_differences(table: pd.DataFrame, model_name: str, margin: float) -> str:
     """Return three sentences on a network of a `training_table` against each of the others; `margin` is in Dice.
 
     Example:
-        >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2, 3], "epochs_to_good": [4, 5]}
-        >>> print(say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", margin=0.005))
-        ResUNet against U-Net: validation Dice -0.010, 1.10 times the parameters, 1.5 times the seconds per epoch.
+        >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2, 3]}
+        >>> table = pd.DataFrame(columns | {"epochs_to_good": [4, 5]}, index=["unet", "resunet"])
+        >>> print(say_differences(table, "resunet", margin=0.005))
+        ResUNet against U-Net: validation Dice -0.0100, 1.10 times the parameters, 1.5 times the seconds per epoch.
         The Dice differs by at least 0.005 after one training of each. Notebook 06 tests such a difference.
-        It reached a Dice of 0.95 after epoch 5, the U-Net after epoch 4.
+        A Dice of 0.95 was reached: ResUNet after epoch 5, U-Net after epoch 4.
     """
-    others = table.drop(index=model_name)
-    if others.empty:
+    rows = {str(name): row for name, row in table.iterrows()}
+    first = rows.pop(model_name)
+    if not rows:
         return f"Only {title_of(model_name)} is trained yet. To compare, run notebook 03 and then this cell again."
-    lines = []
-    for other, row in others.iterrows():
-        ratio, gap = table.loc[model_name] / row, table.loc[model_name, "dice"] - row["dice"]
-        conclusion = (
-            f"The Dice differs by at least {margin:g} after one training of each. Notebook 06 tests such a difference."
-            if abs(gap) >= margin
-            else f"The Dice differs by less than {margin:g}, which is too little to prefer one of them."
-        )
-        good = [
-            "never" if np.isnan(epoch) else f"after epoch {epoch:.0f}"
-            for epoch in (table.loc[model_name, "epochs_to_good"], row["epochs_to_good"])
-        ]
-        lines.append(
-            f"{title_of(model_name)} against {title_of(str(other))}: validation Dice {gap:+.3f}, "
-            f"{ratio['parameters']:.2f} times the parameters, {ratio['seconds_per_epoch']:.1f} times the seconds per "
-            f"epoch.\n{conclusion}\nIt reached a Dice of {GOOD_DICE} {good[0]}, the {title_of(str(other))} {good[1]}."
-        )
-    return "\n".join(lines)
+    return "\n".join(
+        _say_difference(first, second, title_of(model_name), title_of(other), margin) for other, second in rows.items()
+    )
+
+
+def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str, margin: float) -> str:
+    ratio, gap = first / second, first["dice"] - second["dice"]
+    conclusion = (
+        f"The Dice differs by at least {margin:g} after one training of each. Notebook 06 tests such a difference."
+        if abs(gap) >= margin
+        else f"The Dice differs by less than {margin:g}, which is too little to prefer one of them."
+    )
+    good = [
+        "never" if np.isnan(epoch) else f"after epoch {epoch:.0f}"
+        for epoch in (first["epochs_to_good"], second["epochs_to_good"])
+    ]
+    return (
+        f"{title} against {other}: validation Dice {gap:+.4f}, {ratio['parameters']:.2f} times the parameters, "
+        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\n{conclusion}\n"
+        f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
+    )

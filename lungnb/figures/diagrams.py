@@ -20,7 +20,7 @@ _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
 _FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "norm": "0.75", "1×1": COLORS[2]}  # by the label's start
 _GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
-_WIDTH, _HEIGHT = 1.2, 0.6  # of a box
+_WIDTH, _HEIGHT = 1.25, 0.6  # of a box
 
 
 def code_of(function: Callable[..., object]) -> Markdown:
@@ -110,7 +110,7 @@ def _draw_box(axis: Axes, x: float, y: float, label: str) -> None:
         axis.add_patch(Rectangle(corner, _WIDTH, _HEIGHT, facecolor=fill, edgecolor="0.3", zorder=3))
     color = "white" if fill in (COLORS[0], COLORS[2]) else "black"
     circle = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": "0.3"} if label == "+" else None
-    axis.text(x, y, label, ha="center", va="center", fontsize=11, color=color, bbox=circle, zorder=4)
+    axis.text(x, y, label, ha="center", va="center", fontsize=10, color=color, bbox=circle, zorder=4)
 
 
 def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], path: str = "arc3") -> None:

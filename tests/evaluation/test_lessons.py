@@ -90,6 +90,6 @@ def test_a_difference_below_the_margin_prefers_none():
         "epochs_to_good": [4.0, np.nan],
     }
     said = lessons.say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", 0.005)
-    assert "validation Dice -0.002, 2.00 times the parameters" in said
+    assert "validation Dice -0.0020, 2.00 times the parameters" in said
     assert "less than 0.005, which is too little to prefer one of them" in said
-    assert "It reached a Dice of 0.95 never, the U-Net after epoch 4." in said
+    assert "A Dice of 0.95 was reached: ResUNet never, U-Net after epoch 4." in said
