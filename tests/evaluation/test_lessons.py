@@ -93,3 +93,17 @@ def test_a_difference_below_the_margin_prefers_none():
     assert "validation Dice -0.0020, 2.00 times the parameters" in said
     assert "less than 0.005, which is too little to prefer one of them" in said
     assert "A Dice of 0.95 was reached: ResUNet never, U-Net after epoch 4." in said
+
+
+def test_the_border_is_counted_in_each_image_on_its_own():
+    truths = np.zeros((2, 40, 40), bool)
+    truths[0, 10:30, 10:30] = True
+    predictions = truths.copy()
+    predictions[0, 20, 20] = False  # 10 px from the border
+    predictions[0, 10, 10] = False  # at the border
+    predictions[1, 10, 10] = True  # in an image without lung, which has no border
+    near = (28**2 - 12**2) / truths.size
+    assert lessons.say_border(truths, predictions) == (
+        f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
+    )
+    assert lessons.say_border(truths, truths).startswith("0% of the wrong pixels")
