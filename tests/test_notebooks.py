@@ -65,6 +65,42 @@ def test_notebook_is_small(path):
     assert path.stat().st_size <= 300_000
 
 
+LESSONS = [path for path in NOTEBOOKS if path.name[:2] in ("03", "04", "05")]
+ANSWER = re.compile(r"<details>.*?```python\n(.*?)```.*?```text\n(.*?)```.*?</details>", re.DOTALL)
+
+
+def answers(path):
+    return ANSWER.findall("\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells))
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_answer_gives_what_it_shows(path, number, capsys):
+    imports = codes(nbformat.read(path, as_version=4))[0].source
+    code, output = answers(path)[number]
+    exec(compile(f"{imports}\n{code}", f"{path.stem}, answer {number + 1}", "exec"), {})
+    assert capsys.readouterr().out == output
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_has_its_parts(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    assert re.match(r"# \d\d .*\?\n", text)  # the title is a question
+    parts = ["**Objectives.**", "**Time.**", "\n## ", "## Exercises", "## What we learned", "\nNext: ["]
+    assert [text.find(part) for part in parts] == sorted(text.find(part) for part in parts) and parts[0] in text
+    assert len(answers(path)) == 2
+
+
+def test_lessons_share_no_cell_but_the_parameters():
+    sources = [
+        cell.source
+        for path in LESSONS
+        for cell in nbformat.read(path, as_version=4).cells
+        if "parameters" not in cell.metadata.get("tags", [])
+    ]
+    assert [source for source in sources if sources.count(source) > 1] == []
+
+
 @pytest.mark.slow
 def test_a_changed_output_fails(tmp_path):
     changed = nbformat.read(NOTEBOOKS[0], as_version=4)

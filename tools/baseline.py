@@ -1,7 +1,8 @@
 """Run every notebook on phantoms in the quick profile and store its outputs: `make baseline`.
 
 With numbers, such as `06 12`, store the outputs of these notebooks only, after running those that they need. lungnb/
-must have no uncommitted changes, because outputs name the commit.
+must have no uncommitted changes, because outputs name the commit. Store 03, 04 and 05 together, because 04
+and 05 compare their networks with those that are trained already.
 """
 
 import base64

@@ -53,12 +53,15 @@ def data_overview(prepared: Prepared) -> Figure:
 
 @themed
 def architecture(model: keras.Model) -> Figure:
-    """Draw a network as papers do: a box a stage, with the skip connections."""
-    depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
-    down, up = ([f"{way}_{level}" for level in range(1, depth + 1)] for way in ("encoder", "decoder"))
+    """Draw a network as papers do: a box a stage, with the skip connections if it has any."""
+    from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
+
+    stages = stage_names(model)
+    depth = len(stages) // 2
+    down, up = stages[:depth], stages[:depth:-1]  # both from top to bottom
     figure, axis = subplots(figsize=(10, 4.6))
     places, x = {}, 0.0  # of each box: left, right, and the middle between top and bottom
-    for index, name in enumerate([*down, "bridge", *reversed(up)]):
+    for index, name in enumerate(stages):
         _, height, _, channels = model.get_layer(name).output.shape
         top = -1.25 * (depth - abs(index - depth))
         box_width, box_height = 0.25 + 0.12 * np.log2(channels), 1.1 * (height / model.input_shape[1]) ** 0.5
@@ -71,10 +74,11 @@ def architecture(model: keras.Model) -> Figure:
         x += box_width + 0.55
     for (_, right, y), (left, _, next_y) in pairwise(places.values()):
         axis.annotate("", (left, next_y), (right, y), arrowprops={"arrowstyle": "->", "color": "0.35"})
-    for encoder, decoder in zip(down, up, strict=True):
-        (_, right, y), (left, _, _) = places[encoder], places[decoder]
-        axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
-    axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
+    if any(layer.name == "decoder_1_skip" for layer in model.layers):
+        for encoder, decoder in zip(down, up, strict=True):
+            (_, right, y), (left, _, _) = places[encoder], places[decoder]
+            axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
+        axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
     axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.8))
     axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
     axis.axis("off")

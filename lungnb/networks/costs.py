@@ -1,14 +1,19 @@
-"""The memory and the multiplications that a network needs, computed from the shapes of its layers.
+"""The memory, multiplications and parameters that a network needs, computed from the shapes of its layers.
 
 Keras builds the network without values for its variables, so nothing is allocated. A layer takes about a millisecond.
 """
 
+from __future__ import annotations
+
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple  # Any: what a network's configuration holds
+from typing import TYPE_CHECKING, Any, NamedTuple  # Any: what a network's configuration holds
 
 from lungnb.networks.backend import Tensor, keras, layers
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _GRAPH_BYTES = 50_000_000  # of TensorFlow's graph of a network
 _BYTES_PER_VALUE = 4  # at least, because lungnb computes in float32
@@ -163,3 +168,29 @@ def count_multiplications(model: keras.Model) -> int:
         elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense)):
             total += math.prod(outputs[0].shape[1:-1]) * math.prod(layer.kernel.shape)
     return total
+
+
+def stage_names(model: keras.Model) -> list[str]:
+    """Return the names of a network's stages in the order of the data: encoder, bridge, decoder."""
+    depth = sum(layer.name.startswith("encoder_") and layer.name[8:].isdigit() for layer in model.layers)
+    levels = range(1, depth + 1)
+    return [*(f"encoder_{level}" for level in levels), "bridge", *(f"decoder_{level}" for level in reversed(levels))]
+
+
+def stage_table(model: keras.Model) -> pd.DataFrame:
+    """Return a row a stage: the shape of its output, the side of the image square of one place (px), its parameters.
+
+    The columns are `height`, `width`, `channels`, `pixels_per_place` and `parameters`. The last row, `lung`, is the
+    output. Of a pretrained encoder, only the layers that lungnb adds count.
+
+    Example: `stage_table(build_model("unet", size=128, filters=8)).loc["bridge", "height"]` is 8.
+    """
+    import pandas as pd  # takes half a second, and nothing else here needs it
+
+    rows = {}
+    for stage in [*stage_names(model), "lung"]:
+        _, height, width, channels = model.get_layer(stage).output.shape
+        parameters = sum(layer.count_params() for layer in model.layers if f"{layer.name}_".startswith(f"{stage}_"))
+        rows[stage] = [height, width, channels, model.input_shape[1] // height, parameters]
+    columns = ["height", "width", "channels", "pixels_per_place", "parameters"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("stage")

@@ -21,8 +21,9 @@ _MAX_WIDENING = 8  # most channels of a compact U-Net, as a multiple of `filters
 
 
 def unet(
-    size: int = 256, filters: int = 16, depth: int = 4, encoder: str | None = None, weights: str | None = None
-) -> keras.Model:
+    size: int = 256, filters: int = 16, depth: int = 4, encoder: str | None = None, weights: str | None = None,
+    skips: bool = True,
+) -> keras.Model:  # fmt: skip
     """Return a U-Net: convolutions down, convolutions up, and skip connections that carry the detail across.
 
     After Ronneberger, Fischer and Brox (2015), https://arxiv.org/abs/1505.04597, but with batch normalisation, and with
@@ -35,6 +36,7 @@ def unet(
         encoder: a network of `keras.applications` that replaces the way down, such as `mobilenetv2`; see `encoders`.
         weights: initial weights of the encoder: `imagenet`, `phantom`, a `.keras` or `.weights.h5` file, or None for
             random ones. `build_model` loads weights of a whole network.
+        skips: whether the way up gets the skip connections. Notebook 03 shows what they do by leaving them out.
     """
     inputs, widths = _input(size, filters, depth)
     features = None
@@ -44,7 +46,8 @@ def unet(
             by_level[0] = double_convolution(inputs, filters, "top")
         features = [layers.Identity(name=f"encoder_{level + 1}")(by_level[level]) for level in range(depth)]
         features.append(by_level[depth])
-    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, features)), name="unet")
+    x = u_shape(double_convolution, widths, inputs, features, skips=skips)
+    return keras.Model(inputs, head(x), name="unet")
 
 
 def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -> keras.Model:
@@ -63,7 +66,7 @@ def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -
         return layers.Add(name=name)([shortcut, x])
 
     inputs, widths = _input(size, filters, depth)
-    return keras.Model(inputs, head(_u(unit, widths, inputs)), name="r2unet")
+    return keras.Model(inputs, head(u_shape(unit, widths, inputs)), name="r2unet")
 
 
 def resunet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
@@ -100,7 +103,7 @@ def attention_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.
         return layers.Multiply(name=f"{name}_gated")([skip, x])
 
     inputs, widths = _input(size, filters, depth)
-    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, gate=gate)), name="attention_unet")
+    return keras.Model(inputs, head(u_shape(double_convolution, widths, inputs, gate=gate)), name="attention_unet")
 
 
 def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 4) -> keras.Model:
@@ -125,7 +128,7 @@ def transunet(size: int = 256, filters: int = 16, depth: int = 4, blocks: int = 
         return layers.Reshape((height, width, channels), name=name)(x)
 
     inputs, widths = _input(size, filters, depth)
-    return keras.Model(inputs, head(_u(double_convolution, widths, inputs, bridge=bridge)), name="transunet")
+    return keras.Model(inputs, head(u_shape(double_convolution, widths, inputs, bridge=bridge)), name="transunet")
 
 
 def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Model:
@@ -138,7 +141,7 @@ def compact_unet(size: int = 256, filters: int = 16, depth: int = 4) -> keras.Mo
     inputs, _ = _input(size, filters, depth)
     patches = layers.Conv2D(_PATCH**2, _PATCH, strides=_PATCH, use_bias=False, name="patches")(inputs)
     widths = [filters * min(2**level, _MAX_WIDENING) for level in range(depth)]
-    return keras.Model(inputs, head(_u(double_convolution, widths, patches), _PATCH), name="compact_unet")
+    return keras.Model(inputs, head(u_shape(double_convolution, widths, patches), _PATCH), name="compact_unet")
 
 
 def _input(size: int, filters: int, depth: int) -> tuple[Tensor, list[int]]:
@@ -152,29 +155,30 @@ def _input(size: int, filters: int, depth: int) -> tuple[Tensor, list[int]]:
     return keras.Input((size, size, 1), name="image"), [filters * 2**level for level in range(depth + 1)]
 
 
-def _u(
+def u_shape(
     unit: Unit, widths: Sequence[int], x: Tensor, features: Sequence[Tensor] | None = None,
-    bridge: Unit | None = None, gate: Gate | None = None,
+    bridge: Unit | None = None, gate: Gate | None = None, skips: bool = True,
 ) -> Tensor:  # fmt: skip
     """Return the U that the networks share, made of `unit`; `widths` are the channels from top to bottom.
 
     `features` of an encoder replace the way down: the skip connections from top to bottom, and last the input of the
-    bottom. `bridge` replaces `unit` at the bottom. `gate` changes a skip connection.
+    bottom. `bridge` replaces `unit` at the bottom. `gate` changes a skip connection. Without `skips` there are none.
     """
     *upper, bottom = widths
     if features:
-        *skips, x = features
+        *details, x = features
     else:
-        skips = []
+        details = []
         for level, channels in enumerate(upper, 1):
-            skips.append(unit(x, channels, f"encoder_{level}"))
-            x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(skips[-1])
+            details.append(unit(x, channels, f"encoder_{level}"))
+            x = layers.MaxPooling2D(name=f"encoder_{level}_pool")(details[-1])
     x = (bridge or unit)(x, bottom, "bridge")
     for level in range(len(upper), 0, -1):
         channels, stage = upper[level - 1], f"decoder_{level}"
-        skip = gate(skips.pop(), x, stage) if gate else skips.pop()
+        detail = gate(details.pop(), x, stage) if gate else details.pop()
         x = layers.Conv2DTranspose(channels, 2, strides=2, name=f"{stage}_up")(x)
-        x = layers.Concatenate(name=f"{stage}_skip")([x, skip])
+        if skips:
+            x = layers.Concatenate(name=f"{stage}_skip")([x, detail])
         x = unit(x, channels, stage)
     return x
 

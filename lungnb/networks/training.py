@@ -159,11 +159,14 @@ def read_run(settings: Settings, model_name: str) -> RunRecord:
     return read_run_file(need(settings.results / model_name / RUN, step))
 
 
-def compiled_model(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model with seeded weights, compiled with the settings' loss and optimizer."""
+def compiled_model(settings: Settings, model_name: str, **arguments: int) -> keras.Model:
+    """Return a new model with seeded weights, compiled with the settings' loss and optimizer.
+
+    `arguments` are more arguments of the network, such as `skips=False` of the U-Net.
+    """
     backend.fix_seeds(settings.seed, settings.deterministic)
     with _dtype_policy(_precision(settings.precision)), backend.on_all_gpus():
-        model = build_network(settings, model_name)
+        model = build_network(settings, model_name, **arguments)
         backend.fuse_batch_norm(model)
         optimizer = keras.optimizers.get(settings.optimizer)
         optimizer.learning_rate = settings.learning_rate
@@ -188,9 +191,9 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def build_network(settings: Settings, model_name: str) -> keras.Model:
-    """Return a new model with the settings' size, encoder and weights, not compiled."""
-    arguments = {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
+def build_network(settings: Settings, model_name: str, **more: int) -> keras.Model:
+    """Return a new model with the settings' size, encoder and weights, not compiled; `more` are other arguments."""
+    arguments = more | {"size": settings.image_size, "filters": settings.filters, "depth": settings.depth}
     if not settings.encoder:
         return build_model(model_name, **arguments, weights=settings.weights)
     weights = settings.weights

@@ -29,6 +29,15 @@ def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
     assert [text for text in texts if text.isdecimal()] == ["4", "8", "16", "8", "4"]
 
 
+def test_architecture_without_skips_draws_none():
+    with_skips, without = (
+        plots.architecture(build_model("unet", size=32, filters=4, depth=2, skips=skips)).axes[0].texts
+        for skips in (True, False)
+    )
+    assert "skip connections" in [text.get_text() for text in with_skips]
+    assert len(without) == len(with_skips) - 2 - 1  # two arrows and their name
+
+
 def test_architecture_with_an_encoder_of_another_network_goes_down_and_up(stub_encoder):
     model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
     texts = [text.get_text() for text in plots.architecture(model).axes[0].texts]

@@ -236,6 +236,22 @@ def test_the_transformer_sees_the_whole_picture():
         build_model("transunet", blocks=-1)
 
 
+def test_a_unet_without_skips_has_no_way_around_the_bottom():
+    """If the bottom gives 0, the output of a U-Net depends on the image through the skips alone."""
+    images, spread = np.random.default_rng(0).random((2, 16, 16, 1), "float32"), {}
+    for skips in (True, False):
+        keras.utils.set_random_seed(1)
+        model = build_model("unet", size=16, filters=2, depth=2, skips=skips)
+        norm = model.get_layer("bridge_norm_2")
+        norm.set_weights([0 * weight if weight.shape else weight for weight in norm.get_weights()])
+        first, second = model.predict_on_batch(images)
+        spread[skips] = np.abs(first - second).max()
+    assert spread[False] == 0 < spread[True]
+    saved = sum(9 * channels * channels for channels in (2, 4))  # half the input of each first convolution
+    assert model.count_params() == unet_count(2, 2) - saved
+    assert not [layer.name for layer in model.layers if layer.name.endswith("_skip")]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_weight_learns(name):
     keras.utils.set_random_seed(1)

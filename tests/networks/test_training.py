@@ -84,6 +84,11 @@ def test_a_cosine_falls_over_all_epochs(trained):
     assert rates.tolist() == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-3)
 
 
+def test_a_compiled_model_takes_arguments_of_its_own(trained):
+    names = [layer.name for layer in training.compiled_model(trained, "unet", skips=False).layers]
+    assert "bridge" in names and "decoder_1_skip" not in names
+
+
 def test_the_saved_weights_are_those_of_the_best_epoch(trained):
     from lungnb.networks.data import load_batches
 

@@ -1,0 +1,204 @@
+"""Interpret what notebooks 03 to 05 show, in sentences that are computed from the reader's own trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import binary_dilation, binary_erosion
+
+from lungnb.artefacts import MODEL, RUN
+from lungnb.datasets.prepared import open_prepared
+from lungnb.networks.callbacks import MONITOR
+from lungnb.networks.losses import get_loss
+from lungnb.networks.records import RunRecord, plan_of
+from lungnb.networks.training import read_history, read_run
+from lungnb.settings import Settings, title_of
+
+LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
+_SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
+_CONFIDENCE = 0.95  # probability inside the shifted disk; 1 - this outside
+BORDER_PX = 4  # a quarter of what a place at the bottom of a U-Net of four levels covers
+GOOD_DICE = 0.95  # the table counts the epochs up to this validation Dice
+_OVERFITTING = 1.2  # a validation loss above this multiple of the training loss is a sign of overfitting
+
+
+def disk(shift_px: int = 0) -> np.ndarray:
+    """Return a mask `(128, 128)` of a disk of radius 24 px, moved to the right.
+
+    Example:
+        >>> bool((disk(8)[:, 8:] == disk()[:, :-8]).all())
+        True
+    """
+    y, x = np.indices((_SIDE, _SIDE)) - _SIDE // 2
+    return np.asarray(y**2 + (x - shift_px) ** 2 <= _RADIUS**2)
+
+
+def shift_losses(shifts_px: Sequence[int] = range(0, 49, 2)) -> pd.DataFrame:
+    """Return the losses of a disk that is predicted too far to the right with probability 0.95, a row a shift."""
+    probabilities = [np.where(disk(shift), _CONFIDENCE, 1 - _CONFIDENCE) for shift in shifts_px]
+    return _losses(probabilities, pd.Index(shifts_px, name="shift_px"))
+
+
+def confidence_losses(confidences: Sequence[float] = (0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> pd.DataFrame:
+    """Return the losses of a perfect mask, a row a confidence: the probability of lung inside, of background outside.
+
+    The Dice of all these masks is 1, because a mask holds the pixels with a probability above 0.5.
+    """
+    probabilities = [np.where(disk(), confidence, 1 - confidence) for confidence in confidences]
+    return _losses(probabilities, pd.Index(confidences, name="confidence"))
+
+
+def _losses(probabilities: Sequence[np.ndarray], index: pd.Index) -> pd.DataFrame:
+    predicted = np.stack(probabilities).astype("float32")[..., None]
+    truth = np.broadcast_to(disk()[None, ..., None], predicted.shape).astype("float32")
+    return pd.DataFrame({name: np.asarray(get_loss(name)(truth, predicted)) for name in LESSON_LOSSES}, index=index)
+
+
+def say_learning(history: pd.DataFrame) -> str:
+    """Return what a training history, one row per epoch, shows: the kept epoch, more epochs or not, overfitting.
+
+    Example:
+        >>> epochs = {"epoch": [0, 1], "loss": [0.9, 0.5], "val_loss": [0.8, 0.4], "val_dice": [0.9, 0.95]}
+        >>> print(say_learning(pd.DataFrame(epochs)))
+        Epoch 2 of 2 is kept: validation loss 0.400, validation Dice 0.950.
+        The validation loss was lowest in the last epoch, so more epochs may lower it further.
+        In the kept epoch the training loss is 0.500: no sign of overfitting.
+    """
+    kept = int(history[MONITOR].argmin())
+    row = history.iloc[kept]
+    is_last = kept == len(history) - 1
+    trend = (
+        "The validation loss was lowest in the last epoch, so more epochs may lower it further."
+        if is_last
+        else "No later epoch lowered the validation loss."
+    )
+    is_overfitted = row[MONITOR] > _OVERFITTING * row["loss"]
+    gap = "much lower, a sign of overfitting" if is_overfitted else "no sign of overfitting"
+    return (
+        f"Epoch {int(row['epoch']) + 1} of {len(history)} is kept: validation loss {row[MONITOR]:.3f}, validation Dice "
+        f"{row['val_dice']:.3f}.\n{trend}\nIn the kept epoch the training loss is {row['loss']:.3f}: {gap}."
+    )
+
+
+def say_scores(scores: pd.DataFrame) -> str:
+    """Return the mean Dice of a table of `evaluate`, its range, and what is wrong in the worst image."""
+    worst = scores.sort_values("dice").iloc[0]
+    lung = max(worst["tp"] + worst["fn"], 1)
+    return (
+        f"Mean Dice {scores['dice'].mean():.3f} over {len(scores)} images; the lowest is {scores['dice'].min():.3f}, "
+        f"the highest {scores['dice'].max():.3f}.\nIn the worst image, {worst['id']}, the network misses "
+        f"{worst['fn'] / lung:.1%} of the lung and adds {worst['fp'] / lung:.1%} outside it."
+    )
+
+
+def say_loss(scores: pd.DataFrame) -> str:
+    """Return how much of the mean loss in a table of `evaluate` the errors of the masks explain."""
+    overlap = 1 - scores["iou"].mean()
+    return (
+        f"The mean loss is {scores['loss'].mean():.3f}. The masks themselves are wrong by 1 - IoU = {overlap:.3f} and "
+        f"1 - Dice = {1 - scores['dice'].mean():.3f}."
+    )
+
+
+def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
+    """Return the gain by skip connections in validation Dice, from two histories, after as many epochs of each."""
+    epochs = min(len(with_skips), len(without))
+    dice, dice_without = (float(history["val_dice"].iloc[epochs - 1]) for history in (with_skips, without))
+    return (
+        f"After {epochs} epochs the validation Dice is {dice:.3f} with skip connections and {dice_without:.3f} "
+        f"without them: a difference of {dice - dice_without:+.3f}."
+    )
+
+
+def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:
+    """Return how many of the wrong pixels of masks `(images, height, width)` lie near the border of the lungs.
+
+    Example:
+        >>> print(say_border(disk()[None], disk(2)[None]))
+        100% of the wrong pixels are within 4 px of the true border, where 9% of all pixels are.
+    """
+    one_image = np.ones((1, 3, 3), bool)  # neighbours within an image
+    widened = binary_dilation(truths, one_image, iterations=BORDER_PX)
+    near = widened & ~binary_erosion(truths, one_image, iterations=BORDER_PX, border_value=1)
+    wrong = truths != predictions
+    share = (wrong & near).sum() / max(wrong.sum(), 1)
+    return (
+        f"{share:.0%} of the wrong pixels are within {BORDER_PX} px of the true border, where {near.mean():.0%} of all "
+        "pixels are."
+    )
+
+
+def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFrame:
+    """Return a row for each of these networks that is trained on the prepared data: how good it is, and what it costs.
+
+    `dice` and `loss` are those of the validation images at the kept epoch, before masks are cleaned. `epochs_to_good`
+    is the first epoch with a validation Dice of at least 0.95, or missing. `seconds_per_epoch` is a median.
+    Multiply-accumulates are of one image.
+    """
+    rows = {
+        name: _training_row(read_run(settings, name), history)
+        for name, history in read_histories(settings, model_names).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Return the histories of those networks that are trained on the prepared data, by name."""
+    return {name: read_history(settings, name) for name in trained(settings, model_names)}
+
+
+def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
+    """Return those of the networks that are trained on the prepared data, in their order."""
+    digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
+    done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
+    return [name for name in done if plan_of(folders[name]).get("data") == digest]
+
+
+def _training_row(run: RunRecord, history: pd.DataFrame) -> dict[str, object]:
+    best, good = history.iloc[int(history[MONITOR].argmin())], history[history["val_dice"] >= GOOD_DICE]
+    return {
+        "dice": best["val_dice"], "loss": best[MONITOR], "epochs": len(history),
+        "epochs_to_good": good["epoch"].iloc[0] + 1 if len(good) else np.nan,
+        "seconds_per_epoch": history["seconds"].median(),
+        "parameters": run["parameters"], "multiplications": run.get("multiplications"),
+    }  # fmt: skip
+
+
+def say_differences(table: pd.DataFrame, model_name: str, margin: float) -> str:
+    """Return three sentences on a network of a `training_table` against each of the others; `margin` is in Dice.
+
+    Example:
+        >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2, 3]}
+        >>> table = pd.DataFrame(columns | {"epochs_to_good": [4, 5]}, index=["unet", "resunet"])
+        >>> print(say_differences(table, "resunet", margin=0.005))
+        ResUNet against U-Net: validation Dice -0.0100, 1.10 times the parameters, 1.5 times the seconds per epoch.
+        The Dice differs by at least 0.005 after one training of each. Notebook 06 tests such a difference.
+        A Dice of 0.95 was reached: ResUNet after epoch 5, U-Net after epoch 4.
+    """
+    rows = {str(name): row for name, row in table.iterrows()}
+    first = rows.pop(model_name)
+    if not rows:
+        return f"Only {title_of(model_name)} is trained yet. To compare, run notebook 03 and then this cell again."
+    return "\n".join(
+        _say_difference(first, second, title_of(model_name), title_of(other), margin) for other, second in rows.items()
+    )
+
+
+def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str, margin: float) -> str:
+    ratio, gap = first / second, first["dice"] - second["dice"]
+    conclusion = (
+        f"The Dice differs by at least {margin:g} after one training of each. Notebook 06 tests such a difference."
+        if abs(gap) >= margin
+        else f"The Dice differs by less than {margin:g}, which is too little to prefer one of them."
+    )
+    good = [
+        "never" if np.isnan(epoch) else f"after epoch {epoch:.0f}"
+        for epoch in (first["epochs_to_good"], second["epochs_to_good"])
+    ]
+    return (
+        f"{title} against {other}: validation Dice {gap:+.4f}, {ratio['parameters']:.2f} times the parameters, "
+        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\n{conclusion}\n"
+        f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
+    )

@@ -1,0 +1,118 @@
+"""Diagrams of the parts of networks, the code beside them, and charts of what losses penalise."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
+from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+_SHIFT_SHOWN = 16  # px, of the disk in the picture
+_LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
+_FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "norm": "0.75", "1×1": COLORS[2]}  # by the label's start
+_GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
+_WIDTH, _HEIGHT = 1.25, 0.6  # of a box
+
+
+def code_of(function: Callable[..., object]) -> Markdown:
+    """Return the source code of a function for a notebook, which highlights it in its own theme."""
+    from IPython.display import Markdown
+
+    return Markdown(f"```python\n{inspect.getsource(function)}```")
+
+
+@themed
+def loss_chart() -> Figure:
+    """Draw a shifted disk, the losses over its shift, and the losses of a perfect mask over the confidence."""
+    figure, (picture, shifts, confidences) = subplots(1, 3, figsize=(12, 4), width_ratios=[0.8, 1.1, 1.1])
+    picture.imshow(disk() * 0, cmap="gray", vmin=0, vmax=1)
+    for shift, color, dash in ((0, TRUTH, "solid"), (_SHIFT_SHOWN, FOUND, "dashed")):
+        picture.contour(disk(shift), [0.5], colors=color, linestyles=dash, linewidths=2)
+    picture.text(64, 12, "ground truth", color=TRUTH, ha="center", fontsize=11)
+    picture.text(64, 118, f"prediction, shifted by {_SHIFT_SHOWN} px", color=FOUND, ha="center", fontsize=11)
+    picture.set_title("A disk of radius 24 px")
+    picture.axis("off")
+    for axis, table in ((shifts, shift_losses()), (confidences, confidence_losses())):
+        for index, name in enumerate(LESSON_LOSSES):
+            style = {"color": COLORS[index], "linestyle": DASHES[index], "marker": MARKERS[index], "markersize": 4}
+            axis.plot(table.index, table[name], label=_LOSS_TITLES[name], **style)
+        axis.set_ylim(bottom=0)
+    shifts.set(title="Prediction at the wrong place", xlabel="shift (px)", ylabel="loss")
+    confidences.set(title="Perfect mask (Dice 1), low confidence", xlabel="probability of the right class")
+    figure.legend(*shifts.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+@themed
+def residual_diagram() -> Figure:
+    """Draw the two convolutions of a U-Net's stage above, and a residual unit with its shortcut below."""
+    figure, (plain, residual) = subplots(2, 1, figsize=(10, 3.9), height_ratios=[0.9, 2.25])
+    unit = ["conv 3×3", "norm", "ReLU"] * 2
+    _draw_chain(plain, ["x", *unit, "y"])
+    plain.set_title("Stage of the U-Net: y = F(x)", loc="left")
+    _draw_chain(residual, ["x", "norm", "ReLU", "conv 3×3", "norm", "ReLU", "conv 3×3", "+", "y"])
+    _draw_box(residual, 3 * _GAP, 1.3, "1×1 conv")
+    _draw_box(residual, 4 * _GAP, 1.3, "norm")
+    _draw_arrow(residual, (0, 0.25), (3 * _GAP - _WIDTH / 2, 1.3), "angle,angleA=90,angleB=180")
+    _draw_arrow(residual, (3 * _GAP + _WIDTH / 2, 1.3), (4 * _GAP - _WIDTH / 2, 1.3))
+    _draw_arrow(residual, (4 * _GAP + _WIDTH / 2, 1.3), (7 * _GAP, 0.3), "angle,angleA=0,angleB=90")
+    residual.text(5.2 * _GAP, 1.45, "shortcut S(x)", fontsize=11)
+    residual.set_title("Residual unit of the ResUNet: y = F(x) + S(x)", loc="left")
+    for axis, top in ((plain, 0.45), (residual, 1.8)):
+        axis.set(xlim=(-0.8, 8 * _GAP + 0.8), ylim=(-0.45, top))
+        axis.axis("off")
+    return figure
+
+
+@themed
+def recurrent_diagram(steps: int = 2) -> Figure:
+    """Draw a recurrent convolution unrolled in time: the first pass and `steps` more, all with the same kernel."""
+    figure, axis = subplots(figsize=(2.6 * (steps + 1) + 2.4, 2.7))
+    labels = ["conv 3×3", "ReLU"] + ["+", "conv 3×3", "ReLU"] * steps + ["norm", "y"]
+    _draw_chain(axis, labels)
+    _draw_box(axis, 0, -1.2, "x")
+    _draw_arrow(axis, (0, -0.95), (0, -_HEIGHT / 2))
+    for step in range(1, steps + 1):
+        place = (3 * step - 1) * _GAP
+        _draw_arrow(axis, (0.3, -1.2), (place, -0.3), "angle,angleA=0,angleB=90")
+        axis.text(place + _GAP, 0.6, f"step {step}", ha="center", fontsize=11)
+    axis.text(0.5 * _GAP, 0.6, "first pass", ha="center", fontsize=11)
+    axis.text(0.4 * _GAP, -1.6, "the input joins every step", fontsize=11)
+    axis.set_title("Recurrent convolution, unrolled: every conv 3×3 has the same kernel", loc="left")
+    axis.set(xlim=(-0.8, (len(labels) - 1) * _GAP + 0.8), ylim=(-1.8, 1))
+    axis.axis("off")
+    return figure
+
+
+def _draw_chain(axis: Axes, labels: Sequence[str]) -> None:
+    """Draw boxes from left to right, with an arrow from each to the next."""
+    for index, label in enumerate(labels):
+        _draw_box(axis, index * _GAP, 0, label)
+        if index:
+            left, right = (0.28 if len(each) == 1 else _WIDTH / 2 for each in (labels[index - 1], label))
+            _draw_arrow(axis, ((index - 1) * _GAP + left, 0), (index * _GAP - right, 0))
+
+
+def _draw_box(axis: Axes, x: float, y: float, label: str) -> None:
+    """Draw a layer as a coloured box, and a sum as a circle; x and y have no frame."""
+    fill = next((color for start, color in _FILLS.items() if label.startswith(start)), None)
+    if fill:
+        corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
+        axis.add_patch(Rectangle(corner, _WIDTH, _HEIGHT, facecolor=fill, edgecolor="0.3", zorder=3))
+    color = "white" if fill in (COLORS[0], COLORS[2]) else "black"
+    circle = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": "0.3"} if label == "+" else None
+    axis.text(x, y, label, ha="center", va="center", fontsize=10, color=color, bbox=circle, zorder=4)
+
+
+def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], path: str = "arc3") -> None:
+    arrow = {"arrowstyle": "-|>", "color": "0.3", "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
+    axis.annotate("", end, start, arrowprops=arrow)
