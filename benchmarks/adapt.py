@@ -18,15 +18,14 @@ from measure import write
 from tqdm import tqdm
 
 from lungnb.datasets import download, open_prepared, prepare_dataset
-from lungnb.engines.engines import engine_of, load_model
+from lungnb.engines.engines import load_model
+from lungnb.evaluation.adaptation import dice_of_film
+from lungnb.evaluation.films import Film
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
-from lungnb.masks import LUNG_THRESHOLD, clean_mask
-from lungnb.metrics import dice
 from lungnb.networks.backend import keras
 from lungnb.networks.models import build_model
 from lungnb.networks.tuning import examples_of, fine_tune
 from lungnb.presets import make_settings
-from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED_STRUCTURE, SPLITS
 
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -56,8 +55,7 @@ def start_of(name: str, seed: int) -> keras.Model:
 
 def mean_dice(network: keras.Model, pairs: Pairs) -> float:
     """Return the mean Dice of cleaned masks."""
-    engine = engine_of(network)
-    return float(np.mean([dice(mask, clean_mask(predict(engine, image) > LUNG_THRESHOLD)) for image, mask in pairs]))
+    return float(np.mean([dice_of_film(network, Film("", "", *pair)) for pair in pairs]))
 
 
 def measure(pairs: Pairs, start: str, images: int, draw: int) -> dict[str, float]:

@@ -15,9 +15,7 @@ from lungnb.formats.folders import stem_of
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.rasters import RASTER_FORMATS
 
-_IMAGE = re.compile(
-    r"ct|image|img|volume|scan|.*_0000", re.IGNORECASE
-)  # names of a NIfTI file that is the image itself
+_IMAGE = re.compile("ct|image|img|volume|scan|.*_0000", re.IGNORECASE)  # a NIfTI file of such a name is the image
 _SIDE = re.compile(r"(?<![a-z])(left|right|l|r)(?![a-z])", re.IGNORECASE)
 _MAY_BE_MASK = re.compile("seg|mask|label|lung", re.IGNORECASE)  # in the name of a Segmentation among slices
 _FILES_TO_LOOK_AT = 5  # of a folder: scouts, reports and masks may come before the slices

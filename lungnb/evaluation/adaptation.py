@@ -97,7 +97,7 @@ def adapt(
     options = ReadOptions(window, mask_values=tuple(labels) if labels else None)
     films, left_out = read_films(folder, options, patient_pattern)
     network = load_model(start)
-    before = [_dice_of(network, film) for film in films]
+    before = [dice_of_film(network, film) for film in films]
     if progress:
         say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
     plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
@@ -118,7 +118,8 @@ def adapt(
     return Adaptation(out / MODEL, len(films), left_out, table, sentence)
 
 
-def _dice_of(network: keras.Model, film: Film) -> float:
+def dice_of_film(network: keras.Model, film: Film) -> float:
+    """Return the Dice of a network's cleaned mask of a film."""
     return float(dice(film.mask, clean_mask(predict(engine_of(network), film.image) > LUNG_THRESHOLD)))
 
 
@@ -187,7 +188,7 @@ def _estimate(
         place, title = out / "training" / f"fold_{fold + 1}", f"Estimate, part {fold + 1} of {folds}"
         tuned = fine_tune(network, _examples(others, network), place, title, progress=progress)
         rows += [
-            (film.id, film.patient, score, _dice_of(tuned, film))
+            (film.id, film.patient, score, dice_of_film(tuned, film))
             for film, score in zip(films, before, strict=True)
             if film.patient in tested
         ]

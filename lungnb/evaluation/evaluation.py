@@ -29,7 +29,6 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
     prepared image's size. For the test split, or validation if there is no test split, write `scores.csv` and
     `summary.json` beside the model, and choose the model's temperature (`choose_temperature`).
 
-
     Raises ValueError if the data set was prepared again after training, because its training images may now be in the
     test split. Raises ValueError that names the image if a probability is not a number.
     """

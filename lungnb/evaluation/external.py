@@ -24,7 +24,6 @@ from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
-from lungnb.settings import counted
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 ScoreRow = dict[str, Any]
@@ -225,6 +224,6 @@ def _add_turned(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None
     if unsure := [file for file in files if not is_dicom(file)]:
         problems.add(
             "images",
-            f"{counted(len(turned), 'film')} stored turned, such as {turned[0]}. Masks such as {unsure[0].name} are "
-            "taken to lie as the film is stored, which is how `lungnb segment` writes them.",
+            f"films that are stored turned, such as {turned[0]}: {len(turned)}. lungnb assumes that masks such as "
+            f"{unsure[0].name} lie as the film is stored, because `lungnb segment` writes them so.",
         )

@@ -175,13 +175,13 @@ def _add_united(name: str, masks: list[MaskFiles], problems: Problems) -> None:
     if not united:
         return
     files = " and ".join(map(str, united[0].files))
-    problems.add(name, f"{counted(len(united), 'mask')} made of several files each, such as {files}.")
+    problems.add(name, f"files joined into one mask, such as {files}: {counted(len(united), 'mask')}.")
     for each in masks:
         sides = set().union(*map(sides_of, each.files))
         if len(sides) == 1:
             problems.add(
                 name,
-                f"{each.files[0]}: is of the {sides.pop()} lung only. Add the file of the other lung.",
+                f"{each.files[0]}: shows the {sides.pop()} lung only. Add the file of the other lung.",
             )
 
 

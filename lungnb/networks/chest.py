@@ -12,7 +12,7 @@ CHEST = "chest"  # the name of the output, and of the layer that computes it
 POOLED_PX = 32  # side of the averages that the classifier sees
 _CHANNELS = (12, 24, 32, 40)  # of its convolutions, each of which halves the side except the first
 _HIDDEN = 32  # units between convolutions and output
-_DROPOUT = 0.3  # because it learns from drawings, and shall judge films
+_DROPOUT = 0.3  # strong, because it learns from drawings and is used on films
 
 
 def with_chest(model: keras.Model) -> keras.Model:

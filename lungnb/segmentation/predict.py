@@ -51,22 +51,14 @@ class Segmentation(NamedTuple):
 
 @overload
 def segment(
-    image: OneImage,
-    model: Model = ...,
-    clean: bool = ...,
-    window: Window | None = ...,
-    engine: str = ...,
-    upright: bool = ...,
-) -> Segmentation: ...
+    image: OneImage, model: Model = ..., clean: bool = ...,
+    window: Window | None = ..., engine: str = ..., upright: bool = ...,
+) -> Segmentation: ...  # fmt: skip
 @overload
 def segment(
-    image: ImageList,
-    model: Model = ...,
-    clean: bool = ...,
-    window: Window | None = ...,
-    engine: str = ...,
-    upright: bool = ...,
-) -> list[Segmentation]: ...
+    image: ImageList, model: Model = ..., clean: bool = ...,
+    window: Window | None = ..., engine: str = ..., upright: bool = ...,
+) -> list[Segmentation]: ...  # fmt: skip
 def segment(
     image: OneImage | ImageList, model: Model = None, clean: bool = True,
     window: Window | None = None, engine: str = "auto", upright: bool = False,

@@ -125,7 +125,9 @@ def test_masks_of_a_film_that_is_turned_upright_are_turned_with_it(tmp_path, ori
     scoring = score(tmp_path / "truth", tmp_path / "tool", images=tmp_path / "films")
     (row,) = scoring.table.to_dict("records")
     assert row["dice"] == row["right_dice"] == row["left_dice"] == 1
-    assert "1 film stored turned, such as case. Masks such as case.png are taken" in str(scoring.problem_lines())
+    assert "films that are stored turned, such as case: 1. lungnb assumes that masks such as case.png lie" in str(
+        scoring.problem_lines()
+    )
     assert np.array_equal(scoring.sets.read(scoring.sets.truth, "case").mask, SHOWN)
     transposed = orientation[0] == "F"
     assert _spacing_of(scoring.sets, "case", [scoring.sets.read(scoring.sets.truth, "case")], None) == (

@@ -52,7 +52,7 @@ def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeyp
     result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
     films, _ = adaptation.read_films(corrected, ReadOptions(), None)
     gain = [
-        adaptation._dice_of(load_model(result.file), film) - adaptation._dice_of(load_model(model_file), film)
+        adaptation.dice_of_film(load_model(result.file), film) - adaptation.dice_of_film(load_model(model_file), film)
         for film in films
     ]
     assert np.mean(gain) > 0.05 and result.images == 3
@@ -114,7 +114,7 @@ def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model
 
 def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, monkeypatch):
     scores = iter([0.9] * 3 + [0.8] * 3)
-    monkeypatch.setattr(adaptation, "_dice_of", lambda *_: next(scores))
+    monkeypatch.setattr(adaptation, "dice_of_film", lambda *_: next(scores))
     out = tmp_path / "mine"
     result = adapt(corrected, out, model_file, progress=False)
     assert (out / "model.keras").read_bytes() == model_file.read_bytes()
@@ -255,7 +255,7 @@ def test_the_network_to_start_from_is_not_replaced(corrected, tmp_path, model_fi
 
 
 def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, monkeypatch, capsys):
-    monkeypatch.setattr(adaptation, "_dice_of", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
+    monkeypatch.setattr(adaptation, "dice_of_film", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
     adapt(corrected, tmp_path / "mine", model_file, estimate=False)
     assert (
         "film_1: its mask is far from that of the network (Dice 0.40). Check that it belongs to this image."
