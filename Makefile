@@ -73,7 +73,6 @@ weights: .venv/dev  ## train the network that lungnb ships, on drawn images alon
 	$(BIN)/python tools/train_shipped.py
 
 docs: .venv/dev  ## the documentation as a site in docs/_build/html; needs no connection once installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python docs/build_site.py
 
 lab: .venv/core  ## JupyterLab in the project's folder, with notebook 00 open; it asks no server for news, updates or extensions

@@ -35,7 +35,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "engines": ["export_model", "load_model"],
         "segmentation": ["load_pretrained", "segment", "segment_files", "segment_many"],
         "evaluation": ["adapt", "compare", "evaluate", "score"],
-        "report": ["run_series", "save_artefact"],
+        "report": ["copy_notebooks", "run_series", "save_artefact"],
         "browser": ["browse"],
     },
 )

@@ -221,6 +221,13 @@ def run_runs(options: argparse.Namespace) -> None:
     say(*runs.to_string(index=False).split("\n") if len(runs) else (f"{settings.results}: no runs yet.",))
 
 
+def run_notebooks(options: argparse.Namespace) -> None:
+    """Copy the series of notebooks."""
+    first = report.copy_notebooks(options.folder)
+    folder = shlex.quote(str(first.parents[1]))
+    say(f"The notebooks are in {first.parent}. Next: `jupyter lab {folder}`, and open notebooks/{first.name} there.")
+
+
 def run_publish(options: argparse.Namespace) -> None:
     """Copy what may be published."""
     say(report.publish(_settings(options), options.out))

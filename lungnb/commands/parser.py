@@ -108,6 +108,10 @@ def _add_report_verbs(verbs: _Verbs) -> None:
     add = _verb(verbs, "runs", actions.run_runs, "list the trainings of a data set, also earlier ones", *examples)
     _add_settings(add)
     add("--remove", action="append", default=[], metavar="RUN", help="an earlier run to remove; can be repeated")
+    add = _verb(
+        verbs, "notebooks", actions.run_notebooks, "copy the series of notebooks into a folder", "notebooks lungs"
+    )
+    add("folder", help="a new folder; data and results of the notebooks go there, too")
     about = "copy the tables, charts and scores of a report, without images, for publication"
     add = _verb(verbs, "publish", actions.run_publish, about, "publish --recipe simple-unet")
     _add_settings(add)

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "checklist": ["claim", "model_card"],
+        "copying": ["copy_notebooks"],
         "series": ["list_notebooks", "run_series"],
         "page": ["write_report"],
         "publishing": ["publish", "save_artefact"],

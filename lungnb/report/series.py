@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from lungnb.artefacts import ARTEFACTS, HISTORY, environment, home
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import need, remove, remove_leftovers, writable, written
+from lungnb.files import remove, remove_leftovers, writable, written
 from lungnb.presets import changes_everywhere, make_settings
+from lungnb.report.copying import NOTEBOOKS, series_folder
 from lungnb.report.page import write_report
 from lungnb.settings import COMPARISON_VARIABLE, TITLES
 
@@ -100,8 +101,7 @@ def _new_comparison(old: Path) -> Iterator[None]:
 
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
     """Return the notebooks up to 07, but those of networks only if in `models`; with `everything`, also later ones."""
-    folder = need(Path(__file__).parents[2] / "notebooks", "install lungnb from a checkout (`pip install -e .`)")
-    paths = sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted((series_folder() / NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
     others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
     core = [path for path in paths if int(path.name[:2]) <= LAST_CORE_NOTEBOOK and path.stem[3:] not in others]
     return core + [path for path in paths if everything and int(path.name[:2]) > LAST_CORE_NOTEBOOK]

@@ -26,3 +26,10 @@ def test_a_profile_that_is_none(capsys, monkeypatch):
     assert main(["prepare"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "profile must be one of quick, full" in error
+
+
+def test_the_notebooks_are_copied_and_the_next_command_is_named(tmp_path, capsys):
+    assert main(["notebooks", str(tmp_path / "my lungs")]) == 0
+    said = capsys.readouterr().out
+    assert f"Next: `jupyter lab '{tmp_path / 'my lungs'}'`, and open notebooks/00_start.ipynb there." in said
+    assert main(["notebooks", str(tmp_path / "my lungs")]) == 2

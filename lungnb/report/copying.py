@@ -1,0 +1,36 @@
+"""Find the notebooks of the series, and copy them for users who installed the wheel."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lungnb.files import written
+
+_CHECKOUT = Path(__file__).parents[2]
+_INSTALLED = Path(__file__).parents[1] / "series"  # setup.py puts them there in the wheel
+NOTEBOOKS, PUBLISHED = "notebooks", "results/published"
+
+
+def series_folder() -> Path:
+    """Return the folder with `notebooks` and `results/published`: the checkout, or a part of the installed package."""
+    return _INSTALLED if _INSTALLED.exists() else _CHECKOUT
+
+
+def copy_notebooks(folder: str | Path) -> Path:
+    """Copy the series into a folder; return the first notebook.
+
+    The notebooks are then in `folder/notebooks`, and the published tables that they show in `folder/results/published`.
+    Data and results of the notebooks will go to `folder/data` and `folder/results`.
+
+    Raises NotWritten if there are notebooks already, so that no changed notebook is lost.
+    """
+    source, folder = series_folder(), Path(folder).expanduser()
+    with written(folder / NOTEBOOKS) as temporary:
+        temporary.mkdir()
+        for notebook in sorted((source / NOTEBOOKS).glob("[0-9][0-9]_*.ipynb")):
+            shutil.copyfile(notebook, temporary / notebook.name)
+    if source.resolve() != folder.resolve() and not (folder / PUBLISHED).exists():
+        with written(folder / PUBLISHED) as temporary:
+            shutil.copytree(source / PUBLISHED, temporary, ignore=shutil.ignore_patterns("*.png", "*.jpg", "*.txt"))
+    return folder / NOTEBOOKS / "00_start.ipynb"
