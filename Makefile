@@ -69,6 +69,10 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
 		|| echo "Known holes were found, or could not be looked up: see above."
 
+release: test  ## check version, changelog and licences, build the wheel, try it in an empty folder, list all packages; publishes nothing
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom
+	$(BIN)/python tools/release.py
+
 weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores, and it resumes
 	$(BIN)/python tools/train_shipped.py
 
@@ -98,5 +102,5 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust weights docs lab \
+.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust release weights docs lab \
 	format clean

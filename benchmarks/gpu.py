@@ -1,28 +1,51 @@
-"""How much of a GPU's rate training reaches: `python benchmarks/gpu.py`.
+"""Measure a GPU: `python benchmarks/gpu.py --what matrix float32 mixed latency`.
 
-Measures a step of a U-Net of 64 filters at 512x512 in float32 and in mixed precision: images a second, and the rate of
-multiply-accumulates (forward, and twice as many back) as a part of that of a plain bf16 matrix product on the same
-device. Runs on either backend of Keras (`KERAS_BACKEND=jax`), and slowly on a CPU.
+- `matrix`: the rate of a plain bf16 matrix product, the most that the device can do.
+- `float32` and `mixed`: training a U-Net of 64 filters at 512x512, in images a second, and the share of the matrix rate
+  that its multiply-accumulates reach (once forward, and twice as many back).
+- `latency`: prediction with four networks for 256x256, one image at a time and in batches of 64.
+
+Each part takes less than 90 s on a data-centre GPU. Every figure is printed and added to `gpu.csv` as soon as it is
+known, so an interrupted run loses nothing, and parts can be measured one by one. Needs Keras and NumPy, and either
+backend (`KERAS_BACKEND=jax` without TensorFlow is enough). Also runs on a CPU, slowly: make it small with the options.
 """
 
 import argparse
+import csv
+import os
+import time
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from measure import apart, bars, write
-from training import step_alone
+import numpy as np
 
-from lungnb.evaluation.speed import median_seconds
-
+PARTS = ("matrix", "float32", "mixed", "latency")
+POLICIES = {"float32": "float32", "mixed": "mixed_bfloat16"}
+NETWORKS = {  # and their arguments; the last is of the kind of the shipped network
+    "unet": {}, "resunet": {}, "r2unet": {}, "compact_unet": {"depth": 5},
+}  # fmt: skip
 PRODUCTS = 8  # in a row, without waiting between them
+COLUMNS = (
+    *("what", "network", "filters", "size", "batch", "precision", "images_s", "ms_per_image"),
+    *("multiply_adds_s", "share_of_matrix_rate", "device", "backend", "seconds"),
+)
 
 
-def matrix_rate(side: int) -> dict[str, Any]:
+def median_seconds(run: Any, rounds: int) -> float:  # noqa: ANN401
+    """Return the median time of a call, without the first two, which compile and allocate."""
+    times = []
+    for _ in range(rounds + 2):
+        started = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - started)
+    return float(np.median(times[2:]))
+
+
+def matrix(options: argparse.Namespace) -> dict[str, Any]:
     """Return the multiply-accumulates a second of a bf16 matrix product."""
     from lungnb.networks.backend import keras
 
-    ops = keras.ops
+    ops, side = keras.ops, options.side
     factor = ops.cast(keras.random.normal((side, side), stddev=side**-0.5), "bfloat16")
 
     def products() -> None:
@@ -31,37 +54,79 @@ def matrix_rate(side: int) -> dict[str, Any]:
             product = ops.matmul(product, factor)
         ops.convert_to_numpy(product[:1, :1])  # waits for the products
 
-    return {"rate": PRODUCTS * side**3 / median_seconds(products, 10)}
+    rate = PRODUCTS * side**3 / median_seconds(products, options.rounds)
+    return {"what": "matrix", "size": side, "precision": "bfloat16", "multiply_adds_s": rate}
 
 
-def about(filters: int, size: int) -> dict[str, Any]:
-    """Return the device, the backend, whether training is compiled, and an image's multiply-accumulates forward."""
-    from lungnb.networks.backend import USE_XLA, device_name, keras
+def training(options: argparse.Namespace, what: str) -> dict[str, Any]:
+    """Return the rate of training steps on one batch in memory."""
+    from lungnb.networks.backend import USE_XLA, keras
     from lungnb.networks.costs import count_multiplications
     from lungnb.networks.models import build_model
 
-    count = count_multiplications(build_model("unet", size=size, filters=filters))
-    device = {"device": device_name(), "backend": keras.backend.backend(), "jit": USE_XLA}
-    return device | {"multiplications": count}
+    keras.config.set_dtype_policy(POLICIES[what])
+    model = build_model("unet", size=options.size, filters=options.filters)
+    model.compile("adam", "binary_crossentropy", jit_compile=USE_XLA)
+    images = np.random.default_rng(0).random((options.batch, options.size, options.size, 1), np.float32)
+    masks = (images > 0.5).astype(np.float32)
+    seconds = median_seconds(lambda: model.train_on_batch(images, masks), options.rounds) / options.batch
+    rate = 3 * count_multiplications(model) / seconds
+    chosen = {"network": "unet", "filters": options.filters, "size": options.size, "batch": options.batch}
+    return {"what": what, "precision": POLICIES[what], **chosen, "images_s": 1 / seconds, "multiply_adds_s": rate}
+
+
+def latency(options: argparse.Namespace, network: str, batch: int) -> dict[str, Any]:
+    """Return the time of a prediction, from an array in memory to an array."""
+    from lungnb.networks.backend import keras
+    from lungnb.networks.models import build_model
+
+    keras.config.set_dtype_policy("float32")
+    model = build_model(network, size=256, filters=16, **NETWORKS[network])
+    images = np.random.default_rng(0).random((batch, 256, 256, 1), np.float32)
+    seconds = median_seconds(lambda: model.predict_on_batch(images), 3 * options.rounds) / batch
+    chosen = {"network": network, "filters": 16, "size": 256, "batch": batch, "precision": "float32"}
+    return {"what": "latency", **chosen, "images_s": 1 / seconds, "ms_per_image": 1000 * seconds}
+
+
+def record(row: dict[str, Any], started: float, file: Path) -> None:
+    """Print a row and add it to the table, with the share of the last matrix rate measured on the same device."""
+    from lungnb.networks.backend import device_name, keras
+
+    row |= {"device": device_name(), "backend": keras.backend.backend(), "seconds": time.perf_counter() - started}
+    done = [*csv.DictReader(file.open(encoding="utf-8"))] if file.exists() else []
+    rates = [past["multiply_adds_s"] for past in done if (past["what"], past["device"]) == ("matrix", row["device"])]
+    if row["what"] in POLICIES and rates:
+        row["share_of_matrix_rate"] = row["multiply_adds_s"] / float(rates[-1])
+    row = {name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
+    print(*(f"{name}={value}" for name, value in row.items()), flush=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        if not done:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def main() -> None:
-    """Measure, print, and write the table and its chart."""
+    """Measure what is asked for, one figure after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--what", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--filters", type=int, default=64)
-    parser.add_argument("--size", type=int, default=512, help="px")
+    parser.add_argument("--size", type=int, default=512, help="side of the training images, px")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=8192, help="of the matrices")
+    parser.add_argument("--rounds", type=int, default=10, help="measurements of which the median is taken")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    sizes = {"filters": options.filters, "size": options.size}
-    device, rate = apart(about, **sizes), apart(matrix_rate, side=options.side)["rate"]
-    choice = sizes | {"batch": options.batch, "jit": device["jit"]}
-    rows = [device | apart(step_alone, precision=precision, **choice) for precision in ("float32", "mixed_bfloat16")]
-    table = pd.DataFrame(rows).assign(bf16_rate=rate)
-    table["part_of_rate"] = 3 * table["multiplications"] * table["images_s"] / rate
-    titles = {"images_s": "training, images/s", "part_of_rate": "part of the bf16 matrix rate"}
-    write(table, "gpu", options.out, bars(table, ["precision"], titles), "keras", "numpy")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes three quarters of the GPU's memory
+    steps = {"matrix": [lambda: matrix(options)]}
+    steps |= {what: [lambda what=what: training(options, what)] for what in POLICIES}
+    steps["latency"] = [
+        lambda name=name, batch=batch: latency(options, name, batch) for name in NETWORKS for batch in (1, 64)
+    ]
+    for step in (step for what in options.what for step in steps[what]):
+        started = time.perf_counter()
+        record(step(), started, options.out / "gpu.csv")
 
 
 if __name__ == "__main__":

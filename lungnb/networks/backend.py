@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
+from importlib.util import find_spec
 
 from lungnb.networks.machine import has_fast_bf16
 
@@ -40,7 +41,12 @@ def quiet_stderr() -> Iterator[None]:
 with quiet_stderr():
     try:
         import keras as keras  # offered to the package
-        import tensorflow as tf  # makes the batches, whichever backend Keras has
+
+        # TensorFlow makes the batches, whichever backend Keras has. Networks run on JAX without it.
+        if keras.backend.backend() != "jax" or find_spec("tensorflow"):
+            import tensorflow as tf
+        else:
+            tf = None
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
         raise RuntimeError(
@@ -50,7 +56,7 @@ with quiet_stderr():
     # TensorFlow's convolutions on CPUs need this layout, and GPUs' matrix units read it without transposing. A user's
     # ~/.keras/keras.json may say otherwise.
     keras.config.set_image_data_format("channels_last")
-    for device in tf.config.list_physical_devices("GPU"):
+    for device in tf.config.list_physical_devices("GPU") if tf else ():
         # Allocate GPU memory as needed, so that two notebooks can be open at once.
         tf.config.experimental.set_memory_growth(device, True)
 
@@ -71,6 +77,8 @@ def device_name() -> str:
     if HAS_TENSORFLOW and (devices := tf.config.list_physical_devices("GPU")):
         name = str(tf.config.experimental.get_device_details(devices[0]).get("device_name", "GPU"))
         return name if len(devices) == 1 else f"{len(devices)} of {name}"
+    if USE_XLA and (kind := sys.modules["jax"].devices()[0].device_kind) != "cpu":
+        return str(kind)
     return f"CPU, {os.cpu_count()} cores"
 
 

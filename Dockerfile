@@ -1,0 +1,24 @@
+# Segment images in a container that has no network connection and no rights:
+#
+#   docker build --tag lungnb .
+#   docker run --rm --network none --volume "$PWD:/work" lungnb segment films --out masks
+#
+# docs/how-to-docker.md says more. The trained network is part of the package.
+
+FROM python:3.12-slim AS build
+COPY . /src
+RUN python -m venv /opt/lungnb \
+    && /opt/lungnb/bin/pip install --no-cache-dir --constraint /src/constraints.txt "/src[fast,medical]"
+
+FROM python:3.12-slim
+COPY --from=build /opt/lungnb /opt/lungnb
+# A fixed number, so that `--user` and the owner of a mounted folder can be set to it.
+RUN useradd --create-home --uid 10001 lungnb
+USER lungnb
+ENV PATH=/opt/lungnb/bin:$PATH
+# Libraries keep caches in the home folder, which a user given with --user does not have.
+ENV HOME=/tmp
+# Results go to the folder that is mounted there.
+WORKDIR /work
+ENTRYPOINT ["lungnb"]
+CMD ["--help"]
