@@ -26,6 +26,9 @@ CARD = "README.md"  # of an adapted network: what it is, where its images came f
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
 RESERVED = ("published", "benchmarks", "scores")  # folders of results/ that belong to no data set
+NOTEBOOKS, PUBLISHED = "notebooks", "results/published"  # the series, in the folder of `series_folder`
+_CHECKOUT = Path(__file__).parents[1]
+_INSTALLED = Path(__file__).parent / "series"  # setup.py puts it there in the wheel
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 
@@ -36,6 +39,11 @@ def home() -> Path:
     here = Path.cwd()
     folders = (here, *here.parents)
     return next((folder for folder in folders if (folder / "notebooks" / "00_start.ipynb").exists()), here)
+
+
+def series_folder() -> Path:
+    """Return the folder with `notebooks` and `results/published`: the checkout, or a part of the installed package."""
+    return _INSTALLED if _INSTALLED.exists() else _CHECKOUT
 
 
 def raw_root() -> Path:

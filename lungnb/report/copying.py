@@ -1,20 +1,12 @@
-"""Find the notebooks of the series, and copy them for users who installed the wheel."""
+"""Copy the notebooks of the series for users who installed the wheel."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+from lungnb.artefacts import NOTEBOOKS, PUBLISHED, series_folder
 from lungnb.files import written
-
-_CHECKOUT = Path(__file__).parents[2]
-_INSTALLED = Path(__file__).parents[1] / "series"  # setup.py puts them there in the wheel
-NOTEBOOKS, PUBLISHED = "notebooks", "results/published"
-
-
-def series_folder() -> Path:
-    """Return the folder with `notebooks` and `results/published`: the checkout, or a part of the installed package."""
-    return _INSTALLED if _INSTALLED.exists() else _CHECKOUT
 
 
 def copy_notebooks(folder: str | Path) -> Path:

@@ -16,11 +16,10 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
 from tqdm import tqdm
 
-from lungnb.artefacts import ARTEFACTS, HISTORY, environment, home
+from lungnb.artefacts import ARTEFACTS, HISTORY, NOTEBOOKS, environment, home, series_folder
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.files import remove, remove_leftovers, writable, written
 from lungnb.presets import changes_everywhere, make_settings
-from lungnb.report.copying import NOTEBOOKS, series_folder
 from lungnb.report.page import write_report
 from lungnb.settings import COMPARISON_VARIABLE, TITLES
 

@@ -4,9 +4,9 @@ import sys
 import pytest
 
 import lungnb
+from lungnb import artefacts
 from lungnb.artefacts import home
 from lungnb.files import NotWritten
-from lungnb.report import copying
 from lungnb.report.copying import copy_notebooks
 
 
@@ -31,9 +31,9 @@ def test_notebooks_that_are_there_are_never_replaced(tmp_path):
 
 def test_an_installed_package_has_the_series(tmp_path, monkeypatch):
     folders = ("egg_info", "--egg-base", tmp_path, "build", "--build-base", tmp_path)
-    subprocess.run([sys.executable, "setup.py", "-q", *folders], check=True, cwd=copying.series_folder())
+    subprocess.run([sys.executable, "setup.py", "-q", *folders], check=True, cwd=artefacts.series_folder())
     series = tmp_path / "lib" / "lungnb" / "series"
-    monkeypatch.setattr(copying, "_INSTALLED", series)
-    assert copying.series_folder() == series
+    monkeypatch.setattr(artefacts, "_INSTALLED", series)
+    assert artefacts.series_folder() == series
     assert copy_notebooks(tmp_path / "mine").read_bytes() == (series / "notebooks" / "00_start.ipynb").read_bytes()
     assert len([*(tmp_path / "mine" / "notebooks").iterdir()]) == 14
