@@ -13,25 +13,28 @@ from lungnb.masks import Floats
 from lungnb.phantoms.drawing import curve
 from lungnb.phantoms.findings import Findings
 
-# Cardiothoracic ratio: about 0.45 in adults, with 0.5 as the limit (Danzer 1919, Am J Med Sci 157:513).
+# Cardiothoracic ratio: 0.45 on average in 500 adults (Danzer 1919, Am J Med Sci 157:513). Danzer called 0.53 and more
+# abnormal; today's usual limit is 0.5 (J Clin Med 2021;10:2016, doi 10.3390/jcm10092016).
 _RATIO_MEAN, _RATIO_SD = 0.45, 0.045
 RATIO_RANGE = (0.36, 0.70)
 _PLAIN_RATIO_RANGE = (0.36, 0.59)  # without the addition "heart"
 _SHARE_LARGE_HEART = 0.2  # so that large hearts are no rarity in training; hospitals differ
 _MAGNIFIED = 1.12  # the heart on portable films, which are taken from in front and from near
-# The right dome is higher by 1.4 cm; in 5 to 10 % of adults the left is as high or higher ("Assessment of diaphragmatic
-# levels on plain chest radiograph", West Afr J Med 2007, 526 films; Felson 1973).
+# The right dome is higher by 1.5 cm in men and 1.2 cm in women, and in 95 % of adults ("Assessment of diaphragmatic
+# levels on plain chest radiograph: a new approach", West Afr J Med 2007, 526 films). Drawn with these numbers, the left
+# is as high or higher in 10 %: the spread is assumed.
 _DOME_MEAN_CM, _DOME_SD_CM = 1.4, 1.1
 DOME_RANGE_CM = (-1.0, 3.5)
 _LOWEST_DOME_CM = 0.6  # of the left dome above its angle
 _CHILD_RATIO_RANGE = (0.45, 0.60)  # up to 0.6 is normal in infants
 _LEFT_HEART = (0.62, 0.8)  # share of the heart's width left of the midline; an upright heart hardly passes the spine
 # Half of the width between the costophrenic angles: 13.9 cm, standard deviation 1.2 (Alghamdi and others 2021,
-# Int J Biomed 11:206). There the right dome is 5.1 cm above the angle, standard deviation 1.1.
+# Int J Biomed 11:206, doi 10.21103/Article11(2)_OA14). There the right dome is 5.1 cm above the angle, standard
+# deviation 1.1.
 _HALF_WIDTH_CM = (12.0, 15.5)
 _DOME_SHARE = (0.13, 0.26)  # height of the right dome as a share of the lung's
 _DEPTH = (1.35, 1.85)  # of the trunk, as a multiple of half the chest's width
-_TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic inlet is about 10 cm wide (Gray's Anatomy)
+_TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic inlet is about 10 cm wide (Gray 1918)
 _CONE, _CORNER = (0.42, 0.68), (1.4, 2.7)
 _HALF_SPINE_CM = (1.6, 2.05)  # of thoracic vertebrae, magnified a little
 _UPPER_WIDTH = (0.8, 1.25)  # of the upper mediastinum

@@ -98,8 +98,9 @@ def _tuberculosis(
 def _pneumonia(rng: Generator, patient: Patient, view: View, texture: Floats) -> Floats:
     """Return pneumonia of both lungs, mostly low and near the wall: ground glass, consolidation, up to white lungs.
 
-    In COVID-19, 69 % of films had findings at first, most often consolidation (47 %) and ground glass (33 %), with
-    lower zones (50 %), the periphery (41 %) and both lungs (50 %) (Wong and others 2020, Radiology 296:E72).
+    Of 96 patients with COVID-19, 43 % had findings on the first film, mostly ground glass (51 % of these), in the lower
+    zones in 90 % (Khoo and others 2021, Singapore Med J 62:458). Of 268 others with findings, 68 % had them in both
+    lungs and 58 % in the periphery (Egypt J Radiol Nucl Med 2020, 51:193).
     """
     is_white = rng.random() < _WHITE_LUNGS
     texture = rng.uniform(0.2, 1.0) * texture  # from smooth ground glass to patches

@@ -36,7 +36,7 @@ def process(rng: Generator, grey: Floats) -> Floats:
 
 
 def clahe(grey: Floats, tiles: int, steepest: float) -> Floats:
-    """Return a film after contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV).
+    """Return a film after contrast-limited adaptive histogram equalisation (Zuiderveld 1994, Graphics Gems IV, 474).
 
     The film is cut into `tiles` x `tiles`. Contrast rises by a factor of `steepest` (1 or more) at most: no grey level
     counts for more than that allows, and the excess is spread over all levels.
@@ -65,10 +65,10 @@ def _between(curves: Floats, row: Wholes, columns: tuple[Wholes, Wholes], level:
 
 
 def multiscale(grey: Floats, power: float, coarse: float) -> Floats:
-    """Return a film with stronger faint details and a weaker coarsest shape (Vuylsteke and Schoeters 1994).
+    """Return a film with stronger faint details and a weaker coarsest shape.
 
-    Each band of a Laplacian pyramid is raised to `power` below 1; what is coarser than all bands is kept to the share
-    `coarse`.
+    Each band of a Laplacian pyramid is raised to `power` below 1 (Vuylsteke and Schoeters 1994, Proc. SPIE 2167:551).
+    What is coarser than all bands is kept to the share `coarse`, which is an assumption.
     """
     smooth, sum_of_bands = grey, np.zeros_like(grey)
     for band in range(_BANDS):

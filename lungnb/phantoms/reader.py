@@ -22,8 +22,8 @@ def reader_line(rng: Generator, patient: Patient, side: int) -> Floats:
 
     The line follows the outer edge of the first rib, the edge of the spine above the aortic arch, a straight line
     across the hilum, the heart, and the healthy diaphragm into both angles. It does not depend on consolidation and
-    fluid, as readers of the Montgomery set infer the border behind severe disease (Candemir and others 2014, IEEE TMI
-    33:577).
+    fluid, as readers of the Montgomery set infer the border behind severe disease and leave out the heart (readme of
+    the set; Candemir and others 2014, IEEE TMI 33:577, doi 10.1109/TMI.2013.2290491).
     """
     points, corner = reader_points(rng, patient, side)
     lines = []

@@ -82,7 +82,10 @@ def upper_arms(patient: Patient, view: View) -> Floats:
 
 
 def airways(rng: Generator, patient: Patient, view: View) -> Floats:
-    """Return the air (cm) in trachea and main bronchi. The trachea of adults is 1.3 to 2.5 cm wide (Breatnach 1984)."""
+    """Return the air (cm) in trachea and main bronchi.
+
+    The trachea is 1.3 to 2.5 cm wide in men and 1.0 to 2.1 cm in women (Breatnach and others 1984, AJR 142:903).
+    """
     carina, half = np.float32(0.3 * patient.height), np.float32(rng.uniform(0.65, 1.0))
     middle = np.float32(0.4 + patient.shift) * np.clip(view.y / carina, -0.2, 1)
     air = 1.8 * thickness(half - np.abs(view.x - middle), 0.8) * inside(carina - view.y, 1.0)
@@ -97,8 +100,9 @@ def airways(rng: Generator, patient: Patient, view: View) -> Floats:
 def lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return the vessels, which branch and fade from the hila outwards, and the finest, which are mere texture.
 
-    The left hilum is higher than the right by about 1 cm (Felson 1973), and the right descending artery is up to 1.6 cm
-    wide. Scars pull a hilum up.
+    The left hilum is higher than the right by about 1 cm, which is the lower end of normal (1 to 2 cm: Radiopaedia,
+    "Assessment of pulmonary hila on chest x-ray"). The right descending artery is up to 1.6 cm wide, the limit in men.
+    Scars pull a hilum up.
     """
     sheet, draw = make_sheet()
     for side in SIDES:
