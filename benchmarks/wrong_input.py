@@ -37,10 +37,6 @@ PICTURES = (
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _clahe(grey: np.ndarray, _: np.random.Generator) -> np.ndarray:
-    return np.rint(255 * skimage.exposure.equalize_adapthist(grey)).astype(np.uint8)
-
-
 def _half(is_left: bool) -> Change:
     return lambda grey, _: np.ascontiguousarray(
         grey[:, : grey.shape[1] // 2] if is_left else grey[:, grey.shape[1] // 2 :]
@@ -51,12 +47,11 @@ def _turned(times: int) -> Change:
     return lambda grey, _: np.ascontiguousarray(np.rot90(grey, times))
 
 
-GOOD: dict[str, Change] = {
-    "as it is": lambda grey, _: grey,
-    "CLAHE": _clahe,
-    "inverted": lambda grey, _: 255 - grey,
-    "photographed": lambda grey, rng: CHANGES["photographed"](grey, np.zeros(grey.shape, bool), rng)[0],
-}
+def _image_part(name: str) -> Change:
+    return lambda grey, rng: CHANGES[name](grey, np.zeros(grey.shape, bool), rng)[0]
+
+
+GOOD = {name: _image_part(name) for name in CHANGES}
 TURNED: dict[str, Change] = {f"turned by {90 * times} degrees": _turned(times) for times in (1, 2, 3)}
 WRONG = TURNED | {"left half": _half(True), "right half": _half(False)}
 

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from skimage.exposure import equalize_adapthist
 from skimage.transform import ProjectiveTransform, warp
+from skimage.util import img_as_ubyte
 from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
@@ -42,6 +44,7 @@ UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 _MAX_EPOCHS_OF_FEW = 10  # of `few_shot`, each with as many steps as its number of steps allows
 _MIN_STEPS_PER_EPOCH = 3  # so that an epoch is worth its validation
+_CLIP_LIMIT = 0.01  # of the local histograms of CLAHE, the usual value
 _LOW_DICE = 0.9  # images below it are counted
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
@@ -171,6 +174,7 @@ CHANGES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple
     "as it is": lambda image, mask, _: (image, mask),
     "inverted": lambda image, mask, _: (255 - image, mask),
     "photographed": _photograph,
+    "CLAHE": lambda image, mask, _: (img_as_ubyte(equalize_adapthist(image, clip_limit=_CLIP_LIMIT)), mask),
 }
 
 

@@ -107,6 +107,7 @@ def test_what_befalls_images_befalls_their_masks_too(shipped, trained, monkeypat
     bright = SimpleNamespace(mask=None)
     monkeypatch.setattr(transfer, "segment", lambda image, model: setattr(bright, "mask", split(image)) or bright)
     table = score_changed(trained, progress=False)
+    assert [*table] == ["id", "split", "as it is", "inverted", "photographed", "CLAHE"]
     assert table["id"].tolist() == read_manifest(trained)["id"].tolist()
     assert (table["as it is"] == 1).all() and (table["inverted"] == 1).all()
     assert table["photographed"].min() > 0.75 and table["photographed"].nunique() == len(table)
