@@ -131,7 +131,7 @@ def _ways(file: RemoteFile) -> Iterator[tuple[Callable[[str, Path, bool], None],
     for address in file.addresses:
         scheme, _, rest = address.partition(":")
         if scheme == "drive":
-            yield _from_drive, DRIVE_URL.format(id=rest), DRIVE_URL.format(id=rest)
+            yield fetch_from_drive, DRIVE_URL.format(id=rest), DRIVE_URL.format(id=rest)
         elif scheme == "kaggle":
             page = f"https://www.kaggle.com/{'datasets' if '/' in rest else 'competitions'}/{rest}"
             if "/" in rest:
@@ -141,7 +141,7 @@ def _ways(file: RemoteFile) -> Iterator[tuple[Callable[[str, Path, bool], None],
             yield fetch_web, address, address
 
 
-def _from_drive(url: str, target: Path, progress: bool) -> None:
+def fetch_from_drive(url: str, target: Path, progress: bool) -> None:
     """Fetch a Google Drive file with gdown, which continues an interrupted download."""
     import gdown
 
