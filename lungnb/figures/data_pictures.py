@@ -21,6 +21,7 @@ from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
+from lungnb.masks import overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
@@ -28,7 +29,7 @@ from lungnb.settings import Settings
 if TYPE_CHECKING:
     from lungnb.networks.data import Batch
 
-_TRIES = 20  # random changes of which one is shown
+_TRIES = 8  # random changes of which one is shown
 _CLEAR_CHANGE = 0.5  # of the largest of these changes; a smaller one is hard to see
 
 
@@ -63,10 +64,10 @@ def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
 
 
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw an image with each of `faulty_masks`: its name, its Dice with the right mask, and if the rules find it."""
+    """Draw an image with each of `faulty_masks` tinted on it, its name, and whether a rule finds it."""
     found = {True: "found by a rule", False: "no rule finds it"}
     titles = ["right"] + [f"{fault.name}: {found[bool(fault.found)]}" for fault in faults[1:]]
-    cells = [Cell(title, image, fault.mask) for title, fault in zip(titles, faults, strict=True)]
+    cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 
 

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
@@ -49,9 +49,10 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
                 axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
     legend = []
     if any(cell.truth is not None for cell in cells):
-        legend.append(Patch(color=TRUTH, label="true mask"))
+        legend.append(Line2D([], [], color=TRUTH, label="ground truth"))
     if any(cell.prediction is not None for cell in cells):
-        legend.append(Patch(color=FOUND, label="found"))
+        dash = "dashed" if any(cell.truth is not None for cell in cells if cell.prediction is not None) else "solid"
+        legend.append(Line2D([], [], color=FOUND, linestyle=dash, label="prediction"))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -92,7 +93,7 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"{title_of(model_name)} finds, Dice {row['dice']:.3f}"
-        cells += [Cell(row["id"], image), Cell("true mask", image, truth), Cell(title, image, None, prediction)]
+        cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, None, prediction)]
     return outline_grid(cells)
 
 

@@ -26,7 +26,7 @@ def test_pictures_of_a_trained_model(trained):
     rows = pictures.pick_images(scores)
     alone = pictures.model_grid(trained, ["unet"], rows)
     first = rows.iloc[0]
-    titles = [first["id"], "true mask", f"U-Net finds, Dice {first['dice']:.3f}"]
+    titles = [first["id"], "ground truth", f"U-Net finds, Dice {first['dice']:.3f}"]
     assert [axis.get_title() for axis in alone.axes[:3]] == titles
     assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
     assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
