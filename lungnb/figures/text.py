@@ -20,11 +20,14 @@ def code_of(function: Callable[..., object]) -> Markdown:
     return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
-def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler:
+def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:
     """Return a table of text for a notebook: aligned left, with whole sentences, and without numbers of rows.
 
-    `name` makes its HTML the same in each run. It must differ between the tables of a notebook.
+    `name` makes its HTML the same in each run. It must differ between the tables of a notebook. An empty table gives
+    None, so that the notebook shows nothing.
     """
+    if table.empty:
+        return None
     styled = table.rename_axis(None).style.set_uuid(name).format(precision=precision, escape="html")
     left = [{"selector": "th, td", "props": "text-align: left"}]
     if isinstance(table.index, pd.RangeIndex):
