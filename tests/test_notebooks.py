@@ -1,15 +1,19 @@
 """The notebooks' structure; and that a changed output does make the nbval check fail."""
 
+import dataclasses
 import os
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import nbformat
 import pytest
 
 from helpers.paths import ROOT
+from lungnb.presets import first_settings
+from lungnb.settings import Settings
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_NOTEBOOK_BYTES = 1_000_000
@@ -90,6 +94,20 @@ def test_a_lesson_has_its_parts(path):
     parts = ["**Objectives.**", "**Time.**", "\n## ", "## Exercises", "## What we learned", "\nNext: ["]
     assert [text.find(part) for part in parts] == sorted(text.find(part) for part in parts) and parts[0] in text
     assert len(answers(path)) == 2
+
+
+def test_notebook_00_shows_the_lines_that_let_gpu_memory_grow():
+    text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells)
+    (shown,) = re.findall(r"```python\n(for device .*?)```", text, re.DOTALL)
+    backend = (ROOT / "lungnb/networks/backend.py").read_text(encoding="utf-8")
+    assert textwrap.indent(shown, "    ") in backend
+
+
+def test_notebook_00_names_all_settings():
+    text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells)
+    folded = re.search(r"Which settings are there\?.*?</details>", text, re.DOTALL)[0]
+    named = {*re.findall(r"`(\w+)`", folded)} | {*first_settings(Settings()).index} | {"dataset", "profile"}
+    assert named == {field.name for field in dataclasses.fields(Settings)}
 
 
 def test_lessons_share_no_cell_but_the_parameters():

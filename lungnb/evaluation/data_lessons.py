@@ -187,13 +187,13 @@ def say_sizes(table: pd.DataFrame, side: int) -> str:
         At 64 px, a perfect network could reach a mean Dice of 0.980.
         At 128 px it could reach 0.995: 0.015 more, for four times the work.
     """
-    if side not in table.index:
+    best = {int(size): float(score) for size, score in zip(table.index, table["dice"], strict=True)}
+    if side not in best:
         return f"The table has no row for your image size of {side} px. Add it: resize_table(prepared, [{side}])."
-    text = f"At {side} px, a perfect network could reach a mean Dice of {table.loc[side, 'dice']:.3f}."
-    if 2 * side in table.index:
-        more = table.loc[2 * side, "dice"]
-        gain = more - table.loc[side, "dice"]
-        text += f"\nAt {2 * side} px it could reach {more:.3f}: {gain:.3f} more, for four times the work."
+    text = f"At {side} px, a perfect network could reach a mean Dice of {best[side]:.3f}."
+    if 2 * side in best:
+        gain = best[2 * side] - best[side]
+        text += f"\nAt {2 * side} px it could reach {best[2 * side]:.3f}: {gain:.3f} more, for four times the work."
     return text
 
 

@@ -51,8 +51,8 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
     if any(cell.truth is not None for cell in cells):
         legend.append(Line2D([], [], color=TRUTH, label="ground truth"))
     if any(cell.prediction is not None for cell in cells):
-        dash = "dashed" if any(cell.truth is not None for cell in cells if cell.prediction is not None) else "solid"
-        legend.append(Line2D([], [], color=FOUND, linestyle=dash, label="prediction"))
+        is_dashed = any(cell.truth is not None for cell in cells if cell.prediction is not None)
+        legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label="prediction"))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -29,7 +29,6 @@ def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | N
     if table.empty:
         return None
     styled = table.rename_axis(None).style.set_uuid(name).format(precision=precision, escape="html")
-    left = [{"selector": "th, td", "props": "text-align: left"}]
     if isinstance(table.index, pd.RangeIndex):
         styled = styled.hide(axis="index")
-    return styled.set_table_styles(left)
+    return styled.set_table_styles([{"selector": "th, td", "props": "text-align: left"}])
