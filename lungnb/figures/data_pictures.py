@@ -71,14 +71,14 @@ def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
     return outline_grid(cells, columns=4, inches=2.4)
 
 
-def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 4) -> Figure:
+def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
     """Draw phantoms with the contours of their masks, a row a kind; CT slices in a lung window."""
     cells = []
     for kind in kinds:
         for number in range(1, count + 1):
             phantom = make_phantom(number, kind=kind)
             cells.append(Cell(kind, to_grey(phantom.image, LUNG_WINDOW if kind == "ct" else None), phantom.mask))
-    return outline_grid(cells, columns=count, inches=2.3)
+    return outline_grid(cells, columns=count, inches=2.6)
 
 
 def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[:3]) -> Figure:
