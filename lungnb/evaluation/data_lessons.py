@@ -216,7 +216,7 @@ def say_findings(findings: pd.DataFrame, images: int) -> str:
     listed = ", ".join(counted(count, name) for name, count in counts.items())
     needed = counts["error"] + counts["warning"]
     verdict = "Look at the pictures below." if needed else "Nothing needs your attention."
-    return f"{counted(images, 'image')} were checked: {listed}. {verdict}"
+    return f"{counted(images, 'image')} {'was' if images == 1 else 'were'} checked: {listed}. {verdict}"
 
 
 def say_data(areas: pd.DataFrame) -> str:

@@ -68,7 +68,7 @@ def test_some_faults_are_found_and_some_are_missed():
     said = data_lessons.say_faults(faults)
     assert "find 3 of 7 wrong masks: inverted, one lung missing, with a hole." in said
     assert f"{wrong[-1].dice:.2f}: of another patient." in said  # the best of those that rules miss
-    assert "miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.found])
+    assert "They miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.found])
 
 
 @pytest.mark.parametrize("shape", [(200, 120), (120, 200), (256, 256)])
@@ -76,7 +76,7 @@ def test_the_best_mask_improves_with_the_size(shape):
     y, x = np.indices(shape)
     mask = np.hypot(y - shape[0] / 2, x - shape[1] / 2) < 40
     scores = [dice(mask, data_lessons.best_mask(mask, side)) for side in (16, 32, 64, 128)]
-    assert scores == sorted(scores) and scores[0] < 0.97 and scores[-1] > 0.99
+    assert scores == sorted(scores) and scores[0] < 0.98 and scores[-1] > 0.99
 
 
 def test_the_table_of_sizes(prepared):
