@@ -56,6 +56,8 @@ def test_patients_that_are_not_recognised_or_alone_are_said_to_be():
     assert "scores hardly differ" in memory.say_deals(memory.deal_both_ways(known, 3), known)
     alone = memory.remember(noise._replace(patients=np.arange(20)))
     assert memory.say_deals(memory.deal_both_ways(alone, 3), alone).startswith("Each patient has one image here")
+    one = memory.remember(noise._replace(patients=np.zeros(20, int)))
+    assert memory.say_deals(memory.deal_both_ways(one, 3), one).startswith("All images are of one patient")
 
 
 def test_the_telling_image_is_of_a_recognised_patient(drawn_study):
