@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "settings": ["Settings"],
-        "presets": ["make_settings", "recipes"],
+        "presets": ["first_settings", "make_settings", "recipes"],
         "files": ["read_table"],
         "masks": ["clean_mask", "overlay"],
         "formats": ["read_image", "read_mask", "write_png"],

@@ -177,3 +177,45 @@ def recipes() -> pd.DataFrame:
     table = table[columns].assign(models=table["models"].map(", ".join))
     table.insert(0, "about", [recipe.about for recipe in RECIPES.values()])
     return table
+
+
+# The settings that matter first: what each is, and when to change it.
+_FIRST_SETTINGS = {
+    "models": ("networks to train and to compare", "name one to save time: ['unet']"),
+    "image_size": (
+        "side of the square that the networks see, px",
+        "raise it if fine borders matter; twice the side is four times the work",
+    ),
+    "epochs": (
+        "how often training shows each image",
+        "raise it if the validation loss still falls in the last epoch (notebook 03)",
+    ),
+    "batch_size": (
+        "images for each step of training",
+        "halve it if the memory of the GPU is too small",
+    ),
+    "learning_rate": (
+        "size of a step of training",
+        "lower it if the loss jumps up and down; raise it if the loss falls slowly",
+    ),
+    "loss": (
+        "what training makes small",
+        "try another one in notebook 12, and compare the Dice of the masks, not the loss",
+    ),
+}
+
+
+def first_settings(settings: Settings) -> pd.DataFrame:
+    """Return the six settings that matter first, a row each: the value, what it is, and when to change it.
+
+    Example:
+        >>> first_settings(make_settings("phantom", "quick"))["value"].to_dict()["image_size"]
+        '128'
+    """
+    import pandas as pd  # see `recipes`
+
+    rows = []
+    for name, (meaning, change) in _FIRST_SETTINGS.items():
+        value = getattr(settings, name)
+        rows.append((", ".join(value) if isinstance(value, tuple) else str(value), meaning, change))
+    return pd.DataFrame(rows, columns=["value", "what it is", "when to change it"], index=[*_FIRST_SETTINGS])

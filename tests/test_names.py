@@ -16,7 +16,7 @@ from lungnb.browser.marks import Marks
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation.evaluation import evaluate, read_scores
-from lungnb.figures import pictures
+from lungnb.figures import data_pictures, pictures
 from lungnb.files import escape, read_table, text_name, unescape, write_table
 from lungnb.formats.images import write_png
 from lungnb.networks.training import train
@@ -134,7 +134,7 @@ def test_hostile_names_go_from_raw_files_to_scores(home, capsys):
     assert {*scores["id"]} == {*manifest.loc[manifest["split"] == "test", "id"]}
     rows = pictures.pick_images(scores)
     for figure in (
-        pictures.show_files(raw, manifest["source_image"].map(Path), 99),
+        data_pictures.show_files(raw, manifest["source_image"].map(Path), 99),
         pictures.image_grid(open_prepared(config), manifest, 99),
         pictures.failure_gallery(config, "unet", rows),
         pictures.model_grid(config, ["unet"], rows),

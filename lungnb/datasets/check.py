@@ -110,14 +110,22 @@ def _check_pair(
     elif image.std() < _MIN_CONTRAST:
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
-        findings += [(row["source_mask"], *judgement) for judgement in _judge_mask(image, mask)]
+        findings += [(row["source_mask"], *judgement) for judgement in judge_mask(image, mask)]
         for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
     return findings, fingerprint(image)
 
 
-def _judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
-    """Return the severity, the problem and the advice for each problem of a mask."""
+def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
+    """Return the severity, the problem and the advice for each problem of a mask, by rules alone.
+
+    The image is uint8 and the mask bool, both `(height, width)`.
+
+    Example:
+        >>> image, mask = np.full((64, 64), 90, np.uint8), np.zeros((64, 64), bool)
+        >>> judge_mask(image, mask)[0][1]
+        'the mask is empty'
+    """
     area = mask.mean()
     if not area:
         return [("warning", "the mask is empty", "right for a slice without lung; otherwise " + _LOOK)]

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -141,25 +142,29 @@ def _ways(file: RemoteFile) -> Iterator[tuple[Callable[[str, Path, bool], None],
             yield fetch_web, address, address
 
 
-def _from_drive(url: str, target: Path, progress: bool) -> None:
-    """Fetch a Google Drive file with gdown, which continues an interrupted download."""
+def call_gdown(url: str, target: Path, progress: bool, watch: Watch) -> None:
+    """Fetch a Google Drive file with gdown; `watch` counts the bytes, and can stop it."""
     import gdown
 
-    def get(watch: Watch) -> None:
-        def count(arrived: int, total: int | None) -> None:
-            watch.count(arrived - watch.arrived)
-            if max(arrived, total or 0) > room_for_download(target.parent, arrived):
-                raise WrongFile("its bytes are more than there is room for")
+    def count(arrived: int, total: int | None) -> None:
+        watch.count(arrived - watch.arrived)
+        if max(arrived, total or 0) > room_for_download(target.parent, arrived):
+            raise WrongFile("its bytes are more than there is room for")
 
-        gdown.download(  # without cookies, because it would read and write them in the user's home folder
-            url, str(target), quiet=not progress, progress=count, cancel=watch.stop, resume=True,
-            timeout=STALL_SECONDS, use_cookies=False,
-        )  # fmt: skip
+    gdown.download(  # without cookies, because it would read and write them in the user's home folder
+        url, str(target), quiet=not progress, progress=count, cancel=watch.stop, resume=True,
+        timeout=STALL_SECONDS, use_cookies=False,
+    )  # fmt: skip
+
+
+def _from_drive(url: str, target: Path, progress: bool) -> None:
+    """Fetch a Google Drive file, and continue an interrupted download if that is possible."""
+    import gdown
 
     parts = f"{glob.escape(target.name)}*.part"  # which gdown leaves from interrupted downloads
     begun = {path: path.stat().st_size for path in target.parent.glob(parts)}
     try:
-        watched(get)
+        watched(partial(call_gdown, url, target, progress))
     except (gdown.exceptions.DownloadError, WrongFile) as error:
         for path in [*target.parent.glob(parts)]:
             # If the published file has changed, the part cannot be continued, but gdown would try again and again.

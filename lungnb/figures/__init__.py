@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["diagrams", "pictures", "plots"],
+    submodules=["data_pictures", "diagrams", "pictures", "plots", "text"],
     submod_attrs={
         "charts": [
             "adaptation_chart", "doubt_chart", "export_chart", "few_shot_chart", "generalisation_chart",

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
+from lungnb.figures.text import code_of as code_of  # offered to notebooks beside the diagrams
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
 _FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "norm": "0.75", "1×1": COLORS[2]}  # by the label's start
 _GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
 _WIDTH, _HEIGHT = 1.25, 0.6  # of a box
-
-
-def code_of(function: Callable[..., object]) -> Markdown:
-    """Return the source code of a function for a notebook, which highlights it in its own theme."""
-    from IPython.display import Markdown
-
-    return Markdown(f"```python\n{inspect.getsource(function)}```")
 
 
 @themed

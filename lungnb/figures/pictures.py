@@ -11,18 +11,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
-from lungnb.formats.images import is_volume, read_image, read_volume
-from lungnb.formats.pixels import to_grey
-from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
-from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
 
@@ -53,9 +49,10 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
                 axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
     legend = []
     if any(cell.truth is not None for cell in cells):
-        legend.append(Patch(color=TRUTH, label="true mask"))
+        legend.append(Line2D([], [], color=TRUTH, label="ground truth"))
     if any(cell.prediction is not None for cell in cells):
-        legend.append(Patch(color=FOUND, label="found"))
+        is_dashed = any(cell.truth is not None for cell in cells if cell.prediction is not None)
+        legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label="prediction"))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -66,27 +63,17 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
     return outline_grid([Cell(title, image) for title, image in zip(titles, images, strict=True)])
 
 
-def show_segmentation(segmentation: Segmentation) -> Figure:
-    """Draw a result of `segment`: the image, the mask on it, and the lungs cut out; of a volume its middle slice."""
-    image, mask = segmentation.image, segmentation.mask
-    if image.ndim == 3:
-        image, mask = image[len(image) // 2], mask[len(mask) // 2]
-    return show_images([image, overlay(image, mask), cut_out(image, mask)], ["image", "overlay", "lungs"])
+def show_segmentation(*segmentations: Segmentation) -> Figure:
+    """Draw results of `segment`, a row each: the image, the mask on it, and the lungs cut out.
 
-
-def phantom_grid(kind: str) -> Figure:
-    """Draw nine phantoms of a kind with the contours of their masks; CT slices in a lung window."""
-    window_hu, cells = LUNG_WINDOW if kind == "ct" else None, []
-    for number in range(1, 10):
-        phantom = make_phantom(number, kind=kind)
-        cells.append(Cell(f"{kind} {number}", to_grey(phantom.image, window_hu), phantom.mask))
-    return outline_grid(cells)
-
-
-def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
-    """Draw `count` of the `files` of a raw data set, evenly spaced: images, masks, and the middle slice of a volume."""
-    shown = [*files][:: max(len(files) // count, 1)][:count]
-    return outline_grid([_read_raw(raw / file) for file in shown])
+    Of a volume, draw the middle slice.
+    """
+    pictures: list[np.ndarray] = []
+    for image, mask, *_ in segmentations:
+        if image.ndim == 3:
+            image, mask = image[len(image) // 2], mask[len(mask) // 2]
+        pictures += [image, overlay(image, mask), cut_out(image, mask)]
+    return show_images(pictures, ["image", "overlay", "lungs"] * len(segmentations))
 
 
 def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Figure:
@@ -106,7 +93,7 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"{title_of(model_name)} finds, Dice {row['dice']:.3f}"
-        cells += [Cell(row["id"], image), Cell("true mask", image, truth), Cell(title, image, None, prediction)]
+        cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, None, prediction)]
     return outline_grid(cells)
 
 
@@ -146,23 +133,23 @@ def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
     return figure
 
 
-@themed
-def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding."""
+def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure | None:
+    """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding.
+
+    If there is none, return None.
+    """
     manifest = prepared.manifest
     faults = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
     fault = manifest["source_mask"].map(faults).fillna(manifest["source_image"].map(faults))
     rows = manifest.assign(what=fault).dropna(subset="what").head(count).to_dict("records")
-    figure = outline_grid([Cell(f"{row['id']}: {row['what']}", *prepared.pair(row)) for row in rows])
-    figure.suptitle("" if rows else "Nothing suspicious", fontsize=12)
-    return figure
+    return outline_grid([Cell(f"{row['id']}: {row['what']}", *prepared.pair(row)) for row in rows]) if rows else None
 
 
-@themed
-def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 9) -> Figure:
+def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 9) -> Figure | None:
     """Draw at most `count` pairs of `find_mismatches`, the lowest Dice first, with both masks.
 
-    The dashed contour is that of the network that lungnb ships. Of a volume the middle slice is drawn.
+    The dashed contour is that of the network that lungnb ships. Of a volume the middle slice is drawn. If there is no
+    pair to draw, return None.
     """
     groups = prepared.manifest.groupby("source_mask")
     slices = {file: rows.iloc[len(rows) // 2] for file, rows in groups}
@@ -170,9 +157,7 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
     for file, overlap in shown[["file", "dice"]].to_numpy():
         image, truth = prepared.pair(slices[file].to_dict())
         cells.append(Cell(f"{slices[file]['id']}, Dice {overlap:.2f}", image, truth, segment(image).mask))
-    figure = outline_grid(cells)
-    figure.suptitle("" if cells else "No single mask to show", fontsize=12)
-    return figure
+    return outline_grid(cells) if cells else None
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
@@ -184,17 +169,6 @@ def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> 
     if which == "spread":
         return ranked.iloc[np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)]
     raise ValueError(f"which must be worst or spread, not {which!r}.")
-
-
-def _read_raw(file: Path) -> Cell:
-    """Return a raw file as a grey image with its name; a black image if the file cannot be read."""
-    try:
-        if not is_volume(file):
-            return Cell(file.name, read_image(file))
-        volume = read_volume(file).hounsfield
-        return Cell(f"{file.name}, slice {len(volume) // 2}", to_grey(volume[len(volume) // 2]))
-    except ValueError:
-        return Cell(f"{file.name} cannot be read", np.zeros((64, 64), np.uint8))
 
 
 def _predict_rows(

@@ -34,6 +34,7 @@ def data_overview(prepared: Prepared) -> Figure:
     counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
     splits.bar_label(splits.bar(counts.index, counts, color=COLORS))
     splits.set(title="Images in each split", xlabel="", ylabel="images")
+    splits.margins(y=0.12)  # room for the number above the highest bar
     images = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
     sns.scatterplot(images, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=sizes)
     for row in images.nlargest(5, "images").itertuples():

@@ -1,4 +1,3 @@
-import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +6,6 @@ from helpers.figures import drawn
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import pictures
-from lungnb.formats.folders import image_files
-from lungnb.formats.images import write_png
 from lungnb.segmentation.predict import Segmentation
 
 
@@ -29,7 +26,7 @@ def test_pictures_of_a_trained_model(trained):
     rows = pictures.pick_images(scores)
     alone = pictures.model_grid(trained, ["unet"], rows)
     first = rows.iloc[0]
-    titles = [first["id"], "true mask", f"U-Net finds, Dice {first['dice']:.3f}"]
+    titles = [first["id"], "ground truth", f"U-Net finds, Dice {first['dice']:.3f}"]
     assert [axis.get_title() for axis in alone.axes[:3]] == titles
     assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
     assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
@@ -46,16 +43,6 @@ def test_pick_images():
         pictures.pick_images(scores, "best")
 
 
-def test_files_of_a_raw_set_are_shown_whatever_they_are(tmp_path):
-    write_png(tmp_path / "b.png", np.full((20, 30), 9, np.uint8))
-    (tmp_path / "c.png").write_text("no picture")
-    volume = np.full((8, 9, 5), -900, np.int16)
-    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii.gz")
-    figure = pictures.show_files(tmp_path, image_files(tmp_path))
-    titles = [axis.get_title() for axis in drawn(figure)]
-    assert titles == ["a.nii.gz, slice 2", "b.png", "c.png cannot be read"]
-
-
 @pytest.mark.parametrize("shape", [(20, 30), (5, 20, 30)])
 def test_what_segment_found_is_drawn(shape):
     mask = np.zeros(shape, bool)
@@ -63,3 +50,4 @@ def test_what_segment_found_is_drawn(shape):
     found = Segmentation(np.full(shape, 90, np.uint8), mask, mask.astype(np.float32))
     titles = [axis.get_title() for axis in drawn(pictures.show_segmentation(found))]
     assert titles == ["image", "overlay", "lungs"]
+    assert len(drawn(pictures.show_segmentation(found, found))) == 6

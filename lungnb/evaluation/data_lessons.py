@@ -1,0 +1,240 @@
+"""Say in sentences and tables what notebooks 00 to 02 show: a mask, patients, faults of masks, the image size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from lungnb.datasets.check import judge_mask
+from lungnb.datasets.pairing import Pair, find_pairs
+from lungnb.datasets.prepared import Prepared
+from lungnb.datasets.sources import find_source
+from lungnb.datasets.splitting import assign_patients
+from lungnb.formats.pixels import fit_square, unfit_square
+from lungnb.masks import Mask
+from lungnb.messages import printable
+from lungnb.metrics import dice
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.lungs import split_sides, why_implausible
+from lungnb.segmentation.predict import Segmentation
+from lungnb.settings import SPLITS, Settings, counted
+
+_SHIFT_SHARE, _RIM_SHARE = 0.06, 0.03  # of the side: of a shifted mask, and of the rim that a small one lacks
+_HOLE_RADIUS_SHARE = 0.07  # of the side: radius of a hole
+_RESIZED_MASKS = 20  # masks to measure, evenly spaced; more would change the mean by less than 0.001
+_WORK_SIDE = 128  # px; the side of which the work is 1
+SIDES = (32, 64, 128, 256)
+# Share of lung in the picture. Its standard deviation is 0.03 over 59 drawn patients, so the means of two splits of a
+# dozen patients differ by up to 0.02 by chance.
+_MAX_GAP = 0.02
+
+
+class Fault(NamedTuple):
+    """A wrong mask of an image, its Dice with the right mask, and what the rules of `lungnb check` say."""
+
+    name: str
+    mask: Mask
+    dice: float
+    found: str  # or nothing
+
+
+def say_segmentation(segmentation: Segmentation) -> str:
+    """Return what a result of `segment` shows: size, share of lung, both lungs, and whether to look at it.
+
+    Example:
+        >>> mask = np.zeros((100, 100), bool)
+        >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
+        >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
+        The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
+        Nothing about this mask is unusual.
+    """
+    mask = segmentation.mask
+    right, left = (side.mean() for side in split_sides(mask))
+    size = " x ".join(map(str, mask.shape))
+    flat = mask.ndim == 2
+    reasons = why_implausible(mask, right, left, probability=segmentation.probability if flat else None)
+    verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
+    return (
+        f"The image has {size} pixels. The mask covers {mask.mean():.0%} of it: the right lung {right:.0%}, the left "
+        f"lung {left:.0%}.\n{verdict}"
+    )
+
+
+def find_raw_pairs(settings: Settings, raw: Path) -> list[Pair]:
+    """Return the pairs of image and mask in a raw folder, with their patients; none if the set comes without masks.
+
+    Raises ValueError if there is no pair, and for a wrong `patient_pattern` or `patient_file`.
+    """
+    source = find_source(settings.dataset)
+    if not source.has_masks:
+        return []
+    return assign_patients(find_pairs(raw, source, settings.patient_pattern)[0], settings.patient_file)[0]
+
+
+def count_files(files: Sequence[Path]) -> pd.DataFrame:
+    """Return how many files each folder has of each kind, by the ends of their names, and an example.
+
+    Example:
+        >>> count_files([Path("images/a.bmp"), Path("images/b.bmp")])["files"].tolist()
+        [2]
+    """
+    rows = [(file.parent.as_posix(), file.suffix.lower(), printable(file.name)) for file in files]
+    table = pd.DataFrame(rows, columns=["folder", "kind", "example"])
+    table["folder"] = table["folder"].map(printable)
+    return table.groupby(["folder", "kind"])["example"].agg(files="size", example="first").reset_index()
+
+
+def say_patients(pairs: Sequence[Pair]) -> str:
+    """Return how many patients the pairs are of, and how many images they have.
+
+    Example:
+        >>> print(say_patients([Pair("a_1", "a", Path("a_1.bmp"), ()), Pair("a_2", "a", Path("a_2.bmp"), ())]))
+        2 images of 1 patient. 1 patient has more than one image, at most 2.
+        Example: a_1.bmp belongs to patient a.
+    """
+    if not pairs:
+        return "This data set comes without masks, so there is nothing to learn from."
+    counts = Counter(pair.patient for pair in pairs)
+    several = [count for count in counts.values() if count > 1]
+    verb = "has" if len(several) == 1 else "have"
+    alone = (
+        f"{counted(len(several), 'patient')} {verb} more than one image, at most {max(several)}."
+        if several
+        else "Each patient has one image."
+    )
+    example = f"Example: {printable(pairs[0].image)} belongs to patient {printable(pairs[0].patient)}."
+    return f"{counted(len(pairs), 'image')} of {counted(len(counts), 'patient')}. {alone}\n{example}"
+
+
+def faulty_masks(patient: int = 8, other: int = 1, size: int = 256) -> tuple[np.ndarray, list[Fault]]:
+    """Return the image `(size, size)` of a phantom, and its right mask followed by masks with one fault each.
+
+    `other` is the phantom whose mask is taken for one of the faults.
+    """
+    image, mask = make_phantom(patient, size=size)
+    hole_y, hole_x = ndimage.center_of_mass(split_sides(mask)[0])
+    y, x = np.indices(mask.shape)
+    masks = {
+        "right": mask,
+        "inverted": ~mask,
+        "one lung missing": split_sides(mask)[0],
+        "with a hole": mask & (np.hypot(y - hole_y, x - hole_x) > _HOLE_RADIUS_SHARE * size),
+        "shifted": np.roll(mask, round(_SHIFT_SHARE * size), axis=1),
+        "too small": ndimage.binary_erosion(mask, iterations=round(_RIM_SHARE * size)),
+        "upside down": mask[::-1],
+        "of another patient": make_phantom(other, size=size).mask,
+    }
+    found = {name: "; ".join(what for _, what, _ in judge_mask(image, wrong)) for name, wrong in masks.items()}
+    return image, [Fault(name, wrong, dice(mask, wrong), found[name]) for name, wrong in masks.items()]
+
+
+def say_faults(faults: Sequence[Fault]) -> str:
+    """Return which faults the rules find and which they miss, and the highest Dice of a mask that they miss."""
+    wrong = faults[1:]
+    missed = [fault for fault in wrong if not fault.found]
+    found = ", ".join(fault.name for fault in wrong if fault.found)
+    text = f"The rules find {len(wrong) - len(missed)} of {len(wrong)} wrong masks: {found}."
+    if missed:
+        best = max(missed, key=lambda fault: fault.dice)
+        text += (
+            f"\nThey miss {len(missed)}: {', '.join(fault.name for fault in missed)}.\nThe highest Dice with the right "
+            f"mask among these is {best.dice:.2f}: {best.name}."
+        )
+    return text
+
+
+def best_mask(mask: Mask, side: int) -> Mask:
+    """Return the mask that a perfect network of `side` px would give: shrunk to the square, enlarged, above 0.5.
+
+    Example:
+        >>> mask = np.zeros((256, 200), bool)
+        >>> mask[50:200, 40:80] = True
+        >>> bool((best_mask(mask, 256) == mask).all())
+        True
+    """
+    square = fit_square(mask.astype(np.uint8) * np.uint8(255), side)
+    return np.asarray(unfit_square(square.array / np.float32(255), square, *mask.shape) > 0.5)
+
+
+def resize_table(prepared: Prepared, sides: Sequence[int] = SIDES) -> pd.DataFrame:
+    """Return what a perfect network could reach at each image size, and the work for it, a row a side.
+
+    `dice` is the mean and `lowest` the lowest Dice of `best_mask` with the mask at full size; `work` is the number of
+    multiplications, as a multiple of that at 128 px.
+    """
+    rows = prepared.rows(*SPLITS)
+    masks = [prepared.pair(row)[1] for row in rows[:: -(-len(rows) // _RESIZED_MASKS)]]
+    scores = {side: [dice(mask, best_mask(mask, side)) for mask in masks] for side in sides}
+    table = pd.DataFrame(
+        {"dice": [np.mean(scores[side]) for side in sides], "lowest": [np.min(scores[side]) for side in sides]},
+        index=pd.Index(sides, name="side_px"),
+    )
+    return table.assign(work=[(side / _WORK_SIDE) ** 2 for side in sides])
+
+
+def say_sizes(table: pd.DataFrame, side: int) -> str:
+    """Return what the image size `side` costs, from a `resize_table`, and what twice the side would bring.
+
+    Example:
+        >>> table = pd.DataFrame({"dice": [0.98, 0.995]}, index=[64, 128])
+        >>> print(say_sizes(table, 64))
+        At 64 px, a perfect network could reach a mean Dice of 0.980.
+        At 128 px it could reach 0.995: 0.015 more, for four times the work.
+    """
+    best = {int(size): float(score) for size, score in zip(table.index, table["dice"], strict=True)}
+    if side not in best:
+        return f"The table has no row for your image size of {side} px. Add it: resize_table(prepared, [{side}])."
+    text = f"At {side} px, a perfect network could reach a mean Dice of {best[side]:.3f}."
+    if 2 * side in best:
+        gain = best[2 * side] - best[side]
+        text += f"\nAt {2 * side} px it could reach {best[2 * side]:.3f}: {gain:.3f} more, for four times the work."
+    return text
+
+
+def lung_shares(prepared: Prepared) -> pd.DataFrame:
+    """Return the share of the picture that is lung, a row an image, with the columns `split` and `lung`."""
+    rows = prepared.rows(*SPLITS)
+    return pd.DataFrame(
+        {"split": [row["split"] for row in rows], "lung": [prepared.pair(row)[1].mean() for row in rows]}
+    )
+
+
+def say_findings(findings: pd.DataFrame, images: int) -> str:
+    """Return how many errors, warnings and notes `check_dataset` lists for so many images.
+
+    Example:
+        >>> say_findings(pd.DataFrame({"severity": ["note"]}), 120)
+        '120 images were checked: 0 errors, 0 warnings, 1 note. Nothing needs your attention.'
+    """
+    counts = {name: int((findings["severity"] == name).sum()) for name in ("error", "warning", "note")}
+    listed = ", ".join(counted(count, name) for name, count in counts.items())
+    needed = counts["error"] + counts["warning"]
+    verdict = "Look at the pictures below." if needed else "Nothing needs your attention."
+    return f"{counted(images, 'image')} {'was' if images == 1 else 'were'} checked: {listed}. {verdict}"
+
+
+def say_data(areas: pd.DataFrame) -> str:
+    """Return how the share of lung differs between splits, from a table of the columns `split` and `lung`.
+
+    Example:
+        >>> print(say_data(pd.DataFrame({"split": ["train", "test"], "lung": [0.2, 0.25]})))
+        Lung covers 20% of the picture in train, 25% in test.
+        The splits differ by 5 percentage points. Find out why before you compare scores.
+    """
+    means = areas.groupby("split")["lung"].mean()
+    means = means.reindex([split for split in SPLITS if split in means])
+    gap = means.max() - means.min()
+    listed = ", ".join(f"{share:.0%} in {split}" for split, share in means.items())
+    points = f"{100 * gap:.0f} percentage point{'' if round(100 * gap) == 1 else 's'}"
+    verdict = (
+        f"The splits differ by {points}. Find out why before you compare scores."
+        if gap > _MAX_GAP
+        else f"The splits differ by {points}, as chance makes them."
+    )
+    return f"Lung covers {listed.replace(' in ', ' of the picture in ', 1)}.\n{verdict}"

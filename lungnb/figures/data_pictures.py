@@ -1,0 +1,162 @@
+"""Draw data sets: raw pairs, faults of masks, kinds of phantoms, the image size, augmentation, and a leak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lungnb.datasets.pairing import Pair
+from lungnb.datasets.reading import ReadOptions, read_pair
+from lungnb.datasets.sources import find_source
+from lungnb.evaluation.data_lessons import SIDES, Fault, best_mask
+from lungnb.evaluation.memory import WAYS, Memory, Study
+from lungnb.figures.pictures import Cell, outline_grid
+from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
+from lungnb.formats.images import is_volume, read_image, read_volume
+from lungnb.formats.pixels import fit_square, to_grey
+from lungnb.formats.ranges import LUNG_WINDOW
+from lungnb.masks import overlay
+from lungnb.metrics import dice
+from lungnb.phantoms.make import make_phantom
+from lungnb.settings import Settings
+
+if TYPE_CHECKING:
+    from lungnb.networks.data import Batch
+
+_TRIES = 8  # random changes of which one is shown
+_CLEAR_CHANGE = 0.5  # of the largest of these changes; a smaller one is hard to see
+
+
+def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
+    """Draw `count` of the `files` of a raw data set, evenly spaced: images, masks, and the middle slice of a volume."""
+    shown = [*files][:: max(len(files) // count, 1)][:count]
+    return outline_grid([_read_raw(raw / file) for file in shown])
+
+
+def pair_grid(raw: Path, pairs: Sequence[Pair], settings: Settings, count: int = 3) -> Figure:
+    """Draw raw pairs of different patients, a row each: the image, its mask, and the contour of the mask on the image.
+
+    Of a volume, draw its middle slice. A pair that cannot be read is a black image.
+    """
+    of_patient = {pair.patient: pair for pair in reversed(pairs)}
+    patients = sorted(of_patient)
+    chosen = np.linspace(0, len(patients) - 1, min(count, len(patients))).astype(int)
+    mask_values = settings.mask_values or find_source(settings.dataset).mask_values
+    options = ReadOptions(settings.window, settings.spacing, settings.pixel_mm, 1, mask_values)
+    cells = [cell for place in chosen for cell in _pair_cells(raw, of_patient[patients[place]], options)]
+    return outline_grid(cells)
+
+
+def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
+    mask_name = " + ".join(mask.name for mask in pair.masks)
+    try:
+        ((_, image, mask, _), *_), _ = read_pair(pair, raw, options)
+    except ValueError:
+        return [Cell(f"{pair.image.name} cannot be read", np.zeros((64, 64), np.uint8))] * 3
+    white = mask.astype(np.uint8) * np.uint8(255)
+    return [Cell(f"image {pair.image.name}", image), Cell(f"mask {mask_name}", white), Cell("contour", image, mask)]
+
+
+def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
+    """Draw an image with each of `faulty_masks` tinted on it, its name, and whether a rule finds it."""
+    found = {True: "found by a rule", False: "no rule finds it"}
+    titles = ["right"] + [f"{fault.name}: {found[bool(fault.found)]}" for fault in faults[1:]]
+    cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
+    return outline_grid(cells, columns=4, inches=2.4)
+
+
+def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
+    """Draw phantoms with the contours of their masks, a row a kind; CT slices in a lung window."""
+    cells = []
+    for kind in kinds:
+        for number in range(1, count + 1):
+            phantom = make_phantom(number, kind=kind)
+            cells.append(Cell(kind, to_grey(phantom.image, LUNG_WINDOW if kind == "ct" else None), phantom.mask))
+    return outline_grid(cells, columns=count, inches=2.6)
+
+
+def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[:3]) -> Figure:
+    """Draw an image as networks of different sizes see it, with the true mask and the best mask at that size."""
+    cells = []
+    for side in sides:
+        best, square = best_mask(mask, side), fit_square(image, side)
+        part = square.array[square.top : square.top + square.height, square.left : square.left + square.width]
+        seen = np.asarray(Image.fromarray(part).resize(image.shape[::-1], Image.Resampling.NEAREST))
+        cells.append(Cell(f"{side} px, best Dice {dice(mask, best):.3f}", seen, mask, best))
+    return outline_grid(cells, columns=len(sides))
+
+
+def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Figure:
+    """Draw a test image, and the two remembered masks of `telling_image` on it.
+
+    The second panel is the answer if images are dealt, the third if patients are dealt. The solid contour is the truth.
+    """
+    tested, nearest, other = images
+    image, truth = study.images[tested], study.masks[tested]
+    cells = [Cell("test image", image, truth)]
+    for way, place in zip(WAYS, (nearest, other), strict=True):
+        cells.append(Cell(f"{way} dealt, Dice {memory.dice[tested, place]:.2f}", image, truth, study.masks[place]))
+    return outline_grid(cells)
+
+
+@themed
+def leak_chart(table: pd.DataFrame) -> Figure:
+    """Draw a table of `deal_both_ways`: a point a random deal, a row a way, and a line at the mean."""
+    figure, axis = subplots(figsize=(8, 2.4))
+    for row, way in enumerate(WAYS):
+        scores = table.loc[table["way"] == way, "dice"]
+        place = row + 0.18 * np.linspace(-1, 1, len(scores))
+        axis.plot(scores, place, MARKERS[row], color=COLORS[row], alpha=0.7, markersize=6)
+        axis.plot([scores.mean()] * 2, [row - 0.32, row + 0.32], color="0.2", linewidth=2)
+    axis.set(yticks=range(len(WAYS)), yticklabels=[f"{way} are dealt" for way in WAYS], ylim=(len(WAYS) - 0.5, -0.5))
+    axis.set_xlabel("mean Dice of the test images (line: mean over deals)")
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
+    """Draw the first image of a batch as it is, after each augmentation alone, and after all of them."""
+    none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
+    titles = {
+        "flip": "flip", "rotation": f"rotation, at most {settings.rotation:g} degrees",
+        "zoom": f"zoom, at most {settings.zoom:.0%}", "contrast": f"contrast, at most {settings.contrast:.0%}",
+    }  # fmt: skip
+    plain = settings.replace(**none)
+    cells = [_batch_cell("as it was read", batch)]
+    for name, title in titles.items():
+        if value := getattr(settings, name):
+            cells.append(_batch_cell(title, _clear_change(batch, plain.replace(**{name: value}))))
+    return outline_grid([*cells, _batch_cell("all together", _clear_change(batch, settings))])
+
+
+def _clear_change(batch: Batch, settings: Settings) -> Batch:
+    """Return the first image of a batch after the first random change that can be seen."""
+    from lungnb.networks.data import augment  # loads TensorFlow, which other pictures do not need
+
+    first = (batch[0][:1], batch[1][:1])
+    changed = [augment(*first, settings, seed=(settings.seed, step)) for step in range(_TRIES)]
+    changes = [float(np.abs(np.asarray(images - first[0])).mean()) for images, _ in changed]
+    limit = _CLEAR_CHANGE * max(changes)
+    return next(each for each, change in zip(changed, changes, strict=True) if change >= limit)
+
+
+def _batch_cell(title: str, batch: Batch) -> Cell:
+    image, mask = (np.asarray(part)[0, ..., 0] for part in batch)
+    return Cell(title, image * 255, mask > 0.5)
+
+
+def _read_raw(file: Path) -> Cell:
+    """Return a raw file as a grey image with its name; a black image if the file cannot be read."""
+    try:
+        if not is_volume(file):
+            return Cell(file.name, read_image(file))
+        volume = read_volume(file).hounsfield
+        return Cell(f"{file.name}, slice {len(volume) // 2}", to_grey(volume[len(volume) // 2]))
+    except ValueError:
+        return Cell(f"{file.name} cannot be read", np.zeros((64, 64), np.uint8))

@@ -1,0 +1,34 @@
+"""Show source code and tables of text in notebooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+    from pandas.io.formats.style import Styler
+
+
+def code_of(function: Callable[..., object]) -> Markdown:
+    """Return the source code of a function for a notebook, which highlights it in its own theme."""
+    from IPython.display import Markdown
+
+    return Markdown(f"```python\n{inspect.getsource(function)}```")
+
+
+def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:
+    """Return a table of text for a notebook: aligned left, with whole sentences, and without numbers of rows.
+
+    `name` makes its HTML the same in each run. It must differ between the tables of a notebook. An empty table gives
+    None, so that the notebook shows nothing.
+    """
+    if table.empty:
+        return None
+    styled = table.rename_axis(None).style.set_uuid(name).format(precision=precision, escape="html")
+    if isinstance(table.index, pd.RangeIndex):
+        styled = styled.hide(axis="index")
+    return styled.set_table_styles([{"selector": "th, td", "props": "text-align: left"}])
