@@ -1,0 +1,209 @@
+// The page: open a film, let the network find the lungs, show the result, and let a person correct and save the mask.
+
+import { Editor, Film, packMask } from "./brush.js";
+import { embedded, Network } from "./network.js";
+import { openFilm, Refused } from "./opening.js";
+import ort from "./ort.js";
+import { cleanMask, countSides } from "./regions.js";
+import { reviewReasons } from "./review.js";
+import { pairName, zipPair } from "./saving.js";
+
+const NO_WASM =
+  "This browser does not run WebAssembly, which the network needs. Open the page in a current Chrome, Edge, Firefox or " +
+  "Safari, or ask whether your organisation switched WebAssembly off.";
+const MM2_PER_CM2 = 100;
+const [$, create] = [(id) => document.getElementById(id), (name) => document.createElement(name)];
+
+/** What the page shows now; tests read it as `lungnbPage`. */
+const page = (globalThis.lungnbPage = { film: null, picture: null, answer: null, seconds: null, editor: null, isReady: false });
+
+const opening = openNetwork();
+
+async function openNetwork() {
+  try {
+    if (typeof WebAssembly !== "object") throw new Error("no WebAssembly");
+    const [wasm, model] = await Promise.all([embedded("wasm"), embedded("network")]);
+    const network = await Network.open(ort, wasm, model);
+    say("Ready. Open a film, or try a drawn example.");
+    page.isReady = true;
+    return network;
+  } catch (error) {
+    say("");
+    complain(NO_WASM);
+    console.error(error);
+    return null;
+  }
+}
+
+function say(text) {
+  $("status").textContent = text;
+}
+
+/** Show a sentence on what went wrong; none hides it. */
+function complain(text = "") {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+}
+
+/** Open a file, and show it with its mask. If several are opened at once, the last one wins. */
+async function open(file) {
+  const started = performance.now();
+  const network = await opening;
+  if (!network) return;
+  const number = (page.number = (page.number ?? 0) + 1);
+  document.body.classList.add("busy");
+  try {
+    const picture = await openFilm(file);
+    const answer = await network.predict(picture);
+    if (number !== page.number) return;
+    answer.shown = network.corrected(answer.probability);
+    complain();
+    show(file.name, picture, answer, network);
+    requestAnimationFrame(() => requestAnimationFrame(() => (page.seconds = (performance.now() - started) / 1000)));
+  } catch (error) {
+    complain(error instanceof Refused ? error.message : `${file.name}: cannot be segmented (${error.message}). Try a smaller copy.`);
+  } finally {
+    if (number === page.number) document.body.classList.remove("busy");
+  }
+}
+
+function show(name, picture, answer, network) {
+  const { grey, width, height } = picture;
+  const mask = maskAbove(network.threshold, answer.shown, width);
+  const film = new Film(toCanvas(picture), width, height, packMask(mask));
+  film.probability = toBytes(answer.shown);
+  const thresholds = new Map([[film.states[0], network.threshold]]); // of the masks that no person has changed
+  Object.assign(page, { name, picture, answer, film, network, thresholds, seconds: null });
+  film.addEventListener("change", ({ detail: { runs } }) => runs && masked());
+  $("empty").hidden = true;
+  $("editor").hidden = $("result").hidden = false;
+  page.editor ??= makeEditor();
+  page.editor.open(film, name);
+  $("name").textContent = name;
+  $("note").textContent = [`${width.toLocaleString("en")} x ${height.toLocaleString("en")} px`, picture.note].filter(Boolean).join(", ");
+  masked();
+}
+
+/** Show what belongs to a mask that has changed: its sizes, and its threshold if it has one. */
+function masked() {
+  const threshold = page.thresholds.get(page.film.states[page.film.state]);
+  if (threshold !== undefined) setThreshold(threshold);
+  $("replaced").hidden = true;
+  measure();
+}
+
+function makeEditor() {
+  const editor = new Editor($("editor"));
+  const update = () => ($("legend").hidden = editor.shown !== "probability");
+  editor.select.addEventListener("change", update);
+  editor.canvas.addEventListener("keyup", update);
+  return editor;
+}
+
+function toCanvas({ grey, width, height }) {
+  const canvas = new OffscreenCanvas(width, height);
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < grey.length; at++) pixels[at] = 0xff000000 | (grey[at] * 0x010101);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+function toBytes(probability) {
+  const bytes = new Uint8Array(probability.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = probability[at] * 255 + 0.5;
+  return bytes;
+}
+
+function maskAbove(threshold, probability, width) {
+  const mask = new Uint8Array(probability.length);
+  for (let at = 0; at < mask.length; at++) mask[at] = probability[at] > threshold ? 1 : 0;
+  return cleanMask(mask, width);
+}
+
+/** Measure the mask as it is now, and say why a person should look at it. */
+function measure() {
+  const { picture, film, answer, network } = page;
+  const sides = countSides(film.mask, film.width);
+  for (const side of ["right", "left"]) {
+    const area = picture.pixelMm && (sides[side] * picture.pixelMm[0] * picture.pixelMm[1]) / MM2_PER_CM2;
+    $(side).textContent = area === null ? `${((100 * sides[side]) / film.mask.length).toFixed(1)} %` : `${area.toFixed(0)} cm²`;
+    $(`${side}-px`).textContent = `${sides[side].toLocaleString("en")} px${area === null ? " of the picture" : ""}`;
+  }
+  const { chest } = answer;
+  const facts = { mask: film.mask, width: film.width, probability: answer.probability, sides, chest, chestThreshold: network.chestThreshold };
+  showReview(reviewReasons(facts), chest < network.chestThreshold);
+  say(`Right lung ${$("right").textContent}, left lung ${$("left").textContent}. ${$("review").textContent}`);
+}
+
+function showReview(reasons, isWrong) {
+  $("review").className = isWrong ? "wrong" : reasons.length ? "doubt" : "";
+  const [title, list] = $("review").children;
+  title.textContent = isWrong ? "Not for this network" : reasons.length ? "Look at this mask" : "Nothing unusual in the mask";
+  list.replaceChildren(...reasons.map((reason) => Object.assign(create("li"), { textContent: reason })));
+  list.hidden = !reasons.length;
+}
+
+function setThreshold(threshold) {
+  $("threshold").value = threshold;
+  $("threshold-text").textContent = threshold.toFixed(2);
+}
+
+/** Make the mask of the slider's threshold; undo remembers it once the slider rests. */
+function changeThreshold(isFinal) {
+  const { film, answer, thresholds } = page;
+  const isCorrected = !thresholds.has(film.states[film.state]);
+  const threshold = Number($("threshold").value);
+  setThreshold(threshold);
+  film.replace(maskAbove(threshold, answer.shown, film.width));
+  if (isFinal) {
+    film.commit();
+    thresholds.set(film.states[film.state], threshold);
+  }
+  measure();
+  if (isCorrected) $("replaced").hidden = false;
+}
+
+async function download() {
+  const { picture, film, name } = page;
+  const pair = pairName(name);
+  const link = Object.assign(create("a"), { download: `${pair}.zip` });
+  link.href = URL.createObjectURL(await zipPair(pair, picture.grey, film.mask, film.width));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers ask where to save it first
+  say(`Saved ${link.download}.`);
+}
+
+/** Open a drawn example, whose picture its button shows. */
+function openExample(button) {
+  const [, text] = button.querySelector("img").src.split(",");
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  open(new File([bytes], `${button.dataset.name}.png`));
+}
+
+function listen() {
+  $("old").hidden = true;
+  for (const id of ["open", "empty"]) $(id).onclick = () => $("file").click();
+  $("file").onchange = () => {
+    if ($("file").files.length) open($("file").files[0]);
+    $("file").value = ""; // so that the same file can be chosen again
+  };
+  for (const button of $("examples").children) button.onclick = () => openExample(button);
+  $("threshold").oninput = () => changeThreshold(false);
+  $("threshold").onchange = () => changeThreshold(true);
+  $("again").onclick = () => page.film.go(-page.film.state);
+  $("download").onclick = download;
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+  });
+  addEventListener("paste", (event) => event.clipboardData.files.length && open(event.clipboardData.files[0]));
+}
+
+listen();
