@@ -51,6 +51,10 @@ BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+page: .venv/core  ## build the page that `lungnb page` writes, with onnxruntime-web from the npm registry (npm must be there)
+	npm install --prefix tools --no-package-lock --ignore-scripts --no-audit --no-fund
+	$(BIN)/python tools/make_page.py
+
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
 	$(BIN)/python tools/badges.py
 
@@ -99,5 +103,5 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust weights docs lab \
+.PHONY: report check test test-slow test-all hostile bench jax browser cluster page badges baseline robust weights docs lab \
 	format clean

@@ -34,10 +34,10 @@ MODULES = (
     *("network.js", "saving.js", "../browser/brush.js", "page.js"),
 )
 EXAMPLES = (  # name, kind and number of a phantom
-    ("Chest film", "film", 3),
-    ("With disease", "film", 8),
-    ("CT slice", "ct", 2),
-    ("No chest", "other", 1),
+    ("Chest film", "film", 5),
+    ("With disease", "film", 9),
+    ("CT slice", "ct", 5),
+    ("A head", "other", 12),
 )
 EXAMPLE_PX = 400
 _IMPORT = re.compile(r'^import (\{[^}]*\}|\w+) from "\./([\w-]+)\.js";\n', re.MULTILINE)

@@ -24,19 +24,24 @@ async function openNetwork() {
     if (typeof WebAssembly !== "object") throw new Error("no WebAssembly");
     const [wasm, model] = await Promise.all([embedded("wasm"), embedded("network")]);
     const network = await Network.open(ort, wasm, model);
-    say("Ready. Open a film, or try a drawn example.");
+    showStatus("Ready. Open a film, or try a drawn example.");
     page.isReady = true;
     return network;
   } catch (error) {
-    say("");
+    showStatus("");
     complain(NO_WASM);
     console.error(error);
     return null;
   }
 }
 
-function say(text) {
+function showStatus(text) {
   $("status").textContent = text;
+}
+
+/** Tell a screen reader what the page shows elsewhere. */
+function tell(text) {
+  $("news").textContent = text;
 }
 
 /** Show a sentence on what went wrong; none hides it. */
@@ -75,6 +80,7 @@ function show(name, picture, answer, network) {
   const thresholds = new Map([[film.states[0], network.threshold]]); // of the masks that no person has changed
   Object.assign(page, { name, picture, answer, film, network, thresholds, seconds: null });
   film.addEventListener("change", ({ detail: { runs } }) => runs && masked());
+  showStatus("");
   $("empty").hidden = true;
   $("editor").hidden = $("result").hidden = false;
   page.editor ??= makeEditor();
@@ -128,12 +134,13 @@ function measure() {
   for (const side of ["right", "left"]) {
     const area = picture.pixelMm && (sides[side] * picture.pixelMm[0] * picture.pixelMm[1]) / MM2_PER_CM2;
     $(side).textContent = area === null ? `${((100 * sides[side]) / film.mask.length).toFixed(1)} %` : `${area.toFixed(0)} cm²`;
-    $(`${side}-px`).textContent = `${sides[side].toLocaleString("en")} px${area === null ? " of the picture" : ""}`;
+    $(`${side}-px`).textContent = `${area === null ? "of the picture, " : ""}${sides[side].toLocaleString("en")} px`;
   }
   const { chest } = answer;
   const facts = { mask: film.mask, width: film.width, probability: answer.probability, sides, chest, chestThreshold: network.chestThreshold };
   showReview(reviewReasons(facts), chest < network.chestThreshold);
-  say(`Right lung ${$("right").textContent}, left lung ${$("left").textContent}. ${$("review").textContent}`);
+  tell(`Right lung ${$("right").textContent}, left lung ${$("left").textContent}. ${reviewText()}`);
+  $("again").disabled = film.state === 0;
 }
 
 function showReview(reasons, isWrong) {
@@ -142,6 +149,10 @@ function showReview(reasons, isWrong) {
   title.textContent = isWrong ? "Not for this network" : reasons.length ? "Look at this mask" : "Nothing unusual in the mask";
   list.replaceChildren(...reasons.map((reason) => Object.assign(create("li"), { textContent: reason })));
   list.hidden = !reasons.length;
+}
+
+function reviewText() {
+  return [...$("review").querySelectorAll("h3, li")].map((part) => `${part.textContent}.`).join(" ");
 }
 
 function setThreshold(threshold) {
@@ -171,7 +182,8 @@ async function download() {
   link.href = URL.createObjectURL(await zipPair(pair, picture.grey, film.mask, film.width));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers ask where to save it first
-  say(`Saved ${link.download}.`);
+  showStatus(`Saved as ${link.download}.`);
+  tell($("status").textContent);
 }
 
 /** Open a drawn example, whose picture its button shows. */

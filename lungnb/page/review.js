@@ -1,5 +1,7 @@
 // Why a person should look at a mask: the rules of lungnb/segmentation/lungs.py and inference.py.
 
+import { rint } from "./square.js";
+
 const NOT_A_CHEST = "does not look like an upright chest film or axial CT slice";
 const LUNG_SHARE = [0.02, 0.6]; // plausible area of lungs (share of the image)
 const MAX_SIZE_RATIO = 2; // of the larger lung to the smaller
@@ -7,7 +9,7 @@ const MAX_UNCERTAINTY = 0.25; // pixels between lung and not, divided by those o
 const UNCERTAIN = [0.1, 0.9]; // probabilities between them
 const SAMPLES = 256; // of pixels along the shorter side are enough to see how uncertain a mask is
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${rint(100 * share)}%`;
 
 /**
  * Return the reasons, none if there is none. `sides` has the pixels of the right and the left lung. `chest` is the
@@ -19,7 +21,7 @@ export function reviewReasons({ mask, width, probability, sides, chest, chestThr
   if (!large) return [...reasons, "no lung"];
   if (!small) reasons.push("one lung only");
   else if (large > MAX_SIZE_RATIO * small) {
-    reasons.push(`one lung is ${(large / small).toFixed(1)} times as large as the other`);
+    reasons.push(`one lung is ${(rint((10 * large) / small) / 10).toFixed(1)} times as large as the other`);
   }
   const share = (small + large) / mask.length;
   const [low, high] = LUNG_SHARE;
