@@ -233,7 +233,7 @@ def test_a_wrong_or_huge_file_gets_a_sentence_and_the_next_one_is_opened(browser
 
 
 def test_a_browser_without_webassembly_gets_a_sentence(file):
-    with chromium(switches=("js-flags=--noexpose-wasm",)) as driver:
+    with chromium(switches=("js-flags=--jitless",)) as driver:
         start(driver, file.as_uri())
         sentence = driver.find_element("id", "problem").text
         assert sentence.startswith("This browser does not run WebAssembly")

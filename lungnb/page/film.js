@@ -20,15 +20,30 @@ export function showFilm(header) {
   if (!pixels) return null;
   const hidden = findPadding(pixels, header);
   const [slope, intercept] = [header.number("RescaleSlope") ?? 1, header.number("RescaleIntercept") ?? 0];
-  const values = new Float32Array(pixels.length);
-  for (let at = 0; at < values.length; at++) values[at] = pixels[at] * slope + intercept;
+  const values = tabulate(pixels, (pixel) => pixel * slope + intercept);
   const isCt = header.text("Modality") === "CT";
   if (isCt && header.text("RescaleIntercept")) {
-    hidden?.forEach((is, at) => is && (values[at] = Math.min(values[at], -1000)));
-    return { grey: throughWindow(values, greyRange(values, width)), width, height };
+    const hounsfield = lookUp(pixels, values);
+    hidden?.forEach((is, at) => is && (hounsfield[at] = Math.min(hounsfield[at], -1000)));
+    return { grey: throughWindow(hounsfield, greyRange(hounsfield, width)), width, height };
   }
-  const shown = showValues(values, hidden, width, header, isCt);
-  return { grey: throughWindow(shown, greyRange(shown, width)), width, height };
+  const view = chooseView(pixels, values, hidden, width, header, isCt);
+  const grey = lookUp(pixels, throughWindow(values.map(view), [0, 1]));
+  hidden?.forEach((is, at) => is && (grey[at] = 0));
+  return { grey, width, height };
+}
+
+/** Return a function of each of the 65,536 numbers that pixels may be, float32, the negative ones at the end. */
+function tabulate(pixels, compute) {
+  const isSigned = pixels instanceof Int16Array || pixels instanceof Int8Array;
+  const half = 2 ** 15;
+  return Float32Array.from({ length: 2 * half }, (_, at) => compute(isSigned && at >= half ? at - 2 * half : at));
+}
+
+function lookUp(pixels, table) {
+  const results = new table.constructor(pixels.length);
+  for (let at = 0; at < results.length; at++) results[at] = table[pixels[at] & 0xffff];
+  return results;
 }
 
 /** Return the stored values, from bit 0 and without the bits that are not theirs. */
@@ -40,8 +55,10 @@ function storedPixels(header, count) {
   const shift = (header.number("HighBit") ?? 0) + 1 - header.number("BitsStored");
   const room = 32 - bits + unused; // beside the value in a number of 32 bits
   const cut = (pixel) => (isSigned ? (pixel << room) >> room : (pixel << room) >>> room);
+  const isCut = pixels.every((pixel) => cut(pixel) === pixel);
+  if (isCut && !(shift > 0)) return pixels;
   if (shift > 0 && shift <= unused) {
-    const isLow = pixels.every((pixel) => cut(pixel) === pixel) && pixels.some((pixel) => pixel & (2 ** shift - 1));
+    const isLow = isCut && pixels.some((pixel) => pixel & (2 ** shift - 1));
     if (!isLow) pixels.forEach((pixel, at) => (pixels[at] = pixel >> shift));
   }
   const hidden = findPadding(pixels, header);
@@ -59,22 +76,22 @@ function findPadding(pixels, header) {
   return hidden.includes(1) && hidden.includes(0) ? hidden : null;
 }
 
-/** Return values as 0 (black) to 1 (white), through the first window that fits, or else through their own range. */
-function showValues(values, hidden, width, header, isCt) {
-  const sample = takeSample(values, hidden, width);
+/** Return what makes a value 0 (black) to 1 (white): the first window that fits, or else the range of the values. */
+function chooseView(pixels, values, hidden, width, header, isCt) {
+  const sample = takeSample(pixels, hidden, width).map((pixel) => values[pixel & 0xffff]);
   const isInverse = header.text("PhotometricInterpretation") === "MONOCHROME1";
   const invert = (shown) => (isInverse ? Math.fround(1 - shown) : shown);
   const views = isCt || !sample.length ? [] : listViews(header);
   const fitting = views.find((each) => fits(sample.map((value) => invert(each(value)))));
-  const view = fitting ?? between(...rangeOf(values, hidden, width, isCt));
-  return values.map((value, at) => (hidden?.[at] ? 0 : invert(view(value))));
+  const view = fitting ?? between(...rangeOf(lookUp(pixels, values), hidden, width, isCt));
+  return (value) => invert(view(value));
 }
 
-function takeSample(values, hidden, width) {
-  const [across, down] = [width, values.length / width].map((side) => Math.ceil(side / SAMPLE_SIDE));
+function takeSample(pixels, hidden, width) {
+  const [across, down] = [width, pixels.length / width].map((side) => Math.ceil(side / SAMPLE_SIDE));
   const sample = [];
-  for (let row = 0; row < values.length; row += down * width) {
-    for (let at = row; at < row + width; at += across) if (!hidden?.[at]) sample.push(values[at]);
+  for (let row = 0; row < pixels.length; row += down * width) {
+    for (let at = row; at < row + width; at += across) if (!hidden?.[at]) sample.push(pixels[at]);
   }
   return sample;
 }
@@ -173,6 +190,7 @@ function directions(header) {
 
 /** Return a picture upright, as `turnOf` says. */
 export function turned({ grey, width, height }, { transposed, upsideDown, mirrored }) {
+  if (!transposed && !upsideDown && !mirrored) return { grey, width, height };
   const [newWidth, newHeight] = transposed ? [height, width] : [width, height];
   const upright = new Uint8Array(grey.length);
   for (let y = 0; y < newHeight; y++) {

@@ -24,6 +24,7 @@ async function openNetwork() {
     if (typeof WebAssembly !== "object") throw new Error("no WebAssembly");
     const [wasm, model] = await Promise.all([embedded("wasm"), embedded("network")]);
     const network = await Network.open(ort, wasm, model);
+    await network.predict({ grey: Uint8Array.of(0, 255), width: 2, height: 1 }); // the first run takes longest
     showStatus("Ready. Open a film, or try a drawn example.");
     page.isReady = true;
     return network;
@@ -48,6 +49,7 @@ function tell(text) {
 function complain(text = "") {
   $("problem").textContent = text;
   $("problem").hidden = !text;
+  if (text) $("problem").scrollIntoView({ block: "nearest" });
 }
 
 /** Open a file, and show it with its mask. If several are opened at once, the last one wins. */

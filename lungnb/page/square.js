@@ -44,6 +44,7 @@ function mixRows(array, width, weights, Kind) {
   const mixed = new Kind(weights.length * width);
   const sum = new Float64Array(width);
   weights.forEach(([first, each], at) => {
+    if (each.length === 2) return mixTwo(mixed, at * width, array, first * width, width, each);
     sum.fill(0);
     each.forEach((weight, step) => {
       const from = (first + step) * width;
@@ -52,6 +53,11 @@ function mixRows(array, width, weights, Kind) {
     mixed.set(sum, at * width);
   });
   return mixed;
+}
+
+/** Write the weighted sum of two rows that follow each other: what most rows of an enlarged picture are. */
+function mixTwo(mixed, to, array, from, width, [above, below]) {
+  for (let x = 0; x < width; x++) mixed[to + x] = above * array[from + x] + below * array[from + width + x];
 }
 
 /** Return an array of rows of `width` numbers with other columns: each the sum of some, weighted. */
