@@ -221,7 +221,9 @@ def test_a_picture_that_shows_no_chest_gets_a_warning(browser):
 def test_a_dicom_film_lies_upright_and_its_lungs_have_areas(browser, tmp_path):
     image = make_phantom(4, size=240).image
     tags = {"PatientOrientation": ["R", "H"], "PixelSpacing": [1.5, 1.5], "PhotometricInterpretation": "MONOCHROME1"}
-    film = dicom(tmp_path / "film.dcm", 4095 - 16 * image[::-1, ::-1].astype(int), "DX", BitsStored=12, HighBit=11, **tags)
+    film = dicom(
+        tmp_path / "film.dcm", 4095 - 16 * image[::-1, ::-1].astype(int), "DX", BitsStored=12, HighBit=11, **tags
+    )
     assert open_file(browser, film) == ""
     expected = segment(film, engine="onnx").mask[::-1, ::-1]
     assert dice(expected, mask(browser)) >= MIN_DICE and expected.sum() > 5000
@@ -249,7 +251,9 @@ def test_a_wrong_or_huge_file_gets_a_sentence_and_the_next_one_is_opened(browser
         huge.truncate(300_000_000)
     assert open_file(browser, tmp_path / "notes.txt").startswith("notes.txt: is no image. This page opens PNG")
     assert open_file(browser, tmp_path / "cut.jpg").startswith("cut.jpg: cannot be read; it may be damaged or cut")
-    assert open_file(browser, tmp_path / "huge.dcm").startswith("huge.dcm: has 300 MB, and this page opens up to 200 MB")
+    assert open_file(browser, tmp_path / "huge.dcm").startswith(
+        "huge.dcm: has 300 MB, and this page opens up to 200 MB"
+    )
     open_example(browser)
     assert not browser.find_element("id", "problem").is_displayed()
 
@@ -287,7 +291,9 @@ def test_the_page_works_with_the_keyboard_alone(browser, file):
     reached = set()
     for _ in range(30):
         for kind in ("keyDown", "keyUp"):
-            browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9})
+            browser.execute_cdp_cmd(
+                "Input.dispatchKeyEvent", {"type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+            )
         reached.add(browser.execute_script("return document.activeElement.id || document.activeElement.tagName"))
     assert {"open", "threshold", "download", "CANVAS", "SELECT", "SUMMARY"} <= reached
 

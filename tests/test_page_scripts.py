@@ -129,7 +129,9 @@ def png_files(folder):
 
 def test_png_files_have_the_greys_of_python(tmp_path):
     files = png_files(tmp_path)
-    results = call_scripts(tmp_path, [["opening", "openFilm", NamedFile(file.name, file.read_bytes())] for file in files])
+    results = call_scripts(
+        tmp_path, [["opening", "openFilm", NamedFile(file.name, file.read_bytes())] for file in files]
+    )
     for file, result in zip(files, results, strict=True):
         assert "error" not in result, result
         expected = read_image(file)
@@ -179,7 +181,9 @@ def test_dicom_films_have_the_greys_of_python_and_lie_upright(tmp_path):
         implicit["VOILUTSequence"].is_undefined_length = sequence
         files.append(tmp_path / f"implicit{number}.dcm")
         implicit.save_as(files[-1], implicit_vr=True, little_endian=True)
-    results = call_scripts(tmp_path, [["opening", "openFilm", NamedFile(file.name, file.read_bytes())] for file in files])
+    results = call_scripts(
+        tmp_path, [["opening", "openFilm", NamedFile(file.name, file.read_bytes())] for file in files]
+    )
     for file, result in zip(files, results, strict=True):
         assert "error" not in result, (file.name, result)
         picture = read_picture(file)
@@ -203,7 +207,11 @@ def refused_files(folder):
         ("cut.png", png[:4000], "cannot be read; it may be damaged or cut"),
         ("cut.jpg", jpeg[:20], "cannot be read; it may be damaged or cut"),
         ("cut.dcm", film.read_bytes()[:-9], "its pixels are damaged or cut"),
-        ("bomb.png", png[:16] + b"\0\1\0\0\0\1\0\0" + png[24:], "65,536 x 65,536 pixels: this page opens up to 40 million"),
+        (
+            "bomb.png",
+            png[:16] + b"\0\1\0\0\0\1\0\0" + png[24:],
+            "65,536 x 65,536 pixels: this page opens up to 40 million",
+        ),
         ("thin.png", saved(Image.new("L", (303, 3))), "one side is more than 100 times the other"),
         ("nothing.png", png[:16] + bytes(8) + png[24:], "0 x 0 pixels: it shows nothing"),
         ("large.bmp", b"BM" + bytes(16) + b"\0\0\1\0\0\0\1\0", "65,536 x 65,536 pixels"),
@@ -221,7 +229,10 @@ def refused_files(folder):
     packed.PixelData = pydicom.encaps.encapsulate([b"0" * 90])
     packed["PixelData"].is_undefined_length = True
     packed.save_as(folder / "packed.dcm")
-    yield NamedFile("packed.dcm", (folder / "packed.dcm").read_bytes()), "compressed or stored in an unusual way. `lungnb segment`"
+    yield (
+        NamedFile("packed.dcm", (folder / "packed.dcm").read_bytes()),
+        "compressed or stored in an unusual way. `lungnb segment`",
+    )
 
 
 def test_what_cannot_be_opened_gets_a_sentence_that_names_the_file(tmp_path):

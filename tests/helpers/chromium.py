@@ -33,7 +33,9 @@ editor.open(film, "a film");
 
 
 @contextmanager
-def chromium(width: int = 1400, height: int = 1250, ratio: float = 1, switches: tuple[str, ...] = ()) -> Iterator[object]:
+def chromium(
+    width: int = 1400, height: int = 1250, ratio: float = 1, switches: tuple[str, ...] = ()
+) -> Iterator[object]:
     """Give a selenium driver of a window of this size (px) and of so many screen pixels a CSS pixel.
 
     `switches` are further ones of Chromium. The driver's log `performance` names all that pages ask for.

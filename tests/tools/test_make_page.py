@@ -10,7 +10,7 @@ import pytest
 import make_page
 from helpers.paths import ROOT
 
-RUNTIME = 'var a=1,b={wasm:2};class c{}\nexport{c as InferenceSession,a as Tensor,b as env,a as default};\n//# sourceMappingURL=x.map\n'
+RUNTIME = "var a=1,b={wasm:2};class c{}\nexport{c as InferenceSession,a as Tensor,b as env,a as default};\n//# sourceMappingURL=x.map\n"
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js (Debian: nodejs)")
 
 
@@ -82,6 +82,8 @@ def test_the_bundle_holds_all_parts_and_its_policy_names_the_script(tmp_path, mo
 def test_versions_are_pinned_and_no_registry_is_named():
     text = (ROOT / "tools" / "package.json").read_text()
     assert all(re.fullmatch(r"[\d.]+", version) for version in json.loads(text)["dependencies"].values())
-    assert "http" not in text and json.loads(text)["dependencies"]["onnxruntime-web"] in make_page.__doc__ + (
-        ROOT / "lungnb" / "page" / "LICENCES.md"
-    ).read_text()
+    assert (
+        "http" not in text
+        and json.loads(text)["dependencies"]["onnxruntime-web"]
+        in make_page.__doc__ + (ROOT / "lungnb" / "page" / "LICENCES.md").read_text()
+    )
