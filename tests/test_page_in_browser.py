@@ -1,4 +1,4 @@
-"""The page of `lungnb page` in a real Chromium, opened from a file: masks, speed, silence, brush, downloads, sentences."""
+"""The page of `lungnb page` in a real Chromium, from a file: masks, speed, silence, brush, downloads."""
 
 import functools
 import http.server
@@ -124,12 +124,12 @@ def test_the_probability_is_shown_in_colours(browser):
     )
     assert browser.find_element("id", "legend").is_displayed()
     script = (
-        "const { editor, film, answer } = lungnbPage; editor.draw();"
+        "const { editor, film, answer } = lungnbPage;"
         "const at = answer.shown.findIndex((value) => value > 0.99);"
         "const [x, y] = [editor.columns.indexOf(at % film.width), editor.rows.indexOf(Math.floor(at / film.width))];"
         "return [...editor.context.getImageData(x, y, 1, 1).data]"
     )
-    browser.execute_script("lungnbPage.editor.redraw()")
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
     red, _, blue, _ = browser.execute_script(script)
     assert red > blue + 100  # amber
     browser.execute_script("lungnbPage.editor.show('outline')")
@@ -213,9 +213,22 @@ def test_the_threshold_changes_the_mask_and_undo_brings_it_back(browser):
 def test_a_picture_that_shows_no_chest_gets_a_warning(browser):
     open_example(browser, 3)
     review = browser.find_element("id", "review")
-    assert review.text.startswith("Not for this network\ndoes not look like an upright chest film or axial CT slice")
+    assert review.text.startswith(
+        "Probably the wrong picture\ndoes not look like an upright chest film or axial CT slice"
+    )
     open_example(browser, 0)
     assert "wrong" not in review.get_attribute("class")
+
+
+def test_a_film_that_lies_on_its_side_can_be_turned(browser, tmp_path):
+    image = make_phantom(3, size=240).image[:, :200]
+    write_png(tmp_path / "side.png", np.rot90(image))
+    assert open_file(browser, tmp_path / "side.png") == ""
+    assert "wrong" in browser.find_element("id", "review").get_attribute("class")
+    browser.execute_script("lungnbPage.seconds = null; document.getElementById('turn').click()")
+    wait(browser, OPENED)
+    assert "wrong" not in browser.find_element("id", "review").get_attribute("class")
+    assert dice(segment(image, engine="onnx").mask, mask(browser)) >= MIN_DICE
 
 
 def test_a_dicom_film_lies_upright_and_its_lungs_have_areas(browser, tmp_path):

@@ -160,8 +160,8 @@ def film_cases():
     cases += [(film, "CR", {"WindowCenter": center, "WindowWidth": width}) for center, width in windows]
     cases += [(film, "CR", {"WindowCenter": 1500, "WindowWidth": 1000, "VOILUTFunction": name})
               for name in ("SIGMOID", "LINEAR_EXACT")]  # fmt: skip
-    cases += [(film, "CR", {"VOILUTSequence": voi_table(*table)})
-              for table in ((1000, range(1001), 10), (0, [n // 16 for n in range(4096)], 8), (0, [5] * 4096, 8))]  # fmt: skip
+    tables = ((1000, range(1001), 10), (0, [n // 16 for n in range(4096)], 8), (0, [5] * 4096, 8))
+    cases += [(film, "CR", {"VOILUTSequence": voi_table(*table)}) for table in tables]
     window = {"WindowCenter": 2000.5, "WindowWidth": 2001, "PhotometricInterpretation": "MONOCHROME1"}
     cases.append((film, "DX", window | {"RescaleSlope": 2, "RescaleIntercept": -1000}))
     cases += [(signed, "CT", {"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 0}), (film, "CT", {})]

@@ -130,7 +130,7 @@ class Header {
     return first ? new Header(first) : undefined;
   }
 
-  /** Return a value as whole numbers of 8 or 16 bits, with a sign if `isSigned`; null if they are fewer than `count`. */
+  /** Return a value as `count` whole numbers of 8 or 16 bits, with a sign if `isSigned`; null if they are fewer. */
   integers(name, bits, isSigned, count) {
     const element = this.element(name);
     const bytes = (count * bits) / 8;

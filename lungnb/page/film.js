@@ -161,7 +161,8 @@ function rangeOf(values, hidden, width, isCt) {
 
 /** Return the height and the width of a pixel, mm; null if they are unknown or absurd. */
 export function pixelSize(header) {
-  const spacing = [header.numbers("PixelSpacing"), header.numbers("ImagerPixelSpacing")].find((each) => each.length === 2);
+  const both = [header.numbers("PixelSpacing"), header.numbers("ImagerPixelSpacing")];
+  const spacing = both.find((numbers) => numbers.length === 2);
   return spacing?.every((side) => side >= PIXEL_MM[0] && side <= PIXEL_MM[1]) ? spacing : null;
 }
 
@@ -188,9 +189,10 @@ function directions(header) {
   return header.text("PatientOrientation").split("\\").slice(0, 2).map((part) => part.trim()[0]);
 }
 
-/** Return a picture upright, as `turnOf` says. */
-export function turned({ grey, width, height }, { transposed, upsideDown, mirrored }) {
-  if (!transposed && !upsideDown && !mirrored) return { grey, width, height };
+/** Return a picture turned as `turnOf` says. */
+export function turned(picture, { transposed, upsideDown, mirrored }) {
+  if (!transposed && !upsideDown && !mirrored) return picture;
+  const { grey, width, height, pixelMm } = picture;
   const [newWidth, newHeight] = transposed ? [height, width] : [width, height];
   const upright = new Uint8Array(grey.length);
   for (let y = 0; y < newHeight; y++) {
@@ -199,5 +201,6 @@ export function turned({ grey, width, height }, { transposed, upsideDown, mirror
       upright[y * newWidth + x] = transposed ? grey[column * width + row] : grey[row * width + column];
     }
   }
-  return { grey: upright, width: newWidth, height: newHeight };
+  const sides = transposed && pixelMm ? [pixelMm[1], pixelMm[0]] : pixelMm;
+  return { ...picture, grey: upright, width: newWidth, height: newHeight, pixelMm: sides };
 }

@@ -67,7 +67,8 @@ export class Network {
   /** Return the probability of lung (Float32Array) of a grey picture, as large as it, and `chest`, if there is one. */
   async predict({ grey, width, height }) {
     const square = fitSquare(grey, width, height, this.size);
-    const image = new this.ort.Tensor("float32", Float32Array.from(square.pixels, (value) => value / 255), [1, this.size, this.size, 1]);
+    const shares = Float32Array.from(square.pixels, (value) => value / 255);
+    const image = new this.ort.Tensor("float32", shares, [1, this.size, this.size, 1]);
     const answer = await this.session.run({ image });
     const isBlank = grey.every((value) => value === grey[0]);
     if (isBlank) return { probability: new Float32Array(grey.length), chest: answer.chest && 0 };

@@ -12,12 +12,14 @@ const MAX_ASPECT = 100; // refuse pictures whose longer side is more than this m
 const LUMINANCE = [0.299, 0.587, 0.114]; // weights of red, green and blue (ITU-R BT.601)
 const OPENED = "This page opens PNG, JPEG, BMP and uncompressed DICOM files";
 const INSTEAD = "`lungnb segment` reads more";
-const OTHERS = { "II*": "a TIFF file", "MM\0": "a TIFF file", GIF: "a GIF file", "%PD": "a PDF file", "PK\x03": "a ZIP archive" };
+const OTHERS = { // by the first three letters
+  "II*": "a TIFF file", "MM\0": "a TIFF file", GIF: "a GIF file", "%PD": "a PDF file", "PK\x03": "a ZIP archive",
+};
 
 /** A file cannot be used. The message says which, what is wrong and what to do. */
 export class Refused extends Error {}
 
-/** Return a file as `grey` (Uint8Array, row by row), `width`, `height`, `pixelMm` (height and width, or null), `note`. */
+/** Return a picture: `grey` (Uint8Array, row by row), `width`, `height`, `pixelMm` (height, width; or null), `note`. */
 export async function openFilm(file) {
   const say = (text) => new Refused(`${file.name}: ${text}`);
   if (!file.size) throw say("the file is empty. Copy or export it again.");
@@ -30,7 +32,8 @@ export async function openFilm(file) {
     if (isDicom(bytes)) return openDicom(bytes, say);
     if (isPng(bytes)) return await openPng(file, bytes, say);
     const size = jpegSize(bytes) ?? bmpSize(bytes);
-    if (!size) throw say(`is ${OTHERS[String.fromCharCode(...bytes.subarray(0, 3))] ?? "no image"}. ${OPENED}; ${INSTEAD}.`);
+    const kind = OTHERS[String.fromCharCode(...bytes.subarray(0, 3))] ?? "no image";
+    if (!size) throw say(`is ${kind}. ${OPENED}; ${INSTEAD}.`);
     refuseSize(...size, say);
     return await decode(file);
   } catch (error) {
@@ -50,23 +53,27 @@ function refuseSize(width, height, say) {
 
 function openDicom(bytes, say) {
   const header = readDicom(bytes);
-  if (!header) throw say("its picture is compressed or stored in an unusual way. `lungnb segment` reads such DICOM files.");
+  if (!header) {
+    throw say("its picture is compressed or stored in an unusual way. `lungnb segment` reads such DICOM files.");
+  }
   const [width, height] = ["Columns", "Rows"].map((name) => header.number(name) ?? 0);
   if (!width || !height) throw say("no picture, but another DICOM object. Choose the file of an image.");
   refuseSize(width, height, say);
-  if (header.number("NumberOfFrames") > 1) throw say("holds several pictures. `lungnb segment` reads volumes; or export one picture.");
-  const isPlain = /^MONOCHROME[12]$/.test(header.text("PhotometricInterpretation")) && (header.number("SamplesPerPixel") ?? 1) === 1;
-  const isKnown = isPlain && [8, 16].includes(header.number("BitsAllocated")) && !header.item("ModalityLUTSequence");
-  if (!isKnown || header.text("Modality") === "SEG") throw say("is not a grey DICOM image of 8 or 16 bits. `lungnb segment` reads others.");
+  if (header.number("NumberOfFrames") > 1) {
+    throw say("holds several pictures. `lungnb segment` reads volumes; or export one picture.");
+  }
+  if (!isGreyFilm(header)) throw say("is not a grey DICOM image of 8 or 16 bits. `lungnb segment` reads others.");
   const picture = showFilm(header);
   if (!picture) throw say("its pixels are damaged or cut. Export it again.");
   const turn = turnOf(header);
-  const spacing = pixelSize(header);
-  return {
-    ...turned(picture, turn),
-    pixelMm: turn.transposed && spacing ? spacing.reverse() : spacing,
-    note: Object.values(turn).includes(true) ? "turned upright, as its header says" : "",
-  };
+  const note = Object.values(turn).includes(true) ? "turned upright, as its header says" : "";
+  return turned({ ...picture, pixelMm: pixelSize(header), note }, turn);
+}
+
+function isGreyFilm(header) {
+  const isGrey = /^MONOCHROME[12]$/.test(header.text("PhotometricInterpretation"));
+  const hasBits = [8, 16].includes(header.number("BitsAllocated")) && (header.number("SamplesPerPixel") ?? 1) === 1;
+  return isGrey && hasBits && !header.item("ModalityLUTSequence") && header.text("Modality") !== "SEG";
 }
 
 async function openPng(file, bytes, say) {

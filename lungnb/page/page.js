@@ -1,6 +1,7 @@
 // The page: open a film, let the network find the lungs, show the result, and let a person correct and save the mask.
 
 import { Editor, Film, packMask } from "./brush.js";
+import { turned } from "./film.js";
 import { embedded, Network } from "./network.js";
 import { openFilm, Refused } from "./opening.js";
 import ort from "./ort.js";
@@ -9,13 +10,14 @@ import { reviewReasons } from "./review.js";
 import { pairName, zipPair } from "./saving.js";
 
 const NO_WASM =
-  "This browser does not run WebAssembly, which the network needs. Open the page in a current Chrome, Edge, Firefox or " +
-  "Safari, or ask whether your organisation switched WebAssembly off.";
+  "This browser does not run WebAssembly, which the network needs. Open the page in a current Chrome, Edge, Firefox " +
+  "or Safari, or ask whether your organisation switched WebAssembly off.";
+const QUARTER = { transposed: true, upsideDown: false, mirrored: true }; // clockwise
 const MM2_PER_CM2 = 100;
 const [$, create] = [(id) => document.getElementById(id), (name) => document.createElement(name)];
 
 /** What the page shows now; tests read it as `lungnbPage`. */
-const page = (globalThis.lungnbPage = { film: null, picture: null, answer: null, seconds: null, editor: null, isReady: false });
+const page = (globalThis.lungnbPage = { opened: 0, seconds: null, isReady: false });
 
 const opening = openNetwork();
 
@@ -52,25 +54,31 @@ function complain(text = "") {
   if (text) $("problem").scrollIntoView({ block: "nearest" });
 }
 
-/** Open a file, and show it with its mask. If several are opened at once, the last one wins. */
-async function open(file) {
+/** Open a film, a file, and show it with its mask. */
+function open(file) {
+  return segment(file.name, () => openFilm(file));
+}
+
+/** Show a picture with its mask once `load` has it. If several are opened at once, the last one wins. */
+async function segment(name, load) {
   const started = performance.now();
   const network = await opening;
   if (!network) return;
-  const number = (page.number = (page.number ?? 0) + 1);
+  const number = ++page.opened;
   document.body.classList.add("busy");
   try {
-    const picture = await openFilm(file);
+    const picture = await load();
     const answer = await network.predict(picture);
-    if (number !== page.number) return;
-    answer.shown = network.corrected(answer.probability);
+    if (number !== page.opened) return;
     complain();
-    show(file.name, picture, answer, network);
-    requestAnimationFrame(() => requestAnimationFrame(() => (page.seconds = (performance.now() - started) / 1000)));
+    show(name, picture, { ...answer, shown: network.corrected(answer.probability) }, network);
+    const note = () => (page.seconds = (performance.now() - started) / 1000);
+    requestAnimationFrame(() => requestAnimationFrame(note)); // the outline is drawn in the first
   } catch (error) {
-    complain(error instanceof Refused ? error.message : `${file.name}: cannot be segmented (${error.message}). Try a smaller copy.`);
+    const reason = `${name}: cannot be segmented (${error.message}). Try a smaller copy.`;
+    complain(error instanceof Refused ? error.message : reason);
   } finally {
-    if (number === page.number) document.body.classList.remove("busy");
+    if (number === page.opened) document.body.classList.remove("busy");
   }
 }
 
@@ -88,7 +96,8 @@ function show(name, picture, answer, network) {
   page.editor ??= makeEditor();
   page.editor.open(film, name);
   $("name").textContent = name;
-  $("note").textContent = [`${width.toLocaleString("en")} x ${height.toLocaleString("en")} px`, picture.note].filter(Boolean).join(", ");
+  const size = `${inWords(width)} x ${inWords(height)} px`;
+  $("note").textContent = [size, picture.note].filter(Boolean).join(", ");
   masked();
 }
 
@@ -107,6 +116,8 @@ function makeEditor() {
   editor.canvas.addEventListener("keyup", update);
   return editor;
 }
+
+const inWords = (number) => number.toLocaleString("en");
 
 function toCanvas({ grey, width, height }) {
   const canvas = new OffscreenCanvas(width, height);
@@ -135,12 +146,14 @@ function measure() {
   const sides = countSides(film.mask, film.width);
   for (const side of ["right", "left"]) {
     const area = picture.pixelMm && (sides[side] * picture.pixelMm[0] * picture.pixelMm[1]) / MM2_PER_CM2;
-    $(side).textContent = area === null ? `${((100 * sides[side]) / film.mask.length).toFixed(1)} %` : `${area.toFixed(0)} cm²`;
-    $(`${side}-px`).textContent = `${area === null ? "of the picture, " : ""}${sides[side].toLocaleString("en")} px`;
+    const share = `${((100 * sides[side]) / film.mask.length).toFixed(1)} %`;
+    $(side).textContent = area === null ? share : `${area.toFixed(0)} cm²`;
+    $(`${side}-px`).textContent = `${area === null ? "of the picture, " : ""}${inWords(sides[side])} px`;
   }
-  const { chest } = answer;
-  const facts = { mask: film.mask, width: film.width, probability: answer.probability, sides, chest, chestThreshold: network.chestThreshold };
-  showReview(reviewReasons(facts), chest < network.chestThreshold);
+  const { probability, chest } = answer;
+  const { chestThreshold } = network;
+  const reasons = reviewReasons({ mask: film.mask, width: film.width, probability, sides, chest, chestThreshold });
+  showReview(reasons, chest < chestThreshold);
   tell(`Right lung ${$("right").textContent}, left lung ${$("left").textContent}. ${reviewText()}`);
   $("again").disabled = film.state === 0;
 }
@@ -148,7 +161,8 @@ function measure() {
 function showReview(reasons, isWrong) {
   $("review").className = isWrong ? "wrong" : reasons.length ? "doubt" : "";
   const [title, list] = $("review").children;
-  title.textContent = isWrong ? "Not for this network" : reasons.length ? "Look at this mask" : "Nothing unusual in the mask";
+  title.textContent = "Nothing unusual in the mask";
+  if (reasons.length) title.textContent = isWrong ? "Probably the wrong picture" : "Look at this mask";
   list.replaceChildren(...reasons.map((reason) => Object.assign(create("li"), { textContent: reason })));
   list.hidden = !reasons.length;
 }
@@ -206,6 +220,7 @@ function listen() {
   $("threshold").oninput = () => changeThreshold(false);
   $("threshold").onchange = () => changeThreshold(true);
   $("again").onclick = () => page.film.go(-page.film.state);
+  $("turn").onclick = () => segment(page.name, () => turned(page.picture, QUARTER));
   $("download").onclick = download;
   addEventListener("dragover", (event) => {
     event.preventDefault();

@@ -31,7 +31,8 @@ export function readChunks(bytes) {
     const content = bytes.subarray(at + 8, at + 8 + length);
     if (name === "IHDR") {
       const [depth, colour, , , interlaced] = content.subarray(8);
-      Object.assign(found, { width: view.getUint32(at + 8), height: view.getUint32(at + 12), depth, colour, interlaced });
+      const [width, height] = [view.getUint32(at + 8), view.getUint32(at + 12)];
+      Object.assign(found, { width, height, depth, colour, interlaced });
     }
     if (name === "PLTE") found.palette = content;
     if (name === "eXIf") found.isTurned = true;
@@ -49,7 +50,8 @@ export async function readPng({ width, height, depth, colour, palette, data }) {
   const packed = await passThrough(data, new DecompressionStream("deflate"), size);
   if (packed.length < size) throw new Error("cut");
   const rows = unfilter(packed, height, rowBytes, Math.max((channels * depth) / 8, 1));
-  const numbers = depth === 16 ? fromPairs(rows) : depth === 8 ? rows : unpackBits(rows, rowBytes, width, depth, colour);
+  const unpack = { 16: fromPairs, 8: (bytes) => bytes }[depth] ?? unpackBits;
+  const numbers = unpack(rows, rowBytes, width, depth, colour);
   if (colour !== PALETTE) return { numbers, channels };
   const colours = new Uint8Array(3 * numbers.length);
   numbers.forEach((entry, at) => colours.set(palette.subarray(3 * entry, 3 * entry + 3), 3 * at));
@@ -79,7 +81,8 @@ function predict(filter, left, above, corner) {
   if (filter === 1) return left;
   if (filter === 2) return above;
   if (filter === 3) return (left + above) >> 1;
-  const [toLeft, toAbove, toCorner] = [Math.abs(above - corner), Math.abs(left - corner), Math.abs(left + above - 2 * corner)];
+  const [toLeft, toAbove] = [Math.abs(above - corner), Math.abs(left - corner)];
+  const toCorner = Math.abs(left + above - 2 * corner);
   if (toLeft <= toAbove && toLeft <= toCorner) return left;
   return toAbove <= toCorner ? above : corner;
 }
@@ -126,8 +129,8 @@ export async function writePng(grey, width) {
   view.setUint32(4, height);
   header[8] = 8; // bits; the other numbers are 0: grey, not interlaced
   const data = await passThrough([rows], new CompressionStream("deflate"));
-  const parts = [Uint8Array.from(SIGNATURE), chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", new Uint8Array(0))];
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
+  const chunks = [chunk("IHDR", header), chunk("IDAT", data), chunk("IEND", new Uint8Array(0))];
+  return new Uint8Array(await new Blob([Uint8Array.from(SIGNATURE), ...chunks]).arrayBuffer());
 }
 
 function chunk(name, content) {

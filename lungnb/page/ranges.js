@@ -24,7 +24,8 @@ export function greyRange(values, width) {
   const [first, last] = endsOfPicture(values, width);
   const [pictureLow, pictureHigh] = ends(values, first, last);
   if (low < LUNG_RANGE[1] && pictureLow < 0) return LUNG_WINDOW;
-  return pictureHigh > pictureLow ? [pictureLow, pictureHigh] : [pictureLow, pictureLow + Math.max(1, 1e-6 * Math.abs(pictureLow))];
+  const least = Math.max(1, 1e-6 * Math.abs(pictureLow)); // between black and white
+  return [pictureLow, pictureHigh > pictureLow ? pictureHigh : pictureLow + least];
 }
 
 /** Return values as grey, 0 at `low` and below, 255 at `high` and above. */

@@ -9,8 +9,9 @@ const DAY = (1 << 5) | 1; // the first of January 1980, so that the same pair gi
 
 /** Return the name of a pair from that of a file. */
 export function pairName(fileName) {
-  const stem = fileName.replace(/\.[^.]*$/, "").replace(UNUSUAL, "_").replace(/^[. ]+/, "").slice(0, MAX_NAME).trim() || "film";
-  return LIKE_MASK.test(stem) ? `${stem}_image` : stem;
+  const stem = fileName.replace(/\.[^.]*$/, "").replace(UNUSUAL, "_").replace(/^[. ]+/, "");
+  const name = stem.slice(0, MAX_NAME).trim() || "film";
+  return LIKE_MASK.test(name) ? `${name}_image` : name;
 }
 
 /** Return a ZIP file with a grey image and its mask of 0 and 1, as a Blob. */
@@ -36,7 +37,8 @@ function zip(files) {
     at += local.length + title.length + bytes.length;
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);
-  return new Blob([...parts, ...directory, record(0x06054b50, [0, 0, files.length, files.length, [size], [at], 0])], { type: "application/zip" });
+  const end = record(0x06054b50, [0, 0, files.length, files.length, [size], [at], 0]);
+  return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }
 
 /** Return a record of a ZIP file: its mark, then numbers of 16 bits, or of 32 bits if they are in brackets. */

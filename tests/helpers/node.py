@@ -25,7 +25,10 @@ const decode = (_, value) => {
 };
 const encode = (_, value) =>
   ArrayBuffer.isView(value)
-    ? { kind: value.constructor.name, bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") }
+    ? {
+        kind: value.constructor.name,
+        bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64"),
+      }
     : value;
 const results = [];
 for (const [module, name, values] of JSON.parse(readFileSync(0, "utf-8"), decode)) {

@@ -10,7 +10,27 @@ import pytest
 import make_page
 from helpers.paths import ROOT
 
-RUNTIME = "var a=1,b={wasm:2};class c{}\nexport{c as InferenceSession,a as Tensor,b as env,a as default};\n//# sourceMappingURL=x.map\n"
+RUNTIME = """var a=1,b={wasm:2};class c{}
+export{c as InferenceSession,a as Tensor,b as env,a as default};
+//# sourceMappingURL=x.map
+"""
+ONE = """const hidden = 1;
+export function give() {
+  return hidden;
+}
+export const TEN = 10;
+export default () => 0;
+"""
+TWO = """import { give, TEN } from "./one.js";
+const hidden = 5;
+export class Sum {
+  static of = () => give() + TEN + hidden;
+}
+"""
+THREE = """import ort from "./ort.js";
+import { Sum } from "./two.js";
+console.log(Sum.of(), typeof hidden, ort.env.wasm);
+"""
 needs_node = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js (Debian: nodejs)")
 
 
@@ -21,11 +41,8 @@ def run_script(folder, script):
 
 @needs_node
 def test_joined_modules_see_what_they_import_and_nothing_else(tmp_path):
-    one = "const hidden = 1;\nexport function give() {\n  return hidden;\n}\nexport const TEN = 10;\nexport default () => 0;\n"
-    two = 'import { give, TEN } from "./one.js";\nconst hidden = 5;\nexport class Sum {\n  static of = () => give() + TEN + hidden;\n}\n'
-    three = 'import ort from "./ort.js";\nimport { Sum } from "./two.js";\nconsole.log(Sum.of(), typeof hidden, ort.env.wasm);\n'
     runtime = f"const module_ort = {make_page.runtime_module(RUNTIME)};\n"
-    script = runtime + make_page.join_modules({"one": one, "two": two, "three": three})
+    script = runtime + make_page.join_modules({"one": ONE, "two": TWO, "three": THREE})
     assert run_script(tmp_path, script) == "16 undefined 2\n"
 
 
@@ -60,7 +77,7 @@ def test_each_module_is_bundled_after_those_that_it_imports():
 def test_a_changed_package_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(make_page, "PACKAGE", tmp_path)
     (tmp_path / make_page.WASM).write_bytes(b"other")
-    with pytest.raises(ValueError, match="has another checksum than in tools/make_page.py"):
+    with pytest.raises(ValueError, match=r"has another checksum than in tools/make_page\.py"):
         make_page.read_package(make_page.WASM)
 
 
