@@ -17,14 +17,15 @@ BUNDLE = Path(__file__).with_name("bundle.html")  # made by tools/make_page.py; 
 _DIGEST_DIGITS = 8  # of the network's SHA-256, as in the tables of `lungnb segment`
 
 
-def write_page(out: str | Path, bundle: Path = BUNDLE) -> Path:
+def write_page(out: str | Path, bundle: Path | None = None) -> Path:
     """Write a page that segments films in a browser, with the network that lungnb ships, and return its path.
 
-    The page is one file that works from a disk, a USB stick or any server, and connects to nothing.
+    The page is one file that works from a disk, a USB stick or any server, and connects to nothing. `bundle` is what
+    `make page` built, by default BUNDLE.
 
     Raises FileNotFoundError if the bundle was not built, ValueError if `out` does not end in `.html` or `.htm`.
     """
-    out = Path(out)
+    out, bundle = Path(out), bundle or BUNDLE
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: the page needs a name that ends in .html, so that browsers open it.")
     if not bundle.exists():

@@ -1,6 +1,7 @@
 import pytest
 
 from lungnb.__main__ import main
+from lungnb.page import writing
 from lungnb.presets import RECIPES
 
 
@@ -26,3 +27,16 @@ def test_a_profile_that_is_none(capsys, monkeypatch):
     assert main(["prepare"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "profile must be one of quick, full" in error
+
+
+def test_the_page_for_browsers_is_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "bundle.html").write_text("{{DIGEST}}")
+    monkeypatch.setattr(writing, "BUNDLE", tmp_path / "bundle.html")
+    page = tmp_path / "lungs.html"
+    assert main(["page", str(page)]) == 0
+    assert capsys.readouterr().out == f"{page}: 0.0 MB. Open it in a browser; nothing leaves the computer.\n"
+    assert main(["page", str(page.with_suffix(".png"))]) == 2
+    assert "the page needs a name that ends in .html" in capsys.readouterr().err
+    (tmp_path / "bundle.html").unlink()
+    assert main(["page", str(page)]) == 2
+    assert "Run `make page` in the project's folder first" in capsys.readouterr().err
