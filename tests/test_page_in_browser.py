@@ -8,11 +8,13 @@ import os
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import make_page
 from helpers.chromium import CHROMIUM, DRIVER, canvas_geometry, chromium, drag, swept
 from helpers.films import dicom
 from lungnb.browser.brush import unpack_mask
@@ -91,6 +93,13 @@ def films():
         images = [*stored["images"]]
     film = make_phantom(2, seed=9, size=640, kind="film").image
     return [*images, film, film[:, :423], film[:301], film[::8, ::7], np.kron(film, np.ones((3, 3), np.uint8))]
+
+
+def test_the_bundle_is_made_of_the_scripts_as_they_are():
+    modules = {Path(name).stem: (make_page.SOURCES / name).read_text(encoding="utf-8") for name in make_page.MODULES}
+    style = (make_page.SOURCES / "page.css").read_text(encoding="utf-8")
+    is_new = all(part in BUNDLE.read_text(encoding="utf-8") for part in (make_page.join_modules(modules), style))
+    assert is_new, "The scripts have changed: run make page."
 
 
 def test_masks_are_those_of_python(browser, tmp_path):
