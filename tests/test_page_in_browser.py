@@ -197,6 +197,23 @@ def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
     assert np.array_equal(mask(browser), before)
 
 
+def test_the_page_asks_before_it_drops_corrections(browser):
+    open_example(browser)
+    before = mask(browser)
+    drag(browser, [(300, 400), (340, 420)])
+    corrected = mask(browser)
+    browser.find_elements("css selector", "#examples button")[1].click()
+    question = browser.switch_to.alert
+    assert question.text.startswith("The corrections of chest-film.png are not downloaded.")
+    question.dismiss()
+    assert np.array_equal(mask(browser), corrected) and not np.array_equal(before, corrected)
+    browser.execute_script("lungnbPage.seconds = null")
+    browser.find_elements("css selector", "#examples button")[1].click()
+    browser.switch_to.alert.accept()
+    wait(browser, OPENED)
+    assert browser.find_element("id", "name").text == "with-disease.png"
+
+
 def test_the_threshold_changes_the_mask_and_undo_brings_it_back(browser):
     open_example(browser)
     first, places = mask(browser), [(300, 400), (340, 420)]

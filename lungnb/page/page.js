@@ -63,7 +63,7 @@ function open(file) {
 async function segment(name, load) {
   const started = performance.now();
   const network = await opening;
-  if (!network) return;
+  if (!network || !mayLeave()) return;
   const number = ++page.opened;
   document.body.classList.add("busy");
   try {
@@ -82,6 +82,17 @@ async function segment(name, load) {
   }
 }
 
+/** Return whether a person has changed the mask since it was made or downloaded. */
+function isUnsaved() {
+  const runs = page.film?.states[page.film.state];
+  return Boolean(runs) && !page.thresholds.has(runs) && page.saved !== runs;
+}
+
+/** Return whether the film may be closed; ask if corrections would be lost. */
+function mayLeave() {
+  return !isUnsaved() || confirm(`The corrections of ${page.name} are not downloaded. Close this film all the same?`);
+}
+
 function show(name, picture, answer, network) {
   const { grey, width, height } = picture;
   const mask = maskAbove(network.threshold, answer.shown, width);
@@ -96,7 +107,7 @@ function show(name, picture, answer, network) {
   page.editor ??= makeEditor();
   page.editor.open(film, name);
   $("name").textContent = name;
-  const size = `${inWords(width)} x ${inWords(height)} px`;
+  const size = `${grouped(width)} x ${grouped(height)} px`;
   $("note").textContent = [size, picture.note].filter(Boolean).join(", ");
   masked();
 }
@@ -117,7 +128,7 @@ function makeEditor() {
   return editor;
 }
 
-const inWords = (number) => number.toLocaleString("en");
+const grouped = (number) => number.toLocaleString("en");
 
 function toCanvas({ grey, width, height }) {
   const canvas = new OffscreenCanvas(width, height);
@@ -148,7 +159,7 @@ function measure() {
     const area = picture.pixelMm && (sides[side] * picture.pixelMm[0] * picture.pixelMm[1]) / MM2_PER_CM2;
     const share = `${((100 * sides[side]) / film.mask.length).toFixed(1)} %`;
     $(side).textContent = area === null ? share : `${area.toFixed(0)} cm²`;
-    $(`${side}-px`).textContent = `${area === null ? "of the picture, " : ""}${inWords(sides[side])} px`;
+    $(`${side}-px`).textContent = `${area === null ? "of the picture, " : ""}${grouped(sides[side])} px`;
   }
   const { probability, chest } = answer;
   const { chestThreshold } = network;
@@ -193,6 +204,7 @@ function changeThreshold(isFinal) {
 
 async function download() {
   const { picture, film, name } = page;
+  page.saved = film.states[film.state];
   const pair = pairName(name);
   const link = Object.assign(create("a"), { download: `${pair}.zip` });
   link.href = URL.createObjectURL(await zipPair(pair, picture.grey, film.mask, film.width));
@@ -232,6 +244,7 @@ function listen() {
     document.body.classList.remove("dropping");
     if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
   });
+  addEventListener("beforeunload", (event) => isUnsaved() && event.preventDefault());
   addEventListener("paste", (event) => event.clipboardData.files.length && open(event.clipboardData.files[0]));
 }
 
