@@ -51,6 +51,10 @@ BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+page: .venv/core  ## build the page that `lungnb page` writes, with onnxruntime-web from the npm registry (npm must be there)
+	npm install --prefix tools --no-package-lock --ignore-scripts --no-audit --no-fund
+	$(BIN)/python tools/make_page.py
+
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00
 	$(BIN)/python tools/badges.py
 
@@ -69,7 +73,7 @@ robust: .venv/dev  ## before a release: thirty kills, a million fuzzed files (Li
 	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
 		|| echo "Known holes were found, or could not be looked up: see above."
 
-release: test  ## check version, changelog and licences, build the wheel, try it in an empty folder, list all packages; publishes nothing
+release: page test  ## check version, changelog and licences, build the wheel, try it in an empty folder, list all packages; publishes nothing
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom
 	$(BIN)/python tools/release.py
 
@@ -102,5 +106,5 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report check test test-slow test-all hostile bench jax browser cluster badges baseline robust release weights docs lab \
-	format clean
+.PHONY: report check test test-slow test-all hostile bench jax browser cluster page badges baseline robust release weights \
+	docs lab format clean

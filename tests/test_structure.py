@@ -23,7 +23,7 @@ LEVELS = (
     ("segmentation",),
     ("evaluation",),
     ("figures",),
-    ("report",),
+    ("page", "report"),
     ("browser", "commands"),
     ("__main__",),
 )

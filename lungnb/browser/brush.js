@@ -11,6 +11,9 @@ const MAX_SCALE = 40; // screen px of an image px
 const STATES = 200; // for undo; each takes some kilobytes
 const HEIGHTS = [320, 640]; // of the canvas, CSS px
 const SHOWN = ["outline", "fill", "hidden"];
+const PROBABILITY = "probability"; // shown too if the film has it
+const [UNLIKELY, TINT] = [[64, 130, 255], 0.6]; // colour of low probabilities, those of lung are amber; opacity
+const LEVELS = 32; // of probability that the colours distinguish
 const HELP =
   "B paint · E or right button erase · [ ] size · Z undo · Y redo · + − zoom · 0 fit · arrows, space or middle button pan · " +
   "F outline, fill, hidden · , . contrast · click the picture, then the wheel zooms · two fingers pan and zoom";
@@ -100,7 +103,10 @@ export function sweptPixels(y, a, b, radius) {
   return low > high ? [0, 0] : [Math.ceil(low - 0.5), Math.floor(high - 0.5) + 1];
 }
 
-/** An image and its mask, with the states of the mask for undo and redo. Sends "change" events. */
+/**
+ * An image and its mask, with the states of the mask for undo and redo. Sends "change" events. `probability` may be set
+ * to a Uint8Array as large as the mask, 0 to 255; then an editor can show it.
+ */
 export class Film extends EventTarget {
   /** `image` is a canvas or a decoded image; `runs` are those of its mask. */
   constructor(image, width, height, runs) {
@@ -148,6 +154,12 @@ export class Film extends EventTarget {
     unpackMask(runs, this.mask);
     const sides = [0, 0, this.width, this.height];
     this.dispatchEvent(new CustomEvent("change", { detail: steps ? { sides, runs } : { sides } }));
+  }
+
+  /** Replace the whole mask; `commit` then remembers it. */
+  replace(mask) {
+    this.mask.set(mask);
+    this.dispatchEvent(new CustomEvent("change", { detail: { sides: [0, 0, this.width, this.height] } }));
   }
 }
 
@@ -204,7 +216,6 @@ export class Editor {
     button("fit", "Fit the picture (0)", () => this.fit());
     this.select = element("select", { title: "How the mask is shown (F)", onchange: (e) => this.show(e.target.value) }, bar);
     this.select.setAttribute("aria-label", "How the mask is shown (F)");
-    for (const name of SHOWN) element("option", { textContent: name, value: name }, this.select);
     const setContrast = (contrast) => this.setWindow({ contrast });
     const setBrightness = (brightness) => this.setWindow({ brightness });
     this.contrastSlider = range("Contrast", "Contrast (, and .)", [0.2, 5, 0.05, 1], setContrast);
@@ -223,6 +234,9 @@ export class Editor {
     this.canvas.setAttribute("aria-label", `Mask of ${title}, to be corrected with the brush`);
     if (film && !this.hasSize) this.setSize(Math.round(Math.max(film.width, film.height) / 25));
     this.hasSize = true;
+    this.choices = film?.probability ? [...SHOWN, PROBABILITY] : SHOWN;
+    this.select.replaceChildren(...this.choices.map((name) => new Option(name, name)));
+    this.show(this.choices.includes(this.shown) ? this.shown : SHOWN[0]);
     this.resize(true);
     this.changed({});
   }
@@ -260,15 +274,17 @@ export class Editor {
     this.redraw();
   }
 
-  /** Compute the colour on the screen of each grey of the film: outside the mask, and in a filled mask. */
+  /** Compute the colour on the screen of each grey of the film: outside the mask, in a filled one, by probability. */
   setTable() {
     this.plain = new Uint32Array(256);
     this.filled = new Uint32Array(256);
+    this.tinted = new Uint32Array(256 * LEVELS);
     for (let value = 0; value < 256; value++) {
       const shown = (value - 127.5) * this.contrast + 127.5 * (1 + this.brightness);
       const grey = Math.round(Math.min(Math.max(shown, 0), 255));
       this.plain[value] = abgr(grey, grey, grey);
       this.filled[value] = abgr(...LUNG.map((part) => Math.round(grey + (part - grey) * FILL)));
+      for (let level = 0; level < LEVELS; level++) this.tinted[level * 256 + value] = tint(grey, level / (LEVELS - 1));
     }
   }
 
@@ -375,7 +391,8 @@ export class Editor {
   }
 
   compose(pixels, left, top, right, bottom) {
-    const { film, columns, rows, greys, plain, filled } = this;
+    const { film, columns, rows, greys, plain, filled, tinted } = this;
+    const tinting = this.shown === PROBABILITY ? film.probability : null;
     const line = Math.max(Math.round(LINE * this.ratio), 1);
     const isLung = (x, y) => columns[x] >= 0 && rows[y] >= 0 && film.mask[rows[y] * film.width + columns[x]] === 1;
     const isInside = (x, y) => isLung(x - line, y) && isLung(x + line, y) && isLung(x, y - line) && isLung(x, y + line);
@@ -386,6 +403,7 @@ export class Editor {
       for (let x = left; x < right; x++, at++) {
         const grey = greys[4 * (y * this.canvas.width + x)];
         if (rows[y] < 0 || columns[x] < 0) pixels[at] = BACKGROUND;
+        else if (tinting) pixels[at] = tinted[((tinting[rows[y] * film.width + columns[x]] * LEVELS) >> 8) * 256 + grey];
         else if (this.shown === "hidden" || !isLung(x, y)) pixels[at] = plain[grey];
         else pixels[at] = isInside(x, y) ? inner[grey] : amber;
       }
@@ -498,7 +516,7 @@ export class Editor {
       "[": () => this.setSize(Math.floor(this.diameter / 1.2)), "]": () => this.setSize(Math.ceil(this.diameter * 1.2)),
       z: () => this.film?.go(shiftKey ? 1 : -1), y: () => this.film?.go(1),
       "+": () => this.zoom(ZOOM), "=": () => this.zoom(ZOOM), "-": () => this.zoom(1 / ZOOM), 0: () => this.fit(),
-      f: () => this.show(SHOWN[(SHOWN.indexOf(this.shown) + 1) % SHOWN.length]),
+      f: () => this.show(this.choices[(this.choices.indexOf(this.shown) + 1) % this.choices.length]),
       ",": () => this.setWindow({ contrast: Math.max(this.contrast / 1.15, 0.2) }),
       ".": () => this.setWindow({ contrast: Math.min(this.contrast * 1.15, 5) }),
       arrowleft: () => this.pan(step, 0), arrowright: () => this.pan(-step, 0),
@@ -514,6 +532,13 @@ export class Editor {
 }
 
 const abgr = (red, green, blue) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+
+/** Return the colour of a grey under a probability, 0 to 1: plain at 0, then blue, then amber. */
+function tint(grey, share) {
+  const opacity = TINT * Math.min(3 * share, 1); // full from a third on
+  return abgr(...LUNG.map((amber, at) => Math.round(grey + (UNLIKELY[at] + (amber - UNLIKELY[at]) * share - grey) * opacity)));
+}
+
 const sizeToSlider = (size) => Math.round((100 * Math.log(size / SIZES[0])) / Math.log(SIZES[1] / SIZES[0]));
 const sliderToSize = (at) => Math.round(SIZES[0] * (SIZES[1] / SIZES[0]) ** (at / 100));
 

@@ -11,7 +11,7 @@ from collections import Counter
 from contextlib import redirect_stdout
 
 # The packages import their modules when a name is used, so that each verb imports only what it needs.
-from lungnb import datasets, engines, evaluation, figures, networks, report, segmentation
+from lungnb import datasets, engines, evaluation, figures, networks, page, report, segmentation
 from lungnb.artefacts import EXCLUDED
 from lungnb.files import written
 from lungnb.messages import say
@@ -163,6 +163,12 @@ def run_export(options: argparse.Namespace) -> None:
     say(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     for engine, parity in engines.parities(file).items():
         say(f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}")
+
+
+def run_page(options: argparse.Namespace) -> None:
+    """Write the page for browsers."""
+    file = page.write_page(options.out)
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB. Open it in a browser; nothing leaves the computer.")
 
 
 def run_report(options: argparse.Namespace) -> None:

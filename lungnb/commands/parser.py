@@ -94,6 +94,9 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
     add("--out", default=".", help="folder; default: the current one")
     add("--half", action="store_true", help="store the weights in half precision")
+    about = "write a page that segments films in a browser, without a server and without a connection"
+    add = _verb(verbs, "page", actions.run_page, about, "page lungs.html")
+    add("out", help="the file to write, which ends in .html")
 
 
 def _add_report_verbs(verbs: _Verbs) -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from lungnb.__main__ import main
+from lungnb.page import writing
 from lungnb.presets import RECIPES
 
 
@@ -33,3 +34,16 @@ def test_the_notebooks_are_copied_and_the_next_command_is_named(tmp_path, capsys
     said = capsys.readouterr().out
     assert f"Next: `jupyter lab '{tmp_path / 'my lungs'}'`, and open notebooks/00_start.ipynb there." in said
     assert main(["notebooks", str(tmp_path / "my lungs")]) == 2
+
+
+def test_the_page_for_browsers_is_written(tmp_path, capsys, monkeypatch):
+    (tmp_path / "bundle.html").write_text("{{DIGEST}}")
+    monkeypatch.setattr(writing, "BUNDLE", tmp_path / "bundle.html")
+    page = tmp_path / "lungs.html"
+    assert main(["page", str(page)]) == 0
+    assert capsys.readouterr().out == f"{page}: 0.0 MB. Open it in a browser; nothing leaves the computer.\n"
+    assert main(["page", str(page.with_suffix(".png"))]) == 2
+    assert "the page needs a name that ends in .html" in capsys.readouterr().err
+    (tmp_path / "bundle.html").unlink()
+    assert main(["page", str(page)]) == 2
+    assert "Run `make page` in the project's folder first" in capsys.readouterr().err

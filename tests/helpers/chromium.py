@@ -33,8 +33,13 @@ editor.open(film, "a film");
 
 
 @contextmanager
-def chromium(width: int = 1400, height: int = 1250, ratio: float = 1) -> Iterator[object]:
-    """Give a selenium driver of a window of this size (px) and of so many screen pixels a CSS pixel."""
+def chromium(
+    width: int = 1400, height: int = 1250, ratio: float = 1, switches: tuple[str, ...] = ()
+) -> Iterator[object]:
+    """Give a selenium driver of a window of this size (px) and of so many screen pixels a CSS pixel.
+
+    `switches` are further ones of Chromium. The driver's log `performance` names all that pages ask for.
+    """
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -45,8 +50,10 @@ def chromium(width: int = 1400, height: int = 1250, ratio: float = 1) -> Iterato
         "disable-gpu",
         "disable-dev-shm-usage",
         "disable-background-networking",
+        *switches,
     ):
         options.add_argument(f"--{switch}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     options.add_argument(f"--window-size={width},{height}")
     options.add_argument(f"--force-device-scale-factor={ratio}")
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))

@@ -1,0 +1,5 @@
+"""Write a page that finds lungs in a browser, without a server and without a connection."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"writing": ["write_page"]})

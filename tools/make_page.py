@@ -1,0 +1,129 @@
+"""Join the scripts of lungnb/page with onnxruntime-web, and write lungnb/page/bundle.html: what `make page` does.
+
+The bundle is a page without a network. `lungnb page` puts the network into it. It is built from the files of the npm
+package, whose checksums are below, so that the registry cannot hand out others.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import re
+from base64 import b64encode
+from pathlib import Path
+
+from PIL import Image
+
+import lungnb
+from lungnb.files import written
+from lungnb.formats.pixels import to_grey
+from lungnb.page.writing import BUNDLE, fill
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "lungnb" / "page"
+PACKAGE = ROOT / "tools" / "node_modules" / "onnxruntime-web" / "dist"
+RUNTIME, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+CHECKSUMS = {  # SHA-256 of the files of onnxruntime-web 1.30.0
+    RUNTIME: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
+    WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+}
+# Each script imports only from those before it. The brush is that of JupyterLab.
+MODULES = (
+    *("square.js", "ranges.js", "regions.js", "review.js", "png.js", "dicom.js", "film.js", "opening.js"),
+    *("network.js", "saving.js", "../browser/brush.js", "page.js"),
+)
+EXAMPLES = (  # name, kind and number of a phantom
+    ("Chest film", "film", 5),
+    ("With disease", "film", 9),
+    ("CT slice", "ct", 5),
+    ("A head", "other", 12),
+)
+EXAMPLE_PX = 400
+_IMPORT = re.compile(r'^import (\{[^}]*\}|\w+) from "\./([\w-]+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:function|class|const) (\w+)", re.MULTILINE)
+# No connection, no frame, no form: only the script with this checksum, WebAssembly, styles and the page's own pictures.
+POLICY = (
+    "default-src 'none'; script-src 'sha256-{digest}' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; connect-src 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+def join_modules(modules: dict[str, str]) -> str:
+    """Return one script that does what modules do, by their names without `.js`; each sees only what it imports."""
+    return "".join(f"const module_{name} = {_as_function(text)};\n" for name, text in modules.items())
+
+
+def _as_function(text: str) -> str:
+    """Return a module as a function that is called at once and returns what the module exports."""
+
+    def bind(match: re.Match[str]) -> str:
+        names, module = match.groups()
+        return f"const {names if names.startswith('{') else f'{{ default: {names} }}'} = module_{module};\n"
+
+    names = _EXPORT.findall(text)
+    text = _IMPORT.sub(bind, text)
+    text = re.sub(r"(?m)^export default ", "const anywidget = ", text)  # which JupyterLab alone needs
+    text = re.sub(r"(?m)^export ", "", text)
+    return f"(() => {{\n{text}return {{ {', '.join(names)} }};\n}})()"
+
+
+def runtime_module(text: str) -> str:
+    """Return onnxruntime-web as a function that returns the parts that the page uses."""
+    text = re.sub(r"(?m)^//# sourceMappingURL=.*\n?", "", text)
+    code, _, exports = text.rpartition("export{")
+    names = dict(reversed(each.split(" as ")) for each in exports.partition("}")[0].split(","))
+    parts = ", ".join(f"{name}: {names[name]}" for name in ("InferenceSession", "Tensor", "env"))
+    return f"(() => {{\n{code}\nreturn {{ default: {{ {parts} }} }};\n}})()"
+
+
+def page_script(runtime: str) -> str:
+    """Return the whole script of the page."""
+    texts = {Path(name).stem: (SOURCES / name).read_text(encoding="utf-8") for name in MODULES}
+    script = f"const module_ort = {runtime_module(runtime)};\n{join_modules(texts)}"
+    if re.search(r"<!--|</?script", script, re.IGNORECASE):
+        raise ValueError("The script holds a mark that would end it inside the page.")
+    return script
+
+
+def read_package(name: str) -> bytes:
+    """Return a file of onnxruntime-web. Raises ValueError if it is not the pinned one."""
+    content = (PACKAGE / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != CHECKSUMS[name]:
+        raise ValueError(f"{PACKAGE / name}: has another checksum than in tools/make_page.py. Install it again.")
+    return content
+
+
+def examples() -> str:
+    """Return buttons in HTML, one for each drawn example, with its picture."""
+    return "\n".join(_example(*example) for example in EXAMPLES)
+
+
+def _example(name: str, kind: str, index: int) -> str:
+    png = io.BytesIO()
+    grey = to_grey(lungnb.make_phantom(index, kind=kind, size=EXAMPLE_PX).image)
+    Image.fromarray(grey).save(png, "PNG", optimize=True)
+    picture = f'<img alt="" src="data:image/png;base64,{b64encode(png.getvalue()).decode()}">'
+    return f'<button type="button" data-name="{name.lower().replace(" ", "-")}">{picture}{name}</button>'
+
+
+def make_bundle(file: Path = BUNDLE) -> Path:
+    """Write the bundle and return its path."""
+    script = page_script(read_package(RUNTIME).decode())
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    wasm = gzip.compress(read_package(WASM), 9, mtime=0)
+    page, style, licences = (
+        (SOURCES / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "LICENCES.md")
+    )
+    parts = {
+        "POLICY": POLICY.format(digest=digest), "STYLE": style, "EXAMPLES": examples(),
+        "LICENCES": f"<pre>{licences.strip()}</pre>", "WASM": b64encode(wasm).decode(), "SCRIPT": script,
+    }  # fmt: skip
+    with written(file) as temporary:
+        temporary.write_text(fill(page, parts), encoding="utf-8", newline="\n")
+    return file
+
+
+if __name__ == "__main__":
+    made = make_bundle()
+    print(f"{made.relative_to(ROOT)}: {made.stat().st_size / 1e6:.1f} MB. Next: lungnb page OUT.html")
