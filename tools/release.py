@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 # Files that the wheel must hold: the shipped network, the series, and the licences of what is bundled.
 PARTS = (
     "lungnb/weights/phantom.keras", "lungnb/weights/phantom.onnx", "lungnb/weights/README.md",
-    "lungnb/page/bundle.html", "lungnb/series/notebooks/00_start.ipynb", "dist-info/licenses/LICENSE",
+    "lungnb/page/bundle.html", "lungnb/page/LICENCES.md", "lungnb/series/notebooks/00_start.ipynb",
+    "dist-info/licenses/LICENSE",
 )  # fmt: skip
 _TRY = (
     "import lungnb; assert 'site-packages' in lungnb.__file__; "
