@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lungnb.artefacts import MODEL
@@ -9,9 +10,11 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import AUGMENTATIONS, predict_augmented
 from lungnb.evaluation.probabilities import calibration_error
+from lungnb.evaluation.search import RANDOM_TRIALS
+from lungnb.evaluation.search_lesson import BEST, BEST_DICE, SAMPLERS
 from lungnb.evaluation.uncertainty_lesson import confidence_examples
 from lungnb.figures.pictures import Cell, outline_grid
-from lungnb.figures.theme import COLORS, subplots, themed
+from lungnb.figures.theme import COLORS, DASHES, subplots, themed
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import dice
 from lungnb.settings import Settings
@@ -51,3 +54,28 @@ def augmentation_grid(settings: Settings, model_name: str, image_id: str) -> Fig
         # Each change of the place is its own inverse, so that `undo` turns the mask to the changed image.
         cells.append(Cell(title, change(grey), None, undo(mask)))
     return outline_grid(cells, columns=4, inches=2.7)
+
+
+@themed
+def sampler_chart(searches: pd.DataFrame) -> Figure:
+    """Draw the best Dice over the trials, mean and quartiles, and the learning rates that each sampler tried.
+
+    `searches` is a table of `repeat_searches`.
+    """
+    figure, (progress, *tried) = subplots(1, 3, figsize=(12, 4.2), width_ratios=[1.2, 1, 1])
+    for index, (name, title) in enumerate(SAMPLERS.items()):
+        rows, color = searches[searches["sampler"] == name], COLORS[index]
+        best = rows.groupby("number")["true_best"]
+        progress.plot(best.mean(), DASHES[index], color=color, label=title)
+        progress.fill_between(best.mean().index, best.quantile(0.25), best.quantile(0.75), color=color, alpha=0.2)
+        tried[index].scatter(rows["number"], rows["learning_rate"], s=8, color=color, alpha=0.6)
+        tried[index].axhline(BEST["learning_rate"], color="0.3", linestyle=":", label="best learning rate")
+        tried[index].set(title=title, xlabel="trial", ylabel="learning rate", yscale="log")
+    progress.axhline(BEST_DICE, color="0.3", linestyle=":")
+    lowest = searches.groupby(["sampler", "number"])["true_best"].quantile(0.25)
+    progress.set(xlabel="trials", ylabel="true Dice of the best trial", ylim=(lowest.xs(3, level="number").min(), None))
+    progress.legend(frameon=False, loc="lower right")
+    tried[0].legend(frameon=True, loc="lower left", fontsize=9)
+    for axis in (progress, *tried):
+        axis.axvline(RANDOM_TRIALS + 0.5, color="0.7", linewidth=1)
+    return figure
