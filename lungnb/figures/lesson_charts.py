@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,6 +19,8 @@ from lungnb.figures.theme import COLORS, DASHES, subplots, themed
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import dice
 from lungnb.settings import Settings
+
+_LOWEST_EXPONENT = -8  # of ten, of the distances from 0.5 that are drawn; smaller ones are drawn there
 
 
 @themed
@@ -78,4 +81,20 @@ def sampler_chart(searches: pd.DataFrame) -> Figure:
     tried[0].legend(frameon=True, loc="lower left", fontsize=9)
     for axis in (progress, *tried):
         axis.axvline(RANDOM_TRIALS + 0.5, color="0.7", linewidth=1)
+    return figure
+
+
+@themed
+def rounding_chart(pixels: pd.DataFrame) -> Figure:
+    """Draw how many pixels are how far from the threshold, and the largest difference between two engines.
+
+    `pixels` is a table of `compare_pixels`.
+    """
+    figure, axis = subplots(figsize=(8, 3.8))
+    bins = np.logspace(_LOWEST_EXPONENT, np.log10(0.5), 33)
+    axis.hist(pixels["from_half"].clip(lower=bins[0]), bins, color=COLORS[0])
+    largest = max(pixels["difference"].max(), bins[0])
+    axis.axvline(largest, color=COLORS[3], linewidth=2, label="largest difference between the engines")
+    axis.set(xscale="log", yscale="log", xlabel="distance of a probability from 0.5", ylabel="pixels")
+    axis.legend(frameon=True, loc="upper left")
     return figure
