@@ -65,7 +65,7 @@ def test_notebook_is_small(path):
     assert path.stat().st_size <= 1_000_000
 
 
-LESSONS = [path for path in NOTEBOOKS if path.name[:2] in ("03", "04", "05", "11", "12", "13")]
+LESSONS = [path for path in NOTEBOOKS if path.name[:2] in ("03", "04", "05", "09", "11", "12", "13")]
 ANSWER = re.compile(r"<details>.*?```python\n(.*?)```.*?```text\n(.*?)```.*?</details>", re.DOTALL)
 
 

@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["export_lesson", "lessons", "published", "search_lesson", "uncertainty_lesson"],
+    submodules=["export_lesson", "lessons", "phantom_lesson", "published", "search_lesson", "uncertainty_lesson"],
     submod_attrs={
         "statistics": [
             "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",

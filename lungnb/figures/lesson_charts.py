@@ -10,17 +10,28 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import AUGMENTATIONS, predict_augmented
+from lungnb.evaluation.phantom_lesson import left_out_changes
 from lungnb.evaluation.probabilities import calibration_error
 from lungnb.evaluation.search import RANDOM_TRIALS
 from lungnb.evaluation.search_lesson import BEST, BEST_DICE, SAMPLERS
 from lungnb.evaluation.uncertainty_lesson import confidence_examples
 from lungnb.figures.pictures import Cell, outline_grid
-from lungnb.figures.theme import COLORS, DASHES, subplots, themed
+from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import dice
+from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
 
 _LOWEST_EXPONENT = -8  # of ten, of the distances from 0.5 that are drawn; smaller ones are drawn there
+# The number of a phantom that shows each part well: it looks different if the part is left out.
+WITHOUT_SHOWN = {
+    "film": {
+        "reader": 13, "tuberculosis": 22, "portable": 11, "heart": 24, "diaphragm": 9, "mediastinum": 5,
+        "children": 13, "processing": 4, "labels": 13,
+    },
+    "wild": {"shape": 2, "pathology": 4, "tone": 6, "texture": 8, "acquisition": 10},
+}  # fmt: skip
+_PAIRS_IN_A_ROW = 3
 
 
 @themed
@@ -97,4 +108,34 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
     axis.axvline(largest, color=COLORS[3], linewidth=2, label="largest difference between the engines")
     axis.set(xscale="log", yscale="log", xlabel="distance of a probability from 0.5", ylabel="pixels")
     axis.legend(frameon=True, loc="upper left")
+    return figure
+
+
+def without_grid(kind: str) -> Figure:
+    """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
+
+    `kind` is `film` for the additions, `wild` for the ways of being wild.
+    """
+    cells = []
+    for name, number in WITHOUT_SHOWN[kind].items():
+        whole, part = (make_phantom(number, kind=kind, without=left_out) for left_out in (None, name))
+        cells += [Cell(f"with {name}", whole.image, whole.mask), Cell("without", part.image, part.mask)]
+    return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.0)
+
+
+@themed
+def left_out_chart(table: pd.DataFrame) -> Figure:
+    """Draw the change of the Dice on each data set if a part is left out, from a table of `leave_one_out`."""
+    changes = left_out_changes(table)
+    sets = [name for name in changes if name != "mean"]
+    figure, axis = subplots(figsize=(9, 0.45 * len(changes) + 1.6))
+    for index, name in enumerate(sets):
+        style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index], "markersize": 8}
+        axis.plot(changes[name], changes.index, linestyle="none", label=name, **style)
+    axis.plot(changes["mean"], changes.index, "|", color="black", markersize=22, markeredgewidth=2, label="mean")
+    axis.axvline(0, color="0.3", linewidth=1)
+    axis.set(xlabel="change of the mean Dice if it is left out", ylabel="")
+    axis.margins(y=0.15)
+    axis.invert_yaxis()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
