@@ -27,7 +27,7 @@ _LOWEST_EXPONENT = -8  # of ten, of the distances from 0.5 that are drawn; small
 WITHOUT_SHOWN = {
     "film": {
         "reader": 13, "tuberculosis": 22, "portable": 11, "heart": 24, "diaphragm": 9, "mediastinum": 5,
-        "children": 13, "processing": 4, "labels": 13,
+        "children": 13, "processing": 4, "labels": 64,
     },
     "wild": {"shape": 2, "pathology": 4, "tone": 6, "texture": 8, "acquisition": 10},
 }  # fmt: skip
