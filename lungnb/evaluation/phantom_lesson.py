@@ -71,8 +71,8 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
     Example:
         >>> columns = {"films": [0.95, 0.90, 0.96], "ct": [0.97, 0.97, 0.99]}
         >>> print(say_left_out(pd.DataFrame(columns, index=["nothing", "tone", "shape"])))
-        Without tone the Dice changes by -0.025 on average, from -0.050 (films) to +0.000 (ct): it was worth having.
-        Without shape the Dice changes by +0.015 on average, from +0.010 (films) to +0.020 (ct): it did not help here.
+        Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it was worth having.
+        Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it did not help here.
     """
     return "\n".join(_say_part(str(name), row, margin) for name, row in left_out_changes(table).iterrows())
 
@@ -85,7 +85,7 @@ def _say_part(name: str, row: pd.Series, margin: float) -> str:
     elif by_set.min() <= -margin:
         verdict = "it helps some data sets only"
     return (
-        f"Without {name} the Dice changes by {mean:+.3f} on average, from {by_set.min():+.3f} ({by_set.idxmin()}) to "
+        f"Without {name}: Dice {mean:+.3f} on average, from {by_set.min():+.3f} ({by_set.idxmin()}) to "
         f"{by_set.max():+.3f} ({by_set.idxmax()}): {verdict}."
     )
 
