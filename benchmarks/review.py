@@ -78,7 +78,7 @@ def signs(grey: np.ndarray, truth: np.ndarray, engine: Engine) -> dict[str, Any]
         "area of holes": (mask & ~raw).sum() / area,
         "pixels at the border": edge.sum() / edge.size,
         "uncertain pixels": uncertainty(probability, mask),
-        "mean doubt within the mask": 1 - probability[mask].mean() if large else np.inf,
+        "mean uncertainty within the mask": 1 - probability[mask].mean() if large else np.inf,
         "disagreement with the mirrored image": 1 - dice(mask, clean_mask(mirrored)),
     }
 

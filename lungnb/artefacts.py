@@ -208,7 +208,7 @@ ARTEFACTS = (
     Artefact("exports_chart.png", "11", "the same as a chart"),
     Artefact("reliability.png", "13", "share of lung among the pixels near the border, by probability"),
     Artefact("calibration.csv", "13", "calibration error near the border, temperature and best threshold"),
-    Artefact("doubts.csv", "13", "why a person should look at an image, one row per image"),
+    Artefact("uncertainty.csv", "13", "why a person should look at an image, one row per image"),
     Artefact("usefulness.csv", "13", "how the mean Dice rises if a person corrects the most uncertain images"),
-    Artefact("doubt_chart.png", "13", "Dice against the disagreement of augmented predictions"),
+    Artefact("uncertainty_chart.png", "13", "Dice against the disagreement of augmented predictions"),
 )

@@ -4,7 +4,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["data_lessons", "lessons", "memory"],
+    submodules=[
+        "data_lessons", "export_lesson", "lessons", "memory", "phantom_lesson", "published", "search_lesson",
+        "uncertainty_lesson",
+    ],
     submod_attrs={
         "statistics": [
             "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",

@@ -6,7 +6,7 @@ A network predicts each image as it is, mirrored, brighter and darker (test-time
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -37,13 +37,14 @@ def _change_tone(grey: np.ndarray, gamma: float) -> np.ndarray:
     return np.take(np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8), grey)
 
 
-# A change of the uint8 image, and the change that turns its probabilities back.
-AUGMENTATIONS = (
-    (np.asarray, np.asarray),
-    (np.fliplr, np.fliplr),
-    (partial(_change_tone, gamma=0.8), np.asarray),
-    (partial(_change_tone, gamma=1.25), np.asarray),
-)
+Change = Callable[[np.ndarray], np.ndarray]
+# By name: a change of the uint8 image, and the change that turns its probabilities back.
+AUGMENTATIONS: dict[str, tuple[Change, Change]] = {
+    "as it is": (np.asarray, np.asarray),
+    "mirrored": (np.fliplr, np.fliplr),
+    "brighter": (partial(_change_tone, gamma=0.8), np.asarray),
+    "darker": (partial(_change_tone, gamma=1.25), np.asarray),
+}
 
 
 class Examination(NamedTuple):
@@ -75,7 +76,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     for row in tqdm(rows, title, unit="image", file=sys.stdout, disable=not progress):
         grey, truth = prepared.pair(row)
         predictions = predict_augmented(engine, grey)
-        images.append({"id": row["id"], "split": split} | _compare_with_truth(truth, predictions))
+        images.append({"id": row["id"], "split": split} | compare_with_truth(truth, predictions))
         by_threshold.append([dice(truth, clean_mask(predictions[0] > threshold)) for threshold in THRESHOLDS])
         bins.append(border_bins(truth, predictions[0]))
     thresholds = pd.DataFrame({"threshold": THRESHOLDS, "dice": np.mean(by_threshold, axis=0)})
@@ -87,7 +88,7 @@ def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None
 
     `times` limits their number, which is four.
     """
-    return [undo(predict(engine, change(grey))) for change, undo in AUGMENTATIONS[:times]]
+    return [undo(predict(engine, change(grey))) for change, undo in [*AUGMENTATIONS.values()][:times]]
 
 
 def disagreement(predictions: Sequence[np.ndarray], threshold: float = LUNG_THRESHOLD) -> float:
@@ -102,8 +103,8 @@ def disagreement(predictions: Sequence[np.ndarray], threshold: float = LUNG_THRE
     return 1 - float(np.mean([dice(mask, other) for other in others]))
 
 
-def _compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, float]:
-    """Return the row of one image in `Examination.images`, without its id and split."""
+def compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict[str, float]:
+    """Return the row of one image in `Examination.images`, without its id and split, from `predict_augmented`."""
     mask, mean_mask = (clean_mask(each > LUNG_THRESHOLD) for each in (predictions[0], np.mean(predictions, axis=0)))
     return {
         "dice": dice(truth, mask), "augmented_dice": dice(truth, mean_mask), "disagreement": disagreement(predictions),

@@ -16,7 +16,7 @@ _USUAL_AREA = 0.8, 1.25  # times the smallest and the largest area in the ground
 
 
 def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -> pd.DataFrame:
-    """Return the images, the most uncertain first, with a column `doubt`: why a person should look at each, or nothing.
+    """Return the images, the most uncertain first, with a column `reasons` to look at each, or nothing.
 
     Compare each image with the validation images, and never with its own ground truth. Its number of lungs or its area
     may be unusual, or its predictions may disagree more than those of all but a `share` of the validation images.
@@ -29,11 +29,11 @@ def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float 
     reasons = {
         "number of lungs": ~images["regions"].isin(usual_counts),
         "area": (images["area"] < smallest) | (images["area"] > largest),
-        "answers disagree": images["disagreement"] > max_disagreement,
+        "predictions disagree": images["disagreement"] > max_disagreement,
     }
     texts = [", ".join(name for name, applies in reasons.items() if applies[index]) for index in images.index]
     unusual = reasons["number of lungs"].astype(int) + reasons["area"]
-    return images.assign(doubt=texts).iloc[np.lexsort((-images["disagreement"], -unusual))]
+    return images.assign(reasons=texts).iloc[np.lexsort((-images["disagreement"], -unusual))]
 
 
 def review_gain(reviewed: pd.DataFrame, share: float = 0.1) -> dict[str, float]:

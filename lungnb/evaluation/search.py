@@ -14,7 +14,7 @@ import warnings
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pandas as pd
 from tqdm import tqdm
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import optuna
 
 PARAMETERS = ("learning_rate", "loss", "filters", "augmentation")
-_RANDOM_TRIALS = 5  # before the sampler learns from earlier trials, and before any is pruned
+MAX_AUGMENTATION = 2.0  # times the settings' strength
+RANDOM_TRIALS = 5  # before the sampler learns from earlier trials, and before any is pruned
 
 
 def search_settings(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
@@ -54,7 +55,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
     study = _study(settings, model_name)
     for trial in study.trials:
         if not trial.state.is_finished():  # cut off; the table leaves it out, so that another trial takes its place
-            study.tell(trial.number, state=_optuna().trial.TrialState.FAIL)
+            study.tell(trial.number, state=import_optuna().trial.TrialState.FAIL)
             remove(_path(settings.results, model_name, f"_{trial.number}"))
     file = _path(settings.results, model_name, ".csv")
     table = _write_table(study, file)
@@ -63,7 +64,7 @@ def search_settings(settings: Settings, model_name: str, trials: int = 20, progr
         while len(table) < trials:
             # Each trial has a seed, so that a search that was interrupted tries the same as one that was not.
             seed = (settings.seed * SEEDS_PER_RUN + len(table)) % 2**32  # because NumPy takes no larger seed
-            study.sampler = _optuna().samplers.TPESampler(n_startup_trials=_RANDOM_TRIALS, seed=seed)
+            study.sampler = import_optuna().samplers.TPESampler(n_startup_trials=RANDOM_TRIALS, seed=seed)
             with writable(_path(settings.results, model_name, ".db")):
                 objective = partial(_validation_dice, settings, model_name, bar)
                 study.optimize(objective, n_trials=1, catch=FloatingPointError, gc_after_trial=True)
@@ -105,16 +106,12 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # because Keras h
         self._trial.report(logs["val_dice"], epoch)
         self._bar.set_postfix_str(f"epoch {epoch + 1}, validation Dice {logs['val_dice']:.3f}")
         if self._trial.should_prune():
-            raise _optuna().TrialPruned
+            raise import_optuna().TrialPruned
 
 
 def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], trial: optuna.Trial) -> float:
     """Train with what Optuna suggests; return the validation Dice of the best epoch."""
-    rate, filters = settings.learning_rate, settings.filters
-    trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True)
-    trial.suggest_categorical("loss", [*LOSSES])
-    trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))
-    trial.suggest_float("augmentation", 0.0, 2.0)
+    suggest(trial, settings.learning_rate, settings.filters)
     watch, folder = _Watch(trial, bar), _path(settings.results, model_name, f"_{trial.number}")
     try:
         train(_changed(settings, **trial.params), model_name, progress=False, folder=folder, more=[watch])
@@ -124,6 +121,15 @@ def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], t
     finally:
         remove(folder)
     return max(watch.dices)
+
+
+def suggest(trial: optuna.Trial, rate: float, filters: int) -> dict[str, Any]:
+    """Return the hyper-parameters that Optuna suggests around a learning rate and a number of filters."""
+    trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True)
+    trial.suggest_categorical("loss", [*LOSSES])
+    trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))
+    trial.suggest_float("augmentation", 0.0, MAX_AUGMENTATION)
+    return trial.params
 
 
 def _changed(settings: Settings, learning_rate: float, loss: str, filters: int, augmentation: float) -> Settings:
@@ -141,9 +147,9 @@ def _study(settings: Settings, model_name: str) -> optuna.Study:
     file = _path(settings.results, model_name, ".db")
     with writable(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        study: optuna.Study = _optuna().create_study(
+        study: optuna.Study = import_optuna().create_study(
             storage=f"sqlite:///{file}", study_name=hashlib.sha256(json.dumps(plan).encode()).hexdigest(),
-            pruner=_optuna().pruners.MedianPruner(_RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
+            pruner=import_optuna().pruners.MedianPruner(RANDOM_TRIALS, n_warmup_steps=settings.epochs // 4),
             direction="maximize", load_if_exists=True,
         )  # fmt: skip
     return study
@@ -167,7 +173,7 @@ def _path(results: Path, model_name: str, suffix: str) -> Path:
     return results / "search" / f"{model_name}{suffix}"
 
 
-def _optuna() -> ModuleType:
+def import_optuna() -> ModuleType:
     """Import Optuna and silence it, because a progress bar says the same."""
     try:
         with warnings.catch_warnings(action="ignore"):  # because tqdm warns that notebooks could have another bar

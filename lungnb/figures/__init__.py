@@ -4,10 +4,10 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["data_pictures", "diagrams", "pictures", "plots", "text"],
+    submodules=["data_pictures", "diagrams", "lesson_charts", "pictures", "plots", "text"],
     submod_attrs={
         "charts": [
-            "adaptation_chart", "doubt_chart", "export_chart", "few_shot_chart", "generalisation_chart",
+            "adaptation_chart", "uncertainty_chart", "export_chart", "few_shot_chart", "generalisation_chart",
             "reliability_diagram", "search_chart",
         ],
     },

@@ -28,7 +28,7 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     points of the lower panel stands the number of pixels, in thousands, of the first model.
     """
     figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1.2), sharex=True)
-    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="as it should be")
+    axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")
     for (name, examination), marker in zip(examinations.items(), MARKERS, strict=False):
         table = reliability_table(examination.border)
         label = f"{title_of(name)}, error {calibration_error(table):.3f}"
@@ -49,15 +49,15 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
 
 
 @themed
-def doubt_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
+def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     """Draw each image's Dice against the disagreement, a panel a model; a person looks at the crosses."""
     figure, axes = subplots(1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, squeeze=False)
     for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)
         looked_at = int(gain["looked_at"])
         picked, left = table.iloc[:looked_at], table.iloc[looked_at:]
-        axis.scatter(left["disagreement"], left["dice"], s=22, color=COLORS[0], label="left")
-        axis.scatter(picked["disagreement"], picked["dice"], s=40, color=COLORS[1], marker="X", label="looked at")
+        axis.scatter(left["disagreement"], left["dice"], s=22, color="0.4", label="left")
+        axis.scatter(picked["disagreement"], picked["dice"], s=48, color=COLORS[3], marker="X", label="looked at")
         axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
         axis.set(title=title_of(name), xlabel="disagreement")
         axis.xaxis.set_major_locator(MaxNLocator(4))

@@ -5,15 +5,15 @@ from helpers.tables import examined
 from lungnb.evaluation.review import review_gain, review_reasons
 
 
-def test_what_is_unusual_is_doubted_first():
+def test_what_is_unusual_is_reviewed_first():
     validation = examined(disagreement=np.linspace(0, 0.1, 21), true_area=np.linspace(0.2, 0.4, 21))
     images = examined(regions=[2, 3, 2, 2, 3], area=[0.3, 0.3, 0.6, 0.3, 0.05], disagreement=[0.095, 0, 0.05, 0.05, 0])
     found = review_reasons(images, validation)
-    assert found["doubt"].to_dict() == {
+    assert found["reasons"].to_dict() == {
         4: "number of lungs, area",
         2: "area",
         1: "number of lungs",
-        0: "answers disagree",
+        0: "predictions disagree",
         3: "",
     }
     assert found.index.tolist() == [4, 2, 1, 0, 3]
@@ -22,28 +22,28 @@ def test_what_is_unusual_is_doubted_first():
 def test_slices_with_one_lung_are_usual_where_validation_has_them():
     validation = examined(true_regions=[1] * 3 + [2] * 17)
     found = review_reasons(examined(regions=[1, 2, 0]), validation).sort_index()
-    assert found["doubt"].tolist() == ["", "", "number of lungs"]
+    assert found["reasons"].tolist() == ["", "", "number of lungs"]
 
 
 def test_usefulness_by_hand():
-    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8])
-    found = review_gain(doubted, 0.25)
+    reviewed = examined(dice=[0.6, 0.9, 0.5, 0.8])
+    found = review_gain(reviewed, 0.25)
     assert found["looked_at"] == 1 and found["worst"] == 0.5
     assert found["worst_left"] == 0.5 and found["worst_ideal"] == 0.6
     assert found["worst_by_chance"] == pytest.approx(0.75 * 0.5 + 0.25 * 0.6)
     assert found["mean"] == pytest.approx(0.7) and found["mean_left"] == pytest.approx(2.2 / 3)
-    two = review_gain(doubted, 0.5)
+    two = review_gain(reviewed, 0.5)
     assert two["worst_by_chance"] == pytest.approx(0.5 * 0.5 + 0.5 * (2 / 3 * 0.6 + 1 / 3 * 0.8))
     with pytest.raises(ValueError, match="two images at least"):
-        review_gain(doubted.head(1))
+        review_gain(reviewed.head(1))
 
 
 @pytest.mark.parametrize("regions", [[1] + [2] * 19, [1] + [2] * 9, [1, 2, 2]])
 def test_one_odd_validation_image_does_not_make_its_number_of_lungs_usual(regions):
     found = review_reasons(examined(regions=[1, 2]), examined(true_regions=regions)).sort_index()
-    assert found["doubt"].tolist() == ["number of lungs", ""]
+    assert found["reasons"].tolist() == ["number of lungs", ""]
 
 
 def test_with_one_validation_image_its_number_of_lungs_is_usual():
     found = review_reasons(examined(regions=[2, 1]), examined(true_regions=[2])).sort_index()
-    assert found["doubt"].tolist() == ["", "number of lungs"]
+    assert found["reasons"].tolist() == ["", "number of lungs"]

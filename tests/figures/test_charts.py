@@ -7,7 +7,7 @@ from helpers.tables import examined
 from lungnb.evaluation.calibration import (
     Examination,
 )
-from lungnb.figures.charts import doubt_chart, reliability_diagram, search_chart
+from lungnb.figures.charts import reliability_diagram, search_chart, uncertainty_chart
 from lungnb.networks.losses import LOSSES
 
 
@@ -21,8 +21,8 @@ def test_charts_say_what_the_tables_do():
     assert upper.lines[1].get_label() == "U-Net, error 0.075"
     assert [text.get_text() for text in lower.texts] == ["1.5", "2.5"]  # thousands of pixels
     assert "3.1% of the longer side" in upper.get_title()
-    doubted = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
-    left, picked = doubt_chart({"unet": doubted}, 0.25).axes[0].collections
+    reviewed = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
+    left, picked = uncertainty_chart({"unet": reviewed}, 0.25).axes[0].collections
     assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3
 
 

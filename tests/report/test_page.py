@@ -60,7 +60,7 @@ def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(traine
     excluded = pd.DataFrame({"file": HOSTILE, "reason": [f"a file: {text}" for text in HOSTILE]})
     write_table(manifest, settings.prepared / "manifest.csv")
     write_table(excluded, settings.prepared / "excluded.csv")
-    for name in ("comparison", "check", "doubts", "zero_patient", "claim"):
+    for name in ("comparison", "check", "uncertainty", "zero_patient", "claim"):
         table = evaluation_table().assign(worst=HOSTILE[0], severity="error") if name == "comparison" else None
         save_artefact(settings, name, manifest.assign(severity="error") if table is None else table)
     save_artefact(settings, "verdict", " ".join(HOSTILE))

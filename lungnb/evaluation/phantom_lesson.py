@@ -1,0 +1,107 @@
+"""Interpret what notebook 09 shows, in sentences that are computed from its tables."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lungnb.settings import EQUIVALENCE_MARGIN
+
+ALL = "nothing"  # the row of `leave_one_out` in which nothing is left out
+
+
+def say_untrained(summary: pd.DataFrame) -> str:
+    """Return how well a network that saw no patient does, from a table of `dataset_summary`.
+
+    Example:
+        >>> table = {"dice": [0.95, 0.97], "below_0.9": [0.06, 0.01], "median_dice": [0.96, 0.98], "images": [138, 89]}
+        >>> print(say_untrained(pd.DataFrame(table, index=["montgomery", "lung-ct-bmp"])))
+        The mean Dice is 0.950 (montgomery) to 0.970 (lung-ct-bmp).
+        Of all 227 images, 4 % have a Dice below 0.9. The median is higher than the mean: a few bad masks lower it.
+    """
+    low, high = summary["dice"].idxmin(), summary["dice"].idxmax()
+    images = summary["images"].sum()
+    bad = (summary["below_0.9"] * summary["images"]).sum() / images
+    rest = (
+        " The median is higher than the mean: a few bad masks lower it."
+        if bad > 0 and (summary["median_dice"] > summary["dice"]).all()
+        else ""
+    )
+    return (
+        f"The mean Dice is {summary['dice'].min():.3f} ({low}) to {summary['dice'].max():.3f} ({high}).\n"
+        f"Of all {images:,} images, {100 * bad:.0f} % have a Dice below 0.9.{rest}"
+    )
+
+
+def say_changed(means: pd.DataFrame) -> str:
+    """Return how much each change of the images costs: a row a data set, the first column the images as they are.
+
+    Example:
+        >>> means = pd.DataFrame({"as it is": [0.95, 0.97], "inverted": [0.94, 0.968]}, index=["films", "slices"])
+        >>> print(say_changed(means))
+        inverted: the mean Dice falls by 0.010 at most (films).
+    """
+    losses = means.drop(columns=means.columns[0]).rsub(means.iloc[:, 0], axis=0)
+    return "\n".join(
+        f"{name}: the mean Dice falls by {loss.max():.3f} at most ({loss.idxmax()})."
+        if loss.max() > 0
+        else f"{name}: the mean Dice falls on no data set."
+        for name, loss in losses.items()
+    )
+
+
+def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the change of the mean Dice if a part is left out, a row a part, the most harmful first.
+
+    `table` is one of `leave_one_out`, a column a data set. The column `mean` is added.
+
+    Example:
+        >>> table = pd.DataFrame({"films": [0.95, 0.90, 0.96]}, index=["nothing", "tone", "shape"])
+        >>> left_out_changes(table).round(2).index.tolist()
+        ['tone', 'shape']
+    """
+    changes = table.drop(index=ALL) - table.loc[ALL]
+    return changes.assign(mean=changes.mean(axis=1)).sort_values("mean")
+
+
+def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str:
+    """Return what each part of the drawings was worth, from a table of `leave_one_out`.
+
+    Changes below `margin` are too small for one training each.
+
+    Example:
+        >>> columns = {"films": [0.95, 0.90, 0.96], "ct": [0.97, 0.97, 0.99]}
+        >>> print(say_left_out(pd.DataFrame(columns, index=["nothing", "tone", "shape"])))
+        Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it was worth having.
+        Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it did not help here.
+    """
+    return "\n".join(_say_part(str(name), row, margin) for name, row in left_out_changes(table).iterrows())
+
+
+def _say_part(name: str, row: pd.Series, margin: float) -> str:
+    by_set, mean = row.drop("mean"), row["mean"]
+    verdict = "too little to tell after one training each"
+    if abs(mean) >= margin:
+        verdict = "it was worth having" if mean < 0 else "it did not help here"
+    elif by_set.min() <= -margin:
+        verdict = "it helps some data sets only"
+    return (
+        f"Without {name}: Dice {mean:+.3f} on average, from {by_set.min():+.3f} ({by_set.idxmin()}) to "
+        f"{by_set.max():+.3f} ({by_set.idxmax()}): {verdict}."
+    )
+
+
+def say_few_shot(table: pd.DataFrame) -> str:
+    """Return, for each number of real images of a `few_shot` table, the gain by phantom weights.
+
+    Example:
+        >>> rows = [("phantom", 0, 0.96), ("phantom", 2, 0.97), ("scratch", 2, 0.95)]
+        >>> print(say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])))
+        With 2 real images: 0.970 from phantom weights, 0.950 from scratch, a gain of +0.020.
+    """
+    trained = table[table["images"] > 0]
+    wide = trained.groupby(["images", "start"])["dice"].mean().unstack("start")
+    return "\n".join(
+        f"With {images} real image{'' if images == 1 else 's'}: {row['phantom']:.3f} from phantom weights, "
+        f"{row['scratch']:.3f} from scratch, a gain of {row['phantom'] - row['scratch']:+.3f}."
+        for images, row in wide.iterrows()
+    )

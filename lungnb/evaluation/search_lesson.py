@@ -1,0 +1,138 @@
+"""Search a known function, so that notebook 12 can show what a search learns; say what a search of trainings shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
+
+# An invented network: the highest validation Dice, the hyper-parameters that reach it, and what others cost.
+BEST_DICE = 0.96
+BEST: dict[str, Any] = {"learning_rate": 2e-3, "loss": "bce_iou", "filters": 16, "augmentation": 0.8}
+_FALL_OF_RATE, _FALL_OF_AUGMENTATION = 0.15, 0.03  # per decade and per unit, squared
+_LOSS_COSTS = {"bce_iou": 0.0, "bce_dice": 0.001, "bce": 0.006, "dice": 0.008}
+_OTHER_LOSS_COSTS = 0.011
+_HALF_THE_FILTERS_COST = 0.008
+RATE, FILTERS = 1e-3, 8  # the search goes on around them
+NOISE = 0.003  # SD; another seed changes a Dice by 0.001 to 0.004 (results/published/montgomery-seeds)
+SAMPLERS = {"random": "random search", "tpe": "TPE (learns)"}
+_EDGE = 0.1  # of the range; a best trial nearer to its end asks for another search
+
+
+def known_dice(learning_rate: float, loss: str, filters: int, augmentation: float) -> float:
+    """Return the validation Dice of the invented network with these hyper-parameters.
+
+    Example:
+        >>> known_dice(**BEST), round(known_dice(**BEST | {"learning_rate": 2e-2}), 3)
+        (0.96, 0.81)
+    """
+    fall = _FALL_OF_RATE * np.log10(learning_rate / BEST["learning_rate"]) ** 2
+    fall += _FALL_OF_AUGMENTATION * (augmentation - BEST["augmentation"]) ** 2
+    fall += _HALF_THE_FILTERS_COST * np.log2(BEST["filters"] / filters)
+    return float(BEST_DICE - fall - _LOSS_COSTS.get(loss, _OTHER_LOSS_COSTS))
+
+
+def search_known(sampler: str, trials: int, seed: int) -> pd.DataFrame:
+    """Search the hyper-parameters of the invented network as `search_settings` does, a row a trial.
+
+    `sampler` is one of `SAMPLERS`. `dice` is the true value; `measured` is what a training would show, the true value
+    with noise, by which the search goes. `measured_best` and `true_best` are of the trial with the highest measured
+    Dice so far. Raises ValueError without Optuna.
+    """
+    optuna, rng = import_optuna(), np.random.default_rng(seed)
+    samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+    options = {"n_startup_trials": RANDOM_TRIALS} if sampler == "tpe" else {}
+    study, rows = optuna.create_study(direction="maximize", sampler=samplers[sampler](seed=seed, **options)), []
+    best = (0.0, 0.0)
+    for number in range(1, trials + 1):
+        trial = study.ask()
+        dice = known_dice(**suggest(trial, RATE, FILTERS))
+        measured = dice + rng.normal(0, NOISE)
+        study.tell(trial, measured)
+        best = max(best, (measured, dice))
+        rows.append({"number": number, **trial.params, "dice": dice, "measured": measured})
+        rows[-1] |= {"measured_best": best[0], "true_best": best[1]}
+    return pd.DataFrame(rows)
+
+
+def repeat_searches(trials: int = 30, seeds: Sequence[int] = range(20)) -> pd.DataFrame:
+    """Search the invented network with each sampler and seed; return all trials, with columns `sampler` and `seed`."""
+    return pd.concat(
+        [search_known(name, trials, seed).assign(sampler=name, seed=seed) for name in SAMPLERS for seed in seeds],
+        ignore_index=True,
+    )
+
+
+def say_samplers(searches: pd.DataFrame) -> str:
+    """Return what `repeat_searches` shows: how good the choices are, and how many trials learning saves."""
+    means = searches.groupby(["sampler", "number"])["true_best"].mean()
+    random, tpe = means["random"], means["tpe"]
+    count = len(random)
+    earlier = tpe.index[tpe >= random.iloc[-1]]
+    saved = f"TPE is as good after {earlier[0]} trials" if len(earlier) else "TPE is never as good"
+    return (
+        f"After {RANDOM_TRIALS} trials: random search {random[RANDOM_TRIALS]:.4f}, TPE {tpe[RANDOM_TRIALS]:.4f}; both "
+        f"were random so far.\nAfter {count} trials: random search {random.iloc[-1]:.4f}, TPE {tpe.iloc[-1]:.4f}; the "
+        f"best possible is {BEST_DICE}.\n{saved} as random search after {count}."
+    )
+
+
+def say_optimism(searches: pd.DataFrame) -> str:
+    """Return by how much the measured Dice of the chosen trials is too high, from `repeat_searches`."""
+    last = searches[searches["number"] == searches["number"].max()]
+    gap = last["measured_best"] - last["true_best"]
+    return (
+        f"The measured Dice of the chosen trial is too high by {gap.mean():.4f} on average, and it is too high in "
+        f"{(gap > 0).mean():.0%} of the searches."
+    )
+
+
+def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
+    """Return what a table of `search_settings` can show, and what not.
+
+    Example:
+        >>> trials = {"number": [1, 2], "state": "complete", "learning_rate": [1e-3, 1e-2], "augmentation": [1.0, 0.5]}
+        >>> print(say_search(pd.DataFrame(trials | {"validation_dice": [0.8, 0.9]})))
+        Best validation Dice 0.900 in trial 2, lowest 0.800.
+        All 2 trials were drawn at random, because the sampler learns from 5 trials on. They cannot show that it learns.
+    """
+    ranked = table.dropna(subset="validation_dice").sort_values("validation_dice")
+    best, learned = ranked.iloc[-1], len(table) - random_trials
+    first = (
+        f"Best validation Dice {best['validation_dice']:.3f} in trial {best['number']}, lowest "
+        f"{ranked['validation_dice'].iloc[0]:.3f}."
+    )
+    if learned <= 0:
+        return (
+            f"{first}\nAll {len(table)} trials were drawn at random, because the sampler learns from {random_trials} "
+            "trials on. They cannot show that it learns."
+        )
+    is_random = table["number"] <= random_trials
+    medians = [table.loc[part, "validation_dice"].median() for part in (is_random, ~is_random)]
+    return (
+        f"{first}\nThe median of the {random_trials} random trials is {medians[0]:.3f}, of the {learned} later ones "
+        f"{medians[1]:.3f}."
+    )
+
+
+def say_edges(table: pd.DataFrame, learning_rate: float) -> str:
+    """Return whether the best complete trial is at an end of what was tried, around the settings' `learning_rate`."""
+    best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
+    places = {
+        "learning_rate": (np.log10(best["learning_rate"] / learning_rate) + 1) / 2,  # a tenth to ten times
+        "augmentation": best["augmentation"] / MAX_AUGMENTATION,
+    }
+    near = [
+        f"the {'lower' if place < _EDGE else 'upper'} end of {name}"
+        for name, place in places.items()
+        if not _EDGE <= place <= 1 - _EDGE
+    ]
+    return (
+        f"The best trial is near {' and '.join(near)}: search again around it."
+        if near
+        else "The best trial is not near an end of learning_rate or augmentation: the ranges are wide enough."
+    )

@@ -1,0 +1,204 @@
+"""Interpret what notebook 13 shows: calibration, temperature, and whether uncertain masks are the worse ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from lungnb.artefacts import MODEL
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import engine_of, load_model
+from lungnb.evaluation.calibration import Examination, compare_with_truth, predict_augmented
+from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
+from lungnb.settings import Settings, title_of
+
+CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # what true logits are multiplied by
+SMALL_ERROR = 0.1 / BINS  # a calibration error of a tenth of a bin's width cannot be seen in the diagram
+_SD_OF_LOGITS = 2.0  # of the invented pixels, so that all bins hold some
+GOOD_DICE = 0.9  # a mask with a lower Dice counts as failed
+_SMALLEST_P = 0.001  # smaller ones are not said
+_SURE = 0.05  # a correlation with a higher p may be chance
+_HELPS = 0.5  # of what a perfect choice gains over chance
+_NOISE, _BLUR = 40.0, 2.0  # of a damaged image: SD in grey values; SD of the blur in percent of the longer side
+_CONTRAST = 0.35  # of a damaged image, as a share of the contrast before
+
+
+def confidence_examples() -> dict[str, pd.DataFrame]:
+    """Return the reliability tables of three invented networks, which know the pixels equally well.
+
+    Example:
+        >>> tables = confidence_examples()
+        >>> {name: round(calibration_error(table), 2) for name, table in tables.items()}
+        {'over-confident': 0.09, 'calibrated': 0.0, 'under-confident': 0.1}
+    """
+    logits = np.arange(-8, 8, 0.02) + 0.01
+    weight = np.exp(-0.5 * (logits / _SD_OF_LOGITS) ** 2)
+    pixels = pd.DataFrame({"lung": weight * expit(logits), "other": weight * expit(-logits), "pixels": weight})
+    shares = pixels / weight.sum()
+    return {name: reliability_table(shares.assign(logit=factor * logits)) for name, factor in CONFIDENCES.items()}
+
+
+def say_calibration(examinations: Mapping[str, Examination]) -> str:
+    """Return a sentence a model: its calibration error near the border, and whether it is over-confident."""
+    return "\n".join(
+        f"{title_of(name)}: a probability near the border is wrong by {calibration_error(table):.3f} on average. "
+        f"{say_confidence(table)}"
+        for name, table in ((name, reliability_table(each.border)) for name, each in examinations.items())
+    )
+
+
+def say_confidence(table: pd.DataFrame) -> str:
+    """Return what a `reliability_table` says of a network's confidence.
+
+    Example:
+        >>> say_confidence(pd.DataFrame({"probability": [0.1, 0.9], "observed": [0.3, 0.7], "share": [0.5, 0.5]}))
+        'It is over-confident: too near to 0 and 1.'
+    """
+    error = calibration_error(table)
+    if error < SMALL_ERROR:
+        return "It is calibrated: so small an error cannot be seen in the chart."
+    gap = ((table["probability"] - table["observed"]) * np.sign(table["probability"] - 0.5) * table["share"]).sum()
+    if abs(gap) < error / 2:
+        is_high = ((table["probability"] - table["observed"]) * table["share"]).sum() > 0
+        return f"It is too {'high' if is_high else 'low'} on both sides of 0.5."
+    return "It is over-confident: too near to 0 and 1." if gap > 0 else "It is under-confident: too near to 0.5."
+
+
+def say_temperature(table: pd.DataFrame) -> str:
+    """Return a sentence a model of a `calibration_table`: what its temperature does to the calibration error."""
+    return "\n".join(_say_temperature(str(name), row) for name, row in table.iterrows())
+
+
+def _say_temperature(title: str, row: pd.Series) -> str:
+    direction = "towards 0.5" if row["temperature"] > 1 else "away from 0.5"
+    before, after = row["calibration_error"], row["corrected_error"]
+    change = f"The error {'falls' if after < before else 'rises'} from {before:.3f} to {after:.3f}"
+    if abs(after - before) < SMALL_ERROR:
+        change = f"The error hardly changes, from {before:.3f} to {after:.3f}"
+    rest = " Most of it is not a matter of confidence." if after > max(before / 2, SMALL_ERROR) else ""
+    return f"{title}: temperature {row['temperature']:.2f} moves probabilities {direction}. {change}.{rest}"
+
+
+def say_thresholds(table: pd.DataFrame, margin: float) -> str:
+    """Return a sentence a model of a `calibration_table`: what another threshold and augmented predictions bring.
+
+    `margin` is the difference in Dice that matters.
+    """
+    gains = table[["dice_at_best", "augmented_dice"]].sub(table["dice"], axis=0).assign(at=table["best_threshold"])
+    lines = [
+        f"{name}: threshold {row['at']:g} changes the Dice by {row['dice_at_best']:+.4f}, the mean of four predictions "
+        f"by {row['augmented_dice']:+.4f}."
+        for name, row in gains.iterrows()
+    ]
+    is_small = bool((gains.drop(columns="at").abs() < margin).all(axis=None))
+    verdict = "All changes are below {:g}: too little to matter." if is_small else "Changes of {:g} and more matter."
+    return "\n".join([*lines, verdict.format(margin)])
+
+
+def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
+    """Return a sentence a model: the rank correlation between disagreement and Dice, from tables of `review_reasons`.
+
+    Example:
+        >>> images = pd.DataFrame({"disagreement": [0.3, 0.2, 0.1, 0.05, 0.01], "dice": [0.6, 0.7, 0.8, 0.9, 0.95]})
+        >>> print(say_order({"unet": images}))
+        U-Net: rank correlation -1.00 over 5 images (p < 0.001). Masks with more disagreement are worse.
+    """
+    lines = []
+    for name, images in reviewed.items():
+        is_constant = images[["disagreement", "dice"]].nunique().min() < 2
+        r, p = (np.nan, np.nan) if is_constant else spearmanr(images["disagreement"], images["dice"])
+        verdict = "Masks with more disagreement are worse." if r < 0 else "Masks with more disagreement are not worse."
+        if not p < _SURE:  # also if it is NaN, because all are equal
+            verdict = "This may be chance."
+        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({_say_p(p)}). {verdict}")
+    return "\n".join(lines)
+
+
+def _say_p(p: float) -> str:
+    return f"p = {p:.3f}" if not p < _SMALLEST_P else f"p < {_SMALLEST_P}"
+
+
+def say_gain(gains: pd.DataFrame) -> str:
+    """Return for each row of `review_gain`, by model, whether the uncertainty finds bad masks better than chance.
+
+    Example:
+        >>> gain = {"images": 17, "looked_at": 2, "worst": 0.5, "worst_left": 0.95, "worst_ideal": 0.96}
+        >>> print(say_gain(pd.DataFrame({"unet": gain | {"worst_by_chance": 0.6}}).T))
+        U-Net: without the 2 most uncertain of 17 images, the worst Dice is 0.950.
+        Chance would leave 0.600, a perfect choice 0.960. The uncertainty finds bad masks much better than chance.
+    """
+    return "\n".join(_say_gain(title_of(str(name)), row) for name, row in gains.iterrows())
+
+
+def _say_gain(title: str, row: pd.Series) -> str:
+    chance, ideal, left = row["worst_by_chance"], row["worst_ideal"], row["worst_left"]
+    counts = f"the {row['looked_at']:.0f} most uncertain of {row['images']:.0f} images"
+    if left <= chance:
+        verdict = "The uncertainty is no better than chance: it misses the worst mask."
+        if row["worst"] >= GOOD_DICE:
+            verdict += f"\nBut no mask has failed: even a perfect choice would gain only {ideal - row['worst']:.3f}."
+    else:
+        much = "much" if left - chance >= _HELPS * (ideal - chance) else "a little"
+        verdict = f"The uncertainty finds bad masks {much} better than chance."
+    digits = 3 if min(round(left, 3), round(ideal, 3)) != round(chance, 3) else 4
+    return (
+        f"{title}: without {counts}, the worst Dice is {left:.{digits}f}.\nChance would leave {chance:.{digits}f}, a "
+        f"perfect choice {ideal:.{digits}f}. {verdict}"
+    )
+
+
+def examine_damaged(settings: Settings, model_name: str, every: int = 3, progress: bool = True) -> pd.DataFrame:
+    """Examine the images of the test split as `examine` does, each `every`-th of them damaged; a column says which.
+
+    A damaged image has less contrast, noise and blur. Its ground truth stays the same.
+    """
+    engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
+    rows = prepared.rows(prepared.scoring_split())
+    examined = []
+    for index, row in enumerate(tqdm(rows, "Examining", unit="image", file=sys.stdout, disable=not progress)):
+        grey, truth = prepared.pair(row)
+        is_damaged = index % every == 0
+        image = damaged(grey, index) if is_damaged else grey
+        entry = compare_with_truth(truth, predict_augmented(engine, image))
+        examined.append({"id": row["id"], "split": row["split"], "damaged": is_damaged} | entry)
+    return pd.DataFrame(examined)
+
+
+def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Return a uint8 image with less contrast, noise and blur, always the same for a seed.
+
+    Example:
+        >>> image = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+        >>> bool(damaged(image).std() < image.std())
+        True
+    """
+    noise = np.random.default_rng(seed).normal(0, _NOISE, grey.shape)
+    blurred = gaussian_filter(_CONTRAST * grey + noise, _BLUR / 100 * max(grey.shape))
+    return np.asarray(np.clip(np.rint(blurred), 0, 255).astype(np.uint8))
+
+
+def failures(images: pd.DataFrame) -> tuple[int, int]:
+    """Return the numbers of images with a Dice below 0.9, and of images."""
+    return int((images["dice"] < GOOD_DICE).sum()), len(images)
+
+
+def say_review(rules: pd.DataFrame) -> str:
+    """Return what a reason to look finds on several data sets, from rows of results/published/review/review.csv.
+
+    Example:
+        >>> rules = pd.DataFrame({"images": [100, 50], "below_0.85": [4, 0], "of_them_found": [3, 0]})
+        >>> say_review(rules.assign(false_alarms=[0.02, 0.04]))
+        'It finds 3 of 4 failed masks, and flags 2 % to 4 % of the others.'
+    """
+    alarms = rules["false_alarms"]
+    return (
+        f"It finds {rules['of_them_found'].sum()} of {rules['below_0.85'].sum()} failed masks, and flags "
+        f"{100 * alarms.min():.0f} % to {100 * alarms.max():.0f} % of the others."
+    )

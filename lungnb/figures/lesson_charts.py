@@ -1,0 +1,141 @@
+"""Charts that explain what notebooks 09 to 13 teach, mostly from invented data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lungnb.artefacts import MODEL
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import engine_of, load_model
+from lungnb.evaluation.calibration import AUGMENTATIONS, predict_augmented
+from lungnb.evaluation.phantom_lesson import left_out_changes
+from lungnb.evaluation.probabilities import calibration_error
+from lungnb.evaluation.search import RANDOM_TRIALS
+from lungnb.evaluation.search_lesson import BEST, BEST_DICE, SAMPLERS
+from lungnb.evaluation.uncertainty_lesson import confidence_examples
+from lungnb.figures.pictures import Cell, outline_grid
+from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
+from lungnb.masks import LUNG_THRESHOLD
+from lungnb.metrics import dice
+from lungnb.phantoms.make import make_phantom
+from lungnb.settings import Settings
+
+_LOWEST_EXPONENT = -8  # of ten, of the distances from 0.5 that are drawn; smaller ones are drawn there
+# The number of a phantom that shows each part well: it looks different if the part is left out.
+WITHOUT_SHOWN = {
+    "film": {
+        "reader": 13, "tuberculosis": 22, "portable": 11, "heart": 24, "diaphragm": 9, "mediastinum": 5,
+        "children": 13, "processing": 4, "labels": 64,
+    },
+    "wild": {"shape": 2, "pathology": 4, "tone": 6, "texture": 8, "acquisition": 10},
+}  # fmt: skip
+_PAIRS_IN_A_ROW = 3
+
+
+@themed
+def confidence_chart() -> Figure:
+    """Draw the reliability diagrams of three invented networks: over-confident, calibrated, under-confident."""
+    figure, axes = subplots(1, 3, figsize=(12, 4.3), sharey=True)
+    for axis, (name, table) in zip(axes, confidence_examples().items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.5", linestyle=":")
+        axis.vlines(
+            table["probability"], table["probability"], table["observed"], color=COLORS[1], linewidth=4, alpha=0.6
+        )
+        axis.plot(table["probability"], table["observed"], "o-", color=COLORS[0])
+        axis.set(
+            title=f"{name}, error {calibration_error(table):.2f}",
+            xlabel="probability of lung",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
+        axis.set_aspect("equal")
+    axes[0].set_ylabel("share that is lung")
+    return figure
+
+
+def augmentation_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
+    """Draw the changed forms of an image that a network predicts, each with its mask and the disagreement."""
+    prepared = open_prepared(settings)
+    row = next(row for row in prepared.rows(prepared.scoring_split()) if row["id"] == image_id)
+    grey, _ = prepared.pair(row)
+    engine = engine_of(load_model(settings.results / model_name / MODEL))
+    masks = [probability > LUNG_THRESHOLD for probability in predict_augmented(engine, grey)]
+    cells = []
+    for (name, (change, undo)), mask in zip(AUGMENTATIONS.items(), masks, strict=True):
+        title = name if name == "as it is" else f"{name}, 1 - Dice {1 - dice(masks[0], mask):.3f}"
+        # Each change of the place is its own inverse, so that `undo` turns the mask to the changed image.
+        cells.append(Cell(title, change(grey), None, undo(mask)))
+    return outline_grid(cells, columns=4, inches=2.7)
+
+
+@themed
+def sampler_chart(searches: pd.DataFrame) -> Figure:
+    """Draw the best Dice over the trials, mean and quartiles, and the learning rates that each sampler tried.
+
+    `searches` is a table of `repeat_searches`.
+    """
+    figure, (progress, *tried) = subplots(1, 3, figsize=(12, 4.2), width_ratios=[1.2, 1, 1])
+    for index, (name, title) in enumerate(SAMPLERS.items()):
+        rows, color = searches[searches["sampler"] == name], COLORS[index]
+        best = rows.groupby("number")["true_best"]
+        progress.plot(best.mean(), DASHES[index], color=color, label=title)
+        progress.fill_between(best.mean().index, best.quantile(0.25), best.quantile(0.75), color=color, alpha=0.2)
+        tried[index].scatter(rows["number"], rows["learning_rate"], s=8, color=color, alpha=0.6)
+        tried[index].axhline(BEST["learning_rate"], color="0.3", linestyle=":", label="best learning rate")
+        tried[index].set(title=title, xlabel="trial", ylabel="learning rate", yscale="log")
+    progress.axhline(BEST_DICE, color="0.3", linestyle=":")
+    lowest = searches.groupby(["sampler", "number"])["true_best"].quantile(0.25)
+    progress.set(xlabel="trials", ylabel="true Dice of the best trial", ylim=(lowest.xs(3, level="number").min(), None))
+    progress.legend(frameon=False, loc="lower right")
+    tried[0].legend(frameon=True, loc="lower left", fontsize=9)
+    for axis in (progress, *tried):
+        axis.axvline(RANDOM_TRIALS + 0.5, color="0.7", linewidth=1)
+    return figure
+
+
+@themed
+def rounding_chart(pixels: pd.DataFrame) -> Figure:
+    """Draw how many pixels are how far from the threshold, and the largest difference between two engines.
+
+    `pixels` is a table of `compare_pixels`.
+    """
+    figure, axis = subplots(figsize=(8, 3.8))
+    bins = np.logspace(_LOWEST_EXPONENT, np.log10(0.5), 33)
+    axis.hist(pixels["from_half"].clip(lower=bins[0]), bins, color=COLORS[0])
+    largest = max(pixels["difference"].max(), bins[0])
+    axis.axvline(largest, color=COLORS[3], linewidth=2, label="largest difference between the engines")
+    axis.set(xscale="log", yscale="log", xlabel="distance of a probability from 0.5", ylabel="pixels")
+    axis.legend(frameon=True, loc="upper left")
+    return figure
+
+
+def without_grid(kind: str) -> Figure:
+    """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
+
+    `kind` is `film` for the additions, `wild` for the ways of being wild.
+    """
+    cells = []
+    for name, number in WITHOUT_SHOWN[kind].items():
+        whole, part = (make_phantom(number, kind=kind, without=left_out) for left_out in (None, name))
+        cells += [Cell(f"with {name}", whole.image, whole.mask), Cell("without", part.image, part.mask)]
+    return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.0)
+
+
+@themed
+def left_out_chart(table: pd.DataFrame) -> Figure:
+    """Draw the change of the Dice on each data set if a part is left out, from a table of `leave_one_out`."""
+    changes = left_out_changes(table)
+    sets = [name for name in changes if name != "mean"]
+    figure, axis = subplots(figsize=(9, 0.45 * len(changes) + 1.6))
+    for index, name in enumerate(sets):
+        style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index], "markersize": 8}
+        axis.plot(changes[name], changes.index, linestyle="none", label=name, **style)
+    axis.plot(changes["mean"], changes.index, "|", color="black", markersize=22, markeredgewidth=2, label="mean")
+    axis.axvline(0, color="0.3", linewidth=1)
+    axis.set(xlabel="change of the mean Dice if it is left out", ylabel="")
+    axis.margins(y=0.15)
+    axis.invert_yaxis()
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure

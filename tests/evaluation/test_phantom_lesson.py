@@ -1,0 +1,47 @@
+import pandas as pd
+import pytest
+
+from lungnb.evaluation import phantom_lesson as lesson
+
+
+def left_out(films, slices):
+    return pd.DataFrame({"films": [0.95, films], "slices": [0.97, slices]}, index=["nothing", "tone"])
+
+
+@pytest.mark.parametrize(
+    ("films", "slices", "verdict"),
+    [
+        (0.92, 0.96, "-0.020 on average, from -0.030 (films) to -0.010 (slices): it was worth having."),
+        (0.97, 0.97, "+0.010 on average, from +0.000 (slices) to +0.020 (films): it did not help here."),
+        (0.92, 1.00, "+0.000 on average, from -0.030 (films) to +0.030 (slices): it helps some data sets only."),
+        (0.951, 0.969, "from -0.001 (slices) to +0.001 (films): too little to tell after one training each."),
+    ],
+)
+def test_an_ablation_is_read_in_the_right_direction(films, slices, verdict):
+    assert verdict in lesson.say_left_out(left_out(films, slices))
+
+
+def test_the_most_harmful_omission_comes_first():
+    table = pd.DataFrame({"films": [0.9, 0.95, 0.7, 0.8]}, index=["nothing", "tone", "shape", "labels"])
+    assert lesson.left_out_changes(table).index.tolist() == ["shape", "labels", "tone"]
+
+
+def test_a_gain_is_that_of_phantom_weights():
+    rows = [("phantom", 0, 0.96), ("phantom", 1, 0.97), ("scratch", 1, 0.9), ("phantom", 5, 0.9), ("scratch", 5, 0.95)]
+    said = lesson.say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])).splitlines()
+    assert said[0].startswith("With 1 real image: 0.970") and said[0].endswith("a gain of +0.070.")
+    assert said[1].startswith("With 5 real images") and said[1].endswith("a gain of -0.050.")
+
+
+def test_a_change_that_costs_nothing_is_said():
+    means = pd.DataFrame({"as it is": [0.9], "inverted": [0.91], "photographed": [0.7]}, index=["films"])
+    assert lesson.say_changed(means).splitlines() == [
+        "inverted: the mean Dice falls on no data set.",
+        "photographed: the mean Dice falls by 0.200 at most (films).",
+    ]
+
+
+def test_bad_masks_lower_the_mean_only_if_there_are_some():
+    table = {"dice": [0.95], "below_0.9": [0.0], "median_dice": [0.96], "images": [10]}
+    assert "lower it" not in lesson.say_untrained(pd.DataFrame(table, index=["films"]))
+    assert "lower it" in lesson.say_untrained(pd.DataFrame(table | {"below_0.9": [0.1]}, index=["films"]))
