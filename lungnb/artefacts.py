@@ -143,6 +143,7 @@ CLAIM = "claim.csv"
 COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
+DIFFERENCES = "differences.png"
 GROUPS = "groups.csv"
 VOLUMES = "volumes.csv"
 VERDICT = "verdict.txt"
@@ -163,6 +164,7 @@ ARTEFACTS = (
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
+    Artefact(DIFFERENCES, "06", "these differences as a chart, with intervals and the equivalence margin"),
     Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, which count how trainings differ"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
@@ -183,7 +185,7 @@ ARTEFACTS = (
     Artefact("card_*.txt", "06", "a model card a network"),
     Artefact("worst_*.png", "06", "the images with the lowest Dice, one figure per network", False),
     Artefact("predictions_*.png", "06", "images, ground truth and prediction, one figure per network", False),
-    Artefact(SIDE_BY_SIDE, "06", "predictions of all networks", False),
+    Artefact(SIDE_BY_SIDE, "06", "predictions of all networks on the hardest images", False),
     Artefact("networks.csv", "08", "mean scores over seeds, one row per network"),
     Artefact("seeds.csv", "08", "mean scores, one row per network and seed"),
     Artefact("seed_scores.png", "08", "mean Dice of each seed"),

@@ -4,7 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["lessons"],
+    submodules=["interpretation", "lessons"],
     submod_attrs={
         "statistics": [
             "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",
@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["compare", "evaluate", "read_scores"],
         "scaling": ["choose_temperature"],
         "scoring": ["comparison_table", "distance_summary", "group_scores", "score_images"],
+        "readable_tables": ["column_title", "readable"],
         "conclusions": ["verdict", "verdict_on_masks"],
         "repeats": ["compare_seeds", "seed_summary", "train_repeatedly", "variation"],
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],

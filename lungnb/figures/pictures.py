@@ -22,6 +22,7 @@ from lungnb.formats.pixels import to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
+from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
@@ -53,9 +54,9 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
                 axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
     legend = []
     if any(cell.truth is not None for cell in cells):
-        legend.append(Patch(color=TRUTH, label="true mask"))
+        legend.append(Patch(color=TRUTH, label="ground truth"))
     if any(cell.prediction is not None for cell in cells):
-        legend.append(Patch(color=FOUND, label="found"))
+        legend.append(Patch(color=FOUND, label="prediction"))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -105,13 +106,15 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
-        title = f"{title_of(model_name)} finds, Dice {row['dice']:.3f}"
-        cells += [Cell(row["id"], image), Cell("true mask", image, truth), Cell(title, image, None, prediction)]
+        title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
+        cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, None, prediction)]
     return outline_grid(cells)
 
 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
     """Draw an image a row and a model a column: the contours of the ground truth and of the model's prediction.
+
+    The title of each is the model's Dice on this image.
 
     With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
     """
@@ -120,7 +123,10 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     prepared, columns = open_prepared(settings), []
     for name in model_names:
         predicted = _predict_rows(prepared, settings.results / name / MODEL, rows)
-        columns.append([Cell(f"{title_of(name)}, {row['id']}", *drawn) for row, *drawn in predicted])
+        columns.append([
+            Cell(f"{row['id']}: {title_of(name)}, Dice {dice(truth, prediction):.3f}", image, truth, prediction)
+            for row, image, truth, prediction in predicted
+        ])  # fmt: skip
     return outline_grid([cell for row in zip(*columns, strict=True) for cell in row], columns=len(columns))
 
 
@@ -133,7 +139,7 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     file = settings.results / model_name / MODEL if model_name else None
     predicted = _predict_rows(open_prepared(settings), file, rows)
     figure = outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
-    title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
+    title = f"{title_of(model_name) if model_name else settings.name}: the {len(rows)} lowest Dice"
     figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
 
