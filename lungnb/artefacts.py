@@ -144,6 +144,7 @@ COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
 DIFFERENCES = "differences.png"
+FAILURES = "failures.txt"
 GROUPS = "groups.csv"
 VOLUMES = "volumes.csv"
 VERDICT = "verdict.txt"
@@ -183,6 +184,7 @@ ARTEFACTS = (
     Artefact("bland_altman.png", "06", "area of the predicted lung against the true area"),
     Artefact(CLAIM, "06", "the CLAIM checklist, filled in as far as a run can"),
     Artefact("card_*.txt", "06", "a model card a network"),
+    Artefact(FAILURES, "06", "how many masks failed, and the worst one, in words"),
     Artefact("worst_*.png", "06", "the images with the lowest Dice, one figure per network", False),
     Artefact("predictions_*.png", "06", "images, ground truth and prediction, one figure per network", False),
     Artefact(SIDE_BY_SIDE, "06", "predictions of all networks on the hardest images", False),

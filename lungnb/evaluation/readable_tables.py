@@ -13,9 +13,13 @@ import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, WORSE
 from lungnb.messages import printable
-from lungnb.metrics import FAILED_DICE
 from lungnb.settings import title_of
 
+# The columns that a comparison needs first: how good, and at what cost. Other tables have the rest.
+MAIN_COLUMNS = (
+    "dice", "iou", "hd95_median", "failed", "parameters", "training_minutes", "milliseconds_per_image",
+)  # fmt: skip
+TEST_COLUMNS = ("patients", "difference", "low_90", "p_holm", "conclusion")  # of `paired_tests`
 SCORE_TITLES = {
     "dice": "Dice", "iou": "IoU", "accuracy": "Accuracy", "precision": "Precision", "recall": "Recall (sensitivity)",
     "f1": "F1", "specificity": "Specificity", "right_dice": "Dice of the right lung",
@@ -27,13 +31,13 @@ TITLES = {
     "model": "Network", "network": "Network", "dataset": "Data set", "id": "Image", "patient": "Patient",
     "split": "Split", "group": "Group", "images": "Images", "patients": "Patients", "seeds": "Seeds", "folds": "Folds",
     "seed": "Seed", "unit": "Unit of distances", "note": "Note", "volume": "Volume", "slices": "Slices",
-    "empty": "Empty masks", "failed": f"Failed masks (Dice below {FAILED_DICE:g})",
+    "empty": "Empty masks", "failed": "Failed masks",
     "first": "Ranks first if patients are resampled",
     "pooled_dice": "Dice of all pixels together", "pooled_iou": "IoU of all pixels together",
     "parameters": "Parameters", "multiplications": "Multiply-accumulates per image", "epochs": "Epochs",
     "training_minutes": "Training time (min)", "milliseconds_per_image": "Time per image (ms)",
     "difference": "Difference of Dice", "p": "p", "p_holm": "p, Holm-corrected", "conclusion": "Conclusion",
-    "patients_needed": "Patients needed", "effect": "Effect size",
+    "patients_needed": "Patients needed to find a difference as large as the margin", "effect": "Effect size",
     "patients_sd": "SD over patients", "seeds_sd": "SD over seeds", "folds_sd": "SD over folds",
     "image_sd": "SD of one image over seeds", "dice_sd": "SD of Dice over seeds",
     "median_dice": "Dice, median", "below_0.9": "Images with a Dice below 0.9", "worst": "Worst image",
@@ -46,9 +50,10 @@ TITLES = {
     "corrected_error": "Calibration error with temperature", "best_threshold": "Best threshold",
     "dice_at_best": "Dice at the best threshold", "augmented_dice": "Dice of the mean of augmented predictions",
 }  # fmt: skip
-_COUNTS = ("parameters", "multiplications", "epochs", "patients_needed", "support", "empty", "failed")
+_COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "failed")
 _SHARES = ("first", "below_0.9", "costophrenic")  # shown in percent
 _PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
+_NO_BREAK = "\u00a0"  # a space at which a line does not end, so that both limits are on one line
 _SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
 
 
@@ -82,7 +87,7 @@ def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Return a table of results as people read it: titles for columns, rounded numbers as text, limits in brackets.
+    r"""Return a table of results as people read it: titles for columns, rounded numbers as text, limits in brackets.
 
     A score and the limits of its interval become one column, and so do median and quartiles. Of a table of
     `paired_tests`, both networks become one column. The first column names the rows. `columns` chooses some columns by
@@ -93,8 +98,8 @@ def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
         >>> table = readable(pd.DataFrame(rows, index=pd.Index(["unet"], name="model")).assign(images=17))
         >>> table.columns.tolist()
         ['Dice, mean (95 % interval)', 'Parameters', 'Images']
-        >>> table.loc["U-Net"].tolist()
-        ['0.986 (0.983 to 0.987)', '487,881', '17']
+        >>> print(*table.loc["U-Net"].str.replace("\u00a0", " "), sep="; ")
+        0.986 (0.983 to 0.987); 487,881; 17
     """
     table = _with_rows_as_columns(table)
     if {"first", "second"} <= {*table}:
@@ -115,8 +120,6 @@ def _with_rows_as_columns(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the names of its rows as first columns, and without row numbers."""
     named = table.reset_index() if any(name is not None for name in table.index.names) else table
     named = named.drop(columns=[name for name in named if str(name).startswith("Unnamed")])
-    if named is table and not isinstance(table.index, pd.RangeIndex) and table.index.dtype == object:
-        named = table.rename_axis("model").reset_index()
     return (named.dropna(axis=1, how="all") if len(named) else named).reset_index(drop=True)
 
 
@@ -173,7 +176,8 @@ def _join(name: str, values: Sequence[object]) -> str:
     texts = [_number(name, value) for value in values]
     if len(texts) == 1 or "" in texts:
         return texts[0]
-    return f"{texts[-2]} to {texts[-1]}" if len(texts) == 2 else f"{texts[0]} ({texts[1]} to {texts[2]})"
+    limits = f"{texts[-2]} to {texts[-1]}".replace(" ", _NO_BREAK)
+    return limits if len(texts) == 2 else f"{texts[0]} ({limits})"
 
 
 def _number(name: str, value: object) -> str:
@@ -186,11 +190,15 @@ def _number(name: str, value: object) -> str:
         return f"< {_SMALLEST_P}" if value < _SMALLEST_P else f"{value:.2g}"
     if name in _SHARES:
         return f"{value:.0%}"
+    if name == "multiplications":
+        return f"{value / 1e6:,.0f} million"
     if name in _COUNTS or (value == int(value) and abs(value) > 1):
         return f"{value:,.0f}"
     if name in _PRECISE or name.startswith(("low", "high")):
         return f"{value:.4f}"
-    if name == "milliseconds_per_image":
+    if name in ("milliseconds_per_image", "training_minutes"):
         return f"{value:.1f}"
+    if name.startswith((*_DISTANCES,)) and not name.startswith("nsd"):
+        return f"{value:.2f}"
     is_score = name in SCORE_TITLES or name.startswith(("dice", "pooled", "nsd", "f1"))
     return f"{value:.3f}" if is_score else f"{value:,.4g}"

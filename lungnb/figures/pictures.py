@@ -124,7 +124,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     for name in model_names:
         predicted = _predict_rows(prepared, settings.results / name / MODEL, rows)
         columns.append([
-            Cell(f"{row['id']}: {title_of(name)}, Dice {dice(truth, prediction):.3f}", image, truth, prediction)
+            Cell(f"{title_of(name)}, Dice {dice(truth, prediction):.3f} ({row['id']})", image, truth, prediction)
             for row, image, truth, prediction in predicted
         ])  # fmt: skip
     return outline_grid([cell for row in zip(*columns, strict=True) for cell in row], columns=len(columns))

@@ -10,14 +10,15 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, SIDE_BY_SIDE, UNTRAINED, VERDICT
+from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, UNTRAINED, VERDICT
+from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
 from lungnb.files import need, read_table
 from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
 from lungnb.report.parts import captioned, folded, html_table, lighter, verdict_html, write_page
-from lungnb.report.sections import MAIN_COLUMNS, review_sections
+from lungnb.report.sections import review_sections
 from lungnb.settings import Settings, counted
 
 _COMPARISON_NOTEBOOK = "06_compare"  # its results are the report, so the notebook is not repeated in it
@@ -85,7 +86,9 @@ def _summary(settings: Settings) -> str:
     if "hd95_median" not in table:
         raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb; run notebook 06 again.")
     verdict = verdict_html((folder / VERDICT).read_text(encoding="utf-8"))
-    return "\n".join([facts, verdict, *_evidence(folder, table), f"<p>{html.escape(say_runs(settings))}</p>"])
+    return "\n".join(
+        [facts, verdict, *_evidence(folder, table), f"<p><small>{html.escape(say_runs(settings))}</small></p>"]
+    )
 
 
 def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
@@ -105,6 +108,8 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
         )
     if (folder / SIDE_BY_SIDE).exists():
         yield "<h2>Where they fail</h2>"
+        if (folder / FAILURES).exists():
+            yield f"<p>{html.escape((folder / FAILURES).read_text(encoding='utf-8'))}</p>"
         yield captioned(folder / SIDE_BY_SIDE, "The images with the lowest mean Dice, a row each.")
     if (folder / UNTRAINED).exists():
         yield "<h2>Without training</h2>"

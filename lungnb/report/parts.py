@@ -36,17 +36,18 @@ def write_page(path: Path, template: str, filled: Mapping[str, str]) -> Path:
     return path
 
 
-def html_section(title: str, text: str, table: pd.DataFrame) -> str:
+def html_section(title: str, text: str, table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
     """Return a table as HTML, under a heading and a sentence, both of which are HTML."""
-    return f"<h2>{title}</h2><p>{text}</p>{html_table(table)}"
+    return f"<h2>{title}</h2><p>{text}</p>{html_table(table, columns)}"
 
 
 def folded(title: str, body: str, anchor: str = "") -> str:
     """Return HTML that is folded until the reader opens it; title, body and anchor are HTML.
 
-    A link to the anchor opens it, because the anchor is inside.
+    A link to the anchor opens it, because the anchor is inside. By default, the anchor is the title in one word.
     """
-    return f'<details><summary>{title}</summary><div id="{anchor or title}">{body}</div></details>'
+    anchor = anchor or re.sub(r"\W+", "_", title.lower())
+    return f'<details><summary>{title}</summary><div id="{anchor}">{body}</div></details>'
 
 
 def verdict_html(verdict: str) -> str:

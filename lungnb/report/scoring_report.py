@@ -17,6 +17,7 @@ from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, h
 from lungnb.evaluation.conclusions import verdict_on_masks
 from lungnb.evaluation.differences import paired_tests
 from lungnb.evaluation.external import ScoreOptions, Scoring, score_folders
+from lungnb.evaluation.readable_tables import TEST_COLUMNS
 from lungnb.evaluation.scoring import comparison_table, group_scores
 from lungnb.evaluation.statistics import pooled_counts
 from lungnb.figures import difference_chart, plots
@@ -170,7 +171,7 @@ def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[st
     yield "Scores", html_section("Scores", ABOUT_SCORES, comparison_table(table).reset_index())
     tests = paired_tests(table)
     if len(tests):
-        body = html_section("Which is better", ABOUT_TESTS, tests) + picture(folder / DIFFERENCES)
+        body = html_section("Which is better", ABOUT_TESTS, tests, TEST_COLUMNS) + picture(folder / DIFFERENCES)
         yield "Which is better", body
     if len(groups := group_scores(table)):
         yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", groups.reset_index())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,10 +12,12 @@ import pandas as pd
 
 from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, UNTRAINED, VOLUMES
 from lungnb.datasets.prepared import Prepared, open_prepared
+from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS
 from lungnb.files import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
+from lungnb.report.checklist import card_html
 from lungnb.report.parts import folded, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
 
@@ -29,10 +30,6 @@ class ReportSection(NamedTuple):
     files: tuple[str, ...]  # of the comparison, as patterns of their names
 
 
-# The columns of the table beside the verdict. The section "More scores" has all others.
-MAIN_COLUMNS = (
-    "dice", "iou", "hd95_median", "failed", "parameters", "training_minutes", "milliseconds_per_image",
-)  # fmt: skip
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     ReportSection(
@@ -122,7 +119,7 @@ def review_sections(settings: Settings, notebooks: Container[str] = ()) -> str:
         trained = [name for name in settings.models if (settings.results / name / RUN).exists()]
         choices = fixed_before_test([read_run(settings, name) for name in trained])
         parts.append(folded("Choices made before the test images were read", html_table(choices)))
-    if cards := sorted(folder.glob("card_*.txt")):
+    if cards := [card for name in settings.models if (card := folder / f"card_{name}.txt").exists()]:
         parts.append(folded("Model cards", "".join(card_html(card.read_text(encoding="utf-8")) for card in cards)))
     if (folder / CLAIM).exists():
         text = "<p>Filled in as far as a run can. The author fills in the rest.</p>"
@@ -145,18 +142,11 @@ def _shown(file: Path) -> str:
     if file.suffix == ".png":
         return picture(file)
     table = read_table(file)
-    others = [str(name) for name in table if name not in MAIN_COLUMNS] if file.name == COMPARISON else []
-    return html_table(table, others)
-
-
-def card_html(card: str) -> str:
-    """Return a model card, which is Markdown of `model_card.md`, as HTML."""
-    text = html.escape(card.strip(), quote=False)
-    for mark, tag in ((r"\*\*", "b"), (r"\*", "i"), ("`", "code")):
-        text = re.sub(rf"{mark}(.+?){mark}", rf"<{tag}>\1</{tag}>", text)
-    first, _, items = text.partition("\n\n")
-    listed = "".join(f"<li>{item}</li>" for item in re.split(r"(?:^|\n)- ", items) if item)
-    return f"<p>{first}</p><ul>{listed}</ul>"
+    if file.name == COMPARISON:
+        return html_table(table, [str(name) for name in table if name not in MAIN_COLUMNS])
+    if file.name.startswith("paired_tests"):
+        return html_table(table, (*TEST_COLUMNS, "patients_needed"))
+    return html_table(table)
 
 
 def data_flow(prepared: Prepared) -> pd.DataFrame:
@@ -180,7 +170,7 @@ def fixed_before_test(runs: Iterable[RunRecord]) -> pd.DataFrame:
     for run in runs:
         trained = settings_of(run)
         columns[title_of(run["plan"]["model"])] = {
-            "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
+            "epoch with the lowest validation loss": f"{run['best_epoch']} of {run['epochs']}",
             "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "two largest regions, holes filled",
             "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,

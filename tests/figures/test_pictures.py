@@ -34,7 +34,7 @@ def test_pictures_of_a_trained_model(trained):
     assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
     both = pictures.model_grid(trained, ["unet", "unet"], rows)
     assert len(drawn(both)) == 2 * len(rows)
-    assert both.axes[0].get_title().replace("\n", " ") == f"{first['id']}: U-Net, Dice {first['dice']:.3f}"
+    assert both.axes[0].get_title().replace("\n", " ") == f"U-Net, Dice {first['dice']:.3f} ({first['id']})"
     assert [text.get_text() for text in both.legends[0].get_texts()] == ["ground truth", "prediction"]
     worst = pictures.pick_images(scores, "worst", 9)
     titles = [axis.get_title() for axis in drawn(pictures.failure_gallery(trained, "unet", worst)) if axis.get_title()]
