@@ -37,7 +37,7 @@ TITLES = {
     "parameters": "Parameters", "multiplications": "Multiply-accumulates per image", "epochs": "Epochs",
     "training_minutes": "Training time (min)", "milliseconds_per_image": "Time per image (ms)",
     "difference": "Difference of Dice", "p": "p", "p_holm": "p, Holm-corrected", "conclusion": "Conclusion",
-    "patients_needed": "Patients needed to find a difference as large as the margin", "effect": "Effect size",
+    "patients_needed": "Patients needed", "effect": "Effect size",
     "patients_sd": "SD over patients", "seeds_sd": "SD over seeds", "folds_sd": "SD over folds",
     "image_sd": "SD of one image over seeds", "dice_sd": "SD of Dice over seeds",
     "median_dice": "Dice, median", "below_0.9": "Images with a Dice below 0.9", "worst": "Worst image",

@@ -104,7 +104,7 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
         yield captioned(
             folder / DIFFERENCES,
             "Difference of mean Dice for each pair of networks, with intervals. A difference within the grey band is "
-            "too small to matter. An interval that contains 0 may be chance.",
+            "too small to matter. If an interval contains 0, the difference may be chance.",
         )
     if (folder / SIDE_BY_SIDE).exists():
         yield "<h2>Where they fail</h2>"
