@@ -5,6 +5,8 @@ import pytest
 from helpers.tables import table_of
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, paired_tests
 from lungnb.evaluation.interpretation import say_area, say_choice, say_failures, say_generalisation, say_pairs
+from lungnb.evaluation.readable_tables import TEST_COLUMNS, readable
+from lungnb.evaluation.scoring import comparison_table
 
 
 def pair(conclusion, low, high, difference=0.004, p=0.01, names=("unet", "resunet")):
@@ -30,7 +32,11 @@ def test_each_conclusion_has_its_reason(row, reason):
 
 
 def test_one_network_has_no_pair():
-    assert say_pairs(paired_tests(table_of(unet=[0.9, 0.8])), 0.005) == "One network alone has no pair to compare."
+    table = table_of(unet=[0.9, 0.8])
+    tests = paired_tests(table)
+    assert say_pairs(tests, 0.005) == "One network alone has no pair to compare."
+    assert say_choice(tests, comparison_table(table)) == "One network alone leaves no choice."
+    assert readable(tests, TEST_COLUMNS).empty
 
 
 def history(dice, val_dice):
