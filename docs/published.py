@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lungnb.evaluation.readable_tables import column_title
 from tables import capital, cell, table
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +51,7 @@ def _csv(file: Path) -> str:
     shown = scores if len(scores) <= MAX_ROWS else scores.head(FIRST_ROWS)
     note = f" (the first {FIRST_ROWS} of {len(scores):,} rows)" if len(shown) < len(scores) else ""
     rows = [[_number(value) for value in row] for row in shown.itertuples(index=False)]
-    headings = ["" if str(column).startswith("Unnamed") else f"{column}" for column in scores.columns]
+    headings = ["" if str(column).startswith("Unnamed") else column_title(str(column)) for column in scores.columns]
     body = table(headings, rows) if rows else "No rows."
     summary = f"<details><summary><code>{name}</code>{note}</summary>"
     return "\n\n".join([summary, f"[{file.name}]({_relative(file)})", body, "</details>"])

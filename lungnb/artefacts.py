@@ -151,6 +151,8 @@ CLAIM = "claim.csv"
 COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
+DIFFERENCES = "differences.png"
+FAILURES = "failures.txt"
 GROUPS = "groups.csv"
 VOLUMES = "volumes.csv"
 VERDICT = "verdict.txt"
@@ -171,6 +173,7 @@ ARTEFACTS = (
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
+    Artefact(DIFFERENCES, "06", "these differences as a chart, with intervals and the equivalence margin"),
     Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, which count how trainings differ"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
@@ -189,9 +192,10 @@ ARTEFACTS = (
     Artefact("bland_altman.png", "06", "area of the predicted lung against the true area"),
     Artefact(CLAIM, "06", "the CLAIM checklist, filled in as far as a run can"),
     Artefact("card_*.txt", "06", "a model card a network"),
+    Artefact(FAILURES, "06", "how many masks failed, and the worst one, in words"),
     Artefact("worst_*.png", "06", "the images with the lowest Dice, one figure per network", False),
     Artefact("predictions_*.png", "06", "images, ground truth and prediction, one figure per network", False),
-    Artefact(SIDE_BY_SIDE, "06", "predictions of all networks", False),
+    Artefact(SIDE_BY_SIDE, "06", "predictions of all networks on the hardest images", False),
     Artefact("networks.csv", "08", "mean scores over seeds, one row per network"),
     Artefact("seeds.csv", "08", "mean scores, one row per network and seed"),
     Artefact("seed_scores.png", "08", "mean Dice of each seed"),

@@ -158,7 +158,11 @@ def test_no_name_of_a_file_gets_into_the_report_as_html(films, tmp_path):
             assert not name.startswith("on") or (tag, attributes) in ours, (tag, attributes)
             assert not re.match(r"\s*javascript:", value or ""), (tag, attributes)
             assert name != "src" or value.startswith("data:image/"), (tag, value)
-    assert page.count("<h1") == 1 + page.count("<section")  # nothing was put in twice, nothing left out
+    assert page.count("<h1") == 1 + page.count("<section") == 3  # nothing was put in twice, nothing left out
+    text = html.unescape(re.sub(r"<style>.*?</style>|<section id=.steps.*|<[^>]*>", " ", page, flags=re.DOTALL))
+    assert not re.search(r"\b(raw|dice|hd95|p)_[a-z]+\b", text)  # no short name of a column before the notebooks
+    for title in ("Scores and cost", "Where they fail", "Model cards", "Training, validation, test"):
+        assert page.count(f">{title}<") == 1
 
 
 @pytest.mark.skipif(KILLS <= 3, reason="takes minutes: set LUNGNB_KILLS to more than 3, as `make robust` does")

@@ -36,8 +36,8 @@ def picture_of(array: np.ndarray, truth: np.ndarray | None = None, prediction: n
 def outlines_legend(has_truth: bool) -> str:
     """Return the legend of the contours as HTML."""
     line = '<span style="display:inline-block;width:2.2em;border-top:3px {} {};vertical-align:middle"></span> {}'
-    lines = [line.format("solid", TRUTH, "true mask &emsp;")] if has_truth else []
-    return "".join([*lines, line.format("dashed" if has_truth else "solid", FOUND, "found")])
+    lines = [line.format("solid", TRUTH, "ground truth &emsp;")] if has_truth else []
+    return "".join([*lines, line.format("dashed" if has_truth else "solid", FOUND, "prediction")])
 
 
 def scale_legend(view: str) -> str:

@@ -99,7 +99,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for name in names:
         evaluation.evaluate(settings, name)
     table = evaluation.compare(settings, names).T.to_string(float_format="{:.4f}".format)
-    say(*table.split("\n"), evaluation.verdict(settings, names))
+    say(*table.split("\n"), *evaluation.verdict(settings, names).split("\n"))
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -188,7 +188,7 @@ def run_score(options: argparse.Namespace) -> int:
     done = report.score_report(options.truth, options.masks, chosen, options.out)
     say(*(f"lungnb: {line}" for line in done.scoring.problem_lines()), file=sys.stderr)
     coverage = done.scoring.coverage
-    say(*coverage.to_string(index=False).split("\n"), done.verdict, done.page)
+    say(*coverage.to_string(index=False).split("\n"), *done.verdict.split("\n"), done.page)
     is_whole = len(coverage) == len(options.masks) and coverage["scored"].all() and not coverage["unusable"].any()
     return 0 if is_whole else 1
 

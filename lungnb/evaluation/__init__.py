@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        "data_lessons", "export_lesson", "lessons", "memory", "phantom_lesson", "published", "search_lesson",
+        "data_lessons", "export_lesson", "interpretation", "lessons", "memory", "phantom_lesson", "published", "search_lesson",
         "uncertainty_lesson",
     ],
     submod_attrs={
@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["compare", "evaluate", "read_scores"],
         "scaling": ["choose_temperature"],
         "scoring": ["comparison_table", "distance_summary", "group_scores", "score_images"],
+        "readable_tables": ["column_title", "readable"],
         "conclusions": ["verdict", "verdict_on_masks"],
         "repeats": ["compare_seeds", "seed_summary", "train_repeatedly", "variation"],
         "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],

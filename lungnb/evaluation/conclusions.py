@@ -28,8 +28,9 @@ _SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9
 def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame | None = None) -> str:
     """Return, computed from the tables, which model is better, how sure that is, and at what cost.
 
-    If the models were trained with several seeds or on several folds, pass the table of `train_repeatedly` as
-    `repeated`. Without it, the conclusions are about the trained networks only.
+    The first line is the answer, and each other line gives a reason or a limit of it. If the models were trained with
+    several seeds or on several folds, pass the table of `train_repeatedly` as `repeated`. Without it, the conclusions
+    are about the trained networks only.
     """
     # Imported here, because it loads TensorFlow, which conclusions about masks of other programs do not need.
     from lungnb.evaluation.evaluation import compare_runs, read_scores
@@ -38,28 +39,61 @@ def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame |
     scores, runs = read_scores(settings, model_names), [read_run(settings, name) for name in model_names]
     split, comparison = scores["split"].iloc[0], compare_runs(scores, runs)
     table = scores if repeated is None else repeated
-    best, against, warnings = _judge(table, settings.name, settings.equivalence_margin, f"{split} image")
-    text = [best, *against, _scope(table) if against else "", _cost(comparison), _differences(map(settings_of, runs))]
-    return " ".join(filter(None, [*text, *warnings]))
+    answer, reasons, warnings = _judge(table, settings.name, settings.equivalence_margin, f"{split} image")
+    scope = _scope(table) if len(runs) > 1 else ""
+    lines = [answer, *reasons, scope, _cost(comparison), _differences(map(settings_of, runs)), *warnings]
+    return "\n".join(filter(None, lines))
 
 
 def verdict_on_masks(table: pd.DataFrame, truth: str, margin: float = EQUIVALENCE_MARGIN) -> str:
     """Return which program's masks are better, and how sure that is, from a table of scores of the same images.
 
-    `truth` names the ground truth. Raises ValueError as `paired_tests` does.
+    The first line is the answer, as in `verdict`. `truth` names the ground truth. Raises ValueError as `paired_tests`
+    does.
     """
-    best, against, warnings = _judge(table, truth, margin, "image")
-    return " ".join([best, *against, *([_ABOUT_MASKS] if against else []), *warnings])
+    answer, reasons, warnings = _judge(table, truth, margin, "image")
+    return "\n".join([answer, *reasons, *([_ABOUT_MASKS] if table["model"].nunique() > 1 else []), *warnings])
 
 
 def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[str, list[str], list[str]]:
-    """Return sentences on the best model, on each other model, and warnings; `image` is what an image is called."""
+    """Return the answer, the reasons for it, and warnings; `image` is what an image is called.
+
+    Of one model, the answer is its mean Dice.
+    """
     means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
     best, *others = means.sort_values(ascending=False, kind="stable").index
     tests = paired_tests(table, margin)
     against = [_against(best, other, tests, margin, len(means)) for other in others]
-    first = _best(where, table[table["model"] == best], image, is_alone=not others)
-    return first, against, _warnings(table, best, others)
+    mean = _best(where, table[table["model"] == best], image, is_alone=not others)
+    answer, reasons = (_answer(best, others, tests), [mean, *against]) if others else (mean, [])
+    return answer, reasons, _warnings(table, best, others)
+
+
+def _answer(best: str, others: list[str], tests: pd.DataFrame) -> str:
+    """Return in a sentence or two to which models the best one is better, alike, or neither."""
+    by_conclusion: dict[str, list[str]] = {}
+    for other in others:
+        conclusion = _pair_of(best, other, tests)["conclusion"]
+        by_conclusion.setdefault(BETTER if conclusion == WORSE else conclusion, []).append(title_of(other))
+    forms = {
+        BETTER: "{best} is better than {others}.", EQUIVALENT: "{best} and {others}: no relevant difference.",
+        UNDECIDED: "Whether {best} is better than {others} is undecided.",
+    }  # fmt: skip
+    last_words = {BETTER: " and ", EQUIVALENT: " and ", UNDECIDED: " or "}
+    return " ".join(
+        form.format(best=title_of(best), others=_listed(by_conclusion[conclusion], last_words[conclusion]))
+        for conclusion, form in forms.items()
+        if conclusion in by_conclusion
+    )
+
+
+def _listed(names: list[str], last_word: str) -> str:
+    return last_word.join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _pair_of(one: str, other: str, tests: pd.DataFrame) -> pd.Series:
+    """Return the row of `paired_tests` on two models."""
+    return tests[tests["first"].isin([one, other]) & tests["second"].isin([one, other])].iloc[0]
 
 
 def _best(where: str, scores: pd.DataFrame, image: str, is_alone: bool) -> str:
@@ -76,7 +110,7 @@ def _best(where: str, scores: pd.DataFrame, image: str, is_alone: bool) -> str:
 
 def _against(best: str, other: str, tests: pd.DataFrame, margin: float, models: int) -> str:
     """Return how far a model is behind the best, and what a row of `paired_tests` concludes about both."""
-    pair = tests[tests["first"].isin([best, other]) & tests["second"].isin([best, other])].iloc[0]
+    pair = _pair_of(best, other, tests)
     sign = 1 if pair["first"] == best else -1
     (low, high), (low_90, high_90) = (
         sorted(sign * pair[[f"low{level}", f"high{level}"]].to_numpy(float)) for level in ("", "_90")
@@ -105,7 +139,7 @@ def _what_it_takes(test: pd.Series, margin: float, models: int) -> str:
         return f"To find a difference of {margin:g} (power {POWER:.0%}) takes about {needed:,.0f} patients{more}."
     if not is_single:
         return f"The patients are enough to find a difference of {margin:g}; more seeds or folds may decide."
-    return f"The difference is close to {margin:g}, which only many more patients could settle."
+    return f"The difference is close to the margin of {margin:g}, so only many more patients could decide."
 
 
 def _scope(table: pd.DataFrame) -> str:
@@ -113,11 +147,11 @@ def _scope(table: pd.DataFrame) -> str:
     seeds, folds = (table[name].nunique() if name in table else 1 for name in ("seed", "fold"))
     if seeds == folds == 1:
         return (
-            "Each network was trained once, so this is about these trained networks only: another seed may reverse "
+            "Each network was trained once, so this is about these trained networks only. Another seed may reverse "
             "the order."
         )
     counts = [counted(number, noun) for number, noun in ((seeds, "seed"), (folds, "fold")) if number > 1]
-    return f"This counts how trainings differ ({' and '.join(counts)}), so it is about the architectures."
+    return f"The tests count how trainings differ ({' and '.join(counts)}), so this is about the architectures."
 
 
 def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
@@ -136,8 +170,8 @@ def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
     if (count := len(by_patient)) < FEW_PATIENTS:
         unseen = 1 - 0.05 ** (1 / count)  # the share of failures that is absent from 5 % of such samples
         text.append(
-            f"With {counted(count, 'patient')}, fewer than {FEW_PATIENTS}, failures on up to {unseen:.0%} of patients "
-            "may be missing here, and no interval or test counts them."
+            f"With {counted(count, 'patient')}, fewer than {FEW_PATIENTS}, these images may show no failure although "
+            f"up to {unseen:.0%} of patients have one. No interval and no test counts such failures."
         )
     return text
 
@@ -151,7 +185,7 @@ def _cost(comparison: pd.DataFrame) -> str:
         return f"It takes {speed} and has {size}."
     if times.max() <= _SAME_SPEED_RATIO * times.min():
         return f"All are about as quick, at {speed} or little more; {small} is the smallest with {size}."
-    return f"{quick} is the quickest at {speed}, {small if small != quick else 'and'} the smallest with {size}."
+    return f"{quick} is the quickest at {speed}, {f'{small} is' if small != quick else 'and'} the smallest with {size}."
 
 
 def _differences(trainings: Iterable[Settings]) -> str:

@@ -111,12 +111,12 @@ def untrained_sentence(table: pd.DataFrame) -> str:
     """Return in words, from a table of `compare_untrained`, whether the shipped network beats the trained ones."""
     dice = table["dice"].round(3)
     shipped, trained = dice.iloc[0], dice.iloc[1:]
-    listed = "; ".join(f"{name} {value:.3f}" for name, value in trained.items())
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in trained.items())
     beaten = ", ".join(trained[trained < shipped].index)
     return (
-        f"Without any training on these data, the network that comes with lungnb has a mean Dice of {shipped:.3f} on "
-        f"these {counted(int(table['images'].iloc[0]), 'image')}; trained on them: {listed}. All masks are cleaned up."
-        + (f" It beats {beaten} in mean Dice: use it, or train on from it (weights=phantom)." if beaten else "")
+        f"The network that comes with lungnb has not been trained on these data. Its mean Dice on these "
+        f"{counted(int(table['images'].iloc[0]), 'image')} is {shipped:.3f}. Trained on these data: {listed}."
+        + (f" It is ahead of {beaten} in mean Dice: use it, or train it further (weights=phantom)." if beaten else "")
     )
 
 

@@ -19,6 +19,7 @@ from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
+from lungnb.metrics import dice
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
 
@@ -92,13 +93,15 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
-        title = f"{title_of(model_name)} finds, Dice {row['dice']:.3f}"
+        title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
         cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, None, prediction)]
     return outline_grid(cells)
 
 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
     """Draw an image a row and a model a column: the contours of the ground truth and of the model's prediction.
+
+    The title of each is the model's Dice on this image.
 
     With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
     """
@@ -107,7 +110,10 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
     prepared, columns = open_prepared(settings), []
     for name in model_names:
         predicted = _predict_rows(prepared, settings.results / name / MODEL, rows)
-        columns.append([Cell(f"{title_of(name)}, {row['id']}", *drawn) for row, *drawn in predicted])
+        columns.append([
+            Cell(f"{title_of(name)}, Dice {dice(truth, prediction):.3f} ({row['id']})", image, truth, prediction)
+            for row, image, truth, prediction in predicted
+        ])  # fmt: skip
     return outline_grid([cell for row in zip(*columns, strict=True) for cell in row], columns=len(columns))
 
 
@@ -120,7 +126,7 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     file = settings.results / model_name / MODEL if model_name else None
     predicted = _predict_rows(open_prepared(settings), file, rows)
     figure = outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
-    title = f"{title_of(model_name) if model_name else settings.name}, the worst {len(rows)}"
+    title = f"{title_of(model_name) if model_name else settings.name}: the {len(rows)} lowest Dice"
     figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
 from lungnb.evaluation.scoring import distance_summary
-from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, score_title, subplots, themed
+from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, places_of, score_title, subplots, themed
 from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
 from lungnb.settings import SPLITS, title_of
 
@@ -94,9 +94,9 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         draw_curves(axis, histories, f"val_{score}", suffix=", validation")
         draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
         axis.set_title(score_title(score))
-    for index, history in enumerate(histories.values()):
-        best = history.iloc[history["val_loss"].argmin()]
-        axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=COLORS[index], markeredgecolor="black")
+    for name, place in places_of([*histories]).items():
+        best = histories[name].iloc[histories[name]["val_loss"].argmin()]
+        axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=COLORS[place], markeredgecolor="black")
     axes[0].set_title("Loss (dot: the epoch that is kept)")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -193,14 +193,15 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
     costs = {
         "parameters": "parameters",
         "training_minutes": "training time (minutes)",
-        "milliseconds_per_image": "time an image (ms)",
+        "milliseconds_per_image": "time per image (ms)",
     }
     figure, axes = subplots(1, 3, figsize=(11, 3.8), sharey=True)
+    places = places_of([*map(str, comparison.index)])
     for axis, (column, label) in zip(axes, costs.items(), strict=True):
-        for index, (name, row) in enumerate(comparison.iterrows()):
+        for name, row in zip(places, comparison.to_dict("records"), strict=True):
             error = [[row["dice"] - row["dice_low"]], [row["dice_high"] - row["dice"]]]
-            marker = MARKERS[index % len(MARKERS)]
-            axis.errorbar(row[column], row["dice"], error, fmt=marker, markersize=8, capsize=4, label=name)
+            color, marker = COLORS[places[name] % len(COLORS)], MARKERS[places[name] % len(MARKERS)]
+            axis.errorbar(row[column], row["dice"], error, fmt=marker, color=color, markersize=8, capsize=4, label=name)
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
@@ -239,22 +240,23 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
     https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images without lung in both masks are left
     out.
     """
-    models = scores["model"].unique()
+    models = [*scores["model"].unique()]
+    places = places_of(models)
     figure, axes = subplots(1, len(models), figsize=(4 * len(models), 3.8), sharey=True, squeeze=False)
-    for index, (axis, name) in enumerate(zip(axes.flat, models, strict=True)):
+    for axis, name in zip(axes.flat, models, strict=True):
         counts = scores[scores["model"] == name][["tp", "fp", "fn", "tn"]]
         true_px, predicted_px = counts["tp"] + counts["fn"], counts["tp"] + counts["fp"]
         gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
         true_share = (true_px / counts.sum(axis=1))[gap.index]
-        axis.scatter(true_share, gap, s=22, color=COLORS[index % len(COLORS)], alpha=0.7)
+        axis.scatter(true_share, gap, s=22, color=COLORS[places[name] % len(COLORS)], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
         lines = ((0, "-"), (-1.96, "--"), (1.96, "--"))
         for shift, dash in lines if len(gap) > 1 else lines[: len(gap)]:
             level = gap.mean() + (shift * gap.std() if shift else 0)
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
             axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=9)
-        axis.set(title=title_of(name), xlabel="true lung, as a share of the picture")
-    axes[0, 0].set_ylabel("area found minus true (%)")
+        axis.set(title=title_of(name), xlabel="ground truth: lung, share of image")
+    axes[0, 0].set_ylabel("predicted minus true area (%)")
     return figure
 
 
@@ -269,7 +271,7 @@ def confusion_matrices(counts: dict[str, Counts]) -> Figure:
             shares, annot=True, fmt=".2%", cmap="Blues", vmin=0, vmax=1, cbar=False, square=True, ax=axis,
             xticklabels=["not lung", "lung"], yticklabels=["not lung", "lung"],
         )  # fmt: skip
-        axis.set(title=title_of(name), xlabel="found", ylabel="true")
+        axis.set(title=title_of(name), xlabel="prediction", ylabel="ground truth")
     return figure
 
 

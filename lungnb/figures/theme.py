@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lungnb.evaluation.statistics import patient_means
-from lungnb.settings import title_of
+from lungnb.settings import TITLES, title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
 COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
@@ -49,9 +49,24 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
     return figure, axes
 
 
+def places_of(names: Sequence[str]) -> dict[str, int]:
+    """Return the place of each model's colour, dash and marker; networks of lungnb have the same in all figures.
+
+    Example:
+        >>> places_of(["resunet", "unet"]), places_of(["program B", "program A"])
+        ({'resunet': 1, 'unet': 0}, {'program B': 0, 'program A': 1})
+    """
+    known = {title: place for place, pair in enumerate(TITLES.items()) for title in pair}
+    if all(name in known for name in names):
+        return {name: known[name] for name in names}
+    return {name: place for place, name in enumerate(names)}
+
+
 def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suffix: str = "", **style: float) -> None:
     """Draw a column of histories over the epochs, in the models' colours and dashes."""
-    for index, (name, history) in enumerate(histories.items()):
+    places = places_of([*histories])
+    for name, history in histories.items():
+        index = places[name]
         line = {"color": COLORS[index], "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
         axis.plot(history["epoch"] + 1, history[column], **line | style)
     axis.set(xlabel="epoch", ylabel="mean over images")
@@ -60,9 +75,9 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
 
 def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[str], has_mean: bool = True) -> None:
     """Draw a score of every image as box and points, in the models' colours, and a diamond at the patients' mean."""
-    titles = [title_of(name) for name in models]
+    titles, places = [title_of(name) for name in models], places_of(models)
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
-    palette = sns.color_palette("colorblind", len(models))
+    palette = [COLORS[places[name] % len(COLORS)] for name in models]
     box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
     means = [patient_means(scores[scores["model"] == name], score).mean() for name in models]
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)

@@ -8,6 +8,8 @@ https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model c
 from __future__ import annotations
 
 import dataclasses
+import html
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,16 @@ def model_card(settings: Settings, model_name: str) -> str:
         "interval": _interval(scores), "tenth": patient_means(scores).quantile(0.1),
     }  # fmt: skip
     return (_FORMS / "model_card.md").read_text(encoding="utf-8").format(**_facts(settings, scores, [run]) | card)
+
+
+def card_html(card: str) -> str:
+    """Return a model card, which is Markdown of `model_card.md`, as HTML."""
+    text = html.escape(card.strip(), quote=False)
+    for mark, tag in ((r"\*\*", "b"), (r"\*", "i"), ("`", "code")):
+        text = re.sub(rf"{mark}(.+?){mark}", rf"<{tag}>\1</{tag}>", text)
+    first, _, items = text.partition("\n\n")
+    listed = "".join(f"<li>{item}</li>" for item in re.split(r"(?:^|\n)- ", items) if item)
+    return f"<p>{first}</p><ul>{listed}</ul>"
 
 
 def _facts(settings: Settings, scored: pd.DataFrame, runs: Sequence[RunRecord]) -> dict[str, Any]:

@@ -1,41 +1,55 @@
-"""Write the report as one HTML file: the comparison, the part for reviewers, and the executed notebooks."""
+"""Write the report as one HTML file: the comparison, its details, and the executed notebooks."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
-from lungnb.artefacts import CHECK, COMPARISON, SIDE_BY_SIDE, UNTRAINED, VERDICT
+from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, UNTRAINED, VERDICT
+from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
 from lungnb.files import need, read_table
+from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
-from lungnb.report.parts import lighter, picture, write_page
+from lungnb.report.parts import captioned, folded, html_table, lighter, verdict_html, write_page
 from lungnb.report.sections import review_sections
 from lungnb.settings import Settings, counted
+
+_COMPARISON_NOTEBOOK = "06_compare"  # its results are the report, so the notebook is not repeated in it
 
 
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
     """Write `report.html` from executed notebooks: one file that opens from disk; return its path."""
-    from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
-    sections, links = [], []
-    for path in notebooks:
-        notebook = nbformat.read(need(path, "run the series (`lungnb report`)"), as_version=4)
-        title = html.escape(_title(notebook))
-        body, _ = exporter.from_notebook_node(_with_light_images(_without_preamble(notebook)))
-        links.append(f'<li><a href="#{path.stem}">{title}</a></li>')
-        sections.append(f'<section id="{path.stem}">{body}</section>')
-    body = _linked("\n".join(sections), {path.stem for path in notebooks})
-    style = HtmlFormatter(style="friendly").get_style_defs(".highlight")
-    filled = {"TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings)}
-    filled |= {"HIGHLIGHTS": style, "LINKS": "\n".join(links), "BODY": body, "REVIEW": review_sections(settings)}
+    paths = [need(path, "run the series (`lungnb report`)") for path in notebooks]
+    steps = {path.stem: _step(path) for path in paths if path.stem != _COMPARISON_NOTEBOOK}
+    anchors = {name: name for name in steps} | {_COMPARISON_NOTEBOOK: "summary"}
+    filled = {
+        "TITLE": html.escape(f"Lung segmentation: {settings.name}"), "SUMMARY": _summary(settings),
+        "HIGHLIGHTS": HtmlFormatter(style="friendly").get_style_defs(".highlight"),
+        "LINKS": "\n".join(f'<li><a href="#{name}">{title}</a></li>' for name, (title, _) in steps.items()),
+        "BODY": _linked("\n".join(folded(title, body, name) for name, (title, body) in steps.items()), anchors),
+        "REVIEW": review_sections(settings, {name[:2] for name in steps}),
+    }  # fmt: skip
     return write_page(settings.results / "report.html", "report.html", filled)
+
+
+def _step(path: Path) -> tuple[str, str]:
+    """Return the title and the body of an executed notebook as HTML."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    notebook = _without_preamble(nbformat.read(path, as_version=4))
+    title = _take_title(notebook)
+    body, _ = exporter.from_notebook_node(_with_light_images(notebook))
+    return html.escape(title), body
 
 
 def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -50,15 +64,15 @@ def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
     return notebook
 
 
-def _linked(body: str, sections: set[str]) -> str:
-    """Return the HTML with links to notebooks turned into links to sections, or into text if there is no section."""
+def _linked(body: str, anchors: dict[str, str]) -> str:
+    """Return the HTML with links to notebooks turned into links to their anchors, or into text if they have none."""
     for tag, name, text in set(re.findall(r'(<a href="(\d\d_\w+)\.ipynb">(.*?)</a>)', body)):
-        body = body.replace(tag, f'<a href="#{name}">{text}</a>' if name in sections else text)
+        body = body.replace(tag, f'<a href="#{anchors[name]}">{text}</a>' if name in anchors else text)
     return body
 
 
 def _summary(settings: Settings) -> str:
-    """Return the head of the report as HTML: the verdict and the table of the comparison, if it was made."""
+    """Return the head of the report as HTML: the verdict and its evidence, if the comparison was made."""
     folder = settings.comparison
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
@@ -68,28 +82,38 @@ def _summary(settings: Settings) -> str:
         facts += f'<p class="verdict">{counted(errors, "error")} in the data: {where}.</p>'
     if not (folder / VERDICT).exists():
         return facts
-    table = read_table(folder / COMPARISON, index_col=0).rename_axis(None)
+    table = read_table(folder / COMPARISON, index_col=0)
     if "hd95_median" not in table:
         raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb; run notebook 06 again.")
-    # The columns that fit the page; the section Scores has all.
-    columns = ["dice", "dice_low", "dice_high", "first", "iou", "hd95_median", "failed"]
-    columns += ["parameters", "training_minutes", "milliseconds_per_image"]
-    titles = {"hd95_median": f"median HD95 ({table['unit'].iloc[0]})", "first": "comes first", "failed": "failed masks"}
-    titles |= {"training_minutes": "training (min)", "milliseconds_per_image": "an image (ms)"}
-    table = table[columns].rename(columns=titles).rename(columns=lambda name: name.replace("_", " "))
-    table["parameters"] = table["parameters"].map("{:,}".format)
-    verdict = html.escape((folder / VERDICT).read_text(encoding="utf-8"))
-    shown = table.to_html(float_format=lambda value: f"{value:.{3 if value < 2 else 1}f}", border=0, na_rep="")
-    summary = f'{facts}<p class="verdict">{verdict}</p><div class="table">{shown}</div>{_untrained(folder / UNTRAINED)}'
-    summary += f"<p>{html.escape(say_runs(settings))}</p>"
-    return summary + (picture(folder / SIDE_BY_SIDE) if (folder / SIDE_BY_SIDE).exists() else "")
+    verdict = verdict_html((folder / VERDICT).read_text(encoding="utf-8"))
+    return "\n".join(
+        [facts, verdict, *_evidence(folder, table), f"<p><small>{html.escape(say_runs(settings))}</small></p>"]
+    )
 
 
-def _untrained(file: Path) -> str:
-    """Return how the shipped network does beside the trained ones, as HTML; nothing if it was not scored."""
-    if not file.exists():
-        return ""
-    return f"<p>{html.escape(untrained_sentence(read_table(file, index_col=0)))}</p>"
+def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
+    """Yield the table, the chart and the pictures behind the verdict, and the network that needs no training."""
+    yield "<h2>Scores and cost</h2>"
+    yield (
+        "<p>Dice and IoU are means over patients; 1 is perfect. HD95 is the distance between the borders that 95 % of "
+        f"their points keep; 0 is perfect. A mask with a Dice below {FAILED_DICE:g} failed.</p>"
+    )
+    yield html_table(table, MAIN_COLUMNS)
+    if (folder / DIFFERENCES).exists() and len(table) > 1:
+        yield "<h2>Differences</h2>"
+        yield captioned(
+            folder / DIFFERENCES,
+            "Difference of mean Dice for each pair of networks, with intervals. A difference within the grey band is "
+            "too small to matter. If an interval contains 0, the difference may be chance.",
+        )
+    if (folder / SIDE_BY_SIDE).exists():
+        yield "<h2>Where they fail</h2>"
+        if (folder / FAILURES).exists():
+            yield f"<p>{html.escape((folder / FAILURES).read_text(encoding='utf-8'))}</p>"
+        yield captioned(folder / SIDE_BY_SIDE, "The images with the lowest mean Dice, a row each.")
+    if (folder / UNTRAINED).exists():
+        yield "<h2>Without training</h2>"
+        yield f"<p>{html.escape(untrained_sentence(read_table(folder / UNTRAINED, index_col=0)))}</p>"
 
 
 def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -100,7 +124,10 @@ def _without_preamble(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _title(notebook: nbformat.NotebookNode) -> str:
-    """Return a notebook's title: its first heading."""
-    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
-    return first.splitlines()[0].lstrip("# ") if first else "untitled"
+def _take_title(notebook: nbformat.NotebookNode) -> str:
+    """Return a notebook's title, its first heading, and remove it from the notebook."""
+    first = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
+    if first is None or not first.source:
+        return "untitled"
+    title, _, first.source = first.source.partition("\n")
+    return title.lstrip("# ")

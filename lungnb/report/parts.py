@@ -6,12 +6,13 @@ import html
 import io
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from PIL import Image
 
+from lungnb.evaluation.readable_tables import readable
 from lungnb.files import written
 from lungnb.messages import printable
 
@@ -35,35 +36,53 @@ def write_page(path: Path, template: str, filled: Mapping[str, str]) -> Path:
     return path
 
 
-def html_section(title: str, text: str, table: pd.DataFrame) -> str:
+def html_section(title: str, text: str, table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
     """Return a table as HTML, under a heading and a sentence, both of which are HTML."""
-    return f"<h2>{title}</h2><p>{text}</p>{html_table(table)}"
+    return f"<h2>{title}</h2><p>{text}</p>{html_table(table, columns)}"
 
 
-def html_table(table: pd.DataFrame) -> str:
-    """Return a table as HTML, escaped, with its first column as names of rows; transpose it if it is wide."""
-    table = table.drop(columns=[name for name in table if str(name).startswith("Unnamed")])  # row numbers of a CSV
-    table = table.set_index(table.columns[0]).rename_axis(None).dropna(axis=1, how="all")
-    if len(table.columns) > _MAX_COLUMNS:
-        table = table.T
-    cells = table.map(_cell).rename(index=_cell, columns=_cell)
+def folded(title: str, body: str, anchor: str = "") -> str:
+    """Return HTML that is folded until the reader opens it; title, body and anchor are HTML.
+
+    A link to the anchor opens it, because the anchor is inside. By default, the anchor is the title in one word.
+    """
+    anchor = anchor or re.sub(r"\W+", "_", title.lower())
+    return f'<details><summary>{title}</summary><div id="{anchor}">{body}</div></details>'
+
+
+def verdict_html(verdict: str) -> str:
+    """Return the lines of a `verdict` as HTML: the answer in bold, and its reasons as a list.
+
+    Example:
+        >>> verdict_html("A is better than B.")
+        '<div class="verdict"><p><b>A is better than B.</b></p></div>'
+    """
+    answer, *reasons = (html.escape(line) for line in verdict.strip().split("\n"))
+    listed = "".join(f"<li>{reason}</li>" for reason in reasons)
+    return f'<div class="verdict"><p><b>{answer}</b></p>{f"<ul>{listed}</ul>" if listed else ""}</div>'
+
+
+def html_table(table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
+    """Return a table as `readable` HTML, escaped; transpose it if it is wide. `columns` chooses some columns."""
+    cells = readable(table, columns)
     is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
+    if len(cells.columns) > _MAX_COLUMNS:
+        cells = cells.T.rename_axis(index=None)
     with pd.option_context("display.max_colwidth", None):
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
-def _cell(value: str | float | None) -> str:
-    """Return a value or a label as text: four digits, thousands separated, nothing if it is missing."""
-    if pd.isna(value):
-        return ""
-    if isinstance(value, (float, int)) and not isinstance(value, bool):
-        return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
-    return printable(value)
+def captioned(file: Path, caption: str) -> str:
+    """Return a PNG file as an HTML figure with its caption, which is HTML and also describes the picture."""
+    return f"<figure>{picture(file, caption)}<figcaption>{caption}</figcaption></figure>"
 
 
-def picture(file: Path) -> str:
-    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter."""
-    name = html.escape(file.stem.replace("_", " "))
+def picture(file: Path, description: str = "") -> str:
+    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter.
+
+    By default, the description for readers who cannot see the picture is the name of the file in words.
+    """
+    name = re.sub(r"<[^>]*>", "", description) or html.escape(file.stem.replace("_", " "))
     kind, image = lighter(b64encode(file.read_bytes()).decode())
     return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
 

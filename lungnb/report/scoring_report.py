@@ -13,22 +13,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lungnb.artefacts import COMPARISON, GROUPS, SCORES, VERDICT, home
+from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, home
 from lungnb.evaluation.conclusions import verdict_on_masks
 from lungnb.evaluation.differences import paired_tests
 from lungnb.evaluation.external import ScoreOptions, Scoring, score_folders
+from lungnb.evaluation.readable_tables import TEST_COLUMNS
 from lungnb.evaluation.scoring import comparison_table, group_scores
 from lungnb.evaluation.statistics import pooled_counts
-from lungnb.figures import plots
+from lungnb.figures import difference_chart, plots
 from lungnb.figures.pictures import Cell, mask_gallery
 from lungnb.files import NotWritten, refuse_foreign, write_table, written
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.pixels import to_grey
 from lungnb.masks import Grey, Mask
-from lungnb.metrics import FAILED_DICE
-from lungnb.report.parts import html_section, picture, write_page
+from lungnb.report.parts import html_section, picture, verdict_html, write_page
 from lungnb.report.publishing import PICTURE_DPI
-from lungnb.settings import counted, title_of
+from lungnb.settings import EQUIVALENCE_MARGIN, counted, title_of
 
 _WORST = 9  # masks of each program that are drawn
 _MAX_PROBLEMS = 100  # rows on the page; the table has all
@@ -45,13 +45,13 @@ ABOUT_MASKS = (
     "is unusable. A program without a mask that can be scored is not compared."
 )
 ABOUT_SCORES = (
-    "Means over patients; dice_low and dice_high bound the 95 % interval of the mean Dice. Distances are medians and "
-    "quartiles in the unit of the table, % of the longest side if the spacing is unknown. Failed masks have a Dice "
-    f"below {FAILED_DICE:g}."
+    "Scores are means over patients, and distances are medians with quartiles over images. Distances are in percent of "
+    "the longest side if the pixel spacing is unknown."
 )
 ABOUT_TESTS = (
-    "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm is "
-    "corrected for the number of pairs."
+    "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
+    "pairs. In the chart, a difference within the grey band is too small to matter. If an interval contains 0, the "
+    "difference may be chance."
 )
 
 
@@ -116,6 +116,8 @@ def _charts(scoring: Scoring) -> Iterator[tuple[str, Figure]]:
         return
     yield "scores.png", plots.score_boxes(table)
     yield "distances.png", plots.distance_boxes(table)
+    if table["model"].nunique() > 1:
+        yield DIFFERENCES, difference_chart(paired_tests(table), EQUIVALENCE_MARGIN)
     yield "bland_altman.png", plots.bland_altman(table)
     by_model = table.groupby("model", sort=False)
     yield "confusion.png", plots.confusion_matrices({str(name): pooled_counts(rows) for name, rows in by_model})
@@ -156,7 +158,7 @@ def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
 def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the title and the HTML of each section that has something to show."""
     table, programs = scoring.compared, scoring.coverage
-    yield "Summary", f'<h2>Summary</h2><p class="verdict">{html.escape(verdict)}</p><p>{AS_GIVEN}</p>'
+    yield "Summary", f"<h2>Summary</h2>{verdict_html(verdict)}<p>{AS_GIVEN}</p>"
     images = counted(table["id"].nunique(), "image")
     yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), programs)
     if len(table):
@@ -169,17 +171,18 @@ def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[st
     yield "Scores", html_section("Scores", ABOUT_SCORES, comparison_table(table).reset_index())
     tests = paired_tests(table)
     if len(tests):
-        yield "Which is better", html_section("Which is better", ABOUT_TESTS, tests)
+        body = html_section("Which is better", ABOUT_TESTS, tests, TEST_COLUMNS) + picture(folder / DIFFERENCES)
+        yield "Which is better", body
     if len(groups := group_scores(table)):
         yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", groups.reset_index())
     charts = {
-        "How scores are spread": ("A point is an image, a diamond the mean over patients.", "[sd]*.png"),
-        "Area of the lungs": ("Found against true, with the mean gap and the limits of agreement.", "bland*.png"),
-        "Pixels": ("All pixels of all images together, as shares of the true class.", "confusion.png"),
-        "Where they fail": ("The worst images of each program: true outline and found.", "worst_*.png"),
+        "How scores are spread": ("A point is an image, a diamond the mean over patients.", "scores.png distances.png"),
+        "Area of the lungs": ("Prediction minus ground truth, with the limits of agreement.", "bland_altman.png"),
+        "Pixels": ("All pixels of all images together, as shares of their class.", "confusion.png"),
+        "Where they fail": ("The worst images of each program.", "worst_*.png"),
     }
-    for title, (text, pattern) in charts.items():
-        shown = "".join(picture(file) for file in sorted(folder.glob(pattern)))
+    for title, (text, patterns) in charts.items():
+        shown = "".join(picture(file) for pattern in patterns.split() for file in sorted(folder.glob(pattern)))
         yield title, f"<h2>{title}</h2><p>{text}</p>{shown}"
 
 

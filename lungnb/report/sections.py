@@ -1,107 +1,153 @@
-"""The part of the report for reviewers: the tables and charts of a finished run, in order, with few words."""
+"""The details of the report: the tables and charts of a finished run, in order, with few words."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from lungnb.artefacts import CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, VOLUMES
+from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, UNTRAINED, VOLUMES
 from lungnb.datasets.prepared import Prepared, open_prepared
+from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS
 from lungnb.files import read_table
 from lungnb.masks import LUNG_THRESHOLD
-from lungnb.metrics import FAILED_DICE
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
-from lungnb.report.parts import html_section, html_table, picture
+from lungnb.report.checklist import card_html
+from lungnb.report.parts import folded, html_table, picture
 from lungnb.settings import SPLITS, Settings, title_of
 
 
 class ReportSection(NamedTuple):
-    """A section of the report."""
+    """A section of the details of a report."""
 
     title: str
     text: str  # how to read it
-    files: tuple[str, ...]  # of the comparison, by the beginnings of their names
+    files: tuple[str, ...]  # of the comparison, as patterns of their names
 
 
 # In the order of the CLAIM checklist's methods and results.
 SECTIONS = (
     ReportSection(
-        "Scores",
-        "Means over patients, of masks as `segment` gives them; raw_ is before they are cleaned. dice_low and dice_high"
-        " bound the 95 % interval of the mean Dice. Distances are medians and quartiles in the unit of the table, % of "
-        f"the longer image side if the pixel spacing is unknown. Failed masks have a Dice below {FAILED_DICE:g}.",
+        "More scores",
+        "Scores are means over patients, and distances are medians with quartiles over images. Masks are cleaned: the "
+        "two largest regions, with their holes filled. The ranking is repeated with patients that are drawn anew, and "
+        "the table says how often a network ranks first.",
         (COMPARISON,),
     ),
     ReportSection(
-        "Groups of patients",
-        "Mean Dice with its 95 % interval over patients. A group of one patient has no interval.", (GROUPS,),
-    ),
-    ReportSection("Whole volumes", "All slices from apex to base, in 3-D; distances in mm.", (VOLUMES,)),
-    ReportSection(
-        "Which is better",
-        "The mean over patients of the difference of Dice, first minus second, with its intervals and its test; p_holm "
-        "is corrected for the number of pairs. One training of each network: it is about these trained networks only.",
+        "Differences in numbers",
+        "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
+        "pairs. With one training of each network, this is about the trained networks only. A study with the patients "
+        "needed finds a difference as large as the equivalence margin with a power of 80 %.",
         ("paired_tests.csv",),
     ),
     ReportSection(
-        "Patients, seeds, folds",
-        "What would change with others; and the tests again, which now count how trainings differ between seeds or "
-        "folds.", ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
+        "Other patients, seeds and folds",
+        "SD is the standard deviation. It says how much the mean Dice would change. Tests over several trainings "
+        "count how trainings differ.",
+        ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
     ReportSection(
-        "How scores are spread", "A point is an image, a diamond the mean over patients.",
+        "Groups of patients",
+        "A network can be good on average and poor in one group. A group of one patient has no interval.", (GROUPS,),
+    ),
+    ReportSection("Whole volumes", "All slices from apex to base, in 3-D. Distances are in mm.", (VOLUMES,)),
+    ReportSection(
+        "Spread of the scores", "A point is an image, a diamond the mean over patients.",
         ("scores.png", "distances.png"),
     ),
     ReportSection(
-        "Area of the lungs", "Found against true, with the mean gap and the limits of agreement.", ("bland_altman.png",)
+        "Pixels", "All pixels of all images together. Background is most of an image, so accuracy flatters.",
+        ("confusion_matrices.png", "classification_report.csv"),
     ),
     ReportSection(
-        "Where they fail", "The worst images of each network, nine at most: true outline and found.", ("worst_",)
+        "Area of the lungs",
+        "Prediction minus ground truth, in percent of their mean. Dashed lines are the limits of agreement, between "
+        "which 95 % of images lie.",
+        ("bland_altman.png",),
     ),
-    ReportSection("How they learned", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
-    ReportSection("What they cost", "Up and to the left is better.", ("score_against_cost.png",)),
     ReportSection(
-        "Are probabilities true",
-        "Pixels near the true border. Points below the line are of too much lung, those above of too little. The "
-        "temperature corrects the probabilities; it was chosen on the validation images and changes no mask.",
+        "Training, validation, test", "Loss, IoU and Dice. Curves are over epochs; each point is an image.",
+        ("split_panels.png",),
+    ),
+    ReportSection("Learning curves", "The dot marks the epoch that was kept.", ("learning_curves.png",)),
+    ReportSection("Cost", "Up and to the left is better.", ("score_against_cost.png",)),
+    ReportSection(
+        "Predictions", "The worst image of each network, a middle one and the best.", ("predictions_*.png",)
+    ),
+    ReportSection("Lowest Dice", "The worst images of each network, nine at most.", ("worst_*.png",)),
+    ReportSection("Without training", "The network that comes with lungnb, on the same images.", (UNTRAINED,)),
+    ReportSection(
+        "Probabilities",
+        "Pixels near the border. Below the line, the network predicts too much lung; above it, too little. The "
+        "temperature corrects the probabilities. It was chosen on validation images and changes no mask.",
         ("reliability.png", "calibration.csv", "usefulness.csv"),
     ),
     ReportSection(
-        "What drawn images teach",
-        "The network that lungnb ships, which has seen no patient; and trained on a few real images.",
+        "From phantoms to patients",
+        "The network that comes with lungnb has learned from phantoms only. The chart shows training on a few real "
+        "images.",
         ("zero_patient.csv", "changed.csv", "leave_one_out.csv", "few_shot_chart.png"),
     ),
     ReportSection(
-        "Other data sets", "Trained on rows, tested on columns.", ("generalisation_chart.png", "generalisation.csv")
+        "Other data sets", "Each network was trained on one data set and tested on others.",
+        ("generalisation_chart.png", "generalisation.csv"),
     ),
 )  # fmt: skip
 
 
-def review_sections(settings: Settings) -> str:
-    """Return the part for reviewers as self-contained HTML, without the sections that have no files."""
+def review_sections(settings: Settings, notebooks: Container[str] = ()) -> str:
+    """Return the details as self-contained HTML, folded, without the sections that have no files.
+
+    Results of `notebooks` (numbers, such as "09") are left out, because the report shows these notebooks.
+    """
     folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
-        text = "What was found, what was left out and why, and how the rest was split."
-        parts.append(html_section("Data", text, data_flow(open_prepared(settings))))
-    for title, text, names in SECTIONS:
-        files = [file for name in names for file in sorted(folder.glob(f"{name}*"))]
-        shown = [picture(file) if file.suffix == ".png" else html_table(read_table(file)) for file in files]
-        escaped = [html.escape(file.name) for file in files]
-        links = ", ".join(f'<a href="comparison/{name}">{name}</a>' for name in escaped)
-        if files:
-            parts.append(f"<h2>{title}</h2><p>{text} <small>{links}</small></p>{''.join(shown)}")
+        text = "<p>Images that were used, images that were left out and why, and the splits.</p>"
+        parts.append(folded("Data", text + html_table(data_flow(open_prepared(settings)))))
+    for title, text, patterns in SECTIONS:
+        files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+        if files and notebook_of(files[0].name) not in notebooks:
+            links = (f'<a href="comparison/{name}">{name}</a>' for name in (html.escape(file.name) for file in files))
+            shown = "".join(map(_shown, files))
+            parts.append(folded(title, f"<p>{text} <small>{', '.join(links)}</small></p>{shown}"))
     if (folder / COMPARISON).exists():
         trained = [name for name in settings.models if (settings.results / name / RUN).exists()]
         choices = fixed_before_test([read_run(settings, name) for name in trained])
-        parts.append(html_section("Fixed before the test images were read", "", choices))
+        parts.append(folded("Choices made before the test images were read", html_table(choices)))
+    if cards := [card for name in settings.models if (card := folder / f"card_{name}.txt").exists()]:
+        parts.append(folded("Model cards", "".join(card_html(card.read_text(encoding="utf-8")) for card in cards)))
     if (folder / CLAIM).exists():
-        claim = read_table(folder / CLAIM)
-        parts.append(html_section("CLAIM checklist", "Filled in as far as a run can; the rest is the author's.", claim))
+        text = "<p>Filled in as far as a run can. The author fills in the rest.</p>"
+        parts.append(folded("CLAIM checklist", text + html_table(read_table(folder / CLAIM))))
     return "\n".join(parts)
+
+
+def notebook_of(name: str) -> str:
+    """Return the number of the notebook that writes a file of the comparison.
+
+    Example:
+        >>> notebook_of("worst_unet.png"), notebook_of("zero_patient.csv")
+        ('06', '09')
+    """
+    return next((each.notebook for each in ARTEFACTS if fnmatchcase(name, each.pattern)), "")
+
+
+def _shown(file: Path) -> str:
+    """Return a chart or a table of the comparison as HTML; of the main table, the columns that the summary lacks."""
+    if file.suffix == ".png":
+        return picture(file)
+    table = read_table(file)
+    if file.name == COMPARISON:
+        return html_table(table, [str(name) for name in table if name not in MAIN_COLUMNS])
+    if file.name.startswith("paired_tests"):
+        return html_table(table, (*TEST_COLUMNS, "patients_needed"))
+    return html_table(table)
 
 
 def data_flow(prepared: Prepared) -> pd.DataFrame:
@@ -125,7 +171,7 @@ def fixed_before_test(runs: Iterable[RunRecord]) -> pd.DataFrame:
     for run in runs:
         trained = settings_of(run)
         columns[title_of(run["plan"]["model"])] = {
-            "epoch, by validation loss": f"{run['best_epoch']} of {run['epochs']}",
+            "epoch with the lowest validation loss": f"{run['best_epoch']} of {run['epochs']}",
             "threshold": f"{LUNG_THRESHOLD:g}", "clean-up of masks": "two largest regions, holes filled",
             "loss": trained.loss,
             "learning rate": f"{trained.learning_rate:g}, {trained.schedule}", "batch": trained.batch_size,

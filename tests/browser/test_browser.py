@@ -241,7 +241,7 @@ def test_of_a_prepared_set_the_truth_is_shown(trained):
     probability = lungnb.segment(read_image(trained.prepared / rows[0]["image"]), looked.predictions.engine).probability
     dice = scores(count_pixels(truth, probability > 0.3))["dice"]
     assert f"Dice <b>{dice:.3f}</b>" in looked.caption.value
-    assert "true mask" in looked.left_legend.value and "dashed" in looked.left_legend.value
+    assert "ground truth" in looked.left_legend.value and "dashed" in looked.left_legend.value
     assert looked.marks.file == trained.results / "marks.csv"
     assert looked.marks.model.endswith("model.keras")
     with pytest.raises(ValueError, match="split must be one of"):

@@ -19,11 +19,12 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_patients(count, few):
     unlike = base + 0.1 + rng.normal(0, 0.002, count)
     like = unlike - 0.001 + rng.normal(0, 0.001, count)
     text = verdict(settings, store_scores(settings, unet=base, r2unet=unlike, resunet=like))
-    sentences = text.split(". ")
-    assert text.startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
+    answer, *sentences = text.split("\n")
+    assert answer == "R2U-Net is better than U-Net. R2U-Net and ResUNet: no relevant difference."
+    assert sentences[0].startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
     assert f"on {count} test images of {count} patients of phantom" in text
     assert any(
-        s.startswith("U-Net is 0.1") and s.endswith("p < 0.001 after Holm): R2U-Net is better") for s in sentences
+        s.startswith("U-Net is 0.1") and s.endswith("p < 0.001 after Holm): R2U-Net is better.") for s in sentences
     )
     assert any(
         s.startswith("ResUNet is 0.001") and "no relevant difference, because the 90 % interval" in s for s in sentences
@@ -31,7 +32,8 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_patients(count, few):
     assert "about these trained networks only" in text
     assert "the smallest with 1,000 parameters" in text
     unseen = {20: "14 %", 58: "5 %"}.get(count)
-    assert (f"With {count} patients, fewer than 59, failures on up to {unseen}" in text.replace("%", " %")) == few
+    few_patients = f"fewer than 59, these images may show no failure although up to {unseen} of patients have one"
+    assert (f"With {count} patients, {few_patients}" in text.replace("%", " %")) == few
 
 
 def test_the_verdict_ranks_patients_and_not_images():
@@ -43,7 +45,7 @@ def test_the_verdict_ranks_patients_and_not_images():
         table = pd.read_csv(file, dtype={"id": str}).assign(patient=[*["a"] * 40, *"bcdefghijkl"])
         table.to_csv(file, index=False)
     text = verdict(settings, ["unet", "resunet"])
-    assert text.startswith("ResUNet has the highest mean Dice, 0.617") and "U-Net is 0.083 behind" in text
+    assert "ResUNet has the highest mean Dice, 0.617" in text and "U-Net is 0.083 behind" in text
     assert "on 51 test images of 12 patients" in text
 
 
@@ -75,6 +77,7 @@ def test_six_patients_are_too_few_for_three_networks():
     settings, steps = make_settings(), np.arange(6) / 1000
     text = verdict(settings, store_scores(settings, unet=0.9 + steps, resunet=0.8 + steps**2, r2unet=[0.7] * 6))
     assert text.count("undecided. A test of 3 networks needs at least 7 patients.") == 2
+    assert text.startswith("Whether U-Net is better than ResUNet or R2U-Net is undecided.\n")
 
 
 def test_seeds_reverse_a_verdict():
@@ -87,8 +90,8 @@ def test_seeds_reverse_a_verdict():
     repeated = [scores.assign(seed=seed, fold=1, dice=scores["dice"] + lead * (scores["model"] == "unet"))
                 for seed, lead in leads.items()]  # fmt: skip
     text = verdict(settings, names, pd.concat(repeated))
-    assert "is better" not in text and "undecided" in text
-    assert "This counts how trainings differ (3 seeds), so it is about the architectures." in text
+    assert "U-Net is better" not in text.replace("Whether U-Net", "") and "undecided" in text
+    assert "The tests count how trainings differ (3 seeds), so this is about the architectures." in text
 
 
 def test_the_verdict_on_one_patient_tests_nothing():
@@ -136,7 +139,7 @@ def test_the_verdict_on_one_model():
     text = verdict(settings, store_scores(settings, unet=[0.9, 0.8, 0.7]))
     assert text.startswith("U-Net has a mean Dice of 0.800 (95 % interval 0.")
     assert (
-        "on 3 test images of 3 patients of phantom. It takes 11 ms an image on this machine and has 1,000 parameters."
+        "on 3 test images of 3 patients of phantom.\nIt takes 11 ms an image on this machine and has 1,000 parameters."
         in text
     )
     assert "highest" not in text and "quickest" not in text

@@ -26,10 +26,13 @@ def test_pictures_of_a_trained_model(trained):
     rows = pictures.pick_images(scores)
     alone = pictures.model_grid(trained, ["unet"], rows)
     first = rows.iloc[0]
-    titles = [first["id"], "ground truth", f"U-Net finds, Dice {first['dice']:.3f}"]
+    titles = [first["id"], "ground truth", f"prediction of U-Net, Dice {first['dice']:.3f}"]
     assert [axis.get_title() for axis in alone.axes[:3]] == titles
     assert len(drawn(pictures.prediction_grid(trained, "unet", rows))) == 3 * len(rows)
-    assert len(drawn(pictures.model_grid(trained, ["unet", "unet"], rows))) == 2 * len(rows)
+    both = pictures.model_grid(trained, ["unet", "unet"], rows)
+    assert len(drawn(both)) == 2 * len(rows)
+    assert both.axes[0].get_title().replace("\n", " ") == f"U-Net, Dice {first['dice']:.3f} ({first['id']})"
+    assert [text.get_text() for text in both.legends[0].get_texts()] == ["ground truth", "prediction"]
     worst = pictures.pick_images(scores, "worst", 9)
     titles = [axis.get_title() for axis in drawn(pictures.failure_gallery(trained, "unet", worst)) if axis.get_title()]
     assert titles == [f"{row.id}, Dice {row.dice:.3f}" for row in worst.itertuples()]

@@ -112,6 +112,14 @@ def test_nine_panels_of_loss_iou_and_dice(models, split, last):
     assert len(whole.axes[2].get_xticks()) == len(models)
 
 
+def test_a_network_has_the_same_colour_in_every_figure():
+    both, alone = (plots.learning_curves(histories_of(*names)) for names in (("unet", "r2unet"), ("r2unet",)))
+    colours = [
+        [line.get_color() for line in figure.axes[1].lines if line.get_alpha() is None] for figure in (both, alone)
+    ]
+    assert colours[0][1] == colours[1][0] != colours[0][0]
+
+
 def test_charts_name_the_split_that_was_scored():
     for split in ("test", "validation"):
         figure = plots.score_boxes(scores_of("unet").assign(split=split))

@@ -1,13 +1,16 @@
 import base64
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from lungnb.figures import plots
 from lungnb.files import write_table
 from lungnb.formats.images import write_png
+from lungnb.metrics import Counts
 from lungnb.presets import make_settings
 from lungnb.report.page import write_report
 from lungnb.report.publishing import save_artefact
@@ -37,10 +40,40 @@ def test_the_head_says_what_was_changed_and_what_is_wrong_with_the_data(home):
     for name, item in (("verdict", "fine"), ("comparison", evaluation_table())):
         save_artefact(settings, name, item)
     page = write_report(settings, []).read_text()
-    assert "median HD95 (%)" in page and "failed masks" in page
+    assert "<th>HD95 (% of image side), median</th>" in page and "<th>Failed masks</th>" in page
     assert "profile <b>quick</b>, epochs=3." in page and "2 errors in the data" in page
-    assert "comes with lungnb has a mean Dice of 0.941 on these 7 images" in page and "NaN" not in page
-    assert "U-Net 0.900; ResUNet 0.950. All masks are cleaned up. It beats U-Net in mean Dice: use it" in page
+    assert "Its mean Dice on these 7 images is 0.941" in page and "NaN" not in page
+    assert "U-Net 0.900, ResUNet 0.950. It is ahead of U-Net in mean Dice: use it" in page
+
+
+def test_the_answer_comes_first_and_then_its_evidence_once(home):
+    settings = make_settings("phantom")
+    chart = plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)})
+    table = pd.concat([evaluation_table().assign(raw_dice=0.9), evaluation_table().rename({"U-Net": "ResUNet"})])
+    items = {"verdict": "A is better than B.\nA has the highest mean Dice.", "comparison": table, "differences": chart}
+    items |= {"side_by_side": chart, "failures": "1 of 2 masks failed."}
+    for name, item in items.items():
+        save_artefact(settings, name, item)
+    page = write_report(settings, []).read_text()
+    text = " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+    parts = ["A is better than B. A has the", "Scores and cost", "Differences Difference of", "Where they fail 1 of 2"]
+    assert [text.index(part) for part in parts] == sorted(text.index(part) for part in parts)
+    assert "<b>A is better than B.</b>" in page and "<li>A has the highest mean Dice.</li>" in page
+    assert page.count("data:image/") == 2 and page.count("<figcaption>") == 2 and 'alt="The images with' in page
+    assert not re.findall(r"\b\w+_\w+\b", re.sub(r"\w+\.csv", "", text))  # no short name of a column
+    assert page.count(">0.900<") == 2 + 1  # the Dice of each network, and a Dice before clean-up; nothing twice
+
+
+def test_the_notebook_of_the_comparison_is_not_repeated(home):
+    settings = make_settings("phantom")
+    for name in ("03_unet", "06_compare"):
+        source = f"# {name} title?\nSee [06](06_compare.ipynb), [04](04_resunet.ipynb) and [03](03_unet.ipynb)."
+        path = settings.results / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(new_notebook(cells=[new_markdown_cell(source)])))
+    page = write_report(settings, sorted(settings.results.glob("*.ipynb"))).read_text()
+    assert "<summary>03_unet title?</summary>" in page and page.count("title?") == 2  # there and in the navigation
+    assert 'See <a href="#summary">06</a>, 04 and <a href="#03_unet">03</a>' in page and "06_compare" not in page
 
 
 HOSTILE = (

@@ -12,9 +12,10 @@ from lungnb.evaluation.scoring import group_scores
 from lungnb.figures import plots
 from lungnb.metrics import Counts
 from lungnb.networks.training import read_run
+from lungnb.report.checklist import card_html
 from lungnb.report.parts import html_table, lighter, picture
 from lungnb.report.publishing import save_artefact
-from lungnb.report.sections import SECTIONS, data_flow, fixed_before_test, review_sections
+from lungnb.report.sections import SECTIONS, data_flow, fixed_before_test, notebook_of, review_sections
 
 
 def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
@@ -28,11 +29,11 @@ def test_what_was_made_is_shown_in_order_and_what_was_not_is_left_out(trained):
         save_artefact(settings, name, item)
     page = review_sections(settings)
     wanted = [
-        "Data", "Scores", "How scores are spread", "Where they fail",
-        "Fixed before the test images were read", "CLAIM checklist",
+        "Data", "More scores", "Spread of the scores", "Lowest Dice",
+        "Choices made before the test images were read", "CLAIM checklist",
     ]  # fmt: skip
-    places = [page.index(f"<h2>{title}</h2>") for title in wanted]
-    assert places == sorted(places) and page.count("<h2>") == len(wanted)
+    places = [page.index(f"<details><summary>{title}</summary>") for title in wanted]
+    assert places == sorted(places) and page.count("<details>") == len(wanted)
     assert page.count("data:image/") == 2 and 'href="comparison/scores.png"' in page
     assert "&lt;b&gt;Who?" in page and "<b>Who?" not in page and "x" * 300 in page
     assert ">nan<" not in page.lower()
@@ -51,6 +52,33 @@ def test_pictures_of_films_become_light_and_charts_stay_sharp(tmp_path):
 
 def test_sections_have_titles_of_their_own():
     assert len({section.title for section in SECTIONS}) == len(SECTIONS)
+
+
+def test_each_section_shows_files_of_one_notebook():
+    for section in SECTIONS:
+        names = [pattern.replace("*", "unet") for pattern in section.files]
+        assert all(map(notebook_of, names)), names
+
+
+def test_results_of_a_notebook_that_is_shown_are_left_out(trained):
+    save_artefact(trained, "zero_patient", pd.DataFrame({"dataset": ["montgomery"], "dice": [0.9]}))
+    assert "From phantoms to patients" in review_sections(trained)
+    assert "From phantoms to patients" not in review_sections(trained, {"09"})
+
+
+def test_the_main_table_is_not_repeated(trained):
+    evaluate(trained, "unet", progress=False)
+    save_artefact(trained, "comparison", compare(trained, ["unet"]))
+    page = review_sections(trained.replace(models=("unet",)))
+    assert "<th>Accuracy, mean</th>" in page and "<th>Parameters</th>" not in page and "IoU, mean" not in page
+
+
+def test_a_model_card_becomes_html_and_its_text_does_not():
+    card = "**U-Net**, `a && b`.\n\n- *Takes* <script>.\n- *Is not*\n  a device.\n"
+    assert card_html(card) == (
+        "<p><b>U-Net</b>, <code>a &amp;&amp; b</code>.</p>"
+        "<ul><li><i>Takes</i> &lt;script&gt;.</li><li><i>Is not</i>\n  a device.</li></ul>"
+    )
 
 
 def test_the_flow_adds_up(trained):
@@ -82,6 +110,8 @@ def test_cells_are_escaped_and_missing_ones_empty():
         assert text in page
     stored = pd.DataFrame({"Unnamed: 0": [0, 1], "first": ["a", "b"], "p": [0.5, 1.0]})
     assert "Unnamed" not in html_table(stored) and "<th>b</th>" in html_table(stored)
+    wide = pd.DataFrame({"model": ["unet"], **{f"column_{n}": [n] for n in range(9)}})
+    assert "<th>column 8</th>" in html_table(wide) and "<th>U-Net</th>" in html_table(wide)  # transposed
 
 
 def test_what_was_fixed_is_of_the_run(trained):
@@ -91,7 +121,7 @@ def test_what_was_fixed_is_of_the_run(trained):
     assert "before the test images were read" in page and "<th>U-Net</th>" in page and "ResUNet" not in page
     assert table.columns.tolist() == ["U-Net"]
     assert table.loc["seed", "U-Net"] == 1 and table.loc["input", "U-Net"] == "32 px"
-    assert table.loc["epoch, by validation loss", "U-Net"].endswith("of 2")
+    assert table.loc["epoch with the lowest validation loss", "U-Net"].endswith("of 2")
     assert not table.map(lambda value: isinstance(value, float) and np.isnan(value)).any(axis=None)
 
 
@@ -107,5 +137,5 @@ def test_groups_and_volumes_have_sections_if_there_are_any(trained):
     volume = {"model": ["unet"], "volume": ["chest.nii.gz"], "slices": [40], "dice": [0.912345], "hd95": [3.5]}
     save_artefact(trained, "volumes", pd.DataFrame(volume))
     page = review_sections(trained)
-    assert "<h2>Groups of patients</h2>" in page and "one patient: no interval" in page and "0.85" in page
-    assert "<h2>Whole volumes</h2>" in page and "0.9123" in page
+    assert "<summary>Groups of patients</summary>" in page and "one patient: no interval" in page and "0.85" in page
+    assert "<summary>Whole volumes</summary>" in page and "0.912" in page and "3.50" in page

@@ -1,0 +1,132 @@
+"""Interpret the tables and charts of notebook 06 in sentences that are computed from the reader's own results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from lungnb.evaluation.differences import EQUIVALENT, SIGNIFICANT_P, UNDECIDED
+from lungnb.evaluation.readable_tables import readable_conclusion
+from lungnb.evaluation.statistics import patient_means
+from lungnb.metrics import FAILED_DICE
+from lungnb.networks.callbacks import MONITOR
+from lungnb.settings import counted, title_of
+
+HARDEST = 3  # images of each network; those that all networks share are hard in themselves
+_LARGE_GAP = 0.02  # Dice between training and test: several times what another seed changes
+
+
+def say_pairs(tests: pd.DataFrame, margin: float) -> str:
+    """Return why each row of `paired_tests` has its conclusion, a line a pair.
+
+    Example:
+        >>> pair = {"first": "unet", "second": "resunet", "difference": 0.002, "low": 0.001, "high": 0.003}
+        >>> pair |= {"low_90": 0.0012, "high_90": 0.0028, "p_holm": 0.01, "conclusion": EQUIVALENT}
+        >>> print(say_pairs(pd.DataFrame([pair]), margin=0.005))
+        U-Net and ResUNet: no relevant difference. The 90 % interval lies within the margin.
+    """
+    lines = []
+    for _, test in tests.iterrows():
+        pair = f"{title_of(test['first'])} and {title_of(test['second'])}"
+        lines.append(f"{pair}: {readable_conclusion(test)}. {_reason(test, margin)}")
+    return "\n".join(lines) if lines else "One network alone has no pair to compare."
+
+
+def _reason(test: pd.Series, margin: float) -> str:
+    is_off_zero = test["low"] > 0 or test["high"] < 0
+    if test["conclusion"] == EQUIVALENT:
+        return "The 90 % interval lies within the margin."
+    if test["conclusion"] != UNDECIDED:
+        return "The 95 % interval does not contain 0, and the difference is at least the margin."
+    if not is_off_zero:
+        return "The 95 % interval contains 0, and the 90 % interval reaches beyond the margin."
+    if abs(test["difference"]) < margin:
+        return "The 95 % interval does not contain 0, but the difference is smaller than the margin."
+    return f"The 95 % interval does not contain 0, but the corrected p is not below {SIGNIFICANT_P:g}."
+
+
+def say_generalisation(histories: Mapping[str, pd.DataFrame], scores: pd.DataFrame) -> str:
+    """Return the Dice of each network on the images of each split, and whether the gap to training is large.
+
+    `histories` are those of `read_history`, by model; `scores` has rows of `evaluate` with the column `model`.
+    """
+    split, lines, gaps = scores["split"].iloc[0], [], {}
+    for name, history in histories.items():
+        kept = history.iloc[int(history[MONITOR].argmin())]
+        last = patient_means(scores[scores["model"] == name]).mean()
+        gaps[title_of(name)] = kept["dice"] - last
+        lines.append(
+            f"{title_of(name)}: Dice {kept['dice']:.3f} in training, {kept['val_dice']:.3f} in validation, "
+            f"{last:.3f} on {split} images."
+        )
+    worst = max(gaps, key=lambda title: gaps[title])
+    conclusion = (
+        f"{worst} is {gaps[worst]:.3f} lower on {split} images than in training: a sign of overfitting."
+        if gaps[worst] > _LARGE_GAP
+        else f"No network is more than {_LARGE_GAP:g} lower on {split} images than in training: no sign of overfitting."
+    )
+    return "\n".join([*lines, conclusion])
+
+
+def say_failures(scores: pd.DataFrame) -> str:
+    """Return how many masks of a table with the column `model` failed, what is wrong in the worst, and what is shared.
+
+    Example:
+        >>> rows = [("unet", "a", 0.6, 60, 0, 80), ("unet", "b", 0.9, 90, 10, 10)]
+        >>> print(say_failures(pd.DataFrame(rows, columns=["model", "id", "dice", "tp", "fp", "fn"])))
+        1 of 2 masks failed: the Dice is below 0.7.
+        The lowest Dice is 0.600: U-Net on a. It misses 57.1% of the lung and adds 0.0% outside it.
+    """
+    failed, worst = int((scores["dice"] < FAILED_DICE).sum()), scores.sort_values("dice").iloc[0]
+    lung = max(worst["tp"] + worst["fn"], 1)
+    lines = [
+        f"{failed} of {counted(len(scores), 'mask')} failed: the Dice is below {FAILED_DICE:g}."
+        if failed
+        else f"None of {counted(len(scores), 'mask')} failed: every Dice is at least {FAILED_DICE:g}.",
+        f"The lowest Dice is {worst['dice']:.3f}: {title_of(worst['model'])} on {worst['id']}. It misses "
+        f"{worst['fn'] / lung:.1%} of the lung and adds {worst['fp'] / lung:.1%} outside it.",
+    ]
+    hardest = [{*rows.nsmallest(HARDEST, "dice")["id"]} for _, rows in scores.groupby("model", sort=False)]
+    if len(hardest) > 1 and len(hardest[0]) == HARDEST:
+        shared = len(set.intersection(*hardest))
+        lines.append(f"Of the {HARDEST} hardest images of each network, {shared} are the same for all networks.")
+    return "\n".join(lines)
+
+
+def say_area(scores: pd.DataFrame) -> str:
+    """Return, a line a network, by how much its lungs are too large or too small: the chart of Bland and Altman."""
+    lines = []
+    for name, rows in scores.groupby("model", sort=False):
+        true_px, predicted_px = rows["tp"] + rows["fn"], rows["tp"] + rows["fp"]
+        gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
+        if len(gap) > 1:
+            mean, spread = gap.mean(), 1.96 * gap.std()
+            size = "larger" if mean > 0 else "smaller"
+            lines.append(
+                f"{title_of(str(name))}: the lungs are {abs(mean):.1f} % {size} on average. For 95 % of images, the "
+                f"difference is between {mean - spread:+.1f} % and {mean + spread:+.1f} %."
+            )
+    return "\n".join(lines) or "One image has no limits of agreement."
+
+
+def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
+    """Return which network to take: the quickest of those without a relevant difference to the best.
+
+    `comparison` is a table of `compare`, and `tests` one of `paired_tests` on the same networks.
+    """
+    if len(comparison) == 1:
+        return "One network alone leaves no choice."
+    best = comparison["dice"].idxmax()
+    alike = {
+        title_of(test["second"] if title_of(test["first"]) == best else test["first"])
+        for _, test in tests.iterrows()
+        if test["conclusion"] == EQUIVALENT and best in (title_of(test["first"]), title_of(test["second"]))
+    }
+    times = comparison.loc[[name for name in comparison.index if name in alike | {best}], "milliseconds_per_image"]
+    if not alike:
+        return f"No network is shown to be as good as {best}, so a lower cost is no reason for another one yet."
+    return (
+        f"No relevant difference to {best}: {', '.join(sorted(alike))}. Of these networks, {times.idxmin()} is the "
+        f"quickest, with {times.min():.1f} ms per image."
+    )
