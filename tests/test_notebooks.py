@@ -70,7 +70,6 @@ def test_notebook_is_small(path):
     assert path.stat().st_size <= MAX_NOTEBOOK_BYTES
 
 
-LESSONS = [
     path for path in NOTEBOOKS if path.name[:2] in ("00", "01", "02", "03", "04", "05", "06", "09", "11", "12", "13")
 ]
 ANSWER = re.compile(r"<summary>Answer</summary>.*?```python\n(.*?)```.*?```text\n(.*?)```.*?</details>", re.DOTALL)
@@ -80,7 +79,7 @@ def answers(path):
     return ANSWER.findall("\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells))
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("number", [0, 1])
 def test_an_answer_gives_what_it_shows(path, number, capsys):
     imports = codes(nbformat.read(path, as_version=4))[0].source
@@ -89,7 +88,7 @@ def test_an_answer_gives_what_it_shows(path, number, capsys):
     assert capsys.readouterr().out == output
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_lesson_has_its_parts(path):
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
     assert re.match(r"# \d\d .*\?\n", text)  # the title is a question
@@ -115,7 +114,7 @@ def test_notebook_00_names_all_settings():
 def test_lessons_share_no_cell_but_the_parameters():
     sources = [
         cell.source
-        for path in LESSONS
+        for path in NOTEBOOKS
         for cell in nbformat.read(path, as_version=4).cells
         if "parameters" not in cell.metadata.get("tags", [])
     ]

@@ -5,8 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
-        "data_lessons", "export_lesson", "interpretation", "lessons", "memory", "phantom_lesson", "published", "search_lesson",
-        "uncertainty_lesson",
+        "data_lessons", "export_lesson", "interpretation", "lessons", "memory", "phantom_lesson", "published",
+        "search_lesson", "uncertainty_lesson",
     ],
     submod_attrs={
         "statistics": [
