@@ -62,10 +62,10 @@ def test_parameters_come_from_the_environment(notebook):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_small(path):
-    assert path.stat().st_size <= 300_000
+    assert path.stat().st_size <= 1_000_000
 
 
-LESSONS = [path for path in NOTEBOOKS if path.name[:2] in ("03", "04", "05")]
+LESSONS = [path for path in NOTEBOOKS if path.name[:2] in ("03", "04", "05", "07", "08", "10")]
 ANSWER = re.compile(r"<details>.*?```python\n(.*?)```.*?```text\n(.*?)```.*?</details>", re.DOTALL)
 
 

@@ -22,7 +22,7 @@ from check_notebooks import NEEDS, ROOT, with_needed
 from lungnb.report.series import PAPERMILL
 
 NOTEBOOKS = ROOT / "notebooks"
-MAX_PICTURE_BYTES = 215_000  # of all pictures of one notebook, as base64
+MAX_PICTURE_BYTES = 700_000  # of all pictures of one notebook, as base64
 MAX_PLAIN_TEXT = 2_000  # characters; the plain text of an HTML table is not stored if it is longer
 
 

@@ -17,7 +17,7 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
-from lungnb.formats.images import is_volume, read_image, read_volume
+from lungnb.formats.images import is_volume, read_image, read_mask, read_volume
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import cut_out, overlay
@@ -173,6 +173,21 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
     figure = outline_grid(cells)
     figure.suptitle("" if cells else "No single mask to show", fontsize=12)
     return figure
+
+
+def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
+    """Draw the first images of tables of `segment_files`, a row a table, with the contours of their masks.
+
+    The masks of a table are in the folder's subfolder of its name. Contours of `truth`, a folder of masks with the
+    names of the images, are drawn too. Volumes are left out.
+    """
+    cells = []
+    for name, table in tables.items():
+        drawn = table[table["mask"].fillna("").str.endswith(".png")].head(count)
+        for file, mask in zip(map(Path, drawn["file"]), drawn["mask"], strict=True):
+            true_mask = read_mask(truth / file.name) if truth else None
+            cells.append(Cell(f"{name}: {file.stem}", read_image(file), true_mask, read_mask(folder / name / mask)))
+    return outline_grid(cells, columns=count)
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:

@@ -1,0 +1,48 @@
+"""Read the tables of results/published, so that notebooks can show them beside the reader's own results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from lungnb.files import need, read_table
+
+_FOLDER = Path(__file__).parents[2] / "results" / "published"
+
+
+def read_published(name: str) -> pd.DataFrame:
+    """Return a table of results/published in the checkout, such as `adapt/adapt.csv`.
+
+    Raises FileNotFoundError if it is not there, as without a checkout.
+
+    Example:
+        >>> len(read_published("networks/networks.csv"))
+        5
+    """
+    return read_table(need(_FOLDER / name, "install lungnb from a checkout (`pip install -e .`)"))
+
+
+def published_networks() -> pd.DataFrame:
+    """Return the networks that were trained on Montgomery with three seeds: a row a network, as in `seed_summary`.
+
+    Example:
+        >>> published_networks()["dice"].round(3).max()
+        0.977
+    """
+    wide = read_published("networks/compact_unet_16.csv").assign(model="Compact U-Net, 16 filters")
+    tables = [read_published("networks/networks.csv"), read_published("networks/compact_unet_8.csv"), wide]
+    return pd.concat(tables).set_index("model")
+
+
+def published_adaptation() -> pd.DataFrame:
+    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+
+    `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    """
+    groups = read_published("adapt/adapt.csv").groupby(["dataset", "images"])
+    table = groups.agg(
+        draws=("draw", "size"), before=("before", "mean"), after=("after", "mean"),
+        after_low=("after", "min"), after_high=("after", "max"),
+    )  # fmt: skip
+    return table.rename(index={"chest-xray-masks-and-labels:CHN": "shenzhen"}, level="dataset").sort_index()
