@@ -171,9 +171,7 @@ def say_adaptation(scores: pd.DataFrame) -> str:
         On 1 other image, the mean Dice is 0.900 before and 0.950 after: 1 of them improved.
     """
     wide = scores.pivot(index="id", columns="model", values="dice")
-    where = (
-        f"On {counted(len(wide), 'image')} that nobody trained on, the mean Dice is {wide['before'].mean():.3f} before"
-    )
+    where = f"On {counted(len(wide), 'other image')}, the mean Dice is {wide['before'].mean():.3f} before"
     if "after" not in wide:
         return f"{where}. Set ADAPT to True to see what adapting changes."
     improved = int((wide["after"] > wide["before"]).sum())
@@ -202,7 +200,7 @@ def say_published_review(table: pd.DataFrame) -> str:
         bad, found, images = (int(some[name].sum()) for name in ("below_0.85", "of_them_found", "images"))
         alarms = (some["false_alarms"] * (some["images"] - some["below_0.85"])).sum() / max(images - bad, 1)
         lines.append(
-            f"Images {kind}: `review` found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
+            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
             "the others."
         )
     return "\n".join(lines)

@@ -138,6 +138,15 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     return figure
 
 
+def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) -> Figure:
+    """Draw images of a data set with the contours of the ground truth and of a network's masks, three a row.
+
+    `file` is that of the network, trained anywhere; None is the one that lungnb ships. Rows have `id` and `dice`.
+    """
+    predicted = _predict_rows(prepared, file, rows)
+    return outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
+
+
 @themed
 def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
     """Draw images three a row under a title, such as the worst masks of a program."""

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.datasets.prepared import Prepared
 from lungnb.evaluation.scoring import distance_summary
-from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, score_title, subplots, themed
+from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, look_of, score_title, subplots, themed
 from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
 from lungnb.settings import SPLITS, title_of
 
@@ -93,7 +93,8 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         draw_curves(axis, histories, f"val_{score}", suffix=", validation")
         draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
         axis.set_title(score_title(score))
-    for index, history in enumerate(histories.values()):
+    for place, (name, history) in enumerate(histories.items()):
+        index = look_of(name, place)
         best = history.iloc[history["val_loss"].argmin()]
         axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=COLORS[index], markeredgecolor="black")
     axes[0].set_title("Loss (dot: the epoch that is kept)")
@@ -198,8 +199,9 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
     for axis, (column, label) in zip(axes, costs.items(), strict=True):
         for index, (name, row) in enumerate(comparison.iterrows()):
             error = [[row["dice"] - row["dice_low"]], [row["dice_high"] - row["dice"]]]
-            marker = MARKERS[index % len(MARKERS)]
-            axis.errorbar(row[column], row["dice"], error, fmt=marker, markersize=8, capsize=4, label=name)
+            look = look_of(str(name), index)
+            style = {"fmt": MARKERS[look % len(MARKERS)], "color": COLORS[look % len(COLORS)]}
+            axis.errorbar(row[column], row["dice"], error, **style, markersize=8, capsize=4, label=name)
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
@@ -217,11 +219,12 @@ def seed_scores(table: pd.DataFrame) -> Figure:
     for row, name in enumerate(names):
         scores = table[table["model"] == name]
         axis.plot([scores["dice"].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
+        color = COLORS[look_of(name, row)]
         for index, seed in enumerate(seeds):
             place = row + 0.12 * (index - (len(seeds) - 1) / 2)
             values = scores.loc[scores["seed"] == seed, "dice"]
             label = f"seed {seed}" if row == 0 else None
-            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=COLORS[index], label=label)
+            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=color, label=label)
     axis.set(yticks=range(len(names)), yticklabels=map(title_of, names), xlabel="mean Dice (line: mean over seeds)")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)

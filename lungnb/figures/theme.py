@@ -19,15 +19,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lungnb.evaluation.statistics import patient_means
-from lungnb.settings import title_of
+from lungnb.settings import TITLES, title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
 COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
 MARKERS = "osD^vP"  # one a network
-DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 Arguments = ParamSpec("Arguments")
 Drawn = TypeVar("Drawn")
+
+
+def look_of(name: str, index: int) -> int:
+    """Return the number of a network's colour, marker and dash, which are the same in each chart.
+
+    `name` is that of the network or its title. Anything else, such as a program, has the number `index`.
+
+    Example:
+        >>> look_of("r2unet", 0), look_of("R2U-Net", 0), look_of("a program", 1)
+        (2, 2, 1)
+    """
+    titles = [*TITLES.values()]
+    return titles.index(title_of(name)) if title_of(name) in titles else index
 
 
 def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
@@ -51,7 +64,8 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
 
 def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suffix: str = "", **style: float) -> None:
     """Draw a column of histories over the epochs, in the models' colours and dashes."""
-    for index, (name, history) in enumerate(histories.items()):
+    for place, (name, history) in enumerate(histories.items()):
+        index = look_of(name, place)
         line = {"color": COLORS[index], "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
         axis.plot(history["epoch"] + 1, history[column], **line | style)
     axis.set(xlabel="epoch", ylabel="mean over images")
