@@ -135,7 +135,7 @@ def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarr
     Level 1 is the finest. The image is as `load_batches` gives it: 0 to 1, of the network's size.
     """
     names = [layer.name for layer in network.layers if layer.name.endswith("_gate")]
-    gates = keras.Model(network.inputs, [network.get_layer(name).output for name in names])
+    gates = keras.Model(network.input, [network.get_layer(name).output for name in names])
     values = gates(np.asarray(image, np.float32)[None, ..., None], training=False)
     return {int(name.split("_")[1]): np.asarray(value)[0, ..., 0] for name, value in zip(names, values, strict=True)}
 

@@ -35,7 +35,8 @@ def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
 def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.ndarray], levels: int = 3) -> Figure:
     """Draw an image, 0 to 1, with the contour of its ground truth, and how far the gates of the finest levels open."""
     shown = sorted(openings)[:levels]
-    figure, axes = subplots(1, len(shown) + 1, figsize=(2.9 * (len(shown) + 1), 3.3))
+    figure, grid = subplots(1, len(shown) + 1, figsize=(2.9 * (len(shown) + 1), 3.3), squeeze=False)
+    axes = grid[0]
     axes[0].imshow(image, cmap="gray", vmin=0, vmax=1)
     axes[0].contour(truth, [0.5], colors=TRUTH, linewidths=1.6)
     axes[0].set_title("image and true mask", fontsize=10)
