@@ -248,7 +248,7 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
         true_px, predicted_px = counts["tp"] + counts["fn"], counts["tp"] + counts["fp"]
         gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
         true_share = (true_px / counts.sum(axis=1))[gap.index]
-        axis.scatter(true_share, gap, s=22, color=COLORS[index % len(COLORS)], alpha=0.7)
+        axis.scatter(true_share, gap, s=22, color=COLORS[look_of(str(name), index) % len(COLORS)], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
         lines = ((0, "-"), (-1.96, "--"), (1.96, "--"))
         for shift, dash in lines if len(gap) > 1 else lines[: len(gap)]:

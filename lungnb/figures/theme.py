@@ -76,7 +76,7 @@ def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[st
     """Draw a score of every image as box and points, in the models' colours, and a diamond at the patients' mean."""
     titles = [title_of(name) for name in models]
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
-    palette = sns.color_palette("colorblind", len(models))
+    palette = [COLORS[look_of(name, place) % len(COLORS)] for place, name in enumerate(models)]
     box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
     means = [patient_means(scores[scores["model"] == name], score).mean() for name in models]
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
