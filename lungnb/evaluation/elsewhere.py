@@ -71,6 +71,27 @@ def say_lost(lost: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def say_foreign(table: pd.DataFrame) -> str:
+    """Return, from a table of `train_across`, how far networks from elsewhere are behind a data set's own network.
+
+    Both are tested on the same images, so this is what the other training costs. A line a pair.
+
+    Example:
+        >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
+        >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
+        On b, that of b has 0.900, and that of a 0.880: 0.020 lower.
+        On a, that of a has 0.970, and that of b 0.940: 0.030 lower.
+    """
+    own = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
+    lines = []
+    for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
+        name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
+        behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else "not lower"
+        foreign = f"that of {row['trained_on']} {row['dice']:.3f}"
+        lines.append(f"On {name}, that of {name} has {own[name]:.3f}, and {foreign}: {behind}.")
+    return "\n".join(lines)
+
+
 def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
     """Return the scores of a network on the test images of a data set, a row an image.
 
@@ -146,12 +167,12 @@ def say_remedies(table: pd.DataFrame) -> str:
     Example:
         >>> table = pd.DataFrame({"a": [0.97, 0.96], "b": [0.9, 0.95], "lowest": [0.9, 0.95]}, index=["a", "both"])
         >>> print(say_remedies(table))
-        On its worst data set, the training on both has the highest Dice: 0.950. That on a has the lowest: 0.900.
+        On the data set that is worst for it, the row both has the highest Dice, 0.950, and the row a the lowest, 0.900.
     """
     best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
     return (
-        f"On its worst data set, the training on {best} has the highest Dice: {table['lowest'].max():.3f}. That on "
-        f"{worst} has the lowest: {table['lowest'].min():.3f}."
+        f"On the data set that is worst for it, the row {best} has the highest Dice, {table['lowest'].max():.3f}, and "
+        f"the row {worst} the lowest, {table['lowest'].min():.3f}."
     )
 
 

@@ -83,9 +83,7 @@ def test_remedies_add_networks_and_the_lowest_dice():
     assert [*table.index] == ["a", "b", "a+b"] and [*table.columns] == ["a", "b", "lowest"]
     assert table.loc["a+b"].tolist() == pytest.approx([0.94, 0.96, 0.94])
     assert table["lowest"].tolist() == pytest.approx([0.90, 0.96, 0.94])
-    assert "training on b has the highest Dice: 0.960. That on a has the lowest: 0.900." in elsewhere.say_remedies(
-        table
-    )
+    assert "row b has the highest Dice, 0.960, and the row a the lowest, 0.900." in elsewhere.say_remedies(table)
 
 
 def test_settings_of_joined_sets_read_prepared_images(sets):
@@ -99,3 +97,10 @@ def test_published_networks_of_one_hospital_beside_the_shipped_one():
     shipped = pd.DataFrame({"dataset": ["b", "c"], "dice": [0.95, 0.99]})
     said = elsewhere.say_varied(shipped, TABLE)
     assert said == "b: 0.950 by the network that comes with lungnb; 0.900 trained on a."
+
+
+def test_a_foreign_network_is_compared_on_the_same_images():
+    said = elsewhere.say_foreign(TABLE).splitlines()
+    assert said[0] == "On b, that of b has 0.960, and that of a 0.900: 0.060 lower."
+    assert said[1] == "On a, that of a has 0.970, and that of b 0.965: 0.005 lower."
+    assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2
