@@ -228,7 +228,9 @@ def seed_scores(table: pd.DataFrame) -> Figure:
     axis.set(yticks=range(len(names)), yticklabels=map(title_of, names), xlabel="mean Dice (line: mean over seeds)")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    legend = axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    for handle in legend.get_lines():
+        handle.set_color("0.3")  # because a seed has a marker, and a network has a colour
     return figure
 
 
