@@ -79,16 +79,16 @@ def say_foreign(table: pd.DataFrame) -> str:
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
         >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
-        On b, that of b has 0.900, and that of a 0.880: 0.020 lower.
-        On a, that of a has 0.970, and that of b 0.940: 0.030 lower.
+        On b, its own network has 0.900, and the network of a 0.880: 0.020 lower.
+        On a, its own network has 0.970, and the network of b 0.940: 0.030 lower.
     """
     own = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
         name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else "not lower"
-        foreign = f"that of {row['trained_on']} {row['dice']:.3f}"
-        lines.append(f"On {name}, that of {name} has {own[name]:.3f}, and {foreign}: {behind}.")
+        foreign = f"the network of {row['trained_on']} {row['dice']:.3f}"
+        lines.append(f"On {name}, its own network has {own[name]:.3f}, and {foreign}: {behind}.")
     return "\n".join(lines)
 
 

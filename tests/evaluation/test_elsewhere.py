@@ -101,6 +101,6 @@ def test_published_networks_of_one_hospital_beside_the_shipped_one():
 
 def test_a_foreign_network_is_compared_on_the_same_images():
     said = elsewhere.say_foreign(TABLE).splitlines()
-    assert said[0] == "On b, that of b has 0.960, and that of a 0.900: 0.060 lower."
-    assert said[1] == "On a, that of a has 0.970, and that of b 0.965: 0.005 lower."
+    assert said[0] == "On b, its own network has 0.960, and the network of a 0.900: 0.060 lower."
+    assert said[1] == "On a, its own network has 0.970, and the network of b 0.965: 0.005 lower."
     assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2
