@@ -27,7 +27,7 @@ def published_networks() -> pd.DataFrame:
     """Return the networks that were trained on Montgomery with three seeds: a row a network, as in `seed_summary`.
 
     Example:
-        >>> published_networks()["dice"].round(3).max()
+        >>> round(float(published_networks()["dice"].max()), 3)
         0.977
     """
     wide = read_published("networks/compact_unet_16.csv").assign(model="Compact U-Net, 16 filters")
