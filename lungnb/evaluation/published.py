@@ -1,21 +1,45 @@
-"""Read the results that come with the notebooks, to show them beside those of a short run."""
+"""Read the tables of results/published, so that notebooks can show them beside the reader's own results."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from lungnb.files import need
-
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+from lungnb.artefacts import PUBLISHED, series_folder
+from lungnb.files import need, read_table
 
 
 def read_published(name: str) -> pd.DataFrame:
-    """Return a table of results/published, such as `review/review.csv`; the README there says how each was made.
+    """Return a published table, such as `adapt/adapt.csv`, of the checkout or the installed package.
 
-    The tables are in the project's folder, also if `LUNGNB_HOME` is another one. Raises FileNotFoundError for a table
-    that is not there, and without the project's folder.
+    Raises FileNotFoundError if there is no such table.
+
+    Example:
+        >>> len(read_published("networks/networks.csv"))
+        5
     """
-    file = need(PUBLISHED / name, "get the project's folder with results/published (`git clone`)")
-    return pd.read_csv(file)
+    return read_table(need(series_folder() / PUBLISHED / name, "name a table of results/published"))
+
+
+def published_networks() -> pd.DataFrame:
+    """Return the networks that were trained on Montgomery with three seeds: a row a network, as in `seed_summary`.
+
+    Example:
+        >>> round(float(published_networks()["dice"].max()), 3)
+        0.977
+    """
+    wide = read_published("networks/compact_unet_16.csv").assign(model="Compact U-Net, 16 filters")
+    tables = [read_published("networks/networks.csv"), read_published("networks/compact_unet_8.csv"), wide]
+    return pd.concat(tables).set_index("model")
+
+
+def published_adaptation() -> pd.DataFrame:
+    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+
+    `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    """
+    groups = read_published("adapt/adapt.csv").groupby(["dataset", "images"])
+    table = groups.agg(
+        draws=("draw", "size"), before=("before", "mean"), after=("after", "mean"),
+        after_low=("after", "min"), after_high=("after", "max"),
+    )  # fmt: skip
+    return table.rename(index={"chest-xray-masks-and-labels:CHN": "shenzhen"}, level="dataset").sort_index()

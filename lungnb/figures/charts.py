@@ -22,6 +22,7 @@ from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
+_LOWEST_SHADE = 0.8  # Dice: from here to 1 the colours of a heat map differ
 _CONCLUSIONS = {  # colour and marker of a pair in `difference_chart`
     BETTER: (COLORS[0], "o"), WORSE: (COLORS[0], "o"), EQUIVALENT: (COLORS[2], "s"), UNDECIDED: ("0.4", "D"),
 }  # fmt: skip
@@ -144,8 +145,8 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
     cells = table.assign(text=dice + bounds).pivot(index="trained_on", columns="tested_on", values="text")
     figure, axis = subplots(figsize=(2.4 + 1.9 * len(names), 1.2 + 1.1 * len(names)))
     sns.heatmap(
-        wide.loc[names, names], annot=cells.loc[names, names], fmt="", cmap="cividis", vmin=0, vmax=1, ax=axis,
-        linewidths=2, cbar_kws={"label": "mean Dice"},
+        wide.loc[names, names], annot=cells.loc[names, names], fmt="", cmap="cividis", ax=axis,
+        vmin=min(_LOWEST_SHADE, table["dice"].min()), vmax=1, linewidths=2, cbar_kws={"label": "mean Dice"},
     )  # fmt: skip
     axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
     axis.set_xticklabels(names, parse_math=False)

@@ -14,7 +14,14 @@ from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
-_FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "norm": "0.75", "1×1": COLORS[2]}  # by the label's start
+_FILLS = {
+    "conv": COLORS[0],
+    "ReLU": COLORS[1],
+    "sigmoid": COLORS[1],
+    "norm": "0.75",
+    "up": "0.75",
+    "1×1": COLORS[2],
+}  # by the label's start
 _GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
 _WIDTH, _HEIGHT = 1.25, 0.6  # of a box
 
@@ -82,6 +89,25 @@ def recurrent_diagram(steps: int = 2) -> Figure:
     return figure
 
 
+@themed
+def gate_diagram() -> Figure:
+    """Draw an attention gate: the coarse level decides how much of a skip connection passes."""
+    figure, axis = subplots(figsize=(11, 3.2))
+    _draw_chain(axis, ["skip", "conv 2×2", "+", "ReLU", "1×1 conv", "sigmoid", "up ×2", "×", "out"])
+    _draw_box(axis, 0, -1.2, "coarse")
+    _draw_box(axis, _GAP, -1.2, "1×1 conv")
+    _draw_arrow(axis, (0.45, -1.2), (_GAP - _WIDTH / 2, -1.2))
+    _draw_arrow(axis, (_GAP + _WIDTH / 2, -1.2), (2 * _GAP, -0.3), "angle,angleA=0,angleB=90")
+    axis.plot([0, 0, 7 * _GAP, 7 * _GAP], [0.25, 0.9, 0.9, 0.6], color="0.3", linewidth=1)
+    _draw_arrow(axis, (7 * _GAP, 0.7), (7 * _GAP, 0.3))
+    axis.text(3.5 * _GAP, 1.05, "the skip connection, at full resolution", ha="center", fontsize=11)
+    axis.text(5.5 * _GAP, -0.8, "α, from 0 to 1 at each place", ha="center", fontsize=11)
+    axis.set_title("Attention gate: out = α · skip", loc="left")
+    axis.set(xlim=(-0.8, 8 * _GAP + 0.8), ylim=(-1.7, 1.5))
+    axis.axis("off")
+    return figure
+
+
 def _draw_chain(axis: Axes, labels: Sequence[str]) -> None:
     """Draw boxes from left to right, with an arrow from each to the next."""
     for index, label in enumerate(labels):
@@ -98,7 +124,7 @@ def _draw_box(axis: Axes, x: float, y: float, label: str) -> None:
         corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
         axis.add_patch(Rectangle(corner, _WIDTH, _HEIGHT, facecolor=fill, edgecolor="0.3", zorder=3))
     color = "white" if fill in (COLORS[0], COLORS[2]) else "black"
-    circle = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": "0.3"} if label == "+" else None
+    circle = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": "0.3"} if label in ("+", "×") else None
     axis.text(x, y, label, ha="center", va="center", fontsize=10, color=color, bbox=circle, zorder=4)
 
 

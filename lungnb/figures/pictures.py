@@ -17,6 +17,7 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
+from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
 from lungnb.metrics import dice
@@ -131,6 +132,15 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     return figure
 
 
+def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) -> Figure:
+    """Draw images of a data set with the contours of the ground truth and of a network's masks, three a row.
+
+    `file` is that of the network, trained anywhere; None is the one that lungnb ships. Rows have `id` and `dice`.
+    """
+    predicted = _predict_rows(prepared, file, rows)
+    return outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
+
+
 @themed
 def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
     """Draw images three a row under a title, such as the worst masks of a program."""
@@ -164,6 +174,21 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
         image, truth = prepared.pair(slices[file].to_dict())
         cells.append(Cell(f"{slices[file]['id']}, Dice {overlap:.2f}", image, truth, segment(image).mask))
     return outline_grid(cells) if cells else None
+
+
+def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
+    """Draw the first images of tables of `segment_files`, a row a table, with the contours of their masks.
+
+    The masks of a table are in the folder's subfolder of its name. Contours of `truth`, a folder of masks with the
+    names of the images, are drawn too. Volumes are left out.
+    """
+    cells = []
+    for name, table in tables.items():
+        drawn = table[table["mask"].fillna("").str.endswith(".png")].head(count)
+        for file, mask in zip(map(Path, drawn["file"]), drawn["mask"], strict=True):
+            true_mask = read_mask(truth / file.name) if truth else None
+            cells.append(Cell(f"{name}: {file.stem}", read_image(file), true_mask, read_mask(folder / name / mask)))
+    return outline_grid(cells, columns=count)
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:

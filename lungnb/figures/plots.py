@@ -215,19 +215,23 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 def seed_scores(table: pd.DataFrame) -> Figure:
     """Draw a table of `compare_seeds`, a row a model: the mean Dice of each seed, and a line at their mean."""
     names, seeds = [*table["model"].unique()], sorted(table["seed"].unique())
+    places = places_of(names)
     figure, axis = subplots(figsize=(8, 0.7 * len(names) + 1.4))
     for row, name in enumerate(names):
         scores = table[table["model"] == name]
         axis.plot([scores["dice"].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
+        color = COLORS[places[name] % len(COLORS)]
         for index, seed in enumerate(seeds):
             place = row + 0.12 * (index - (len(seeds) - 1) / 2)
             values = scores.loc[scores["seed"] == seed, "dice"]
             label = f"seed {seed}" if row == 0 else None
-            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=COLORS[index], label=label)
+            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=color, label=label)
     axis.set(yticks=range(len(names)), yticklabels=map(title_of, names), xlabel="mean Dice (line: mean over seeds)")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    legend = axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    for handle in legend.get_lines():
+        handle.set_color("0.3")  # because a seed has a marker, and a network has a colour
     return figure
 
 

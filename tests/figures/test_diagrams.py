@@ -32,3 +32,8 @@ def test_the_recurrent_unit_is_unrolled_step_by_step(steps):
 def test_code_is_shown_as_python():
     text = diagrams.code_of(double_convolution).data
     assert text.startswith("```python\ndef double_convolution(") and text.endswith("return x\n```")
+
+
+def test_the_gate_multiplies_the_skip_connection():
+    texts = labels(diagrams.gate_diagram().axes[0])
+    assert texts.count("×") == texts.count("+") == 1 and {"skip", "coarse", "sigmoid", "out"} <= {*texts}

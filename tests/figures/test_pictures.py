@@ -54,3 +54,22 @@ def test_what_segment_found_is_drawn(shape):
     titles = [axis.get_title() for axis in drawn(pictures.show_segmentation(found))]
     assert titles == ["image", "overlay", "lungs"]
     assert len(drawn(pictures.show_segmentation(found, found))) == 6
+
+
+def test_masks_of_tables_are_drawn_a_row_a_network(tmp_path):
+    image, mask = np.full((20, 30), 9, np.uint8), np.eye(20, 30, dtype=bool)
+    for name in ("images/a.png", "truth/a.png", "before/a_mask.png", "after/a_mask.png"):
+        write_png(tmp_path / name, image if name.startswith("images") else mask)
+    files = [str(tmp_path / "images" / name) for name in ("a.png", "b.nii", "c.png")]
+    table = pd.DataFrame({"file": files, "mask": ["a_mask.png", "b_mask.nii.gz", None]})
+    figure = pictures.mask_grid(tmp_path, {"before": table, "after": table}, tmp_path / "truth")
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["before: a", "after: a"]
+    assert len(figure.axes[0].collections) == 2  # contours of both masks
+    assert len(pictures.mask_grid(tmp_path, {"before": table}).axes[0].collections) == 1
+
+
+def test_a_network_is_drawn_on_images_of_another_set(prepared):
+    opened = open_prepared(prepared)
+    row = opened.rows("train")[0]
+    figure = pictures.elsewhere_grid(opened, None, pd.DataFrame([row | {"dice": 0.5}]))
+    assert figure.axes[0].get_title() == f"{row['id']}, Dice 0.500"

@@ -6,6 +6,7 @@ from helpers.figures import drawn
 from helpers.tables import table_of
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import plots
+from lungnb.figures.theme import COLORS
 from lungnb.metrics import OVERLAP_SCORES, Counts
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history
@@ -164,3 +165,12 @@ def test_distances_are_drawn_with_their_unit_and_without_a_mean(unit, axis_label
     assert [axis.get_title() for axis in figure.axes] == ["HD95", "ASSD", "NSD"]
     assert "failed masks: U-Net 1, ResUNet 0" in figure.get_suptitle()
     assert not any(line.get_marker() == "D" for line in hd95.lines)  # the diamond of a mean
+
+
+def test_a_network_has_its_colour_whichever_networks_are_beside_it():
+    histories = histories_of("compact_unet", "unet")
+    lines = plots.learning_curves(histories).axes[1].lines
+    assert [line.get_color() for line in lines[:2]] == [COLORS[5], COLORS[0]]
+    table = pd.DataFrame({"model": ["transunet"] * 2, "seed": [2, 3], "dice": [0.9, 0.91]})
+    markers = [line for line in plots.seed_scores(table).axes[0].lines if line.get_linestyle() == "None"]
+    assert {line.get_color() for line in markers} == {COLORS[4]}

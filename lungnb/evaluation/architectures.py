@@ -1,0 +1,156 @@
+"""Compare networks at an equal budget for notebook 08: what they compute, what they reach, and what chance explains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lungnb.networks.backend import keras
+from lungnb.networks.costs import count_multiplications
+from lungnb.settings import title_of
+
+_GIGA = 1e9
+
+
+def network_costs_table(networks: Sequence[keras.Model]) -> pd.DataFrame:
+    """Return the parameters and multiply-accumulates of networks for one image, and how often those of the first."""
+    rows = {
+        network.name: {"parameters": network.count_params(), "multiplications": count_multiplications(network)}
+        for network in networks
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.assign(times_the_first=table["multiplications"] / table["multiplications"].iloc[0]).rename(title_of)
+
+
+def computed_curves(
+    histories: Mapping[str, pd.DataFrame], multiplications: Mapping[str, float], images: int
+) -> dict[str, pd.DataFrame]:
+    """Return histories with a column `computed`: multiply-accumulates of all forward passes up to each epoch, 10^9.
+
+    `multiplications` are those of one image, `images` is the number that an epoch shows. The backward passes take about
+    twice as much again, for each network alike.
+    """
+    return {
+        name: history.assign(computed=(history["epoch"] + 1) * images * multiplications[name] / _GIGA)
+        for name, history in histories.items()
+    }
+
+
+def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return what each network reaches with the computing that the cheapest one takes for all its epochs.
+
+    Columns: `epochs` that fit into this budget, the best validation Dice among them (`dice`, missing if none fits), and
+    that of all epochs (`dice_of_all`). A row a network, in the order of `curves`.
+
+    Example:
+        >>> columns = {"epoch": [0, 1], "val_dice": [0.8, 0.9]}
+        >>> small, large = (pd.DataFrame(columns | {"computed": [each, 2 * each]}) for each in (1, 2))
+        >>> at_equal_computing({"small": small, "large": large})["epochs"].to_dict()
+        {'small': 2, 'large': 1}
+    """
+    budget, rows = min(curve["computed"].max() for curve in curves.values()), {}
+    for name, curve in curves.items():
+        affordable = curve[curve["computed"] <= budget * (1 + 1e-9)]
+        reached = affordable["val_dice"].max() if len(affordable) else np.nan
+        rows[name] = {"epochs": len(affordable), "dice": reached, "dice_of_all": curve["val_dice"].max()}
+    return pd.DataFrame.from_dict(rows, orient="index").astype({"epochs": int})
+
+
+def say_budgets(table: pd.DataFrame) -> str:
+    """Return, from a table of `at_equal_computing`, which network is ahead with equal epochs and with equal computing.
+
+    Example:
+        >>> columns = {"epochs": [2, 12], "dice": [0.8, 0.9], "dice_of_all": [0.97, 0.9]}
+        >>> print(say_budgets(pd.DataFrame(columns, index=["unet", "compact_unet"])))
+        With equal epochs, U-Net is ahead in this training: validation Dice 0.970.
+        With the computing that Compact U-Net needs for 12 epochs, Compact U-Net is ahead: 0.900 after 12 epochs.
+    """
+    cheapest, by_epochs, by_computing = (str(table[name].idxmax()) for name in ("epochs", "dice_of_all", "dice"))
+    epochs = table["epochs"]
+    return (
+        f"With equal epochs, {title_of(by_epochs)} is ahead in this training: validation Dice "
+        f"{table['dice_of_all'].max():.3f}.\nWith the computing that {title_of(cheapest)} needs for {epochs[cheapest]} "
+        f"epochs, {title_of(by_computing)} is ahead: {table['dice'].max():.3f} after {epochs[by_computing]} epochs."
+    )
+
+
+def say_chance(summary: pd.DataFrame) -> str:
+    """Return, from a table of `seed_summary`, which networks differ from the best by no more than seeds do.
+
+    A network counts as different if each of its seeds is worse than each seed of the best.
+
+    Example:
+        >>> columns = {"seeds": [2, 2], "dice": [0.97, 0.94], "dice_low": [0.96, 0.93], "dice_high": [0.98, 0.95]}
+        >>> print(say_chance(pd.DataFrame(columns, index=["U-Net", "Compact U-Net"])))
+        U-Net has the highest mean Dice, 0.970, and its seeds lie from 0.960 to 0.980.
+        Every seed is lower: Compact U-Net (mean 0.030 lower).
+    """
+    best = str(summary["dice"].idxmax())
+    first, others = summary.loc[best], summary.drop(best)
+    lines = [
+        f"{best} has the highest mean Dice, {first['dice']:.3f}, and its seeds lie from {first['dice_low']:.3f} to "
+        f"{first['dice_high']:.3f}."
+    ]
+    lower = others[others["dice_high"] < first["dice_low"]]
+    overlapping = others.drop(lower.index)
+    for start, rows in (("Some seeds are as good", overlapping), ("Every seed is lower", lower)):
+        names = [f"{name} (mean {first['dice'] - row['dice']:.3f} lower)" for name, row in rows.iterrows()]
+        lines += [f"{start}: {', '.join(names)}."] if names else []
+    return "\n".join(lines)
+
+
+def say_tests(tests: pd.DataFrame, best: str) -> str:
+    """Return how many other networks the best one beats, from a table of `paired_tests`."""
+    against = tests[(tests["first"] == best) | (tests["second"] == best)]
+    beaten = int(against["conclusion"].str.contains("better").sum() + against["conclusion"].str.contains("worse").sum())
+    undecided = int((against["conclusion"] == "undecided").sum())
+    return (
+        f"Of {len(against)} other networks, {title_of(best)} is better than {beaten}. For {undecided} the test cannot "
+        "decide."
+    )
+
+
+def say_price(summary: pd.DataFrame, margin: float) -> str:
+    """Return the network with the fewest multiply-accumulates among those whose mean Dice is near that of the best.
+
+    Example:
+        >>> columns = {"dice": [0.977, 0.976], "multiplications": [200e6, 150e6]}
+        >>> print(say_price(pd.DataFrame(columns, index=["U-Net", "Compact U-Net"]), 0.005))
+        Within 0.005 of the best, U-Net (0.977), the cheapest is Compact U-Net: 0.976 at 0.75 times the computing.
+    """
+    best = summary.loc[str(summary["dice"].idxmax())]
+    near = summary[summary["dice"] >= best["dice"] - margin]
+    cheapest = near.loc[str(near["multiplications"].idxmin())]
+    return (
+        f"Within {margin:g} of the best, {best.name} ({best['dice']:.3f}), the cheapest is {cheapest.name}: "
+        f"{cheapest['dice']:.3f} at {cheapest['multiplications'] / best['multiplications']:.2f} times the computing."
+    )
+
+
+def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:
+    """Return how far the gates of an attention U-Net are open on an image `(height, width)`, 0 to 1, by level.
+
+    Level 1 is the finest. The image is as `load_batches` gives it: 0 to 1, of the network's size.
+    """
+    names = [layer.name for layer in network.layers if layer.name.endswith("_gate")]
+    gates = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    values = gates(np.asarray(image, np.float32)[None, ..., None], training=False)
+    return {int(name.split("_")[1]): np.asarray(value)[0, ..., 0] for name, value in zip(names, values, strict=True)}
+
+
+def say_gates(openings: Mapping[int, np.ndarray], truth: np.ndarray) -> str:
+    """Return how far gates are open inside the lungs and outside, a line a level, from `gate_openings`.
+
+    `truth` is the mask `(height, width)`, bool, of the network's size.
+    """
+    if not openings:
+        return "The attention U-Net is not among the networks."
+    lines = []
+    for level, opening in sorted(openings.items()):
+        step = truth.shape[0] // opening.shape[0]
+        lung = truth[::step, ::step]
+        inside, outside = (opening[place].mean() if place.any() else np.nan for place in (lung, ~lung))
+        lines.append(f"Level {level}: mean α {inside:.2f} inside the lungs, {outside:.2f} outside.")
+    return "\n".join(lines)

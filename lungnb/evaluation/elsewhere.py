@@ -1,0 +1,192 @@
+"""Compare a network at home and on images of another hospital for notebook 10: what is lost, why, and what helps."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.leakage import without_seen
+from lungnb.datasets.prepared import Prepared
+from lungnb.engines.engines import Engine
+from lungnb.evaluation.scoring import score_images
+from lungnb.evaluation.statistics import patient_means
+from lungnb.files import write_table, written
+from lungnb.settings import EQUIVALENCE_MARGIN, Settings
+
+if TYPE_CHECKING:
+    import keras
+
+
+def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
+    """Return how data sets look, a row a set: mean greys of lung and rest, 0 to 255, their contrast, the lung's share.
+
+    Means are over training images. `contrast` is the grey of the rest minus that of the lung, within an image.
+    """
+    rows = {}
+    for prepared in sets:
+        pairs = [prepared.pair(row) for row in prepared.rows("train")]
+        lung, rest = (np.array([image[mask == part].mean() for image, mask in pairs]) for part in (True, False))
+        rows[prepared.name] = {
+            "lung": lung.mean(), "rest": rest.mean(), "contrast": (rest - lung).mean(),
+            "contrast_sd": (rest - lung).std(), "lung_share": np.mean([mask.mean() for _, mask in pairs]),
+        }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def lost_elsewhere(table: pd.DataFrame) -> pd.DataFrame:
+    """Return, from a table of `train_across`, a row a network and foreign data set: Dice at home, there, and lost.
+
+    Example:
+        >>> rows = [("a", "a", 0.97), ("a", "b", 0.9), ("b", "a", 0.95), ("b", "b", 0.96)]
+        >>> lost_elsewhere(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"]))["lost"].round(2).tolist()
+        [0.07, 0.01]
+    """
+    is_home = table["trained_on"] == table["tested_on"]
+    home = table[is_home].set_index("trained_on")["dice"]
+    away = table[~is_home].assign(home=table["trained_on"].map(home))
+    away = away.assign(lost=away["home"] - away["dice"]).rename(columns={"home": "at_home", "dice": "elsewhere"})
+    return away[["trained_on", "tested_on", "at_home", "elsewhere", "lost"]].reset_index(drop=True)
+
+
+def say_lost(lost: pd.DataFrame) -> str:
+    """Return a line for each row of `lost_elsewhere`, the greatest loss first.
+
+    Example:
+        >>> row = {"trained_on": ["a"], "tested_on": ["b"], "at_home": [0.97], "elsewhere": [0.9], "lost": [0.07]}
+        >>> print(say_lost(pd.DataFrame(row)))
+        Trained on a: 0.970 at home, 0.900 on b. It loses 0.070.
+    """
+    lines = []
+    for _, row in lost.sort_values("lost", ascending=False).iterrows():
+        loss = f"It loses {row['lost']:.3f}." if row["lost"] >= EQUIVALENCE_MARGIN else "It loses nothing."
+        lines.append(
+            f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
+            f"{row['tested_on']}. {loss}"
+        )
+    return "\n".join(lines)
+
+
+def say_foreign(table: pd.DataFrame) -> str:
+    """Return, from a table of `train_across`, how far networks from elsewhere are behind a data set's own network.
+
+    Both are tested on the same images, so this is what the other training costs. A line a pair.
+
+    Example:
+        >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
+        >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
+        On b, its own network has 0.900, and the network of a 0.880: 0.020 lower.
+        On a, its own network has 0.970, and the network of b 0.940: 0.030 lower.
+    """
+    own = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
+    lines = []
+    for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
+        name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
+        behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else "not lower"
+        foreign = f"the network of {row['trained_on']} {row['dice']:.3f}"
+        lines.append(f"On {name}, its own network has {own[name]:.3f}, and {foreign}: {behind}.")
+    return "\n".join(lines)
+
+
+def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
+    """Return the scores of a network on the test images of a data set, a row an image.
+
+    Leave out patients whose images the network has seen in the data set `trained`.
+    """
+    shown = without_seen(tested, trained, progress=False) if trained else tested
+    return score_images(model, shown, ["test"], progress=False)
+
+
+def say_errors(scores: pd.DataFrame) -> str:
+    """Return how much lung masks miss and how much they add, from scores of images.
+
+    Example:
+        >>> scores = pd.DataFrame({"tp": [80, 90], "fp": [10, 0], "fn": [20, 10], "dice": [0.84, 0.95]})
+        >>> print(say_errors(scores))
+        On average the masks miss 15% of the lung and add 5%. The lowest Dice is 0.840; 1 of 2 images are below 0.9.
+    """
+    lung = (scores["tp"] + scores["fn"]).clip(lower=1)
+    return (
+        f"On average the masks miss {(scores['fn'] / lung).mean():.0%} of the lung and add "
+        f"{(scores['fp'] / lung).mean():.0%}. The lowest Dice is {scores['dice'].min():.3f}; "
+        f"{(scores['dice'] < 0.9).sum()} of {len(scores)} images are below 0.9."
+    )
+
+
+def join_sets(sets: Sequence[Prepared]) -> str:
+    """Write the training and validation images of prepared data sets into one raw data set; return its name.
+
+    The name is that of all sets, joined by "+". Its `split.csv` keeps the splits. Test images are left out, so the sets
+    themselves can test a network that is trained on all of them. An earlier data set of this name is replaced.
+    """
+    name, rows = "+".join(prepared.name for prepared in sets), []
+    with written(raw_folder(name), proof="split.csv") as part:
+        for folder in ("images", "masks"):
+            (part / folder).mkdir(parents=True)
+        for prepared in sets:
+            for row in prepared.rows("train", "validation"):
+                id_ = f"{prepared.name}-{row['id']}"
+                for folder, file in (("images", row["image"]), ("masks", row["mask"])):
+                    shutil.copyfile(prepared.folder / file, part / folder / f"{id_}.png")
+                rows.append((id_, row["split"]))
+        write_table(pd.DataFrame(rows, columns=["id", "split"]), part / "split.csv")
+    return name
+
+
+def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
+    """Write the images of several prepared data sets into one, by `join_sets`; return the settings to train on it.
+
+    They are `settings`, except for what says how to read raw images, because prepared images are grey already.
+    """
+    read = {"patient_pattern": None, "patient_file": None, "window": None, "mask_values": None, "pixel_mm": 0.0}
+    return settings.replace(dataset=join_sets(sets), split_file="split.csv", **read)
+
+
+def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Return the mean Dice by training (rows) and test set (columns), and the lowest of each row.
+
+    `table` is one of `train_across`. `others` has the scores of more networks, by network and data set.
+    """
+    wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
+    wide = wide.loc[table["trained_on"].unique(), table["tested_on"].unique()]
+    more = {
+        name: {data: patient_means(scores).mean() for data, scores in of_sets.items()}
+        for name, of_sets in others.items()
+    }
+    wide = pd.concat([wide, pd.DataFrame.from_dict(more, orient="index")]).rename_axis("trained_on")
+    return wide.assign(lowest=wide.min(axis=1))
+
+
+def say_remedies(table: pd.DataFrame) -> str:
+    """Return which training has the highest Dice on its worst data set, from a table of `remedies`.
+
+    Example:
+        >>> table = pd.DataFrame({"a": [0.97, 0.96], "b": [0.9, 0.95], "lowest": [0.9, 0.95]}, index=["a", "both"])
+        >>> print(say_remedies(table))
+        On the data set that is worst for it, the row both has the highest Dice, 0.950, and the row a the lowest, 0.900.
+    """
+    best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
+    return (
+        f"On the data set that is worst for it, the row {best} has the highest Dice, {table['lowest'].max():.3f}, and "
+        f"the row {worst} the lowest, {table['lowest'].min():.3f}."
+    )
+
+
+def say_varied(shipped: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Return how the network that comes with lungnb compares with networks of one hospital, from published tables.
+
+    `shipped` is results/published/phantom/zero_patient.csv, `table` one of `train_across`.
+    """
+    away = lost_elsewhere(table)
+    lines = []
+    for _, row in shipped[shipped["dataset"].isin(away["tested_on"])].iterrows():
+        others = away[away["tested_on"] == row["dataset"]]
+        listed = ", ".join(
+            f"{other['elsewhere']:.3f} trained on {other['trained_on']}" for _, other in others.iterrows()
+        )
+        lines.append(f"{row['dataset']}: {row['dice']:.3f} by the network that comes with lungnb; {listed}.")
+    return "\n".join(lines)

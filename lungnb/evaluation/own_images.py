@@ -1,0 +1,206 @@
+"""Help notebook 07 with the reader's own images: examples to practise on, and what masks and tables show in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import binary_dilation
+
+from lungnb.artefacts import home, raw_folder
+from lungnb.datasets.prepared import open_prepared
+from lungnb.files import remove
+from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.messages import printable, say
+from lungnb.metrics import dice
+from lungnb.phantoms.body_parts import hand
+from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.lungs import split_sides
+from lungnb.segmentation.predict import Segmentation
+from lungnb.settings import Settings, counted
+
+_CORRECTED, _UNSEEN = 5, 6  # patients of the example: as many as the how-to asks for, and enough to see a change
+_OUTSIDE_PX = 5  # by which the example's reader draws outside the ground truth
+_UNCERTAIN = (0.1, 0.9)  # as in `lungnb.segmentation.lungs`
+_ODD_SEED = 3  # of the hand in `write_odd_images`
+_SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume: 36 cm wide and 20 cm high
+
+
+class Practice(NamedTuple):
+    """Where the corrected pairs are, and the images on which the adapted network is tried."""
+
+    corrected: Path  # with images/ and masks/
+    images: Sequence[str | Path]
+    truth: Path | None = None  # masks of these images, if a reader drew them
+
+
+def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
+    """Return raw images that no network was trained on: of the test split first, if there is one."""
+    manifest = open_prepared(settings).manifest.sort_values(["split", "id"])
+    files = manifest.loc[manifest["split"] != "train", "source_image"].head(count)
+    return [raw_folder(settings.dataset) / file for file in files]
+
+
+def say_mask(segmentation: Segmentation) -> str:
+    """Return the size of a mask and of both lungs, and how many pixels are uncertain.
+
+    Example:
+        >>> mask = np.repeat([[True, False, True]], 3, axis=0)
+        >>> print(say_mask(Segmentation(mask, mask, np.where(mask, 0.95, 0.2))))
+        6 of 9 px are lung, 66.7%: 3 px the patient's right lung, on the left of the picture, 3 px the left one.
+        33.3% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+    """
+    mask, (low, high) = segmentation.mask, _UNCERTAIN
+    right, left = (int(side.sum()) for side in split_sides(mask))
+    uncertain = ((segmentation.probability > low) & (segmentation.probability < high)).mean()
+    return (
+        f"{mask.sum():,} of {mask.size:,} px are lung, {mask.mean():.1%}: {right:,} px the patient's right lung, on "
+        f"the left of the picture, {left:,} px the left one.\n{uncertain:.1%} of the pixels have a probability "
+        f"between {low:g} and {high:g}. The rest are clearly lung or clearly not."
+    )
+
+
+def say_review(table: pd.DataFrame) -> str:
+    """Return, from a table of `segment_files`, how many files were segmented, and a line for each that needs a look.
+
+    Example:
+        >>> columns = {"file": ["a.png", "b.png"], "status": ["ok", "failed"], "review": ["", ""]}
+        >>> print(say_review(pd.DataFrame(columns | {"error": ["", "b.png: is empty."]})))
+        1 of 2 files has a mask. 0 of the masks need a look.
+        b.png has no mask: b.png: is empty.
+    """
+    done, failed = table[table["status"] == "ok"], table[table["status"] != "ok"]
+    flagged = done[done["review"] != ""]
+    masks, need = ("has a mask" if len(done) == 1 else "have masks"), ("needs" if len(flagged) == 1 else "need")
+    lines = [f"{len(done)} of {counted(len(table), 'file')} {masks}. {len(flagged)} of the masks {need} a look."]
+    lines += [f"{_name(row['file'])}: {row['review']}." for _, row in flagged.iterrows()]
+    lines += [f"{_name(row['file'])} has no mask: {row['error']}" for _, row in failed.iterrows()]
+    return "\n".join(lines)
+
+
+def _name(file: str) -> str:
+    return printable(Path(file).name)
+
+
+def write_odd_images(folder: Path) -> list[Path]:
+    """Write four drawn images into a new folder, and return them: a film, the film turned, a half of it, a hand."""
+    remove(folder)
+    film = make_phantom(8, kind="film").image
+    arm = np.rint(255 * hand(np.random.default_rng(_ODD_SEED), len(film))).astype(np.uint8)
+    half = np.ascontiguousarray(film[:, : len(film) // 2])
+    images = {"film": film, "turned_film": np.ascontiguousarray(np.rot90(film)), "half_film": half, "hand": arm}
+    for name, image in images.items():
+        write_png(folder / f"{name}.png", image)
+    return [folder / f"{name}.png" for name in images]
+
+
+def write_volume(file: Path) -> Path | None:
+    """Write a drawn CT slice, repeated 8 times with steps of 25 mm, as NIfTI; return the file.
+
+    Return None, and say why, if the extra `medical` is not installed.
+    """
+    if find_spec("nibabel") is None:
+        say('Reading volumes needs the extra "medical": python -m pip install -e ".[medical]"')
+        return None
+    from nibabel import Nifti1Image
+
+    hounsfield = make_phantom(1, kind="ct").image.T  # NIfTI stores columns first
+    voxels = np.repeat(hounsfield[..., None], _SLICES, axis=2).astype(np.int16)
+    affine = np.diag([-_PIXEL_MM, -_PIXEL_MM, _SLICE_MM, 1.0])  # rows run to the back, columns to the patient's left
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(Nifti1Image(voxels, affine).to_bytes())
+    return file
+
+
+def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Practice:
+    """Return what to adapt to and what to try it on: the reader's images, or an example if there are none.
+
+    With `images`, the pairs are those that the browser saved in data/corrected. Without, the ground truth of the data
+    set plays a reader who draws each outline 5 px further outside: five training patients are corrected, and six
+    validation patients are drawn to test on.
+    """
+    folder = settings.results / "reader_example"
+    for name in ("corrected", "unseen", "before", "after"):
+        remove(folder / name)
+    if images:
+        return Practice(home() / "data" / "corrected", images)
+    prepared = open_prepared(settings)
+    for name, split, count in (("corrected", "train", _CORRECTED), ("unseen", "validation", _UNSEEN)):
+        row_of_patient = {row["patient"]: row for row in prepared.rows(split)}
+        for row in [*row_of_patient.values()][:count]:
+            image, mask = prepared.pair(row)
+            write_png(folder / name / "images" / f"{row['id']}.png", image)
+            write_png(folder / name / "masks" / f"{row['id']}.png", binary_dilation(mask, iterations=_OUTSIDE_PX))
+    unseen = folder / "unseen"
+    return Practice(folder / "corrected", [unseen / "images"], unseen / "masks")
+
+
+def read_corrected(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the corrected pairs in a folder by their names: image, uint8, and mask, bool, both `(height, width)`."""
+    files = sorted((folder / "images").glob("*.png"))
+    return {file.stem: (read_image(file), read_mask(folder / "masks" / file.name)) for file in files}
+
+
+def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> str:
+    """Return whether a reader draws masks larger or smaller than the network, and how much they agree.
+
+    Example:
+        >>> print(say_rules([np.ones((2, 2), bool)], [np.eye(2, dtype=bool)]))
+        The reader's masks have 2.00 times the area of the network's, and 1 of 1 is larger. Their mean Dice is 0.667.
+    """
+    if not truths:
+        return "No mask is corrected yet. Correct five in the browser above, and run this cell again."
+    pairs = [*zip(truths, predictions, strict=True)]
+    ratios = [truth.sum() / max(prediction.sum(), 1) for truth, prediction in pairs]
+    larger, verb = sum(ratio > 1 for ratio in ratios), "is" if len(pairs) == 1 else "are"
+    return (
+        f"The reader's masks have {np.mean(ratios):.2f} times the area of the network's, and {larger} of {len(pairs)} "
+        f"{verb} larger. Their mean Dice is {np.mean([dice(*pair) for pair in pairs]):.3f}."
+    )
+
+
+def say_adaptation(scores: pd.DataFrame) -> str:
+    """Return what adapting changed, from a table of `score` with the networks `before` and perhaps `after`.
+
+    Example:
+        >>> print(say_adaptation(pd.DataFrame({"model": ["before", "after"], "id": ["a", "a"], "dice": [0.9, 0.95]})))
+        On 1 other image, the mean Dice is 0.900 before and 0.950 after: 1 of them improved.
+    """
+    wide = scores.pivot(index="id", columns="model", values="dice")
+    where = f"On {counted(len(wide), 'other image')}, the mean Dice is {wide['before'].mean():.3f} before"
+    if "after" not in wide:
+        return f"{where}. Set ADAPT to True to see what adapting changes."
+    improved = int((wide["after"] > wide["before"]).sum())
+    return f"{where} and {wide['after'].mean():.3f} after: {improved} of them improved."
+
+
+def say_published(table: pd.DataFrame) -> str:
+    """Return a line for each row of `published_adaptation`: whether adapting helped, and how sure that is."""
+    lines = []
+    for _, row in table.reset_index().iterrows():
+        is_safe = row["after_low"] > row["before"]
+        worst = "Every draw helped." if is_safe else f"The worst draw ended at {row['after_low']:.3f}, below before."
+        lines.append(
+            f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
+            f"{row['before']:.3f} before, {row['after']:.3f} after. {worst}"
+        )
+    return "\n".join(lines)
+
+
+def say_published_review(table: pd.DataFrame) -> str:
+    """Return how many bad masks of real films and CT slices `review` found, from results/published/review."""
+    rows = table[table["rule"] == "review"]
+    lines = []
+    for is_changed, kind in ((False, "as they are"), (True, "inverted, turned or otherwise changed")):
+        some = rows[rows["changed"] == is_changed]
+        bad, found, images = (int(some[name].sum()) for name in ("below_0.85", "of_them_found", "images"))
+        alarms = (some["false_alarms"] * (some["images"] - some["below_0.85"])).sum() / max(images - bad, 1)
+        lines.append(
+            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
+            "the others."
+        )
+    return "\n".join(lines)

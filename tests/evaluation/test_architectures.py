@@ -1,0 +1,118 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungnb.evaluation import architectures
+from lungnb.evaluation.published import published_networks
+from lungnb.networks import build_model
+from lungnb.networks.costs import count_multiplications
+
+
+def history_of(dice):
+    return pd.DataFrame({"epoch": range(len(dice)), "val_dice": dice})
+
+
+def summary_of(**networks):
+    """Return a table as `seed_summary` gives it, from the Dice of each seed."""
+    return pd.DataFrame(
+        {
+            "dice": map(np.mean, networks.values()),
+            "dice_low": map(min, networks.values()),
+            "dice_high": map(max, networks.values()),
+        },
+        index=[*networks],
+    )
+
+
+def test_costs_are_those_of_the_networks():
+    networks = [build_model(name, size=32, filters=2) for name in ("unet", "compact_unet")]
+    table = architectures.network_costs_table(networks)
+    assert [*table.index] == ["U-Net", "Compact U-Net"]
+    assert table["multiplications"].tolist() == [count_multiplications(network) for network in networks]
+    assert table["times_the_first"].iloc[0] == 1 and table["times_the_first"].iloc[1] < 0.5
+
+
+def test_computing_grows_with_epochs_images_and_multiplications():
+    curves = architectures.computed_curves({"unet": history_of([0.5, 0.6])}, {"unet": 2e9}, images=10)
+    assert curves["unet"]["computed"].tolist() == [20, 40]
+
+
+def test_equal_computing_gives_the_cheap_network_more_epochs():
+    histories = {"unet": history_of([0.5, 0.7, 0.9]), "compact_unet": history_of([0.4, 0.6, 0.8])}
+    curves = architectures.computed_curves(histories, {"unet": 3e9, "compact_unet": 1e9}, images=1)
+    table = architectures.at_equal_computing(curves)
+    assert table["epochs"].to_dict() == {"unet": 1, "compact_unet": 3}
+    assert table["dice"].to_dict() == {"unet": 0.5, "compact_unet": 0.8}
+    said = architectures.say_budgets(table).splitlines()
+    assert "U-Net is ahead in this training: validation Dice 0.900." in said[0]
+    assert said[1].endswith("Compact U-Net is ahead: 0.800 after 3 epochs.")
+
+
+def test_a_network_too_large_for_the_budget_has_no_dice():
+    histories = {"unet": history_of([0.5, 0.7]), "transunet": history_of([0.9, 0.95])}
+    curves = architectures.computed_curves(histories, {"unet": 1e9, "transunet": 5e9}, images=1)
+    table = architectures.at_equal_computing(curves)
+    assert table.loc["transunet", "epochs"] == 0 and np.isnan(table.loc["transunet", "dice"])
+    assert "U-Net is ahead: 0.700 after 2 epochs" in architectures.say_budgets(table)
+
+
+def test_seeds_that_overlap_are_named_apart_from_lower_ones():
+    said = architectures.say_chance(summary_of(A=[0.97, 0.98], B=[0.96, 0.972], C=[0.94, 0.95])).splitlines()
+    assert said[0].startswith("A has the highest mean Dice, 0.975,")
+    assert said[1] == "Some seeds are as good: B (mean 0.009 lower)."
+    assert said[2] == "Every seed is lower: C (mean 0.030 lower)."
+
+
+def test_one_network_has_no_others():
+    assert len(architectures.say_chance(summary_of(A=[0.9, 0.91])).splitlines()) == 1
+
+
+def test_conclusions_are_counted_whichever_network_comes_first():
+    rows = [
+        ("unet", "a", "first is better"),
+        ("b", "unet", "undecided"),
+        ("b", "c", "undecided"),
+        ("d", "unet", "first is worse"),
+    ]
+    tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
+    said = architectures.say_tests(tests, "unet")
+    assert said == "Of 3 other networks, U-Net is better than 2. For 1 the test cannot decide."
+
+
+def test_the_published_networks_in_words():
+    """Notebook 08 says of these films that no newer network beats the U-Net by more than seeds differ."""
+    films = published_networks()
+    first, *_ = said = architectures.say_chance(films).splitlines()
+    assert first.startswith("U-Net has the highest mean Dice, 0.977")
+    as_good = next(line for line in said if line.startswith("Some seeds are as good"))
+    assert all(name in as_good for name in ("TransUNet", "Attention U-Net", "R2U-Net", "ResUNet", "16 filters"))
+    assert "the cheapest is Compact U-Net, 16 filters: 0.976 at 0.95 times" in architectures.say_price(films, 0.005)
+
+
+def test_gates_are_between_0_and_1_at_half_the_side_of_their_level():
+    network = build_model("attention_unet", size=32, filters=2)
+    openings = architectures.gate_openings(network, np.random.default_rng(1).random((32, 32)))
+    assert {level: opening.shape for level, opening in openings.items()} == {
+        1: (16, 16),
+        2: (8, 8),
+        3: (4, 4),
+        4: (2, 2),
+    }
+    assert all(0 <= opening.min() and opening.max() <= 1 for opening in openings.values())
+
+
+def test_open_gates_in_words():
+    truth = np.zeros((8, 8), bool)
+    truth[:4] = True
+    opening = np.repeat([[0.8], [0.2]], 2, axis=1)
+    assert architectures.say_gates({1: opening}, truth) == "Level 1: mean α 0.80 inside the lungs, 0.20 outside."
+    assert "not among" in architectures.say_gates({}, truth)
+
+
+def test_gates_that_do_not_vary_open_by_the_sigmoid():
+    network = build_model("attention_unet", size=32, filters=2)
+    for layer in network.layers:
+        if layer.name.endswith("_gate"):
+            layer.set_weights([0 * weight for weight in layer.get_weights()])
+    openings = architectures.gate_openings(network, np.ones((32, 32)))
+    assert all(opening == pytest.approx(0.5) for opening in openings.values())

@@ -1,0 +1,106 @@
+import pandas as pd
+import pytest
+
+from lungnb import make_settings
+from lungnb.artefacts import raw_folder
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import Engine
+from lungnb.evaluation import elsewhere
+from lungnb.files import NotWritten
+from lungnb.phantoms import write_phantoms
+
+PERFECT_NOT = Engine("none", 32, lambda batch: 0 * batch)  # finds no lung
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch):
+    """Prepare X-rays and CT slices of 12 patients each."""
+    monkeypatch.setenv("LUNGNB_HOME", str(tmp_path))
+    prepared = []
+    for name, kind, seed in (("here", "xray", 1), ("there", "wild", 2)):
+        write_phantoms(raw_folder(name), 12, seed=seed, size=64, progress=False, kind=kind)
+        settings = make_settings(name, "quick", image_size=32, patient_pattern=r"(patient_\d+)")
+        prepare_dataset(settings, progress=False)
+        prepared.append(open_prepared(settings))
+    return prepared
+
+
+def table_of(*rows):
+    return pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])
+
+
+TABLE = table_of(("a", "a", 0.97), ("a", "b", 0.90), ("b", "a", 0.965), ("b", "b", 0.96))
+
+
+def test_what_is_lost_elsewhere():
+    lost = elsewhere.lost_elsewhere(TABLE)
+    assert lost[["trained_on", "tested_on"]].to_numpy().tolist() == [["a", "b"], ["b", "a"]]
+    assert lost["lost"].tolist() == pytest.approx([0.07, -0.005])
+    said = elsewhere.say_lost(lost).splitlines()
+    assert said[0].endswith("0.970 at home, 0.900 on b. It loses 0.070.")
+    assert said[1].endswith("0.960 at home, 0.965 on a. It loses nothing.")
+
+
+def test_the_appearance_of_sets_differs(sets):
+    table = elsewhere.appearance(sets)
+    assert [*table.index] == ["here", "there"]
+    _, mask = sets[0].pair(sets[0].rows("train")[0])
+    assert 0 < table.loc["here", "lung"] < 255 and table.loc["here", "contrast"] > 0
+    assert table.loc["here", "lung_share"] == pytest.approx(mask.mean(), abs=0.15)
+    assert table.loc["there", "contrast_sd"] > table.loc["here", "contrast_sd"]  # wild phantoms vary more
+
+
+def test_only_test_images_that_were_not_seen_are_scored(sets):
+    here, there = sets
+    scores = elsewhere.score_elsewhere(PERFECT_NOT, there, here)
+    assert {*scores["split"]} == {"test"} and len(scores) == len(there.rows("test")) and (scores["dice"] == 0).all()
+
+
+def test_joined_sets_keep_training_and_validation_and_leave_the_test_out(sets):
+    name = elsewhere.join_sets(sets)
+    assert name == "here+there"
+    joined = make_settings(name, "quick", image_size=32, split_file="split.csv")
+    prepare_dataset(joined, progress=False)
+    manifest = open_prepared(joined).manifest
+    expected = {f"{each.name}-{row['id']}": row["split"] for each in sets for row in each.rows("train", "validation")}
+    assert dict(zip(manifest["id"], manifest["split"], strict=True)) == expected
+    assert elsewhere.join_sets(sets) == name  # again, which replaces what lungnb wrote
+
+
+def test_a_folder_of_the_user_is_not_replaced_by_joined_sets(sets):
+    (raw_folder("here+there") / "images").mkdir(parents=True)
+    with pytest.raises(NotWritten, match="did not write"):
+        elsewhere.join_sets(sets)
+
+
+def test_remedies_add_networks_and_the_lowest_dice():
+    scores = {
+        name: pd.DataFrame({"patient": ["p", "p", "q"], "dice": [low, low, 0.98]})
+        for name, low in (("a", 0.9), ("b", 0.94))
+    }
+    table = elsewhere.remedies(TABLE, {"a+b": scores})
+    assert [*table.index] == ["a", "b", "a+b"] and [*table.columns] == ["a", "b", "lowest"]
+    assert table.loc["a+b"].tolist() == pytest.approx([0.94, 0.96, 0.94])
+    assert table["lowest"].tolist() == pytest.approx([0.90, 0.96, 0.94])
+    assert "row b has the highest Dice, 0.960, and the row a the lowest, 0.900." in elsewhere.say_remedies(table)
+
+
+def test_settings_of_joined_sets_read_prepared_images(sets):
+    settings = make_settings("here", "quick", image_size=32, patient_pattern=r"(patient_\d+)", pixel_mm=0.5)
+    joined = elsewhere.join_settings(settings, sets)
+    assert (joined.dataset, joined.split_file) == ("here+there", "split.csv")
+    assert joined.patient_pattern is None and joined.pixel_mm == 0 and joined.epochs == settings.epochs
+
+
+def test_published_networks_of_one_hospital_beside_the_shipped_one():
+    shipped = pd.DataFrame({"dataset": ["b", "c"], "dice": [0.95, 0.99]})
+    said = elsewhere.say_varied(shipped, TABLE)
+    assert said == "b: 0.950 by the network that comes with lungnb; 0.900 trained on a."
+
+
+def test_a_foreign_network_is_compared_on_the_same_images():
+    said = elsewhere.say_foreign(TABLE).splitlines()
+    assert said[0] == "On b, its own network has 0.960, and the network of a 0.900: 0.060 lower."
+    assert said[1] == "On a, its own network has 0.970, and the network of b 0.965: 0.005 lower."
+    assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2

@@ -1,0 +1,147 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.ndimage import binary_erosion
+
+from lungnb import make_settings
+from lungnb.datasets.fetch import download
+from lungnb.datasets.prepare import prepare_dataset
+from lungnb.datasets.sources import PHANTOMS
+from lungnb.evaluation import own_images
+from lungnb.evaluation.published import published_adaptation, read_published
+from lungnb.formats.images import read_image, read_volume
+from lungnb.segmentation.predict import Segmentation
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGNB_HOME", str(tmp_path))
+    monkeypatch.setitem(PHANTOMS, "xray", 60)
+    settings = make_settings("phantom", "quick", image_size=32)
+    download("phantom", progress=False)
+    prepare_dataset(settings, progress=False)
+    return settings
+
+
+def test_the_example_draws_five_patients_to_correct_and_six_others_to_test_on(settings):
+    practice = own_images.start_practice(settings)
+    corrected, unseen = (own_images.read_corrected(folder) for folder in (practice.corrected, practice.truth.parent))
+    assert len(corrected) == 5 and len(unseen) == 6
+    patients = [name.rpartition("_image")[0] for name in (*corrected, *unseen)]
+    assert len(set(patients)) == 11
+    assert practice.images == [practice.truth.parent / "images"]
+
+
+def test_the_reader_draws_outside_the_ground_truth(settings):
+    from lungnb.datasets.prepared import open_prepared
+
+    prepared, corrected = (
+        open_prepared(settings),
+        own_images.read_corrected(own_images.start_practice(settings).corrected),
+    )
+    rows = [row for row in prepared.rows("train") if row["id"] in corrected]
+    assert len(rows) == 5
+    for row in rows:
+        image, mask = prepared.pair(row)
+        shown, drawn = corrected[row["id"]]
+        assert (shown == image).all() and drawn[mask].all()
+        assert binary_erosion(drawn, iterations=5)[mask].mean() > 0.95
+
+
+def test_practice_begins_anew_but_keeps_an_adapted_network(settings):
+    folder = settings.results / "reader_example"
+    for name in ("before", "mine"):
+        (folder / name).mkdir(parents=True)
+    own_images.start_practice(settings)
+    assert not (folder / "before").exists() and (folder / "mine").exists()
+
+
+def test_own_images_have_no_truth_and_the_pairs_of_the_browser(settings, tmp_path):
+    practice = own_images.start_practice(settings, ["films"])
+    assert practice == (tmp_path / "data" / "corrected", ["films"], None)
+    assert own_images.read_corrected(practice.corrected) == {}
+
+
+def test_images_to_begin_with_were_in_no_training(settings):
+    from lungnb.datasets.prepared import open_prepared
+
+    manifest = open_prepared(settings).manifest
+    files = own_images.unseen_images(settings)
+    splits = {manifest.set_index("id").loc[file.stem, "split"] for file in files}
+    assert len(files) == 3 and splits == {"test"} and all(file.exists() for file in files)
+
+
+def test_odd_images_replace_earlier_ones(tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "old.png").touch()
+    film, turned, half, arm = own_images.write_odd_images(tmp_path / "odd")
+    assert sorted((tmp_path / "odd").iterdir()) == sorted([film, turned, half, arm])
+    image = read_image(film)
+    assert (read_image(turned) == np.rot90(image)).all()
+    assert (read_image(half) == image[:, : image.shape[1] // 2]).all()
+    assert read_image(arm).std() > 10
+
+
+def test_the_volume_lies_as_the_slice_was_drawn(tmp_path):
+    from lungnb.phantoms import make_phantom
+
+    volume = read_volume(own_images.write_volume(tmp_path / "new" / "volume.nii"))
+    assert volume.hounsfield.shape == (8, 256, 256)
+    assert volume.spacing_mm == pytest.approx((25, 1.4, 1.4))
+    assert np.abs(volume.hounsfield[3] - make_phantom(1, kind="ct").image).max() < 1
+
+
+def test_without_nibabel_there_is_no_volume(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(own_images, "find_spec", lambda _: None)
+    assert own_images.write_volume(tmp_path / "volume.nii") is None
+    assert 'extra "medical"' in capsys.readouterr().out and not [*tmp_path.iterdir()]
+
+
+def test_a_volume_is_said_as_a_whole():
+    mask = np.zeros((2, 2, 4), bool)
+    mask[..., 0] = mask[0, :, 3] = True
+    said = own_images.say_mask(Segmentation(mask, mask, np.full(mask.shape, 0.5)))
+    assert "6 of 16 px are lung, 37.5%: 4 px" in said and "100.0% of the pixels" in said
+
+
+def test_review_names_each_file_that_needs_a_look():
+    rows = [
+        ("a/x.png", "ok", "", ""),
+        ("a/y.png", "ok", "one lung only", ""),
+        ("z.png", "failed", "", "z.png: is empty."),
+    ]
+    said = own_images.say_review(pd.DataFrame(rows, columns=["file", "status", "review", "error"])).splitlines()
+    assert said == [
+        "2 of 3 files have masks. 1 of the masks needs a look.",
+        "y.png: one lung only.",
+        "z.png has no mask: z.png: is empty.",
+    ]
+
+
+def test_without_corrections_the_rules_say_what_to_do():
+    assert "Correct five in the browser" in own_images.say_rules([], [])
+
+
+def test_adaptation_before_and_after():
+    rows = [("before", "a", 0.8), ("before", "b", 0.9), ("after", "a", 0.95), ("after", "b", 0.85)]
+    scores = pd.DataFrame(rows, columns=["model", "id", "dice"])
+    assert own_images.say_adaptation(scores).endswith("0.850 before and 0.900 after: 1 of them improved.")
+    assert "Set ADAPT to True" in own_images.say_adaptation(scores[scores["model"] == "before"])
+
+
+def test_published_figures_in_words():
+    table = published_adaptation()
+    lines = own_images.say_published(table).splitlines()
+    assert len(lines) == len(table)
+    for line, (_, row) in zip(lines, table.iterrows(), strict=True):
+        assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
+        assert line.endswith("Every draw helped.") == (row["after_low"] > row["before"])
+
+
+def test_the_published_review_in_words():
+    columns = ("rule", "changed", "images", "below_0.85", "of_them_found", "false_alarms")
+    rows = [("review", False, 104, 4, 3, 0.1), ("other", False, 50, 9, 9, 0.5), ("review", True, 10, 0, 0, 0.2)]
+    lines = own_images.say_published_review(pd.DataFrame(rows, columns=columns)).splitlines()
+    assert "found 3 of 4 masks" in lines[0] and lines[0].endswith("flagged 10% of the others.")
+    assert "found 0 of 0" in lines[1]
+    assert len(own_images.say_published_review(read_published("review/review.csv")).splitlines()) == 2
