@@ -6,6 +6,7 @@ from helpers.figures import drawn
 from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.evaluation.evaluation import evaluate
 from lungnb.figures import pictures
+from lungnb.formats.images import write_png
 from lungnb.segmentation.predict import Segmentation
 
 
