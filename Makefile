@@ -77,7 +77,7 @@ release: page test  ## check version, changelog and licences, build the wheel, t
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom
 	$(BIN)/python tools/release.py
 
-weights: .venv/dev  ## train the network that lungnb ships, on drawn images alone; two hours on 2 cores, and it resumes
+weights: .venv/dev  ## train the network that lungnb ships further, on drawn images alone; an hour on 2 cores, and it resumes
 	$(BIN)/python tools/train_shipped.py
 
 docs: .venv/dev  ## the documentation as a site in docs/_build/html; needs no connection once installed

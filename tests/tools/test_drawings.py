@@ -13,26 +13,22 @@ from lungnb.phantoms.make import make_phantom
 def few(tmp_path, monkeypatch):
     monkeypatch.setattr(drawings, "_FOLDER", tmp_path / "drawings")
     monkeypatch.setattr(drawings, "BLOCK", 2)
-    monkeypatch.setattr(drawings, "BLOCKS", 2)
+    monkeypatch.setattr(drawings, "BLOCKS", {"mixed": 2, "wild": 1})
 
 
-def test_blocks_come_in_order_and_are_drawn_once(monkeypatch):
+def test_each_part_is_drawn_once(monkeypatch):
     with ThreadPoolExecutor(1) as pool:
-        made = drawings.Drawings(pool)
-        images, masks = made.first(1)
-        assert images.shape == (2, 128, 128) and images.dtype == np.uint8 and masks.dtype == bool
-        more, _ = made.first(2)
-        np.testing.assert_array_equal(more[:2], images)
-        wider, _ = made.for_validation()
-    assert len(more) == 4 and not np.array_equal(wider, images)
-    monkeypatch.setattr(drawings, "make_phantom", None)  # what is drawn is read
-    with ThreadPoolExecutor(1) as pool:
-        np.testing.assert_array_equal(drawings.Drawings(pool).first(2)[0], more)
+        parts, (wider, _) = drawings.draw_all(pool)
+        images, masks = parts["mixed"]
+        assert images.shape == (4, 128, 128) and images.dtype == np.uint8 and masks.dtype == bool
+        assert len(parts["wild"][0]) == 2 and not np.array_equal(wider, images[:2])
+        monkeypatch.setattr(drawings, "make_phantom", None)  # what is drawn is read
+        np.testing.assert_array_equal(drawings.draw_all(pool)[0]["mixed"][0], images)
 
 
 def test_a_mask_is_made_small_by_the_pixel_nearest_to_each_centre():
     drawings._FOLDER.mkdir()
-    masks = np.load(drawings.draw_block("train", 1))["masks"]
+    masks = np.load(drawings.draw_block("mixed", 1))["masks"]
     drawn = make_phantom(3, 1, "mixed", 256).mask  # the first of block 1, as numbers begin with 1
     np.testing.assert_array_equal(masks[0], drawn[1::2, 1::2])
 
@@ -41,5 +37,5 @@ def test_a_block_that_is_interrupted_leaves_no_file(monkeypatch):
     drawings._FOLDER.mkdir()
     monkeypatch.setattr(np, "savez_compressed", lambda stream, **_: stream.write(b"part") and 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        drawings.draw_block("train", 0)
-    assert not [*drawings._FOLDER.glob("train*")]
+        drawings.draw_block("mixed", 0)
+    assert not [*drawings._FOLDER.glob("mixed*")]

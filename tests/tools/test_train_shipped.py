@@ -9,43 +9,53 @@ import pytest
 import drawings
 import train_shipped
 from lungnb.networks.model_files import read_network
+from lungnb.networks.models import build_model
 
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
-    """Two epochs of two steps, on four blocks of two drawings."""
-    for module in (drawings, train_shipped):
-        monkeypatch.setattr(module, "BLOCK", 2)
-        monkeypatch.setattr(module, "BLOCKS", 4)
+    """Epochs of two steps, on few drawings, from a small network."""
+    monkeypatch.setattr(drawings, "BLOCK", 3)
+    monkeypatch.setattr(drawings, "BLOCKS", {"mixed": 2, "wild": 1})
     monkeypatch.setattr(drawings, "_FOLDER", tmp_path / "drawings")
-    for name, value in {"SHOWN": 8, "_STEPS": 2, "FIRST_BLOCKS": 1, "OUT": tmp_path / "shipped"}.items():
+    start = tmp_path / "start.keras"
+    build_model("compact_unet", size=128, filters=2, depth=5).save(start)
+    for name, value in {"SHOWN": 8, "_STEPS": 2, "OUT": tmp_path / "shipped", "SHIPPED": start}.items():
         monkeypatch.setattr(train_shipped, name, value)
     settings = train_shipped.SETTINGS.replace(epochs=2, batch_size=4, precision="float32", filters=2)
     monkeypatch.setattr(train_shipped, "SETTINGS", settings)
 
 
 @pytest.fixture
-def pool():
+def drawn():
     with ThreadPoolExecutor(1) as pool:
-        yield pool
+        yield drawings.draw_all(pool)
 
 
-def test_the_batches_of_an_epoch_depend_on_its_number_only(pool):
-    batches = train_shipped.Batches(drawings.Drawings(pool), 0)
+def test_the_batches_of_an_epoch_depend_on_its_number_only(drawn):
+    parts, _ = drawn
+    batches = train_shipped.Batches([*parts.values()], 0)
+    first = [order.tolist() for order in batches._orders]
     batches.on_epoch_end()
-    again = train_shipped.Batches(drawings.Drawings(pool), 1)
+    again = train_shipped.Batches([*parts.values()], 1)
     for one, other in zip(batches[1], again[1], strict=True):
         np.testing.assert_array_equal(one, other)
-    assert {*batches._order} == {*range(4)} and len(batches._order) == 8  # two blocks, each drawing twice
+    assert batches[1][0].shape == (4, 128, 128, 1)
+    shown = [a + b.tolist() for a, b in zip(first, batches._orders, strict=True)]
+    assert sorted(shown[0][:6]) == [*range(6)]  # all of them before one is shown again
+    assert sorted(shown[1][:3]) == sorted(shown[1][3:6]) == [*range(3)]
 
 
-def test_it_writes_the_best_network_and_continues(pool, monkeypatch):
+def test_it_starts_with_the_shipped_network_writes_the_best_and_continues(drawn, monkeypatch):
     train_shipped.OUT.mkdir()
-    monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=1))
-    train_shipped.train(drawings.Drawings(pool))
+    monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=1, learning_rate=1e-9))
+    train_shipped.train(*drawn)
+    start, network = (read_network(file) for file in (train_shipped.SHIPPED, train_shipped.OUT / "model.keras"))
+    for one, other in zip(start.trainable_weights, network.trainable_weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
     monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=2))
-    train_shipped.train(drawings.Drawings(pool))
+    train_shipped.train(*drawn)
     run = json.loads((train_shipped.OUT / "run.json").read_text())
-    assert run["epochs"] == 2 and run["plan"]["drawings"]["train"] == "mixed"
-    network = read_network(train_shipped.OUT / "model.keras")
+    assert run["epochs"] == 2 and run["plan"]["counts"] == {"mixed": 6, "wild": 3}
+    assert run["plan"]["started_with"] == train_shipped.digest_of_file(train_shipped.SHIPPED)
     assert network.count_params() == run["parameters"]
