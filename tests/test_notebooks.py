@@ -99,7 +99,7 @@ def test_notebook_00_shows_the_lines_that_let_gpu_memory_grow():
     text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells)
     (shown,) = re.findall(r"```python\n(for device .*?)```", text, re.DOTALL)
     backend = (ROOT / "lungnb/networks/backend.py").read_text(encoding="utf-8")
-    assert textwrap.indent(shown, "    ") in backend
+    assert textwrap.indent(shown, "        ") in backend
 
 
 def test_notebook_00_names_all_settings():

@@ -56,9 +56,10 @@ with quiet_stderr():
     # TensorFlow's convolutions on CPUs need this layout, and GPUs' matrix units read it without transposing. A user's
     # ~/.keras/keras.json may say otherwise.
     keras.config.set_image_data_format("channels_last")
-    for device in tf.config.list_physical_devices("GPU") if tf else ():
-        # Allocate GPU memory as needed, so that two notebooks can be open at once.
-        tf.config.experimental.set_memory_growth(device, True)
+    if tf:
+        for device in tf.config.list_physical_devices("GPU"):
+            # Allocate GPU memory as needed, so that two notebooks can be open at once.
+            tf.config.experimental.set_memory_growth(device, True)
 
 layers, ops, Tensor = keras.layers, keras.ops, keras.KerasTensor
 HAS_TENSORFLOW = keras.backend.backend() == "tensorflow"  # or else JAX computes
