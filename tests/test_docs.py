@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import nbformat
 import pytest
 import yaml
 
@@ -125,6 +126,15 @@ def test_the_workflow_builds_the_site_and_publishes_it():
     assert publish["permissions"] == {"pages": "write", "id-token": "write"}
     assert build["steps"][-1]["with"]["path"] == "docs/_build/html"
     assert [name for name, job in jobs.items() if "permissions" in job] == ["pages"]
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_site_can_show_the_formulas_of_a_notebook(notebook):
+    to_mathml = pytest.importorskip("docutils.utils.math.latex2mathml", reason="needs the extra docs").tex2mathml
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        text = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.DOTALL) if cell.cell_type == "markdown" else ""
+        for block, inline in re.findall(r"\$\$(.+?)\$\$|\$([^$\n]+)\$", text, re.DOTALL):
+            assert "<math" in to_mathml(block or inline, as_block=bool(block))
 
 
 @pytest.mark.slow
