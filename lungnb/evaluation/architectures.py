@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.settings import title_of
@@ -104,11 +105,13 @@ def say_chance(summary: pd.DataFrame) -> str:
 def say_tests(tests: pd.DataFrame, best: str) -> str:
     """Return how many other networks the best one beats, from a table of `paired_tests`."""
     against = tests[(tests["first"] == best) | (tests["second"] == best)]
-    beaten = int(against["conclusion"].str.contains("better").sum() + against["conclusion"].str.contains("worse").sum())
-    undecided = int((against["conclusion"] == "undecided").sum())
+    wins = against["conclusion"].where(
+        against["first"] == best, against["conclusion"].map({BETTER: WORSE, WORSE: BETTER})
+    )
+    counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
     return (
-        f"Of {len(against)} other networks, {title_of(best)} is better than {beaten}. For {undecided} the test cannot "
-        "decide."
+        f"Of {len(against)} other networks, {title_of(best)} is better than {int((wins == BETTER).sum())}. For "
+        f"{counts[UNDECIDED]} the test cannot decide; to {counts[EQUIVALENT]} there is no relevant difference."
     )
 
 

@@ -235,6 +235,6 @@ def say_data(areas: pd.DataFrame) -> str:
     verdict = (
         f"The splits differ by {points}. Find out why before you compare scores."
         if gap > _MAX_GAP
-        else f"The splits differ by {points}, as chance makes them."
+        else f"The splits differ by {points}. Chance alone can explain this."
     )
     return f"Lung covers {listed.replace(' in ', ' of the picture in ', 1)}.\n{verdict}"

@@ -63,7 +63,11 @@ def say_lost(lost: pd.DataFrame) -> str:
     """
     lines = []
     for _, row in lost.sort_values("lost", ascending=False).iterrows():
-        loss = f"It loses {row['lost']:.3f}." if row["lost"] >= EQUIVALENCE_MARGIN else "It loses nothing."
+        loss = (
+            f"It loses {row['lost']:.3f}."
+            if row["lost"] >= EQUIVALENCE_MARGIN
+            else f"It loses less than {EQUIVALENCE_MARGIN:g}."
+        )
         lines.append(
             f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
             f"{row['tested_on']}. {loss}"
@@ -86,7 +90,8 @@ def say_foreign(table: pd.DataFrame) -> str:
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
         name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
-        behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else "not lower"
+        behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
+        behind = behind if gap > 0 else "not lower"
         foreign = f"the network of {row['trained_on']} {row['dice']:.3f}"
         lines.append(f"On {name}, its own network has {own[name]:.3f}, and {foreign}: {behind}.")
     return "\n".join(lines)

@@ -133,7 +133,7 @@ def say_deals(table: pd.DataFrame, memory: Memory) -> str:
     conclusion = (
         f"A split by image makes the score {gap:.2f} too high, although nothing was learned about lungs."
         if gap >= RELEVANT_GAP
-        else "The scores hardly differ, because this simple memory does not recognise the patients. A network might."
+        else "The scores hardly differ for this simple memory. A network might recognise the patients."
     )
     return (
         f"Images dealt: mean Dice {images['dice']:.2f}; for {images['same_patient']:.0%} of the test images the "

@@ -13,19 +13,19 @@ from scipy.ndimage import binary_dilation
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.published import of_different_images
 from lungnb.files import remove
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import split_sides
+from lungnb.segmentation.lungs import UNCERTAIN, split_sides
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
 _CORRECTED, _UNSEEN = 5, 6  # patients of the example: as many as the how-to asks for, and enough to see a change
 _OUTSIDE_PX = 5  # by which the example's reader draws outside the ground truth
-_UNCERTAIN = (0.1, 0.9)  # as in `lungnb.segmentation.lungs`
 _ODD_SEED = 3  # of the hand in `write_odd_images`
 _SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume: 36 cm wide and 20 cm high
 
@@ -41,7 +41,7 @@ class Practice(NamedTuple):
 def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
     """Return raw images that no network was trained on: of the test split first, if there is one."""
     manifest = open_prepared(settings).manifest.sort_values(["split", "id"])
-    files = manifest.loc[manifest["split"] != "train", "source_image"].head(count)
+    files = manifest.loc[manifest["split"] != "train", "source_image"].drop_duplicates().head(count)
     return [raw_folder(settings.dataset) / file for file in files]
 
 
@@ -54,7 +54,7 @@ def say_mask(segmentation: Segmentation) -> str:
         6 of 9 px are lung, 66.7%: 3 px the patient's right lung, on the left of the picture, 3 px the left one.
         33.3% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
     """
-    mask, (low, high) = segmentation.mask, _UNCERTAIN
+    mask, (low, high) = segmentation.mask, UNCERTAIN
     right, left = (int(side.sum()) for side in split_sides(mask))
     uncertain = ((segmentation.probability > low) & (segmentation.probability < high)).mean()
     return (
@@ -182,18 +182,17 @@ def say_published(table: pd.DataFrame) -> str:
     """Return a line for each row of `published_adaptation`: whether adapting helped, and how sure that is."""
     lines = []
     for _, row in table.reset_index().iterrows():
-        is_safe = row["after_low"] > row["before"]
-        worst = "Every draw helped." if is_safe else f"The worst draw ended at {row['after_low']:.3f}, below before."
         lines.append(
             f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
-            f"{row['before']:.3f} before, {row['after']:.3f} after. {worst}"
+            f"{row['before']:.3f} before, {row['after']:.3f} after. {row['helped']:.0f} of them helped; the worst ended at "
+            f"{row['after_low']:.3f}."
         )
     return "\n".join(lines)
 
 
 def say_published_review(table: pd.DataFrame) -> str:
     """Return how many bad masks of real films and CT slices `review` found, from results/published/review."""
-    rows = table[table["rule"] == "review"]
+    rows = of_different_images(table[table["rule"] == "review"])
     lines = []
     for is_changed, kind in ((False, "as they are"), (True, "inverted, turned or otherwise changed")):
         some = rows[rows["changed"] == is_changed]

@@ -32,14 +32,21 @@ def published_networks() -> pd.DataFrame:
     return pd.concat(tables).set_index("model")
 
 
+def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:
+    """Return a table without the rows of `lung-ct-bmp`, whose 89 slices are among those of finding-lungs-in-ct-data."""
+    return table[table[column] != "lung-ct-bmp"]
+
+
 def published_adaptation() -> pd.DataFrame:
     """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
 
     `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    `helped` is the number of draws after which the Dice was higher.
     """
-    groups = read_published("adapt/adapt.csv").groupby(["dataset", "images"])
+    drawn = read_published("adapt/adapt.csv").assign(helped=lambda table: table["after"] > table["before"])
+    groups = drawn.groupby(["dataset", "images"])
     table = groups.agg(
         draws=("draw", "size"), before=("before", "mean"), after=("after", "mean"),
-        after_low=("after", "min"), after_high=("after", "max"),
+        after_low=("after", "min"), after_high=("after", "max"), helped=("helped", "sum"),
     )  # fmt: skip
     return table.rename(index={"chest-xray-masks-and-labels:CHN": "shenzhen"}, level="dataset").sort_index()

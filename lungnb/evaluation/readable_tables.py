@@ -54,7 +54,7 @@ _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "faile
 _SHARES = ("first", "below_0.9", "costophrenic")  # shown in percent
 _PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
 _NO_BREAK = "\u00a0"  # a space at which a line does not end, so that both limits are on one line
-_SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
+_SMALLEST_P = 0.001  # smaller ones cannot be distinguished, because the test draws 9,999 permutations
 
 
 class Range(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
+from lungnb.settings import counted
 
 # An invented network: the highest validation Dice, the hyper-parameters that reach it, and what others cost.
 BEST_DICE = 0.96
@@ -20,6 +21,7 @@ _HALF_THE_FILTERS_COST = 0.008
 RATE, FILTERS = 1e-3, 8  # the search goes on around them
 NOISE = 0.003  # SD; another seed changes a Dice by 0.001 to 0.004 (results/published/montgomery-seeds)
 SAMPLERS = {"random": "random search", "tpe": "TPE (learns)"}
+_MANY_TRIALS = 30
 _EDGE = 0.1  # of the range; a best trial nearer to its end asks for another search
 
 
@@ -119,8 +121,8 @@ def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
     )
 
 
-def say_edges(table: pd.DataFrame, learning_rate: float) -> str:
-    """Return whether the best complete trial is at an end of what was tried, around the settings' `learning_rate`."""
+def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
+    """Return whether the best complete trial is at an end of what was tried, around the settings' values."""
     best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
     places = {
         "learning_rate": (np.log10(best["learning_rate"] / learning_rate) + 1) / 2,  # a tenth to ten times
@@ -131,8 +133,10 @@ def say_edges(table: pd.DataFrame, learning_rate: float) -> str:
         for name, place in places.items()
         if not _EDGE <= place <= 1 - _EDGE
     ]
-    return (
-        f"The best trial is near {' and '.join(near)}: search again around it."
-        if near
-        else "The best trial is not near an end of learning_rate or augmentation: the ranges are wide enough."
+    if best["filters"] in (max(filters // 2, 1), 2 * filters):
+        near.append(f"the {'lower' if best['filters'] < filters else 'upper'} end of filters")
+    if near:
+        return f"The best trial is near {' and '.join(near)}: search again around it."
+    return f"The best of these {counted(len(table), 'trial')} is not near an end." + (
+        " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
     )

@@ -35,7 +35,7 @@ from lungnb.networks.training import train
 from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained, segment
-from lungnb.settings import SHIPPED, SPLITS, Settings, counted, title_of
+from lungnb.settings import EQUIVALENCE_MARGIN, SHIPPED, SPLITS, Settings, counted, title_of
 
 if TYPE_CHECKING:
     import keras
@@ -112,12 +112,15 @@ def untrained_sentence(table: pd.DataFrame) -> str:
     dice = table["dice"].round(3)
     shipped, trained = dice.iloc[0], dice.iloc[1:]
     listed = ", ".join(f"{name} {value:.3f}" for name, value in trained.items())
-    beaten = ", ".join(trained[trained < shipped].index)
-    return (
+    beaten = ", ".join(trained[trained < shipped - EQUIVALENCE_MARGIN].index)
+    said = (
         f"The network that comes with lungnb has not been trained on these data. Its mean Dice on these "
         f"{counted(int(table['images'].iloc[0]), 'image')} is {shipped:.3f}. Trained on these data: {listed}."
-        + (f" It is ahead of {beaten} in mean Dice: use it, or train it further (weights=phantom)." if beaten else "")
     )
+    if beaten:
+        said += f" It is ahead of {beaten} by more than {EQUIVALENCE_MARGIN:g}: use it, or train it further"
+        said += " (weights=phantom)."
+    return said
 
 
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

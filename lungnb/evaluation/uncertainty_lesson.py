@@ -82,7 +82,7 @@ def _say_temperature(title: str, row: pd.Series) -> str:
     change = f"The error {'falls' if after < before else 'rises'} from {before:.3f} to {after:.3f}"
     if abs(after - before) < SMALL_ERROR:
         change = f"The error hardly changes, from {before:.3f} to {after:.3f}"
-    rest = " Most of it is not a matter of confidence." if after > max(before / 2, SMALL_ERROR) else ""
+    rest = " A temperature cannot correct the rest." if after > max(before / 2, SMALL_ERROR) else ""
     return f"{title}: temperature {row['temperature']:.2f} moves probabilities {direction}. {change}.{rest}"
 
 
@@ -141,7 +141,8 @@ def _say_gain(title: str, row: pd.Series) -> str:
     chance, ideal, left = row["worst_by_chance"], row["worst_ideal"], row["worst_left"]
     counts = f"the {row['looked_at']:.0f} most uncertain of {row['images']:.0f} images"
     if left <= chance:
-        verdict = "The uncertainty is no better than chance: it misses the worst mask."
+        verdict = "The uncertainty is no better than chance"
+        verdict += ": it misses the worst mask." if left == row["worst"] else "."
         if row["worst"] >= GOOD_DICE:
             verdict += f"\nBut no mask has failed: even a perfect choice would gain only {ideal - row['worst']:.3f}."
     else:
@@ -195,10 +196,10 @@ def say_review(rules: pd.DataFrame) -> str:
     Example:
         >>> rules = pd.DataFrame({"images": [100, 50], "below_0.85": [4, 0], "of_them_found": [3, 0]})
         >>> say_review(rules.assign(false_alarms=[0.02, 0.04]))
-        'It finds 3 of 4 failed masks, and flags 2 % to 4 % of the others.'
+        'It finds 3 of 4 masks below 0.85, and flags 2 % to 4 % of the others.'
     """
     alarms = rules["false_alarms"]
     return (
-        f"It finds {rules['of_them_found'].sum()} of {rules['below_0.85'].sum()} failed masks, and flags "
-        f"{100 * alarms.min():.0f} % to {100 * alarms.max():.0f} % of the others."
+        f"It finds {rules['of_them_found'].sum()} of {rules['below_0.85'].sum()} masks below 0.85, and "
+        f"flags {100 * alarms.min():.0f} % to {100 * alarms.max():.0f} % of the others."
     )

@@ -7,8 +7,8 @@ from lungnb.masks import LUNG_SHARE, Region, largest_regions
 # The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
 MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
-MAX_UNCERTAINTY = 0.3  # see `uncertainty`
-_UNCERTAIN = (0.1, 0.9)  # probabilities between them
+MAXUNCERTAINTY = 0.3  # see `uncertainty`
+UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
 _MAX_OFF_MIDDLE = 0.25  # of the region's width; the middle of the picture is nearer to that of both lungs
@@ -88,7 +88,7 @@ def why_implausible(
         reasons.append(f"the lungs have {volume_ml:.0f} mL (usual: {USUAL_VOLUME_ML[0]} to {USUAL_VOLUME_ML[1]})")
     if mask.ndim == 2 and not low <= mask.mean() <= high:
         reasons.append(f"{mask.mean():.0%} of the picture is lung (usual: {low:.0%} to {high:.0%})")
-    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAX_UNCERTAINTY:
+    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAXUNCERTAINTY:
         reasons.append(f"the network is uncertain (pixels between lung and not: {uncertain:.0%} of the mask)")
     return ", ".join(reasons)
 
@@ -102,6 +102,6 @@ def uncertainty(probability: np.ndarray, mask: np.ndarray) -> float:
     0.5
     """
     some = (slice(None, None, max(min(mask.shape) // _SAMPLES, 1)),) * 2
-    lung, (low, high) = np.count_nonzero(mask[some]), _UNCERTAIN
+    lung, (low, high) = np.count_nonzero(mask[some]), UNCERTAIN
     uncertain = np.count_nonzero((probability[some] > low) & (probability[some] < high))
     return float(uncertain / lung) if lung else float("inf")

@@ -96,7 +96,7 @@ def test_shares_of_lung_are_compared_over_splits(prepared):
     near = pd.DataFrame({"split": ["test", "train"], "lung": [0.21, 0.2]})
     said = data_lessons.say_data(near)
     assert said.startswith("Lung covers 20% of the picture in train, 21% in test.")
-    assert "differ by 1 percentage point, as chance makes them" in said
+    assert "differ by 1 percentage point. Chance alone can explain this" in said
 
 
 def test_findings_need_attention_if_there_are_errors_or_warnings():

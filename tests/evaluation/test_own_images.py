@@ -135,12 +135,13 @@ def test_published_figures_in_words():
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
         assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
-        assert line.endswith("Every draw helped.") == (row["after_low"] > row["before"])
+        assert line.endswith(f"{row['helped']:.0f} of them helped; the worst ended at {row['after_low']:.3f}.")
 
 
 def test_the_published_review_in_words():
-    columns = ("rule", "changed", "images", "below_0.85", "of_them_found", "false_alarms")
+    columns = ("dataset", "rule", "changed", "images", "below_0.85", "of_them_found", "false_alarms")
     rows = [("review", False, 104, 4, 3, 0.1), ("other", False, 50, 9, 9, 0.5), ("review", True, 10, 0, 0, 0.2)]
+    rows = [("a", *row) for row in rows] + [("lung-ct-bmp", "review", False, 50, 9, 9, 0.5)]
     lines = own_images.say_published_review(pd.DataFrame(rows, columns=columns)).splitlines()
     assert "found 3 of 4 masks" in lines[0] and lines[0].endswith("flagged 10% of the others.")
     assert "found 0 of 0" in lines[1]

@@ -15,7 +15,7 @@ def test_adaptation_is_summed_up_over_draws():
     five = draws[(draws["dataset"] == "montgomery") & (draws["images"] == 5)]
     row = table.loc[("montgomery", 5)]
     assert row["after"] == pytest.approx(five["after"].mean()) and row["after_low"] == five["after"].min()
-    assert {name for name, _ in table.index} == {"montgomery", "shenzhen"}
+    assert {name for name, _ in table.index} == {"montgomery", "shenzhen", "finding-lungs-in-ct-data"}
 
 
 def test_a_missing_table_says_what_to_do():

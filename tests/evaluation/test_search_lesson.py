@@ -50,5 +50,12 @@ def test_few_trials_are_called_random_and_more_are_compared():
     ],
 )
 def test_a_best_trial_at_an_end_is_named(rate, augmentation, expected):
-    table = trials(validation_dice=[0.9, 0.8], learning_rate=[rate, 1e-3], augmentation=[augmentation, 1.0])
-    assert expected in lesson.say_edges(table, learning_rate=1e-3)
+    table = trials(validation_dice=[0.9, 0.8], learning_rate=[rate, 1e-3], augmentation=[augmentation, 1.0], filters=8)
+    assert expected in lesson.say_edges(table, learning_rate=1e-3, filters=8)
+
+
+def test_the_best_number_of_filters_may_be_an_end_and_few_trials_show_little():
+    table = trials(validation_dice=[0.9, 0.8], learning_rate=1e-3, augmentation=1.0, filters=[16, 8])
+    assert "near the upper end of filters: search" in lesson.say_edges(table, learning_rate=1e-3, filters=8)
+    table = table.assign(filters=8)
+    assert "A few trials cannot show" in lesson.say_edges(table, learning_rate=1e-3, filters=8)

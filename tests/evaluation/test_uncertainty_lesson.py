@@ -43,9 +43,9 @@ def test_confidence_is_said_of_both_sides(observed, expected):
         ({}, "temperature 2.00 moves probabilities towards 0.5. The error falls from 0.100 to 0.020."),
         (
             {"temperature": 0.5, "corrected_error": 0.2},
-            "away from 0.5. The error rises from 0.100 to 0.200. Most of it is not",
+            "away from 0.5. The error rises from 0.100 to 0.200. A temperature cannot",
         ),
-        ({"corrected_error": 0.099}, "The error hardly changes, from 0.100 to 0.099. Most of it is not a matter"),
+        ({"corrected_error": 0.099}, "The error hardly changes, from 0.100 to 0.099. A temperature cannot correct"),
     ],
 )
 def test_a_temperature_is_said_as_it_is(columns, expected):
