@@ -1,4 +1,4 @@
-# Segment images in a container that has no network connection and no rights:
+# Segment images in a container without a network connection and without root rights:
 #
 #   docker build --tag lungnb .
 #   docker run --rm --network none --volume "$PWD:/work" lungnb segment films --out masks

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -185,7 +186,7 @@ def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
     behaviour = {"behavior": "allow", "downloadPath": str(tmp_path / "downloads")}
     browser.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     browser.find_element("id", "download").click()
-    archive = tmp_path / "downloads" / "my film.zip"
+    archive = tmp_path / "downloads" / f"my film-{zlib.crc32(image.tobytes()):08x}.zip"
     end = time.monotonic() + 30
     while not archive.exists():
         assert time.monotonic() < end
@@ -195,6 +196,46 @@ def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
     assert np.array_equal(film.image, image) and np.array_equal(film.mask, expected) and not left_out
     browser.find_element("id", "again").click()
     assert np.array_equal(mask(browser), before)
+
+
+def test_a_download_that_fails_is_reported_and_corrections_stay_unsaved(browser, file):
+    start(browser, file.as_uri())
+    open_example(browser)
+    drag(browser, [(300, 400), (340, 420)])
+    browser.execute_script(
+        "globalThis.working = CompressionStream;"
+        "globalThis.CompressionStream = class { constructor() { throw new Error('no memory'); } };"
+        "document.getElementById('download').click()"
+    )
+    wait(browser, "return !document.getElementById('problem').hidden")
+    sentence = browser.find_element("id", "problem").text
+    assert sentence.startswith("chest-film.png: cannot be saved (no memory).")
+    browser.find_elements("css selector", "#examples button")[1].click()
+    browser.switch_to.alert.dismiss()  # the page still asks
+    browser.execute_script(
+        "globalThis.CompressionStream = globalThis.working; document.getElementById('download').click()"
+    )
+    wait(browser, "return document.getElementById('status').textContent.startsWith('Saved as chest-film-')")
+    assert not browser.find_element("id", "problem").is_displayed()
+    open_example(browser, 1)  # without a question
+
+
+def test_an_earlier_film_that_fails_late_leaves_the_newer_one_alone(browser, file):
+    start(browser, file.as_uri())
+    browser.execute_script(
+        "const { arrayBuffer } = Blob.prototype;"
+        "Blob.prototype.arrayBuffer = async function () {"
+        "  if (this.name === 'slow.txt') await new Promise((resolve) => (globalThis.goOn = resolve));"
+        "  return arrayBuffer.call(this);"
+        "};"
+        "const data = new DataTransfer(); data.items.add(new File(['no image'], 'slow.txt'));"
+        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"
+    )
+    wait(browser, "return Boolean(globalThis.goOn)")
+    open_example(browser)
+    browser.execute_async_script("goOn(); setTimeout(arguments[0], 500)")
+    assert browser.find_element("id", "name").text == "chest-film.png"
+    assert not browser.find_element("id", "problem").is_displayed()
 
 
 def test_the_page_asks_before_it_drops_corrections(browser):

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -199,6 +200,8 @@ def refused_files(folder):
     """Yield files that the page does not open, and a part of the sentence on each."""
     film = dicom(folder / "film.dcm", deep_pictures()[0], "DX")
     png, jpeg = saved(Image.fromarray(FILM)), saved(Image.fromarray(FILM), "JPEG")
+    deep = png[:16] + 2 * (5000).to_bytes(4) + b"\x10\6" + png[26:]  # red, green, blue and opacity of 16 bits
+    explicit, other = b"1.2.840.10008.1.2.1\0", b"toString".ljust(20, b"\0")
     for name, content, says in (
         ("empty.png", b"", "the file is empty"),
         ("text.png", b"no image at all", "is no image. This page opens PNG, JPEG, BMP and uncompressed DICOM files"),
@@ -206,12 +209,19 @@ def refused_files(folder):
         ("a.zip", b"PK\x03\x04", "is a ZIP archive"),
         ("cut.png", png[:4000], "cannot be read; it may be damaged or cut"),
         ("cut.jpg", jpeg[:20], "cannot be read; it may be damaged or cut"),
+        ("other.dcm", film.read_bytes().replace(explicit, other), "compressed or stored in an unusual way"),
         ("cut.dcm", film.read_bytes()[:-9], "its pixels are damaged or cut"),
         (
             "bomb.png",
             png[:16] + b"\0\1\0\0\0\1\0\0" + png[24:],
             "65,536 x 65,536 pixels: this page opens up to 40 million",
         ),
+        *(
+            (f"kind{colour}-{depth}.png", png[:24] + bytes([depth, colour]) + png[26:], "it may be damaged")
+            for depth, colour in ((8, 1), (8, 5), (3, 0), (16, 3), (4, 2))
+        ),
+        ("deep.png", deep, "5,000 x 5,000 pixels: this page opens up to 20 million"),
+        ("grey.png", deep[:25] + b"\0" + deep[26:], "it may be damaged"),  # not too large
         ("thin.png", saved(Image.new("L", (303, 3))), "one side is more than 100 times the other"),
         ("nothing.png", png[:16] + bytes(8) + png[24:], "0 x 0 pixels: it shows nothing"),
         ("large.bmp", b"BM" + bytes(16) + b"\0\0\1\0\0\0\1\0", "65,536 x 65,536 pixels"),
@@ -245,10 +255,13 @@ def test_what_cannot_be_opened_gets_a_sentence_that_names_the_file(tmp_path):
 def test_a_saved_pair_is_what_adapt_reads(tmp_path):
     mask = make_phantom(2, seed=9, size=300).mask
     names = ["film.dcm", "a/b?c.png", "chest mask.png", ".png", "x" * 300 + ".jpg", "été 1.png"]
-    calls = [["saving", "pairName", name] for name in names]
+    calls = [["saving", "pairName", name, FILM.ravel()] for name in names]
+    calls += [["saving", "pairName", "film.dcm", 255 - FILM.ravel()]]  # of another patient
     calls += [["saving", "zipPair", "film", FILM.ravel(), mask.astype(np.uint8).ravel(), FILM.shape[1]]]
-    *pairs, archive = call_scripts(tmp_path, calls)
-    assert pairs == ["film", "a_b_c", "chest mask_image", "film", "x" * 60, "été 1"]
+    *pairs, other, archive = call_scripts(tmp_path, calls)
+    stems = ["film", "a_b_c", "chest mask_image", "film", "x" * 60, "été 1"]
+    assert pairs == [f"{stem}-{zlib.crc32(FILM.tobytes()):08x}" for stem in stems]
+    assert other == f"film-{zlib.crc32((255 - FILM).tobytes()):08x}"
     with zipfile.ZipFile(io.BytesIO(archive.tobytes())) as file:
         assert file.testzip() is None
         file.extractall(tmp_path / "corrected")

@@ -11,6 +11,7 @@ import hashlib
 import io
 import re
 from base64 import b64encode
+from html import escape
 from pathlib import Path
 
 from PIL import Image
@@ -24,9 +25,11 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "lungnb" / "page"
 PACKAGE = ROOT / "tools" / "node_modules" / "onnxruntime-web" / "dist"
 RUNTIME, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-CHECKSUMS = {  # SHA-256 of the files of onnxruntime-web 1.30.0
+NOTICES = SOURCES / "ThirdPartyNotices.txt.gz"  # of onnxruntime 1.30.0 from PyPI; the npm package lacks the file
+CHECKSUMS = {  # SHA-256 of the files of onnxruntime-web 1.30.0, and of the unpacked notices
     RUNTIME: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
+    NOTICES.stem: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
 }
 # Each script imports only from those before it. The brush is that of JupyterLab.
 MODULES = (
@@ -88,9 +91,19 @@ def page_script(runtime: str) -> str:
 
 def read_package(name: str) -> bytes:
     """Return a file of onnxruntime-web. Raises ValueError if it is not the pinned one."""
-    content = (PACKAGE / name).read_bytes()
+    return _pinned(PACKAGE / name, (PACKAGE / name).read_bytes(), name)
+
+
+def licences() -> str:
+    """Return the licences of all that the page holds, in HTML. Raises ValueError if the notices are not pinned."""
+    notices = _pinned(NOTICES, gzip.decompress(NOTICES.read_bytes()), NOTICES.stem).decode()
+    texts = ((SOURCES / "LICENCES.md").read_text(encoding="utf-8"), notices)
+    return "\n".join(f"<pre>{escape(text.strip(), quote=False)}</pre>" for text in texts)
+
+
+def _pinned(file: Path, content: bytes, name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != CHECKSUMS[name]:
-        raise ValueError(f"{PACKAGE / name}: has another checksum than in tools/make_page.py. Install it again.")
+        raise ValueError(f"{file}: has another checksum than in tools/make_page.py. Take the pinned version.")
     return content
 
 
@@ -112,12 +125,10 @@ def make_bundle(file: Path = BUNDLE) -> Path:
     script = page_script(read_package(RUNTIME).decode())
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     wasm = gzip.compress(read_package(WASM), 9, mtime=0)
-    page, style, licences = (
-        (SOURCES / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "LICENCES.md")
-    )
+    page, style = ((SOURCES / name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
     parts = {
         "POLICY": POLICY.format(digest=digest), "STYLE": style, "EXAMPLES": examples(),
-        "LICENCES": f"<pre>{licences.strip()}</pre>", "WASM": b64encode(wasm).decode(), "SCRIPT": script,
+        "LICENCES": licences(), "WASM": b64encode(wasm).decode(), "SCRIPT": script,
     }  # fmt: skip
     with written(file) as temporary:
         temporary.write_text(fill(page, parts), encoding="utf-8", newline="\n")

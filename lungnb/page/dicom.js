@@ -31,7 +31,7 @@ export function readDicom(bytes) {
   const meta = new Elements(bytes, view, true).read(start, bytes.length, (tag) => tag >>> 16 !== 2);
   const syntax = meta.found.get(0x00020010);
   const name = syntax ? clean(textAt(bytes, syntax.at, syntax.length)) : "";
-  if (!(name in SYNTAXES)) return null;
+  if (!Object.hasOwn(SYNTAXES, name)) return null;
   return new Header(new Elements(bytes, view, SYNTAXES[name]).read(meta.at, bytes.length));
 }
 

@@ -8,6 +8,8 @@ import { rint } from "./square.js";
 
 const MAX_BYTES = 200e6; // of a file; a film of 40 million pixels has 80 MB uncompressed
 const MAX_PIXELS = 40e6; // of a picture; each takes about 20 bytes of memory
+const MAX_DEEP_PIXELS = 20e6; // of a PNG with colours of 16 bits; each takes up to 40 bytes
+const COLOURED = [2, 6]; // types of colour of a PNG: red, green and blue, without and with opacity
 const MAX_ASPECT = 100; // refuse pictures whose longer side is more than this many times the shorter
 const LUMINANCE = [0.299, 0.587, 0.114]; // weights of red, green and blue (ITU-R BT.601)
 const OPENED = "This page opens PNG, JPEG, BMP and uncompressed DICOM files";
@@ -42,13 +44,13 @@ export async function openFilm(file) {
   }
 }
 
-function refuseSize(width, height, say) {
+function refuseSize(width, height, say, maxPixels = MAX_PIXELS) {
   const size = `${width.toLocaleString("en")} x ${height.toLocaleString("en")} pixels`;
   if (!width || !height) throw say(`${size}: it shows nothing. Copy or export it again.`);
   const [long, short] = [Math.max(width, height), Math.min(width, height)];
   if (long > MAX_ASPECT * short) throw say(`${size}: one side is more than ${MAX_ASPECT} times the other. Crop it.`);
-  const most = `${MAX_PIXELS / 1e6} million`;
-  if (width * height > MAX_PIXELS) throw say(`${size}: this page opens up to ${most}. Scale it down; ${INSTEAD}.`);
+  const most = `${maxPixels / 1e6} million`;
+  if (width * height > maxPixels) throw say(`${size}: this page opens up to ${most}. Scale it down; ${INSTEAD}.`);
 }
 
 function openDicom(bytes, say) {
@@ -78,7 +80,8 @@ function isGreyFilm(header) {
 
 async function openPng(file, bytes, say) {
   const png = readChunks(bytes);
-  refuseSize(png.width ?? 0, png.height ?? 0, say);
+  const isDeep = png.depth === 16 && COLOURED.includes(png.colour);
+  refuseSize(png.width ?? 0, png.height ?? 0, say, isDeep ? MAX_DEEP_PIXELS : MAX_PIXELS);
   if (png.interlaced || png.isTurned) {
     if (png.depth === 16) throw say("is an interlaced or turned PNG of 16 bits. Save it again without.");
     return decode(file);

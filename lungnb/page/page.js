@@ -75,6 +75,7 @@ async function segment(name, load) {
     const note = () => (page.seconds = (performance.now() - started) / 1000);
     requestAnimationFrame(() => requestAnimationFrame(note)); // the outline is drawn in the first
   } catch (error) {
+    if (number !== page.opened) return;
     const reason = `${name}: cannot be segmented (${error.message}). Try a smaller copy.`;
     complain(error instanceof Refused ? error.message : reason);
   } finally {
@@ -204,11 +205,18 @@ function changeThreshold(isFinal) {
 
 async function download() {
   const { picture, film, name } = page;
-  page.saved = film.states[film.state];
-  const pair = pairName(name);
+  const runs = film.states[film.state]; // the mask that is saved, even if a person goes on painting meanwhile
+  const pair = pairName(name, picture.grey);
   const link = Object.assign(create("a"), { download: `${pair}.zip` });
-  link.href = URL.createObjectURL(await zipPair(pair, picture.grey, film.mask, film.width));
+  try {
+    link.href = URL.createObjectURL(await zipPair(pair, picture.grey, film.mask, film.width));
+  } catch (error) {
+    complain(`${name}: cannot be saved (${error.message}). Close other programs and download it again.`);
+    return;
+  }
   link.click();
+  page.saved = runs;
+  complain();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers ask where to save it first
   showStatus(`Saved as ${link.download}.`);
   tell($("status").textContent);

@@ -4,6 +4,7 @@
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }; // by the type of colour
 const PALETTE = 3;
+const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] }; // bits, by that type
 
 export const isPng = (bytes) => SIGNATURE.every((byte, at) => bytes[at] === byte);
 
@@ -44,6 +45,7 @@ export function readChunks(bytes) {
 
 /** Return the pixels of a PNG that is not interlaced: one to four numbers a pixel, 8 or 16 bits. */
 export async function readPng({ width, height, depth, colour, palette, data }) {
+  if (!DEPTHS[colour]?.includes(depth)) throw new Error("damaged");
   const channels = CHANNELS[colour];
   const rowBytes = Math.ceil((width * channels * depth) / 8);
   const size = height * (rowBytes + 1);

@@ -7,11 +7,12 @@ const LIKE_MASK = /(mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)
 const MAX_NAME = 60; // letters
 const DAY = (1 << 5) | 1; // the first of January 1980, so that the same pair gives the same file
 
-/** Return the name of a pair from that of a file. */
-export function pairName(fileName) {
+/** Return the name of a pair: that of its file, and a checksum, because films of two patients may have one name. */
+export function pairName(fileName, grey) {
   const stem = fileName.replace(/\.[^.]*$/, "").replace(UNUSUAL, "_").replace(/^[. ]+/, "");
   const name = stem.slice(0, MAX_NAME).trim() || "film";
-  return LIKE_MASK.test(name) ? `${name}_image` : name;
+  const checksum = crc32(grey).toString(16).padStart(8, "0");
+  return `${LIKE_MASK.test(name) ? `${name}_image` : name}-${checksum}`;
 }
 
 /** Return a ZIP file with a grey image and its mask of 0 and 1, as a Blob. */

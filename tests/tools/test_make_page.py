@@ -1,9 +1,11 @@
+import gzip
 import hashlib
 import json
 import re
 import shutil
 import subprocess
 from base64 import b64encode
+from html import escape
 
 import pytest
 
@@ -81,6 +83,16 @@ def test_a_changed_package_is_refused(tmp_path, monkeypatch):
         make_page.read_package(make_page.WASM)
 
 
+def test_licences_of_all_components_are_shown_as_text(monkeypatch):
+    html = make_page.licences()
+    notices = gzip.decompress(make_page.NOTICES.read_bytes()).decode()
+    assert f"<pre>{escape(notices.strip(), quote=False)}</pre>" in html and "google/XNNPACK" in html
+    assert {*re.findall(r"<[^>]*>", html)} == {"<pre>", "</pre>"} and not re.search(r"\{\{[A-Z]+\}\}", html)
+    monkeypatch.setitem(make_page.CHECKSUMS, make_page.NOTICES.stem, "0" * 64)
+    with pytest.raises(ValueError, match=r"ThirdPartyNotices\.txt\.gz: has another checksum"):
+        make_page.licences()
+
+
 def test_the_bundle_holds_all_parts_and_its_policy_names_the_script(tmp_path, monkeypatch):
     content = {make_page.RUNTIME: RUNTIME.encode(), make_page.WASM: b"wasm"}
     monkeypatch.setattr(make_page, "read_package", content.__getitem__)
@@ -93,7 +105,8 @@ def test_the_bundle_holds_all_parts_and_its_policy_names_the_script(tmp_path, mo
     assert policy[:2] == ["default-src 'none'", f"script-src 'sha256-{digest}' 'wasm-unsafe-eval'"]
     assert "connect-src 'none'" in policy and not re.search(r"https?:", " ".join(policy))
     assert text.index("Content-Security-Policy") < text.index("<style>") < text.index("<script")
-    assert "Copyright (c) Microsoft Corporation" in text and text.count("data:image/png;base64,") == 4
+    assert "Copyright (c) Microsoft Corporation" in text and make_page.licences() in text
+    assert "so rename files that name a patient" in text and text.count("data:image/png;base64,") == 4
 
 
 def test_versions_are_pinned_and_no_registry_is_named():
