@@ -1,7 +1,7 @@
 """Check a release, build it, and try it: `make release`, which runs the tests before.
 
 Builds the wheel and the source archive in `dist`, installs the wheel in a new environment in an empty folder, and there
-segments a phantom, copies the notebooks and writes the page. Writes the list of all pinned packages, a CycloneDX SBOM.
+segments a phantom, copies the notebooks, writes the page and a report. Writes the list of all pinned packages, a CycloneDX SBOM.
 It publishes nothing: the last lines say how to.
 """
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PARTS = (
     "lungnb/weights/phantom.keras", "lungnb/weights/phantom.onnx", "lungnb/weights/README.md",
     "lungnb/page/bundle.html", "lungnb/page/LICENCES.md", "lungnb/series/notebooks/00_start.ipynb",
+    "lungnb/series/results/published/review/review.csv",
     "dist-info/licenses/LICENSE",
 )  # fmt: skip
 _TRY = (
@@ -35,7 +36,9 @@ def problems(root: Path, version: str) -> list[str]:
         found.append(f"CITATION.cff: has another version than lungnb/__init__.py, {version}; correct one of them.")
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     unreleased = changes.partition("## [Unreleased]")[2].partition("\n## [")[0].strip()
-    if f"## [{version}]" not in changes or unreleased:
+    if f"## [{version}]" not in changes:
+        found.append(f"CHANGELOG.md: has no heading for {version}; add one.")
+    if unreleased:
         found.append(f"CHANGELOG.md: has entries under Unreleased; move them under a heading for {version}.")
     status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
     if status.stdout:
@@ -75,6 +78,7 @@ def try_wheel(wheel: Path) -> None:
         run(programs / "python", "-c", _TRY, cwd=home)
         run(programs / "lungnb", "segment", "films", "--out", "masks", cwd=home)
         run(programs / "lungnb", "notebooks", "series", cwd=home)
+        run(programs / "lungnb", "page", "lungs.html", cwd=home)
         run(programs / "lungnb", "report", cwd=home / "series")
 
 
