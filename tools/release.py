@@ -1,8 +1,8 @@
 """Check a release, build it, and try it: `make release`, which runs the tests before.
 
 Builds the wheel and the source archive in `dist`, installs the wheel in a new environment in an empty folder, and there
-segments a phantom, copies the notebooks, writes the page and a report. Writes the list of all pinned packages, a CycloneDX SBOM.
-It publishes nothing: the last lines say how to.
+segments a phantom, copies the notebooks, writes the page and a report. Writes the list of all pinned packages, a
+CycloneDX SBOM. It publishes nothing: the last lines say how to.
 """
 
 import subprocess

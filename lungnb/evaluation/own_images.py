@@ -184,8 +184,8 @@ def say_published(table: pd.DataFrame) -> str:
     for _, row in table.reset_index().iterrows():
         lines.append(
             f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
-            f"{row['before']:.3f} before, {row['after']:.3f} after. {row['helped']:.0f} of them helped; the worst ended "
-            f"at {row['after_low']:.3f}."
+            f"{row['before']:.3f} before, {row['after']:.3f} after. {row['helped']:.0f} of them helped; the worst "
+            f"ended at {row['after_low']:.3f}."
         )
     return "\n".join(lines)
 
