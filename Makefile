@@ -51,8 +51,10 @@ BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-page: .venv/core  ## build the page that `lungnb page` writes, with onnxruntime-web from the npm registry (npm must be there)
+page: .venv/core  ## build the page that `lungnb page` writes, with ONNX Runtime from the npm registry and its notices from PyPI (npm must be there)
 	npm install --prefix tools --no-package-lock --ignore-scripts --no-audit --no-fund
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest tools/node_modules \
+		onnxruntime==$$(node -p 'require("./tools/package.json").dependencies["onnxruntime-web"]')
 	$(BIN)/python tools/make_page.py
 
 badges: .venv/dev  ## write the address in pyproject.toml, [project.urls] Repository, into README and notebook 00

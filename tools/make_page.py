@@ -1,7 +1,7 @@
 """Join the scripts of lungnb/page with onnxruntime-web, and write lungnb/page/bundle.html: what `make page` does.
 
-The bundle is a page without a network. `lungnb page` puts the network into it. It is built from the files of the npm
-package, whose checksums are below, so that the registry cannot hand out others.
+The bundle is a page without a network. `lungnb page` puts the network into it. ONNX Runtime's files must have the
+checksums below, so that no registry can hand out others.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import re
 from base64 import b64encode
 from html import escape
 from pathlib import Path
+from zipfile import ZipFile
 
 from PIL import Image
 
@@ -23,13 +25,15 @@ from lungnb.page.writing import BUNDLE, fill
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "lungnb" / "page"
-PACKAGE = ROOT / "tools" / "node_modules" / "onnxruntime-web" / "dist"
+FETCHED = ROOT / "tools" / "node_modules"  # where `make page` puts what it fetches
+PACKAGE = FETCHED / "onnxruntime-web" / "dist"
 RUNTIME, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-NOTICES = SOURCES / "ThirdPartyNotices.txt.gz"  # of onnxruntime 1.30.0 from PyPI; the npm package lacks the file
-CHECKSUMS = {  # SHA-256 of the files of onnxruntime-web 1.30.0, and of the unpacked notices
+NOTICES = "onnxruntime/ThirdPartyNotices.txt"  # in the Python wheel of this version, because the npm package lacks it
+VERSION = json.loads((ROOT / "tools" / "package.json").read_text(encoding="utf-8"))["dependencies"]["onnxruntime-web"]
+CHECKSUMS = {  # SHA-256 of these files
     RUNTIME: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
-    NOTICES.stem: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
+    NOTICES: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
 }
 # Each script imports only from those before it. The brush is that of JupyterLab.
 MODULES = (
@@ -90,21 +94,21 @@ def page_script(runtime: str) -> str:
 
 
 def read_package(name: str) -> bytes:
-    """Return a file of onnxruntime-web. Raises ValueError if it is not the pinned one."""
-    return _pinned(PACKAGE / name, (PACKAGE / name).read_bytes(), name)
+    """Return a file of ONNX Runtime that `make page` fetched. Raises ValueError if it is not the pinned one."""
+    if name == NOTICES:
+        with ZipFile(next(FETCHED.glob(f"onnxruntime-{VERSION}-*.whl"))) as archive:
+            content = archive.read(name)
+    else:
+        content = (PACKAGE / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != CHECKSUMS[name]:
+        raise ValueError(f"{name}: has another checksum than in tools/make_page.py. Take the pinned version.")
+    return content
 
 
 def licences() -> str:
-    """Return the licences of all that the page holds, in HTML. Raises ValueError if the notices are not pinned."""
-    notices = _pinned(NOTICES, gzip.decompress(NOTICES.read_bytes()), NOTICES.stem).decode()
-    texts = ((SOURCES / "LICENCES.md").read_text(encoding="utf-8"), notices)
+    """Return the licences of all that the page holds, in HTML."""
+    texts = ((SOURCES / "LICENCES.md").read_text(encoding="utf-8"), read_package(NOTICES).decode())
     return "\n".join(f"<pre>{escape(text.strip(), quote=False)}</pre>" for text in texts)
-
-
-def _pinned(file: Path, content: bytes, name: str) -> bytes:
-    if hashlib.sha256(content).hexdigest() != CHECKSUMS[name]:
-        raise ValueError(f"{file}: has another checksum than in tools/make_page.py. Take the pinned version.")
-    return content
 
 
 def examples() -> str:
