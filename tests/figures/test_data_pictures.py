@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from helpers.figures import drawn
+from helpers.scans import write_pairs
 from lungnb.evaluation import data_lessons, memory
 from lungnb.figures import data_pictures
 from lungnb.formats.folders import image_files
@@ -30,11 +31,7 @@ def test_files_of_a_raw_set_are_shown_whatever_they_are(tmp_path):
 
 @pytest.fixture
 def raw(tmp_path):
-    for number in range(5):
-        phantom = make_phantom(number, size=64)
-        write_png(tmp_path / "scans/images" / f"p{number}.png", phantom.image)
-        write_png(tmp_path / "scans/masks" / f"p{number}.png", phantom.mask)
-    return tmp_path / "scans"
+    return write_pairs(tmp_path / "scans", count=5)
 
 
 def test_a_row_of_pairs_is_image_mask_and_contour(raw):
@@ -42,20 +39,22 @@ def test_a_row_of_pairs_is_image_mask_and_contour(raw):
     pairs = data_lessons.find_raw_pairs(settings, raw)
     figure = data_pictures.pair_grid(raw, pairs, settings)
     assert titles(figure) == [
-        title for name in ("p0.png", "p2.png", "p4.png") for title in (f"image {name}", f"mask {name}", "contour")
+        title
+        for name in ("case_0.png", "case_2.png", "case_4.png")
+        for title in (f"image {name}", f"mask {name}", "contour")
     ]
     mask = drawn(figure)[1].images[0].get_array()
     assert {*np.unique(mask)} == {0, 255}
 
 
 def test_pairs_are_of_different_patients_and_damage_is_named(raw):
-    (raw / "images" / "p4.png").write_text("no picture")
+    (raw / "images" / "case_4.png").write_text("no picture")
     settings = make_settings(str(raw), patient_pattern="(.)")
     one = data_lessons.find_raw_pairs(settings, raw)
     assert len(titles(data_pictures.pair_grid(raw, one, settings))) == 3  # one patient
     settings = make_settings(str(raw))
     shown = titles(data_pictures.pair_grid(raw, data_lessons.find_raw_pairs(settings, raw), settings))
-    assert shown[-3:] == ["p4.png cannot be read"] * 3
+    assert shown[-3:] == ["case_4.png cannot be read"] * 3
 
 
 def test_a_volume_is_shown_by_a_slice(tmp_path):
