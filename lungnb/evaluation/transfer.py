@@ -211,28 +211,34 @@ def few_shot(
 
 def leave_one_out(
     settings: Settings, targets: dict[str, Settings], count: int, parts: Sequence[str] = Wild._fields,
-    progress: bool = True, splits: Sequence[str] = SPLITS,
+    progress: bool = True, splits: Sequence[str] = SPLITS, kind: str = "wild",
 ) -> pd.DataFrame:  # fmt: skip
-    """Train the U-Net on wild phantoms, then on phantoms without one of `parts` each; score all on real images.
+    """Train a network on phantoms of a kind, then on phantoms without one of `parts` each; score all on real images.
 
-    Each training has the same settings and `count` phantoms. `targets` are prepared data sets by name; their `splits`
-    are scored with masks cleaned up. Return the mean Dice: a row a training, by what was left out, a column a data set.
+    The network is the first of the settings' `models`. Each training has the same settings and `count` phantoms.
+    `targets` are prepared data sets by name; their `splits` are scored with masks cleaned up.
+
+    Return the mean Dice: a row a training, by what was left out, a column a data set. Groups of patients, if they are
+    known, have columns such as `montgomery, tuberculosis`.
     """
+    model_name = settings.models[0]
     rows = {}
     for field in (None, *parts):
-        name = f"phantom-wild-without-{field}" if field else "phantom-wild-all"
+        name = f"phantom-{kind}-without-{field}" if field else f"phantom-{kind}-all"
         folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
-            write_phantoms(folder, count, size=settings.image_size, kind="wild", without=field, progress=progress)
+            write_phantoms(folder, count, size=settings.image_size, kind=kind, without=field, progress=progress)
         run = settings.replace(dataset=folder.name, split_file="split.csv")
         prepare_dataset(run, progress)
         fetch_weights(run, progress)
-        train(run, "unet", progress)
-        engine = engine_of(load_model(run.results / "unet" / MODEL))
-        rows[field or "nothing"] = {
-            title: patient_means(score_untrained(target, engine, progress, splits)).mean()
-            for title, target in targets.items()
-        }
+        train(run, model_name, progress)
+        engine = engine_of(load_model(run.results / model_name / MODEL))
+        row = rows[field or "nothing"] = {}
+        for title, target in targets.items():
+            scores = score_untrained(target, engine, progress, splits)
+            row[title] = patient_means(scores).mean()
+            groups = scores.groupby("group") if "group" in scores else ()
+            row |= {f"{title}, {group}": patient_means(part).mean() for group, part in groups if group}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
 
 
