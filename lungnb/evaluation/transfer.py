@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -233,13 +233,18 @@ def leave_one_out(
         fetch_weights(run, progress)
         train(run, model_name, progress)
         engine = engine_of(load_model(run.results / model_name / MODEL))
-        row = rows[field or "nothing"] = {}
-        for title, target in targets.items():
-            scores = score_untrained(target, engine, progress, splits)
-            row[title] = patient_means(scores).mean()
-            groups = scores.groupby("group") if "group" in scores else ()
-            row |= {f"{title}, {group}": patient_means(part).mean() for group, part in groups if group}
+        tables = {title: score_untrained(target, engine, progress, splits) for title, target in targets.items()}
+        rows[field or "nothing"] = {name: patient_means(part).mean() for name, part in _with_groups(tables)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
+
+
+def _with_groups(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each table of scores with its name, and its known groups of patients with theirs."""
+    for title, table in tables.items():
+        yield title, table
+        for group, part in table.groupby("group") if "group" in table else ():
+            if group:
+                yield f"{title}, {group}", part
 
 
 def few_shot_sentence(table: pd.DataFrame) -> str:

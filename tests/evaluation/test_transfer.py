@@ -161,13 +161,13 @@ def test_a_way_of_being_wild_is_left_out(trained, monkeypatch):
         table = leave_one_out(settings, {"phantoms": trained}, 24, ["tone"], progress=False)
         assert table.index.tolist() == ["nothing", "tone"] and table.columns.tolist() == ["phantoms"]
         assert table["phantoms"].between(0, 1).all()
-    of_group = pd.DataFrame({"patient": ["a", "b", "c"], "group": ["ill", "well", ""], "dice": [0.8, 0.9, 0.4]})
-    monkeypatch.setattr(transfer, "score_untrained", lambda *_: of_group)
-    row = leave_one_out(settings, {"films": trained}, 24, [], progress=False).loc["nothing"]
-    assert row.round(3).to_dict() == {"films": 0.7, "films, ill": 0.8, "films, well": 0.9}
     prepared = [settings.replace(dataset=f"phantom-wild-{name}-24") for name in ("all", "without-tone")]
     assert [read_manifest(of)["split"].value_counts().to_dict() for of in prepared] == [
         {"train": 21, "validation": 3}
     ] * 2
     files = [sorted((of.prepared / "train" / "images").iterdir())[0].read_bytes() for of in prepared]
     assert files[0] != files[1]
+    of_group = pd.DataFrame({"patient": ["a", "b", "c"], "group": ["ill", "well", ""], "dice": [0.8, 0.9, 0.4]})
+    monkeypatch.setattr(transfer, "score_untrained", lambda *_: of_group)
+    row = leave_one_out(settings, {"films": trained}, 24, [], progress=False).loc["nothing"]
+    assert row.round(3).to_dict() == {"films": 0.7, "films, ill": 0.8, "films, well": 0.9}
