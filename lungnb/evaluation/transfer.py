@@ -244,7 +244,7 @@ def _with_groups(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.Data
         yield title, table
         for group, part in table.groupby("group") if "group" in table else ():
             if group:
-                yield f"{title}, {group}", part
+                yield ", ".join((title, str(group))), part
 
 
 def few_shot_sentence(table: pd.DataFrame) -> str:
