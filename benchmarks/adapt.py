@@ -23,8 +23,9 @@ from lungnb.evaluation.adaptation import dice_of_film
 from lungnb.evaluation.films import Film
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.networks.backend import keras
+from lungnb.networks.examples import examples_of
 from lungnb.networks.models import build_model
-from lungnb.networks.tuning import examples_of, fine_tune
+from lungnb.networks.tuning import fine_tune
 from lungnb.presets import make_settings
 from lungnb.settings import SHIPPED_STRUCTURE, SPLITS
 

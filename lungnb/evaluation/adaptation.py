@@ -34,8 +34,9 @@ from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
+from lungnb.networks.examples import Examples, examples_of
 from lungnb.networks.records import git_commit, trained_window
-from lungnb.networks.tuning import RECIPE, Examples, examples_of, fine_tune, steps_for
+from lungnb.networks.tuning import RECIPE, fine_tune, steps_for
 from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED, counted
 

@@ -4,13 +4,16 @@ Import both from here in this package. Loading takes seconds, so only modules th
 last two functions save memory and time where TensorFlow and Keras offer no way (see `benchmarks/training.py`).
 """
 
+from __future__ import annotations
+
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from importlib.util import find_spec
+from typing import Any
 
 from lungnb.networks.machine import has_fast_bf16
 
@@ -73,6 +76,19 @@ def fix_seeds(seed: int, deterministic: bool = False) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors, compiled by the backend."""
+    return tf.function(function) if HAS_TENSORFLOW else sys.modules["jax"].jit(function)
+
+
+def random_numbers(shape: tuple[int, ...], seed: tuple[int, Any]) -> Any:  # noqa: ANN401
+    """Return random numbers from 0 to 1; the same seed gives the same ones, on one backend."""
+    if HAS_TENSORFLOW:
+        return tf.random.stateless_uniform(shape, tf.cast(tf.stack(seed), tf.int32))
+    random = sys.modules["jax"].random
+    return random.uniform(random.fold_in(random.key(seed[0]), seed[1]), shape)
+
+
 def device_name() -> str:
     """Return the name of the device that runs networks, such as `CPU, 2 cores` or a GPU's name."""
     if HAS_TENSORFLOW and (devices := tf.config.list_physical_devices("GPU")):
@@ -110,7 +126,8 @@ def devices_of(model: keras.Model) -> int:
 
 def fastest_precision() -> str:
     """Return the precision in which this machine trains fastest: bfloat16 on GPUs and some processors."""
-    return "mixed_bfloat16" if gpus() or has_fast_bf16() else "float32"
+    on_gpu = gpus() if HAS_TENSORFLOW else not device_name().startswith("CPU")
+    return "mixed_bfloat16" if on_gpu or has_fast_bf16() else "float32"
 
 
 @contextmanager

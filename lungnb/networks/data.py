@@ -3,24 +3,28 @@
 A batch is a pair of float32 tensors `(batch, size, size, 1)`: images from 0 to 1, masks 0 or 1.
 """
 
-from functools import partial
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
 
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.networks.backend import keras, tf
+from lungnb.formats.images import read_image, read_mask
+from lungnb.networks import backend
+from lungnb.networks.backend import Tensor, keras, ops, tf
+from lungnb.networks.examples import Examples, examples_of
 from lungnb.settings import Settings
 
 _MASK_THRESHOLD = 127  # of a grey from 0 to 255; higher values are lung
 SEEDS_PER_RUN = 100_003  # so that the runs of two seeds share no random numbers
-Batch = tuple[tf.Tensor, tf.Tensor]  # a batch of images, and one of masks
+Batch = tuple[Tensor, Tensor]  # a batch of images, and one of masks
 
 
 def load_batches(
     settings: Settings, split: str, training: bool = False, first_epoch: int = 0, devices: int = 1,
     prepared: Prepared | None = None,
-) -> tf.data.Dataset:  # fmt: skip
+) -> tf.data.Dataset | MemoryBatches:  # fmt: skip
     """Return the batches of one split of the settings' prepared data set, or of `prepared`.
 
     With `training`, return the batches of all epochs from `first_epoch` on, `count_steps` per epoch. An epoch shows
@@ -29,13 +33,20 @@ def load_batches(
 
     If several `devices` share each batch, some images come again at the end, so that each gets a part of the last one.
 
+    TensorFlow makes the batches, in parallel with the training. Where JAX computes, the images stay in the memory of
+    its device, and it changes them there; TensorFlow need not be installed.
+
     Raises ValueError for an unknown split or if `devices` do not divide the batch size, FileNotFoundError without data.
     """
     if settings.batch_size % devices:
         raise ValueError(
             f"batch_size must be a multiple of {devices}, the devices to train on, not {settings.batch_size}."
         )
-    pairs = _decoded(prepared or open_prepared(settings), split, settings.image_size)
+    prepared = prepared or open_prepared(settings)
+    if not backend.HAS_TENSORFLOW:
+        examples = _in_memory(prepared, split, settings.image_size)
+        return MemoryBatches(examples, settings, first_epoch if training else None)
+    pairs = _decoded(prepared, split, settings.image_size)
     if split == "train" and settings.train_images:
         images = int(pairs.cardinality())
         pairs = pairs.shuffle(images, settings.seed, reshuffle_each_iteration=False).take(settings.train_images)
@@ -67,45 +78,116 @@ def count_steps(settings: Settings, split: str, prepared: Prepared | None = None
     return -(-images // settings.batch_size) * (settings.repeats if is_training else 1)
 
 
-def augment(images: tf.Tensor, masks: tf.Tensor, settings: Settings, seed: tuple[int, int | tf.Tensor]) -> Batch:
+class MemoryBatches(keras.utils.PyDataset):
+    """Batches of images and masks that are in the memory of the device that computes.
+
+    Those of an epoch depend on the settings' seed and its number only, so a continued training sees the same ones.
+
+    Args:
+        examples: images `(count, size, size, 1)`, uint8, and masks, bool.
+        settings: those that `load_batches` needs.
+        epoch: the first one, counted from 0, of a training with augmented images; None: all images in order, as they
+            are.
+    """
+
+    def __init__(self, examples: Examples, settings: Settings, epoch: int | None = None) -> None:
+        super().__init__()
+        count, self._settings, self._epoch = len(examples.images), settings, epoch
+        if epoch is not None and settings.train_images:
+            kept = np.random.default_rng(settings.seed).permutation(count)[: settings.train_images]
+            examples = Examples(*(part[kept] for part in examples))
+        self._examples = Examples(*map(ops.convert_to_tensor, examples))
+        self._batch = backend.compiled(self._changed if epoch is not None else self._plain)
+        self._set_order()
+
+    def __len__(self) -> int:
+        """Return the number of steps in an epoch."""
+        return len(self._order)
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return a batch."""
+        return self._batch(*self._order[step], *self._examples)
+
+    def on_epoch_end(self) -> None:
+        """Choose the order of the next epoch."""
+        if self._epoch is not None:
+            self._epoch += 1
+            self._set_order()
+
+    def _set_order(self) -> None:
+        """Note the number of each step of the epoch, in the whole training, and its images."""
+        count, size, repeats = len(self._examples.images), self._settings.batch_size, self._settings.repeats
+        if self._epoch is None:
+            rounds = {0: np.arange(count)}
+        else:
+            numbers = range(self._epoch * repeats, (self._epoch + 1) * repeats)
+            rounds = {n: np.random.default_rng([self._settings.seed, n]).permutation(count) for n in numbers}
+        self._order = [
+            (n * count + first, order[first : first + size])
+            for n, order in rounds.items() for first in range(0, count, size)
+        ]  # fmt: skip
+
+    def _plain(self, step: Tensor, chosen: Tensor, images: Tensor, masks: Tensor) -> Batch:  # noqa: ARG002
+        images, masks = (ops.take(part, chosen, axis=0) for part in (images, masks))
+        return ops.cast(images, "float32") / 255, ops.cast(masks, "float32")
+
+    def _changed(self, step: Tensor, chosen: Tensor, images: Tensor, masks: Tensor) -> Batch:
+        plain = self._plain(step, chosen, images, masks)
+        return augment(*plain, self._settings, (self._settings.seed, step))
+
+
+def augment(images: Tensor, masks: Tensor, settings: Settings, seed: tuple[int, int | Tensor]) -> Batch:
     """Flip, rotate and zoom each image and its mask in the same way, and change the image's contrast.
 
     The same `seed` gives the same change. Pixels from outside the image become black and background.
     """
-    count, size = tf.shape(images)[0], settings.image_size
-    low = [-settings.rotation, 1 - settings.zoom, 1 - settings.contrast, 0.0]
-    high = [settings.rotation, 1 + settings.zoom, 1 + settings.contrast, 1.0]
-    seed = tf.cast(tf.stack(seed), tf.int32)
-    random = tf.random.stateless_uniform((count, 4), seed) * (np.subtract(high, low).astype("float32")) + low
-    angle, zoom, contrast, coin = tf.unstack(random, axis=1)
-    mirror = tf.where((coin < 0.5) & settings.flip, -1.0, 1.0)
+    low = np.array([-settings.rotation, 1 - settings.zoom, 1 - settings.contrast, 0.0])
+    high = np.array([settings.rotation, 1 + settings.zoom, 1 + settings.contrast, 1.0])
+    random = backend.random_numbers((ops.shape(images)[0], 4), seed)
+    random = random * (high - low).astype("float32") + low.astype("float32")
+    angle, zoom, contrast, coin = ops.unstack(random, axis=1)
+    mirror = ops.where((coin < 0.5) & settings.flip, -1.0, 1.0)
 
     # Output pixel (x, y) comes from input pixel (a x + b y + c, d x + e y + f), rotated and scaled about the middle.
-    cos, sin = tf.cos(angle * np.pi / 180) / zoom, tf.sin(angle * np.pi / 180) / zoom
-    middle, zero = (size - 1) / 2, tf.zeros_like(cos)
+    cos, sin = ops.cos(angle * np.pi / 180) / zoom, ops.sin(angle * np.pi / 180) / zoom
+    middle, zero = (settings.image_size - 1) / 2, ops.zeros_like(cos)
     a, b, d, e = cos * mirror, -sin, sin * mirror, cos
     c, f = middle - middle * (a + b), middle - middle * (d + e)
-    transform = tf.stack([a, b, c, d, e, f, zero, zero], axis=1)
-    # Use TensorFlow here, as in the whole pipeline, because Keras's operations may belong to another backend.
-    warp = partial(
-        tf.raw_ops.ImageProjectiveTransformV3,
-        transforms=transform, output_shape=(size, size), fill_value=0.0, fill_mode="CONSTANT",
-    )  # fmt: skip
-    images = warp(images=images, interpolation="BILINEAR")
-    masks = warp(images=masks, interpolation="NEAREST")
+    transform = ops.stack([a, b, c, d, e, f, zero, zero], axis=1)
+    images = ops.image.affine_transform(images, transform, "bilinear")
+    masks = ops.image.affine_transform(masks, transform, "nearest")
 
-    contrast = tf.reshape(contrast, (-1, 1, 1, 1))
-    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
-    return tf.clip_by_value(mean + (images - mean) * contrast, 0.0, 1.0), masks
+    contrast = ops.reshape(contrast, (-1, 1, 1, 1))
+    mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+    return ops.clip(mean + (images - mean) * contrast, 0.0, 1.0), masks
 
 
-def _decoded(prepared: Prepared, split: str, size: int) -> tf.data.Dataset:
-    """Return pairs of resized uint8 images and masks `(size, size, 1)`, in the order of their names."""
+def _in_memory(prepared: Prepared, split: str, size: int) -> Examples:
+    """Return the images and masks of a split, uint8 and bool `(count, size, size, 1)`, in the order of their names."""
+    folder = prepared.folder / split
+    names = _paired_names(prepared, split)
+    return examples_of(
+        (
+            (read_image(folder / "images" / f"{name}.png"), read_mask(folder / "masks" / f"{name}.png"))
+            for name in names
+        ),
+        size,
+    )
+
+
+def _paired_names(prepared: Prepared, split: str) -> list[str]:
+    """Return the names of a split's images; raise ValueError if there is not one mask for each."""
     names = prepared.file_names(split, "images")
     if names != prepared.file_names(split, "masks"):
         raise ValueError(
             f"{prepared.folder / split}: images and masks do not pair one to one; prepare the data set again."
         )
+    return names
+
+
+def _decoded(prepared: Prepared, split: str, size: int) -> tf.data.Dataset:
+    """Return pairs of resized uint8 images and masks `(size, size, 1)`, in the order of their names."""
+    names = _paired_names(prepared, split)
     parts = []
     for part, interpolation in (("images", "area"), ("masks", "nearest")):
         dataset = keras.utils.image_dataset_from_directory(

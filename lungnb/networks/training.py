@@ -52,7 +52,14 @@ Callbacks = Sequence[keras.callbacks.Callback]
 _PLAN = Path(PLAN).name  # in the folder of an unfinished training
 _FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
 _PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
-_PACKAGES = ("lungnb", "keras", "tensorflow", "numpy", "pillow", "scikit-image")  # whose versions are recorded
+_PACKAGES = (
+    "lungnb",
+    "keras",
+    keras.backend.backend(),
+    "numpy",
+    "pillow",
+    "scikit-image",
+)  # whose versions are recorded
 
 
 class _Job(NamedTuple):

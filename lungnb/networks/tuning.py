@@ -1,19 +1,18 @@
 """Train a network further on a few images with masks, in a fixed number of steps and without validation images."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from lungnb.formats.pixels import Square, fit_square
-from lungnb.masks import Mask
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import Backup, StepProgress
 from lungnb.networks.chest import probability_part
 from lungnb.networks.data import SEEDS_PER_RUN, Batch, augment
+from lungnb.networks.examples import Examples
 from lungnb.networks.losses import get_loss
 from lungnb.settings import Settings
 
@@ -35,38 +34,6 @@ RECIPE = {
     "rotation": _CHANGES.rotation, "zoom": _CHANGES.zoom, "contrast": _CHANGES.contrast, "flip": _CHANGES.flip,
     "gamma": _GAMMA, "share": _SHARE,
 }  # fmt: skip
-
-
-class Examples(NamedTuple):
-    """Images, 0 to 1, and masks, 0 or 1, as a network of `size` px takes them: float32 `(count, size, size, 1)`."""
-
-    images: np.ndarray
-    masks: np.ndarray
-
-
-def examples_of(pairs: Sequence[tuple[np.ndarray, np.ndarray]], size: int) -> Examples:
-    """Return pairs of a uint8 image and a bool mask, `(height, width)`, as examples for a network of `size` px.
-
-    Images and masks are made small as by `load_batches`: by areas, and by the nearest pixel. On Montgomery, masks that
-    were made small by areas gave a network whose Dice was 0.005 lower.
-    """
-    squares = [fit_square(image, size) for image, _ in pairs]
-    masks = [_nearest(mask, square) for (_, mask), square in zip(pairs, squares, strict=True)]
-    images = np.stack([square.array for square in squares])
-    return Examples(images[..., None].astype(np.float32) / 255, np.stack(masks)[..., None].astype(np.float32))
-
-
-def _nearest(mask: Mask, square: Square) -> Mask:
-    """Return a mask in the square of its image, with background around it, by the pixel nearest to each centre."""
-    rows, columns = (
-        ((np.arange(count) + 0.5) * side / count).astype(int)
-        for side, count in zip(mask.shape, (square.height, square.width), strict=True)
-    )
-    fitted = np.zeros(square.array.shape, bool)
-    fitted[square.top : square.top + square.height, square.left : square.left + square.width] = mask[
-        np.ix_(rows, columns)
-    ]
-    return fitted
 
 
 def steps_for(images: int) -> int:
@@ -113,7 +80,7 @@ def fine_tune(
 
 def _batches(examples: Examples, seed: int, first: int, size: int) -> tf.data.Dataset:
     """Return endless batches from the step `first` on. A batch shows all examples, or as many as it holds, in turn."""
-    images, masks = map(tf.constant, examples)
+    images, masks = tf.constant(examples.images, tf.float32) / 255, tf.constant(examples.masks, tf.float32)
     count, settings = len(examples.images), _CHANGES.replace(image_size=size)
 
     def batch_of(step: tf.Tensor) -> Batch:

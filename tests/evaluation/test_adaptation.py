@@ -16,7 +16,8 @@ from lungnb.evaluation.adaptation import adapt
 from lungnb.files import NotWritten, read_table
 from lungnb.formats.images import write_png
 from lungnb.networks import tuning
-from lungnb.networks.tuning import examples_of, fine_tune
+from lungnb.networks.examples import examples_of
+from lungnb.networks.tuning import fine_tune
 from lungnb.phantoms.make import make_phantom
 
 

@@ -8,9 +8,10 @@ from lungnb.networks import tuning
 from lungnb.networks.backend import keras
 from lungnb.networks.chest import POOLED_PX, classifier, has_chest, pooled_part, probability_part, with_chest
 from lungnb.networks.costs import count_multiplications
+from lungnb.networks.examples import Examples
 from lungnb.networks.model_files import read_network
 from lungnb.networks.models import build_model
-from lungnb.networks.tuning import Examples, fine_tune
+from lungnb.networks.tuning import fine_tune
 
 SIZE = 2 * POOLED_PX
 
@@ -73,7 +74,7 @@ def test_sizes_that_do_not_fit_are_refused():
 def test_adapting_trains_the_probability_alone(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 50)
     extended = with_chest(build_model("unet", size=SIZE, filters=2, depth=1))
-    tuned = fine_tune(extended, Examples(pictures, (pictures > 0.5).astype(np.float32)), tmp_path, "", progress=False)
+    tuned = fine_tune(extended, Examples(np.uint8(255 * pictures), pictures > 0.5), tmp_path, "", progress=False)
     assert has_chest(tuned)
     same = [
         all(np.array_equal(*pair) for pair in zip(own.get_weights(), other.get_weights(), strict=True))
