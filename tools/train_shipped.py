@@ -1,6 +1,6 @@
-"""Train the network that lungnb ships further, on drawn images alone: the main step of `make weights`.
+"""Train the network that lungnb ships, on drawn images alone: the main step of `make weights`.
 
-It starts with the weights that are shipped. Half of each batch are drawings of the kind "mixed", films and slices as
+It starts with random weights, or with those of a network: `train_shipped.py FILE`. Half of each batch are drawings of the kind "mixed", films and slices as
 hospitals have them, and half of the kind "wild". What is kept is a running average of the weights, of the epoch in
 which it is best on drawings from wider ranges. No patient's image has a part in this. An interrupted run keeps its
 drawings and continues after the last whole epoch.
@@ -9,6 +9,7 @@ drawings and continues after the last whole epoch.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -21,17 +22,18 @@ from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import locked, write_json
 from lungnb.networks import backend
-from lungnb.networks.backend import keras, tf
+from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, Progress
 from lungnb.networks.chest import probability_part
 from lungnb.networks.costs import count_multiplications
-from lungnb.networks.data import Batch, augment
+from lungnb.networks.data import MemoryBatches
+from lungnb.networks.examples import Examples
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.model_files import read_network
 from lungnb.networks.records import git_commit, past_epochs, read_epochs
 from lungnb.networks.training import compiled_model, describe_training
 from lungnb.presets import make_settings
-from lungnb.settings import SHIPPED, SHIPPED_STRUCTURE
+from lungnb.settings import SHIPPED_STRUCTURE
 from ship_weights import ship
 
 OUT = Path("results/shipped")
@@ -44,36 +46,22 @@ AVERAGE_MOMENTUM = 0.999  # a step; the average reaches back about 1,000 steps
 _STEPS = SHOWN // SETTINGS.batch_size
 
 
-class Batches(keras.utils.PyDataset):
-    """The training batches, with as many drawings of each part.
-
-    Those of an epoch depend on its number only, so a continued training sees the same ones.
-    """
+class Batches(MemoryBatches):
+    """The training batches: as many drawings of each part in each."""
 
     def __init__(self, parts: Sequence[Arrays], epoch: int) -> None:
-        super().__init__()
-        self._parts, self._epoch = parts, epoch - 1
-        self.on_epoch_end()
+        self._counts = [len(images) for images, _ in parts]
+        images, masks = (np.concatenate([part[kind] for part in parts])[..., None] for kind in (0, 1))
+        super().__init__(Examples(images, masks), SETTINGS, epoch)
 
-    def __len__(self) -> int:
-        """Return the number of steps in an epoch."""
-        return _STEPS
-
-    def __getitem__(self, step: int) -> Batch:
-        """Return a batch, augmented."""
-        count = SETTINGS.batch_size // len(self._parts)
-        chosen = [order[step * count : (step + 1) * count] for order in self._orders]
-        images, masks = (
-            np.concatenate([part[kind][rows] for part, rows in zip(self._parts, chosen, strict=True)])
-            for kind in (0, 1)
-        )
-        return augment(*to_unit(images, masks), SETTINGS, (SETTINGS.seed, self._epoch * _STEPS + step))
-
-    def on_epoch_end(self) -> None:
-        """Choose the drawings of the next epoch: all of a part before one of them is shown again."""
-        self._epoch += 1
-        shown = SHOWN // len(self._parts)
-        self._orders = [_shown(len(images), self._epoch * shown, shown) for images, _ in self._parts]
+    def order_of(self, epoch: int) -> list[tuple[int, np.ndarray]]:
+        """Return the number of each step and its drawings: all of a part before one of them is shown again."""
+        shown, ends = SHOWN // len(self._counts), np.cumsum(self._counts)
+        orders = [
+            end - count + _shown(count, epoch * shown, shown) for count, end in zip(self._counts, ends, strict=True)
+        ]
+        batches = np.hstack([order.reshape(_STEPS, -1) for order in orders])
+        return [(epoch * _STEPS + step, batch) for step, batch in enumerate(batches)]
 
 
 def _shown(count: int, first: int, shown: int) -> np.ndarray:
@@ -83,16 +71,15 @@ def _shown(count: int, first: int, shown: int) -> np.ndarray:
     return np.concatenate(orders)[first - rounds[0] * count :][:shown]
 
 
-def to_unit(images: np.ndarray, masks: np.ndarray) -> Batch:
-    """Return images and masks as float32 tensors `(count, size, size, 1)` from 0 to 1."""
-    return tf.constant(images[..., None], tf.float32) / 255, tf.constant(masks[..., None], tf.float32)
+def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) -> None:
+    """Train, or continue an interrupted training; write `model.keras`, `history.csv` and `run.json`.
 
-
-def train(parts: dict[str, Arrays], wider: Arrays) -> None:
-    """Train, or continue an interrupted training; write `model.keras`, `history.csv` and `run.json`."""
-    commit, start = git_commit(), probability_part(read_network(SHIPPED))
+    The first weights are random ones, or those of the network `start`.
+    """
+    commit = git_commit()
     model = compiled_model(SETTINGS, SETTINGS.models[0])
-    model.set_weights(start.get_weights())
+    if start:
+        model.set_weights(probability_part(read_network(start)).get_weights())
     rate = keras.optimizers.schedules.CosineDecay(SETTINGS.learning_rate, SETTINGS.epochs * _STEPS)
     optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=AVERAGE_MOMENTUM)
     model.compile(optimizer, get_loss(SETTINGS.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
@@ -102,7 +89,7 @@ def train(parts: dict[str, Arrays], wider: Arrays) -> None:
     past = past_epochs(OUT / HISTORY, first)
     if first < SETTINGS.epochs:
         batches = Batches([*parts.values()], first)
-        validation = tf.data.Dataset.from_tensor_slices(to_unit(*wider)).batch(64)
+        validation = MemoryBatches(Examples(*(part[..., None] for part in wider)), SETTINGS)
         with closing(Progress("shipped network", first, SETTINGS.epochs, show=True)) as bar:
             model.fit(
                 batches, validation_data=validation, initial_epoch=first, epochs=SETTINGS.epochs, verbose=0,
@@ -117,7 +104,7 @@ def train(parts: dict[str, Arrays], wider: Arrays) -> None:
             )  # fmt: skip
     counts = {part: len(images) for part, (images, _) in parts.items()}
     plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "counts": counts}
-    plan |= {"started_with": digest_of_file(SHIPPED)}
+    plan |= {"started_with": digest_of_file(start)} if start else {}
     costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
     run = {"plan": plan} | costs | describe_training(read_epochs(OUT / HISTORY))
     run |= {"precision": model.dtype_policy.name, "seed": SETTINGS.seed, "git_commit": commit}
@@ -130,7 +117,7 @@ def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
     with locked(OUT), ProcessPoolExecutor(os.cpu_count(), initializer=os.nice, initargs=(10,)) as pool:
         parts, wider = draw_all(pool)
-        train(parts, wider)
+        train(parts, wider, Path(sys.argv[1]) if sys.argv[1:] else None)
     ship(OUT)
 
 

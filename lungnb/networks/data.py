@@ -98,7 +98,7 @@ class MemoryBatches(keras.utils.PyDataset):
             examples = Examples(*(part[kept] for part in examples))
         self._examples = Examples(*map(ops.convert_to_tensor, examples))
         self._batch = backend.compiled(self._changed if epoch is not None else self._plain)
-        self._set_order()
+        self._order = self.order_of(epoch or 0)
 
     def __len__(self) -> int:
         """Return the number of steps in an epoch."""
@@ -106,23 +106,24 @@ class MemoryBatches(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> Batch:
         """Return a batch."""
-        return self._batch(*self._order[step], *self._examples)
+        number, chosen = self._order[step]
+        return self._batch(np.int32(number), chosen, *self._examples)  # compiled once, for any number
 
     def on_epoch_end(self) -> None:
         """Choose the order of the next epoch."""
         if self._epoch is not None:
             self._epoch += 1
-            self._set_order()
+            self._order = self.order_of(self._epoch)
 
-    def _set_order(self) -> None:
-        """Note the number of each step of the epoch, in the whole training, and its images."""
+    def order_of(self, epoch: int) -> list[tuple[int, np.ndarray]]:
+        """Return the number of each step of an epoch, in the whole training, and which images it shows."""
         count, size, repeats = len(self._examples.images), self._settings.batch_size, self._settings.repeats
         if self._epoch is None:
             rounds = {0: np.arange(count)}
         else:
-            numbers = range(self._epoch * repeats, (self._epoch + 1) * repeats)
+            numbers = range(epoch * repeats, (epoch + 1) * repeats)
             rounds = {n: np.random.default_rng([self._settings.seed, n]).permutation(count) for n in numbers}
-        self._order = [
+        return [
             (n * count + first, order[first : first + size])
             for n, order in rounds.items() for first in range(0, count, size)
         ]  # fmt: skip

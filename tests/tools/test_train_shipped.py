@@ -20,7 +20,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(drawings, "_FOLDER", tmp_path / "drawings")
     start = tmp_path / "start.keras"
     build_model("compact_unet", size=128, filters=2, depth=5).save(start)
-    for name, value in {"SHOWN": 8, "_STEPS": 2, "OUT": tmp_path / "shipped", "SHIPPED": start}.items():
+    for name, value in {"SHOWN": 8, "_STEPS": 2, "OUT": tmp_path / "shipped"}.items():
         monkeypatch.setattr(train_shipped, name, value)
     settings = train_shipped.SETTINGS.replace(epochs=2, batch_size=4, precision="float32", filters=2)
     monkeypatch.setattr(train_shipped, "SETTINGS", settings)
@@ -35,27 +35,29 @@ def drawn():
 def test_the_batches_of_an_epoch_depend_on_its_number_only(drawn):
     parts, _ = drawn
     batches = train_shipped.Batches([*parts.values()], 0)
-    first = [order.tolist() for order in batches._orders]
     batches.on_epoch_end()
     again = train_shipped.Batches([*parts.values()], 1)
     for one, other in zip(batches[1], again[1], strict=True):
         np.testing.assert_array_equal(one, other)
     assert batches[1][0].shape == (4, 128, 128, 1)
-    shown = [a + b.tolist() for a, b in zip(first, batches._orders, strict=True)]
-    assert sorted(shown[0][:6]) == [*range(6)]  # all of them before one is shown again
-    assert sorted(shown[1][:3]) == sorted(shown[1][3:6]) == [*range(3)]
+    steps, shown = zip(*batches.order_of(0), *batches.order_of(1), strict=True)
+    mixed, wild = np.stack(shown)[:, :2].ravel(), np.stack(shown)[:, 2:].ravel() - 6
+    assert steps == (0, 1, 2, 3)
+    assert sorted(mixed[:6]) == [*range(6)]  # all of them before one is shown again
+    assert sorted(wild[:3]) == sorted(wild[3:6]) == [*range(3)]
 
 
-def test_it_starts_with_the_shipped_network_writes_the_best_and_continues(drawn, monkeypatch):
+def test_it_starts_with_a_network_writes_the_best_and_continues(drawn, monkeypatch, tmp_path):
+    start = tmp_path / "start.keras"
     train_shipped.OUT.mkdir()
     monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=1, learning_rate=1e-9))
-    train_shipped.train(*drawn)
-    start, network = (read_network(file) for file in (train_shipped.SHIPPED, train_shipped.OUT / "model.keras"))
-    for one, other in zip(start.trainable_weights, network.trainable_weights, strict=True):
+    train_shipped.train(*drawn, start)
+    old, network = (read_network(file) for file in (start, train_shipped.OUT / "model.keras"))
+    for one, other in zip(old.trainable_weights, network.trainable_weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=2))
-    train_shipped.train(*drawn)
+    train_shipped.train(*drawn, start)
     run = json.loads((train_shipped.OUT / "run.json").read_text())
     assert run["epochs"] == 2 and run["plan"]["counts"] == {"mixed": 6, "wild": 3}
-    assert run["plan"]["started_with"] == train_shipped.digest_of_file(train_shipped.SHIPPED)
+    assert run["plan"]["started_with"] == train_shipped.digest_of_file(start)
     assert network.count_params() == run["parameters"]
