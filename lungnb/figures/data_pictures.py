@@ -66,7 +66,7 @@ def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
     """Draw an image with each of `faulty_masks` tinted on it, its name, and whether a rule finds it."""
     found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["right"] + [f"{fault.name}: {found[bool(fault.found)]}" for fault in faults[1:]]
+    titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 
@@ -93,7 +93,7 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
 
 
 def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Figure:
-    """Draw a test image, and the two remembered masks of `telling_image` on it.
+    """Draw a test image, and the two remembered masks of `pick_example` on it.
 
     The second panel is the answer if images are dealt, the third if patients are dealt. The solid contour is the truth.
     """
