@@ -1,4 +1,4 @@
-"""Compare a network at home and on images of another hospital for notebook 10: what is lost, why, and what helps."""
+"""Compare networks at home and on images of another hospital for notebook 10: the loss, its causes, and remedies."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 
 def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
-    """Return how data sets look, a row a set: mean greys of lung and rest, 0 to 255, their contrast, the lung's share.
+    """Return how data sets look: a row for each set, with means over its training images.
 
-    Means are over training images. `contrast` is the grey of the rest minus that of the lung, within an image.
+    `lung` and `rest` are the mean greys, 0 to 255, of lung and of all other pixels. `contrast` is `rest` minus `lung`
+    within an image, and `contrast_sd` its standard deviation. `lung_share` is the share of lung in the image.
     """
     rows = {}
     for prepared in sets:
@@ -39,7 +40,9 @@ def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
 
 
 def lost_elsewhere(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `train_across`, a row a network and foreign data set: Dice at home, there, and lost.
+    """Return how much Dice each network loses on each foreign data set, from a table of `train_across`.
+
+    Columns: `trained_on`, `tested_on`, the Dice `at_home` and `elsewhere`, and their difference `lost`.
 
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.9), ("b", "a", 0.95), ("b", "b", 0.96)]
@@ -76,9 +79,10 @@ def say_lost(lost: pd.DataFrame) -> str:
 
 
 def say_foreign(table: pd.DataFrame) -> str:
-    """Return, from a table of `train_across`, how far networks from elsewhere are behind a data set's own network.
+    """Return how far networks from elsewhere are behind the network that was trained on a data set.
 
-    Both are tested on the same images, so this is what the other training costs. A line a pair.
+    `table` is one of `train_across`; there is a line for each pair. Both networks are tested on the same images, so the
+    difference comes from the training alone.
 
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
@@ -98,7 +102,7 @@ def say_foreign(table: pd.DataFrame) -> str:
 
 
 def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
-    """Return the scores of a network on the test images of a data set, a row an image.
+    """Return the scores of a network on the test images of a data set, a row for each image.
 
     Leave out patients whose images the network has seen in the data set `trained`.
     """
@@ -107,7 +111,7 @@ def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prep
 
 
 def say_errors(scores: pd.DataFrame) -> str:
-    """Return how much lung masks miss and how much they add, from scores of images.
+    """Return how much lung the masks miss and how much they add, from the scores of images.
 
     Example:
         >>> scores = pd.DataFrame({"tp": [80, 90], "fp": [10, 0], "fn": [20, 10], "dice": [0.84, 0.95]})
@@ -125,8 +129,8 @@ def say_errors(scores: pd.DataFrame) -> str:
 def join_sets(sets: Sequence[Prepared]) -> str:
     """Write the training and validation images of prepared data sets into one raw data set; return its name.
 
-    The name is that of all sets, joined by "+". Its `split.csv` keeps the splits. Test images are left out, so the sets
-    themselves can test a network that is trained on all of them. An earlier data set of this name is replaced.
+    The name joins the names of all sets with "+". The file `split.csv` keeps the splits. Test images are left out, so
+    they can test a network that is trained on the joined set. An earlier data set of this name is replaced.
     """
     name, rows = "+".join(prepared.name for prepared in sets), []
     with written(raw_folder(name), proof="split.csv") as part:
@@ -143,18 +147,18 @@ def join_sets(sets: Sequence[Prepared]) -> str:
 
 
 def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
-    """Write the images of several prepared data sets into one, by `join_sets`; return the settings to train on it.
+    """Join prepared data sets with `join_sets`, and return the settings to train on the joined set.
 
-    They are `settings`, except for what says how to read raw images, because prepared images are grey already.
+    All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
     read = {"patient_pattern": None, "patient_file": None, "window": None, "mask_values": None, "pixel_mm": 0.0}
     return settings.replace(dataset=join_sets(sets), split_file="split.csv", **read)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return the mean Dice by training (rows) and test set (columns), and the lowest of each row.
+    """Return the mean Dice by training set (rows) and test set (columns), and the lowest Dice of each row.
 
-    `table` is one of `train_across`. `others` has the scores of more networks, by network and data set.
+    `table` is one of `train_across`. `others` has the scores of other networks, by network and data set.
     """
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     wide = wide.loc[table["trained_on"].unique(), table["tested_on"].unique()]
@@ -167,7 +171,7 @@ def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame
 
 
 def say_remedies(table: pd.DataFrame) -> str:
-    """Return which training has the highest Dice on its worst data set, from a table of `remedies`.
+    """Return which row of a `remedies` table has the highest and which the lowest Dice on its worst data set.
 
     Example:
         >>> table = pd.DataFrame({"a": [0.97, 0.96], "b": [0.9, 0.95], "lowest": [0.9, 0.95]}, index=["a", "both"])
@@ -182,7 +186,9 @@ def say_remedies(table: pd.DataFrame) -> str:
 
 
 def say_varied(shipped: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return how the network that comes with lungnb compares with networks of one hospital, from published tables.
+    """Return the Dice of the network that comes with lungnb, and of networks that were trained at one hospital.
+
+    Both are of the same published data sets.
 
     `shipped` is results/published/phantom/zero_patient.csv, `table` one of `train_across`.
     """

@@ -11,6 +11,7 @@ from lungnb.evaluation import own_images
 from lungnb.evaluation.published import published_adaptation, read_published
 from lungnb.formats.images import read_image, read_volume
 from lungnb.segmentation.predict import Segmentation
+from lungnb.settings import counted
 
 
 @pytest.fixture
@@ -135,7 +136,8 @@ def test_published_figures_in_words():
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
         assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
-        assert line.endswith(f"{row['helped']:.0f} of them helped; the worst ended at {row['after_low']:.3f}.")
+        draws = counted(row["draws"], "draw")
+        assert line.endswith(f"It rose in {row['helped']:.0f} of {draws}; the lowest is {row['after_low']:.3f}.")
 
 
 def test_the_published_review_in_words():
