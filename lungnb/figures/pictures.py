@@ -91,7 +91,7 @@ def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
 
 
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
+    """Draw a row for each image: the image, the ground truth, and the prediction of the model with its Dice."""
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
@@ -100,9 +100,9 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
 
 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw an image a row and a model a column: the contours of the ground truth and of the model's prediction.
+    """Draw a row for each image and a column for each model: contours of the ground truth and of the prediction.
 
-    The title of each is the model's Dice on this image.
+    The title of each picture is the Dice of the model on this image.
 
     With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
     """

@@ -131,8 +131,8 @@ def test_adaptation_before_and_after():
 
 
 def test_published_figures_in_words():
-    table = published_adaptation()
-    lines = own_images.say_published(table).splitlines()
+    table = published_adaptation().reset_index()
+    lines = own_images.say_published(published_adaptation()).splitlines()
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
         assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
