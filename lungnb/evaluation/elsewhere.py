@@ -87,17 +87,17 @@ def say_foreign(table: pd.DataFrame) -> str:
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
         >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
-        On b, its own network has 0.900, and the network of a 0.880: 0.020 lower.
-        On a, its own network has 0.970, and the network of b 0.940: 0.030 lower.
+        On b: 0.900 by the network trained on b, 0.880 by the network trained on a: 0.020 lower.
+        On a: 0.970 by the network trained on a, 0.940 by the network trained on b: 0.030 lower.
     """
-    own = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
+    home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
+        name, gap = row["tested_on"], home[row["tested_on"]] - row["dice"]
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
         behind = behind if gap > 0 else "not lower"
-        foreign = f"the network of {row['trained_on']} {row['dice']:.3f}"
-        lines.append(f"On {name}, its own network has {own[name]:.3f}, and {foreign}: {behind}.")
+        foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"
+        lines.append(f"On {name}: {home[name]:.3f} by the network trained on {name}, {foreign}: {behind}.")
     return "\n".join(lines)
 
 
@@ -176,12 +176,12 @@ def say_remedies(table: pd.DataFrame) -> str:
     Example:
         >>> table = pd.DataFrame({"a": [0.97, 0.96], "b": [0.9, 0.95], "lowest": [0.9, 0.95]}, index=["a", "both"])
         >>> print(say_remedies(table))
-        On the data set that is worst for it, the row both has the highest Dice, 0.950, and the row a the lowest, 0.900.
+        Each row has a worst data set. The Dice on it is highest in the row both, 0.950, and lowest in the row a, 0.900.
     """
     best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
     return (
-        f"On the data set that is worst for it, the row {best} has the highest Dice, {table['lowest'].max():.3f}, and "
-        f"the row {worst} the lowest, {table['lowest'].min():.3f}."
+        f"Each row has a worst data set. The Dice on it is highest in the row {best}, {table['lowest'].max():.3f}, and "
+        f"lowest in the row {worst}, {table['lowest'].min():.3f}."
     )
 
 

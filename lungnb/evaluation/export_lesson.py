@@ -49,13 +49,13 @@ def say_rounding(pixels: pd.DataFrame) -> str:
         >>> pixels = {"difference": [1e-7, 2e-7], "from_half": [0.4, 1e-8], "flipped": [False, True]}
         >>> print(say_rounding(pd.DataFrame(pixels)))
         The probabilities differ by at most 2e-07.
-        1 of 2 pixels is as near as that to 0.5. The masks differ in 1 pixel.
+        1 of 2 pixels is at most this far from 0.5. The masks differ in 1 pixel.
     """
     largest, flipped = pixels["difference"].max(), int(pixels["flipped"].sum())
     near = int((pixels["from_half"] <= largest).sum())
     return (
         f"The probabilities differ by at most {largest:.0e}.\n{near:,} of {len(pixels):,} pixels "
-        f"{'is' if near == 1 else 'are'} as near as that to {LUNG_THRESHOLD}. The masks differ in {flipped:,} "
+        f"{'is' if near == 1 else 'are'} at most this far from {LUNG_THRESHOLD}. The masks differ in {flipped:,} "
         f"pixel{'' if flipped == 1 else 's'}."
     )
 

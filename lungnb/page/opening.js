@@ -83,7 +83,7 @@ async function openPng(file, bytes, say) {
   const isDeep = png.depth === 16 && COLOURED.includes(png.colour);
   refuseSize(png.width ?? 0, png.height ?? 0, say, isDeep ? MAX_DEEP_PIXELS : MAX_PIXELS);
   if (png.interlaced || png.isTurned) {
-    if (png.depth === 16) throw say("is an interlaced or turned PNG of 16 bits. Save it again without.");
+    if (png.depth === 16) throw say("is an interlaced or turned PNG of 16 bits. Save it without interlacing and turning.");
     return decode(file);
   }
   const { numbers, channels } = await readPng(png);

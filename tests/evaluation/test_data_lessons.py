@@ -104,5 +104,5 @@ def test_findings_need_attention_if_there_are_errors_or_warnings():
     assert data_lessons.say_findings(findings, 1).startswith("1 image was checked: 1 error, 1 warning, 1 note. Look at")
 
 
-def test_exercise_masks_are_phantoms_as_everywhere():
+def test_exercise_masks_come_from_make_phantom():
     assert (data_lessons.faulty_masks()[1][0].mask == make_phantom(8).mask).all()

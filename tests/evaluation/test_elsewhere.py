@@ -10,7 +10,7 @@ from lungnb.evaluation import elsewhere
 from lungnb.files import NotWritten
 from lungnb.phantoms import write_phantoms
 
-PERFECT_NOT = Engine("none", 32, lambda batch: 0 * batch)  # finds no lung
+FINDS_NO_LUNG = Engine("none", 32, lambda batch: 0 * batch)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_appearance_of_sets_differs(sets):
 
 def test_only_test_images_that_were_not_seen_are_scored(sets):
     here, there = sets
-    scores = elsewhere.score_elsewhere(PERFECT_NOT, there, here)
+    scores = elsewhere.score_elsewhere(FINDS_NO_LUNG, there, here)
     assert {*scores["split"]} == {"test"} and len(scores) == len(there.rows("test")) and (scores["dice"] == 0).all()
 
 

@@ -98,7 +98,7 @@ def test_without_nibabel_there_is_no_volume(tmp_path, monkeypatch, capsys):
     assert 'extra "medical"' in capsys.readouterr().out and not [*tmp_path.iterdir()]
 
 
-def test_a_volume_is_said_as_a_whole():
+def test_sentences_on_a_volume_count_all_slices():
     mask = np.zeros((2, 2, 4), bool)
     mask[..., 0] = mask[0, :, 3] = True
     said = own_images.say_mask(Segmentation(mask, mask, np.full(mask.shape, 0.5)))
@@ -119,7 +119,7 @@ def test_review_names_each_file_that_needs_a_look():
     ]
 
 
-def test_without_corrections_the_rules_say_what_to_do():
+def test_without_corrections_the_sentence_says_what_to_do():
     assert "Correct five in the browser" in own_images.say_rules([], [])
 
 
