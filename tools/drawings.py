@@ -11,9 +11,9 @@ from lungnb.formats.pixels import fit_square
 from lungnb.phantoms import make_phantom
 
 KINDS = {"mixed": "mixed", "wild": "wild", "validation": "mixed-wider"}  # kind of each part
-SIZE, DRAWN_SIZE = 128, 256  # px of the network, and of the drawings that are made small for it
+SIZE, DRAWN_SIZE = 128, 256  # px: side of the network's input, and of the drawings before they are shrunk
 BLOCK = 2000  # drawings in a file
-BLOCKS = {"mixed": 30, "wild": 5}  # of the training drawings
+BLOCKS = {"mixed": 30, "wild": 5}  # number of files of each training part
 _SEEDS = {"mixed": 1, "wild": 1, "validation": 2}
 _FOLDER = Path("data/drawings")
 
@@ -21,7 +21,7 @@ Arrays = tuple[np.ndarray, np.ndarray]  # images and masks, uint8 and bool, (cou
 
 
 def draw_block(part: str, number: int) -> Path:
-    """Draw a block of a part, unless its file is there; return the file."""
+    """Draw a block of a part if its file does not exist; return the file."""
     file = _FOLDER / f"{part}_{number:03d}.npz"
     if not file.exists():
         nearest = (2 * np.arange(SIZE) + 1) * DRAWN_SIZE // (2 * SIZE)  # pixel to each centre, as `load_batches` does
@@ -35,7 +35,7 @@ def draw_block(part: str, number: int) -> Path:
 
 
 def draw_all(pool: ProcessPoolExecutor) -> tuple[dict[str, Arrays], Arrays]:
-    """Return the training drawings of each part, and those for validation; draw those that are missing."""
+    """Return the training drawings of each part, and the validation drawings. Draw the missing ones."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     numbers = {**{part: range(count) for part, count in BLOCKS.items()}, "validation": range(1)}
     drawn = {part: [pool.submit(draw_block, part, number) for number in blocks] for part, blocks in numbers.items()}

@@ -1,9 +1,9 @@
-"""Train the network that lungnb ships further, on drawn images alone: the main step of `make weights`.
+"""Train the shipped network further, on drawn images alone. This is the main step of `make weights`.
 
-It starts with the weights that are shipped. Half of each batch are drawings of the kind "mixed", films and slices as
-hospitals have them, and half of the kind "wild". What is kept is a running average of the weights, of the epoch in
-which it is best on drawings from wider ranges. No patient's image has a part in this. An interrupted run keeps its
-drawings and continues after the last whole epoch.
+The training starts with the shipped weights. Half of each batch are drawings of the kind "mixed": films and slices as
+hospitals have them. The other half are of the kind "wild". A running average of the weights is validated after each
+epoch on drawings from wider ranges, and the best average is saved. No image of a patient is used. An interrupted run
+keeps the drawings and continues after the last complete epoch.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _STEPS = SHOWN // SETTINGS.batch_size
 
 
 class Batches(keras.utils.PyDataset):
-    """The training batches, with as many drawings of each part.
+    """The training batches, with equally many drawings of each part.
 
-    Those of an epoch depend on its number only, so a continued training sees the same ones.
+    The batches of an epoch depend only on its number, so a continued training sees the same batches.
     """
 
     def __init__(self, parts: Sequence[Arrays], epoch: int) -> None:
@@ -70,14 +70,14 @@ class Batches(keras.utils.PyDataset):
         return augment(*to_unit(images, masks), SETTINGS, (SETTINGS.seed, self._epoch * _STEPS + step))
 
     def on_epoch_end(self) -> None:
-        """Choose the drawings of the next epoch: all of a part before one of them is shown again."""
+        """Choose the drawings of the next epoch. Show all drawings of a part before any is shown again."""
         self._epoch += 1
         shown = SHOWN // len(self._parts)
         self._orders = [_shown(len(images), self._epoch * shown, shown) for images, _ in self._parts]
 
 
 def _shown(count: int, first: int, shown: int) -> np.ndarray:
-    """Return the numbers of drawings, of `count`, that are shown after `first` were."""
+    """Return the numbers of the next `shown` of `count` drawings, after `first` drawings were shown."""
     rounds = range(first // count, -(-(first + shown) // count))
     orders = [np.random.default_rng([SETTINGS.seed, number]).permutation(count) for number in rounds]
     return np.concatenate(orders)[first - rounds[0] * count :][:shown]

@@ -28,9 +28,9 @@ _SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9
 def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame | None = None) -> str:
     """Return, computed from the tables, which model is better, how sure that is, and at what cost.
 
-    The first line is the answer, and each other line gives a reason or a limit of it. If the models were trained with
-    several seeds or on several folds, pass the table of `train_repeatedly` as `repeated`. Without it, the conclusions
-    are about the trained networks only.
+    The first line is the answer. Each other line gives a reason for the answer, or a limit of it. If the models were
+    trained with several seeds or on several folds, pass the table of `train_repeatedly` as `repeated`. Without it, the
+    conclusions are about the trained networks only.
     """
     # Imported here, because it loads TensorFlow, which conclusions about masks of other programs do not need.
     from lungnb.evaluation.evaluation import compare_runs, read_scores
@@ -56,9 +56,9 @@ def verdict_on_masks(table: pd.DataFrame, truth: str, margin: float = EQUIVALENC
 
 
 def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[str, list[str], list[str]]:
-    """Return the answer, the reasons for it, and warnings; `image` is what an image is called.
+    """Return the answer, the reasons for it, and warnings.
 
-    Of one model, the answer is its mean Dice.
+    `image` is the noun for an image in the sentences. For a single model, the answer is its mean Dice.
     """
     means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
     best, *others = means.sort_values(ascending=False, kind="stable").index
@@ -70,7 +70,7 @@ def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[
 
 
 def _answer(best: str, others: list[str], tests: pd.DataFrame) -> str:
-    """Return in a sentence or two to which models the best one is better, alike, or neither."""
+    """Return which models the best one is better than, which are equivalent, and which are undecided."""
     by_conclusion: dict[str, list[str]] = {}
     for other in others:
         conclusion = _pair_of(best, other, tests)["conclusion"]
@@ -92,7 +92,7 @@ def _listed(names: list[str], last_word: str) -> str:
 
 
 def _pair_of(one: str, other: str, tests: pd.DataFrame) -> pd.Series:
-    """Return the row of `paired_tests` on two models."""
+    """Return the row of `paired_tests` that compares two models."""
     return tests[tests["first"].isin([one, other]) & tests["second"].isin([one, other])].iloc[0]
 
 

@@ -1,4 +1,4 @@
-"""Help notebook 07 with the reader's own images: examples to practise on, and what masks and tables show in words."""
+"""Give notebook 07 examples to practise on, and sentences on masks and tables of the reader's own images."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from lungnb.segmentation.lungs import UNCERTAIN, split_sides
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
-_CORRECTED, _UNSEEN = 5, 6  # patients of the example: as many as the how-to asks for, and enough to see a change
-_OUTSIDE_PX = 5  # by which the example's reader draws outside the ground truth
-_ODD_SEED = 3  # of the hand in `write_odd_images`
-_SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume: 36 cm wide and 20 cm high
+_CORRECTED, _UNSEEN = 5, 6  # patients of the example: the how-to asks for five, and six are enough to see a change
+_OUTSIDE_PX = 5  # the reader of the example draws each outline so far outside the ground truth
+_ODD_SEED = 3  # seed of the hand in `write_odd_images`
+_SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume, which is 36 cm wide and 20 cm high
 
 
 class Practice(NamedTuple):
-    """Where the corrected pairs are, and the images on which the adapted network is tried."""
+    """The folder of the corrected pairs, and the images for testing the adapted network."""
 
     corrected: Path  # with images/ and masks/
     images: Sequence[str | Path]
@@ -39,14 +39,14 @@ class Practice(NamedTuple):
 
 
 def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
-    """Return raw images that no network was trained on: of the test split first, if there is one."""
+    """Return raw images that no network was trained on. Images of the test split come first, if there is one."""
     manifest = open_prepared(settings).manifest.sort_values(["split", "id"])
     files = manifest.loc[manifest["split"] != "train", "source_image"].drop_duplicates().head(count)
     return [raw_folder(settings.dataset) / file for file in files]
 
 
 def say_mask(segmentation: Segmentation) -> str:
-    """Return the size of a mask and of both lungs, and how many pixels are uncertain.
+    """Return sentences on the size of a mask, the size of each lung, and the share of uncertain pixels.
 
     Example:
         >>> mask = np.repeat([[True, False, True]], 3, axis=0)
@@ -65,7 +65,7 @@ def say_mask(segmentation: Segmentation) -> str:
 
 
 def say_review(table: pd.DataFrame) -> str:
-    """Return, from a table of `segment_files`, how many files were segmented, and a line for each that needs a look.
+    """Return how many files have a mask, and which masks need a look, from a table of `segment_files`.
 
     Example:
         >>> columns = {"file": ["a.png", "b.png"], "status": ["ok", "failed"], "review": ["", ""]}
@@ -87,7 +87,7 @@ def _name(file: str) -> str:
 
 
 def write_odd_images(folder: Path) -> list[Path]:
-    """Write four drawn images into a new folder, and return them: a film, the film turned, a half of it, a hand."""
+    """Write four drawn images into a new folder, and return the paths: a film, a turned film, a half film, a hand."""
     remove(folder)
     film = make_phantom(8, kind="film").image
     arm = np.rint(255 * hand(np.random.default_rng(_ODD_SEED), len(film))).astype(np.uint8)
@@ -99,7 +99,7 @@ def write_odd_images(folder: Path) -> list[Path]:
 
 
 def write_volume(file: Path) -> Path | None:
-    """Write a drawn CT slice, repeated 8 times with steps of 25 mm, as NIfTI; return the file.
+    """Write a NIfTI volume that repeats a drawn CT slice 8 times, 25 mm apart; return the file.
 
     Return None, and say why, if the extra `medical` is not installed.
     """
@@ -117,11 +117,11 @@ def write_volume(file: Path) -> Path | None:
 
 
 def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Practice:
-    """Return what to adapt to and what to try it on: the reader's images, or an example if there are none.
+    """Return the corrected pairs to adapt to, and the images to test on.
 
-    With `images`, the pairs are those that the browser saved in data/corrected. Without, the ground truth of the data
-    set plays a reader who draws each outline 5 px further outside: five training patients are corrected, and six
-    validation patients are drawn to test on.
+    If `images` are given, test on them, and adapt to the pairs that the browser saved in data/corrected. Otherwise,
+    make an example: a reader who draws each outline 5 px outside the ground truth. The reader corrects the masks of
+    five training patients, and draws the masks of six validation patients to test on.
     """
     folder = settings.results / "reader_example"
     for name in ("corrected", "unseen", "before", "after"):
@@ -140,13 +140,13 @@ def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Pra
 
 
 def read_corrected(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the corrected pairs in a folder by their names: image, uint8, and mask, bool, both `(height, width)`."""
+    """Return the corrected pairs in a folder, by name: an image, uint8, and a mask, bool, both `(height, width)`."""
     files = sorted((folder / "images").glob("*.png"))
     return {file.stem: (read_image(file), read_mask(folder / "masks" / file.name)) for file in files}
 
 
 def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> str:
-    """Return whether a reader draws masks larger or smaller than the network, and how much they agree.
+    """Return how the reader's masks differ from the network's: ratio of the areas, and mean Dice.
 
     Example:
         >>> print(say_rules([np.ones((2, 2), bool)], [np.eye(2, dtype=bool)]))
@@ -164,7 +164,9 @@ def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -
 
 
 def say_adaptation(scores: pd.DataFrame) -> str:
-    """Return what adapting changed, from a table of `score` with the networks `before` and perhaps `after`.
+    """Return how adapting changed the mean Dice, from a table of `score` with the networks `before` and `after`.
+
+    If the table has no `after`, say how to get it.
 
     Example:
         >>> print(say_adaptation(pd.DataFrame({"model": ["before", "after"], "id": ["a", "a"], "dice": [0.9, 0.95]})))
@@ -179,19 +181,19 @@ def say_adaptation(scores: pd.DataFrame) -> str:
 
 
 def say_published(table: pd.DataFrame) -> str:
-    """Return a line for each row of `published_adaptation`: whether adapting helped, and how sure that is."""
+    """Return the Dice before and after adapting, a line for each row of `published_adaptation`."""
     lines = []
     for _, row in table.reset_index().iterrows():
         lines.append(
             f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
-            f"{row['before']:.3f} before, {row['after']:.3f} after. {row['helped']:.0f} of them helped; the worst "
-            f"ended at {row['after_low']:.3f}."
+            f"{row['before']:.3f} before, {row['after']:.3f} after. It rose in {row['helped']:.0f} of "
+            f"{counted(row['draws'], 'draw')}; the lowest is {row['after_low']:.3f}."
         )
     return "\n".join(lines)
 
 
 def say_published_review(table: pd.DataFrame) -> str:
-    """Return how many bad masks of real films and CT slices `review` found, from results/published/review."""
+    """Return how many bad masks of films and CT slices `review` found, from a table of results/published/review."""
     rows = of_different_images(table[table["rule"] == "review"])
     lines = []
     for is_changed, kind in ((False, "as they are"), (True, "inverted, turned or otherwise changed")):

@@ -21,7 +21,7 @@ def read_published(name: str) -> pd.DataFrame:
 
 
 def published_networks() -> pd.DataFrame:
-    """Return the networks that were trained on Montgomery with three seeds: a row a network, as in `seed_summary`.
+    """Return the networks that were trained on Montgomery with three seeds, as in `seed_summary`: a row for each.
 
     Example:
         >>> round(float(published_networks()["dice"].max()), 3)
@@ -33,14 +33,15 @@ def published_networks() -> pd.DataFrame:
 
 
 def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:
-    """Return a table without the rows of `lung-ct-bmp`, whose 89 slices are among those of finding-lungs-in-ct-data."""
+    """Return a table without the rows of `lung-ct-bmp`: finding-lungs-in-ct-data has its 89 slices, too."""
     return table[table[column] != "lung-ct-bmp"]
 
 
 def published_adaptation() -> pd.DataFrame:
-    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+    """Return how adapting changed the Dice: a row for each data set and number of corrected films.
 
-    `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    `before` and `after` are the mean Dice of all other films, over random draws of the corrected films. `after_low` and
+    `after_high` are the lowest and the highest Dice of a single draw.
     `helped` is the number of draws after which the Dice was higher.
     """
     drawn = read_published("adapt/adapt.csv").assign(helped=lambda table: table["after"] > table["before"])

@@ -44,7 +44,7 @@ UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 _MAX_EPOCHS_OF_FEW = 10  # of `few_shot`, each with as many steps as its number of steps allows
 _MIN_STEPS_PER_EPOCH = 3  # so that an epoch is worth its validation
-_CLIP_LIMIT = 0.01  # of the local histograms of CLAHE, the usual value
+_CLIP_LIMIT = 0.01  # of CLAHE; scikit-image has the same default
 _LOW_DICE = 0.9  # images below it are counted
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 

@@ -29,8 +29,8 @@ from lungnb.settings import Settings
 if TYPE_CHECKING:
     from lungnb.networks.data import Batch
 
-_TRIES = 8  # random changes of which one is shown
-_CLEAR_CHANGE = 0.5  # of the largest of these changes; a smaller one is hard to see
+_TRIES = 8  # random changes, of which the first clear one is shown
+_CLEAR_CHANGE = 0.5  # share of the largest of these changes; smaller changes are hard to see
 
 
 def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
@@ -42,7 +42,7 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
 def pair_grid(raw: Path, pairs: Sequence[Pair], settings: Settings, count: int = 3) -> Figure:
     """Draw raw pairs of different patients, a row each: the image, its mask, and the contour of the mask on the image.
 
-    Of a volume, draw its middle slice. A pair that cannot be read is a black image.
+    For a volume, draw the middle slice. For a pair that cannot be read, draw black images.
     """
     of_patient = {pair.patient: pair for pair in reversed(pairs)}
     patients = sorted(of_patient)
@@ -64,15 +64,15 @@ def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
 
 
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw an image with each of `faulty_masks` tinted on it, its name, and whether a rule finds it."""
+    """Draw each of the `faulty_masks` tinted on the image. A title names the fault and says if a rule finds it."""
     found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["right"] + [f"{fault.name}: {found[bool(fault.found)]}" for fault in faults[1:]]
+    titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 
 
 def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
-    """Draw phantoms with the contours of their masks, a row a kind; CT slices in a lung window."""
+    """Draw phantoms with the contours of their masks, a row for each kind. CT slices are in a lung window."""
     cells = []
     for kind in kinds:
         for number in range(1, count + 1):
@@ -93,9 +93,10 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
 
 
 def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Figure:
-    """Draw a test image, and the two remembered masks of `telling_image` on it.
+    """Draw the test image of `pick_example`, and two remembered masks on it.
 
-    The second panel is the answer if images are dealt, the third if patients are dealt. The solid contour is the truth.
+    The second panel has the predicted mask if images are dealt, the third if patients are dealt. The solid contour is
+    the ground truth.
     """
     tested, nearest, other = images
     image, truth = study.images[tested], study.masks[tested]
@@ -107,7 +108,7 @@ def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Fig
 
 @themed
 def leak_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `deal_both_ways`: a point a random deal, a row a way, and a line at the mean."""
+    """Draw a table of `deal_both_ways`: a point for each deal, a row for each way, and a line at the mean."""
     figure, axis = subplots(figsize=(8, 2.4))
     for row, way in enumerate(WAYS):
         scores = table.loc[table["way"] == way, "dice"]
@@ -121,7 +122,7 @@ def leak_chart(table: pd.DataFrame) -> Figure:
 
 
 def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
-    """Draw the first image of a batch as it is, after each augmentation alone, and after all of them."""
+    """Draw the first image of a batch: unchanged, after each augmentation alone, and after all of them."""
     none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
     titles = {
         "flip": "flip", "rotation": f"rotation, at most {settings.rotation:g} degrees",

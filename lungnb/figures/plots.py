@@ -88,7 +88,7 @@ def architecture(model: keras.Model) -> Figure:
 
 @themed
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Draw loss, accuracy and Dice over the epochs, a colour and dash a model; the training is faint."""
+    """Draw loss, accuracy and Dice over the epochs. Each model has a colour and a dash; training curves are faint."""
     figure, axes = subplots(1, 3, figsize=(12, 4.2))
     for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
         draw_curves(axis, histories, f"val_{score}", suffix=", validation")
@@ -104,7 +104,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
 
 @themed
 def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Figure:
-    """Draw loss, IoU and Dice (rows) of training, validation and test (columns), a colour and dash a model.
+    """Draw loss, IoU and Dice (rows) of training, validation and test (columns). Each model has a colour and a dash.
 
     For training and validation, draw the means over images against the epochs, from `read_history` by model. For the
     test, draw each image as a point, and a box with a diamond at the mean, from rows of `evaluate` with a column
@@ -231,7 +231,7 @@ def seed_scores(table: pd.DataFrame) -> Figure:
     axis.grid(axis="y", visible=False)
     legend = axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     for handle in legend.get_lines():
-        handle.set_color("0.3")  # because a seed has a marker, and a network has a colour
+        handle.set_color("0.3")  # grey, because the marker means the seed and the colour means the network
     return figure
 
 

@@ -24,7 +24,7 @@ def summary_of(**networks):
     )
 
 
-def test_costs_are_those_of_the_networks():
+def test_costs_are_counted_from_the_networks():
     networks = [build_model(name, size=32, filters=2) for name in ("unet", "compact_unet")]
     table = architectures.network_costs_table(networks)
     assert [*table.index] == ["U-Net", "Compact U-Net"]

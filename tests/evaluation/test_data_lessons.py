@@ -62,13 +62,13 @@ def test_some_faults_are_found_and_some_are_missed():
     image, faults = data_lessons.faulty_masks()
     assert image.shape == faults[0].mask.shape == (256, 256)
     right, *wrong = faults
-    assert right.dice == 1 and not right.found
+    assert right.dice == 1 and not right.findings
     assert all(fault.dice < 0.99 for fault in wrong)
-    assert {fault.name for fault in wrong if fault.found} == {"inverted", "one lung missing", "with a hole"}
+    assert {fault.name for fault in wrong if fault.findings} == {"inverted", "one lung missing", "with a hole"}
     said = data_lessons.say_faults(faults)
     assert "find 3 of 7 wrong masks: inverted, one lung missing, with a hole." in said
     assert f"{wrong[-1].dice:.2f}: of another patient." in said  # the best of those that rules miss
-    assert "They miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.found])
+    assert "They miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.findings])
 
 
 @pytest.mark.parametrize("shape", [(200, 120), (120, 200), (256, 256)])
@@ -104,5 +104,5 @@ def test_findings_need_attention_if_there_are_errors_or_warnings():
     assert data_lessons.say_findings(findings, 1).startswith("1 image was checked: 1 error, 1 warning, 1 note. Look at")
 
 
-def test_exercise_masks_are_phantoms_as_everywhere():
+def test_exercise_masks_come_from_make_phantom():
     assert (data_lessons.faulty_masks()[1][0].mask == make_phantom(8).mask).all()

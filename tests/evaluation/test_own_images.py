@@ -11,6 +11,7 @@ from lungnb.evaluation import own_images
 from lungnb.evaluation.published import published_adaptation, read_published
 from lungnb.formats.images import read_image, read_volume
 from lungnb.segmentation.predict import Segmentation
+from lungnb.settings import counted
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_without_nibabel_there_is_no_volume(tmp_path, monkeypatch, capsys):
     assert 'extra "medical"' in capsys.readouterr().out and not [*tmp_path.iterdir()]
 
 
-def test_a_volume_is_said_as_a_whole():
+def test_sentences_on_a_volume_count_all_slices():
     mask = np.zeros((2, 2, 4), bool)
     mask[..., 0] = mask[0, :, 3] = True
     said = own_images.say_mask(Segmentation(mask, mask, np.full(mask.shape, 0.5)))
@@ -118,7 +119,7 @@ def test_review_names_each_file_that_needs_a_look():
     ]
 
 
-def test_without_corrections_the_rules_say_what_to_do():
+def test_without_corrections_the_sentence_says_what_to_do():
     assert "Correct five in the browser" in own_images.say_rules([], [])
 
 
@@ -130,12 +131,13 @@ def test_adaptation_before_and_after():
 
 
 def test_published_figures_in_words():
-    table = published_adaptation()
-    lines = own_images.say_published(table).splitlines()
+    table = published_adaptation().reset_index()
+    lines = own_images.say_published(published_adaptation()).splitlines()
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
         assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
-        assert line.endswith(f"{row['helped']:.0f} of them helped; the worst ended at {row['after_low']:.3f}.")
+        draws = counted(row["draws"], "draw")
+        assert line.endswith(f"It rose in {row['helped']:.0f} of {draws}; the lowest is {row['after_low']:.3f}.")
 
 
 def test_the_published_review_in_words():

@@ -87,7 +87,7 @@ def test_an_image_at_each_size():
 def test_a_leak_in_points_and_pictures():
     study = memory.draw_study(patients=6)
     known = memory.remember(study)
-    assert len(titles(data_pictures.leak_grid(study, known, memory.telling_image(known)))) == 3
+    assert len(titles(data_pictures.leak_grid(study, known, memory.pick_example(known)))) == 3
     (axis,) = drawn(data_pictures.leak_chart(memory.deal_both_ways(known, 4)))
     assert [len(line.get_xdata()) for line in axis.lines] == [4, 2, 4, 2]
 
