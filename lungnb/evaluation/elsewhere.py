@@ -16,6 +16,7 @@ from lungnb.engines.engines import Engine
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
 from lungnb.files import write_table, written
+from lungnb.metrics import LOW_DICE
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def say_errors(scores: pd.DataFrame) -> str:
     return (
         f"On average the masks miss {(scores['fn'] / lung).mean():.0%} of the lung and add "
         f"{(scores['fp'] / lung).mean():.0%}. The lowest Dice is {scores['dice'].min():.3f}; "
-        f"{(scores['dice'] < 0.9).sum()} of {len(scores)} images are below 0.9."
+        f"{(scores['dice'] < LOW_DICE).sum()} of {len(scores)} images are below {LOW_DICE:g}."
     )
 
 
