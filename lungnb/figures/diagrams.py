@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
-from lungnb.figures.text import code_of as code_of  # offered to notebooks beside the diagrams
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture

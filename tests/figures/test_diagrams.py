@@ -2,7 +2,6 @@ import pytest
 
 from helpers.figures import drawn
 from lungnb.figures import diagrams
-from lungnb.networks.blocks import double_convolution
 
 
 def labels(axis):
@@ -27,11 +26,6 @@ def test_the_recurrent_unit_is_unrolled_step_by_step(steps):
     texts = labels(diagrams.recurrent_diagram(steps).axes[0])
     assert texts.count("conv 3×3") == steps + 1 and texts.count("+") == steps
     assert (f"step {steps}" in texts) == (steps > 0) and f"step {steps + 1}" not in texts
-
-
-def test_code_is_shown_as_python():
-    text = diagrams.code_of(double_convolution).data
-    assert text.startswith("```python\ndef double_convolution(") and text.endswith("return x\n```")
 
 
 def test_the_gate_multiplies_the_skip_connection():
