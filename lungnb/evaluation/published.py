@@ -62,8 +62,8 @@ def say_review(table: pd.DataFrame) -> str:
         found, bad = rows["of_them_found"].sum(), rows["below_0.85"].sum()
         alarms = (rows["false_alarms"] * others).sum() / max(others.sum(), 1)
         lines.append(
-            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of the "
-            "others."
+            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
+            "the others."
         )
     return "\n".join(lines)
 
