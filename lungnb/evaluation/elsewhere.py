@@ -15,7 +15,8 @@ from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
-from lungnb.files import write_table, written
+from lungnb.files import written
+from lungnb.formats.tables import write_table
 from lungnb.metrics import LOW_DICE
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder
-from lungnb.files import need, read_table
+from lungnb.files import need
+from lungnb.formats.tables import read_table
 
 
 def read_published(name: str) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
-from lungnb.files import write_table
+from lungnb.formats.tables import write_table
 from lungnb.messages import printable
 from lungnb.metrics import LOW_DICE, dice
 from lungnb.networks.pretraining import fetch_weights
