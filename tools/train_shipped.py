@@ -8,15 +8,13 @@ keeps the drawings and continues after the last complete epoch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from drawings import KINDS, SIZE, Arrays, draw_all
+from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
 from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import locked, write_json
@@ -128,7 +126,7 @@ def main() -> None:
     """Draw, train, and ship the result."""
     assert SETTINGS.image_size == SIZE
     OUT.mkdir(parents=True, exist_ok=True)
-    with locked(OUT), ProcessPoolExecutor(os.cpu_count(), initializer=os.nice, initargs=(10,)) as pool:
+    with locked(OUT), drawing_pool() as pool:
         parts, wider = draw_all(pool)
         train(parts, wider)
     ship(OUT)

@@ -15,6 +15,7 @@ from lungnb.evaluation.statistics import (
     mean_interval,
     paired_by_patient,
     patient_means,
+    say_p,
 )
 from lungnb.networks.records import settings_of
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
@@ -22,7 +23,6 @@ from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
 _ABOUT_MASKS = "This is about these masks only: another version or another setting of a program may reverse the order."
 _NO_GAP = 0.0005  # a smaller difference of Dice is 0.000 when it is rounded
 _SAME_SPEED_RATIO = 1.2  # of the slowest to the quickest; timing them again may change as much
-_SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
 
 
 def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame | None = None) -> str:
@@ -119,8 +119,7 @@ def _against(best: str, other: str, tests: pd.DataFrame, margin: float, models: 
     behind = f"{title_of(other)} is {f'{gap:.3f}' if gap >= _NO_GAP else 'less than 0.001'} behind"
     if np.isnan(low):
         return f"{behind}, on one patient, so nothing can be concluded."
-    p = f"p < {_SMALLEST_P}" if pair["p_holm"] < _SMALLEST_P else f"p = {pair['p_holm']:.2g}"
-    behind += f" (95 % interval {low:.3f} to {high:.3f}, {p} after Holm)"
+    behind += f" (95 % interval {low:.3f} to {high:.3f}, {say_p(pair['p_holm'])} after Holm)"
     if pair["conclusion"] in (BETTER, WORSE):
         return f"{behind}: {title_of(best)} is better."
     if pair["conclusion"] == EQUIVALENT:

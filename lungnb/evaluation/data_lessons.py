@@ -1,4 +1,4 @@
-"""Say in sentences and tables what notebooks 00 to 02 show: a mask, patients, faults of masks, the image size."""
+"""Say in sentences and tables what notebooks 01 and 02 show: patients, faults of masks, the image size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from lungnb.masks import Mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import split_sides, why_implausible
-from lungnb.segmentation.predict import Segmentation
+from lungnb.segmentation.lungs import split_sides
 from lungnb.settings import SPLITS, Settings, counted
 
 # As shares of the side: how far a mask is shifted, and the width of the rim that is eroded.
@@ -43,28 +42,6 @@ class Fault(NamedTuple):
     mask: Mask
     dice: float
     findings: str  # of the rules, joined by "; "; empty if they find nothing
-
-
-def say_segmentation(segmentation: Segmentation) -> str:
-    """Return sentences on a result of `segment`: size, share of lung, each lung, and whether a person should look.
-
-    Example:
-        >>> mask = np.zeros((100, 100), bool)
-        >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
-        >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
-        The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
-        Nothing about this mask is unusual.
-    """
-    mask = segmentation.mask
-    right, left = (side.mean() for side in split_sides(mask))
-    size = " x ".join(map(str, mask.shape))
-    flat = mask.ndim == 2
-    reasons = why_implausible(mask, right, left, probability=segmentation.probability if flat else None)
-    verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
-    return (
-        f"The image has {size} pixels. The mask covers {mask.mean():.0%} of it: the right lung {right:.0%}, the left "
-        f"lung {left:.0%}.\n{verdict}"
-    )
 
 
 def find_raw_pairs(settings: Settings, raw: Path) -> list[Pair]:

@@ -15,7 +15,9 @@ from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
-from lungnb.files import write_table, written
+from lungnb.files import written
+from lungnb.formats.tables import write_table
+from lungnb.metrics import LOW_DICE
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
 
 if TYPE_CHECKING:
@@ -122,7 +124,7 @@ def say_errors(scores: pd.DataFrame) -> str:
     return (
         f"On average the masks miss {(scores['fn'] / lung).mean():.0%} of the lung and add "
         f"{(scores['fp'] / lung).mean():.0%}. The lowest Dice is {scores['dice'].min():.3f}; "
-        f"{(scores['dice'] < 0.9).sum()} of {len(scores)} images are below 0.9."
+        f"{(scores['dice'] < LOW_DICE).sum()} of {len(scores)} images are below {LOW_DICE:g}."
     )
 
 

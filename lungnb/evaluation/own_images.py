@@ -1,4 +1,4 @@
-"""Give notebook 07 examples to practise on, and sentences on masks and tables of the reader's own images."""
+"""Give notebooks 00 and 07 examples to practise on, and sentences on masks and tables of the reader's own images."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from scipy.ndimage import binary_dilation
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.published import of_different_images
 from lungnb.files import remove
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import UNCERTAIN, split_sides
+from lungnb.segmentation.lungs import UNCERTAIN, split_sides, why_implausible
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
@@ -45,31 +44,35 @@ def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
     return [raw_folder(settings.dataset) / file for file in files]
 
 
-def say_mask(segmentation: Segmentation) -> str:
-    """Return sentences on the size of a mask, the size of each lung, and the share of uncertain pixels.
+def say_segmentation(segmentation: Segmentation) -> str:
+    """Return sentences on a result of `segment`: size, lungs, uncertain pixels, and whether a person should look.
 
     Example:
-        >>> mask = np.repeat([[True, False, True]], 3, axis=0)
-        >>> print(say_mask(Segmentation(mask, mask, np.where(mask, 0.95, 0.2))))
-        6 of 9 px are lung, 66.7%: 3 px the patient's right lung, on the left of the picture, 3 px the left one.
-        33.3% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+        >>> mask = np.zeros((100, 100), bool)
+        >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
+        >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
+        The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
+        0.0% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+        Nothing about this mask is unusual.
     """
-    mask, (low, high) = segmentation.mask, UNCERTAIN
-    right, left = (int(side.sum()) for side in split_sides(mask))
-    uncertain = ((segmentation.probability > low) & (segmentation.probability < high)).mean()
+    mask, probability, (low, high) = segmentation.mask, segmentation.probability, UNCERTAIN
+    right, left = (side.mean() for side in split_sides(mask))
+    uncertain = ((probability > low) & (probability < high)).mean()
+    reasons = why_implausible(mask, right, left, probability=probability if mask.ndim == 2 else None)
+    verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
     return (
-        f"{mask.sum():,} of {mask.size:,} px are lung, {mask.mean():.1%}: {right:,} px the patient's right lung, on "
-        f"the left of the picture, {left:,} px the left one.\n{uncertain:.1%} of the pixels have a probability "
-        f"between {low:g} and {high:g}. The rest are clearly lung or clearly not."
+        f"The image has {' x '.join(map(str, mask.shape))} pixels. The mask covers {mask.mean():.0%} of it: the right "
+        f"lung {right:.0%}, the left lung {left:.0%}.\n{uncertain:.1%} of the pixels have a probability between "
+        f"{low:g} and {high:g}. The rest are clearly lung or clearly not.\n{verdict}"
     )
 
 
-def say_review(table: pd.DataFrame) -> str:
+def say_segmented_files(table: pd.DataFrame) -> str:
     """Return how many files have a mask, and which masks need a look, from a table of `segment_files`.
 
     Example:
         >>> columns = {"file": ["a.png", "b.png"], "status": ["ok", "failed"], "review": ["", ""]}
-        >>> print(say_review(pd.DataFrame(columns | {"error": ["", "b.png: is empty."]})))
+        >>> print(say_segmented_files(pd.DataFrame(columns | {"error": ["", "b.png: is empty."]})))
         1 of 2 files has a mask. 0 of the masks need a look.
         b.png has no mask: b.png: is empty.
     """
@@ -188,20 +191,5 @@ def say_published(table: pd.DataFrame) -> str:
             f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
             f"{row['before']:.3f} before, {row['after']:.3f} after. It rose in {row['helped']:.0f} of "
             f"{counted(row['draws'], 'draw')}; the lowest is {row['after_low']:.3f}."
-        )
-    return "\n".join(lines)
-
-
-def say_published_review(table: pd.DataFrame) -> str:
-    """Return how many bad masks of films and CT slices `review` found, from a table of results/published/review."""
-    rows = of_different_images(table[table["rule"] == "review"])
-    lines = []
-    for is_changed, kind in ((False, "as they are"), (True, "inverted, turned or otherwise changed")):
-        some = rows[rows["changed"] == is_changed]
-        bad, found, images = (int(some[name].sum()) for name in ("below_0.85", "of_them_found", "images"))
-        alarms = (some["false_alarms"] * (some["images"] - some["below_0.85"])).sum() / max(images - bad, 1)
-        lines.append(
-            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
-            "the others."
         )
     return "\n".join(lines)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder
-from lungnb.files import need, read_table
+from lungnb.files import need
+from lungnb.formats.tables import read_table
 
 
 def read_published(name: str) -> pd.DataFrame:
@@ -35,6 +36,37 @@ def published_networks() -> pd.DataFrame:
 def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:
     """Return a table without the rows of `lung-ct-bmp`: finding-lungs-in-ct-data has its 89 slices, too."""
     return table[table[column] != "lung-ct-bmp"]
+
+
+def published_review() -> pd.DataFrame:
+    """Return what the column `review` found with the shipped network: a row a data set, as it is and changed.
+
+    `below_0.85` is the number of masks with a lower Dice, `of_them_found` those of them that were flagged, and
+    `false_alarms` the share of the other masks that were flagged.
+    """
+    table = of_different_images(read_published("review/review.csv"))
+    return table[table["rule"] == "review"]
+
+
+def say_review(table: pd.DataFrame) -> str:
+    """Return how many bad masks `review` found over all rows of a `published_review`, a line for each kind of image.
+
+    Example:
+        >>> table = pd.DataFrame({"changed": [False, False], "images": [104, 50], "below_0.85": [4, 0]})
+        >>> print(say_review(table.assign(of_them_found=[3, 0], false_alarms=[0.02, 0.04])))
+        Images as they are: review found 3 of 4 masks with a Dice below 0.85, and flagged 3% of the others.
+    """
+    lines = []
+    for is_changed, rows in table.groupby("changed"):
+        kind = "inverted, turned or otherwise changed" if is_changed else "as they are"
+        others = rows["images"] - rows["below_0.85"]
+        found, bad = rows["of_them_found"].sum(), rows["below_0.85"].sum()
+        alarms = (rows["false_alarms"] * others).sum() / max(others.sum(), 1)
+        lines.append(
+            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
+            "the others."
+        )
+    return "\n".join(lines)
 
 
 def published_adaptation() -> pd.DataFrame:

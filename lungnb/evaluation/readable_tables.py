@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, WORSE
+from lungnb.evaluation.statistics import SMALLEST_P
 from lungnb.messages import printable
 from lungnb.settings import title_of
 
@@ -54,7 +55,6 @@ _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "faile
 _SHARES = ("first", "below_0.9", "costophrenic")  # percentages
 _PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
-_SMALLEST_P = 0.001  # show smaller p as "< 0.001", because the test draws only 9,999 permutations
 
 
 class Range(NamedTuple):
@@ -187,7 +187,7 @@ def _number(name: str, value: object) -> str:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return title_of(printable(value)) if name in ("model", "network") else printable(value)
     if name in ("p", "p_holm"):
-        return f"< {_SMALLEST_P}" if value < _SMALLEST_P else f"{value:.2g}"
+        return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.2g}"
     if name in _SHARES:
         return f"{value:.0%}"
     if name == "multiplications":

@@ -20,7 +20,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import open_prepared
-from lungnb.files import need, remove, writable, write_table
+from lungnb.files import need, remove, writable
+from lungnb.formats.tables import write_table
 from lungnb.messages import run_first
 from lungnb.networks.backend import keras
 from lungnb.networks.data import SEEDS_PER_RUN

@@ -27,9 +27,9 @@ from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
-from lungnb.files import write_table
+from lungnb.formats.tables import write_table
 from lungnb.messages import printable
-from lungnb.metrics import dice
+from lungnb.metrics import LOW_DICE, dice
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
 from lungnb.phantoms.frame import Wild
@@ -45,7 +45,6 @@ _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained wei
 _MAX_EPOCHS_OF_FEW = 10  # of `few_shot`, each with as many steps as its number of steps allows
 _MIN_STEPS_PER_EPOCH = 3  # so that an epoch is worth its validation
 _CLIP_LIMIT = 0.01  # of CLAHE; scikit-image has the same default
-_LOW_DICE = 0.9  # images below it are counted
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -136,7 +135,7 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows[name] = {
             "images": len(table), "dice": patient_means(table).mean(), "dice_low": low, "dice_high": high,
             "iou": patient_means(table, "iou").mean(), "median_dice": table["dice"].median(),
-            "below_0.9": (table["dice"] < _LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
+            "below_0.9": (table["dice"] < LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
 

@@ -17,13 +17,13 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import Examination, compare_with_truth, predict_augmented
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
+from lungnb.evaluation.statistics import say_p
+from lungnb.metrics import LOW_DICE
 from lungnb.settings import Settings, title_of
 
 CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # factors of the true logits
 SMALL_ERROR = 0.1 / BINS  # a calibration error of a tenth of a bin's width cannot be seen in the diagram
 _SD_OF_LOGITS = 2.0  # of the invented pixels, so that no bin is empty
-GOOD_DICE = 0.9  # a mask with a lower Dice counts as failed
-_SMALLEST_P = 0.001  # a smaller p is shown as "p < 0.001"
 _SURE = 0.05  # a correlation with a higher p may be chance
 _HELPS = 0.5  # share of the gain of a perfect choice over chance; from this share on, say "much better"
 _NOISE, _BLUR = 40.0, 2.0  # of a damaged image: SD in grey values; SD in percent of the longer side
@@ -117,12 +117,8 @@ def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
         verdict = "Masks with more disagreement are worse." if r < 0 else "Masks with more disagreement are not worse."
         if not p < _SURE:  # also if it is NaN, because all are equal
             verdict = "This may be chance."
-        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({_say_p(p)}). {verdict}")
+        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({say_p(p)}). {verdict}")
     return "\n".join(lines)
-
-
-def _say_p(p: float) -> str:
-    return f"p = {p:.3f}" if not p < _SMALLEST_P else f"p < {_SMALLEST_P}"
 
 
 def say_gain(gains: pd.DataFrame) -> str:
@@ -143,8 +139,9 @@ def _say_gain(title: str, row: pd.Series) -> str:
     if left <= chance:
         verdict = "The uncertainty is no better than chance"
         verdict += ": it misses the worst mask." if left == row["worst"] else "."
-        if row["worst"] >= GOOD_DICE:
-            verdict += f"\nBut no mask has failed: even a perfect choice would gain only {ideal - row['worst']:.3f}."
+        if row["worst"] >= LOW_DICE:
+            gain = f"{ideal - row['worst']:.3f}"
+            verdict += f"\nBut no Dice is below {LOW_DICE:g}: even a perfect choice would gain only {gain}."
     else:
         much = "much" if left - chance >= _HELPS * (ideal - chance) else "a little"
         verdict = f"The uncertainty finds bad masks {much} better than chance."
@@ -186,21 +183,6 @@ def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.asarray(np.clip(np.rint(blurred), 0, 255).astype(np.uint8))
 
 
-def failures(images: pd.DataFrame) -> tuple[int, int]:
-    """Return the number of images with a Dice below 0.9, and the number of all images."""
-    return int((images["dice"] < GOOD_DICE).sum()), len(images)
-
-
-def say_review(rules: pd.DataFrame) -> str:
-    """Return how many bad masks a rule finds on several data sets, from rows of results/published/review/review.csv.
-
-    Example:
-        >>> rules = pd.DataFrame({"images": [100, 50], "below_0.85": [4, 0], "of_them_found": [3, 0]})
-        >>> say_review(rules.assign(false_alarms=[0.02, 0.04]))
-        'It finds 3 of 4 masks below 0.85, and flags 2 % to 4 % of the others.'
-    """
-    alarms = rules["false_alarms"]
-    return (
-        f"It finds {rules['of_them_found'].sum()} of {rules['below_0.85'].sum()} masks below 0.85, and "
-        f"flags {100 * alarms.min():.0f} % to {100 * alarms.max():.0f} % of the others."
-    )
+def count_low(images: pd.DataFrame) -> tuple[int, int]:
+    """Return the number of images with a Dice below `LOW_DICE`, and the number of all images."""
+    return int((images["dice"] < LOW_DICE).sum()), len(images)

@@ -1,4 +1,4 @@
-"""Draw data sets: raw pairs, faults of masks, kinds of phantoms, the image size, augmentation, and a leak."""
+"""Draw data sets: raw pairs, splits, faults of masks, kinds of phantoms, the image size, augmentation, and a leak."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lungnb.datasets.pairing import Pair
+from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import find_source
 from lungnb.evaluation.data_lessons import SIDES, Fault, best_mask
@@ -24,7 +26,7 @@ from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import Settings
+from lungnb.settings import SPLITS, Settings
 
 if TYPE_CHECKING:
     from lungnb.networks.data import Batch
@@ -61,6 +63,44 @@ def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
         return [Cell(f"{pair.image.name} cannot be read", np.zeros((64, 64), np.uint8))] * 3
     white = mask.astype(np.uint8) * np.uint8(255)
     return [Cell(f"image {pair.image.name}", image), Cell(f"mask {mask_name}", white), Cell("contour", image, mask)]
+
+
+@themed
+def data_overview(prepared: Prepared) -> Figure:
+    """Draw how many images each split of a prepared data set has, their sizes, grey levels, and shares of lung."""
+    manifest = prepared.manifest
+    levels, areas = _grey_levels_and_areas(prepared)
+    figure, ((splits, sizes), (greys, shares)) = subplots(2, 2, figsize=(10, 7))
+    counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
+    splits.bar_label(splits.bar(counts.index, counts, color=COLORS))
+    splits.set(title="Images in each split", xlabel="", ylabel="images")
+    splits.margins(y=0.12)  # room for the number above the highest bar
+    images = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
+    sns.scatterplot(images, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=sizes)
+    for row in images.nlargest(5, "images").itertuples():
+        sizes.annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=9)
+    sizes.set(title="Sizes, with the number of images", xlabel="width (px)", ylabel="height (px)")
+    sizes.margins(0.3)
+    for name, dash in (("lung", "-"), ("rest", "--")):
+        greys.stairs(levels[name], np.arange(0, 257, 4), label=name, linewidth=2, linestyle=dash)
+    greys.set(title="Grey levels", xlabel="grey level (0 to 255)", ylabel="share of pixels")
+    greys.legend()
+    order = [*counts.index]
+    sns.boxplot(areas, x="lung", y="split", order=order, color="white", fliersize=0, width=0.5, ax=shares)
+    sns.stripplot(areas, x="lung", y="split", order=order, hue="split", hue_order=order, size=3, ax=shares)
+    shares.set(title="Lung, as a share of the picture", xlabel="share of pixels", ylabel="")
+    return figure
+
+
+def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
+    sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
+    for row in prepared.rows(*SPLITS):
+        image, mask = prepared.pair(row)
+        for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
+            sums[name] += np.bincount(pixels // 4, minlength=64)
+        areas.append({"split": row["split"], "lung": mask.mean()})
+    return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)
 
 
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:

@@ -55,7 +55,7 @@ def confidence_chart() -> Figure:
     return figure
 
 
-def augmentation_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
+def augmented_masks_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
     """Draw the changed forms of an image, each with the network's mask and the disagreement with the first mask."""
     prepared = open_prepared(settings)
     row = next(row for row in prepared.rows(prepared.scoring_split()) if row["id"] == image_id)

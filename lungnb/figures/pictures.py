@@ -84,12 +84,6 @@ def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Fi
     return outline_grid([Cell(f"{row['id']} ({row['split']})", *prepared.pair(row)) for row in rows])
 
 
-def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
-    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the contours of their masks."""
-    pairs = zip(np.asarray(images)[:9, ..., 0], np.asarray(masks)[:9, ..., 0], strict=True)
-    return outline_grid([Cell("", image * 255, mask > 0.5) for image, mask in pairs], inches=2.2)
-
-
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
     """Draw a row for each image: the image, the ground truth, and the prediction of the model with its Dice."""
     cells, file = [], settings.results / model_name / MODEL

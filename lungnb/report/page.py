@@ -14,7 +14,8 @@ from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_S
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
-from lungnb.files import need, read_table
+from lungnb.files import need
+from lungnb.formats.tables import read_table
 from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
 from lungnb.report.parts import captioned, folded, html_table, lighter, verdict_html, write_page

@@ -13,7 +13,7 @@ import pandas as pd
 from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, UNTRAINED, VOLUMES
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS
-from lungnb.files import read_table
+from lungnb.formats.tables import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run

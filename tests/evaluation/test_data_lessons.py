@@ -12,23 +12,6 @@ from lungnb.formats.images import write_png
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
-from lungnb.segmentation.predict import Segmentation
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"), [((10, 40), "look at it: one lung only"), ((0, 0), "look at it: no lung")]
-)
-def test_an_unusual_mask_is_named(columns, said):
-    mask = np.zeros((100, 100), bool)
-    mask[20:80, slice(*columns)] = True
-    assert said in data_lessons.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
-
-
-def test_a_volume_has_slices_in_its_size():
-    mask = np.zeros((3, 20, 20), bool)
-    mask[:, 4:16, 2:8] = mask[:, 4:16, 12:18] = True
-    said = data_lessons.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
-    assert "has 3 x 20 x 20 pixels" in said and "36% of it: the right lung 18%, the left lung 18%" in said
 
 
 def test_raw_pairs_have_their_patients(tmp_path):

@@ -22,7 +22,7 @@ from lungnb.evaluation.transfer import (
     untrained_sentence,
 )
 from lungnb.figures.charts import few_shot_chart, generalisation_chart
-from lungnb.files import read_table
+from lungnb.formats.tables import read_table
 from lungnb.networks import models
 from lungnb.networks.models import build_model
 from lungnb.networks.training import read_run
