@@ -50,9 +50,16 @@ TITLES = {
     "calibration_error": "Calibration error", "temperature": "Temperature",
     "corrected_error": "Calibration error with temperature", "best_threshold": "Best threshold",
     "dice_at_best": "Dice at the best threshold", "augmented_dice": "Dice of the mean of augmented predictions",
+    "loss": "Loss", "epochs_to_good": "First epoch with a Dice of 0.95", "seconds_per_epoch": "Time per epoch (s)",
+    "times_the_first": "Computing relative to the first row", "dice_of_all": "Best Dice of all epochs",
+    "lung": "Grey value of lung", "rest": "Grey value elsewhere", "contrast": "Contrast (grey values)",
+    "contrast_sd": "SD of contrast (grey values)", "lung_share": "Share of lung in the image", "engine": "Engine",
+    "ms_slice": "Slice to cleaned mask (ms)", "ms_network_128": "Network alone, 128 px (ms)",
+    "ms_network_256": "Network alone, 256 px (ms)", "below_0.85": "Masks with a Dice below 0.85",
+    "of_them_found": "Of these, flagged", "false_alarms": "False alarms (share of the other masks)",
 }  # fmt: skip
 _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "failed")
-_SHARES = ("first", "below_0.9", "costophrenic")  # percentages
+_SHARES = ("first", "below_0.9", "costophrenic", "lung_share", "false_alarms")  # percentages
 _PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
 

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from helpers.tables import assert_readable
 from lungnb import make_settings
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepare import prepare_dataset
@@ -45,6 +46,7 @@ def test_what_is_lost_elsewhere():
 def test_the_appearance_of_sets_differs(sets):
     table = elsewhere.appearance(sets)
     assert [*table.index] == ["here", "there"]
+    assert_readable(table.rename_axis("dataset"))
     _, mask = sets[0].pair(sets[0].rows("train")[0])
     assert 0 < table.loc["here", "lung"] < 255 and table.loc["here", "contrast"] > 0
     assert table.loc["here", "lung_share"] == pytest.approx(mask.mean(), abs=0.15)
