@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and lock a place for one run at a time."""
+"""Write complete files or none, and let one run at a time work in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw phantoms in processes; keep those that the shipped network learns from in blocks, each a file of its own."""
+"""Draw phantoms in several processes, and store the training images of the shipped network in files of 2,000."""
 
 import os
 from collections.abc import Iterator
@@ -20,18 +20,18 @@ BLOCK = 2000  # drawings in a file
 BLOCKS = {"mixed": 30, "wild": 5}  # number of files of each training part
 _SEEDS = {"mixed": 1, "wild": 1, "validation": 2}
 _FOLDER = Path("data/drawings")
-_CHUNK = 16  # drawings that a process gets at a time; more would only delay the first ones
+_CHUNK = 16  # drawings for a process at a time; a larger number would only delay the first drawings
 
 Arrays = tuple[np.ndarray, np.ndarray]  # images and masks, uint8 and bool, (count, size, size)
 
 
 def drawing_pool() -> ProcessPoolExecutor:
-    """Return processes to draw in. They start afresh, because a copy of a process in which TensorFlow runs can hang."""
+    """Return a pool of processes. They are spawned, because a forked process can hang after TensorFlow has started."""
     return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), initializer=os.nice, initargs=(10,))
 
 
 def draw(pool: Executor, first: int, last: int, kind: str, seed: int, size: int) -> Iterator[Phantom]:
-    """Draw the phantoms with the numbers `first` to `last` in the processes of a pool; return them in this order."""
+    """Draw the phantoms with the numbers `first` to `last` in the processes of a pool. Return them in this order."""
     return pool.map(partial(make_phantom, seed=seed, kind=kind, size=size), range(first, last + 1), chunksize=_CHUNK)
 
 

@@ -39,17 +39,18 @@ def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.Data
 
 
 def published_review() -> pd.DataFrame:
-    """Return what the column `review` found with the shipped network: a row a data set, as it is and changed.
+    """Return how often the column `review` was right about masks of the shipped network.
 
-    `below_0.85` is the number of masks with a lower Dice, `of_them_found` those of them that were flagged, and
-    `false_alarms` the share of the other masks that were flagged.
+    Each data set has a row for its images as they are, and a row for the changed images (`changed`). `below_0.85` is
+    the number of masks with a Dice below 0.85. `of_them_found` is how many of these were flagged. `false_alarms` is the
+    share of the other masks that were also flagged.
     """
     table = of_different_images(read_published("review/review.csv"))
     return table[table["rule"] == "review"]
 
 
 def say_review(table: pd.DataFrame) -> str:
-    """Return how many bad masks `review` found over all rows of a `published_review`, a line for each kind of image.
+    """Return how many bad masks `review` found from rows of `published_review`: a line for each kind of image.
 
     Example:
         >>> table = pd.DataFrame({"changed": [False, False], "images": [104, 50], "below_0.85": [4, 0]})

@@ -13,7 +13,7 @@ from scipy import stats
 from lungnb.metrics import Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
-SMALLEST_P = 0.001  # smaller ones cannot be distinguished, because `paired_tests` draws 9,999 permutations
+SMALLEST_P = 0.001  # show smaller p as "< 0.001", because `paired_tests` draws only 9,999 permutations
 _MAX_DECISIVE = 3  # patients; more failures are not rare
 _MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
 _RESAMPLES = 5000  # of the bootstrap

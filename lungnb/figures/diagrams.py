@@ -141,7 +141,7 @@ def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]
 
 @themed
 def architecture(model: keras.Model) -> Figure:
-    """Draw a network as papers do: a box a stage, with the skip connections if it has any."""
+    """Draw a network as papers do: one box for each stage, with the skip connections if there are any."""
     from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
 
     stages = stage_names(model)
