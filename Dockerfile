@@ -3,7 +3,7 @@
 #   docker build --tag lungnb .
 #   docker run --rm --network none --volume "$PWD:/work" lungnb segment films --out masks
 #
-# docs/how-to-docker.md says more. The trained network is part of the package.
+# See docs/how-to-docker.md. The trained network is part of the package.
 
 FROM python:3.12-slim AS build
 COPY . /src
@@ -12,11 +12,11 @@ RUN python -m venv /opt/lungnb \
 
 FROM python:3.12-slim
 COPY --from=build /opt/lungnb /opt/lungnb
-# A fixed number, so that `--user` and the owner of a mounted folder can be set to it.
+# A fixed user number, so that a mounted folder can be given to this user.
 RUN useradd --create-home --uid 10001 lungnb
 USER lungnb
 ENV PATH=/opt/lungnb/bin:$PATH
-# Libraries keep caches in the home folder, which a user given with --user does not have.
+# Libraries keep caches in the home folder. A user that is set with --user has no home folder.
 ENV HOME=/tmp
 # Results go to the folder that is mounted there.
 WORKDIR /work

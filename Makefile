@@ -51,7 +51,7 @@ BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-page: .venv/core  ## build the page that `lungnb page` writes, with ONNX Runtime from the npm registry and its notices from PyPI (npm must be there)
+page: .venv/core  ## build the page that `lungnb page` writes, with ONNX Runtime from the npm registry and its notices from PyPI (needs npm)
 	npm install --prefix tools --no-package-lock --ignore-scripts --no-audit --no-fund
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest tools/node_modules \
 		onnxruntime==$$(node -p 'require("./tools/package.json").dependencies["onnxruntime-web"]')
@@ -79,7 +79,7 @@ release: page test  ## check version, changelog and licences, build the wheel, t
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom
 	$(BIN)/python tools/release.py
 
-weights: .venv/dev  ## train the network that lungnb ships further, on drawn images alone; an hour on 2 cores, and it resumes
+weights: .venv/dev  ## train the shipped network further, on drawn images alone; an hour on 2 cores; an interrupted run continues
 	$(BIN)/python tools/train_shipped.py
 
 docs: .venv/dev  ## the documentation as a site in docs/_build/html; needs no connection once installed

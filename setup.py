@@ -13,7 +13,7 @@ class WithSeries(build_py):
     """Also copy the series into `lungnb/series`, where `lungnb.copy_notebooks` finds it."""
 
     def run(self) -> None:
-        """Build as always, then copy; an editable installation reads the files of the checkout."""
+        """Build, then copy. An editable installation needs no copy, because it reads the checkout."""
         super().run()
         if self.editable_mode:
             return

@@ -1,13 +1,13 @@
 """Measure a GPU: `python benchmarks/gpu.py --what matrix float32 mixed latency`.
 
-- `matrix`: the rate of a plain bf16 matrix product, the most that the device can do.
-- `float32` and `mixed`: training a U-Net of 64 filters at 512x512, in images a second, and the share of the matrix rate
-  that its multiply-accumulates reach (once forward, and twice as many back).
-- `latency`: prediction with four networks for 256x256, one image at a time and in batches of 64.
+- `matrix`: the rate of a bf16 matrix product, which is the highest rate of the device.
+- `float32` and `mixed`: the images per second when a U-Net of 64 filters is trained at 512x512 px, and the share of the
+  matrix rate that its multiply-accumulates reach. A backward pass counts as two forward passes.
+- `latency`: the time of a prediction with four networks at 256x256 px, for one image and for batches of 64.
 
 Each part takes less than 90 s on a data-centre GPU. Every figure is printed and added to `gpu.csv` as soon as it is
-known, so an interrupted run loses nothing, and parts can be measured one by one. Needs Keras and NumPy, and either
-backend (`KERAS_BACKEND=jax` without TensorFlow is enough). Also runs on a CPU, slowly: make it small with the options.
+known. So an interrupted run loses nothing, and parts can be measured one by one. The script needs Keras, NumPy, and
+TensorFlow or JAX (`KERAS_BACKEND=jax`). It also runs on a CPU, but slowly: choose small sizes with the options.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 
 PARTS = ("matrix", "float32", "mixed", "latency")
 POLICIES = {"float32": "float32", "mixed": "mixed_bfloat16"}
-NETWORKS = {  # and their arguments; the last is of the kind of the shipped network
+NETWORKS = {  # with their arguments; the last has the structure of the shipped network
     "unet": {}, "resunet": {}, "r2unet": {}, "compact_unet": {"depth": 5},
 }  # fmt: skip
 PRODUCTS = 8  # in a row, without waiting between them
@@ -32,7 +32,7 @@ COLUMNS = (
 
 
 def median_seconds(run: Any, rounds: int) -> float:  # noqa: ANN401
-    """Return the median time of a call, without the first two, which compile and allocate."""
+    """Return the median time of a call, without the first two calls, which compile and allocate."""
     times = []
     for _ in range(rounds + 2):
         started = time.perf_counter()
@@ -89,7 +89,7 @@ def latency(options: argparse.Namespace, network: str, batch: int) -> dict[str, 
 
 
 def record(row: dict[str, Any], started: float, file: Path) -> None:
-    """Print a row and add it to the table, with the share of the last matrix rate measured on the same device."""
+    """Print a row and add it to the table, with the share of the last matrix rate of the same device."""
     from lungnb.networks.backend import device_name, keras
 
     row |= {"device": device_name(), "backend": keras.backend.backend(), "seconds": time.perf_counter() - started}
@@ -108,17 +108,19 @@ def record(row: dict[str, Any], started: float, file: Path) -> None:
 
 
 def main() -> None:
-    """Measure what is asked for, one figure after the other."""
+    """Measure the parts that the options name, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--what", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--filters", type=int, default=64)
     parser.add_argument("--size", type=int, default=512, help="side of the training images, px")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--side", type=int, default=8192, help="of the matrices")
-    parser.add_argument("--rounds", type=int, default=10, help="measurements of which the median is taken")
+    parser.add_argument("--side", type=int, default=8192, help="side of the matrices")
+    parser.add_argument("--rounds", type=int, default=10, help="measurements for each median")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes three quarters of the GPU's memory
+    os.environ.setdefault(
+        "XLA_PYTHON_CLIENT_PREALLOCATE", "false"
+    )  # otherwise JAX reserves three quarters of the GPU's memory
     steps = {"matrix": [lambda: matrix(options)]}
     steps |= {what: [lambda what=what: training(options, what)] for what in POLICIES}
     steps["latency"] = [

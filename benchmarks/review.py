@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lungnb.datasets import download, open_prepared, prepare_dataset
 from lungnb.engines.engines import Engine
-from lungnb.evaluation.transfer import CHANGES
+from lungnb.evaluation.changes import CHANGES
 from lungnb.formats.pixels import shrink
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.metrics import dice

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from lungnb.engines.engines import Engine, load_model
 from lungnb.engines.export import open_network
+from lungnb.evaluation.changes import CHANGES
 from lungnb.evaluation.speed import median_seconds
-from lungnb.evaluation.transfer import CHANGES
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import shrink
 from lungnb.networks.chest import probability_part

@@ -26,9 +26,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "settings": ["Settings"],
         "presets": ["first_settings", "make_settings", "recipes"],
-        "files": ["read_table"],
         "masks": ["clean_mask", "overlay"],
-        "formats": ["read_image", "read_mask", "write_png"],
+        "formats": ["read_image", "read_mask", "read_table", "write_png"],
         "phantoms": ["make_phantom"],
         "datasets": ["catalogue", "download", "open_prepared", "prepare_dataset", "read_manifest"],
         "networks": ["build_model", "fetch_weights", "load_batches", "train"],

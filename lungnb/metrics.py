@@ -27,6 +27,7 @@ from lungnb.masks import Mask
 
 TOLERANCE_MM = 2.0  # of `nsd`: borders agree up to this distance, about as far as two readers draw them apart
 TOLERANCE_PERCENT = 0.5  # of the longer side: the same distance on a film of 40 cm
+LOW_DICE = 0.9  # lessons and tables count masks with a lower Dice: they need a look, but did not fail
 FAILED_DICE = 0.7  # a mask with a lower Dice failed: as much is wrong as if one of two equal lungs were missing (2/3)
 _ROUNDING = 1e-9  # relative; for example, 20 px of 0.1 mm sum to a little more than 2 mm
 

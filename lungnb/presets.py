@@ -179,7 +179,7 @@ def recipes() -> pd.DataFrame:
     return table
 
 
-# The settings that matter first: what each is, and when to change it.
+# For each of the settings that matter first: its meaning, and when to change it.
 _FIRST_SETTINGS = {
     "models": ("networks to train and to compare", "name one to save time: ['unet']"),
     "image_size": (
@@ -206,7 +206,7 @@ _FIRST_SETTINGS = {
 
 
 def first_settings(settings: Settings) -> pd.DataFrame:
-    """Return the six settings that matter first, a row each: the value, what it is, and when to change it.
+    """Return the six settings that matter first, a row for each: the value, its meaning, and when to change it.
 
     Example:
         >>> first_settings(make_settings("phantom", "quick"))["value"].to_dict()["image_size"]

@@ -56,7 +56,7 @@ def browser(file):
 
 
 def start(driver, address):
-    driver.get_log("performance")  # forgets what earlier pages asked for
+    driver.get_log("performance")  # clears the requests of earlier pages
     driver.get(address)
     wait(driver, "return globalThis.lungnbPage?.isReady || !document.getElementById('problem').hidden")
 
@@ -69,7 +69,7 @@ def wait(driver, condition, seconds=60):
 
 
 def open_file(driver, path):
-    """Open a film as a person does with the button; return the sentence that the page shows if it cannot."""
+    """Open a film as with the button. If the page cannot open it, return the sentence that it shows."""
     driver.execute_script("lungnbPage.seconds = null; document.getElementById('problem').hidden = true")
     driver.find_element("id", "file").send_keys(str(path))
     wait(driver, OPENED)
@@ -89,7 +89,7 @@ def mask(driver):
 
 
 def films():
-    """Return the films of the parity check, and others, larger ones and of other proportions."""
+    """Return the films of the parity check, larger films, and films with other proportions."""
     with np.load(SHIPPED.with_name(f"{SHIPPED.stem}.onnx.npz")) as stored:
         images = [*stored["images"]]
     film = make_phantom(2, seed=9, size=640, kind="film").image
@@ -116,7 +116,7 @@ def test_masks_are_those_of_python(browser, tmp_path):
 
 
 def test_an_outline_takes_less_than_half_a_second(browser):
-    """The quickest of some, because other programs run beside tests."""
+    """Take the fastest of several runs, because other programs run at the same time."""
     seconds = []
     for number in (0, 1, 2, 0, 1, 2):
         open_example(browser, number)
@@ -145,7 +145,7 @@ def test_the_probability_is_shown_in_colours(browser):
     browser.execute_script("lungnbPage.editor.show('outline')")
 
 
-def test_the_page_is_small_and_asks_for_nothing(file, browser, tmp_path):
+def test_the_page_is_small_and_requests_nothing(file, browser, tmp_path):
     assert file.stat().st_size < MAX_MB * 1e6
     start(browser, file.as_uri())
     open_example(browser)

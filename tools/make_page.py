@@ -1,7 +1,7 @@
-"""Join the scripts of lungnb/page with onnxruntime-web, and write lungnb/page/bundle.html: what `make page` does.
+"""Join the scripts of lungnb/page with onnxruntime-web, and write lungnb/page/bundle.html. `make page` calls this.
 
-The bundle is a page without a network. `lungnb page` puts the network into it. ONNX Runtime's files must have the
-checksums below, so that no registry can hand out others.
+The bundle is a page without a network. `lungnb page` puts the network into it. The files of ONNX Runtime must have the
+checksums below, so that a registry cannot deliver other files.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ from lungnb.page.writing import BUNDLE, fill
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "lungnb" / "page"
-FETCHED = ROOT / "tools" / "node_modules"  # where `make page` puts what it fetches
+FETCHED = ROOT / "tools" / "node_modules"  # `make page` downloads into this folder
 PACKAGE = FETCHED / "onnxruntime-web" / "dist"
 RUNTIME, WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
-NOTICES = "onnxruntime/ThirdPartyNotices.txt"  # in the Python wheel of this version, because the npm package lacks it
+NOTICES = (
+    "onnxruntime/ThirdPartyNotices.txt"  # in the Python wheel of the same version, because the npm package has none
+)
 VERSION = json.loads((ROOT / "tools" / "package.json").read_text(encoding="utf-8"))["dependencies"]["onnxruntime-web"]
 CHECKSUMS = {  # SHA-256 of these files
     RUNTIME: "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90",
     WASM: "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2",
     NOTICES: "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
 }
-# Each script imports only from those before it. The brush is that of JupyterLab.
+# Each script imports only from scripts above it. The brush is also used in JupyterLab.
 MODULES = (
     *("square.js", "ranges.js", "regions.js", "review.js", "png.js", "dicom.js", "film.js", "opening.js"),
     *("network.js", "saving.js", "../browser/brush.js", "page.js"),
@@ -49,7 +51,7 @@ EXAMPLES = (  # name, kind and number of a phantom
 EXAMPLE_PX = 400
 _IMPORT = re.compile(r'^import (\{[^}]*\}|\w+) from "\./([\w-]+)\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:async )?(?:function|class|const) (\w+)", re.MULTILINE)
-# No connection, no frame, no form: only the script with this checksum, WebAssembly, styles and the page's own pictures.
+# Forbid connections, frames and forms. Allow the script with this checksum, WebAssembly, styles, pictures of the page.
 POLICY = (
     "default-src 'none'; script-src 'sha256-{digest}' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; connect-src 'none'; base-uri 'none'; form-action 'none'"
@@ -57,7 +59,7 @@ POLICY = (
 
 
 def join_modules(modules: dict[str, str]) -> str:
-    """Return one script that does what modules do, by their names without `.js`; each sees only what it imports."""
+    """Return one script from modules, whose names are without `.js`; each module sees only what it imports."""
     return "".join(f"const module_{name} = {_as_function(text)};\n" for name, text in modules.items())
 
 
@@ -70,7 +72,9 @@ def _as_function(text: str) -> str:
 
     names = _EXPORT.findall(text)
     text = _IMPORT.sub(bind, text)
-    text = re.sub(r"(?m)^export default ", "const anywidget = ", text)  # which JupyterLab alone needs
+    text = re.sub(
+        r"(?m)^export default ", "const anywidget = ", text
+    )  # the page does not need it, only JupyterLab does
     text = re.sub(r"(?m)^export ", "", text)
     return f"(() => {{\n{text}return {{ {', '.join(names)} }};\n}})()"
 
@@ -89,7 +93,9 @@ def page_script(runtime: str) -> str:
     texts = {Path(name).stem: (SOURCES / name).read_text(encoding="utf-8") for name in MODULES}
     script = f"const module_ort = {runtime_module(runtime)};\n{join_modules(texts)}"
     if re.search(r"<!--|</?script", script, re.IGNORECASE):
-        raise ValueError("The script holds a mark that would end it inside the page.")
+        raise ValueError(
+            "The script contains <!-- or a script tag, which would end it inside the page. Remove it from lungnb/page."
+        )
     return script
 
 
@@ -101,12 +107,12 @@ def read_package(name: str) -> bytes:
     else:
         content = (PACKAGE / name).read_bytes()
     if hashlib.sha256(content).hexdigest() != CHECKSUMS[name]:
-        raise ValueError(f"{name}: has another checksum than in tools/make_page.py. Take the pinned version.")
+        raise ValueError(f"{name}: the checksum differs from the one in tools/make_page.py. Use the pinned version.")
     return content
 
 
 def licences() -> str:
-    """Return the licences of all that the page holds, in HTML."""
+    """Return the licences of all parts of the page, in HTML."""
     texts = ((SOURCES / "LICENCES.md").read_text(encoding="utf-8"), read_package(NOTICES).decode())
     return "\n".join(f"<pre>{escape(text.strip(), quote=False)}</pre>" for text in texts)
 

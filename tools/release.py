@@ -1,8 +1,8 @@
-"""Check a release, build it, and try it: `make release`, which runs the tests before.
+"""Check a release, build it, and try it. `make release` runs the tests first, and then this script.
 
-Builds the wheel and the source archive in `dist`, installs the wheel in a new environment in an empty folder, and there
-segments a phantom, copies the notebooks, writes the page and a report. Writes the list of all pinned packages, a
-CycloneDX SBOM. It publishes nothing: the last lines say how to.
+The script builds the wheel and the source archive in `dist`. It installs the wheel in a new environment in an empty
+folder. There it segments a phantom, copies the notebooks, and writes the page and a report. It also writes a list of
+all pinned packages, a CycloneDX SBOM. It publishes nothing; its last lines say how to publish.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ from zipfile import ZipFile
 import lungnb
 
 ROOT = Path(__file__).parents[1]
-# Files that the wheel must hold: the shipped network, the series, and the licences of what is bundled.
+# Files that the wheel must contain: the shipped network, the series, and the licences of bundled files.
 PARTS = (
     "lungnb/weights/phantom.keras", "lungnb/weights/phantom.onnx", "lungnb/weights/README.md",
     "lungnb/page/bundle.html", "lungnb/page/LICENCES.md", "lungnb/series/notebooks/00_start.ipynb",
@@ -30,10 +30,10 @@ _TRY = (
 
 
 def problems(root: Path, version: str) -> list[str]:
-    """Return a sentence for each file that does not fit the version, and for changes that are not committed."""
+    """Return a sentence for each file that does not match the version, and for changes that are not committed."""
     found = []
     if f"version: {version}\n" not in (root / "CITATION.cff").read_text(encoding="utf-8"):
-        found.append(f"CITATION.cff: has another version than lungnb/__init__.py, {version}; correct one of them.")
+        found.append(f"CITATION.cff: its version differs from {version} in lungnb/__init__.py; correct one of them.")
     changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     unreleased = changes.partition("## [Unreleased]")[2].partition("\n## [")[0].strip()
     if f"## [{version}]" not in changes:
@@ -83,7 +83,7 @@ def try_wheel(wheel: Path) -> None:
 
 
 def main() -> None:
-    """Check, build, try, and say what is left to do."""
+    """Check, build and try the release, and say how to publish it."""
     if found := problems(ROOT, lungnb.__version__):
         sys.exit("\n".join(found))
     out = ROOT / "dist"

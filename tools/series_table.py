@@ -1,4 +1,4 @@
-"""Write the table of the series into notebook 00: each notebook's question and minutes, as the notebooks state them.
+"""Write the table of the series into notebook 00, with the question and the minutes that each notebook states.
 
 Run it after the title or the time of a notebook has changed: `python tools/series_table.py`.
 """
@@ -15,7 +15,7 @@ _TIME = re.compile(r"\*\*Time\.\*\* (?P<computing>.+?) of computing.*?; (?P<read
 
 
 def make_row(path: Path) -> str:
-    """Return the row of a notebook: a link, its question, minutes of computing and with reading.
+    """Return the table row of a notebook: a link, the question, the minutes of computing, and the minutes with reading.
 
     Both times are empty if its first cell does not say "**Time.** A minute of computing ...; 20 minutes with reading".
     """
@@ -26,7 +26,7 @@ def make_row(path: Path) -> str:
 
 
 def with_table(text: str, rows: list[str]) -> str:
-    """Return the text of a cell with these rows in its table."""
+    """Return the text of a cell, with the rows of its table replaced by `rows`."""
     return TABLE.sub(lambda _: HEAD + "".join(rows), text)
 
 

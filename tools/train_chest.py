@@ -6,14 +6,14 @@ and pictures of the kind "other". The epoch is chosen on chests from wider range
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
+from drawings import draw, drawing_pool
 from lungnb.files import written
 from lungnb.formats.pixels import fit_square
 from lungnb.masks import LUNG_SHARE
@@ -21,7 +21,6 @@ from lungnb.messages import say
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.chest import CHEST, pooled_part, with_chest
-from lungnb.phantoms.make import make_phantom
 
 TRAINING = {"mixed": (8000, 21), "other": (20000, 31)}  # kinds: number of drawings, and their seed
 VALIDATION = {"mixed-wider": (800, 22), "other": (800, 32)}
@@ -48,20 +47,21 @@ def add_chest(model: keras.Model, drawings: Path | None = None, seed: int = 1) -
     """
     backend.fix_seeds(seed)
     extended = with_chest(model)
-    training, validation = (pooled(extended, kinds, drawings) for kinds in (TRAINING, VALIDATION))
+    with drawing_pool() as pool:
+        training, validation = (pooled(extended, kinds, drawings, pool) for kinds in (TRAINING, VALIDATION))
     classifier = extended.get_layer(CHEST)
     fit(classifier, training, validation)
     say(set_limit(classifier, validation))
     return extended
 
 
-def pooled(model: keras.Model, kinds: dict[str, tuple[int, int]], drawings: Path | None) -> Pooled:
+def pooled(model: keras.Model, kinds: dict[str, tuple[int, int]], drawings: Path | None, pool: Executor) -> Pooled:
     """Return the pooled maps of drawings, and whether they show chests."""
     part, size = pooled_part(model), model.inputs[0].shape[1]
     maps, is_chest = [], []
     for kind, (count, seed) in kinds.items():
         rng = np.random.default_rng(seed)
-        images = [changed(rng, image, kind != "other") for image in drawn(kind, count, seed, size, drawings)]
+        images = [changed(rng, image, kind != "other") for image in drawn(pool, kind, count, seed, size, drawings)]
         batch = np.stack([fit_square(image, size).array for image in images])[..., None]
         parts = [batch[start : start + BATCH_SIZE] for start in range(0, len(batch), BATCH_SIZE)]
         maps += [part.predict_on_batch(images.astype(np.float32) / 255) for images in parts]
@@ -69,7 +69,7 @@ def pooled(model: keras.Model, kinds: dict[str, tuple[int, int]], drawings: Path
     return Pooled(np.concatenate(maps), np.concatenate(is_chest))
 
 
-def drawn(kind: str, count: int, seed: int, size: int, folder: Path | None) -> np.ndarray:
+def drawn(pool: Executor, kind: str, count: int, seed: int, size: int, folder: Path | None) -> np.ndarray:
     """Return at most `count` drawings, uint8 `(n, size, size)`; read them from a file in `folder` or save them there.
 
     Chests without lungs, which are slices just above or below them, are left out: they look like other slices.
@@ -77,9 +77,8 @@ def drawn(kind: str, count: int, seed: int, size: int, folder: Path | None) -> n
     file = folder / f"{kind}_{seed}_{count}_{size}.npy" if folder else None
     if file and file.exists():
         return np.asarray(np.load(file))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        phantoms = pool.map(lambda number: make_phantom(number, seed, kind, size), range(1, count + 1))
-        images = np.stack([image for image, mask in phantoms if kind == "other" or mask.mean() >= LUNG_SHARE[0]])
+    phantoms = draw(pool, 1, count, kind, seed, size)
+    images = np.stack([image for image, mask in phantoms if kind == "other" or mask.mean() >= LUNG_SHARE[0]])
     if file:
         with written(file) as temporary, temporary.open("wb") as opened:
             np.save(opened, images)

@@ -1,23 +1,21 @@
-"""Train the network that lungnb ships, on drawn images alone: the main step of `make weights`.
+"""Train the network that lungnb ships, on drawn images alone. This is the main step of `make weights`.
 
-It starts with random weights, or with those of a network: `train_shipped.py FILE`. Half of each batch are drawings of the kind "mixed", films and slices as
-hospitals have them, and half of the kind "wild". What is kept is a running average of the weights, of the epoch in
-which it is best on drawings from wider ranges. No patient's image has a part in this. An interrupted run keeps its
-drawings and continues after the last whole epoch.
+The training starts with random weights, or with those of a network: `train_shipped.py FILE`. Half of each batch are
+drawings of the kind "mixed": films and slices as hospitals have them. The other half are of the kind "wild". A running
+average of the weights is validated after each epoch on drawings from wider ranges, and the best average is saved. No
+image of a patient is used. An interrupted run keeps the drawings and continues after the last complete epoch.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
-from drawings import KINDS, SIZE, Arrays, draw_all
+from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
 from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import locked, write_json
@@ -47,7 +45,7 @@ _STEPS = SHOWN // SETTINGS.batch_size
 
 
 class Batches(MemoryBatches):
-    """The training batches: as many drawings of each part in each."""
+    """The training batches, with equally many drawings of each part."""
 
     def __init__(self, parts: Sequence[Arrays], epoch: int) -> None:
         self._counts = [len(images) for images, _ in parts]
@@ -55,7 +53,7 @@ class Batches(MemoryBatches):
         super().__init__(Examples(images, masks), SETTINGS, epoch)
 
     def order_of(self, epoch: int) -> list[tuple[int, np.ndarray]]:
-        """Return the number of each step and its drawings: all of a part before one of them is shown again."""
+        """Return the number of each step and its drawings: all of a part are shown before any is shown again."""
         shown, ends = SHOWN // len(self._counts), np.cumsum(self._counts)
         orders = [
             end - count + _shown(count, epoch * shown, shown) for count, end in zip(self._counts, ends, strict=True)
@@ -65,7 +63,7 @@ class Batches(MemoryBatches):
 
 
 def _shown(count: int, first: int, shown: int) -> np.ndarray:
-    """Return the numbers of drawings, of `count`, that are shown after `first` were."""
+    """Return the numbers of the next `shown` of `count` drawings, after `first` drawings were shown."""
     rounds = range(first // count, -(-(first + shown) // count))
     orders = [np.random.default_rng([SETTINGS.seed, number]).permutation(count) for number in rounds]
     return np.concatenate(orders)[first - rounds[0] * count :][:shown]
@@ -115,7 +113,7 @@ def main() -> None:
     """Draw, train, and ship the result."""
     assert SETTINGS.image_size == SIZE
     OUT.mkdir(parents=True, exist_ok=True)
-    with locked(OUT), ProcessPoolExecutor(os.cpu_count(), initializer=os.nice, initargs=(10,)) as pool:
+    with locked(OUT), drawing_pool() as pool:
         parts, wider = draw_all(pool)
         train(parts, wider, Path(sys.argv[1]) if sys.argv[1:] else None)
     ship(OUT)

@@ -11,9 +11,9 @@ const MAX_SCALE = 40; // screen px of an image px
 const STATES = 200; // for undo; each takes some kilobytes
 const HEIGHTS = [320, 640]; // of the canvas, CSS px
 const SHOWN = ["outline", "fill", "hidden"];
-const PROBABILITY = "probability"; // shown too if the film has it
-const [UNLIKELY, TINT] = [[64, 130, 255], 0.6]; // colour of low probabilities, those of lung are amber; opacity
-const LEVELS = 32; // of probability that the colours distinguish
+const PROBABILITY = "probability"; // offered too if the film has a probability
+const [UNLIKELY, TINT] = [[64, 130, 255], 0.6]; // colour of low probabilities (high ones are amber), opacity
+const LEVELS = 32; // colours for probabilities from 0 to 1
 const HELP =
   "B paint · E or right button erase · [ ] size · Z undo · Y redo · + − zoom · 0 fit · arrows, space or middle button pan · " +
   "F outline, fill, hidden · , . contrast · click the picture, then the wheel zooms · two fingers pan and zoom";
@@ -156,7 +156,7 @@ export class Film extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: steps ? { sides, runs } : { sides } }));
   }
 
-  /** Replace the whole mask; `commit` then remembers it. */
+  /** Replace the whole mask. Call `commit` afterwards to keep it for undo. */
   replace(mask) {
     this.mask.set(mask);
     this.dispatchEvent(new CustomEvent("change", { detail: { sides: [0, 0, this.width, this.height] } }));
@@ -274,7 +274,7 @@ export class Editor {
     this.redraw();
   }
 
-  /** Compute the colour on the screen of each grey of the film: outside the mask, in a filled one, by probability. */
+  /** Compute the screen colour of each grey of the film: outside the mask, in a filled mask, and by probability. */
   setTable() {
     this.plain = new Uint32Array(256);
     this.filled = new Uint32Array(256);

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.files import locked, make_table, read_table, write_table
+from lungnb.files import locked
+from lungnb.formats.tables import make_table, read_table, write_table
 
 MARK_COLUMNS = ("file", "model", "threshold", "marked")
 

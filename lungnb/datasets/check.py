@@ -117,7 +117,7 @@ def _check_pair(
 
 
 def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
-    """Return the severity, the problem and the advice for each problem of a mask, by rules alone.
+    """Return severity, problem and advice for each problem that rules find in a mask.
 
     The image is uint8 and the mask bool, both `(height, width)`.
 

@@ -143,7 +143,7 @@ def _ways(file: RemoteFile) -> Iterator[tuple[Callable[[str, Path, bool], None],
 
 
 def call_gdown(url: str, target: Path, progress: bool, watch: Watch) -> None:
-    """Fetch a Google Drive file with gdown; `watch` counts the bytes, and can stop it."""
+    """Fetch a Google Drive file with gdown. `watch` counts the bytes and can stop the download."""
     import gdown
 
     def count(arrived: int, total: int | None) -> None:

@@ -13,8 +13,9 @@ from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import digest_of
 from lungnb.datasets.sources import Source
 from lungnb.datasets.splitting import has_split_folders, read_small, split_path
-from lungnb.files import locked, need, read_json, read_table, write_json
+from lungnb.files import locked, need, read_json, write_json
 from lungnb.formats.folders import image_files
+from lungnb.formats.tables import read_table
 from lungnb.settings import Settings, counted
 
 _FORMAT = 8  # of prepared folders; raise it if files are read in another way, so that all folders are made again

@@ -19,8 +19,9 @@ from lungnb.datasets.prepared import ManifestRow, digest_of, read_manifest
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits
-from lungnb.files import locked, make_table, need, refuse_foreign, write_json, write_table, written
+from lungnb.files import locked, need, refuse_foreign, write_json, written
 from lungnb.formats.images import write_png
+from lungnb.formats.tables import make_table, write_table
 from lungnb.messages import run_first
 from lungnb.settings import Settings
 

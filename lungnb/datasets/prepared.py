@@ -14,8 +14,9 @@ import pandas as pd
 
 from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import escape, map_text, need, read_json, read_table
+from lungnb.files import need, read_json
 from lungnb.formats.images import read_image, read_mask
+from lungnb.formats.tables import escape, map_text, read_table
 from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings, counted
 

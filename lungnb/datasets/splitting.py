@@ -16,9 +16,10 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
 from lungnb.datasets.pairing import CHANNEL, Excluded, Pair
 from lungnb.datasets.pixel_sizes import HEIGHT, SIDE, WIDTH, with_pixel_sizes
-from lungnb.files import need, text_name, unescape
+from lungnb.files import need, text_name
 from lungnb.formats.folders import stem_of
 from lungnb.formats.opening import Refused, open_file
+from lungnb.formats.tables import unescape
 from lungnb.settings import SPLITS, Settings
 
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB

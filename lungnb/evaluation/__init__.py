@@ -26,8 +26,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mismatch": ["find_mismatches"],
         "adaptation": ["adapt"],
         "external": ["ScoreOptions", "Scoring", "score", "score_folders"],
+        "changes": ["score_changed"],
         "transfer": [
-            "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out", "score_changed",
+            "compare_untrained", "dataset_summary", "few_shot", "few_shot_sentence", "leave_one_out",
             "score_untrained", "train_across", "untrained_sentence",
         ],
         "whole_volumes": ["volume_scores"],

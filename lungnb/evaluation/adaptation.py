@@ -21,15 +21,14 @@ from lungnb.files import (
     move_aside,
     need,
     read_json,
-    read_table,
     remove,
     remove_leftovers,
     remove_made,
     writable,
     write_json,
-    write_table,
     written,
 )
+from lungnb.formats.tables import read_table, write_table
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice

@@ -1,4 +1,4 @@
-"""Compare networks at an equal budget for notebook 08: what they compute, what they reach, and what chance explains."""
+"""Compare networks at an equal budget for notebook 08: computing, Dice, and differences that chance can explain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _GIGA = 1e9
 
 
 def network_costs_table(networks: Sequence[keras.Model]) -> pd.DataFrame:
-    """Return the parameters and multiply-accumulates of networks for one image, and how often those of the first."""
+    """Return the parameters and the multiply-accumulates per image of networks.
+
+    The column `times_the_first` divides the multiply-accumulates by those of the first network.
+    """
     rows = {
         network.name: {"parameters": network.count_params(), "multiplications": count_multiplications(network)}
         for network in networks
@@ -28,10 +31,10 @@ def network_costs_table(networks: Sequence[keras.Model]) -> pd.DataFrame:
 def computed_curves(
     histories: Mapping[str, pd.DataFrame], multiplications: Mapping[str, float], images: int
 ) -> dict[str, pd.DataFrame]:
-    """Return histories with a column `computed`: multiply-accumulates of all forward passes up to each epoch, 10^9.
+    """Return histories with a column `computed`: multiply-accumulates of all forward passes up to each epoch, in 10^9.
 
-    `multiplications` are those of one image, `images` is the number that an epoch shows. The backward passes take about
-    twice as much again, for each network alike.
+    `multiplications` has the multiply-accumulates of each network for one image. `images` is the number of images in an
+    epoch. The backward passes need about twice as many again. This factor is the same for each network.
     """
     return {
         name: history.assign(computed=(history["epoch"] + 1) * images * multiplications[name] / _GIGA)
@@ -40,10 +43,11 @@ def computed_curves(
 
 
 def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return what each network reaches with the computing that the cheapest one takes for all its epochs.
+    """Return the best validation Dice of each network at an equal budget, in the order of `curves`.
 
-    Columns: `epochs` that fit into this budget, the best validation Dice among them (`dice`, missing if none fits), and
-    that of all epochs (`dice_of_all`). A row a network, in the order of `curves`.
+    The budget is the computing of the cheapest network for all its epochs. Columns: `epochs`, the number of epochs that
+    fit into the budget; `dice`, the best validation Dice in these epochs, missing if none fits; and `dice_of_all`, the
+    best in all epochs.
 
     Example:
         >>> columns = {"epoch": [0, 1], "val_dice": [0.8, 0.9]}
@@ -60,7 +64,7 @@ def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def say_budgets(table: pd.DataFrame) -> str:
-    """Return, from a table of `at_equal_computing`, which network is ahead with equal epochs and with equal computing.
+    """Return which network is ahead with equal epochs and with equal computing, from `at_equal_computing`.
 
     Example:
         >>> columns = {"epochs": [2, 12], "dice": [0.8, 0.9], "dice_of_all": [0.97, 0.9]}
@@ -78,9 +82,9 @@ def say_budgets(table: pd.DataFrame) -> str:
 
 
 def say_chance(summary: pd.DataFrame) -> str:
-    """Return, from a table of `seed_summary`, which networks differ from the best by no more than seeds do.
+    """Return which networks differ from the best one by more than seeds do, from a table of `seed_summary`.
 
-    A network counts as different if each of its seeds is worse than each seed of the best.
+    A network differs if each of its seeds is worse than each seed of the best network.
 
     Example:
         >>> columns = {"seeds": [2, 2], "dice": [0.97, 0.94], "dice_low": [0.96, 0.93], "dice_high": [0.98, 0.95]}
@@ -103,7 +107,7 @@ def say_chance(summary: pd.DataFrame) -> str:
 
 
 def say_tests(tests: pd.DataFrame, best: str) -> str:
-    """Return how many other networks the best one beats, from a table of `paired_tests`."""
+    """Return how many other networks `best` is better than, from a table of `paired_tests`."""
     against = tests[(tests["first"] == best) | (tests["second"] == best)]
     wins = against["conclusion"].where(
         against["first"] == best, against["conclusion"].map({BETTER: WORSE, WORSE: BETTER})
@@ -116,7 +120,7 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
 
 
 def say_price(summary: pd.DataFrame, margin: float) -> str:
-    """Return the network with the fewest multiply-accumulates among those whose mean Dice is near that of the best.
+    """Return the network with the fewest multiply-accumulates whose mean Dice is within `margin` of the best.
 
     Example:
         >>> columns = {"dice": [0.977, 0.976], "multiplications": [200e6, 150e6]}
@@ -133,9 +137,10 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
 
 
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:
-    """Return how far the gates of an attention U-Net are open on an image `(height, width)`, 0 to 1, by level.
+    """Return how far each gate of an attention U-Net is open, 0 to 1, by level, for an image `(height, width)`.
 
-    Level 1 is the finest. The image is as `load_batches` gives it: 0 to 1, of the network's size.
+    Level 1 is the finest. The image is scaled to 0 to 1 and has the size of the network's input, as from
+    `load_batches`.
     """
     names = [layer.name for layer in network.layers if layer.name.endswith("_gate")]
     gates = keras.Model(network.input, [network.get_layer(name).output for name in names])
@@ -144,9 +149,9 @@ def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarr
 
 
 def say_gates(openings: Mapping[int, np.ndarray], truth: np.ndarray) -> str:
-    """Return how far gates are open inside the lungs and outside, a line a level, from `gate_openings`.
+    """Return how far gates are open inside and outside the lungs, a line for each level, from `gate_openings`.
 
-    `truth` is the mask `(height, width)`, bool, of the network's size.
+    `truth` is the ground truth `(height, width)`, bool, with the size of the network's input.
     """
     if not openings:
         return "The attention U-Net is not among the networks."

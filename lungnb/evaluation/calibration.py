@@ -38,7 +38,7 @@ def _change_tone(grey: np.ndarray, gamma: float) -> np.ndarray:
 
 
 Change = Callable[[np.ndarray], np.ndarray]
-# By name: a change of the uint8 image, and the change that turns its probabilities back.
+# For each name: the change of the uint8 image, and the function that maps its probabilities back.
 AUGMENTATIONS: dict[str, tuple[Change, Change]] = {
     "as it is": (np.asarray, np.asarray),
     "mirrored": (np.fliplr, np.fliplr),

@@ -15,6 +15,7 @@ from lungnb.evaluation.statistics import (
     mean_interval,
     paired_by_patient,
     patient_means,
+    say_p,
 )
 from lungnb.networks.records import settings_of
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
@@ -22,15 +23,14 @@ from lungnb.settings import EQUIVALENCE_MARGIN, Settings, counted, title_of
 _ABOUT_MASKS = "This is about these masks only: another version or another setting of a program may reverse the order."
 _NO_GAP = 0.0005  # a smaller difference of Dice is 0.000 when it is rounded
 _SAME_SPEED_RATIO = 1.2  # of the slowest to the quickest; timing them again may change as much
-_SMALLEST_P = 0.001  # smaller ones are not told apart, because the test draws 9,999 permutations
 
 
 def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame | None = None) -> str:
     """Return, computed from the tables, which model is better, how sure that is, and at what cost.
 
-    The first line is the answer, and each other line gives a reason or a limit of it. If the models were trained with
-    several seeds or on several folds, pass the table of `train_repeatedly` as `repeated`. Without it, the conclusions
-    are about the trained networks only.
+    The first line is the answer. Each other line gives a reason for the answer, or a limit of it. If the models were
+    trained with several seeds or on several folds, pass the table of `train_repeatedly` as `repeated`. Without it, the
+    conclusions are about the trained networks only.
     """
     # Imported here, because it loads TensorFlow, which conclusions about masks of other programs do not need.
     from lungnb.evaluation.evaluation import compare_runs, read_scores
@@ -56,9 +56,9 @@ def verdict_on_masks(table: pd.DataFrame, truth: str, margin: float = EQUIVALENC
 
 
 def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[str, list[str], list[str]]:
-    """Return the answer, the reasons for it, and warnings; `image` is what an image is called.
+    """Return the answer, the reasons for it, and warnings.
 
-    Of one model, the answer is its mean Dice.
+    `image` is the noun for an image in the sentences. For a single model, the answer is its mean Dice.
     """
     means = pd.Series({name: patient_means(rows).mean() for name, rows in table.groupby("model", sort=False)})
     best, *others = means.sort_values(ascending=False, kind="stable").index
@@ -70,7 +70,7 @@ def _judge(table: pd.DataFrame, where: str, margin: float, image: str) -> tuple[
 
 
 def _answer(best: str, others: list[str], tests: pd.DataFrame) -> str:
-    """Return in a sentence or two to which models the best one is better, alike, or neither."""
+    """Return which models the best one is better than, which are equivalent, and which are undecided."""
     by_conclusion: dict[str, list[str]] = {}
     for other in others:
         conclusion = _pair_of(best, other, tests)["conclusion"]
@@ -92,7 +92,7 @@ def _listed(names: list[str], last_word: str) -> str:
 
 
 def _pair_of(one: str, other: str, tests: pd.DataFrame) -> pd.Series:
-    """Return the row of `paired_tests` on two models."""
+    """Return the row of `paired_tests` that compares two models."""
     return tests[tests["first"].isin([one, other]) & tests["second"].isin([one, other])].iloc[0]
 
 
@@ -119,8 +119,7 @@ def _against(best: str, other: str, tests: pd.DataFrame, margin: float, models: 
     behind = f"{title_of(other)} is {f'{gap:.3f}' if gap >= _NO_GAP else 'less than 0.001'} behind"
     if np.isnan(low):
         return f"{behind}, on one patient, so nothing can be concluded."
-    p = f"p < {_SMALLEST_P}" if pair["p_holm"] < _SMALLEST_P else f"p = {pair['p_holm']:.2g}"
-    behind += f" (95 % interval {low:.3f} to {high:.3f}, {p} after Holm)"
+    behind += f" (95 % interval {low:.3f} to {high:.3f}, {say_p(pair['p_holm'])} after Holm)"
     if pair["conclusion"] in (BETTER, WORSE):
         return f"{behind}: {title_of(best)} is better."
     if pair["conclusion"] == EQUIVALENT:

@@ -1,4 +1,4 @@
-"""Say in sentences and tables what notebooks 00 to 02 show: a mask, patients, faults of masks, the image size."""
+"""Say in sentences and tables what notebooks 01 and 02 show: patients, faults of masks, the image size."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from lungnb.masks import Mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import split_sides, why_implausible
-from lungnb.segmentation.predict import Segmentation
+from lungnb.segmentation.lungs import split_sides
 from lungnb.settings import SPLITS, Settings, counted
 
-_SHIFT_SHARE, _RIM_SHARE = 0.06, 0.03  # of the side: of a shifted mask, and of the rim that a small one lacks
-_HOLE_RADIUS_SHARE = 0.07  # of the side: radius of a hole
-_RESIZED_MASKS = 20  # masks to measure, evenly spaced; more would change the mean by less than 0.001
-_WORK_SIDE = 128  # px; the side of which the work is 1
+# As shares of the side: how far a mask is shifted, and the width of the rim that is eroded.
+_SHIFT_SHARE, _RIM_SHARE = 0.06, 0.03
+_HOLE_RADIUS_SHARE = 0.07  # radius of a hole, as a share of the side
+_RESIZED_MASKS = 20  # measure so many masks, evenly spaced; more would change the mean by less than 0.001
+_WORK_SIDE = 128  # px; at this side, the work is defined as 1
 SIDES = (32, 64, 128, 256)
-# Share of lung in the picture. Its standard deviation is 0.03 over 59 drawn patients, so the means of two splits of a
-# dozen patients differ by up to 0.02 by chance.
+# The share of lung has a standard deviation of 0.03 over 59 drawn patients. So the means of two splits of a dozen
+# patients each differ by up to 0.02 by chance.
 _MAX_GAP = 0.02
 
 
@@ -41,33 +41,13 @@ class Fault(NamedTuple):
     name: str
     mask: Mask
     dice: float
-    found: str  # or nothing
-
-
-def say_segmentation(segmentation: Segmentation) -> str:
-    """Return what a result of `segment` shows: size, share of lung, both lungs, and whether to look at it.
-
-    Example:
-        >>> mask = np.zeros((100, 100), bool)
-        >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
-        >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
-        The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
-        Nothing about this mask is unusual.
-    """
-    mask = segmentation.mask
-    right, left = (side.mean() for side in split_sides(mask))
-    size = " x ".join(map(str, mask.shape))
-    flat = mask.ndim == 2
-    reasons = why_implausible(mask, right, left, probability=segmentation.probability if flat else None)
-    verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
-    return (
-        f"The image has {size} pixels. The mask covers {mask.mean():.0%} of it: the right lung {right:.0%}, the left "
-        f"lung {left:.0%}.\n{verdict}"
-    )
+    findings: str  # of the rules, joined by "; "; empty if they find nothing
 
 
 def find_raw_pairs(settings: Settings, raw: Path) -> list[Pair]:
-    """Return the pairs of image and mask in a raw folder, with their patients; none if the set comes without masks.
+    """Return the pairs of image and mask in a raw folder, with their patients.
+
+    If the data set comes without masks, the list is empty.
 
     Raises ValueError if there is no pair, and for a wrong `patient_pattern` or `patient_file`.
     """
@@ -78,7 +58,7 @@ def find_raw_pairs(settings: Settings, raw: Path) -> list[Pair]:
 
 
 def count_files(files: Sequence[Path]) -> pd.DataFrame:
-    """Return how many files each folder has of each kind, by the ends of their names, and an example.
+    """Count the files in each folder by their suffix, and give an example of each kind.
 
     Example:
         >>> count_files([Path("images/a.bmp"), Path("images/b.bmp")])["files"].tolist()
@@ -91,7 +71,7 @@ def count_files(files: Sequence[Path]) -> pd.DataFrame:
 
 
 def say_patients(pairs: Sequence[Pair]) -> str:
-    """Return how many patients the pairs are of, and how many images they have.
+    """Return sentences on the number of images and patients, and on patients with several images.
 
     Example:
         >>> print(say_patients([Pair("a_1", "a", Path("a_1.bmp"), ()), Pair("a_2", "a", Path("a_2.bmp"), ())]))
@@ -113,9 +93,9 @@ def say_patients(pairs: Sequence[Pair]) -> str:
 
 
 def faulty_masks(patient: int = 8, other: int = 1, size: int = 256) -> tuple[np.ndarray, list[Fault]]:
-    """Return the image `(size, size)` of a phantom, and its right mask followed by masks with one fault each.
+    """Return the image `(size, size)` of a phantom, its correct mask, and masks that have one fault each.
 
-    `other` is the phantom whose mask is taken for one of the faults.
+    The list starts with the correct mask. For the fault "of another patient", take the mask of the phantom `other`.
     """
     image, mask = make_phantom(patient, size=size)
     hole_y, hole_x = ndimage.center_of_mass(split_sides(mask)[0])
@@ -130,15 +110,15 @@ def faulty_masks(patient: int = 8, other: int = 1, size: int = 256) -> tuple[np.
         "upside down": mask[::-1],
         "of another patient": make_phantom(other, size=size).mask,
     }
-    found = {name: "; ".join(what for _, what, _ in judge_mask(image, wrong)) for name, wrong in masks.items()}
-    return image, [Fault(name, wrong, dice(mask, wrong), found[name]) for name, wrong in masks.items()]
+    findings = {name: "; ".join(what for _, what, _ in judge_mask(image, wrong)) for name, wrong in masks.items()}
+    return image, [Fault(name, wrong, dice(mask, wrong), findings[name]) for name, wrong in masks.items()]
 
 
 def say_faults(faults: Sequence[Fault]) -> str:
-    """Return which faults the rules find and which they miss, and the highest Dice of a mask that they miss."""
+    """Return which faults the rules find, which faults they miss, and the highest Dice of a missed mask."""
     wrong = faults[1:]
-    missed = [fault for fault in wrong if not fault.found]
-    found = ", ".join(fault.name for fault in wrong if fault.found)
+    missed = [fault for fault in wrong if not fault.findings]
+    found = ", ".join(fault.name for fault in wrong if fault.findings)
     text = f"The rules find {len(wrong) - len(missed)} of {len(wrong)} wrong masks: {found}."
     if missed:
         best = max(missed, key=lambda fault: fault.dice)
@@ -150,7 +130,7 @@ def say_faults(faults: Sequence[Fault]) -> str:
 
 
 def best_mask(mask: Mask, side: int) -> Mask:
-    """Return the mask that a perfect network of `side` px would give: shrunk to the square, enlarged, above 0.5.
+    """Return the mask of a perfect network of `side` px: shrink the mask, enlarge it, and keep values above 0.5.
 
     Example:
         >>> mask = np.zeros((256, 200), bool)
@@ -163,10 +143,10 @@ def best_mask(mask: Mask, side: int) -> Mask:
 
 
 def resize_table(prepared: Prepared, sides: Sequence[int] = SIDES) -> pd.DataFrame:
-    """Return what a perfect network could reach at each image size, and the work for it, a row a side.
+    """Return the Dice that a perfect network could reach at each image size, and the work, a row for each side.
 
-    `dice` is the mean and `lowest` the lowest Dice of `best_mask` with the mask at full size; `work` is the number of
-    multiplications, as a multiple of that at 128 px.
+    `best_mask` is compared with the mask at full size: `dice` is the mean Dice, and `lowest` the lowest. `work` is the
+    number of multiplications, divided by the number at 128 px.
     """
     rows = prepared.rows(*SPLITS)
     masks = [prepared.pair(row)[1] for row in rows[:: -(-len(rows) // _RESIZED_MASKS)]]
@@ -179,7 +159,7 @@ def resize_table(prepared: Prepared, sides: Sequence[int] = SIDES) -> pd.DataFra
 
 
 def say_sizes(table: pd.DataFrame, side: int) -> str:
-    """Return what the image size `side` costs, from a `resize_table`, and what twice the side would bring.
+    """Return the Dice that a perfect network could reach at `side` px and at twice the side, from a `resize_table`.
 
     Example:
         >>> table = pd.DataFrame({"dice": [0.98, 0.995]}, index=[64, 128])
@@ -198,7 +178,7 @@ def say_sizes(table: pd.DataFrame, side: int) -> str:
 
 
 def lung_shares(prepared: Prepared) -> pd.DataFrame:
-    """Return the share of the picture that is lung, a row an image, with the columns `split` and `lung`."""
+    """Return the share of lung in each image. The columns are `split` and `lung`."""
     rows = prepared.rows(*SPLITS)
     return pd.DataFrame(
         {"split": [row["split"] for row in rows], "lung": [prepared.pair(row)[1].mean() for row in rows]}
@@ -206,7 +186,7 @@ def lung_shares(prepared: Prepared) -> pd.DataFrame:
 
 
 def say_findings(findings: pd.DataFrame, images: int) -> str:
-    """Return how many errors, warnings and notes `check_dataset` lists for so many images.
+    """Return the numbers of errors, warnings and notes of `check_dataset`, for `images` images.
 
     Example:
         >>> say_findings(pd.DataFrame({"severity": ["note"]}), 120)
@@ -220,7 +200,7 @@ def say_findings(findings: pd.DataFrame, images: int) -> str:
 
 
 def say_data(areas: pd.DataFrame) -> str:
-    """Return how the share of lung differs between splits, from a table of the columns `split` and `lung`.
+    """Return how the share of lung differs between splits, from a table of `lung_shares`.
 
     Example:
         >>> print(say_data(pd.DataFrame({"split": ["train", "test"], "lung": [0.2, 0.25]})))

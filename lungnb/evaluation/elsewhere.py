@@ -1,4 +1,4 @@
-"""Compare a network at home and on images of another hospital for notebook 10: what is lost, why, and what helps."""
+"""Compare networks at home and on images of another hospital for notebook 10: the loss, its causes, and remedies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
-from lungnb.files import write_table, written
+from lungnb.files import written
+from lungnb.formats.tables import write_table
+from lungnb.metrics import LOW_DICE
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ if TYPE_CHECKING:
 
 
 def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
-    """Return how data sets look, a row a set: mean greys of lung and rest, 0 to 255, their contrast, the lung's share.
+    """Return how data sets look: a row for each set, with means over its training images.
 
-    Means are over training images. `contrast` is the grey of the rest minus that of the lung, within an image.
+    `lung` and `rest` are the mean greys, 0 to 255, of lung and of all other pixels. `contrast` is `rest` minus `lung`
+    within an image, and `contrast_sd` its standard deviation. `lung_share` is the share of lung in the image.
     """
     rows = {}
     for prepared in sets:
@@ -39,7 +42,9 @@ def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
 
 
 def lost_elsewhere(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `train_across`, a row a network and foreign data set: Dice at home, there, and lost.
+    """Return how much Dice each network loses on each foreign data set, from a table of `train_across`.
+
+    Columns: `trained_on`, `tested_on`, the Dice `at_home` and `elsewhere`, and their difference `lost`.
 
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.9), ("b", "a", 0.95), ("b", "b", 0.96)]
@@ -76,29 +81,30 @@ def say_lost(lost: pd.DataFrame) -> str:
 
 
 def say_foreign(table: pd.DataFrame) -> str:
-    """Return, from a table of `train_across`, how far networks from elsewhere are behind a data set's own network.
+    """Return how far networks from elsewhere are behind the network that was trained on a data set.
 
-    Both are tested on the same images, so this is what the other training costs. A line a pair.
+    `table` is one of `train_across`; there is a line for each pair. Both networks are tested on the same images, so the
+    difference comes from the training alone.
 
     Example:
         >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
         >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
-        On b, its own network has 0.900, and the network of a 0.880: 0.020 lower.
-        On a, its own network has 0.970, and the network of b 0.940: 0.030 lower.
+        On b: 0.900 by the network trained on b, 0.880 by the network trained on a: 0.020 lower.
+        On a: 0.970 by the network trained on a, 0.940 by the network trained on b: 0.030 lower.
     """
-    own = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
+    home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name, gap = row["tested_on"], own[row["tested_on"]] - row["dice"]
+        name, gap = row["tested_on"], home[row["tested_on"]] - row["dice"]
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
         behind = behind if gap > 0 else "not lower"
-        foreign = f"the network of {row['trained_on']} {row['dice']:.3f}"
-        lines.append(f"On {name}, its own network has {own[name]:.3f}, and {foreign}: {behind}.")
+        foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"
+        lines.append(f"On {name}: {home[name]:.3f} by the network trained on {name}, {foreign}: {behind}.")
     return "\n".join(lines)
 
 
 def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
-    """Return the scores of a network on the test images of a data set, a row an image.
+    """Return the scores of a network on the test images of a data set, a row for each image.
 
     Leave out patients whose images the network has seen in the data set `trained`.
     """
@@ -107,7 +113,7 @@ def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prep
 
 
 def say_errors(scores: pd.DataFrame) -> str:
-    """Return how much lung masks miss and how much they add, from scores of images.
+    """Return how much lung the masks miss and how much they add, from the scores of images.
 
     Example:
         >>> scores = pd.DataFrame({"tp": [80, 90], "fp": [10, 0], "fn": [20, 10], "dice": [0.84, 0.95]})
@@ -118,15 +124,15 @@ def say_errors(scores: pd.DataFrame) -> str:
     return (
         f"On average the masks miss {(scores['fn'] / lung).mean():.0%} of the lung and add "
         f"{(scores['fp'] / lung).mean():.0%}. The lowest Dice is {scores['dice'].min():.3f}; "
-        f"{(scores['dice'] < 0.9).sum()} of {len(scores)} images are below 0.9."
+        f"{(scores['dice'] < LOW_DICE).sum()} of {len(scores)} images are below {LOW_DICE:g}."
     )
 
 
 def join_sets(sets: Sequence[Prepared]) -> str:
     """Write the training and validation images of prepared data sets into one raw data set; return its name.
 
-    The name is that of all sets, joined by "+". Its `split.csv` keeps the splits. Test images are left out, so the sets
-    themselves can test a network that is trained on all of them. An earlier data set of this name is replaced.
+    The name joins the names of all sets with "+". The file `split.csv` keeps the splits. Test images are left out, so
+    they can test a network that is trained on the joined set. An earlier data set of this name is replaced.
     """
     name, rows = "+".join(prepared.name for prepared in sets), []
     with written(raw_folder(name), proof="split.csv") as part:
@@ -143,18 +149,18 @@ def join_sets(sets: Sequence[Prepared]) -> str:
 
 
 def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
-    """Write the images of several prepared data sets into one, by `join_sets`; return the settings to train on it.
+    """Join prepared data sets with `join_sets`, and return the settings to train on the joined set.
 
-    They are `settings`, except for what says how to read raw images, because prepared images are grey already.
+    All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
     read = {"patient_pattern": None, "patient_file": None, "window": None, "mask_values": None, "pixel_mm": 0.0}
     return settings.replace(dataset=join_sets(sets), split_file="split.csv", **read)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Return the mean Dice by training (rows) and test set (columns), and the lowest of each row.
+    """Return the mean Dice by training set (rows) and test set (columns), and the lowest Dice of each row.
 
-    `table` is one of `train_across`. `others` has the scores of more networks, by network and data set.
+    `table` is one of `train_across`. `others` has the scores of other networks, by network and data set.
     """
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     wide = wide.loc[table["trained_on"].unique(), table["tested_on"].unique()]
@@ -167,22 +173,24 @@ def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame
 
 
 def say_remedies(table: pd.DataFrame) -> str:
-    """Return which training has the highest Dice on its worst data set, from a table of `remedies`.
+    """Return which row of a `remedies` table has the highest and which the lowest Dice on its worst data set.
 
     Example:
         >>> table = pd.DataFrame({"a": [0.97, 0.96], "b": [0.9, 0.95], "lowest": [0.9, 0.95]}, index=["a", "both"])
         >>> print(say_remedies(table))
-        On the data set that is worst for it, the row both has the highest Dice, 0.950, and the row a the lowest, 0.900.
+        Each row has a worst data set. The Dice on it is highest in the row both, 0.950, and lowest in the row a, 0.900.
     """
     best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
     return (
-        f"On the data set that is worst for it, the row {best} has the highest Dice, {table['lowest'].max():.3f}, and "
-        f"the row {worst} the lowest, {table['lowest'].min():.3f}."
+        f"Each row has a worst data set. The Dice on it is highest in the row {best}, {table['lowest'].max():.3f}, and "
+        f"lowest in the row {worst}, {table['lowest'].min():.3f}."
     )
 
 
 def say_varied(shipped: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return how the network that comes with lungnb compares with networks of one hospital, from published tables.
+    """Return the Dice of the network that comes with lungnb, and of networks that were trained at one hospital.
+
+    Both are of the same published data sets.
 
     `shipped` is results/published/phantom/zero_patient.csv, `table` one of `train_across`.
     """

@@ -13,7 +13,8 @@ from lungnb.engines.engines import load_model
 from lungnb.evaluation.scaling import choose_temperature
 from lungnb.evaluation.scoring import comparison_table, distance_summary, has_all_scores, mean_columns, score_images
 from lungnb.evaluation.statistics import mean_interval, paired, patient_means
-from lungnb.files import need, read_table, write_json, write_table
+from lungnb.files import need, write_json
+from lungnb.formats.tables import read_table, write_table
 from lungnb.messages import run_first
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord, settings_of

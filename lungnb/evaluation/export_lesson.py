@@ -21,7 +21,7 @@ _OPERATORS = {
 
 
 def operator_table(file: str | Path) -> pd.DataFrame:
-    """Return the operators of an ONNX file, a row a kind: how many there are, and what the main ones do."""
+    """Return the kinds of operators in an ONNX file: how many there are of each, and what the main kinds do."""
     import onnx
 
     kinds = pd.Series([node.op_type for node in onnx.load(file).graph.node], dtype=str).value_counts()
@@ -31,8 +31,8 @@ def operator_table(file: str | Path) -> pd.DataFrame:
 def compare_pixels(first: Engine, second: Engine, images: np.ndarray) -> pd.DataFrame:
     """Return how two engines differ in each pixel of uint8 images `(count, size, size)`.
 
-    `difference` is that of the probabilities, `from_half` how far the probability of the first is from the threshold,
-    and `flipped` says whether the masks differ.
+    `difference` is the difference of both probabilities. `from_half` is the distance of the first engine's probability
+    from the threshold. `flipped` says whether the masks differ.
     """
     batches = [image[None, :, :, None].astype(np.float32) / 255 for image in images]
     one, other = (np.concatenate([engine(batch) for batch in batches]).ravel() for engine in (first, second))
@@ -43,25 +43,25 @@ def compare_pixels(first: Engine, second: Engine, images: np.ndarray) -> pd.Data
 
 
 def say_rounding(pixels: pd.DataFrame) -> str:
-    """Return, from a table of `compare_pixels`, how many pixels rounding can move across the threshold.
+    """Return how many pixels rounding can move across the threshold, from a table of `compare_pixels`.
 
     Example:
         >>> pixels = {"difference": [1e-7, 2e-7], "from_half": [0.4, 1e-8], "flipped": [False, True]}
         >>> print(say_rounding(pd.DataFrame(pixels)))
         The probabilities differ by at most 2e-07.
-        1 of 2 pixels is as near as that to 0.5. The masks differ in 1 pixel.
+        1 of 2 pixels is at most this far from 0.5. The masks differ in 1 pixel.
     """
     largest, flipped = pixels["difference"].max(), int(pixels["flipped"].sum())
     near = int((pixels["from_half"] <= largest).sum())
     return (
         f"The probabilities differ by at most {largest:.0e}.\n{near:,} of {len(pixels):,} pixels "
-        f"{'is' if near == 1 else 'are'} as near as that to {LUNG_THRESHOLD}. The masks differ in {flipped:,} "
+        f"{'is' if near == 1 else 'are'} at most this far from {LUNG_THRESHOLD}. The masks differ in {flipped:,} "
         f"pixel{'' if flipped == 1 else 's'}."
     )
 
 
 def say_exports(table: pd.DataFrame) -> str:
-    """Return which engine of a table of `compare_exports` is the fastest, and which masks differ most from Keras.
+    """Return the fastest engine and the lowest Dice with the masks of Keras, from a table of `compare_exports`.
 
     Example:
         >>> rows = {"engine": ["keras, model.predict", "keras, compiled", "onnx"], "milliseconds": [50.0, 5.0, 2.5]}

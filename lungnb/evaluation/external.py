@@ -19,9 +19,9 @@ from lungnb.datasets.external_masks import ExternalMask, image_pixel_mm, refuse_
 from lungnb.datasets.pairing import Pair
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_sets, with_patients
 from lungnb.evaluation.scoring import score_mask
-from lungnb.files import make_table
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.tables import make_table
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
 

@@ -13,12 +13,12 @@ from lungnb.metrics import FAILED_DICE
 from lungnb.networks.callbacks import MONITOR
 from lungnb.settings import counted, title_of
 
-HARDEST = 3  # images of each network; those that all networks share are hard in themselves
-_LARGE_GAP = 0.02  # Dice between training and test: several times what another seed changes
+HARDEST = 3  # images of each network; an image that is among the hardest of all networks is hard in itself
+_LARGE_GAP = 0.02  # of Dice between training and test: several times as much as another seed changes
 
 
 def say_pairs(tests: pd.DataFrame, margin: float) -> str:
-    """Return why each row of `paired_tests` has its conclusion, a line a pair.
+    """Return the conclusion of each row of `paired_tests` and the reason for it, a line for each pair.
 
     Example:
         >>> pair = {"first": "unet", "second": "resunet", "difference": 0.002, "low": 0.001, "high": 0.003}
@@ -34,12 +34,12 @@ def say_pairs(tests: pd.DataFrame, margin: float) -> str:
 
 
 def _reason(test: pd.Series, margin: float) -> str:
-    is_off_zero = test["low"] > 0 or test["high"] < 0
+    excludes_zero = test["low"] > 0 or test["high"] < 0
     if test["conclusion"] == EQUIVALENT:
         return "The 90 % interval lies within the margin."
     if test["conclusion"] != UNDECIDED:
         return "The 95 % interval does not contain 0, and the difference is at least the margin."
-    if not is_off_zero:
+    if not excludes_zero:
         return "The 95 % interval contains 0, and the 90 % interval reaches beyond the margin."
     if abs(test["difference"]) < margin:
         return "The 95 % interval does not contain 0, but the difference is smaller than the margin."
@@ -47,9 +47,9 @@ def _reason(test: pd.Series, margin: float) -> str:
 
 
 def say_generalisation(histories: Mapping[str, pd.DataFrame], scores: pd.DataFrame) -> str:
-    """Return the Dice of each network on the images of each split, and whether the gap to training is large.
+    """Return the Dice of each network in each split, and whether the scored split is far below training.
 
-    `histories` are those of `read_history`, by model; `scores` has rows of `evaluate` with the column `model`.
+    `histories` has a table of `read_history` for each model. `scores` has rows of `evaluate` with the column `model`.
     """
     split, lines, gaps = scores["split"].iloc[0], [], {}
     for name, history in histories.items():
@@ -70,7 +70,9 @@ def say_generalisation(histories: Mapping[str, pd.DataFrame], scores: pd.DataFra
 
 
 def say_failures(scores: pd.DataFrame) -> str:
-    """Return how many masks of a table with the column `model` failed, what is wrong in the worst, and what is shared.
+    """Return how many masks failed, what is wrong with the worst, and how many hard images the networks share.
+
+    `scores` has rows of `evaluate` with the column `model`.
 
     Example:
         >>> rows = [("unet", "a", 0.6, 60, 0, 80), ("unet", "b", 0.9, 90, 10, 10)]
@@ -95,7 +97,10 @@ def say_failures(scores: pd.DataFrame) -> str:
 
 
 def say_area(scores: pd.DataFrame) -> str:
-    """Return, a line a network, by how much its lungs are too large or too small: the chart of Bland and Altman."""
+    """Return by how much the lungs are too large or too small, a line for each network.
+
+    The numbers are the mean and the limits of agreement of the chart of Bland and Altman.
+    """
     lines = []
     for name, rows in scores.groupby("model", sort=False):
         true_px, predicted_px = rows["tp"] + rows["fn"], rows["tp"] + rows["fp"]
@@ -111,7 +116,7 @@ def say_area(scores: pd.DataFrame) -> str:
 
 
 def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
-    """Return which network to take: the quickest of those without a relevant difference to the best.
+    """Return which network to use: the quickest one that has no relevant difference to the best.
 
     `comparison` is a table of `compare`, and `tests` one of `paired_tests` on the same networks.
     """

@@ -13,10 +13,10 @@ from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
-from lungnb.files import make_table
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
+from lungnb.formats.tables import make_table
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import counted, title_of
 

@@ -16,10 +16,10 @@ from lungnb.settings import SPLITS
 SIDE = 64  # px; enough to recognise an image
 TEST_SHARE = 0.2  # of the images, or of the patients
 DEALS = 20  # random deals; more would change the means by less than 0.005
-WAYS = ("images", "patients")  # what is dealt to training and test
-MAX_IMAGES = 600  # of a prepared set; all pairs of images are compared
+WAYS = ("images", "patients")  # what is drawn at random for training and test
+MAX_IMAGES = 600  # of a prepared set, because all pairs of images are compared
 RELEVANT_GAP = 0.01  # Dice; about the standard error of the means over the deals
-# How much the images of one drawn patient differ: as films of one day do
+# The images of one drawn patient differ by at most so much, as films of one day do.
 _MAX_TURN_DEGREES, _MAX_SHIFT_PX, _MAX_CONTRAST, _NOISE = 2.0, 1.5, 0.15, 4.0
 
 
@@ -32,7 +32,7 @@ class Study(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """How alike the images of a study are, and how well the mask of each would fit each other one."""
+    """The similarity of each pair of images of a study, and the Dice of each pair of masks."""
 
     patients: np.ndarray
     likeness: np.ndarray  # (images, images), correlation of greys, -1 to 1
@@ -40,7 +40,9 @@ class Memory(NamedTuple):
 
 
 def draw_study(patients: int = 30, images_each: int = 4, seed: int = 1) -> Study:
-    """Draw a study in which each patient has several images of one day: a little turned, shifted, brighter or noisier.
+    """Draw a study in which each patient has several images of one day.
+
+    The images of a patient differ a little in angle, place, contrast and noise.
 
     Example:
         >>> draw_study(patients=2, images_each=3).patients.tolist()
@@ -48,12 +50,14 @@ def draw_study(patients: int = 30, images_each: int = 4, seed: int = 1) -> Study
     """
     rng = np.random.default_rng(seed)
     phantoms = [make_phantom(patient, seed, size=SIDE) for patient in range(patients)]
-    images, masks = zip(*(_again(rng, *phantom) for phantom in phantoms for _ in range(images_each)), strict=True)
+    images, masks = zip(
+        *(_expose_again(rng, *phantom) for phantom in phantoms for _ in range(images_each)), strict=True
+    )
     return Study(np.stack(images), np.stack(masks), np.repeat(np.arange(patients), images_each))
 
 
-def _again(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image and its mask as another exposure of the same day would show them."""
+def _expose_again(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image and its mask as another film of the same day would show them."""
     angle = np.deg2rad(rng.uniform(-_MAX_TURN_DEGREES, _MAX_TURN_DEGREES))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.full(2, (SIDE - 1) / 2)
@@ -66,7 +70,7 @@ def _again(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> tup
 
 
 def read_study(prepared: Prepared) -> Study:
-    """Return the images and masks of a prepared data set, at most the first 600, as a study."""
+    """Return the images and masks of a prepared data set as a study: all, or the first 600."""
     rows = prepared.rows(*SPLITS)[:MAX_IMAGES]
     pairs = [prepared.pair(row) for row in rows]
     images = [fit_square(image, SIDE).array for image, _ in pairs]
@@ -75,7 +79,7 @@ def read_study(prepared: Prepared) -> Study:
 
 
 def remember(study: Study) -> Memory:
-    """Return how alike all pairs of images of a study are, and the Dice of all pairs of masks."""
+    """Return the correlation of each pair of images of a study, and the Dice of each pair of masks."""
     greys = study.images.reshape(len(study.images), -1).astype(np.float32)
     greys -= greys.mean(axis=1, keepdims=True)
     greys /= np.maximum(np.linalg.norm(greys, axis=1, keepdims=True), 1e-6)
@@ -87,9 +91,10 @@ def remember(study: Study) -> Memory:
 
 
 def deal(memory: Memory, way: str, seed: int) -> pd.DataFrame:
-    """Deal `images` or `patients` at random, and let the predictor answer each test image; return a row for each.
+    """Deal `images` or `patients` (`way`) at random to training and test; return a row for each test image.
 
-    The predictor finds the most similar training image, `nearest`, and returns its mask. `dice` says how well it fits.
+    The predictor finds the most similar training image, `nearest`, and returns the mask of that image. `dice` compares
+    this mask with the ground truth. `is_same_patient` says whether both images are of one patient.
     """
     names = np.arange(len(memory.patients)) if way == "images" else memory.patients
     units = np.random.default_rng(seed).permutation(np.unique(names))
@@ -103,10 +108,10 @@ def deal(memory: Memory, way: str, seed: int) -> pd.DataFrame:
 
 
 def deal_both_ways(memory: Memory, deals: int = DEALS) -> pd.DataFrame:
-    """Return a row for each way and each of some random deals: mean Dice, and share recognised as the same patient.
+    """Deal images and deal patients, several times each; return a row for each deal.
 
-    Columns: `way`, `dice`, and `same_patient`, the share of test images whose nearest image is of the same patient.
-    With one patient the table is empty.
+    Columns: `way`, the mean Dice `dice`, and `same_patient`, the share of test images whose nearest training image is
+    of the same patient. If there is only one patient, the table is empty.
 
     Example:
         >>> table = deal_both_ways(remember(draw_study(patients=8)), deals=3)
@@ -122,7 +127,7 @@ def deal_both_ways(memory: Memory, deals: int = DEALS) -> pd.DataFrame:
 
 
 def say_deals(table: pd.DataFrame, memory: Memory) -> str:
-    """Return what a table of `deal_both_ways` shows, in two or three sentences."""
+    """Return how much higher the Dice is if images are dealt, from a table of `deal_both_ways`."""
     if table.empty:
         return "All images are of one patient, so there is nothing to deal."
     if len(np.unique(memory.patients)) == len(memory.patients):
@@ -142,11 +147,11 @@ def say_deals(table: pd.DataFrame, memory: Memory) -> str:
     )
 
 
-def telling_image(memory: Memory, seed: int = 0) -> tuple[int, int, int]:
-    """Return a test image, its nearest training image if images are dealt, and the nearest of another patient.
+def pick_example(memory: Memory, seed: int = 0) -> tuple[int, int, int]:
+    """Return the numbers of three images: a test image, its nearest training image, and the nearest of another patient.
 
-    Of the images of one deal whose patient is recognised, take that with the median loss of Dice; if no patient is
-    recognised, take the first image.
+    Images are dealt once. Among the test images whose patient is recognised, choose the image with the median loss of
+    Dice. The loss is the difference between both remembered masks. If no patient is recognised, choose the first image.
     """
     answers = deal(memory, "images", seed).sort_values("is_same_patient", ascending=False)
     is_other = memory.patients[None, :] != memory.patients[answers["image"]][:, None]

@@ -1,4 +1,4 @@
-"""Help notebook 07 with the reader's own images: examples to practise on, and what masks and tables show in words."""
+"""Give notebooks 00 and 07 examples to practise on, and sentences on masks and tables of the reader's own images."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from scipy.ndimage import binary_dilation
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.published import of_different_images
 from lungnb.files import remove
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import UNCERTAIN, split_sides
+from lungnb.segmentation.lungs import UNCERTAIN, split_sides, why_implausible
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
-_CORRECTED, _UNSEEN = 5, 6  # patients of the example: as many as the how-to asks for, and enough to see a change
-_OUTSIDE_PX = 5  # by which the example's reader draws outside the ground truth
-_ODD_SEED = 3  # of the hand in `write_odd_images`
-_SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume: 36 cm wide and 20 cm high
+_CORRECTED, _UNSEEN = 5, 6  # patients of the example: the how-to asks for five, and six are enough to see a change
+_OUTSIDE_PX = 5  # the reader of the example draws each outline so far outside the ground truth
+_ODD_SEED = 3  # seed of the hand in `write_odd_images`
+_SLICES, _SLICE_MM, _PIXEL_MM = 8, 25.0, 1.4  # of the example volume, which is 36 cm wide and 20 cm high
 
 
 class Practice(NamedTuple):
-    """Where the corrected pairs are, and the images on which the adapted network is tried."""
+    """The folder of the corrected pairs, and the images for testing the adapted network."""
 
     corrected: Path  # with images/ and masks/
     images: Sequence[str | Path]
@@ -39,37 +38,41 @@ class Practice(NamedTuple):
 
 
 def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
-    """Return raw images that no network was trained on: of the test split first, if there is one."""
+    """Return raw images that no network was trained on. Images of the test split come first, if there is one."""
     manifest = open_prepared(settings).manifest.sort_values(["split", "id"])
     files = manifest.loc[manifest["split"] != "train", "source_image"].drop_duplicates().head(count)
     return [raw_folder(settings.dataset) / file for file in files]
 
 
-def say_mask(segmentation: Segmentation) -> str:
-    """Return the size of a mask and of both lungs, and how many pixels are uncertain.
+def say_segmentation(segmentation: Segmentation) -> str:
+    """Return sentences on a result of `segment`: size, lungs, uncertain pixels, and whether a person should look.
 
     Example:
-        >>> mask = np.repeat([[True, False, True]], 3, axis=0)
-        >>> print(say_mask(Segmentation(mask, mask, np.where(mask, 0.95, 0.2))))
-        6 of 9 px are lung, 66.7%: 3 px the patient's right lung, on the left of the picture, 3 px the left one.
-        33.3% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+        >>> mask = np.zeros((100, 100), bool)
+        >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
+        >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
+        The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
+        0.0% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+        Nothing about this mask is unusual.
     """
-    mask, (low, high) = segmentation.mask, UNCERTAIN
-    right, left = (int(side.sum()) for side in split_sides(mask))
-    uncertain = ((segmentation.probability > low) & (segmentation.probability < high)).mean()
+    mask, probability, (low, high) = segmentation.mask, segmentation.probability, UNCERTAIN
+    right, left = (side.mean() for side in split_sides(mask))
+    uncertain = ((probability > low) & (probability < high)).mean()
+    reasons = why_implausible(mask, right, left, probability=probability if mask.ndim == 2 else None)
+    verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
     return (
-        f"{mask.sum():,} of {mask.size:,} px are lung, {mask.mean():.1%}: {right:,} px the patient's right lung, on "
-        f"the left of the picture, {left:,} px the left one.\n{uncertain:.1%} of the pixels have a probability "
-        f"between {low:g} and {high:g}. The rest are clearly lung or clearly not."
+        f"The image has {' x '.join(map(str, mask.shape))} pixels. The mask covers {mask.mean():.0%} of it: the right "
+        f"lung {right:.0%}, the left lung {left:.0%}.\n{uncertain:.1%} of the pixels have a probability between "
+        f"{low:g} and {high:g}. The rest are clearly lung or clearly not.\n{verdict}"
     )
 
 
-def say_review(table: pd.DataFrame) -> str:
-    """Return, from a table of `segment_files`, how many files were segmented, and a line for each that needs a look.
+def say_segmented_files(table: pd.DataFrame) -> str:
+    """Return how many files have a mask, and which masks need a look, from a table of `segment_files`.
 
     Example:
         >>> columns = {"file": ["a.png", "b.png"], "status": ["ok", "failed"], "review": ["", ""]}
-        >>> print(say_review(pd.DataFrame(columns | {"error": ["", "b.png: is empty."]})))
+        >>> print(say_segmented_files(pd.DataFrame(columns | {"error": ["", "b.png: is empty."]})))
         1 of 2 files has a mask. 0 of the masks need a look.
         b.png has no mask: b.png: is empty.
     """
@@ -87,7 +90,7 @@ def _name(file: str) -> str:
 
 
 def write_odd_images(folder: Path) -> list[Path]:
-    """Write four drawn images into a new folder, and return them: a film, the film turned, a half of it, a hand."""
+    """Write four drawn images into a new folder, and return the paths: a film, a turned film, a half film, a hand."""
     remove(folder)
     film = make_phantom(8, kind="film").image
     arm = np.rint(255 * hand(np.random.default_rng(_ODD_SEED), len(film))).astype(np.uint8)
@@ -99,7 +102,7 @@ def write_odd_images(folder: Path) -> list[Path]:
 
 
 def write_volume(file: Path) -> Path | None:
-    """Write a drawn CT slice, repeated 8 times with steps of 25 mm, as NIfTI; return the file.
+    """Write a NIfTI volume that repeats a drawn CT slice 8 times, 25 mm apart; return the file.
 
     Return None, and say why, if the extra `medical` is not installed.
     """
@@ -117,11 +120,11 @@ def write_volume(file: Path) -> Path | None:
 
 
 def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Practice:
-    """Return what to adapt to and what to try it on: the reader's images, or an example if there are none.
+    """Return the corrected pairs to adapt to, and the images to test on.
 
-    With `images`, the pairs are those that the browser saved in data/corrected. Without, the ground truth of the data
-    set plays a reader who draws each outline 5 px further outside: five training patients are corrected, and six
-    validation patients are drawn to test on.
+    If `images` are given, test on them, and adapt to the pairs that the browser saved in data/corrected. Otherwise,
+    make an example: a reader who draws each outline 5 px outside the ground truth. The reader corrects the masks of
+    five training patients, and draws the masks of six validation patients to test on.
     """
     folder = settings.results / "reader_example"
     for name in ("corrected", "unseen", "before", "after"):
@@ -140,13 +143,13 @@ def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Pra
 
 
 def read_corrected(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the corrected pairs in a folder by their names: image, uint8, and mask, bool, both `(height, width)`."""
+    """Return the corrected pairs in a folder, by name: an image, uint8, and a mask, bool, both `(height, width)`."""
     files = sorted((folder / "images").glob("*.png"))
     return {file.stem: (read_image(file), read_mask(folder / "masks" / file.name)) for file in files}
 
 
 def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> str:
-    """Return whether a reader draws masks larger or smaller than the network, and how much they agree.
+    """Return how the reader's masks differ from the network's: ratio of the areas, and mean Dice.
 
     Example:
         >>> print(say_rules([np.ones((2, 2), bool)], [np.eye(2, dtype=bool)]))
@@ -164,7 +167,9 @@ def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -
 
 
 def say_adaptation(scores: pd.DataFrame) -> str:
-    """Return what adapting changed, from a table of `score` with the networks `before` and perhaps `after`.
+    """Return how adapting changed the mean Dice, from a table of `score` with the networks `before` and `after`.
+
+    If the table has no `after`, say how to get it.
 
     Example:
         >>> print(say_adaptation(pd.DataFrame({"model": ["before", "after"], "id": ["a", "a"], "dice": [0.9, 0.95]})))
@@ -179,27 +184,12 @@ def say_adaptation(scores: pd.DataFrame) -> str:
 
 
 def say_published(table: pd.DataFrame) -> str:
-    """Return a line for each row of `published_adaptation`: whether adapting helped, and how sure that is."""
+    """Return the Dice before and after adapting, a line for each row of `published_adaptation`."""
     lines = []
     for _, row in table.reset_index().iterrows():
         lines.append(
             f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
-            f"{row['before']:.3f} before, {row['after']:.3f} after. {row['helped']:.0f} of them helped; the worst "
-            f"ended at {row['after_low']:.3f}."
-        )
-    return "\n".join(lines)
-
-
-def say_published_review(table: pd.DataFrame) -> str:
-    """Return how many bad masks of real films and CT slices `review` found, from results/published/review."""
-    rows = of_different_images(table[table["rule"] == "review"])
-    lines = []
-    for is_changed, kind in ((False, "as they are"), (True, "inverted, turned or otherwise changed")):
-        some = rows[rows["changed"] == is_changed]
-        bad, found, images = (int(some[name].sum()) for name in ("below_0.85", "of_them_found", "images"))
-        alarms = (some["false_alarms"] * (some["images"] - some["below_0.85"])).sum() / max(images - bad, 1)
-        lines.append(
-            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
-            "the others."
+            f"{row['before']:.3f} before, {row['after']:.3f} after. It rose in {row['helped']:.0f} of "
+            f"{counted(row['draws'], 'draw')}; the lowest is {row['after_low']:.3f}."
         )
     return "\n".join(lines)

@@ -10,7 +10,7 @@ NOTHING_LEFT_OUT = "nothing"  # the row of `leave_one_out` in which nothing is l
 
 
 def say_untrained(summary: pd.DataFrame) -> str:
-    """Return how well a network that saw no patient does, from a table of `dataset_summary`.
+    """Return the scores of a network that has seen no patient, from a table of `dataset_summary`.
 
     Example:
         >>> table = {"dice": [0.95, 0.97], "below_0.9": [0.06, 0.01], "median_dice": [0.96, 0.98], "images": [138, 89]}
@@ -33,7 +33,9 @@ def say_untrained(summary: pd.DataFrame) -> str:
 
 
 def say_changed(means: pd.DataFrame) -> str:
-    """Return how much each change of the images costs: a row a data set, the first column the images as they are.
+    """Return how much each change of the images lowers the mean Dice.
+
+    `means` has a row for each data set. The first column is the unchanged images, each other column a change.
 
     Example:
         >>> means = pd.DataFrame({"as it is": [0.95, 0.97], "inverted": [0.94, 0.968]}, index=["films", "slices"])
@@ -50,9 +52,9 @@ def say_changed(means: pd.DataFrame) -> str:
 
 
 def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the change of the mean Dice if a part is left out, a row a part, the most harmful first.
+    """Return how the mean Dice changes if a part of the drawings is left out, the largest loss first.
 
-    `table` is one of `leave_one_out`, a column a data set. The column `mean` is added.
+    `table` is one of `leave_one_out` and has a column for each data set. The column `mean` is added.
 
     Example:
         >>> table = pd.DataFrame({"films": [0.95, 0.90, 0.96]}, index=["nothing", "tone", "shape"])
@@ -60,7 +62,7 @@ def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
         ['tone', 'shape']
     """
     changes = table.drop(index=NOTHING_LEFT_OUT) - table.loc[NOTHING_LEFT_OUT]
-    if len(changes.columns) > 1:  # its slices are among those of finding-lungs-in-ct-data
+    if len(changes.columns) > 1:  # because finding-lungs-in-ct-data has its slices too
         changes = changes.drop(columns="lung-ct-bmp", errors="ignore")
     return changes.assign(mean=changes.mean(axis=1)).sort_values("mean")
 
@@ -93,7 +95,7 @@ def _say_part(name: str, row: pd.Series, margin: float) -> str:
 
 
 def say_few_shot(table: pd.DataFrame) -> str:
-    """Return, for each number of real images of a `few_shot` table, the gain by phantom weights.
+    """Return what phantom weights gain for each number of real images, from a table of `few_shot`.
 
     Example:
         >>> rows = [("phantom", 0, 0.96), ("phantom", 2, 0.97), ("scratch", 2, 0.95)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder
-from lungnb.files import need, read_table
+from lungnb.files import need
+from lungnb.formats.tables import read_table
 
 
 def read_published(name: str) -> pd.DataFrame:
@@ -21,7 +22,7 @@ def read_published(name: str) -> pd.DataFrame:
 
 
 def published_networks() -> pd.DataFrame:
-    """Return the networks that were trained on Montgomery with three seeds: a row a network, as in `seed_summary`.
+    """Return the networks that were trained on Montgomery with three seeds, as in `seed_summary`: a row for each.
 
     Example:
         >>> round(float(published_networks()["dice"].max()), 3)
@@ -33,14 +34,47 @@ def published_networks() -> pd.DataFrame:
 
 
 def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:
-    """Return a table without the rows of `lung-ct-bmp`, whose 89 slices are among those of finding-lungs-in-ct-data."""
+    """Return a table without the rows of `lung-ct-bmp`: finding-lungs-in-ct-data has its 89 slices, too."""
     return table[table[column] != "lung-ct-bmp"]
 
 
-def published_adaptation() -> pd.DataFrame:
-    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+def published_review() -> pd.DataFrame:
+    """Return how often the column `review` was right about masks of the shipped network.
 
-    `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    Each data set has a row for its images as they are, and a row for the changed images (`changed`). `below_0.85` is
+    the number of masks with a Dice below 0.85. `of_them_found` is how many of these were flagged. `false_alarms` is the
+    share of the other masks that were also flagged.
+    """
+    table = of_different_images(read_published("review/review.csv"))
+    return table[table["rule"] == "review"]
+
+
+def say_review(table: pd.DataFrame) -> str:
+    """Return how many bad masks `review` found from rows of `published_review`: a line for each kind of image.
+
+    Example:
+        >>> table = pd.DataFrame({"changed": [False, False], "images": [104, 50], "below_0.85": [4, 0]})
+        >>> print(say_review(table.assign(of_them_found=[3, 0], false_alarms=[0.02, 0.04])))
+        Images as they are: review found 3 of 4 masks with a Dice below 0.85, and flagged 3% of the others.
+    """
+    lines = []
+    for is_changed, rows in table.groupby("changed"):
+        kind = "inverted, turned or otherwise changed" if is_changed else "as they are"
+        others = rows["images"] - rows["below_0.85"]
+        found, bad = rows["of_them_found"].sum(), rows["below_0.85"].sum()
+        alarms = (rows["false_alarms"] * others).sum() / max(others.sum(), 1)
+        lines.append(
+            f"Images {kind}: review found {found} of {bad} masks with a Dice below 0.85, and flagged {alarms:.0%} of "
+            "the others."
+        )
+    return "\n".join(lines)
+
+
+def published_adaptation() -> pd.DataFrame:
+    """Return how adapting changed the Dice: a row for each data set and number of corrected films.
+
+    `before` and `after` are the mean Dice of all other films, over random draws of the corrected films. `after_low` and
+    `after_high` are the lowest and the highest Dice of a single draw.
     `helped` is the number of draws after which the Dice was higher.
     """
     drawn = read_published("adapt/adapt.csv").assign(helped=lambda table: table["after"] > table["before"])

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, WORSE
+from lungnb.evaluation.statistics import SMALLEST_P
 from lungnb.messages import printable
 from lungnb.settings import title_of
 
-# The columns that a comparison needs first: how good, and at what cost. Other tables have the rest.
+# The columns that a comparison shows first: the main scores and the costs. Other tables have the rest.
 MAIN_COLUMNS = (
     "dice", "iou", "hd95_median", "failed", "parameters", "training_minutes", "milliseconds_per_image",
 )  # fmt: skip
@@ -49,12 +50,18 @@ TITLES = {
     "calibration_error": "Calibration error", "temperature": "Temperature",
     "corrected_error": "Calibration error with temperature", "best_threshold": "Best threshold",
     "dice_at_best": "Dice at the best threshold", "augmented_dice": "Dice of the mean of augmented predictions",
+    "loss": "Loss", "epochs_to_good": "First epoch with a Dice of 0.95", "seconds_per_epoch": "Time per epoch (s)",
+    "times_the_first": "Computing relative to the first row", "dice_of_all": "Best Dice of all epochs",
+    "lung": "Grey value of lung", "rest": "Grey value elsewhere", "contrast": "Contrast (grey values)",
+    "contrast_sd": "SD of contrast (grey values)", "lung_share": "Share of lung in the image", "engine": "Engine",
+    "ms_slice": "Slice to cleaned mask (ms)", "ms_network_128": "Network alone, 128 px (ms)",
+    "ms_network_256": "Network alone, 256 px (ms)", "below_0.85": "Masks with a Dice below 0.85",
+    "of_them_found": "Of these, flagged", "false_alarms": "False alarms (share of the other masks)",
 }  # fmt: skip
 _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "failed")
-_SHARES = ("first", "below_0.9", "costophrenic")  # shown in percent
+_SHARES = ("first", "below_0.9", "costophrenic", "lung_share", "false_alarms")  # percentages
 _PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
-_NO_BREAK = "\u00a0"  # a space at which a line does not end, so that both limits are on one line
-_SMALLEST_P = 0.001  # smaller ones cannot be distinguished, because the test draws 9,999 permutations
+_NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
 
 
 class Range(NamedTuple):
@@ -69,7 +76,7 @@ class Range(NamedTuple):
 def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
     """Return the readable title of a column; an unknown name loses its underscores.
 
-    `is_mean` says that a row sums up several images, so that scores are means. `unit` is that of distances.
+    `is_mean` says whether a row has means over several images. `unit` is the unit of distances.
 
     Example:
         >>> column_title("p_holm"), column_title("iou", is_mean=True), column_title("hd95_median", unit="mm")
@@ -87,11 +94,11 @@ def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
-    r"""Return a table of results as people read it: titles for columns, rounded numbers as text, limits in brackets.
+    r"""Return a table of results for people: titles for columns, rounded numbers as text, limits in brackets.
 
-    A score and the limits of its interval become one column, and so do median and quartiles. Of a table of
-    `paired_tests`, both networks become one column. The first column names the rows. `columns` chooses some columns by
-    their short names, in this order; a value brings its limits with it.
+    A score and the limits of its interval become one column. A median and its quartiles become one column, too. In a
+    table of `paired_tests`, both networks become one column. The first column names the rows. `columns` chooses columns
+    by their short names, in this order. Limits stay with their value.
 
     Example:
         >>> rows = {"dice": [0.9861], "dice_low": [0.98312], "dice_high": [0.98749], "parameters": [487881]}
@@ -117,7 +124,7 @@ def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:
 
 
 def _with_rows_as_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with the names of its rows as first columns, and without row numbers."""
+    """Return the table with its row names as first columns, and without row numbers."""
     named = table.reset_index() if any(name is not None for name in table.index.names) else table
     named = named.drop(columns=[name for name in named if str(name).startswith("Unnamed")])
     return (named.dropna(axis=1, how="all") if len(named) else named).reset_index(drop=True)
@@ -167,12 +174,12 @@ def _ranges(table: pd.DataFrame, unit: str) -> Iterator[Range]:
 
 
 def _in_unit(score: str, unit: str) -> str:
-    """Return the unit of a distance in brackets; NSD is a share and has none."""
+    """Return the unit of a distance in brackets; for NSD return nothing, because it is a share."""
     return f" ({'% of image side' if unit == '%' else unit})" if unit and score != "nsd" else ""
 
 
 def _join(name: str, values: Sequence[object]) -> str:
-    """Return a value as text, with its limits if there are any: two values are limits alone."""
+    """Return a value and its limits as text. Three values are a value and two limits; two values are limits only."""
     texts = [_number(name, value) for value in values]
     if len(texts) == 1 or "" in texts:
         return texts[0]
@@ -181,13 +188,13 @@ def _join(name: str, values: Sequence[object]) -> str:
 
 
 def _number(name: str, value: object) -> str:
-    """Return a value of a column as text, nothing if it is missing."""
+    """Return a value of a column as text; a missing value is empty text."""
     if value is None or value is pd.NA or (isinstance(value, float) and pd.isna(value)):
         return ""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return title_of(printable(value)) if name in ("model", "network") else printable(value)
     if name in ("p", "p_holm"):
-        return f"< {_SMALLEST_P}" if value < _SMALLEST_P else f"{value:.2g}"
+        return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.2g}"
     if name in _SHARES:
         return f"{value:.0%}"
     if name == "multiplications":

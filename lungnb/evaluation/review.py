@@ -16,10 +16,10 @@ _USUAL_AREA = 0.8, 1.25  # times the smallest and the largest area in the ground
 
 
 def review_reasons(images: pd.DataFrame, validation: pd.DataFrame, share: float = 0.1) -> pd.DataFrame:
-    """Return the images, the most uncertain first, with a column `reasons` to look at each, or nothing.
+    """Return the images, the most uncertain first. The column `reasons` says why a person should look; it may be empty.
 
-    Compare each image with the validation images, and never with its own ground truth. Its number of lungs or its area
-    may be unusual, or its predictions may disagree more than those of all but a `share` of the validation images.
+    Compare each image with the validation images, never with the ground truth of the image. Its number of lungs or its
+    area may be unusual, or its predictions may disagree more than those of all but a `share` of the validation images.
     """
     counts = validation["true_regions"].value_counts()
     is_usual = (counts >= max(_MIN_USUAL_SHARE * len(validation), _MIN_USUAL_IMAGES)) | (counts == counts.max())

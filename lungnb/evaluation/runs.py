@@ -10,7 +10,8 @@ import pandas as pd
 from lungnb.artefacts import EARLIER, MODEL, RUN
 from lungnb.datasets.origin import refuse_other_origin
 from lungnb.datasets.prepared import open_prepared
-from lungnb.files import make_table, remove
+from lungnb.files import remove
+from lungnb.formats.tables import make_table
 from lungnb.networks.records import best_dice, plan_of, read_run_file, settings_of
 from lungnb.presets import changes_of
 from lungnb.settings import Settings, title_of

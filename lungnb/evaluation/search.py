@@ -20,7 +20,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import open_prepared
-from lungnb.files import need, remove, writable, write_table
+from lungnb.files import need, remove, writable
+from lungnb.formats.tables import write_table
 from lungnb.messages import run_first
 from lungnb.networks.backend import keras
 from lungnb.networks.data import SEEDS_PER_RUN
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     import optuna
 
 PARAMETERS = ("learning_rate", "loss", "filters", "augmentation")
-MAX_AUGMENTATION = 2.0  # times the settings' strength
-RANDOM_TRIALS = 5  # before the sampler learns from earlier trials, and before any is pruned
+MAX_AUGMENTATION = 2.0  # times the strength in the settings
+RANDOM_TRIALS = 5  # trials before the sampler learns from earlier trials and before trials are pruned
 
 
 def search_settings(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
@@ -124,7 +125,7 @@ def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], t
 
 
 def suggest(trial: optuna.Trial, rate: float, filters: int) -> dict[str, Any]:
-    """Return the hyper-parameters that Optuna suggests around a learning rate and a number of filters."""
+    """Return the hyper-parameters that Optuna suggests: near a learning rate and a number of filters."""
     trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True)
     trial.suggest_categorical("loss", [*LOSSES])
     trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))

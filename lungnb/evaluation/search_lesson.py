@@ -1,4 +1,4 @@
-"""Search a known function, so that notebook 12 can show what a search learns; say what a search of trainings shows."""
+"""Search a known function for notebook 12, to show what a search learns; interpret a search of real trainings."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pandas as pd
 from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
 from lungnb.settings import counted
 
-# An invented network: the highest validation Dice, the hyper-parameters that reach it, and what others cost.
+# An invented network: the highest validation Dice, the hyper-parameters that reach it, and the Dice that others lose.
 BEST_DICE = 0.96
 BEST: dict[str, Any] = {"learning_rate": 2e-3, "loss": "bce_iou", "filters": 16, "augmentation": 0.8}
-_FALL_OF_RATE, _FALL_OF_AUGMENTATION = 0.15, 0.03  # per decade and per unit, squared
+_FALL_OF_RATE, _FALL_OF_AUGMENTATION = 0.15, 0.03  # of Dice, per squared decade and per squared unit
 _LOSS_COSTS = {"bce_iou": 0.0, "bce_dice": 0.001, "bce": 0.006, "dice": 0.008}
 _OTHER_LOSS_COSTS = 0.011
 _HALF_THE_FILTERS_COST = 0.008
-RATE, FILTERS = 1e-3, 8  # the search goes on around them
+RATE, FILTERS = 1e-3, 8  # the search tries values around them
 NOISE = 0.003  # SD; another seed changes a Dice by 0.001 to 0.004 (results/published/montgomery-seeds)
 SAMPLERS = {"random": "random search", "tpe": "TPE (learns)"}
 _MANY_TRIALS = 30
-_EDGE = 0.1  # of the range; a best trial nearer to its end asks for another search
+_EDGE = 0.1  # of the range; if the best trial is nearer to an end, search again
 
 
 def known_dice(learning_rate: float, loss: str, filters: int, augmentation: float) -> float:
@@ -41,9 +41,9 @@ def known_dice(learning_rate: float, loss: str, filters: int, augmentation: floa
 def search_known(sampler: str, trials: int, seed: int) -> pd.DataFrame:
     """Search the hyper-parameters of the invented network as `search_settings` does, a row a trial.
 
-    `sampler` is one of `SAMPLERS`. `dice` is the true value; `measured` is what a training would show, the true value
-    with noise, by which the search goes. `measured_best` and `true_best` are of the trial with the highest measured
-    Dice so far. Raises ValueError without Optuna.
+    `sampler` is one of `SAMPLERS`. `dice` is the true value. `measured` is the true value with noise, as a training
+    would measure it; the search uses only this value. `measured_best` and `true_best` are both values of the trial with
+    the highest measured Dice so far. Raises ValueError without Optuna.
     """
     optuna, rng = import_optuna(), np.random.default_rng(seed)
     samplers = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
@@ -70,7 +70,7 @@ def repeat_searches(trials: int = 30, seeds: Sequence[int] = range(20)) -> pd.Da
 
 
 def say_samplers(searches: pd.DataFrame) -> str:
-    """Return what `repeat_searches` shows: how good the choices are, and how many trials learning saves."""
+    """Return the mean Dice of both samplers, and how many trials learning saves, from `repeat_searches`."""
     means = searches.groupby(["sampler", "number"])["true_best"].mean()
     random, tpe = means["random"], means["tpe"]
     count = len(random)
@@ -84,7 +84,7 @@ def say_samplers(searches: pd.DataFrame) -> str:
 
 
 def say_optimism(searches: pd.DataFrame) -> str:
-    """Return by how much the measured Dice of the chosen trials is too high, from `repeat_searches`."""
+    """Return by how much the measured Dice of the chosen trials exceeds the true Dice, from `repeat_searches`."""
     last = searches[searches["number"] == searches["number"].max()]
     gap = last["measured_best"] - last["true_best"]
     return (
@@ -94,7 +94,7 @@ def say_optimism(searches: pd.DataFrame) -> str:
 
 
 def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
-    """Return what a table of `search_settings` can show, and what not.
+    """Return the best and the lowest Dice of a `search_settings` table, and whether the sampler had begun to learn.
 
     Example:
         >>> trials = {"number": [1, 2], "state": "complete", "learning_rate": [1e-3, 1e-2], "augmentation": [1.0, 0.5]}
@@ -122,10 +122,14 @@ def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
 
 
 def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
-    """Return whether the best complete trial is at an end of what was tried, around the settings' values."""
+    """Return whether the best complete trial is near an end of the ranges of the search.
+
+    `learning_rate` and `filters` are the values of the settings, around which the search tried others.
+    """
     best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
     places = {
-        "learning_rate": (np.log10(best["learning_rate"] / learning_rate) + 1) / 2,  # a tenth to ten times
+        "learning_rate": (np.log10(best["learning_rate"] / learning_rate) + 1)
+        / 2,  # the range: a tenth to ten times the rate
         "augmentation": best["augmentation"] / MAX_AUGMENTATION,
     }
     near = [

@@ -13,6 +13,7 @@ from scipy import stats
 from lungnb.metrics import Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
+SMALLEST_P = 0.001  # show smaller p as "< 0.001", because `paired_tests` draws only 9,999 permutations
 _MAX_DECISIVE = 3  # patients; more failures are not rare
 _MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
 _RESAMPLES = 5000  # of the bootstrap
@@ -20,6 +21,16 @@ _BATCH = 500  # resamples at a time; 10,000 patients then take 40 MB
 _MAX_EXPANSION = 0.6  # of a tail's probability; quantiles further out are noise in samples of fewer than 10 patients
 _UNBOUNDED = ("hd95", "assd", "loss")  # scores without an upper limit
 _TRAINING = ("seed", "fold")  # columns that tell trainings of one model apart
+
+
+def say_p(p: float) -> str:
+    """Return a p-value as text.
+
+    Example:
+        >>> say_p(0.0312), say_p(0.0001)
+        ('p = 0.031', 'p < 0.001')
+    """
+    return f"p < {SMALLEST_P}" if p < SMALLEST_P else f"p = {p:.2g}"
 
 
 def patient_means(table: pd.DataFrame, score: str = "dice") -> pd.Series:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from PIL import Image
-from scipy.ndimage import gaussian_filter
-from skimage.exposure import equalize_adapthist
-from skimage.transform import ProjectiveTransform, warp
-from skimage.util import img_as_ubyte
-from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
 from lungnb.datasets.fetch import download
@@ -27,14 +18,13 @@ from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
-from lungnb.files import write_table
-from lungnb.messages import printable
-from lungnb.metrics import dice
+from lungnb.formats.tables import write_table
+from lungnb.metrics import LOW_DICE
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.training import train
 from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
-from lungnb.segmentation.predict import load_pretrained, segment
+from lungnb.segmentation.predict import load_pretrained
 from lungnb.settings import EQUIVALENCE_MARGIN, SHIPPED, SPLITS, Settings, counted, title_of
 
 if TYPE_CHECKING:
@@ -44,8 +34,6 @@ UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
 _MAX_EPOCHS_OF_FEW = 10  # of `few_shot`, each with as many steps as its number of steps allows
 _MIN_STEPS_PER_EPOCH = 3  # so that an epoch is worth its validation
-_CLIP_LIMIT = 0.01  # of the local histograms of CLAHE, the usual value
-_LOW_DICE = 0.9  # images below it are counted
 STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
@@ -136,49 +124,9 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         rows[name] = {
             "images": len(table), "dice": patient_means(table).mean(), "dice_low": low, "dice_high": high,
             "iou": patient_means(table, "iou").mean(), "median_dice": table["dice"].median(),
-            "below_0.9": (table["dice"] < _LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
+            "below_0.9": (table["dice"] < LOW_DICE).mean(), "worst": worst["id"], "worst_dice": worst["dice"],
         }  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("dataset")
-
-
-def score_changed(settings: Settings, progress: bool = True, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
-    """Return the Dice of the network that lungnb ships on changed images of a prepared data set: a row an image.
-
-    Columns: `id`, `split`, and for each change of image and mask (`CHANGES`) the Dice, with masks cleaned up.
-    """
-    engine, prepared, table = engine_of(load_pretrained()), open_prepared(settings), []
-    title = printable(f"Changing {settings.name}")
-    for row in tqdm(prepared.rows(*splits), title, unit="image", file=sys.stdout, disable=not progress):
-        rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
-        dice_of, pair = {"id": row["id"], "split": row["split"]}, prepared.pair(row)
-        for name, change in CHANGES.items():
-            image, truth = change(*pair, rng)
-            dice_of[name] = dice(truth, segment(image, engine).mask)
-        table.append(dice_of)
-    return pd.DataFrame(table)
-
-
-def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a film as a phone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
-    height, width = image.shape
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
-    seen = corners + rng.uniform(-0.06, 0.1, (4, 2)) * (width, height) * np.sign((width, height) - 2 * corners)
-    askew = ProjectiveTransform.from_estimate(corners, seen)
-    grey = warp(image / 255.0, askew.inverse, cval=0.95, output_shape=image.shape)
-    lamp = np.hypot(*(np.indices(image.shape) - (rng.uniform(0.2, 0.8, 2) * image.shape)[:, None, None]))
-    grey = gaussian_filter(grey ** rng.uniform(0.7, 1.4), width / 500) * (1 - 0.4 * lamp / lamp.max())
-    jpeg = io.BytesIO()
-    Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(jpeg, "JPEG", quality=40)
-    askew_mask = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
-    return np.asarray(Image.open(jpeg)), askew_mask
-
-
-CHANGES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]] = {
-    "as it is": lambda image, mask, _: (image, mask),
-    "inverted": lambda image, mask, _: (255 - image, mask),
-    "photographed": _photograph,
-    "CLAHE": lambda image, mask, _: (img_as_ubyte(equalize_adapthist(image, clip_limit=_CLIP_LIMIT)), mask),
-}
 
 
 def few_shot(

@@ -17,21 +17,21 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import Examination, compare_with_truth, predict_augmented
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
+from lungnb.evaluation.statistics import say_p
+from lungnb.metrics import LOW_DICE
 from lungnb.settings import Settings, title_of
 
-CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # what true logits are multiplied by
+CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # factors of the true logits
 SMALL_ERROR = 0.1 / BINS  # a calibration error of a tenth of a bin's width cannot be seen in the diagram
-_SD_OF_LOGITS = 2.0  # of the invented pixels, so that all bins hold some
-GOOD_DICE = 0.9  # a mask with a lower Dice counts as failed
-_SMALLEST_P = 0.001  # smaller ones are not said
+_SD_OF_LOGITS = 2.0  # of the invented pixels, so that no bin is empty
 _SURE = 0.05  # a correlation with a higher p may be chance
-_HELPS = 0.5  # of what a perfect choice gains over chance
-_NOISE, _BLUR = 40.0, 2.0  # of a damaged image: SD in grey values; SD of the blur in percent of the longer side
-_CONTRAST = 0.35  # of a damaged image, as a share of the contrast before
+_HELPS = 0.5  # share of the gain of a perfect choice over chance; from this share on, say "much better"
+_NOISE, _BLUR = 40.0, 2.0  # of a damaged image: SD in grey values; SD in percent of the longer side
+_CONTRAST = 0.35  # of a damaged image, as a share of the original contrast
 
 
 def confidence_examples() -> dict[str, pd.DataFrame]:
-    """Return the reliability tables of three invented networks, which know the pixels equally well.
+    """Return the reliability tables of three invented networks, which rank the pixels in the same order.
 
     Example:
         >>> tables = confidence_examples()
@@ -46,7 +46,7 @@ def confidence_examples() -> dict[str, pd.DataFrame]:
 
 
 def say_calibration(examinations: Mapping[str, Examination]) -> str:
-    """Return a sentence a model: its calibration error near the border, and whether it is over-confident."""
+    """Return for each model its calibration error near the border, and whether it is over-confident."""
     return "\n".join(
         f"{title_of(name)}: a probability near the border is wrong by {calibration_error(table):.3f} on average. "
         f"{say_confidence(table)}"
@@ -55,7 +55,7 @@ def say_calibration(examinations: Mapping[str, Examination]) -> str:
 
 
 def say_confidence(table: pd.DataFrame) -> str:
-    """Return what a `reliability_table` says of a network's confidence.
+    """Return whether a network is over-confident, under-confident or calibrated, from a `reliability_table`.
 
     Example:
         >>> say_confidence(pd.DataFrame({"probability": [0.1, 0.9], "observed": [0.3, 0.7], "share": [0.5, 0.5]}))
@@ -63,7 +63,7 @@ def say_confidence(table: pd.DataFrame) -> str:
     """
     error = calibration_error(table)
     if error < SMALL_ERROR:
-        return "It is calibrated: so small an error cannot be seen in the chart."
+        return "It is calibrated: the error is too small to see in the chart."
     gap = ((table["probability"] - table["observed"]) * np.sign(table["probability"] - 0.5) * table["share"]).sum()
     if abs(gap) < error / 2:
         is_high = ((table["probability"] - table["observed"]) * table["share"]).sum() > 0
@@ -72,7 +72,7 @@ def say_confidence(table: pd.DataFrame) -> str:
 
 
 def say_temperature(table: pd.DataFrame) -> str:
-    """Return a sentence a model of a `calibration_table`: what its temperature does to the calibration error."""
+    """Return for each model of a `calibration_table` how its temperature changes the calibration error."""
     return "\n".join(_say_temperature(str(name), row) for name, row in table.iterrows())
 
 
@@ -87,7 +87,7 @@ def _say_temperature(title: str, row: pd.Series) -> str:
 
 
 def say_thresholds(table: pd.DataFrame, margin: float) -> str:
-    """Return a sentence a model of a `calibration_table`: what another threshold and augmented predictions bring.
+    """Return for each model of a `calibration_table` how a threshold and augmented predictions change the Dice.
 
     `margin` is the difference in Dice that matters.
     """
@@ -103,7 +103,7 @@ def say_thresholds(table: pd.DataFrame, margin: float) -> str:
 
 
 def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
-    """Return a sentence a model: the rank correlation between disagreement and Dice, from tables of `review_reasons`.
+    """Return for each model the rank correlation between disagreement and Dice, from tables of `review_reasons`.
 
     Example:
         >>> images = pd.DataFrame({"disagreement": [0.3, 0.2, 0.1, 0.05, 0.01], "dice": [0.6, 0.7, 0.8, 0.9, 0.95]})
@@ -117,16 +117,12 @@ def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
         verdict = "Masks with more disagreement are worse." if r < 0 else "Masks with more disagreement are not worse."
         if not p < _SURE:  # also if it is NaN, because all are equal
             verdict = "This may be chance."
-        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({_say_p(p)}). {verdict}")
+        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({say_p(p)}). {verdict}")
     return "\n".join(lines)
 
 
-def _say_p(p: float) -> str:
-    return f"p = {p:.3f}" if not p < _SMALLEST_P else f"p < {_SMALLEST_P}"
-
-
 def say_gain(gains: pd.DataFrame) -> str:
-    """Return for each row of `review_gain`, by model, whether the uncertainty finds bad masks better than chance.
+    """Return for each model whether the uncertainty finds bad masks better than chance, from rows of `review_gain`.
 
     Example:
         >>> gain = {"images": 17, "looked_at": 2, "worst": 0.5, "worst_left": 0.95, "worst_ideal": 0.96}
@@ -143,8 +139,9 @@ def _say_gain(title: str, row: pd.Series) -> str:
     if left <= chance:
         verdict = "The uncertainty is no better than chance"
         verdict += ": it misses the worst mask." if left == row["worst"] else "."
-        if row["worst"] >= GOOD_DICE:
-            verdict += f"\nBut no mask has failed: even a perfect choice would gain only {ideal - row['worst']:.3f}."
+        if row["worst"] >= LOW_DICE:
+            gain = f"{ideal - row['worst']:.3f}"
+            verdict += f"\nBut no Dice is below {LOW_DICE:g}: even a perfect choice would gain only {gain}."
     else:
         much = "much" if left - chance >= _HELPS * (ideal - chance) else "a little"
         verdict = f"The uncertainty finds bad masks {much} better than chance."
@@ -156,9 +153,10 @@ def _say_gain(title: str, row: pd.Series) -> str:
 
 
 def examine_damaged(settings: Settings, model_name: str, every: int = 3, progress: bool = True) -> pd.DataFrame:
-    """Examine the images of the test split as `examine` does, each `every`-th of them damaged; a column says which.
+    """Damage each `every`-th image of the test split, and examine all images of it as `examine` does.
 
-    A damaged image has less contrast, noise and blur. Its ground truth stays the same.
+    The column `damaged` says which images. A damaged image has less contrast, more noise and more blur. Its ground
+    truth stays the same.
     """
     engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     rows = prepared.rows(prepared.scoring_split())
@@ -173,7 +171,7 @@ def examine_damaged(settings: Settings, model_name: str, every: int = 3, progres
 
 
 def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Return a uint8 image with less contrast, noise and blur, always the same for a seed.
+    """Return a uint8 image with less contrast, more noise and more blur. The seed decides the noise.
 
     Example:
         >>> image = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
@@ -185,21 +183,6 @@ def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
     return np.asarray(np.clip(np.rint(blurred), 0, 255).astype(np.uint8))
 
 
-def failures(images: pd.DataFrame) -> tuple[int, int]:
-    """Return the numbers of images with a Dice below 0.9, and of images."""
-    return int((images["dice"] < GOOD_DICE).sum()), len(images)
-
-
-def say_review(rules: pd.DataFrame) -> str:
-    """Return what a reason to look finds on several data sets, from rows of results/published/review/review.csv.
-
-    Example:
-        >>> rules = pd.DataFrame({"images": [100, 50], "below_0.85": [4, 0], "of_them_found": [3, 0]})
-        >>> say_review(rules.assign(false_alarms=[0.02, 0.04]))
-        'It finds 3 of 4 masks below 0.85, and flags 2 % to 4 % of the others.'
-    """
-    alarms = rules["false_alarms"]
-    return (
-        f"It finds {rules['of_them_found'].sum()} of {rules['below_0.85'].sum()} masks below 0.85, and "
-        f"flags {100 * alarms.min():.0f} % to {100 * alarms.max():.0f} % of the others."
-    )
+def count_low(images: pd.DataFrame) -> tuple[int, int]:
+    """Return the number of images with a Dice below `LOW_DICE`, and the number of all images."""
+    return int((images["dice"] < LOW_DICE).sum()), len(images)

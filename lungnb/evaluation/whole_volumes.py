@@ -15,8 +15,8 @@ from lungnb.datasets.prepared import ManifestRow, open_prepared
 from lungnb.datasets.reading import read_lung
 from lungnb.datasets.sources import find_source
 from lungnb.engines.engines import Engine, engine_of, load_model
-from lungnb.files import make_table
 from lungnb.formats.images import is_volume, read_volume
+from lungnb.formats.tables import make_table
 from lungnb.masks import Window
 from lungnb.messages import printable
 from lungnb.metrics import count_pixels, scores, surface_scores

@@ -19,7 +19,7 @@ from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
-_LOWEST_SHADE = 0.8  # Dice: from here to 1 the colours of a heat map differ
+_LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 
 
 @themed
@@ -52,7 +52,7 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
 
 @themed
 def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
-    """Draw each image's Dice against the disagreement, a panel a model; a person looks at the crosses."""
+    """Draw each image's Dice against the disagreement, a panel for each model. A person looks at the crosses."""
     figure, axes = subplots(1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, squeeze=False)
     for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)

@@ -1,4 +1,4 @@
-"""Draw what notebooks 08 and 10 compare: networks at an equal budget, gates, and masks on another hospital's images."""
+"""Draw the charts of notebook 08: networks at an equal budget, and the gates of an attention U-Net."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lungnb.settings import title_of
 def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the validation Dice over epochs and over computing, from `computed_curves`.
 
-    The dotted line is what the network with the least computing takes for all epochs.
+    The dotted line marks the computing of the cheapest network for all its epochs.
     """
     figure, axes = subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
     for name, place in places_of([*curves]).items():
@@ -33,7 +33,7 @@ def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 @themed
 def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.ndarray], levels: int = 3) -> Figure:
-    """Draw an image, 0 to 1, with the contour of its ground truth, and how far the gates of the finest levels open."""
+    """Draw an image, 0 to 1, with the contour of its ground truth, and maps of the gates of the finest levels."""
     shown = sorted(openings)[:levels]
     figure, grid = subplots(1, len(shown) + 1, figsize=(2.9 * (len(shown) + 1), 3.3), squeeze=False)
     axes = grid[0]

@@ -1,4 +1,4 @@
-"""Draw data sets: raw pairs, faults of masks, kinds of phantoms, the image size, augmentation, and a leak."""
+"""Draw data sets: raw pairs, splits, faults of masks, kinds of phantoms, the image size, augmentation, and a leak."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lungnb.datasets.pairing import Pair
+from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import find_source
 from lungnb.evaluation.data_lessons import SIDES, Fault, best_mask
@@ -24,13 +26,13 @@ from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.masks import overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
-from lungnb.settings import Settings
+from lungnb.settings import SPLITS, Settings
 
 if TYPE_CHECKING:
     from lungnb.networks.data import Batch
 
-_TRIES = 8  # random changes of which one is shown
-_CLEAR_CHANGE = 0.5  # of the largest of these changes; a smaller one is hard to see
+_TRIES = 8  # random changes, of which the first clear one is shown
+_CLEAR_CHANGE = 0.5  # share of the largest of these changes; smaller changes are hard to see
 
 
 def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
@@ -42,7 +44,7 @@ def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
 def pair_grid(raw: Path, pairs: Sequence[Pair], settings: Settings, count: int = 3) -> Figure:
     """Draw raw pairs of different patients, a row each: the image, its mask, and the contour of the mask on the image.
 
-    Of a volume, draw its middle slice. A pair that cannot be read is a black image.
+    For a volume, draw the middle slice. For a pair that cannot be read, draw black images.
     """
     of_patient = {pair.patient: pair for pair in reversed(pairs)}
     patients = sorted(of_patient)
@@ -63,16 +65,54 @@ def _pair_cells(raw: Path, pair: Pair, options: ReadOptions) -> list[Cell]:
     return [Cell(f"image {pair.image.name}", image), Cell(f"mask {mask_name}", white), Cell("contour", image, mask)]
 
 
+@themed
+def data_overview(prepared: Prepared) -> Figure:
+    """Draw how many images each split of a prepared data set has, their sizes, grey levels, and shares of lung."""
+    manifest = prepared.manifest
+    levels, areas = _grey_levels_and_areas(prepared)
+    figure, ((splits, sizes), (greys, shares)) = subplots(2, 2, figsize=(10, 7))
+    counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
+    splits.bar_label(splits.bar(counts.index, counts, color=COLORS))
+    splits.set(title="Images in each split", xlabel="", ylabel="images")
+    splits.margins(y=0.12)  # room for the number above the highest bar
+    images = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
+    sns.scatterplot(images, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=sizes)
+    for row in images.nlargest(5, "images").itertuples():
+        sizes.annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=9)
+    sizes.set(title="Sizes, with the number of images", xlabel="width (px)", ylabel="height (px)")
+    sizes.margins(0.3)
+    for name, dash in (("lung", "-"), ("rest", "--")):
+        greys.stairs(levels[name], np.arange(0, 257, 4), label=name, linewidth=2, linestyle=dash)
+    greys.set(title="Grey levels", xlabel="grey level (0 to 255)", ylabel="share of pixels")
+    greys.legend()
+    order = [*counts.index]
+    sns.boxplot(areas, x="lung", y="split", order=order, color="white", fliersize=0, width=0.5, ax=shares)
+    sns.stripplot(areas, x="lung", y="split", order=order, hue="split", hue_order=order, size=3, ax=shares)
+    shares.set(title="Lung, as a share of the picture", xlabel="share of pixels", ylabel="")
+    return figure
+
+
+def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
+    sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
+    for row in prepared.rows(*SPLITS):
+        image, mask = prepared.pair(row)
+        for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
+            sums[name] += np.bincount(pixels // 4, minlength=64)
+        areas.append({"split": row["split"], "lung": mask.mean()})
+    return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)
+
+
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw an image with each of `faulty_masks` tinted on it, its name, and whether a rule finds it."""
+    """Draw each of the `faulty_masks` tinted on the image. A title names the fault and says if a rule finds it."""
     found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["right"] + [f"{fault.name}: {found[bool(fault.found)]}" for fault in faults[1:]]
+    titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 
 
 def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
-    """Draw phantoms with the contours of their masks, a row a kind; CT slices in a lung window."""
+    """Draw phantoms with the contours of their masks, a row for each kind. CT slices are in a lung window."""
     cells = []
     for kind in kinds:
         for number in range(1, count + 1):
@@ -93,9 +133,10 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
 
 
 def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Figure:
-    """Draw a test image, and the two remembered masks of `telling_image` on it.
+    """Draw the test image of `pick_example`, and two remembered masks on it.
 
-    The second panel is the answer if images are dealt, the third if patients are dealt. The solid contour is the truth.
+    The second panel has the predicted mask if images are dealt, the third if patients are dealt. The solid contour is
+    the ground truth.
     """
     tested, nearest, other = images
     image, truth = study.images[tested], study.masks[tested]
@@ -107,7 +148,7 @@ def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Fig
 
 @themed
 def leak_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `deal_both_ways`: a point a random deal, a row a way, and a line at the mean."""
+    """Draw a table of `deal_both_ways`: a point for each deal, a row for each way, and a line at the mean."""
     figure, axis = subplots(figsize=(8, 2.4))
     for row, way in enumerate(WAYS):
         scores = table.loc[table["way"] == way, "dice"]
@@ -121,7 +162,7 @@ def leak_chart(table: pd.DataFrame) -> Figure:
 
 
 def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
-    """Draw the first image of a batch as it is, after each augmentation alone, and after all of them."""
+    """Draw the first image of a batch: unchanged, after each augmentation alone, and after all of them."""
     none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
     titles = {
         "flip": "flip", "rotation": f"rotation, at most {settings.rotation:g} degrees",

@@ -1,16 +1,22 @@
-"""Diagrams of the parts of networks, the code beside them, and charts of what losses penalise."""
+"""Draw diagrams of networks and of their parts, and charts of what losses penalise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
-from lungnb.figures.text import code_of as code_of  # offered to notebooks beside the diagrams
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
+from lungnb.settings import title_of
+
+if TYPE_CHECKING:
+    import keras
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
@@ -131,3 +137,37 @@ def _draw_box(axis: Axes, x: float, y: float, label: str) -> None:
 def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], path: str = "arc3") -> None:
     arrow = {"arrowstyle": "-|>", "color": "0.3", "connectionstyle": path, "shrinkA": 0, "shrinkB": 0}
     axis.annotate("", end, start, arrowprops=arrow)
+
+
+@themed
+def architecture(model: keras.Model) -> Figure:
+    """Draw a network as papers do: one box for each stage, with the skip connections if there are any."""
+    from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
+
+    stages = stage_names(model)
+    depth = len(stages) // 2
+    down, up = stages[:depth], stages[:depth:-1]  # both from top to bottom
+    figure, axis = subplots(figsize=(10, 4.6))
+    places, x = {}, 0.0  # of each box: left, right, and the middle between top and bottom
+    for index, name in enumerate(stages):
+        _, height, _, channels = model.get_layer(name).output.shape
+        top = -1.25 * (depth - abs(index - depth))
+        box_width, box_height = 0.25 + 0.12 * np.log2(channels), 1.1 * (height / model.input_shape[1]) ** 0.5
+        bottom, centre = top - box_height, x + box_width / 2
+        color = COLORS[0] if index < depth else COLORS[3] if index == depth else COLORS[2]
+        axis.add_patch(Rectangle((x, bottom), box_width, box_height, color=color, alpha=0.85))
+        axis.text(centre, top + 0.08, f"{channels}", ha="center", va="bottom", fontsize=9)
+        axis.text(centre, bottom - 0.08, f"{height}²", ha="center", va="top", fontsize=8, color="0.4")
+        places[name] = (x, x + box_width, top - box_height / 2)
+        x += box_width + 0.55
+    for (_, right, y), (left, _, next_y) in pairwise(places.values()):
+        axis.annotate("", (left, next_y), (right, y), arrowprops={"arrowstyle": "->", "color": "0.35"})
+    if any(layer.name == "decoder_1_skip" for layer in model.layers):
+        for encoder, decoder in zip(down, up, strict=True):
+            (_, right, y), (left, _, _) = places[encoder], places[decoder]
+            axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
+        axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
+    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.8))
+    axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
+    axis.axis("off")
+    return figure

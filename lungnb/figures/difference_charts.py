@@ -1,4 +1,4 @@
-"""The chart of the differences between networks."""
+"""Draw the differences between networks with their intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONCLUSIONS = {  # colour and marker of a pair in `difference_chart`
 
 @themed
 def difference_chart(tests: pd.DataFrame, margin: float) -> Figure:
-    """Draw a table of `paired_tests`, a row a pair: the difference of Dice, its 95 % and 90 % intervals, the margin.
+    """Draw a table of `paired_tests`, a row for each pair: the difference of Dice and its 95 % and 90 % intervals.
 
     The grey band reaches from minus `margin` to plus `margin`. The conclusion is written beside each pair.
     """

@@ -22,8 +22,8 @@ from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import Settings
 
-_LOWEST_EXPONENT = -8  # of ten, of the distances from 0.5 that are drawn; smaller ones are drawn there
-# The number of a phantom that shows each part well: it looks different if the part is left out.
+_LOWEST_EXPONENT = -8  # of 10: distances from 0.5 that are smaller than 10^-8 are drawn at 10^-8
+# For each part, the number of a phantom that clearly looks different if the part is left out.
 WITHOUT_SHOWN = {
     "film": {
         "reader": 13, "tuberculosis": 22, "portable": 11, "heart": 24, "diaphragm": 9, "mediastinum": 5,
@@ -55,8 +55,8 @@ def confidence_chart() -> Figure:
     return figure
 
 
-def augmentation_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
-    """Draw the changed forms of an image that a network predicts, each with its mask and the disagreement."""
+def augmented_masks_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
+    """Draw the changed forms of an image, each with the network's mask and the disagreement with the first mask."""
     prepared = open_prepared(settings)
     row = next(row for row in prepared.rows(prepared.scoring_split()) if row["id"] == image_id)
     grey, _ = prepared.pair(row)
@@ -65,7 +65,7 @@ def augmentation_grid(settings: Settings, model_name: str, image_id: str) -> Fig
     cells = []
     for (name, (change, undo)), mask in zip(AUGMENTATIONS.items(), masks, strict=True):
         title = name if name == "as it is" else f"{name}, 1 - Dice {1 - dice(masks[0], mask):.3f}"
-        # Each change of the place is its own inverse, so that `undo` turns the mask to the changed image.
+        # Mirroring twice changes nothing, so `undo` also maps a mask onto the changed image.
         cells.append(Cell(title, change(grey), None, undo(mask)))
     return outline_grid(cells, columns=4, inches=2.7)
 
@@ -97,7 +97,7 @@ def sampler_chart(searches: pd.DataFrame) -> Figure:
 
 @themed
 def rounding_chart(pixels: pd.DataFrame) -> Figure:
-    """Draw how many pixels are how far from the threshold, and the largest difference between two engines.
+    """Draw a histogram of the distances from the threshold, and the largest difference between two engines.
 
     `pixels` is a table of `compare_pixels`.
     """
@@ -114,7 +114,7 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
 def without_grid(kind: str) -> Figure:
     """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
 
-    `kind` is `film` for the additions, `wild` for the ways of being wild.
+    `kind` is `film` for the parts that films add, or `wild` for the kinds of variation of wild phantoms.
     """
     cells = []
     for name, number in WITHOUT_SHOWN[kind].items():

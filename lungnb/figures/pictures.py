@@ -68,7 +68,7 @@ def show_images(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
 def show_segmentation(*segmentations: Segmentation) -> Figure:
     """Draw results of `segment`, a row each: the image, the mask on it, and the lungs cut out.
 
-    Of a volume, draw the middle slice.
+    For a volume, draw the middle slice.
     """
     pictures: list[np.ndarray] = []
     for image, mask, *_ in segmentations:
@@ -84,14 +84,8 @@ def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Fi
     return outline_grid([Cell(f"{row['id']} ({row['split']})", *prepared.pair(row)) for row in rows])
 
 
-def batch_grid(images: np.ndarray, masks: np.ndarray) -> Figure:
-    """Draw up to nine images of a batch, `(batch, height, width, 1)`, with the contours of their masks."""
-    pairs = zip(np.asarray(images)[:9, ..., 0], np.asarray(masks)[:9, ..., 0], strict=True)
-    return outline_grid([Cell("", image * 255, mask > 0.5) for image, mask in pairs], inches=2.2)
-
-
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw an image a row: the image, its ground truth, and the prediction of the model with its Dice."""
+    """Draw a row for each image: the image, the ground truth, and the prediction of the model with its Dice."""
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
@@ -100,9 +94,9 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
 
 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw an image a row and a model a column: the contours of the ground truth and of the model's prediction.
+    """Draw a row for each image and a column for each model: contours of the ground truth and of the prediction.
 
-    The title of each is the model's Dice on this image.
+    The title of each picture is the Dice of the model on this image.
 
     With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
     """
@@ -133,9 +127,9 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
 
 
 def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) -> Figure:
-    """Draw images of a data set with the contours of the ground truth and of a network's masks, three a row.
+    """Draw images of a data set with the contours of the ground truth and of a network's masks, three in a row.
 
-    `file` is that of the network, trained anywhere; None is the one that lungnb ships. Rows have `id` and `dice`.
+    `file` is the file of the network. None means the network that lungnb ships. `rows` has the columns `id` and `dice`.
     """
     predicted = _predict_rows(prepared, file, rows)
     return outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
@@ -164,7 +158,7 @@ def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figu
 def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 9) -> Figure | None:
     """Draw at most `count` pairs of `find_mismatches`, the lowest Dice first, with both masks.
 
-    The dashed contour is that of the network that lungnb ships. Of a volume the middle slice is drawn. If there is no
+    The dashed contour is the mask of the network that lungnb ships. For a volume, draw the middle slice. If there is no
     pair to draw, return None.
     """
     groups = prepared.manifest.groupby("source_mask")
@@ -177,10 +171,10 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 
 
 def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
-    """Draw the first images of tables of `segment_files`, a row a table, with the contours of their masks.
+    """Draw the first images of tables of `segment_files`, a row for each table, with the contours of their masks.
 
-    The masks of a table are in the folder's subfolder of its name. Contours of `truth`, a folder of masks with the
-    names of the images, are drawn too. Volumes are left out.
+    The masks of each table are in the subfolder of `folder` that has the name of the table. `truth` is a folder of
+    ground truth with the names of the images; its contours are drawn too. Volumes are left out.
     """
     cells = []
     for name, table in tables.items():

@@ -1,8 +1,7 @@
-"""Learning curves, comparison charts, and figures of a data set and of a network; each function returns the figure."""
+"""Draw learning curves and the scores of networks; each function returns the figure."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,85 +9,20 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lungnb.datasets.prepared import Prepared
 from lungnb.evaluation.scoring import distance_summary
 from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, places_of, score_title, subplots, themed
 from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
-from lungnb.settings import SPLITS, title_of
+from lungnb.settings import title_of
 
 if TYPE_CHECKING:
-    import keras
-
     from lungnb.metrics import Counts
 
 
 @themed
-def data_overview(prepared: Prepared) -> Figure:
-    """Draw how many images each split of a prepared data set has, their sizes, grey levels, and shares of lung."""
-    manifest = prepared.manifest
-    levels, areas = _grey_levels_and_areas(prepared)
-    figure, ((splits, sizes), (greys, shares)) = subplots(2, 2, figsize=(10, 7))
-    counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
-    splits.bar_label(splits.bar(counts.index, counts, color=COLORS))
-    splits.set(title="Images in each split", xlabel="", ylabel="images")
-    splits.margins(y=0.12)  # room for the number above the highest bar
-    images = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
-    sns.scatterplot(images, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=sizes)
-    for row in images.nlargest(5, "images").itertuples():
-        sizes.annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=9)
-    sizes.set(title="Sizes, with the number of images", xlabel="width (px)", ylabel="height (px)")
-    sizes.margins(0.3)
-    for name, dash in (("lung", "-"), ("rest", "--")):
-        greys.stairs(levels[name], np.arange(0, 257, 4), label=name, linewidth=2, linestyle=dash)
-    greys.set(title="Grey levels", xlabel="grey level (0 to 255)", ylabel="share of pixels")
-    greys.legend()
-    order = [*counts.index]
-    sns.boxplot(areas, x="lung", y="split", order=order, color="white", fliersize=0, width=0.5, ax=shares)
-    sns.stripplot(areas, x="lung", y="split", order=order, hue="split", hue_order=order, size=3, ax=shares)
-    shares.set(title="Lung, as a share of the picture", xlabel="share of pixels", ylabel="")
-    return figure
-
-
-@themed
-def architecture(model: keras.Model) -> Figure:
-    """Draw a network as papers do: a box a stage, with the skip connections if it has any."""
-    from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
-
-    stages = stage_names(model)
-    depth = len(stages) // 2
-    down, up = stages[:depth], stages[:depth:-1]  # both from top to bottom
-    figure, axis = subplots(figsize=(10, 4.6))
-    places, x = {}, 0.0  # of each box: left, right, and the middle between top and bottom
-    for index, name in enumerate(stages):
-        _, height, _, channels = model.get_layer(name).output.shape
-        top = -1.25 * (depth - abs(index - depth))
-        box_width, box_height = 0.25 + 0.12 * np.log2(channels), 1.1 * (height / model.input_shape[1]) ** 0.5
-        bottom, centre = top - box_height, x + box_width / 2
-        color = COLORS[0] if index < depth else COLORS[3] if index == depth else COLORS[2]
-        axis.add_patch(Rectangle((x, bottom), box_width, box_height, color=color, alpha=0.85))
-        axis.text(centre, top + 0.08, f"{channels}", ha="center", va="bottom", fontsize=9)
-        axis.text(centre, bottom - 0.08, f"{height}²", ha="center", va="top", fontsize=8, color="0.4")
-        places[name] = (x, x + box_width, top - box_height / 2)
-        x += box_width + 0.55
-    for (_, right, y), (left, _, next_y) in pairwise(places.values()):
-        axis.annotate("", (left, next_y), (right, y), arrowprops={"arrowstyle": "->", "color": "0.35"})
-    if any(layer.name == "decoder_1_skip" for layer in model.layers):
-        for encoder, decoder in zip(down, up, strict=True):
-            (_, right, y), (left, _, _) = places[encoder], places[decoder]
-            axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
-        axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
-    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.8))
-    axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
-    axis.axis("off")
-    return figure
-
-
-@themed
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Draw loss, accuracy and Dice over the epochs, a colour and dash a model; the training is faint."""
+    """Draw loss, accuracy and Dice over the epochs. Each model has a colour and a dash; training curves are faint."""
     figure, axes = subplots(1, 3, figsize=(12, 4.2))
     for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
         draw_curves(axis, histories, f"val_{score}", suffix=", validation")
@@ -104,7 +38,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
 
 @themed
 def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Figure:
-    """Draw loss, IoU and Dice (rows) of training, validation and test (columns), a colour and dash a model.
+    """Draw loss, IoU and Dice (rows) of training, validation and test (columns). Each model has a colour and a dash.
 
     For training and validation, draw the means over images against the epochs, from `read_history` by model. For the
     test, draw each image as a point, and a box with a diamond at the mean, from rows of `evaluate` with a column
@@ -231,7 +165,7 @@ def seed_scores(table: pd.DataFrame) -> Figure:
     axis.grid(axis="y", visible=False)
     legend = axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     for handle in legend.get_lines():
-        handle.set_color("0.3")  # because a seed has a marker, and a network has a colour
+        handle.set_color("0.3")  # grey, because the marker means the seed and the colour means the network
     return figure
 
 
@@ -277,14 +211,3 @@ def confusion_matrices(counts: dict[str, Counts]) -> Figure:
         )  # fmt: skip
         axis.set(title=title_of(name), xlabel="prediction", ylabel="ground truth")
     return figure
-
-
-def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
-    """Return the grey-level histograms of lung and of the rest (64 bins, shares), and each image's share of lung."""
-    sums, areas = {"lung": np.zeros(64), "rest": np.zeros(64)}, []
-    for row in prepared.rows(*SPLITS):
-        image, mask = prepared.pair(row)
-        for name, pixels in (("lung", image[mask]), ("rest", image[~mask])):
-            sums[name] += np.bincount(pixels // 4, minlength=64)
-        areas.append({"split": row["split"], "lung": mask.mean()})
-    return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)

@@ -21,10 +21,10 @@ def code_of(function: Callable[..., object]) -> Markdown:
 
 
 def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:
-    """Return a table of text for a notebook: aligned left, with whole sentences, and without numbers of rows.
+    """Return a table of text for a notebook: aligned left, with whole sentences, and without row numbers.
 
-    `name` makes its HTML the same in each run. It must differ between the tables of a notebook. An empty table gives
-    None, so that the notebook shows nothing.
+    `name` is the identifier in the HTML, so that the HTML is the same in each run. Give each table of a notebook a
+    different name. Return None for an empty table, so that the notebook shows nothing.
     """
     if table.empty:
         return None

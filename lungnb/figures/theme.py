@@ -50,7 +50,7 @@ def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: AN
 
 
 def places_of(names: Sequence[str]) -> dict[str, int]:
-    """Return the place of each model's colour, dash and marker; networks of lungnb have the same in all figures.
+    """Return the number of each model's colour, dash and marker. Networks of lungnb have the same in all figures.
 
     Example:
         >>> places_of(["resunet", "unet"]), places_of(["program B", "program A"])

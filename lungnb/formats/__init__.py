@@ -5,6 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "tables": ["read_table"],
         "opening": ["Refused", "memory_limit", "open_file"],
         "images": ["Picture", "peculiarity", "read_image", "read_mask", "read_picture", "read_volume", "write_png"],
         "ranges": ["LUNG_WINDOW"],

@@ -45,7 +45,7 @@ with quiet_stderr():
     try:
         import keras as keras  # offered to the package
 
-        # TensorFlow makes the batches, whichever backend Keras has. Networks run on JAX without it.
+        # TensorFlow makes the training batches with every backend of Keras. Prediction on JAX does not need it.
         if keras.backend.backend() != "jax" or find_spec("tensorflow"):
             import tensorflow as tf
         else:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what JSON holds
 
 from lungnb.artefacts import HISTORY, PLAN, RUN
-from lungnb.files import make_table, read_json, remove, write_table
+from lungnb.files import read_json, remove
 from lungnb.formats.opening import open_file
+from lungnb.formats.tables import make_table, write_table
 from lungnb.settings import SHIPPED, Settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Write a page that finds lungs in a browser, without a server and without a connection."""
+"""Write a page that segments films in a browser, without a server and without a connection."""
 
 import lazy_loader
 

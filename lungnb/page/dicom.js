@@ -1,10 +1,10 @@
-// Read the elements of an uncompressed DICOM file of one picture. Nothing of a patient is kept.
+// Read the elements of an uncompressed DICOM file with one picture. Keep nothing that identifies a patient.
 
 const [PREAMBLE, MAGIC] = [128, "DICM"];
-const UNDEFINED = 0xffffffff; // a length: the end is marked
+const UNDEFINED = 0xffffffff; // as a length: the end has a mark instead
 const [ITEM, ITEM_END, SEQUENCE_END] = [0xfffee000, 0xfffee00d, 0xfffee0dd];
 const LONG = ["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]; // kinds with long lengths
-const SYNTAXES = { "1.2.840.10008.1.2": false, "1.2.840.10008.1.2.1": true }; // and whether kinds are explicit
+const SYNTAXES = { "1.2.840.10008.1.2": false, "1.2.840.10008.1.2.1": true }; // are kinds explicit?
 const TAGS = {
   SOPClassUID: 0x00080016, Modality: 0x00080060, ImagerPixelSpacing: 0x00181164, PatientOrientation: 0x00200020,
   ImageOrientationPatient: 0x00200037, SamplesPerPixel: 0x00280002, PhotometricInterpretation: 0x00280004,
@@ -37,13 +37,13 @@ export function readDicom(bytes) {
 
 const clean = (text) => text.replace(/\0/g, "").trim();
 
-/** The elements of a data set: where the value of each tag lies. */
+/** The elements of a data set: the place of each tag's value. */
 class Elements {
   constructor(bytes, view, isExplicit) {
     Object.assign(this, { bytes, view, isExplicit, found: new Map() });
   }
 
-  /** Read elements from `at` to `end`, or to the mark of an item's end, or until `isOver` says so of a tag. */
+  /** Read elements from `at` up to `end`, up to the mark of an item's end, or up to a tag with `isOver(tag)`. */
   read(at, end, isOver = () => false) {
     while (at + 8 <= end) {
       const tag = this.tagAt(at);
@@ -75,7 +75,7 @@ class Elements {
   /** Return the first item of a sequence, and where the sequence ends. */
   sequence({ at, length, kind }) {
     const end = length === UNDEFINED ? this.bytes.length : at + length;
-    const isExplicit = this.isExplicit && kind !== "UN"; // unknown ones are written without kinds
+    const isExplicit = this.isExplicit && kind !== "UN"; // sequences of unknown kind are written without kinds
     let first = null;
     while (at + 8 <= end) {
       const [tag, itemLength] = [this.tagAt(at), this.view.getUint32(at + 4, true)];
@@ -130,12 +130,12 @@ class Header {
     return first ? new Header(first) : undefined;
   }
 
-  /** Return a value as `count` whole numbers of 8 or 16 bits, with a sign if `isSigned`; null if they are fewer. */
+  /** Return a value as `count` whole numbers of 8 or 16 bits, with a sign if `isSigned`; null if there are too few. */
   integers(name, bits, isSigned, count) {
     const element = this.element(name);
     const bytes = (count * bits) / 8;
     if (!element || element.at + bytes > this.elements.bytes.length || element.length < bytes) return null;
-    const copy = this.elements.bytes.slice(element.at, element.at + bytes).buffer; // so that it begins at an even byte
+    const copy = this.elements.bytes.slice(element.at, element.at + bytes).buffer; // starts at an even byte
     if (bits === 8) return isSigned ? new Int8Array(copy) : new Uint8Array(copy);
     return isSigned ? new Int16Array(copy) : new Uint16Array(copy);
   }

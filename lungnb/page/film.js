@@ -1,11 +1,11 @@
-// How the stored values of a DICOM film become grey, bone white: the rules of lungnb/formats/dicom.py.
+// Turn the stored values of a DICOM film into grey, with white bones: the rules of lungnb/formats/dicom.py.
 
 import { greyRange, isLungWindow, throughWindow } from "./ranges.js";
 import { rint } from "./square.js";
 
-const USUAL_OFFSET = 1024; // that CT values have above Hounsfield units if the file does not say
-// A window fits if it shows more than the first share neither black nor white, less than the second white, and if its
-// greys span more than the third share of those from black to white.
+const USUAL_OFFSET = 1024; // of CT values above Hounsfield units, if the file does not state it
+// A window fits if more than the first share of pixels is neither black nor white, less than the second share is white,
+// and the greys span more than the third share of the range from black to white.
 const [MIN_GREY_SHARE, MAX_WHITE_SHARE, MIN_SPAN] = [0.15, 0.45, 0.3];
 const SAMPLE_SIDE = 256; // look at about so many pixels in each direction
 const MAX_VIEWS = 8; // try so many windows of a file
@@ -13,7 +13,7 @@ const MAX_TABLE = 2 ** 16; // entries of a lookup table
 const PIXEL_MM = [0.001, 100]; // believe pixel sizes from the first to the second
 const MAX_EXPONENT = 80; // of the sigmoid window
 
-/** Return the picture of a DICOM header: `grey`, `width`, `height`; null if it is damaged or of another kind. */
+/** Return the picture of a DICOM file, `grey`, `width` and `height`; null if it is damaged or of another kind. */
 export function showFilm(header) {
   const [height, width] = [header.number("Rows"), header.number("Columns")];
   const pixels = storedPixels(header, width * height);
@@ -33,7 +33,7 @@ export function showFilm(header) {
   return { grey, width, height };
 }
 
-/** Return a function of each of the 65,536 numbers that pixels may be, float32, the negative ones at the end. */
+/** Return a function's values for all 65,536 numbers that a pixel may be, float32, negative numbers at the end. */
 function tabulate(pixels, compute) {
   const isSigned = pixels instanceof Int16Array || pixels instanceof Int8Array;
   const half = 2 ** 15;
@@ -46,14 +46,14 @@ function lookUp(pixels, table) {
   return results;
 }
 
-/** Return the stored values, from bit 0 and without the bits that are not theirs. */
+/** Return the stored values, shifted to bit 0, without the unused bits. */
 function storedPixels(header, count) {
   const [bits, isSigned] = [header.number("BitsAllocated"), header.number("PixelRepresentation") === 1];
   const pixels = header.integers("PixelData", bits, isSigned, count);
   const unused = bits - (header.number("BitsStored") || bits);
   if (!pixels || unused <= 0 || unused >= bits) return pixels;
   const shift = (header.number("HighBit") ?? 0) + 1 - header.number("BitsStored");
-  const room = 32 - bits + unused; // beside the value in a number of 32 bits
+  const room = 32 - bits + unused; // bits beside the value in a 32-bit number
   const cut = (pixel) => (isSigned ? (pixel << room) >> room : (pixel << room) >>> room);
   const isCut = pixels.every((pixel) => cut(pixel) === pixel);
   if (isCut && !(shift > 0)) return pixels;
@@ -65,18 +65,18 @@ function storedPixels(header, count) {
   return pixels.map((pixel, at) => (hidden?.[at] ? pixel : cut(pixel)));
 }
 
-/** Return which stored values are padding, as 1; null if none or all are. */
+/** Return an array that is 1 for padding; null if no value or every value is padding. */
 function findPadding(pixels, header) {
   const limits = [header.number("PixelPaddingValue"), header.number("PixelPaddingRangeLimit")].filter(Number.isFinite);
   if (!limits.length) return null;
-  const sorted = pixels.constructor.from(limits).sort(); // as the kind of the pixels: many are written without a sign
+  const sorted = pixels.constructor.from(limits).sort(); // in the pixels' type: many files omit the sign
   const [first, last] = [sorted[0], sorted.at(-1)];
   const hidden = new Uint8Array(pixels.length);
   pixels.forEach((pixel, at) => (hidden[at] = pixel >= first && pixel <= last ? 1 : 0));
   return hidden.includes(1) && hidden.includes(0) ? hidden : null;
 }
 
-/** Return what makes a value 0 (black) to 1 (white): the first window that fits, or else the range of the values. */
+/** Return the function from a value to grey, 0 (black) to 1 (white): the first window that fits, or the value range. */
 function chooseView(pixels, values, hidden, width, header, isCt) {
   const sample = takeSample(pixels, hidden, width).map((pixel) => values[pixel & 0xffff]);
   const isInverse = header.text("PhotometricInterpretation") === "MONOCHROME1";
@@ -109,7 +109,7 @@ function fits(shown) {
   return share(isGrey) > MIN_GREY_SHARE && share((value) => value >= 1) < MAX_WHITE_SHARE && span > MIN_SPAN;
 }
 
-/** Return what the file's table and windows make of a value, 0 to 1; leave out those that make no sense. */
+/** Return the functions of the file's table and windows, from a value to 0 to 1; leave out invalid ones. */
 function listViews(header) {
   const table = lookupTable(header);
   const name = header.text("VOILUTFunction");
@@ -143,11 +143,11 @@ function lookupTable(header) {
   const isSigned = header.number("PixelRepresentation") === 1;
   const first = isSigned && start >= 2 ** 15 ? start - 2 ** 16 : start;
   const brightest = table.reduce((most, value) => Math.max(most, value));
-  const white = brightest.toString(2).length === bits ? 2 ** bits - 1 : brightest; // many files state other bits
+  const white = brightest.toString(2).length === bits ? 2 ** bits - 1 : brightest; // many files state wrong bits
   return (value) => table[Math.min(Math.max(rint(value) - first, 0), count - 1)] / white;
 }
 
-/** Return which values are shown black and white, for CT as if its values had the usual offset from HU. */
+/** Return the values that are shown black and white. For CT, assume the usual offset from HU. */
 function rangeOf(values, hidden, width, isCt) {
   const [visible, side] = hidden ? [values.filter((_, at) => !hidden[at]), 0] : [values, width];
   const low = visible.reduce((least, value) => Math.min(least, value));
@@ -166,7 +166,7 @@ export function pixelSize(header) {
   return spacing?.every((side) => side >= PIXEL_MM[0] && side <= PIXEL_MM[1]) ? spacing : null;
 }
 
-/** Return how to show a stored picture as usual: whether to transpose it, then to flip its rows, its columns. */
+/** Return how to turn a stored picture upright: whether to transpose it, then to flip its rows and its columns. */
 export function turnOf(header) {
   const none = { transposed: false, upsideDown: false, mirrored: false };
   let [row, column] = directions(header);
@@ -176,7 +176,7 @@ export function turnOf(header) {
   return { transposed, upsideDown: "RAH".includes(column || " "), mirrored: row === "R" };
 }
 
-/** Return where a picture's rows and columns lead: to L or R, A or P, H or F. */
+/** Return the directions of a picture's rows and columns in the patient: L or R, A or P, H or F. */
 function directions(header) {
   const cosines = header.numbers("ImageOrientationPatient");
   if (cosines.length === 6) {

@@ -3,8 +3,8 @@
 import { passThrough } from "./png.js";
 import { fitSquare, unfitSquare } from "./square.js";
 
-const METADATA = 14; // the number of a model's metadata among the fields of an ONNX file
-const [KEY, VALUE] = [1, 2]; // the numbers of the fields of one entry
+const METADATA = 14; // number of the field with the metadata in an ONNX file
+const [KEY, VALUE] = [1, 2]; // numbers of the fields of an entry
 
 /** Return the bytes of a gzipped file that an element of the page holds in base64, and free the element's text. */
 export async function embedded(id) {
@@ -16,7 +16,7 @@ export async function embedded(id) {
   return passThrough([packed], new DecompressionStream("gzip"));
 }
 
-/** Return the metadata of an ONNX file by their names; docs/how-to-onnx.md explains them. */
+/** Return the metadata of an ONNX file by name; docs/how-to-onnx.md explains them. */
 export function readMetadata(bytes) {
   const facts = {};
   for (const [field, entry] of fields(bytes)) {
@@ -27,7 +27,7 @@ export function readMetadata(bytes) {
   return facts;
 }
 
-/** Yield the number and the bytes of each field of a protobuf message that has bytes. */
+/** Yield the number and the content of each protobuf field that holds bytes. */
 function* fields(bytes) {
   let at = 0;
   const varint = () => {
@@ -64,7 +64,7 @@ export class Network {
     this.chestThreshold = "chest_threshold" in facts ? Number(facts.chest_threshold) : undefined;
   }
 
-  /** Return the probability of lung (Float32Array) of a grey picture, as large as it, and `chest`, if there is one. */
+  /** Return the probability of lung (Float32Array) for each pixel of a grey picture, and `chest` if it exists. */
   async predict({ grey, width, height }) {
     const square = fitSquare(grey, width, height, this.size);
     const shares = Float32Array.from(square.pixels, (value) => value / 255);
@@ -75,7 +75,7 @@ export class Network {
     return { probability: unfitSquare(answer.probability.data, square, width, height), chest: answer.chest?.data[0] };
   }
 
-  /** Return probabilities with their logits divided by the temperature, which was chosen on validation images. */
+  /** Divide the logits by the temperature, which was chosen on validation images, and return the probabilities. */
   corrected(probability) {
     if (this.temperature === 1) return probability;
     const power = 1 / this.temperature;

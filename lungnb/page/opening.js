@@ -1,4 +1,4 @@
-// Open a film: from the bytes of a file to an upright picture of greys. Everything that cannot be opened is a sentence.
+// Open a film: read a file and return an upright grey picture. If a file cannot be opened, say why in a sentence.
 
 import { isDicom, readDicom } from "./dicom.js";
 import { pixelSize, showFilm, turned, turnOf } from "./film.js";
@@ -8,8 +8,8 @@ import { rint } from "./square.js";
 
 const MAX_BYTES = 200e6; // of a file; a film of 40 million pixels has 80 MB uncompressed
 const MAX_PIXELS = 40e6; // of a picture; each takes about 20 bytes of memory
-const MAX_DEEP_PIXELS = 20e6; // of a PNG with colours of 16 bits; each takes up to 40 bytes
-const COLOURED = [2, 6]; // types of colour of a PNG: red, green and blue, without and with opacity
+const MAX_DEEP_PIXELS = 20e6; // of a PNG with 16-bit colours; each takes up to 40 bytes
+const COLOURED = [2, 6]; // colour types of PNG: RGB and RGBA
 const MAX_ASPECT = 100; // refuse pictures whose longer side is more than this many times the shorter
 const LUMINANCE = [0.299, 0.587, 0.114]; // weights of red, green and blue (ITU-R BT.601)
 const OPENED = "This page opens PNG, JPEG, BMP and uncompressed DICOM files";
@@ -18,7 +18,7 @@ const OTHERS = { // by the first three letters
   "II*": "a TIFF file", "MM\0": "a TIFF file", GIF: "a GIF file", "%PD": "a PDF file", "PK\x03": "a ZIP archive",
 };
 
-/** A file cannot be used. The message says which, what is wrong and what to do. */
+/** A file cannot be used. The message names the file and says what is wrong and what to do. */
 export class Refused extends Error {}
 
 /** Return a picture: `grey` (Uint8Array, row by row), `width`, `height`, `pixelMm` (height, width; or null), `note`. */
@@ -83,7 +83,7 @@ async function openPng(file, bytes, say) {
   const isDeep = png.depth === 16 && COLOURED.includes(png.colour);
   refuseSize(png.width ?? 0, png.height ?? 0, say, isDeep ? MAX_DEEP_PIXELS : MAX_PIXELS);
   if (png.interlaced || png.isTurned) {
-    if (png.depth === 16) throw say("is an interlaced or turned PNG of 16 bits. Save it again without.");
+    if (png.depth === 16) throw say("is an interlaced or turned PNG of 16 bits. Save it without interlacing and turning.");
     return decode(file);
   }
   const { numbers, channels } = await readPng(png);
@@ -98,7 +98,7 @@ function everyNth(numbers, step) {
   return new numbers.constructor(numbers.length / step).map((_, at) => numbers[step * at]);
 }
 
-/** Return the luminance of colours, rounded as Pillow does with 8 bits and lungnb with 16. */
+/** Return the luminance of colours. Round 8-bit colours as Pillow does, and 16-bit colours as lungnb does. */
 function luminance(colours, channels, depth) {
   const grey = new colours.constructor(colours.length / channels);
   const [r, g, b] = LUMINANCE;

@@ -42,24 +42,24 @@ function showStatus(text) {
   $("status").textContent = text;
 }
 
-/** Tell a screen reader what the page shows elsewhere. */
+/** Give a screen reader a sentence on what the page shows. */
 function tell(text) {
   $("news").textContent = text;
 }
 
-/** Show a sentence on what went wrong; none hides it. */
+/** Show a sentence on what went wrong; without a sentence, hide the box. */
 function complain(text = "") {
   $("problem").textContent = text;
   $("problem").hidden = !text;
   if (text) $("problem").scrollIntoView({ block: "nearest" });
 }
 
-/** Open a film, a file, and show it with its mask. */
+/** Open the file of a film, and show the film with its mask. */
 function open(file) {
   return segment(file.name, () => openFilm(file));
 }
 
-/** Show a picture with its mask once `load` has it. If several are opened at once, the last one wins. */
+/** Show the picture that `load` returns, with its mask. If several are opened at once, show the last one. */
 async function segment(name, load) {
   const started = performance.now();
   const network = await opening;
@@ -73,7 +73,7 @@ async function segment(name, load) {
     complain();
     show(name, picture, { ...answer, shown: network.corrected(answer.probability) }, network);
     const note = () => (page.seconds = (performance.now() - started) / 1000);
-    requestAnimationFrame(() => requestAnimationFrame(note)); // the outline is drawn in the first
+    requestAnimationFrame(() => requestAnimationFrame(note)); // the first frame draws the outline
   } catch (error) {
     if (number !== page.opened) return;
     const reason = `${name}: cannot be segmented (${error.message}). Try a smaller copy.`;
@@ -91,7 +91,7 @@ function isUnsaved() {
 
 /** Return whether the film may be closed; ask if corrections would be lost. */
 function mayLeave() {
-  return !isUnsaved() || confirm(`The corrections of ${page.name} are not downloaded. Close this film all the same?`);
+  return !isUnsaved() || confirm(`The corrections of ${page.name} are not downloaded. Close this film anyway?`);
 }
 
 function show(name, picture, answer, network) {
@@ -99,7 +99,7 @@ function show(name, picture, answer, network) {
   const mask = maskAbove(network.threshold, answer.shown, width);
   const film = new Film(toCanvas(picture), width, height, packMask(mask));
   film.probability = toBytes(answer.shown);
-  const thresholds = new Map([[film.states[0], network.threshold]]); // of the masks that no person has changed
+  const thresholds = new Map([[film.states[0], network.threshold]]); // of masks without corrections
   Object.assign(page, { name, picture, answer, film, network, thresholds, seconds: null });
   film.addEventListener("change", ({ detail: { runs } }) => runs && masked());
   showStatus("");
@@ -113,7 +113,7 @@ function show(name, picture, answer, network) {
   masked();
 }
 
-/** Show what belongs to a mask that has changed: its sizes, and its threshold if it has one. */
+/** After a change of the mask, show the sizes of both lungs, and the threshold if the mask has one. */
 function masked() {
   const threshold = page.thresholds.get(page.film.states[page.film.state]);
   if (threshold !== undefined) setThreshold(threshold);
@@ -188,7 +188,7 @@ function setThreshold(threshold) {
   $("threshold-text").textContent = threshold.toFixed(2);
 }
 
-/** Make the mask of the slider's threshold; undo remembers it once the slider rests. */
+/** Make the mask for the slider's threshold. Keep it for undo when the slider is released. */
 function changeThreshold(isFinal) {
   const { film, answer, thresholds } = page;
   const isCorrected = !thresholds.has(film.states[film.state]);
@@ -205,7 +205,7 @@ function changeThreshold(isFinal) {
 
 async function download() {
   const { picture, film, name } = page;
-  const runs = film.states[film.state]; // the mask that is saved, even if a person goes on painting meanwhile
+  const runs = film.states[film.state]; // save this mask, even if a person paints meanwhile
   const pair = pairName(name, picture.grey);
   const link = Object.assign(create("a"), { download: `${pair}.zip` });
   try {
@@ -222,7 +222,7 @@ async function download() {
   tell($("status").textContent);
 }
 
-/** Open a drawn example, whose picture its button shows. */
+/** Open the drawn example that the button shows. */
 function openExample(button) {
   const [, text] = button.querySelector("img").src.split(",");
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

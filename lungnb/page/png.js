@@ -2,13 +2,13 @@
 // that are not opaque.
 
 const SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
-const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }; // by the type of colour
+const CHANNELS = { 0: 1, 2: 3, 3: 1, 4: 2, 6: 4 }; // by colour type
 const PALETTE = 3;
-const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] }; // bits, by that type
+const DEPTHS = { 0: [1, 2, 4, 8, 16], 2: [8, 16], 3: [1, 2, 4, 8], 4: [8, 16], 6: [8, 16] }; // bits, by colour type
 
 export const isPng = (bytes) => SIGNATURE.every((byte, at) => bytes[at] === byte);
 
-/** Return what parts of bytes become in a stream, such as a DecompressionStream; stop soon after `most` bytes. */
+/** Send parts of bytes through a stream, such as a DecompressionStream; return about `most` bytes at most. */
 export async function passThrough(packed, stream, most = Infinity) {
   const reader = new Blob(packed).stream().pipeThrough(stream).getReader();
   const parts = [];
@@ -22,7 +22,7 @@ export async function passThrough(packed, stream, most = Infinity) {
   return whole;
 }
 
-/** Return the header of a PNG, its palette, its packed pixels, and whether it holds a turn. */
+/** Return the header of a PNG, the palette, the packed pixels, and whether EXIF data turn the picture. */
 export function readChunks(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found = { data: [], isTurned: false };
@@ -113,7 +113,7 @@ const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return byte;
 });
 
-/** Return the CRC-32 of bytes, as PNG and ZIP files state it. */
+/** Return the CRC-32 of bytes, the checksum in PNG and ZIP files. */
 export function crc32(bytes) {
   let crc = 0xffffffff;
   for (let at = 0; at < bytes.length; at++) crc = CRC_TABLE[(crc ^ bytes[at]) & 255] ^ (crc >>> 8);

@@ -1,19 +1,19 @@
-// Which values of a deep picture are black and white: the rule of lungnb/formats/ranges.py, and the grey that it gives.
+// Decide which values of a deep picture are black and white, by the rule of lungnb/formats/ranges.py; make it grey.
 // Values are a typed array, row by row; a Float32Array holds float32, other arrays whole numbers.
 
 import { rint } from "./square.js";
 
 const LUNG_WINDOW = [-1000, 400]; // Hounsfield units shown as black and as white
 const LUNG_RANGE = [-1500, -200]; // HU of air and lung
-const MAX_SHARE = 1.01; // values from 0 to this are shares
-const MAX_UNITS = 16; // floats from 0 to this were normalised in some way
+const MAX_SHARE = 1.01; // values from 0 to this limit are shares
+const MAX_UNITS = 16; // floats from 0 to this limit were normalised in some way
 const SHARE_OF_LUNG = 0.001; // from this share of air or lung, a picture is CT
-const SAMPLE = 2 ** 16; // values that are looked at
-const PERCENT = 1; // at each end may lie anywhere without moving the range
-const FEW_VALUES = 16; // padding has so many different values at most
+const SAMPLE = 2 ** 16; // look at so many values at most
+const PERCENT = 1; // of the values at each end, which do not change the range
+const FEW_VALUES = 16; // padding has at most so many different values
 const PADDING_GAP = 0.25; // padding is farther from the picture's values than this share of their range
 
-/** Return which values are shown black and white, as [low, high]. `width` is that of the picture, 0 for a mere list. */
+/** Return which values are shown black and white, as [low, high]. `width` is the width of the picture, 0 for a list. */
 export function greyRange(values, width) {
   const [low, high] = ends(values);
   const isFloat = values instanceof Float32Array;
@@ -24,7 +24,7 @@ export function greyRange(values, width) {
   const [first, last] = endsOfPicture(values, width);
   const [pictureLow, pictureHigh] = ends(values, first, last);
   if (low < LUNG_RANGE[1] && pictureLow < 0) return LUNG_WINDOW;
-  const least = Math.max(1, 1e-6 * Math.abs(pictureLow)); // between black and white
+  const least = Math.max(1, 1e-6 * Math.abs(pictureLow)); // smallest distance between black and white
   return [pictureLow, pictureHigh > pictureLow ? pictureHigh : pictureLow + least];
 }
 
@@ -59,13 +59,13 @@ function count(values, test) {
   return total;
 }
 
-/** Return two ends between which a picture's values lie, and others do not; its values may not reach them. */
+/** Return two limits: the picture's values lie between them, padding lies outside. */
 function endsOfPicture(values, width) {
   let [distinct, counts] = countValues(takeSample(values, width));
   const limits = [-Infinity, Infinity];
   while (distinct.length > FEW_VALUES) {
     const cut = widestGap(distinct);
-    const isLowPicture = cut > distinct.length - cut; // the picture has the more values
+    const isLowPicture = cut > distinct.length - cut; // because the picture has more values than padding
     const [start, stop] = isLowPicture ? [0, cut] : [cut, distinct.length];
     const span = distinct[stop - 1] - distinct[start];
     const gap = distinct[cut] - distinct[cut - 1];
@@ -94,7 +94,7 @@ function countValues(sample) {
   return [distinct, distinct.map((value) => numbers.get(value))];
 }
 
-/** Return where the second part begins if sorted values are cut at their widest gap. */
+/** Cut sorted values at the widest gap; return where the second part begins. */
 function widestGap(distinct) {
   let best = 1;
   for (let at = 2; at < distinct.length; at++) {

@@ -2,9 +2,9 @@
 // lungnb/segmentation/lungs.py. A mask is a Uint8Array of 0 and 1, row by row.
 
 const MIN_LUNG_SHARE = 0.1; // of the larger region; a smaller region is not the other lung
-const MAX_OFF_MIDDLE = 0.25; // of the region's width; the middle of the picture is nearer to that of both lungs
-const MAX_SHARED_COLUMNS = 0.5; // of the narrower region; regions that share more lie above each other
-const MIN_WIDTH_OF_BOTH = 0.8; // of its height; a wider region across the middle is both lungs, which touch
+const MAX_OFF_MIDDLE = 0.25; // of the region's width; the middle of both lungs is nearer to the picture's middle
+const MAX_SHARED_COLUMNS = 0.5; // of the narrower region; regions that share more columns lie one above the other
+const MIN_WIDTH_OF_BOTH = 0.8; // of the region's height; a wider region across the middle is two lungs that touch
 
 /**
  * Return the connected regions of the pixels that have `value`, in the order of their first pixels. `reach` is 1 if
@@ -43,7 +43,7 @@ function findRuns(mask, width, value) {
   return runs;
 }
 
-/** Join runs of neighbouring rows that touch; return the parent of each run in a forest whose roots are first runs. */
+/** Join touching runs of neighbouring rows; return each run's parent in a forest. The root is a region's first run. */
 function joinRuns(runs, reach) {
   const parents = runs.map((_, at) => at);
   let above = 0;
@@ -111,7 +111,7 @@ function isAcross({ left, right, top, bottom }, middle) {
 
 /** Return the number of pixels of a region in each column of its box. */
 function countColumns({ left, right, runs }) {
-  const counts = new Float64Array(right - left + 1); // differences first, then their sums
+  const counts = new Float64Array(right - left + 1); // first the differences, then the sums
   for (const [, start, end] of runs) {
     counts[start - left]++;
     counts[end - left]--;
@@ -124,7 +124,7 @@ function meanColumn(region) {
   return region.left + countColumns(region).reduce((sum, count, at) => sum + count * at, 0) / region.size;
 }
 
-/** Return the column with the fewest pixels in the region's middle third; of several, the nearest to its middle. */
+/** Return the column with the fewest pixels in the region's middle third; if several, the one nearest to the middle. */
 function thinnestColumn(region) {
   const counts = countColumns(region);
   const third = Math.floor(counts.length / 3);

@@ -1,4 +1,4 @@
-// Why a person should look at a mask: the rules of lungnb/segmentation/lungs.py and inference.py.
+// Say why a person should look at a mask: the rules of lungnb/segmentation/lungs.py and inference.py.
 
 import { rint } from "./square.js";
 
@@ -6,14 +6,15 @@ const NOT_A_CHEST = "does not look like an upright chest film or axial CT slice"
 const LUNG_SHARE = [0.02, 0.6]; // plausible area of lungs (share of the image)
 const MAX_SIZE_RATIO = 2; // of the larger lung to the smaller
 const MAX_UNCERTAINTY = 0.3; // pixels between lung and not, divided by those of the mask
-const UNCERTAIN = [0.1, 0.9]; // probabilities between them
+const UNCERTAIN = [0.1, 0.9]; // probabilities between these limits are uncertain
 const SAMPLES = 256; // of pixels along the shorter side are enough to see how uncertain a mask is
 
 const percent = (share) => `${rint(100 * share)}%`;
 
 /**
- * Return the reasons, none if there is none. `sides` has the pixels of the right and the left lung. `chest` is the
- * network's answer, 0 to 1, and `chestThreshold` the value below which it says no; both are undefined without it.
+ * Return the list of reasons, which may be empty. `sides` has the numbers of pixels of the right and the left lung.
+ * `chest` is the network's output, 0 to 1. A value below `chestThreshold` means no chest. Networks without this output
+ * have neither.
  */
 export function reviewReasons({ mask, width, probability, sides, chest, chestThreshold }) {
   const reasons = chest < chestThreshold ? [NOT_A_CHEST] : [];

@@ -2,12 +2,12 @@
 
 import { crc32, writePng } from "./png.js";
 
-const UNUSUAL = /[^\p{L}\p{N}_ .()+=-]/gu; // characters that some file system may not take in a name
-const LIKE_MASK = /(mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?$/i; // would be taken for a mask
+const UNUSUAL = /[^\p{L}\p{N}_ .()+=-]/gu; // characters that some file systems refuse in a name
+const LIKE_MASK = /(mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?$/i; // lungnb takes these for masks
 const MAX_NAME = 60; // letters
 const DAY = (1 << 5) | 1; // the first of January 1980, so that the same pair gives the same file
 
-/** Return the name of a pair: that of its file, and a checksum, because films of two patients may have one name. */
+/** Return the name of a pair: the file's name and a checksum, because two patients' films may have the same name. */
 export function pairName(fileName, grey) {
   const stem = fileName.replace(/\.[^.]*$/, "").replace(UNUSUAL, "_").replace(/^[. ]+/, "");
   const name = stem.slice(0, MAX_NAME).trim() || "film";
@@ -24,7 +24,7 @@ export async function zipPair(name, grey, mask, width) {
   ]);
 }
 
-/** Return files, [name, bytes] each, as a ZIP file that stores them as they are. */
+/** Return files, [name, bytes] each, as a ZIP file without compression. */
 function zip(files) {
   const parts = [];
   const directory = [];
@@ -42,7 +42,7 @@ function zip(files) {
   return new Blob([...parts, ...directory, end], { type: "application/zip" });
 }
 
-/** Return a record of a ZIP file: its mark, then numbers of 16 bits, or of 32 bits if they are in brackets. */
+/** Return a record of a ZIP file: its mark, then its numbers. Numbers in brackets have 32 bits, the others 16. */
 function record(mark, numbers) {
   const all = [[mark], ...numbers];
   const view = new DataView(new ArrayBuffer(all.reduce((sum, number) => sum + (Array.isArray(number) ? 4 : 2), 0)));

@@ -1,7 +1,7 @@
-// From a film to the square that the network sees, and back: the steps of lungnb/formats/pixels.py. They give the same
-// numbers, because they round in the same places.
+// Fit a film into the network's square, and bring the result back: the steps of lungnb/formats/pixels.py. The numbers
+// are the same, because the scripts round in the same places.
 
-/** Return the nearest whole number, of two the even one, as NumPy rounds. */
+/** Return the nearest whole number; of two equally near numbers, the even one, as NumPy does. */
 export function rint(value) {
   const floor = Math.floor(value);
   const rest = value - floor;
@@ -39,7 +39,7 @@ function linearWeights(rows, newRows) {
   });
 }
 
-/** Return an array of rows of `width` numbers with other rows: each the sum of some, weighted. */
+/** Return new rows of `width` numbers: each is a weighted sum of old rows. */
 function mixRows(array, width, weights, Kind) {
   const mixed = new Kind(weights.length * width);
   const sum = new Float64Array(width);
@@ -55,12 +55,12 @@ function mixRows(array, width, weights, Kind) {
   return mixed;
 }
 
-/** Write the weighted sum of two rows that follow each other: what most rows of an enlarged picture are. */
+/** Write the weighted sum of two neighbouring rows, as most rows of an enlarged picture need it. */
 function mixTwo(mixed, to, array, from, width, [above, below]) {
   for (let x = 0; x < width; x++) mixed[to + x] = above * array[from + x] + below * array[from + width + x];
 }
 
-/** Return an array of rows of `width` numbers with other columns: each the sum of some, weighted. */
+/** Return rows of `width` numbers with new columns: each is a weighted sum of old columns. */
 function mixColumns(array, width, weights, Kind) {
   const height = array.length / width;
   const mixed = new Kind(height * weights.length);
@@ -93,7 +93,7 @@ export function fitSquare(grey, width, height, size) {
   return { pixels, size, top, left, height: newHeight, width: newWidth };
 }
 
-/** Cut the image out of a square map of numbers, and return it at another size, float32, interpolated. */
+/** Cut the image out of a square of numbers, and return it interpolated to another size, float32. */
 export function unfitSquare(map, square, width, height) {
   const part = new Float32Array(square.width * square.height);
   for (let y = 0; y < square.height; y++) {

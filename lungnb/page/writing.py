@@ -14,14 +14,14 @@ from lungnb.files import written
 from lungnb.settings import SHIPPED
 
 BUNDLE = Path(__file__).with_name("bundle.html")  # made by tools/make_page.py; wheels hold it, checkouts do not
-_DIGEST_DIGITS = 8  # of the network's SHA-256, as in the tables of `lungnb segment`
+_DIGEST_DIGITS = 8  # first digits of the network's SHA-256, as in the tables of `lungnb segment`
 
 
 def write_page(out: str | Path, bundle: Path | None = None) -> Path:
     """Write a page that segments films in a browser, with the network that lungnb ships, and return its path.
 
-    The page is one file that works from a disk, a USB stick or any server, and connects to nothing. `bundle` is what
-    `make page` built, by default BUNDLE.
+    The page is one file that works from a disk, a USB stick or any server. It makes no connection. `bundle` is the file
+    that `make page` built, by default BUNDLE.
 
     Raises FileNotFoundError if the bundle was not built, ValueError if `out` does not end in `.html` or `.htm`.
     """
@@ -42,7 +42,7 @@ def write_page(out: str | Path, bundle: Path | None = None) -> Path:
 
 
 def fill(page: str, parts: Mapping[str, str]) -> str:
-    """Return a page with the parts in the place of their `{{NAME}}`; other places stay.
+    """Return a page in which each `{{NAME}}` is replaced by the part of this name; other names stay.
 
     >>> fill("<p>{{A}} {{B}}</p>", {"A": "1"})
     '<p>1 {{B}}</p>'

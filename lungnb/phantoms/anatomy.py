@@ -21,8 +21,8 @@ _PLAIN_RATIO_RANGE = (0.36, 0.59)  # without the addition "heart"
 _SHARE_LARGE_HEART = 0.2  # so that large hearts are no rarity in training; hospitals differ
 _MAGNIFIED = 1.12  # the heart on portable films, which are taken from in front and from near
 # The right dome is higher by 1.5 cm in men and 1.2 cm in women, and in 95 % of adults ("Assessment of diaphragmatic
-# levels on plain chest radiograph: a new approach", West Afr J Med 2007, 526 films). Drawn with these numbers, the left
-# is as high or higher in 10 %: the spread is assumed.
+# levels on plain chest radiograph: a new approach", West Afr J Med 2007, 526 films). With these numbers, the left dome
+# is as high or higher in 10 % of drawings. The standard deviation is an assumption.
 _DOME_MEAN_CM, _DOME_SD_CM = 1.4, 1.1
 DOME_RANGE_CM = (-1.0, 3.5)
 _LOWEST_DOME_CM = 0.6  # of the left dome above its angle

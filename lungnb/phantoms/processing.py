@@ -68,7 +68,7 @@ def multiscale(grey: Floats, power: float, coarse: float) -> Floats:
     """Return a film with stronger faint details and a weaker coarsest shape.
 
     Each band of a Laplacian pyramid is raised to `power` below 1 (Vuylsteke and Schoeters 1994, Proc. SPIE 2167:551).
-    What is coarser than all bands is kept to the share `coarse`, which is an assumption.
+    The rest, coarser than all bands, is multiplied by `coarse`, which is an assumption.
     """
     smooth, sum_of_bands = grey, np.zeros_like(grey)
     for band in range(_BANDS):

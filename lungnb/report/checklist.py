@@ -52,7 +52,7 @@ def model_card(settings: Settings, model_name: str) -> str:
 
 
 def card_html(card: str) -> str:
-    """Return a model card, which is Markdown of `model_card.md`, as HTML."""
+    """Return a model card as HTML. `card` is Markdown that `model_card` returned."""
     text = html.escape(card.strip(), quote=False)
     for mark, tag in ((r"\*\*", "b"), (r"\*", "i"), ("`", "code")):
         text = re.sub(rf"{mark}(.+?){mark}", rf"<{tag}>\1</{tag}>", text)

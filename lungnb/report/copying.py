@@ -12,10 +12,10 @@ from lungnb.files import written
 def copy_notebooks(folder: str | Path) -> Path:
     """Copy the series into a folder; return the first notebook.
 
-    The notebooks are then in `folder/notebooks`, and the published tables that they show in `folder/results/published`.
+    Write the notebooks to `folder/notebooks`, and the published tables that they show to `folder/results/published`.
     Data and results of the notebooks will go to `folder/data` and `folder/results`.
 
-    Raises NotWritten if there are notebooks already, so that no changed notebook is lost.
+    Raises NotWritten if the folder already has notebooks, so that no changed notebook is lost.
     """
     source, folder = series_folder(), Path(folder).expanduser()
     with written(folder / NOTEBOOKS) as temporary:

@@ -14,14 +14,15 @@ from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_S
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
-from lungnb.files import need, read_table
+from lungnb.files import need
+from lungnb.formats.tables import read_table
 from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
 from lungnb.report.parts import captioned, folded, html_table, lighter, verdict_html, write_page
 from lungnb.report.sections import review_sections
 from lungnb.settings import Settings, counted
 
-_COMPARISON_NOTEBOOK = "06_compare"  # its results are the report, so the notebook is not repeated in it
+_COMPARISON_NOTEBOOK = "06_compare"  # left out, because the report shows its results already
 
 
 def write_report(settings: Settings, notebooks: list[Path]) -> Path:
@@ -65,14 +66,14 @@ def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
 
 
 def _linked(body: str, anchors: dict[str, str]) -> str:
-    """Return the HTML with links to notebooks turned into links to their anchors, or into text if they have none."""
+    """Return the HTML with links to anchors instead of links to notebooks; without an anchor, keep the text only."""
     for tag, name, text in set(re.findall(r'(<a href="(\d\d_\w+)\.ipynb">(.*?)</a>)', body)):
         body = body.replace(tag, f'<a href="#{anchors[name]}">{text}</a>' if name in anchors else text)
     return body
 
 
 def _summary(settings: Settings) -> str:
-    """Return the head of the report as HTML: the verdict and its evidence, if the comparison was made."""
+    """Return the head of the report as HTML: facts, and, if the comparison was made, the verdict and its evidence."""
     folder = settings.comparison
     kind = "recipe" if settings.profile in RECIPES else "profile"
     changes = "".join(f", {html.escape(change)}" for change in changes_of(settings))
@@ -95,8 +96,8 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
     """Yield the table, the chart and the pictures behind the verdict, and the network that needs no training."""
     yield "<h2>Scores and cost</h2>"
     yield (
-        "<p>Dice and IoU are means over patients; 1 is perfect. HD95 is the distance between the borders that 95 % of "
-        f"their points keep; 0 is perfect. A mask with a Dice below {FAILED_DICE:g} failed.</p>"
+        "<p>Dice and IoU are means over patients; 1 is perfect. HD95 is the distance between the borders, without the "
+        f"largest 5 % of distances; 0 is perfect. A mask with a Dice below {FAILED_DICE:g} failed.</p>"
     )
     yield html_table(table, MAIN_COLUMNS)
     if (folder / DIFFERENCES).exists() and len(table) > 1:

@@ -37,14 +37,15 @@ def write_page(path: Path, template: str, filled: Mapping[str, str]) -> Path:
 
 
 def html_section(title: str, text: str, table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """Return a table as HTML, under a heading and a sentence, both of which are HTML."""
+    """Return a heading, a text and a table as HTML. `title` and `text` are HTML."""
     return f"<h2>{title}</h2><p>{text}</p>{html_table(table, columns)}"
 
 
 def folded(title: str, body: str, anchor: str = "") -> str:
-    """Return HTML that is folded until the reader opens it; title, body and anchor are HTML.
+    """Return a part of a page that is folded until the reader opens it. All arguments are HTML.
 
-    A link to the anchor opens it, because the anchor is inside. By default, the anchor is the title in one word.
+    A link to the anchor opens the part, because the anchor is inside. By default, the anchor is the title with "_"
+    instead of spaces.
     """
     anchor = anchor or re.sub(r"\W+", "_", title.lower())
     return f'<details><summary>{title}</summary><div id="{anchor}">{body}</div></details>'
@@ -63,7 +64,7 @@ def verdict_html(verdict: str) -> str:
 
 
 def html_table(table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """Return a table as `readable` HTML, escaped; transpose it if it is wide. `columns` chooses some columns."""
+    """Return a table as escaped HTML with `readable` names; transpose a wide table. `columns` chooses some columns."""
     cells = readable(table, columns)
     is_prose = max(map(len, cells.to_numpy().ravel()), default=0) > _LONGEST_NUMBER  # to be aligned left
     if len(cells.columns) > _MAX_COLUMNS:
@@ -78,7 +79,7 @@ def captioned(file: Path, caption: str) -> str:
 
 
 def picture(file: Path, description: str = "") -> str:
-    """Return a PNG file as an HTML image that holds its bytes, or those of a JPEG if that is shorter.
+    """Return a PNG file as an HTML image that holds the bytes, as JPEG if that is shorter.
 
     By default, the description for readers who cannot see the picture is the name of the file in words.
     """

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from lungnb.artefacts import ARTEFACTS, MODEL_FILES, TEMPERATURE, VERDICT, home, raw_folder
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.files import need, write_table, written
+from lungnb.files import need, written
+from lungnb.formats.tables import write_table
 from lungnb.messages import run_first
 from lungnb.presets import RECIPES
 from lungnb.settings import FILES, Settings

@@ -22,9 +22,10 @@ from lungnb.evaluation.scoring import comparison_table, group_scores
 from lungnb.evaluation.statistics import pooled_counts
 from lungnb.figures import difference_chart, plots
 from lungnb.figures.pictures import Cell, mask_gallery
-from lungnb.files import NotWritten, refuse_foreign, write_table, written
+from lungnb.files import NotWritten, refuse_foreign, written
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.pixels import to_grey
+from lungnb.formats.tables import write_table
 from lungnb.masks import Grey, Mask
 from lungnb.report.parts import html_section, picture, verdict_html, write_page
 from lungnb.report.publishing import PICTURE_DPI

@@ -1,4 +1,4 @@
-"""The details of the report: the tables and charts of a finished run, in order, with few words."""
+"""Write the details of the report: the tables and charts of a finished run, with a short text each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, UNTRAINED, VOLUMES
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS
-from lungnb.files import read_table
+from lungnb.formats.tables import read_table
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.records import RunRecord, settings_of
 from lungnb.networks.training import read_run
@@ -102,9 +102,9 @@ SECTIONS = (
 
 
 def review_sections(settings: Settings, notebooks: Container[str] = ()) -> str:
-    """Return the details as self-contained HTML, folded, without the sections that have no files.
+    """Return the details as folded, self-contained HTML. Leave out sections without files.
 
-    Results of `notebooks` (numbers, such as "09") are left out, because the report shows these notebooks.
+    `notebooks` has numbers, such as "09". Leave out the results of these notebooks, because the report shows them.
     """
     folder, parts = settings.comparison, []
     if (settings.prepared / MANIFEST).exists():
@@ -139,7 +139,7 @@ def notebook_of(name: str) -> str:
 
 
 def _shown(file: Path) -> str:
-    """Return a chart or a table of the comparison as HTML; of the main table, the columns that the summary lacks."""
+    """Return a chart or a table of the comparison as HTML. Of the main table, leave out the columns of the summary."""
     if file.suffix == ".png":
         return picture(file)
     table = read_table(file)

@@ -99,7 +99,7 @@ def _new_comparison(old: Path) -> Iterator[None]:
 
 
 def list_notebooks(everything: bool = False, models: Sequence[str] = tuple(TITLES)) -> list[Path]:
-    """Return the notebooks up to 07, but those of networks only if in `models`; with `everything`, also later ones."""
+    """Return the notebooks up to 07, or all with `everything`. Leave out networks that are not in `models`."""
     paths = sorted((series_folder() / NOTEBOOKS).glob("[0-9][0-9]_*.ipynb"))
     others = set(TITLES) - set(models)  # a notebook is named after its network, as in 03_unet
     core = [path for path in paths if int(path.name[:2]) <= LAST_CORE_NOTEBOOK and path.stem[3:] not in others]

@@ -17,7 +17,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.engines.engines import Engine
-from lungnb.files import locked, make_table, remove, writable, write_table
+from lungnb.files import locked, remove, writable
+from lungnb.formats.tables import make_table, write_table
 from lungnb.masks import Window
 from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan
 from lungnb.segmentation.listing import (

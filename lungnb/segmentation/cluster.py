@@ -20,7 +20,8 @@ from typing import Any
 from tqdm import tqdm
 
 from lungnb.artefacts import environment
-from lungnb.files import escape, locked, read_json, remove, remove_made, unescape, writable, write_json, written
+from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
+from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
 from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, result_plan

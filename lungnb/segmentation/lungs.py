@@ -7,7 +7,7 @@ from lungnb.masks import LUNG_SHARE, Region, largest_regions
 # The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
 MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
-MAXUNCERTAINTY = 0.3  # see `uncertainty`
+MAX_UNCERTAINTY = 0.3  # see `uncertainty`
 UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
@@ -88,7 +88,7 @@ def why_implausible(
         reasons.append(f"the lungs have {volume_ml:.0f} mL (usual: {USUAL_VOLUME_ML[0]} to {USUAL_VOLUME_ML[1]})")
     if mask.ndim == 2 and not low <= mask.mean() <= high:
         reasons.append(f"{mask.mean():.0%} of the picture is lung (usual: {low:.0%} to {high:.0%})")
-    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAXUNCERTAINTY:
+    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAX_UNCERTAINTY:
         reasons.append(f"the network is uncertain (pixels between lung and not: {uncertain:.0%} of the mask)")
     return ", ".join(reasons)
 

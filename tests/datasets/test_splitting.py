@@ -10,7 +10,8 @@ from lungnb.datasets import prepare, splitting
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
-from lungnb.files import read_json, write_json, write_table
+from lungnb.files import read_json, write_json
+from lungnb.formats.tables import write_table
 from lungnb.settings import SPLITS, Settings
 
 

@@ -13,8 +13,9 @@ from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
 from lungnb.evaluation.adaptation import adapt
-from lungnb.files import NotWritten, read_table
+from lungnb.files import NotWritten
 from lungnb.formats.images import write_png
+from lungnb.formats.tables import read_table
 from lungnb.networks import tuning
 from lungnb.networks.examples import examples_of
 from lungnb.networks.tuning import fine_tune

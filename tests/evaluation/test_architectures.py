@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.tables import assert_readable
 from lungnb.evaluation import architectures
 from lungnb.evaluation.published import published_networks
 from lungnb.networks import build_model
@@ -24,11 +25,12 @@ def summary_of(**networks):
     )
 
 
-def test_costs_are_those_of_the_networks():
+def test_costs_are_counted_from_the_networks():
     networks = [build_model(name, size=32, filters=2) for name in ("unet", "compact_unet")]
     table = architectures.network_costs_table(networks)
     assert [*table.index] == ["U-Net", "Compact U-Net"]
     assert table["multiplications"].tolist() == [count_multiplications(network) for network in networks]
+    assert_readable(table.rename_axis("model"))
     assert table["times_the_first"].iloc[0] == 1 and table["times_the_first"].iloc[1] < 0.5
 
 
@@ -41,6 +43,7 @@ def test_equal_computing_gives_the_cheap_network_more_epochs():
     histories = {"unet": history_of([0.5, 0.7, 0.9]), "compact_unet": history_of([0.4, 0.6, 0.8])}
     curves = architectures.computed_curves(histories, {"unet": 3e9, "compact_unet": 1e9}, images=1)
     table = architectures.at_equal_computing(curves)
+    assert_readable(table.rename_axis("model"))
     assert table["epochs"].to_dict() == {"unet": 1, "compact_unet": 3}
     assert table["dice"].to_dict() == {"unet": 0.5, "compact_unet": 0.8}
     said = architectures.say_budgets(table).splitlines()

@@ -12,23 +12,6 @@ from lungnb.formats.images import write_png
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
-from lungnb.segmentation.predict import Segmentation
-
-
-@pytest.mark.parametrize(
-    ("columns", "said"), [((10, 40), "look at it: one lung only"), ((0, 0), "look at it: no lung")]
-)
-def test_an_unusual_mask_is_named(columns, said):
-    mask = np.zeros((100, 100), bool)
-    mask[20:80, slice(*columns)] = True
-    assert said in data_lessons.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
-
-
-def test_a_volume_has_slices_in_its_size():
-    mask = np.zeros((3, 20, 20), bool)
-    mask[:, 4:16, 2:8] = mask[:, 4:16, 12:18] = True
-    said = data_lessons.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
-    assert "has 3 x 20 x 20 pixels" in said and "36% of it: the right lung 18%, the left lung 18%" in said
 
 
 def test_raw_pairs_have_their_patients(tmp_path):
@@ -62,13 +45,13 @@ def test_some_faults_are_found_and_some_are_missed():
     image, faults = data_lessons.faulty_masks()
     assert image.shape == faults[0].mask.shape == (256, 256)
     right, *wrong = faults
-    assert right.dice == 1 and not right.found
+    assert right.dice == 1 and not right.findings
     assert all(fault.dice < 0.99 for fault in wrong)
-    assert {fault.name for fault in wrong if fault.found} == {"inverted", "one lung missing", "with a hole"}
+    assert {fault.name for fault in wrong if fault.findings} == {"inverted", "one lung missing", "with a hole"}
     said = data_lessons.say_faults(faults)
     assert "find 3 of 7 wrong masks: inverted, one lung missing, with a hole." in said
     assert f"{wrong[-1].dice:.2f}: of another patient." in said  # the best of those that rules miss
-    assert "They miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.found])
+    assert "They miss" not in data_lessons.say_faults([fault for fault in faults if fault is right or fault.findings])
 
 
 @pytest.mark.parametrize("shape", [(200, 120), (120, 200), (256, 256)])
@@ -104,5 +87,5 @@ def test_findings_need_attention_if_there_are_errors_or_warnings():
     assert data_lessons.say_findings(findings, 1).startswith("1 image was checked: 1 error, 1 warning, 1 note. Look at")
 
 
-def test_exercise_masks_are_phantoms_as_everywhere():
+def test_exercise_masks_come_from_make_phantom():
     assert (data_lessons.faulty_masks()[1][0].mask == make_phantom(8).mask).all()

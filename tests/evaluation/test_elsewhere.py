@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from helpers.tables import assert_readable
 from lungnb import make_settings
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepare import prepare_dataset
@@ -10,7 +11,7 @@ from lungnb.evaluation import elsewhere
 from lungnb.files import NotWritten
 from lungnb.phantoms import write_phantoms
 
-PERFECT_NOT = Engine("none", 32, lambda batch: 0 * batch)  # finds no lung
+FINDS_NO_LUNG = Engine("none", 32, lambda batch: 0 * batch)
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def test_what_is_lost_elsewhere():
 def test_the_appearance_of_sets_differs(sets):
     table = elsewhere.appearance(sets)
     assert [*table.index] == ["here", "there"]
+    assert_readable(table.rename_axis("dataset"))
     _, mask = sets[0].pair(sets[0].rows("train")[0])
     assert 0 < table.loc["here", "lung"] < 255 and table.loc["here", "contrast"] > 0
     assert table.loc["here", "lung_share"] == pytest.approx(mask.mean(), abs=0.15)
@@ -53,7 +55,7 @@ def test_the_appearance_of_sets_differs(sets):
 
 def test_only_test_images_that_were_not_seen_are_scored(sets):
     here, there = sets
-    scores = elsewhere.score_elsewhere(PERFECT_NOT, there, here)
+    scores = elsewhere.score_elsewhere(FINDS_NO_LUNG, there, here)
     assert {*scores["split"]} == {"test"} and len(scores) == len(there.rows("test")) and (scores["dice"] == 0).all()
 
 
@@ -83,7 +85,7 @@ def test_remedies_add_networks_and_the_lowest_dice():
     assert [*table.index] == ["a", "b", "a+b"] and [*table.columns] == ["a", "b", "lowest"]
     assert table.loc["a+b"].tolist() == pytest.approx([0.94, 0.96, 0.94])
     assert table["lowest"].tolist() == pytest.approx([0.90, 0.96, 0.94])
-    assert "row b has the highest Dice, 0.960, and the row a the lowest, 0.900." in elsewhere.say_remedies(table)
+    assert "highest in the row b, 0.960, and lowest in the row a, 0.900." in elsewhere.say_remedies(table)
 
 
 def test_settings_of_joined_sets_read_prepared_images(sets):
@@ -101,6 +103,6 @@ def test_published_networks_of_one_hospital_beside_the_shipped_one():
 
 def test_a_foreign_network_is_compared_on_the_same_images():
     said = elsewhere.say_foreign(TABLE).splitlines()
-    assert said[0] == "On b, its own network has 0.960, and the network of a 0.900: 0.060 lower."
-    assert said[1] == "On a, its own network has 0.970, and the network of b 0.965: 0.005 lower."
+    assert said[0] == "On b: 0.960 by the network trained on b, 0.900 by the network trained on a: 0.060 lower."
+    assert said[1] == "On a: 0.970 by the network trained on a, 0.965 by the network trained on b: 0.005 lower."
     assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2

@@ -16,8 +16,8 @@ from lungnb.evaluation.evaluation import compare, evaluate, read_scores, summari
 from lungnb.evaluation.repeats import compare_seeds, seed_summary
 from lungnb.evaluation.scoring import distance_summary
 from lungnb.evaluation.statistics import mean_interval, patient_means
-from lungnb.files import read_table
 from lungnb.formats.images import read_image, read_mask
+from lungnb.formats.tables import read_table
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
 from lungnb.networks.training import read_run, train
 from lungnb.presets import command_of, make_settings

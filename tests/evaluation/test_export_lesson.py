@@ -21,7 +21,7 @@ def test_only_pixels_near_the_threshold_can_flip():
     pixels = lesson.compare_pixels(first, second, images)
     assert pixels["flipped"].tolist() == [False, True, False, False]
     assert pixels["difference"].to_numpy() == pytest.approx(0.01, abs=1e-6)
-    assert "2 of 4 pixels are as near as that to 0.5. The masks differ in 1 pixel." in lesson.say_rounding(pixels)
+    assert "2 of 4 pixels are at most this far from 0.5. The masks differ in 1 pixel." in lesson.say_rounding(pixels)
 
 
 def test_a_format_that_failed_is_not_the_fastest():

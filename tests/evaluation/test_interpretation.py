@@ -65,7 +65,7 @@ def test_failures_are_counted_and_the_worst_is_named():
     assert good.startswith("None of 2 masks failed: every Dice is at least 0.7.") and len(good.splitlines()) == 2
 
 
-def test_areas_are_as_bland_and_altman_draw_them():
+def test_areas_have_the_limits_of_agreement():
     scores = pd.DataFrame({"model": "unet", "tp": [100, 100, 0], "fp": [10, 20, 0], "fn": [0, 0, 0]})
     gaps = np.array([200 * 10 / 210, 200 * 20 / 220])
     low, high = gaps.mean() + np.array([-1.96, 1.96]) * gaps.std(ddof=1)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.tables import assert_readable
 from lungnb.evaluation import lessons
 from lungnb.networks.training import read_history
 from lungnb.settings import EQUIVALENCE_MARGIN
@@ -69,6 +70,7 @@ def test_skips_are_compared_after_as_many_epochs():
 def test_only_trained_networks_are_in_the_table(trained):
     table = lessons.training_table(trained, ["unet", "resunet"])
     history = read_history(trained, "unet")
+    assert_readable(table)
     assert [*table.index] == ["unet"] == lessons.trained(trained, ["resunet", "unet"])
     assert table.loc["unet", "dice"] == history["val_dice"][history["val_loss"].argmin()]
     assert [*lessons.read_histories(trained, ["resunet", "unet"])] == ["unet"]

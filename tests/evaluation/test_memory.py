@@ -60,12 +60,12 @@ def test_patients_that_are_not_recognised_or_alone_are_said_to_be():
     assert memory.say_deals(memory.deal_both_ways(one, 3), one).startswith("All images are of one patient")
 
 
-def test_the_telling_image_is_of_a_recognised_patient(drawn_study):
+def test_the_example_is_of_a_recognised_patient(drawn_study):
     known = memory.remember(drawn_study)
-    tested, nearest, other = memory.telling_image(known)
+    tested, nearest, other = memory.pick_example(known)
     assert known.patients[tested] == known.patients[nearest] != known.patients[other] and tested != nearest
     one_each = Memory(np.arange(5), np.eye(5), np.eye(5))
-    tested, _, other = memory.telling_image(one_each)
+    tested, _, other = memory.pick_example(one_each)
     assert tested != other
 
 

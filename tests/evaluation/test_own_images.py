@@ -8,9 +8,10 @@ from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import PHANTOMS
 from lungnb.evaluation import own_images
-from lungnb.evaluation.published import published_adaptation, read_published
+from lungnb.evaluation.published import published_adaptation
 from lungnb.formats.images import read_image, read_volume
 from lungnb.segmentation.predict import Segmentation
+from lungnb.settings import counted
 
 
 @pytest.fixture
@@ -97,11 +98,21 @@ def test_without_nibabel_there_is_no_volume(tmp_path, monkeypatch, capsys):
     assert 'extra "medical"' in capsys.readouterr().out and not [*tmp_path.iterdir()]
 
 
-def test_a_volume_is_said_as_a_whole():
-    mask = np.zeros((2, 2, 4), bool)
-    mask[..., 0] = mask[0, :, 3] = True
-    said = own_images.say_mask(Segmentation(mask, mask, np.full(mask.shape, 0.5)))
-    assert "6 of 16 px are lung, 37.5%: 4 px" in said and "100.0% of the pixels" in said
+@pytest.mark.parametrize(
+    ("columns", "said"), [((10, 40), "look at it: one lung only"), ((0, 0), "look at it: no lung")]
+)
+def test_an_unusual_mask_is_named(columns, said):
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, slice(*columns)] = True
+    assert said in own_images.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
+
+
+def test_a_volume_has_slices_in_its_size():
+    mask = np.zeros((3, 20, 20), bool)
+    mask[:, 4:16, 2:8] = mask[:, 4:16, 12:18] = True
+    said = own_images.say_segmentation(Segmentation(mask * np.uint8(9), mask, np.full(mask.shape, 0.5)))
+    assert "has 3 x 20 x 20 pixels" in said and "36% of it: the right lung 18%, the left lung 18%" in said
+    assert "100.0% of the pixels have a probability between 0.1 and 0.9." in said
 
 
 def test_review_names_each_file_that_needs_a_look():
@@ -110,15 +121,15 @@ def test_review_names_each_file_that_needs_a_look():
         ("a/y.png", "ok", "one lung only", ""),
         ("z.png", "failed", "", "z.png: is empty."),
     ]
-    said = own_images.say_review(pd.DataFrame(rows, columns=["file", "status", "review", "error"])).splitlines()
-    assert said == [
+    table = pd.DataFrame(rows, columns=["file", "status", "review", "error"])
+    assert own_images.say_segmented_files(table).splitlines() == [
         "2 of 3 files have masks. 1 of the masks needs a look.",
         "y.png: one lung only.",
         "z.png has no mask: z.png: is empty.",
     ]
 
 
-def test_without_corrections_the_rules_say_what_to_do():
+def test_without_corrections_the_sentence_says_what_to_do():
     assert "Correct five in the browser" in own_images.say_rules([], [])
 
 
@@ -130,19 +141,10 @@ def test_adaptation_before_and_after():
 
 
 def test_published_figures_in_words():
-    table = published_adaptation()
-    lines = own_images.say_published(table).splitlines()
+    table = published_adaptation().reset_index()
+    lines = own_images.say_published(published_adaptation()).splitlines()
     assert len(lines) == len(table)
     for line, (_, row) in zip(lines, table.iterrows(), strict=True):
         assert f"{row['before']:.3f} before, {row['after']:.3f} after." in line
-        assert line.endswith(f"{row['helped']:.0f} of them helped; the worst ended at {row['after_low']:.3f}.")
-
-
-def test_the_published_review_in_words():
-    columns = ("dataset", "rule", "changed", "images", "below_0.85", "of_them_found", "false_alarms")
-    rows = [("review", False, 104, 4, 3, 0.1), ("other", False, 50, 9, 9, 0.5), ("review", True, 10, 0, 0, 0.2)]
-    rows = [("a", *row) for row in rows] + [("lung-ct-bmp", "review", False, 50, 9, 9, 0.5)]
-    lines = own_images.say_published_review(pd.DataFrame(rows, columns=columns)).splitlines()
-    assert "found 3 of 4 masks" in lines[0] and lines[0].endswith("flagged 10% of the others.")
-    assert "found 0 of 0" in lines[1]
-    assert len(own_images.say_published_review(read_published("review/review.csv")).splitlines()) == 2
+        draws = counted(row["draws"], "draw")
+        assert line.endswith(f"It rose in {row['helped']:.0f} of {draws}; the lowest is {row['after_low']:.3f}.")

@@ -26,7 +26,7 @@ def test_the_most_harmful_omission_comes_first():
     assert lesson.left_out_changes(table).index.tolist() == ["shape", "labels", "tone"]
 
 
-def test_a_gain_is_that_of_phantom_weights():
+def test_the_gain_is_phantom_weights_minus_scratch():
     rows = [("phantom", 0, 0.96), ("phantom", 1, 0.97), ("scratch", 1, 0.9), ("phantom", 5, 0.9), ("scratch", 5, 0.95)]
     said = lesson.say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])).splitlines()
     assert said[0].startswith("With 1 real image: 0.970") and said[0].endswith("a gain of +0.070.")

@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tables import table_of
+from helpers.tables import assert_readable, table_of
 from lungnb.evaluation.differences import paired_tests
+from lungnb.evaluation.published import published_review, read_published
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS, column_title, readable, readable_conclusion
 from lungnb.evaluation.repeats import seed_summary, variation
 from lungnb.evaluation.scoring import comparison_table, group_scores
@@ -30,9 +31,18 @@ def test_no_table_of_results_shows_a_short_name(scores):
         variation(scores.assign(seed=1, fold=1)), seed_summary(seeds),
         dataset_summary({"montgomery": scores}), classification_table(pooled_counts(scores)),
     ):  # fmt: skip
-        titles = [*readable(table).columns, readable(table).columns.name]
-        assert not [title for title in titles if "_" in title or title in {*table} - {"p"}], titles
-        assert len({*titles}) == len(titles)
+        assert_readable(table)
+
+
+@pytest.mark.parametrize("name", ["benchmarks/inference.csv", "networks/networks.csv"])
+def test_published_tables_of_notebooks_show_no_short_name(name):
+    assert_readable(read_published(name))
+
+
+def test_shares_are_percentages():
+    table = readable(published_review(), ["below_0.85", "of_them_found", "false_alarms"])
+    titles = ["Masks with a Dice below 0.85", "Of these, flagged", "False alarms (share of the other masks)"]
+    assert [*table.columns] == titles and table[titles[-1]].str.fullmatch(r"\d+%").all()
 
 
 def test_limits_are_in_brackets_and_the_unit_in_the_title(scores):

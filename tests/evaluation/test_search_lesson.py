@@ -13,7 +13,7 @@ def trials(**columns):
 @pytest.mark.parametrize(
     "change", [{"learning_rate": 2e-4}, {"learning_rate": 2e-2}, {"augmentation": 0.0}, {"filters": 8}]
 )
-def test_the_invented_network_is_best_where_it_says(change):
+def test_the_invented_network_is_best_at_its_stated_optimum(change):
     assert lesson.known_dice(**lesson.BEST | change) < lesson.known_dice(**lesson.BEST) == lesson.BEST_DICE
 
 

@@ -71,7 +71,7 @@ def test_an_order_without_a_trend_may_be_chance():
     [
         ([0.5, 0.9, 0.9, 0.95], "much better than chance"),
         ([0.8, 0.5, 0.9, 0.95], "no better than chance: it misses the worst mask"),
-        ([0.97, 0.96, 0.98, 0.99], "But no mask has failed: even a perfect choice would gain only 0.010."),
+        ([0.97, 0.96, 0.98, 0.99], "But no Dice is below 0.9: even a perfect choice would gain only 0.010."),
     ],
 )
 def test_a_gain_is_compared_with_chance(dice, expected):
@@ -95,5 +95,5 @@ def test_a_temperature_corrects_the_over_confident_example():
 def test_damaged_images_are_worse_and_uncertain(trained):
     images = lesson.examine_damaged(trained, "unet", every=2, progress=False)
     assert images["damaged"].tolist() == [index % 2 == 0 for index in range(len(images))]
-    failed, count = lesson.failures(images)
-    assert count == len(images) and failed == (images["dice"] < 0.9).sum()
+    low, count = lesson.count_low(images)
+    assert count == len(images) and low == (images["dice"] < 0.9).sum()

@@ -7,6 +7,7 @@ import pytest
 
 from helpers.figures import drawn
 from helpers.scans import write_pairs
+from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation import data_lessons, memory
 from lungnb.figures import data_pictures
 from lungnb.formats.folders import image_files
@@ -87,7 +88,7 @@ def test_an_image_at_each_size():
 def test_a_leak_in_points_and_pictures():
     study = memory.draw_study(patients=6)
     known = memory.remember(study)
-    assert len(titles(data_pictures.leak_grid(study, known, memory.telling_image(known)))) == 3
+    assert len(titles(data_pictures.leak_grid(study, known, memory.pick_example(known)))) == 3
     (axis,) = drawn(data_pictures.leak_chart(memory.deal_both_ways(known, 4)))
     assert [len(line.get_xdata()) for line in axis.lines] == [4, 2, 4, 2]
 
@@ -113,3 +114,7 @@ def test_an_empty_table_shows_nothing_and_text_stays_text():
     styled = text_table(pd.DataFrame({"file": ["<b>"], "dice": [0.12345]}), "one")
     html = styled.to_html()
     assert "&lt;b&gt;" in html and "0.123" in html and "T_one" in html and "text-align: left" in html
+
+
+def test_overview_of_a_prepared_set(prepared):
+    assert len(drawn(data_pictures.data_overview(open_prepared(prepared)))) == 4

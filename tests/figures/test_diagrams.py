@@ -2,7 +2,7 @@ import pytest
 
 from helpers.figures import drawn
 from lungnb.figures import diagrams
-from lungnb.networks.blocks import double_convolution
+from lungnb.networks.models import build_model
 
 
 def labels(axis):
@@ -29,11 +29,29 @@ def test_the_recurrent_unit_is_unrolled_step_by_step(steps):
     assert (f"step {steps}" in texts) == (steps > 0) and f"step {steps + 1}" not in texts
 
 
-def test_code_is_shown_as_python():
-    text = diagrams.code_of(double_convolution).data
-    assert text.startswith("```python\ndef double_convolution(") and text.endswith("return x\n```")
-
-
 def test_the_gate_multiplies_the_skip_connection():
     texts = labels(diagrams.gate_diagram().axes[0])
     assert texts.count("×") == texts.count("+") == 1 and {"skip", "coarse", "sigmoid", "out"} <= {*texts}
+
+
+@pytest.mark.parametrize("name", ["unet", "resunet", "r2unet"])
+def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
+    axis = diagrams.architecture(build_model(name, size=32, filters=4, depth=2)).axes[0]
+    assert len(axis.patches) == 2 * 2 + 1
+    texts = [text.get_text() for text in axis.texts]
+    assert [text for text in texts if text.isdecimal()] == ["4", "8", "16", "8", "4"]
+
+
+def test_architecture_without_skips_draws_none():
+    with_skips, without = (
+        diagrams.architecture(build_model("unet", size=32, filters=4, depth=2, skips=skips)).axes[0].texts
+        for skips in (True, False)
+    )
+    assert "skip connections" in [text.get_text() for text in with_skips]
+    assert len(without) == len(with_skips) - 2 - 1  # two arrows and their name
+
+
+def test_architecture_with_an_encoder_of_another_network_goes_down_and_up(stub_encoder):
+    model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
+    texts = [text.get_text() for text in diagrams.architecture(model).axes[0].texts]
+    assert [text for text in texts if text.endswith("²")] == ["32²", "16²", "8²", "4²", "8²", "16²", "32²"]

@@ -18,7 +18,7 @@ def test_four_forms_of_an_image_with_their_masks(trained):
 
     prepared = open_prepared(trained)
     row = prepared.rows(prepared.scoring_split())[0]
-    axes = drawn(lesson_charts.augmentation_grid(trained, "unet", row["id"]))
+    axes = drawn(lesson_charts.augmented_masks_grid(trained, "unet", row["id"]))
     titles = [axis.get_title().partition(",")[0] for axis in axes]
     assert titles == ["as it is", "mirrored", "brighter", "darker"]
     shown = [axis.images[0].get_array() for axis in axes]

@@ -13,8 +13,6 @@ from lungnb.segmentation.predict import Segmentation
 def test_grids_of_images():
     images = [np.full((20, 30), value, np.uint8) for value in range(7)]
     assert len(drawn(pictures.show_images(images, [str(n) for n in range(7)]))) == 7
-    batch = np.random.default_rng(0).random((4, 16, 16, 1))
-    assert len(drawn(pictures.batch_grid(batch, batch > 0.5))) == 4
 
 
 def test_pictures_of_a_prepared_set(prepared):

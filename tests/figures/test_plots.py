@@ -4,11 +4,9 @@ import pytest
 
 from helpers.figures import drawn
 from helpers.tables import table_of
-from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import plots
 from lungnb.figures.theme import COLORS
 from lungnb.metrics import OVERLAP_SCORES, Counts
-from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history
 
 
@@ -20,29 +18,6 @@ def scores_of(*models):
         for n in range(5)
     ]
     return pd.DataFrame(rows)
-
-
-@pytest.mark.parametrize("name", ["unet", "resunet", "r2unet"])
-def test_architecture_has_a_box_a_stage_and_a_skip_a_level(name):
-    axis = plots.architecture(build_model(name, size=32, filters=4, depth=2)).axes[0]
-    assert len(axis.patches) == 2 * 2 + 1
-    texts = [text.get_text() for text in axis.texts]
-    assert [text for text in texts if text.isdecimal()] == ["4", "8", "16", "8", "4"]
-
-
-def test_architecture_without_skips_draws_none():
-    with_skips, without = (
-        plots.architecture(build_model("unet", size=32, filters=4, depth=2, skips=skips)).axes[0].texts
-        for skips in (True, False)
-    )
-    assert "skip connections" in [text.get_text() for text in with_skips]
-    assert len(without) == len(with_skips) - 2 - 1  # two arrows and their name
-
-
-def test_architecture_with_an_encoder_of_another_network_goes_down_and_up(stub_encoder):
-    model = build_model("unet", size=32, filters=4, depth=3, encoder="mobilenetv2")
-    texts = [text.get_text() for text in plots.architecture(model).axes[0].texts]
-    assert [text for text in texts if text.endswith("²")] == ["32²", "16²", "8²", "4²", "8²", "16²", "32²"]
 
 
 def test_charts_of_a_comparison():
@@ -125,10 +100,6 @@ def test_charts_name_the_split_that_was_scored():
     for split in ("test", "validation"):
         figure = plots.score_boxes(scores_of("unet").assign(split=split))
         assert figure.get_suptitle() == f"Scores of each of 5 {split} images"
-
-
-def test_overview_of_a_prepared_set(prepared):
-    assert len(drawn(plots.data_overview(open_prepared(prepared)))) == 4
 
 
 def test_learning_curves_of_a_trained_model(trained):

@@ -36,9 +36,9 @@ editor.open(film, "a film");
 def chromium(
     width: int = 1400, height: int = 1250, ratio: float = 1, switches: tuple[str, ...] = ()
 ) -> Iterator[object]:
-    """Give a selenium driver of a window of this size (px) and of so many screen pixels a CSS pixel.
+    """Yield a selenium driver of a window with this size (px) and with `ratio` screen pixels for each CSS pixel.
 
-    `switches` are further ones of Chromium. The driver's log `performance` names all that pages ask for.
+    `switches` are further switches of Chromium. The log `performance` of the driver lists all requests of pages.
     """
     from selenium import webdriver
 

@@ -129,7 +129,7 @@ CLAIMS = [
     Claim("without them the mean is 0.976. The intervals", [CT.drop(WRONG).mean()]),
     Claim("Without them the mean is 0.976, not 0.968", [CT.drop(WRONG).mean(), CT.mean()]),
     Claim("are 89 of the same 140", [len(BMP.index.intersection(CT.index)), len(CT)]),
-    Claim("Without the one wrong mask among them its mean is 0.976", [BMP.drop(WRONG, errors="ignore").mean()]),
+    Claim("without it, the mean of lung-ct-bmp is 0.976", [BMP.drop(WRONG, errors="ignore").mean()]),
     *(
         Claim(text, [*CHANGED.loc[name, ["as it is", "inverted", "photographed", "CLAHE"]]])
         for name, text in {
@@ -167,7 +167,7 @@ CLAIMS = [
     ),
     Claim("These 21 films", [len(table("montgomery/scores_unet.csv", "id").index.intersection(TEST.index))]),
     Claim(
-        "Of the 21 patients 24 % have tuberculosis, of all 138 patients 42 %",
+        "Of the 21 patients, 24 % have tuberculosis; of all 138 patients, 42 %",
         [
             TEST["patient"].nunique(),
             percent(TEST.index.str.endswith("_1").mean()),

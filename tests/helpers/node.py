@@ -1,4 +1,4 @@
-"""Call functions of the scripts of the page in Node.js, which tests them without a browser."""
+"""Call functions of the page's scripts in Node.js, to test them without a browser."""
 
 import json
 import shutil
@@ -45,9 +45,9 @@ process.stdout.write(JSON.stringify(results, encode));
 
 
 def call_scripts(folder, calls):
-    """Return what functions of `lungnb/page` return. A call is (script, function, values); values may hold arrays.
+    """Call functions of `lungnb/page`, and return their results. A call is (script, function, values).
 
-    A `NamedFile` becomes a file. What a function throws is a dictionary with its message as `error`.
+    Values may be arrays. A `NamedFile` becomes a file. If a function throws, the result has the message as `error`.
     """
     for script in (ROOT / "lungnb" / "page").glob("*.js"):
         shutil.copy(script, folder)
@@ -60,7 +60,7 @@ def call_scripts(folder, calls):
 
 
 class NamedFile:
-    """A file to hand over: its name and its bytes."""
+    """A file as an argument: name and bytes."""
 
     def __init__(self, name, content):
         self.name, self.content = name, content

@@ -4,6 +4,7 @@ import dataclasses
 
 import pandas as pd
 
+from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.scoring import SCORE_COLUMNS
 from lungnb.files import write_json
 
@@ -36,3 +37,10 @@ def examined(**columns):
     count = len(next(iter(columns.values())))
     plain = {"regions": 2, "true_regions": 2, "area": 0.3, "true_area": 0.3, "disagreement": 0.01, "dice": 0.95}
     return pd.DataFrame({name: columns.get(name, [value] * count) for name, value in plain.items()})
+
+
+def assert_readable(table):
+    """Assert that `readable` gives each column of a table a title of its own, which is not its short name."""
+    titles = [*readable(table).columns, readable(table).columns.name]
+    assert not [title for title in titles if "_" in title or title in {*table} - {"p"}], titles
+    assert len({*titles}) == len(titles)

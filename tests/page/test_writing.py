@@ -26,7 +26,7 @@ def test_the_page_holds_the_shipped_network(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lungs", "lungs.png", "lungs.html.txt"])
-def test_a_page_of_another_ending_is_refused(tmp_path, name):
+def test_a_name_that_is_not_html_is_refused(tmp_path, name):
     (tmp_path / "bundle.html").write_text(SMALL)
     with pytest.raises(ValueError, match=rf"{name}: the page needs a name that ends in \.html"):
         write_page(tmp_path / name, tmp_path / "bundle.html")

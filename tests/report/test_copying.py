@@ -21,7 +21,7 @@ def test_the_series_is_copied_and_is_a_project_folder(tmp_path, monkeypatch):
     assert home() == tmp_path / "lungs"
 
 
-def test_notebooks_that_are_there_are_never_replaced(tmp_path):
+def test_existing_notebooks_are_never_replaced(tmp_path):
     first = lungnb.copy_notebooks(tmp_path)
     first.write_text("my own")
     with pytest.raises(NotWritten, match="notebooks: holds files that lungnb did not write"):

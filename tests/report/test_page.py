@@ -8,8 +8,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lungnb.figures import plots
-from lungnb.files import write_table
 from lungnb.formats.images import write_png
+from lungnb.formats.tables import write_table
 from lungnb.metrics import Counts
 from lungnb.presets import make_settings
 from lungnb.report.page import write_report

@@ -8,8 +8,9 @@ import pytest
 
 from lungnb.__main__ import main
 from lungnb.evaluation.external import ScoreOptions
-from lungnb.files import NotWritten, read_table
+from lungnb.files import NotWritten
 from lungnb.formats.images import write_png
+from lungnb.formats.tables import read_table
 from lungnb.phantoms.make import make_phantom
 from lungnb.report.scoring_report import _cell, score_report
 

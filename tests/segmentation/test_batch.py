@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from helpers.networks import BLOCKS, bright
-from lungnb.files import DiskFull, read_table, writable
+from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
+from lungnb.formats.tables import read_table
 from lungnb.segmentation import predict, steps
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
 from lungnb.segmentation.predict import network_name, segment

@@ -11,8 +11,8 @@ import pytest
 from helpers import watching
 from helpers.networks import bright
 from lungnb.__main__ import main
-from lungnb.files import unescape
 from lungnb.formats.images import write_png
+from lungnb.formats.tables import unescape
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import segment_files

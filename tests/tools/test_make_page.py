@@ -47,13 +47,13 @@ def test_joined_modules_see_what_they_import_and_nothing_else(tmp_path):
     assert run_script(tmp_path, script) == "16 undefined 2\n"
 
 
-def test_the_runtime_loses_the_name_of_a_file_that_the_page_lacks():
+def test_the_runtime_names_no_source_map():
     assert "sourceMappingURL" not in make_page.runtime_module(RUNTIME)
 
 
 @needs_node
-def test_the_script_of_the_page_is_sound(tmp_path):
-    """Node.js parses it, and runs it up to the first use of a page."""
+def test_node_can_parse_the_script_of_the_page(tmp_path):
+    """Node.js parses the script, and runs it until it needs a browser."""
     script = make_page.page_script(RUNTIME)
     (tmp_path / "script.mjs").write_text(script)
     done = subprocess.run(["node", "script.mjs"], cwd=tmp_path, capture_output=True, text=True)
@@ -62,11 +62,11 @@ def test_the_script_of_the_page_is_sound(tmp_path):
 
 
 def test_a_script_that_would_end_itself_is_refused():
-    with pytest.raises(ValueError, match="holds a mark that would end it"):
+    with pytest.raises(ValueError, match="script tag, which would end it"):
         make_page.page_script(f"{RUNTIME}".replace("class c{}", "var d='</script>';class c{}"))
 
 
-def test_each_module_is_bundled_after_those_that_it_imports():
+def test_each_module_is_bundled_after_its_imports():
     known = {"ort"}
     for name in make_page.MODULES:
         file = make_page.SOURCES / name
@@ -78,7 +78,7 @@ def test_each_module_is_bundled_after_those_that_it_imports():
 def test_a_changed_package_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(make_page, "PACKAGE", tmp_path)
     (tmp_path / make_page.WASM).write_bytes(b"other")
-    with pytest.raises(ValueError, match=r"has another checksum than in tools/make_page\.py"):
+    with pytest.raises(ValueError, match=r"the checksum differs from the one in tools/make_page\.py"):
         make_page.read_package(make_page.WASM)
 
 
@@ -86,7 +86,7 @@ def test_the_notices_come_from_the_wheel_of_the_same_version(tmp_path, monkeypat
     monkeypatch.setattr(make_page, "FETCHED", tmp_path)
     with ZipFile(tmp_path / f"onnxruntime-{make_page.VERSION}-cp311-cp311-any.whl", "w") as wheel:
         wheel.writestr(make_page.NOTICES, "other")
-    with pytest.raises(ValueError, match=r"ThirdPartyNotices\.txt: has another checksum"):
+    with pytest.raises(ValueError, match=r"ThirdPartyNotices\.txt: the checksum differs"):
         make_page.licences()
     monkeypatch.setitem(make_page.CHECKSUMS, make_page.NOTICES, hashlib.sha256(b"other").hexdigest())
     assert make_page.read_package(make_page.NOTICES) == b"other"

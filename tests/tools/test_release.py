@@ -34,7 +34,7 @@ def test_parts_that_a_wheel_lacks_are_named():
     assert release.missing_parts(names) == ["lungnb/weights/phantom.keras"]
 
 
-def test_the_container_has_no_rights_and_gets_what_the_wheel_needs():
+def test_the_container_is_not_root_and_copies_the_files_of_the_wheel():
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     assert lines.index("USER lungnb") < lines.index('ENTRYPOINT ["lungnb"]')
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"}

@@ -20,7 +20,7 @@ def test_a_row_has_question_and_times(tmp_path):
     assert make_row(path) == "| [14 topic](14_topic.ipynb) | Is it so? |  |  |\n"
 
 
-def test_rows_replace_those_of_the_table_and_nothing_else(tmp_path, monkeypatch):
+def test_only_the_rows_of_the_table_are_replaced(tmp_path, monkeypatch):
     text = f"before\n\n{HEAD}| old |\n| rows |\n\nafter | not |\n"
     assert with_table(text, ["| new |\n"]) == f"before\n\n{HEAD}| new |\n\nafter | not |\n"
     notebook = {"cells": [{"cell_type": "markdown", "source": [HEAD]}, {"cell_type": "code", "source": [HEAD]}]}

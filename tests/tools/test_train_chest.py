@@ -1,5 +1,7 @@
 """The training of the output `chest`, with few drawings."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -17,24 +19,30 @@ def few(monkeypatch):
     monkeypatch.setattr(train_chest, "EPOCHS", 25)
 
 
-def test_it_learns_and_leaves_the_probability_alone(few, tmp_path):
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def test_it_learns_and_leaves_the_probability_alone(few, pool, tmp_path):
     model = bright(64)
     extended = add_chest(model, tmp_path)
     assert probability_part(extended).get_weights()[0] == model.get_weights()[0]
-    training = train_chest.pooled(extended, train_chest.TRAINING, tmp_path)
+    training = train_chest.pooled(extended, train_chest.TRAINING, tmp_path, pool)
     values = extended.get_layer("chest").predict(training.maps, verbose=0)
     is_chest = training.is_chest > 0
     above = values[is_chest][:, None] > values[~is_chest][None]  # for each pair of a chest and another picture
     assert above.mean() > 0.8
 
 
-def test_drawings_are_kept_and_chests_have_lungs(tmp_path, monkeypatch):
+def test_drawings_are_kept_and_chests_have_lungs(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(train_chest, "LUNG_SHARE", (0.12, 0.6))  # so that some of few drawings are left out
-    first = drawn("mixed", 20, 5, 64, tmp_path)
+    first = drawn(pool, "mixed", 20, 5, 64, tmp_path)
     (file,) = tmp_path.glob("*.npy")
     np.save(file, first[:3])
-    assert len(first) > 5 and len(drawn("mixed", 20, 5, 64, tmp_path)) == 3
-    assert len(drawn("other", 20, 5, 64, None)) == 20
+    assert len(first) > 5 and len(drawn(pool, "mixed", 20, 5, 64, tmp_path)) == 3
+    assert len(drawn(pool, "other", 20, 5, 64, None)) == 20
     assert len(first) < 20
 
 

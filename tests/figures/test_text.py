@@ -1,0 +1,21 @@
+"""Code and tables of text in notebooks."""
+
+import pandas as pd
+
+from lungnb.figures import text
+from lungnb.networks.blocks import double_convolution
+
+
+def test_code_is_shown_as_python():
+    shown = text.code_of(double_convolution).data
+    assert shown.startswith("```python\ndef double_convolution(") and shown.endswith("return x\n```")
+
+
+def test_a_table_of_text_is_the_same_in_each_run_and_escapes_its_cells():
+    table = pd.DataFrame({"what": ["a <b>"]})
+    first, second = (text.text_table(table, "name").to_html() for _ in range(2))
+    assert first == second and "a &lt;b&gt;" in first and "T_name" in first
+
+
+def test_an_empty_table_shows_nothing():
+    assert text.text_table(pd.DataFrame({"what": []}), "name") is None
