@@ -29,6 +29,7 @@ from publish_steps import STEPS, XRAYS, Step
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "results" / "publish-all"
 PUBLISHED = ROOT / "results" / "published"
+MAX_NAMED = 8  # files in one sentence
 PROGRAMS = {"python": [sys.executable], "lungnb": [sys.executable, "-m", "lungnb"]}
 
 
@@ -165,10 +166,12 @@ def say_strangers(folders: Iterable[str]) -> None:
     """Print which files of folders of results/published no finished step made."""
     made = {(step.folder, name) for step in STEPS for name in record_of(step).get("files", ())}
     for folder in sorted(set(folders)):
-        files = [file for file in (PUBLISHED / folder).rglob("*") if file.is_file()]
-        names = sorted(file.relative_to(PUBLISHED / folder).as_posix() for file in files)
-        if others := [name for name in names if (folder, name) not in made]:
-            print(f"{PUBLISHED / folder}: no step made {', '.join(others)}. Remove them if they are of earlier code.")
+        names = (file.relative_to(PUBLISHED / folder) for file in (PUBLISHED / folder).rglob("*") if file.is_file())
+        if others := sorted(name.as_posix() for name in names if (folder, name.as_posix()) not in made):
+            named = ", ".join(others[:MAX_NAMED]) + (
+                f", and {len(others) - MAX_NAMED} more" * (len(others) > MAX_NAMED)
+            )
+            print(f"{PUBLISHED / folder}: no step made {named}. Remove what is of earlier code.")
 
 
 def chosen(options: argparse.Namespace) -> list[Step]:
