@@ -74,7 +74,7 @@ def state_of(step: Step) -> str:
     if record and not is_current(step, record):
         state = "outdated"
     elif record:
-        state = "done" if "seconds" in record else "begun"
+        state = "done" if record.get("is_done") else "begun"
     else:
         state = "to do"
     return "missing" if state != "done" and missing_of(step) else state
@@ -82,8 +82,10 @@ def state_of(step: Step) -> str:
 
 def minutes_left(step: Step, state: str) -> float:
     """Return the expected minutes of a step: those that it took the last time, or those that are listed."""
-    seconds = record_of(step).get("seconds")
-    return 0 if state in ("done", "missing") else seconds / 60 if seconds else step.minutes
+    record = record_of(step)
+    if state in ("done", "missing"):
+        return 0
+    return record["seconds"] / 60 if record.get("is_done") else max(step.minutes - record.get("seconds", 0) / 60, 1)
 
 
 def show(steps: Iterable[Step]) -> None:
@@ -136,7 +138,8 @@ def run(step: Step) -> str:
     record = record_of(step)
     if not is_current(step, record):
         remove(home)
-        record = {"step": step.name, "commands": [*step.commands], "code_digest": digest_of(step), "spent": []}
+        record = {"step": step.name, "commands": [*step.commands], "code_digest": digest_of(step)}
+        record |= {"finished": 0, "seconds": 0, "is_done": False}
         record |= {"git_commit": git_commit(), "machine": {"processor": processor(), "cores": cores()}}
         write_json(file, record)
     (home / "out").mkdir(parents=True, exist_ok=True)
@@ -145,18 +148,21 @@ def run(step: Step) -> str:
     here = os.environ | {"LUNGNB_HOME": str(home), "LUNGNB_RAW": str(raw_root()), "PYTHONUNBUFFERED": "1"}
     for name in ("LUNGNB_SET", "LUNGNB_SEEDS", "LUNGNB_DATASET", "LUNGNB_PROFILE"):
         here.pop(name, None)
-    for command in step.commands[len(record["spent"]) :]:
+    for command in step.commands[record["finished"] :]:
         start = time.monotonic()
-        with log.open("a", encoding="utf-8") as opened:
-            print(f"$ {command}", file=opened, flush=True)
-            done = subprocess.run(words_of(step, command), cwd=ROOT, env=here, stdout=opened, stderr=opened)
-        if done.returncode:
-            return f"{step.name} failed; see {log}. The other steps go on."
-        record["spent"].append(round(time.monotonic() - start))
-        write_json(file, record)
+        try:
+            with log.open("a", encoding="utf-8") as opened:
+                print(f"$ {command}", file=opened, flush=True)
+                done = subprocess.run(words_of(step, command), cwd=ROOT, env=here, stdout=opened, stderr=opened)
+            if done.returncode:
+                return f"{step.name} failed; see {log}. The other steps go on."
+            record["finished"] += 1
+        finally:  # also if this run is interrupted
+            record["seconds"] += round(time.monotonic() - start)
+            write_json(file, record)
     if not is_current(step, record):
         return f"{step.name} must be repeated, because its code changed while it ran. Leave the checkout as it is."
-    record["seconds"] = sum(record["spent"])
+    record["is_done"] = True
     collect(step, record)
     write_json(file, record)
     return ""

@@ -30,6 +30,10 @@ FILMS, XRAYS, CT, BMP = "montgomery", "chest-xray-masks-and-labels", "finding-lu
 REAL = (FILMS, XRAYS, CT, BMP)
 FOUR = (FILMS, "shenzhen", CT, BMP)
 WRONG_MASKS = "ID_0052_Z_0108 ID_0079_Z_0072 ID_0134_Z_0137"  # of CT, see results/published/README.md
+_README_PICTURE = (  # of drawn films, so it may be published
+    "python -c \"from PIL import Image; Image.open('{home}/results/phantom/comparison/side_by_side.png').convert('RGB')"
+    ".save('{out}/side_by_side.jpg', quality=85)\""
+)
 
 
 def _report(options: str, *before_publishing: str, repeats: str = "") -> tuple[str, ...]:
@@ -83,7 +87,7 @@ STEPS = (
     _recipe("cxr-bce-iou", 25, "cxr-bce-iou/run.json", XRAYS),
     _recipe("ct-hu-pretrained", 30, "ct-hu-pretrained/run.json, and its encoder", CT),
     _recipe("ct-bmp", 70, "ct-bmp/run.json", BMP),
-    Step("phantom", "phantom", 5, "docs/results/speed.md", (), _report("phantom")),
+    Step("phantom", "phantom", 5, "docs/results/speed.md", (), (*_report("phantom"), _README_PICTURE)),
     Step(
         "phantom-real", "phantom", 180, "", FOUR,
         (_notebook("09_phantom", OTHERS=f'["shenzhen", "{CT}", "{BMP}"]', SEEDS="[2]", PHANTOMS="1200"),),
