@@ -36,9 +36,9 @@ PROGRAMS = {"python": [sys.executable], "lungnb": [sys.executable, "-m", "lungnb
 def words_of(step: Step, command: str) -> list[str]:
     """Return the words of a command, without placeholders."""
     home = WORK / step.name
+    first, *others = shlex.split(command)  # before the paths are put in, because these may have spaces
     for name, path in {"{out}": home / "out", "{home}": home, "{raw}": raw_root()}.items():
-        command = command.replace(name, str(path))
-    first, *others = shlex.split(command)
+        others = [word.replace(name, str(path)) for word in others]
     return [*PROGRAMS[first], *others]
 
 
