@@ -24,7 +24,7 @@ from lungnb.artefacts import raw_root
 from lungnb.files import locked, read_json, remove, write_json
 from lungnb.networks.machine import cores, processor
 from lungnb.networks.records import code_digest, git_commit
-from publish_steps import STEPS, XRAYS, Step
+from publish_steps import STEPS, XRAYS, Step, lay_shenzhen
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "results" / "publish-all"
@@ -96,16 +96,6 @@ def show(steps: Iterable[Step]) -> None:
         print(f"{name:22}{state:10}{minutes:13.0f}  {step.folder}, {step.basis or 'estimated'}")
     print(f"{sum(row[2] for row in rows) / 60:.1f} hours left.")
     print(*filter(None, (missing_of(step) for _, state, _, step in rows if state == "missing")), sep="\n")
-
-
-def lay_shenzhen(home: Path) -> None:
-    """Copy the films of Shenzhen that have a mask from the X-rays of Kaggle, into a data set of the step's own."""
-    folder = home / "data" / "raw" / "shenzhen"
-    for mask in (raw_root() / XRAYS).glob("**/CHN*_mask.png"):
-        film = next((raw_root() / XRAYS).glob(f"**/{mask.stem.removesuffix('_mask')}.png"))
-        for file, kind in ((film, "CXR_png"), (mask, "masks")):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / kind / file.name)
 
 
 def collect(step: Step, record: dict[str, Any]) -> None:

@@ -1,9 +1,11 @@
 """The steps of `make publish-all`, the most important first: what each runs, and which folder it fills."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.artefacts import MODEL_FILES
+from lungnb.artefacts import MODEL_FILES, raw_root
 
 
 class Step(NamedTuple):
@@ -34,6 +36,16 @@ _README_PICTURE = (  # of drawn films, so it may be published
     "python -c \"from PIL import Image; Image.open('{home}/results/phantom/comparison/side_by_side.png').convert('RGB')"
     ".save('{out}/side_by_side.jpg', quality=85)\""
 )
+
+
+def lay_shenzhen(home: Path) -> None:
+    """Copy the films of Shenzhen that have a mask from the X-rays of Kaggle, into a data set of the step's own."""
+    folder = home / "data" / "raw" / "shenzhen"
+    for mask in (raw_root() / XRAYS).glob("**/CHN*_mask.png"):
+        film = next((raw_root() / XRAYS).glob(f"**/{mask.stem.removesuffix('_mask')}.png"))
+        for file, kind in ((film, "CXR_png"), (mask, "masks")):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / kind / file.name)
 
 
 def _report(options: str, *before_publishing: str, repeats: str = "") -> tuple[str, ...]:
