@@ -211,5 +211,5 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("Interrupted. `make publish-all` continues where it stopped.")
-    except RuntimeError as error:  # another run has the lock
+    except (RuntimeError, OSError) as error:  # another run has the lock, or the disk is full
         sys.exit(str(error))
