@@ -51,6 +51,11 @@ BENCHMARKS ?= phantom prepare score inference training frameworks
 bench: .venv/dev  ## measure on this machine, left alone meanwhile: tables, charts, JSON in results/benchmarks
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
+ONLY ?=
+FROM ?=
+publish-all: .venv/dev  ## make all published results from this state of the code, most important first; a day and more, and it resumes; LIST=1 lists the steps, ONLY='adapt quick' or FROM=adapt chooses some
+	@$(BIN)/python tools/publish_all.py $(if $(LIST),--list) $(if $(ONLY),--only $(ONLY)) $(if $(FROM),--from $(FROM))
+
 page: .venv/core  ## build the page that `lungnb page` writes, with ONNX Runtime from the npm registry and its notices from PyPI (needs npm)
 	npm install --prefix tools --no-package-lock --ignore-scripts --no-audit --no-fund
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest tools/node_modules \
@@ -108,5 +113,5 @@ clean:  ## remove prepared data and results, not raw data and not .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-.PHONY: report check test test-slow test-all hostile bench jax browser cluster page badges baseline robust release weights \
+.PHONY: report check test test-slow test-all hostile bench publish-all jax browser cluster page badges baseline robust release weights \
 	docs lab format clean

@@ -37,7 +37,8 @@ def _origin(folder: str) -> Iterable[str]:
 
 
 def _recorded_command(place: Path) -> str:
-    for file in sorted(place.rglob("summary.json")):
+    # The file of the folder itself first, because it has the command for all networks.
+    for file in sorted(place.rglob("summary.json"), key=lambda file: (len(file.parts), file)):
         command = json.loads(file.read_text(encoding="utf-8")).get("command", "")
         if command:
             return "```text\n" + command.replace(" && ", " &&\n") + "\n```"

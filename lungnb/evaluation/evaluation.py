@@ -17,7 +17,8 @@ from lungnb.files import need, write_json
 from lungnb.formats.tables import read_table, write_table
 from lungnb.messages import run_first
 from lungnb.networks.losses import get_loss
-from lungnb.networks.records import RunRecord, settings_of
+from lungnb.networks.machine import processor
+from lungnb.networks.records import RunRecord, code_digest, git_commit, settings_of
 from lungnb.networks.training import read_run
 from lungnb.presets import RECIPES, command_of
 from lungnb.settings import Settings
@@ -52,6 +53,7 @@ def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, ob
     `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, with the
     95 % interval of `mean_interval`, which is null for a single patient. `distances` holds the `distance_summary` in
     `unit`. `device` and `wall_seconds` are those of the training, and `milliseconds_per_image` is the median.
+    `processor`, `git_commit` and `code_digest` are those of the scoring; `run.json` has those of the training.
     """
     trained, model_name, metrics = settings_of(run), run["plan"]["model"], {}
     for name in (*mean_columns(table), "loss"):
@@ -62,7 +64,8 @@ def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, ob
         "model": model_name, "split": table["split"].iloc[0], "n": len(table), "metrics": metrics,
         "distances": distance_summary(table), "unit": table["unit"].iloc[0],
         "command": command_of(trained, model_name), "device": run["device"], "wall_seconds": run["wall_seconds"],
-        "milliseconds_per_image": float(table["milliseconds"].median()),
+        "milliseconds_per_image": float(table["milliseconds"].median()), "processor": processor(),
+        "git_commit": git_commit(), "code_digest": code_digest(),
     }  # fmt: skip
 
 

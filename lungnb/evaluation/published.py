@@ -30,7 +30,7 @@ def published_networks() -> pd.DataFrame:
     """
     wide = read_published("networks/compact_unet_16.csv").assign(model="Compact U-Net, 16 filters")
     tables = [read_published("networks/networks.csv"), read_published("networks/compact_unet_8.csv"), wide]
-    return pd.concat(tables).set_index("model")
+    return pd.concat(tables).drop_duplicates("model").set_index("model")  # networks.csv may have all
 
 
 def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:

@@ -1,6 +1,7 @@
-"""The machine's resources for networks: its cores, and fast bfloat16 arithmetic."""
+"""The machine's resources for networks: its processor, its cores, and fast bfloat16 arithmetic."""
 
 import os
+import platform
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,15 @@ def cores() -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return min(allowed, int(limit)) if limit.isdecimal() and int(limit) else allowed
+
+
+@cache
+def processor() -> str:
+    """Return the name of the processor, as its maker writes it; on other systems than Linux, what Python knows."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor()
 
 
 @cache

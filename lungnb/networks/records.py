@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import subprocess
 from pathlib import Path
@@ -21,8 +22,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "plan": dict, "settings": dict, "data": str, "model": str, "weights": str,
     "parameters": int, "multiplications": (int, type(None)), "epochs": int, "best_epoch": int, "seed": int,
     "best_validation_loss": (int, float), "wall_seconds": (int, float), "device": str, "precision": str,
-    "versions": dict, "git_commit": (str, type(None)),
+    "versions": dict, "git_commit": (str, type(None)), "code_digest": str, "processor": str,
 }  # fmt: skip
+PACKAGE = Path(__file__).parents[1]
 HISTORY_COLUMNS = ("epoch", "val_loss", "val_dice")  # without them, a history is damaged
 
 
@@ -119,12 +121,48 @@ def weights_digest(weights: str | None, encoder: str | None) -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the project's checkout, with `-dirty` if files were changed; None if it is no checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Return the commit of the project's checkout, with `-dirty` if files were changed; None if it is no checkout.
+
+    Changes of results/published do not count, because results are written there while others are still being made.
+    """
+    git = ["git", "-C", str(PACKAGE)]
+    changes = [*git, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results/published"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit, changed = (
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            for command in ([*git, "rev-parse", "HEAD"], changes)
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return f"{commit}-dirty" if changed else commit
+
+
+def code_digest(*more: Path, package: Path = PACKAGE) -> str:
+    """Return the SHA-256 digest of the code: all Python files of lungnb, the shipped weights, and the files in `more`.
+
+    Results with the same digest are of the same code, whatever else a commit changed. Of notebooks, only the code
+    counts, and the kind of line breaks never does.
+
+    Example:
+        >>> len(code_digest()), code_digest() == code_digest()
+        (64, True)
+    """
+    files = [*package.rglob("*.py"), *(file for file in (package / "weights").glob("*") if file.is_file())]
+    named = sorted((file.relative_to(package).as_posix(), file) for file in files)
+    named += sorted((file.name, file) for file in more)
+    total = hashlib.sha256()
+    for name, file in named:
+        total.update(f"{name} {hashlib.sha256(_code_of(file)).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _code_of(file: Path) -> bytes:
+    """Return what of a file decides results."""
+    content = file.read_bytes()
+    if file.suffix == ".ipynb":
+        cells = json.loads(content)["cells"]
+        content = json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
+    return content.replace(b"\r\n", b"\n") if file.suffix == ".py" else content
 
 
 def trained_window(file: Path) -> tuple[float, float] | None:

@@ -36,9 +36,11 @@ from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
+from lungnb.networks.machine import processor
 from lungnb.networks.models import build_model
 from lungnb.networks.records import (
     RunRecord,
+    code_digest,
     git_commit,
     past_epochs,
     plan_of,
@@ -137,14 +139,14 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
 def _train(job: _Job, plan: dict[str, Any]) -> None:
     """Train, or continue an interrupted training with the same plan, and write `run.json`."""
     settings, folder = job.settings, job.folder
-    commit = git_commit()  # at the start, because it may change during the training
+    code = {"git_commit": git_commit(), "code_digest": code_digest()}  # now, because files may change during training
     write_json(folder / PLAN, plan)
     for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         costs = _fit(job, last)
     run = (
         {"plan": plan, "origin": origin_of(settings.dataset)} | costs | describe_training(read_epochs(folder / HISTORY))
     )
-    run |= {"precision": _precision(settings.precision), "seed": settings.seed, "git_commit": commit}
+    run |= {"processor": processor(), "precision": _precision(settings.precision), "seed": settings.seed} | code
     write_json(folder / RUN, run)
     remove(folder / "training")
 

@@ -19,6 +19,7 @@ from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.formats.images import read_image, read_mask
 from lungnb.formats.tables import read_table
 from lungnb.metrics import OVERLAP_SCORES, SURFACE_SCORES, count_pixels, scores, surface_scores
+from lungnb.networks.records import code_digest
 from lungnb.networks.training import read_run, train
 from lungnb.presets import command_of, make_settings
 
@@ -199,8 +200,9 @@ def test_the_summary_says_what_a_run_came_to(trained):
     run = json.loads((trained.results / "unet" / "run.json").read_text())
     assert list(summary) == [
         *("recipe", "dataset", "model", "split", "n", "metrics", "distances", "unit"),
-        *("command", "device", "wall_seconds", "milliseconds_per_image"),
+        *("command", "device", "wall_seconds", "milliseconds_per_image", "processor", "git_commit", "code_digest"),
     ]
+    assert summary["code_digest"] == code_digest()
     assert list(summary["metrics"]) == [*OVERLAP_SCORES, "right_dice", "left_dice", "costophrenic", "raw_dice", "loss"]
     assert summary["distances"] == distance_summary(table)
     for name, values in summary["metrics"].items():

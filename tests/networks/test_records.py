@@ -1,7 +1,9 @@
 """Records beside a model that are damaged: one sentence, or the work is done anew; never a traceback."""
 
 import json
+import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -10,6 +12,8 @@ from helpers.networks import Begun
 from lungnb.__main__ import main
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import write_png
+from lungnb.networks import records
+from lungnb.networks.records import code_digest
 from lungnb.networks.training import read_history, train
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.predict import best_model, open_model
@@ -86,3 +90,60 @@ def test_a_window_must_be_two_rising_numbers(tmp_path, window):
     with pytest.raises(ValueError, match=r"run\.json: the window must be two rising numbers"):
         open_model(tmp_path / "model.keras", None, "keras")
     assert open_model(tmp_path / "model.keras", (-125, 275), "keras")[1] == (-125, 275)
+
+
+def test_the_digest_of_the_code_changes_with_the_code_alone(tmp_path):
+    package, bench, notebook = tmp_path / "lungnb", tmp_path / "bench.py", tmp_path / "09.ipynb"
+    (package / "networks").mkdir(parents=True)
+    (package / "weights").mkdir()
+    (package / "networks" / "one.py").write_bytes(b"x = 1\n")
+    (package / "weights" / "phantom.keras").write_bytes(b"1")
+    bench.write_text("y = 1\n")
+
+    def write_notebook(source, output):
+        cells = [
+            {"cell_type": "code", "source": source, "outputs": [output]},
+            {"cell_type": "markdown", "source": output},
+        ]
+        notebook.write_text(json.dumps({"cells": cells}))
+
+    write_notebook("z = 1", "old")
+    seen = [code_digest(bench, notebook, package=package)]
+
+    def is_new():
+        seen.append(code_digest(bench, notebook, package=package))
+        return seen[-1] not in seen[:-1]
+
+    (package / "page.html").write_text("changed")
+    (tmp_path / "README.md").write_text("changed")
+    (package / "networks" / "one.py").write_bytes(b"x = 1\r\n")  # as git checks it out on Windows
+    write_notebook("z = 1", "new")
+    assert not is_new()
+    (package / "networks" / "one.py").write_text("x = 2\n")
+    assert is_new()
+    (package / "networks" / "one.py").rename(package / "networks" / "two.py")
+    assert is_new()
+    (package / "weights" / "phantom.keras").write_bytes(b"2")
+    assert is_new()
+    bench.write_text("y = 2\n")
+    assert is_new()
+    write_notebook("z = 2", "new")
+    assert is_new()
+
+
+def test_the_commit_is_dirty_unless_only_published_results_changed(tmp_path, monkeypatch):
+    package, published = tmp_path / "lungnb", tmp_path / "results" / "published"
+    for file in (package / "one.py", published / "a.csv"):
+        file.parent.mkdir(parents=True)
+        file.write_text("1")
+    monkeypatch.setattr(records, "PACKAGE", package)
+    assert records.git_commit() is None
+    options = "-c", "user.name=x", "-c", "user.email=x@example.org"
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        subprocess.run(["git", *options, *words], cwd=tmp_path, check=True)
+    commit = records.git_commit()
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    (published / "a.csv").write_text("2")
+    assert records.git_commit() == commit
+    (package / "one.py").write_text("2")
+    assert records.git_commit() == f"{commit}-dirty"

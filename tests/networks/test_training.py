@@ -23,7 +23,9 @@ from lungnb.formats.images import read_mask, write_png
 from lungnb.networks import backend, training
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
+from lungnb.networks.machine import processor
 from lungnb.networks.models import build_model
+from lungnb.networks.records import code_digest
 from lungnb.networks.training import read_history, read_run, train
 from lungnb.presets import make_settings
 from lungnb.settings import Settings
@@ -61,6 +63,7 @@ def test_the_run_folder_tells_all(trained):
     assert run["best_validation_loss"] == pytest.approx(history["val_loss"].min())
     assert run["parameters"] == build_model("unet", size=32, filters=2, depth=1).count_params()
     assert run["multiplications"] == count_multiplications(build_model("unet", size=32, filters=2, depth=1))
+    assert run["code_digest"] == code_digest() and run["processor"] == processor()
     assert run["git_commit"] is None or re.fullmatch(r"[0-9a-f]{40}(-dirty)?", run["git_commit"])
 
 
