@@ -1,10 +1,10 @@
 """lungnb's networks beside those of other frameworks, in one run: `python benchmarks/frameworks.py`.
 
-Training: images a second of a step on a batch. Inference: milliseconds an image, one at a time and in batches. Both also
-as ratios to lungnb, with the peak memory of the candidate's own process, and with the limit of the processor at its
-measured rate of multiply-accumulates. Rounds alternate. `candidates.py` has the networks. `scripts.csv` counts the lines
-of the scripts in `benchmarks/peers`, which do the same job with each framework. Frameworks that are missing are left
-out, and a sentence says how to install them.
+Training: images a second of a step on a batch. Inference: milliseconds an image, one at a time and in batches. Both
+also as ratios to lungnb, with the peak memory of the candidate's own process, and with the limit of the processor at
+its measured rate of multiply-accumulates. Rounds alternate. `candidates.py` has the networks. `scripts.csv` counts the
+lines of the scripts in `benchmarks/peers`, which do the same job with each framework. Frameworks that are missing are
+left out, and a sentence says how to install them.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from monai.data import CacheDataset, DataLoader, PILWriter
 from monai.networks.nets import BasicUNet
-from monai.transforms import AsDiscreted, Compose, LoadImaged, Resized, ScaleIntensityd
+from monai.transforms import AsDiscreted, Compose, LoadImaged, Resized, ScaleIntensityRanged
 
 SIZE, KEYS = 256, ("image", "mask")
 transform = Compose(
@@ -15,7 +15,7 @@ transform = Compose(
             KEYS, ensure_channel_first=True, converter=lambda picture: picture.convert("L"), allow_missing_keys=True
         ),
         Resized(KEYS, (SIZE, SIZE), allow_missing_keys=True),
-        ScaleIntensityd(KEYS, factor=1 / 255 - 1, minv=None, maxv=None, allow_missing_keys=True),
+        ScaleIntensityRanged(KEYS, 0, 255, 0, 1, allow_missing_keys=True),
         AsDiscreted("mask", threshold=0.5, allow_missing_keys=True),
     ]
 )

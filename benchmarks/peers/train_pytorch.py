@@ -1,4 +1,4 @@
-"""Train a U-Net in plain PyTorch on FOLDER/images and FOLDER/masks, save it, predict a mask: FOLDER FILM MASK EPOCHS."""
+"""Train a U-Net in plain PyTorch on FOLDER/images and FOLDER/masks, save, predict a mask: FOLDER FILM MASK EPOCHS."""
 
 import sys
 from pathlib import Path

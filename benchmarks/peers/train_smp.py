@@ -1,4 +1,4 @@
-"""Train segmentation_models.pytorch on FOLDER/images and FOLDER/masks, save, predict a mask: FOLDER FILM MASK EPOCHS."""
+"""Train segmentation_models.pytorch on FOLDER/images and FOLDER/masks, save, predict: FOLDER FILM MASK EPOCHS."""
 
 import sys
 from pathlib import Path
