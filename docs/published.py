@@ -84,7 +84,7 @@ _OF_PEERS = {  # columns of `benchmarks/frameworks.csv` and `scripts.csv`: title
 
 
 def peers() -> str:
-    """Return a table of all frameworks' U-Nets, with the lines of their scripts, without columns that were not measured."""
+    """Return a table of the U-Nets of all frameworks, with the lines of their scripts, as far as it was measured."""
     speeds = pd.read_csv(PUBLISHED / "benchmarks" / "frameworks.csv").query("network == 'U-Net'")
     scripts = PUBLISHED / "benchmarks" / "scripts.csv"
     if scripts.exists():

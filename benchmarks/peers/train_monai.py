@@ -35,7 +35,7 @@ model.eval()
 image = transform({"image": film})["image"]
 with torch.inference_mode():
     predicted = model(image[None])[0].gt(0)
-writer = PILWriter()
+writer = PILWriter(torch.uint8)
 writer.set_data_array(predicted.float())
 writer.set_metadata({"spatial_shape": image.meta["spatial_shape"]}, mode="nearest")
 writer.write(mask)
