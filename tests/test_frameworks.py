@@ -88,7 +88,7 @@ def test_ratios_are_to_lungnb_on_the_same_network(frameworks, monkeypatch):
 
 
 def test_lines_of_code_leave_out_comments_docstrings_and_blank_lines(frameworks, tmp_path):
-    text = '"""Of\ntwo lines."""\n\n# a comment\nimport os  # counts\n\ndef f():\n    """One."""\n    return """a\nb"""\n'
+    text = '"""Of\ntwo."""\n\n# a comment\nimport os  # counts\n\ndef f():\n    """One."""\n    return """a\nb"""\n'
     (tmp_path / "script.py").write_text(text)
     assert frameworks.code_lines(tmp_path / "script.py") == 4
 
