@@ -27,7 +27,7 @@ def block(before: int, channels: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """PyTorch has no network for segmentation that takes one channel, so a script has its own."""
+    """The network, because PyTorch offers no U-Net."""
 
     def __init__(self) -> None:
         super().__init__()
