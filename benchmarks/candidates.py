@@ -21,7 +21,7 @@ LEARNING_RATE = 1e-3
 class Opened(NamedTuple):
     """A network that is ready to be timed. The multiply-accumulates are of one image, in convolutions alone."""
 
-    step: Callable[[], object]
+    step: Callable[[], float]  # returns the loss
     predict: Callable[[int], object]  # the first images of the batch, by their number
     parameters: int
     multiplications: int
@@ -119,11 +119,13 @@ def _opened(model: "torch.nn.Module", loss: "torch.nn.Module", images: np.ndarra
     x, y = (torch.from_numpy(part.transpose(0, 3, 1, 2).copy()) for part in (images, masks))
     has_logits = not isinstance(loss, torch.nn.BCELoss)
 
-    def step() -> None:
+    def step() -> float:
         model.train()
         optimizer.zero_grad()
-        loss(model(x), y).backward()
+        value = loss(model(x), y)
+        value.backward()
         optimizer.step()
+        return float(value)
 
     def predict(count: int) -> np.ndarray:
         model.eval()
