@@ -85,7 +85,7 @@ release: page test  ## check version, changelog and licences, build the wheel, t
 	$(BIN)/python tools/release.py
 
 weights: .venv/dev  ## train the shipped network further, on drawn images alone; an hour on 2 cores; an interrupted run continues
-	$(BIN)/python tools/train_shipped.py
+	$(BIN)/python tools/train_shipped.py lungnb/weights/phantom.keras
 
 docs: .venv/dev  ## the documentation as a site in docs/_build/html; needs no connection once installed
 	$(BIN)/python docs/build_site.py

@@ -19,7 +19,7 @@ from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.presets import RECIPES
 from lungnb.settings import CHOICES, LIMITS, PROFILES, Settings
-from published import published
+from published import peers, published
 from tables import capital, cell, table
 
 OTHER_PAGES = (  # outside docs/ and notebooks/
@@ -195,6 +195,7 @@ def _constant(value: object) -> str:
 
 
 PARTS: dict[str, Callable[..., str]] = {
-    function.__name__: function for function in (settings, recipes, commands, datasets, artefacts, api, published)
+    function.__name__: function
+    for function in (settings, recipes, commands, datasets, artefacts, api, published, peers)
 }
 os.environ.pop("LUNGNB_PROFILE", None)  # the parser would show it as a default

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -70,3 +71,33 @@ def _number(value: object) -> str:
 
 def _words(file: Path) -> str:
     return capital(file.stem.replace("_", " "))
+
+
+_OF_PEERS = {  # columns of `benchmarks/frameworks.csv` and `scripts.csv`: title, format, and what a value is divided by
+    "train_images_s": ("training, images a second", ".1f", 1),
+    "infer_ms": ("one image at a time, ms", ".0f", 1),
+    "infer_batch_ms": ("in batches, ms an image", ".0f", 1),
+    "memory_mb": ("peak memory, MB", ",.0f", 1),
+    "multiplications": ("multiply-accumulates of an image, billions", ".2f", 1e9),
+    "parameters": ("parameters, millions", ".2f", 1e6),
+    "lines": ("lines of a script", ".0f", 1),
+}
+
+
+def peers() -> str:
+    """Return a table of the U-Nets of all frameworks, with the lines of their scripts, as far as it was measured."""
+    speeds = pd.read_csv(PUBLISHED / "benchmarks" / "frameworks.csv").query("network == 'U-Net'")
+    scripts = PUBLISHED / "benchmarks" / "scripts.csv"
+    if scripts.exists():
+        lines = pd.read_csv(scripts).set_index("framework")["lines"]
+        speeds = speeds.assign(lines=speeds["framework"].str.partition(",")[0].map(lines))
+    shown = {name: column for name, column in _OF_PEERS.items() if name in speeds}
+    rows = [
+        [_with_version(row), *(f"{row[name] / divisor:{form}}" for name, (_, form, divisor) in shown.items())]
+        for row in speeds.to_dict("records")
+    ]
+    return table(["U-Net of", *(title for title, _, _ in shown.values())], rows)
+
+
+def _with_version(row: dict[Hashable, Any]) -> str:
+    return f"{row['framework']} ({row['version']})" if "version" in row else str(row["framework"])

@@ -63,6 +63,20 @@ def test_each_folder_of_published_results_is_shown_once():
         assert "Command: " in text, f"results/published/README.md has no command for {folder}"
 
 
+def test_the_table_of_frameworks_has_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr("published.PUBLISHED", tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    speeds = "network,framework,train_images_s,multiplications\nU-Net,lungnb,9.17,3013607424\nR2U-Net,lungnb,3.4,9e9\n"
+    (tmp_path / "benchmarks" / "frameworks.csv").write_text(speeds)
+    header, _, *rows = generate.fill("<!-- generated: peers -->").splitlines()
+    assert header == "| U-Net of | training, images a second | multiply-accumulates of an image, billions |"
+    assert rows == ["| lungnb | 9.2 | 3.01 |"]
+    (tmp_path / "benchmarks" / "scripts.csv").write_text("framework,lines\nsmp,21\n")
+    speeds = 'network,framework,version,memory_mb\nU-Net,"smp, ResNet-18",smp 0.6.0,1450\n'
+    (tmp_path / "benchmarks" / "frameworks.csv").write_text(speeds)
+    assert generate.fill("<!-- generated: peers -->").endswith("| smp, ResNet-18 (smp 0.6.0) | 1,450 | 21 |")
+
+
 def test_generated_parts_hold_everything():
     rows = re.findall(r"(?m)^\| `(\w+)` \| (.+?) \|", generate.settings())
     assert [name for name, _ in rows] == [field.name for field in dataclasses.fields(Settings)]
