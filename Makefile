@@ -38,10 +38,11 @@ cluster: .venv/dev  ## a Ray cluster of two nodes on this machine, its workers k
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cluster]'
 	LUNGNB_CLUSTER=1 $(BIN)/python -m pytest -q -rs tests/segmentation/test_cluster.py
 
-jax: .venv/dev  ## models, losses and metrics on Keras's JAX backend
+jax: .venv/dev  ## models, losses, metrics and batches on Keras's JAX backend
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[jax]'
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/networks/test_models.py \
 		tests/networks/test_losses.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q tests/networks/test_data.py -k "in_memory and not tensorflow"
 
 CASES ?=
 hostile: .venv/dev  ## hostile and damaged input of all kinds, a table of answers in results/benchmarks (Linux); CASES='png thin' for some

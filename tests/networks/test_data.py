@@ -3,11 +3,12 @@ import pytest
 from PIL import Image
 
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import read_manifest
+from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.formats.pixels import fit_square
+from lungnb.networks import data
 from lungnb.networks.backend import fix_seeds
-from lungnb.networks.data import count_steps, load_batches
+from lungnb.networks.data import MemoryBatches, count_steps, load_batches
 from lungnb.settings import Settings
 
 PLAIN = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
@@ -261,3 +262,48 @@ def test_a_split_that_is_none_or_was_not_made_is_named(prepared):
 def test_nothing_prepared_names_the_step_before():
     with pytest.raises(FileNotFoundError, match="run notebook 02, or `lungnb prepare phantom`"):
         load_batches(Settings(), "train")
+
+
+def batches_in_memory(settings, split, epoch=None):
+    examples = data._in_memory(open_prepared(settings), split, settings.image_size)
+    return MemoryBatches(examples, settings, epoch)
+
+
+def test_batches_in_memory_are_those_of_tensorflow(prepared):
+    expected = arrays(load_batches(prepared, "train"))
+    batches = batches_in_memory(prepared, "train")
+    assert len(batches) == count_steps(prepared, "train")
+    images, masks = (np.concatenate(part) for part in zip(*batches, strict=True))
+    np.testing.assert_allclose(images, expected[0], atol=1.01 / 255)  # where one rounds up and the other down
+    np.testing.assert_array_equal(masks, expected[1])
+
+
+def test_an_epoch_in_memory_shows_each_image_as_often_as_asked_and_continues(lopsided):
+    settings = lopsided.replace(repeats=2, **PLAIN)
+    count = len(read_manifest(settings).query("split == 'train'"))
+    batches = batches_in_memory(settings, "train", 0)
+    first = [batches[step] for step in range(len(batches))]
+    batches.on_epoch_end()
+    second = [batches[step] for step in range(len(batches))]
+    again = batches_in_memory(settings, "train", 1)
+    for one, other in zip(second, again, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+    widths = [
+        np.concatenate([np.asarray(masks) for _, masks in epoch]).sum(axis=(1, 2, 3)) for epoch in (first, second)
+    ]
+    assert len(first) == count_steps(settings, "train")
+    assert sorted(widths[0]) == sorted(widths[1]) == sorted([*widths[0][:count]] * 2)  # all, before one comes again
+    assert [*widths[0]] != [*widths[1]]
+
+
+def test_masks_in_memory_are_changed_with_their_images(lopsided):
+    settings = lopsided.replace(contrast=0.0, rotation=30.0)
+    plain, changed = (next(iter(batches_in_memory(settings, "train", epoch))) for epoch in (None, 0))
+    assert np.abs(np.asarray(plain[0]) - np.asarray(changed[0])).max() > 0.5
+    for image, mask in zip(*map(np.asarray, changed), strict=True):
+        assert overlap(image > 0.5, mask > 0.5) > 0.9
+
+
+def test_a_part_of_the_images_in_memory(lopsided):
+    batches = batches_in_memory(lopsided.replace(train_images=3), "train", 0)
+    assert [len(images) for images, _ in batches] == [3]
