@@ -6,6 +6,11 @@ import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder
 from lungnb.files import need, read_table
+from lungnb.settings import counted
+
+ADAPTED, RANDOM = "shipped", "random weights"  # column `start` of the tables of adapting
+_CURVE = "adapt/curve.csv"
+_FEW = 5  # images, which the guide to adapting recommends
 
 
 def read_published(name: str) -> pd.DataFrame:
@@ -37,16 +42,54 @@ def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.Data
     return table[table[column] != "lung-ct-bmp"]
 
 
+def published_draws() -> pd.DataFrame:
+    """Return the draws of corrected images that a network was adapted to: a row a data set, start, number and draw.
+
+    `before` is the mean Dice of other images by the shipped network, `after` that by the network that was trained from
+    `start`. They are from `curve.csv`, or from `adapt.csv`, of earlier code, until that is measured.
+    """
+    is_measured = (series_folder() / PUBLISHED / _CURVE).is_file()
+    table = read_published(_CURVE if is_measured else "adapt/adapt.csv")
+    return table.replace({"dataset": {"chest-xray-masks-and-labels:CHN": "shenzhen"}})
+
+
 def published_adaptation() -> pd.DataFrame:
     """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
 
-    `before` and `after` are the mean Dice of all other films. `after_low` and `after_high` are those of single draws.
+    `before` and `after` are the mean Dice of other films. `after_low` and `after_high` are those of single draws.
     `helped` is the number of draws after which the Dice was higher.
     """
-    drawn = read_published("adapt/adapt.csv").assign(helped=lambda table: table["after"] > table["before"])
-    groups = drawn.groupby(["dataset", "images"])
-    table = groups.agg(
+    drawn = published_draws().query("images > 0 and start == @ADAPTED")
+    groups = drawn.assign(helped=drawn["after"] > drawn["before"]).groupby(["dataset", "images"])
+    return groups.agg(
         draws=("draw", "size"), before=("before", "mean"), after=("after", "mean"),
         after_low=("after", "min"), after_high=("after", "max"), helped=("helped", "sum"),
     )  # fmt: skip
-    return table.rename(index={"chest-xray-masks-and-labels:CHN": "shenzhen"}, level="dataset").sort_index()
+
+
+def say_curve(table: pd.DataFrame) -> str:
+    """Return what a table of `published_draws` shows, as the title of its chart.
+
+    Example:
+        >>> rows = [("a", "shipped", 5, 0.9, 0.95), ("a", "random weights", 20, 0.9, 0.93)]
+        >>> print(say_curve(pd.DataFrame(rows, columns=["dataset", "start", "images", "before", "after"])))
+        Adapted to 5 images, the shipped network is better than before on 1 of 1 data set
+        and better than the same network trained from random weights on 20 on 1 of 1
+    """
+    means = table[table["images"] > 0].groupby(["start", "images", "dataset"])[["before", "after"]].mean()
+    if ADAPTED not in means.index:
+        return "The shipped network was adapted to no image yet"
+    counts = means.loc[ADAPTED].index.unique("images")
+    few = _FEW if _FEW in counts else counts.min()
+    adapted = means.loc[ADAPTED, few]
+    better = (adapted["after"] > adapted["before"]).sum()
+    sets = counted(len(adapted), "data set")
+    images = counted(few, "image")
+    sentence = f"Adapted to {images}, the shipped network is better than before on {better} of {sets}"
+    if RANDOM not in means.index:
+        return sentence
+    most = means.loc[RANDOM].index.unique("images").max()
+    both = adapted.join(means.loc[RANDOM, most], rsuffix="_random", how="inner")
+    better = (both["after"] > both["after_random"]).sum()
+    other = f"the same network trained from random weights on {most} on {better} of {len(both)}"
+    return f"{sentence}\nand better than {other}"

@@ -78,12 +78,23 @@ def steps_for(images: int) -> int:
     return STEPS + _STEPS_PER_IMAGE * max(images - _FEW, 0)
 
 
+def share_for(images: int) -> float:
+    """Return how far the result goes from the old weights to the new ones, 0 to 1, by the number of images.
+
+    >>> share_for(1), share_for(5)
+    (0.8, 0.8)
+    """
+    return _SHARE
+
+
 def fine_tune(
-    model: keras.Model, examples: Examples, folder: Path, title: str, seed: int = 1, progress: bool = True
-) -> keras.Model:
+    model: keras.Model, examples: Examples, folder: Path, title: str, seed: int = 1, progress: bool = True,
+    share: float | None = None,
+) -> keras.Model:  # fmt: skip
     """Return a copy of a network, trained further on examples. An interrupted training continues from `folder`.
 
-    The result depends only on network, examples and seed (apart from rounding). A second output `chest` is not trained.
+    The result depends only on network, examples, seed and `share` (apart from rounding). A second output `chest` is not
+    trained. `share` is how far the result goes from the old weights to the new ones, 0 to 1; None: `share_for`.
     """
     backend.fix_seeds(seed)
     tuned = keras.models.clone_model(probability_part(model))
@@ -107,7 +118,8 @@ def fine_tune(
     result.set_weights(model.get_weights())
     part = probability_part(result)
     weights = zip(part.get_weights(), tuned.get_weights(), strict=True)
-    part.set_weights([old + _SHARE * (new - old) for old, new in weights])
+    share = share_for(len(examples.images)) if share is None else share
+    part.set_weights([old + share * (new - old) for old, new in weights])
     return result
 
 
