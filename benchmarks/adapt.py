@@ -69,11 +69,10 @@ def start_of(name: str, seed: int) -> keras.Model:
     return build_model(SHIPPED_STRUCTURE["models"][0], size=structure.pop("image_size"), **structure)
 
 
-def adapted(films: list[Film], start: str, seed: int) -> tuple[keras.Model, float]:
-    """Return a network that was adapted to films, and the seconds that it took."""
+def adapted(films: list[Film], start: str, seed: int, share: float | None) -> tuple[keras.Model, float]:
+    """Return a network that was adapted to films, and the seconds that it took; `share` is that of `fine_tune`."""
     network = start_of(start, seed)
     examples = examples_of([(film.image, film.mask) for film in films], network.input_shape[1])
-    share = None if start == ADAPTED else 1.0
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         tuned = fine_tune(network, examples, Path(folder), f"{start}, {len(films)}", seed + 1, share=share)
@@ -88,8 +87,9 @@ def measure(
     row = {"before": float(np.mean([before(place) for place in others])), "tested": len(others)}
     if not images:
         return row | {"after": row["before"], "seconds": 0.0}
+    share = None if start == ADAPTED else 1.0  # nothing of random weights is worth keeping
     with free_graphs():
-        network, seconds = adapted([films[place] for place in chosen], start, draw)
+        network, seconds = adapted([films[place] for place in chosen], start, draw, share)
         after = float(np.mean([dice_of_film(network, films[place]) for place in others]))
     return row | {"after": after, "seconds": round(seconds, 1)}
 
