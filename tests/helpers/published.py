@@ -63,6 +63,7 @@ DRAWN = table("benchmarks/phantom.csv", "kind")["images_s"]
 PREPARE = table("benchmarks/prepare.csv", "what")["seconds"]
 TRAINING = table("benchmarks/training.csv", "what")["images_s"]
 FRAMEWORKS = table("benchmarks/frameworks.csv", ["network", "framework"])["train_images_s"]
+ADAPTED = table("adapt/adapt.csv").groupby(["dataset", "images"])[["before", "after"]].agg(["mean", "min", "max"])
 ENGINES = ["openvino", "onnx", "keras", "model.predict"]
 
 
