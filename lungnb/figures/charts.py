@@ -127,6 +127,8 @@ def learning_curve(table: pd.DataFrame) -> Figure:
             style = {"color": COLORS[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
             if title == ADAPTED:
                 dice.loc[0] = before  # the network as shipped
+            elif draws.empty:
+                continue
             dice = dice.sort_index().astype(float)
             axis.fill_between(dice.index, dice["min"], dice["max"], color=COLORS[place], alpha=0.2, linewidth=0)
             axis.plot(dice.index, dice["mean"], **style, markersize=7, label=CURVES[title])
