@@ -188,11 +188,11 @@ def say_published(table: pd.DataFrame) -> str:
         a: 0.900 before. 1 image: 0.910 after, higher in 2 of 3 draws. 5 images: 0.930 after, higher in 3 of 3 draws.
     """
     lines = []
-    for name, rows in table.groupby("dataset"):
+    for name, rows in table.reset_index().groupby("dataset"):
         parts = [
-            f"{counted(row.Index[1], 'image')}: {row.after:.3f} after, higher in {row.helped} of "
-            f"{counted(row.draws, 'draw')}."
-            for row in rows.itertuples()
+            f"{counted(row['images'], 'image')}: {row['after']:.3f} after, higher in {row['helped']} of "
+            f"{counted(row['draws'], 'draw')}."
+            for _, row in rows.iterrows()
         ]
         lines.append(" ".join([f"{name}: {rows['before'].mean():.3f} before.", *parts]))
     return "\n".join(lines)

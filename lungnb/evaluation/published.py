@@ -76,20 +76,24 @@ def say_curve(table: pd.DataFrame) -> str:
         Adapted to 5 images, the shipped network is better than before on 1 of 1 data set
         and better than the same network trained from random weights on 20 on 1 of 1
     """
-    means = table[table["images"] > 0].groupby(["start", "images", "dataset"])[["before", "after"]].mean()
-    if ADAPTED not in means.index:
+    adapted, random = (_dice_by_set(table[table["start"] == start]) for start in (ADAPTED, RANDOM))
+    if adapted.empty:
         return "The shipped network was adapted to no image yet"
-    counts = means.loc[ADAPTED].index.unique("images")
-    few = _FEW if _FEW in counts else counts.min()
-    adapted = means.loc[ADAPTED, few]
-    better = (adapted["after"] > adapted["before"]).sum()
+    few = _FEW if (adapted["images"] == _FEW).any() else int(adapted["images"].min())
+    adapted = adapted[adapted["images"] == few]
+    better = int((adapted["after"] > adapted["before"]).sum())
     sets = counted(len(adapted), "data set")
     images = counted(few, "image")
     sentence = f"Adapted to {images}, the shipped network is better than before on {better} of {sets}"
-    if RANDOM not in means.index:
+    if random.empty:
         return sentence
-    most = means.loc[RANDOM].index.unique("images").max()
-    both = adapted.join(means.loc[RANDOM, most], rsuffix="_random", how="inner")
-    better = (both["after"] > both["after_random"]).sum()
+    most = int(random["images"].max())
+    both = adapted.merge(random[random["images"] == most], on="dataset", suffixes=("", "_random"))
+    better = int((both["after"] > both["after_random"]).sum())
     other = f"the same network trained from random weights on {most} on {better} of {len(both)}"
     return f"{sentence}\nand better than {other}"
+
+
+def _dice_by_set(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over draws: a row a number of images, from one on, and data set."""
+    return table[table["images"] > 0].groupby(["images", "dataset"])[["before", "after"]].mean().reset_index()
