@@ -73,25 +73,24 @@ def say_curve(table: pd.DataFrame) -> str:
     Example:
         >>> rows = [("a", "shipped", 5, 0.9, 0.95), ("a", "random weights", 20, 0.9, 0.93)]
         >>> print(say_curve(pd.DataFrame(rows, columns=["dataset", "start", "images", "before", "after"])))
-        Adapted to 5 images, the shipped network is better than before on 1 of 1 data set
-        and better than the same network trained from random weights on 20 on 1 of 1
+        5 corrected images improve the shipped network on 1 of 1 data set.
+        From random weights, 20 images give a lower Dice than these 5 on 1 of 1.
     """
     adapted, random = (_dice_by_set(table[table["start"] == start]) for start in (ADAPTED, RANDOM))
     if adapted.empty:
-        return "The shipped network was adapted to no image yet"
+        return "The shipped network was adapted to no image yet."
     few = _FEW if (adapted["images"] == _FEW).any() else int(adapted["images"].min())
     adapted = adapted[adapted["images"] == few]
     better = int((adapted["after"] > adapted["before"]).sum())
-    sets = counted(len(adapted), "data set")
-    images = counted(few, "image")
-    sentence = f"Adapted to {images}, the shipped network is better than before on {better} of {sets}"
+    sets, images = counted(len(adapted), "data set"), counted(few, "corrected image")
+    sentence = f"{images} improve{'' if few > 1 else 's'} the shipped network on {better} of {sets}."
     if random.empty:
         return sentence
     most = int(random["images"].max())
     both = adapted.merge(random[random["images"] == most], on="dataset", suffixes=("", "_random"))
-    better = int((both["after"] > both["after_random"]).sum())
-    other = f"the same network trained from random weights on {most} on {better} of {len(both)}"
-    return f"{sentence}\nand better than {other}"
+    lower = int((both["after_random"] < both["after"]).sum())
+    scratch = f"From random weights, {counted(most, 'image')} give{'' if most > 1 else 's'}"
+    return f"{sentence}\n{scratch} a lower Dice than these {few} on {lower} of {len(both)}."
 
 
 def _dice_by_set(table: pd.DataFrame) -> pd.DataFrame:

@@ -42,14 +42,14 @@ def test_a_measured_curve_takes_the_place_of_earlier_draws(tmp_path, monkeypatch
 def test_the_title_of_the_curve_counts_the_sets_in_which_adapting_helps():
     table = drawn(a=0.97, b=0.94)
     assert say_curve(table) == (
-        "Adapted to 5 images, the shipped network is better than before on 1 of 2 data sets\n"
-        "and better than the same network trained from random weights on 5 on 2 of 2"
+        "5 corrected images improve the shipped network on 1 of 2 data sets.\n"
+        "From random weights, 5 images give a lower Dice than these 5 on 2 of 2."
     )
     shipped = table[table["start"] == "shipped"]
-    assert say_curve(shipped).endswith("is better than before on 1 of 2 data sets")
-    assert say_curve(shipped[shipped["images"] != 5]).startswith("Adapted to 1 image, ")
-    assert say_curve(table[table["images"] == 0]) == "The shipped network was adapted to no image yet"
-    assert say_curve(pd.DataFrame(columns=table.columns)).endswith("no image yet")
+    assert say_curve(shipped) == "5 corrected images improve the shipped network on 1 of 2 data sets."
+    assert say_curve(shipped[shipped["images"] != 5]).startswith("1 corrected image improves ")
+    assert say_curve(table[table["images"] == 0]) == "The shipped network was adapted to no image yet."
+    assert say_curve(pd.DataFrame(columns=table.columns)).endswith("no image yet.")
 
 
 def test_a_missing_table_says_what_to_do():

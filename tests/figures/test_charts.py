@@ -39,7 +39,7 @@ def test_the_learning_curve_has_a_panel_a_set_with_means_and_the_spread_of_draws
     np.testing.assert_allclose([spread[:, 1].min(), spread[:, 1].max()], [0.95, 0.97])
     figure.canvas.draw()
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0", "1", "5"]
-    assert "better than before on 2 of 3 data sets" in figure.get_suptitle()
+    assert "improve the shipped network on 2 of 3 data sets" in figure.get_suptitle()
 
 
 def test_the_learning_curve_can_be_drawn_before_all_is_measured():
