@@ -101,7 +101,7 @@ def record(row: dict[str, Any], started: float, file: Path) -> None:
     print(*(f"{name}={value}" for name, value in row.items()), flush=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         if not done:
             writer.writeheader()
         writer.writerow(row)

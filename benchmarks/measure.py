@@ -1,6 +1,5 @@
 """Measure in fresh processes; write the results as a table, a JSON with the machine, and a chart."""
 
-import json
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from lungnb.evaluation.speed import median_seconds
 from lungnb.figures.theme import COLORS, subplots, themed
+from lungnb.files import write_json, written
 
 
 def apart(measure: Callable[..., dict[str, Any]], **arguments: object) -> dict[str, Any]:
@@ -37,10 +37,15 @@ def matrix_rate(side: int = 3000) -> float:
 def write(table: pd.DataFrame, name: str, out: Path, figure: Figure | None, *packages: str) -> None:
     """Print a table; write it as CSV, as JSON with the machine, and its chart if there is one."""
     print(f"\n{name}\n{table.to_string(index=False, float_format='{:.3g}'.format)}")
-    out.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out / f"{name}.csv", index=False)
-    record = {"machine": describe(*packages), "rows": table.to_dict("records")}
-    (out / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    record(table, name, out, figure, *packages)
+
+
+def record(table: pd.DataFrame, name: str, out: Path, figure: Figure | None, *packages: str) -> None:
+    """Do as `write` does, but print nothing. The table is whole even if the process is killed."""
+    with written(out / f"{name}.csv") as file:
+        table.to_csv(file, index=False)
+    measured = {"machine": describe(*packages), "rows": table.to_dict("records")}
+    write_json(out / f"{name}.json", measured)
     if figure:
         figure.savefig(out / f"{name}.png", dpi=150)
 

@@ -35,7 +35,7 @@ from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
 from lungnb.networks.examples import Examples, examples_of
 from lungnb.networks.records import git_commit, trained_window
-from lungnb.networks.tuning import RECIPE, fine_tune, steps_for
+from lungnb.networks.tuning import RECIPE, fine_tune, share_for, steps_for
 from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED, counted
 
@@ -230,7 +230,9 @@ def _card(folder: Path, start: Path, films: list[Film], sentence: str) -> str:
 `{folder.resolve().name}`. Use it with `lungnb segment film.png --out masks --model` and the path of this folder.
 
 **How.** {steps_for(len(films))} steps of {RECIPE["batch_size"]} augmented images by Adam. The learning rate falls from
-{RECIPE["learning_rate"]:g} to 0, and no image was set aside. These figures were chosen on films of the Montgomery set.
+{RECIPE["learning_rate"]:g} to 0, and no image was set aside. `{MODEL}` lies {share_for(len(films)):.0%} of the way from
+the old weights to the new ones: {RECIPE["share_of_one"]:.0%} after one image, which may be unlike the others, and up to
+{RECIPE["share"]:.0%} from {RECIPE["few_images"]} on. These figures were chosen on films of the Montgomery set only.
 
 **Benefit.** {sentence}
 

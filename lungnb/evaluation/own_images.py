@@ -184,12 +184,20 @@ def say_adaptation(scores: pd.DataFrame) -> str:
 
 
 def say_published(table: pd.DataFrame) -> str:
-    """Return the Dice before and after adapting, a line for each row of `published_adaptation`."""
+    """Return a line for each data set of `published_adaptation`: what each number of corrected images brought.
+
+    Example:
+        >>> columns = ["dataset", "images", "draws", "before", "after", "after_low", "helped"]
+        >>> rows = [("a", 1, 3, 0.9, 0.91, 0.89, 2), ("a", 5, 3, 0.9, 0.93, 0.92, 3)]
+        >>> print(say_published(pd.DataFrame(rows, columns=columns).set_index(["dataset", "images"])))
+        a: 0.900 before. 1 image: 0.910 after, higher in 2 of 3 draws. 5 images: 0.930 after, higher in 3 of 3 draws.
+    """
     lines = []
-    for _, row in table.reset_index().iterrows():
-        lines.append(
-            f"{row['dataset']}, {counted(row['images'], 'film')}, {counted(row['draws'], 'draw')}: "
-            f"{row['before']:.3f} before, {row['after']:.3f} after. It rose in {row['helped']:.0f} of "
-            f"{counted(row['draws'], 'draw')}; the lowest is {row['after_low']:.3f}."
-        )
+    for name, rows in table.reset_index().groupby("dataset"):
+        parts = [
+            f"{counted(row['images'], 'image')}: {row['after']:.3f} after, higher in {row['helped']} of "
+            f"{counted(row['draws'], 'draw')}."
+            for _, row in rows.iterrows()
+        ]
+        lines.append(" ".join([f"{name}: {rows['before'].mean():.3f} before.", *parts]))
     return "\n".join(lines)

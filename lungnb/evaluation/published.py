@@ -7,6 +7,11 @@ import pandas as pd
 from lungnb.artefacts import PUBLISHED, series_folder
 from lungnb.files import need
 from lungnb.formats.tables import read_table
+from lungnb.settings import counted
+
+ADAPTED, RANDOM = "shipped", "random weights"  # column `start` of the tables of adapting
+_CURVE = "adapt/curve.csv"
+_FEW = 5  # images, which the guide to adapting recommends
 
 
 def read_published(name: str) -> pd.DataFrame:
@@ -70,17 +75,57 @@ def say_review(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def published_adaptation() -> pd.DataFrame:
-    """Return how adapting changed the Dice: a row for each data set and number of corrected films.
+def published_draws() -> pd.DataFrame:
+    """Return the draws of corrected images that a network was adapted to: a row a data set, start, number and draw.
 
-    `before` and `after` are the mean Dice of all other films, over random draws of the corrected films. `after_low` and
-    `after_high` are the lowest and the highest Dice of a single draw.
+    `before` is the mean Dice of other images by the shipped network, `after` that by the network that was trained from
+    `start`. They are from `curve.csv`, or from `adapt.csv`, of earlier code, until that is measured.
+    """
+    is_measured = (series_folder() / PUBLISHED / _CURVE).is_file()
+    table = read_published(_CURVE if is_measured else "adapt/adapt.csv")
+    return table.replace({"dataset": {"chest-xray-masks-and-labels:CHN": "shenzhen"}})
+
+
+def published_adaptation() -> pd.DataFrame:
+    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+
+    `before` and `after` are the mean Dice of other films. `after_low` and `after_high` are those of single draws.
     `helped` is the number of draws after which the Dice was higher.
     """
-    drawn = read_published("adapt/adapt.csv").assign(helped=lambda table: table["after"] > table["before"])
-    groups = drawn.groupby(["dataset", "images"])
-    table = groups.agg(
+    drawn = published_draws().query("images > 0 and start == @ADAPTED")
+    groups = drawn.assign(helped=drawn["after"] > drawn["before"]).groupby(["dataset", "images"])
+    return groups.agg(
         draws=("draw", "size"), before=("before", "mean"), after=("after", "mean"),
         after_low=("after", "min"), after_high=("after", "max"), helped=("helped", "sum"),
     )  # fmt: skip
-    return table.rename(index={"chest-xray-masks-and-labels:CHN": "shenzhen"}, level="dataset").sort_index()
+
+
+def say_curve(table: pd.DataFrame) -> str:
+    """Return what a table of `published_draws` shows, as the title of its chart.
+
+    Example:
+        >>> rows = [("a", "shipped", 5, 0.9, 0.95), ("a", "random weights", 20, 0.9, 0.93)]
+        >>> print(say_curve(pd.DataFrame(rows, columns=["dataset", "start", "images", "before", "after"])))
+        5 corrected images improve the shipped network on 1 of 1 data set.
+        From random weights, 20 images give a lower Dice than these 5 on 1 of 1.
+    """
+    adapted, random = (_dice_by_set(table[table["start"] == start]) for start in (ADAPTED, RANDOM))
+    if adapted.empty:
+        return "The shipped network was adapted to no image yet."
+    few = _FEW if (adapted["images"] == _FEW).any() else int(adapted["images"].min())
+    adapted = adapted[adapted["images"] == few]
+    better = int((adapted["after"] > adapted["before"]).sum())
+    sets, images = counted(len(adapted), "data set"), counted(few, "corrected image")
+    sentence = f"{images} improve{'' if few > 1 else 's'} the shipped network on {better} of {sets}."
+    if random.empty:
+        return sentence
+    most = int(random["images"].max())
+    both = adapted.merge(random[random["images"] == most], on="dataset", suffixes=("", "_random"))
+    lower = int((both["after_random"] < both["after"]).sum())
+    scratch = f"From random weights, {counted(most, 'image')} give{'' if most > 1 else 's'}"
+    return f"{sentence}\n{scratch} a lower Dice than these {few} on {lower} of {len(both)}."
+
+
+def _dice_by_set(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the means over draws: a row a number of images, from one on, and data set."""
+    return table[table["images"] > 0].groupby(["images", "dataset"])[["before", "after"]].mean().reset_index()

@@ -7,8 +7,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["data_pictures", "diagrams", "lesson_charts", "pictures", "plots", "text"],
     submod_attrs={
         "charts": [
-            "adaptation_chart", "export_chart", "few_shot_chart", "generalisation_chart", "reliability_diagram",
-            "search_chart", "uncertainty_chart",
+            "adaptation_chart", "export_chart", "few_shot_chart", "generalisation_chart", "learning_curve",
+            "reliability_diagram", "search_chart", "uncertainty_chart",
         ],
         "difference_charts": ["difference_chart"],
     },

@@ -12,13 +12,16 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from lungnb.engines.parity import MIN_MEAN_DICE
 from lungnb.evaluation.calibration import Examination
 from lungnb.evaluation.probabilities import BORDER_SHARE, calibration_error, reliability_table
+from lungnb.evaluation.published import ADAPTED, RANDOM, say_curve
 from lungnb.evaluation.review import review_gain
 from lungnb.evaluation.search import PARAMETERS
 from lungnb.evaluation.transfer import STARTS
-from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
+from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
 from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
+_PANELS = 2  # in a row
+CURVES = {ADAPTED: "shipped network, adapted", RANDOM: "same network, from random weights"}
 _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 
 
@@ -100,6 +103,44 @@ def adaptation_chart(table: pd.DataFrame) -> Figure:
         axis.annotate(f"{table[name].mean():.3f}", (place, table[name].mean()), (10, 0), textcoords="offset points")
     axis.set_xticks([0, 1], ["before", "after"])
     axis.set(xlim=(-0.3, 1.4), ylabel="Dice", title="A line is an image, a diamond the mean")
+    return figure
+
+
+@themed
+def learning_curve(table: pd.DataFrame) -> Figure:
+    """Draw the Dice of other images over the number of corrected ones, a panel a data set, from `published_draws`.
+
+    A line is the mean over draws of images, with a point a draw and an area from the lowest draw to the highest.
+    """
+    names = table["dataset"].unique()
+    columns = min(len(names), _PANELS)
+    rows = -(-len(names) // columns)
+    figure, axes = subplots(rows, columns, figsize=(5 * columns, 3.6 * rows + 0.9), squeeze=False)
+    trained = table[table["images"] > 0]
+    counts = sorted(trained["images"].unique())
+    for axis, name in zip(axes.flat, names, strict=False):
+        before = table.loc[table["dataset"] == name, "before"].mean()
+        axis.axhline(before, color="0.3", linestyle="--", label="shipped network, not adapted")
+        for place, title in enumerate(CURVES):
+            draws = trained[(trained["dataset"] == name) & (trained["start"] == title)]
+            dice = draws.groupby("images")["after"].agg(["mean", "min", "max"])
+            style = {"color": COLORS[place], "marker": MARKERS[place], "linestyle": DASHES[place]}
+            if title == ADAPTED:
+                dice.loc[0] = before  # the network as shipped
+            elif draws.empty:
+                continue
+            dice = dice.sort_index().astype(float)
+            axis.fill_between(dice.index, dice["min"], dice["max"], color=COLORS[place], alpha=0.2, linewidth=0)
+            axis.plot(dice.index, dice["mean"], **style, markersize=7, label=CURVES[title])
+            axis.scatter(draws["images"], draws["after"], s=14, color=COLORS[place], alpha=0.6)
+        axis.set_xscale("symlog", linthresh=1)  # logarithmic from 1 on, with room for 0
+        axis.set_xticks([0, *counts], ["0", *map(str, counts)])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set(title=name, xlabel="corrected images", ylabel="Dice of other images")
+    for axis in axes.flat[len(names) :]:
+        axis.axis("off")
+    figure.suptitle(say_curve(table), fontsize=12)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

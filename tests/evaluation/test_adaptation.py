@@ -18,7 +18,7 @@ from lungnb.formats.images import write_png
 from lungnb.formats.tables import read_table
 from lungnb.networks import tuning
 from lungnb.networks.examples import examples_of
-from lungnb.networks.tuning import fine_tune
+from lungnb.networks.tuning import fine_tune, share_for
 from lungnb.phantoms.make import make_phantom
 
 
@@ -50,7 +50,7 @@ def weights_of(file):
 def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 100)
     monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
-    monkeypatch.setattr(tuning, "_SHARE", 1.0)  # because the network to start from is hardly trained
+    monkeypatch.setattr(tuning, "share_for", lambda images: 1.0)  # because the network to start from is hardly trained
     result = adapt(corrected, tmp_path / "mine", model_file, estimate=False, progress=False)
     films, _ = adaptation.read_films(corrected, ReadOptions(), None)
     gain = [
@@ -80,6 +80,7 @@ def test_the_card_says_where_the_weights_come_from(corrected, tmp_path, model_fi
     card = (tmp_path / "mine" / "README.md").read_text()
     assert "3 images of 3 patients from the folder\n`corrected`" in card and "derived from the images and masks" in card
     assert "The benefit was not estimated." in card and str(tmp_path) not in card
+    assert "lies 57% of the way" in card  # of three images
 
 
 def test_the_estimate_has_each_image_once(corrected, tmp_path, model_file):
@@ -297,3 +298,20 @@ def test_tuning_does_not_change_the_network_that_it_starts_from(model_file, tmp_
     assert any((one != other).any() for one, other in zip(before, tuned.get_weights(), strict=True))
     for one, other in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_one_image_changes_the_network_less_than_five():
+    shares = [share_for(images) for images in (1, 2, 3, 4, 5, 6, 100)]
+    assert shares == sorted(shares) and shares[0] < 0.5 < shares[-1] < 1 and shares[-3] == shares[-1]
+
+
+def test_the_result_lies_the_share_of_its_number_of_images_on_the_way(model_file, tmp_path):
+    model, phantom = load_model(model_file), make_phantom(0, size=32)
+    for images in (1, 3):
+        examples = examples_of([(phantom.image, phantom.mask)] * images, 32)
+        whole, usual = (
+            fine_tune(model, examples, tmp_path / f"{images}_{share}", "", progress=False, share=share).get_weights()
+            for share in (1.0, None)
+        )
+        for old, new, mixed in zip(model.get_weights(), whole, usual, strict=True):
+            np.testing.assert_allclose(mixed, old + share_for(images) * (new - old), rtol=1e-4, atol=1e-5)

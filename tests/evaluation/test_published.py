@@ -1,11 +1,15 @@
 import pandas as pd
 import pytest
 
+from helpers.tables import drawn
+from lungnb.evaluation import published
 from lungnb.evaluation.published import (
     published_adaptation,
+    published_draws,
     published_networks,
     published_review,
     read_published,
+    say_curve,
     say_review,
 )
 
@@ -17,12 +21,37 @@ def test_all_networks_are_there_with_three_seeds_each():
 
 
 def test_adaptation_is_summed_up_over_draws():
-    table, draws = published_adaptation(), read_published("adapt/adapt.csv")
+    table, draws = published_adaptation(), published_draws().query("images > 0 and start == 'shipped'")
     assert table["draws"].sum() == len(draws)
     five = draws[(draws["dataset"] == "montgomery") & (draws["images"] == 5)]
     row = table.loc[("montgomery", 5)]
     assert row["after"] == pytest.approx(five["after"].mean()) and row["after_low"] == five["after"].min()
-    assert {name for name, _ in table.index} == {"montgomery", "shenzhen", "finding-lungs-in-ct-data"}
+    assert {name for name, _ in table.index} >= {"montgomery", "shenzhen", "finding-lungs-in-ct-data"}
+
+
+def test_a_measured_curve_takes_the_place_of_earlier_draws(tmp_path, monkeypatch):
+    folder = tmp_path / "results" / "published" / "adapt"
+    folder.mkdir(parents=True)
+    drawn(montgomery=0.97).to_csv(folder / "adapt.csv", index=False)
+    monkeypatch.setattr(published, "series_folder", lambda: tmp_path)
+    assert published_draws()["after"].max() == pytest.approx(0.97)
+    drawn(montgomery=0.98).to_csv(folder / "curve.csv", index=False)
+    assert published_draws()["after"].max() == pytest.approx(0.98)
+    table = published_adaptation()  # of the shipped network only, and without the row of no image
+    assert table.index.tolist() == [("montgomery", 1), ("montgomery", 5)] and (table["draws"] == 2).all()
+
+
+def test_the_title_of_the_curve_counts_the_sets_in_which_adapting_helps():
+    table = drawn(a=0.97, b=0.94)
+    assert say_curve(table) == (
+        "5 corrected images improve the shipped network on 1 of 2 data sets.\n"
+        "From random weights, 5 images give a lower Dice than these 5 on 2 of 2."
+    )
+    shipped = table[table["start"] == "shipped"]
+    assert say_curve(shipped) == "5 corrected images improve the shipped network on 1 of 2 data sets."
+    assert say_curve(shipped[shipped["images"] != 5]).startswith("1 corrected image improves ")
+    assert say_curve(table[table["images"] == 0]) == "The shipped network was adapted to no image yet."
+    assert say_curve(pd.DataFrame(columns=table.columns)).endswith("no image yet.")
 
 
 def test_a_missing_table_says_what_to_do():

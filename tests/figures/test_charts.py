@@ -1,13 +1,14 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 from scipy.special import logit
 
-from helpers.tables import examined
+from helpers.tables import drawn, examined
 from lungnb.evaluation.calibration import (
     Examination,
 )
-from lungnb.figures.charts import reliability_diagram, search_chart, uncertainty_chart
+from lungnb.figures.charts import learning_curve, reliability_diagram, search_chart, uncertainty_chart
 from lungnb.networks.losses import LOSSES
 
 
@@ -24,6 +25,27 @@ def test_charts_say_what_the_tables_do():
     reviewed = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
     left, picked = uncertainty_chart({"unet": reviewed}, 0.25).axes[0].collections
     assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3
+
+
+def test_the_learning_curve_has_a_panel_a_set_with_means_and_the_spread_of_draws():
+    figure = learning_curve(drawn(montgomery=0.97, shenzhen=0.94, ct=0.97))
+    assert [axis.get_title() for axis in figure.axes if axis.axison] == ["montgomery", "shenzhen", "ct"]
+    shipped, adapted, random = figure.axes[0].lines
+    assert shipped.get_ydata() == pytest.approx([0.95, 0.95])
+    np.testing.assert_allclose(adapted.get_xydata(), [[0, 0.95], [1, 0.96], [5, 0.96]])  # means of two draws
+    np.testing.assert_allclose(random.get_xydata(), [[1, 0.85], [5, 0.85]])
+    assert adapted.get_linestyle() != random.get_linestyle() and adapted.get_marker() != random.get_marker()
+    spread = figure.axes[0].collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([spread[:, 1].min(), spread[:, 1].max()], [0.95, 0.97])
+    figure.canvas.draw()
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0", "1", "5"]
+    assert "improve the shipped network on 2 of 3 data sets" in figure.get_suptitle()
+
+
+def test_the_learning_curve_can_be_drawn_before_all_is_measured():
+    table = drawn(montgomery=0.97)
+    for part in (table[table["images"] == 0], table[table["start"] == "shipped"]):
+        learning_curve(part).canvas.draw()
 
 
 def test_the_search_chart_shows_every_trial_in_five_panels():

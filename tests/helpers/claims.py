@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from helpers.published import (
+    ADAPTED,
     AWAY,
     BMP,
     CALIBRATION,
@@ -286,7 +287,7 @@ CLAIMS = [
     ),
     Claim(
         "204 images a second, 35 % of the rate",
-        [*GPU.loc[("mixed", 16), "images_s"], percent(GPU.loc[("mixed", 16), "share_of_matrix_rate"])],
+        [GPU.loc[("mixed", 16), "images_s"], percent(GPU.loc[("mixed", 16), "share_of_matrix_rate"])],
     ),
     Claim("| 4.6, 3.4, 3.8, 2.7 ms |", [*GPU.loc[("latency", 1), "ms_per_image"]]),
     Claim("| 0.36, 0.46, 0.51, 0.43 ms an image |", [*GPU.loc[("latency", 64), "ms_per_image"]]),
@@ -301,6 +302,14 @@ CLAIMS = [
         "1, 2 and 4 workers: 42, 40 and 44 a second (the plain command 41)",
         [1, 2, 4, *CLUSTER.loc[[1, 2, 4, 0], "films_a_second"]],
     ),
+    Claim(
+        "one corrected film raised the Dice of the other films from 0.959 to 0.965, two to 0.969, and five to 0.972",
+        [
+            ADAPTED.loc[("montgomery", 1), ("before", "mean")],
+            *ADAPTED.loc["montgomery"].loc[[1, 2, 5], ("after", "mean")],
+        ],
+    ),
+    Claim("The worst single film of the eight raised it to 0.960", [ADAPTED.loc[("montgomery", 1), ("after", "min")]]),
     Claim("a million films are 14 core hours", [CLUSTER.loc[0, "million_core_hours"]]),
     Claim(
         "| 8.7 images a second, 16 with `precision=auto`, where a plain script with the same network makes 6.8",

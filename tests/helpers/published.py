@@ -66,6 +66,7 @@ FRAMEWORKS = table("benchmarks/frameworks.csv", ["network", "framework"])["train
 GPU = table("gpu/gpu.csv", ["what", "batch"])
 GPU_DICE = json.loads((PUBLISHED / "gpu" / "unet" / "summary.json").read_text())["metrics"]["dice"]
 GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
+ADAPTED = table("adapt/adapt.csv").groupby(["dataset", "images"])[["before", "after"]].agg(["mean", "min", "max"])
 ENGINES = ["openvino", "onnx", "keras", "model.predict"]
 
 
