@@ -85,6 +85,7 @@ def _networks(name: str, minutes: float, basis: str, changes: dict[str, int], ne
     return Step(name, "networks", minutes, basis, (FILMS,), commands, tuple(files))
 
 
+ON_OTHER_MACHINES = {"gpu"}  # folders of results/published that no step fills
 STEPS = (
     Step(
         "montgomery-full-folds", "montgomery-full-folds", 770, "montgomery/run_*.json, 15 times", (FILMS,),

@@ -273,23 +273,6 @@ def test_the_command_draws_the_estimate(corrected, tmp_path, model_file, capsys)
     assert f"lungnb segment IMAGES --out masks --model {out}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("shape", [(64, 64), (96, 64), (50, 80)])
-def test_examples_are_made_small_as_in_training(tmp_path, shape):
-    from lungnb.networks.data import load_batches
-
-    phantom = make_phantom(3, size=96)
-    image, mask = phantom.image[: shape[0], : shape[1]], phantom.mask[: shape[0], : shape[1]]
-    for index in range(3):
-        write_png(tmp_path / "scans" / "images" / f"{index}.png", np.roll(image, index, 0))
-        write_png(tmp_path / "scans" / "masks" / f"{index}.png", mask)
-    settings = lungnb.Settings(dataset=str(tmp_path / "scans"), image_size=32, depth=2)
-    row = lungnb.prepare_dataset(settings, progress=False).query("split == 'validation'").iloc[0]
-    images, masks = next(iter(load_batches(settings, "validation")))
-    examples = examples_of([(np.roll(image, int(row["id"]), 0), mask)], 32)
-    np.testing.assert_allclose(examples.images, images, atol=1.01 / 255)
-    assert (examples.masks == masks.numpy()).mean() > 0.99
-
-
 def test_tuning_does_not_change_the_network_that_it_starts_from(model_file, tmp_path):
     model = load_model(model_file)
     before = [array.copy() for array in model.get_weights()]
