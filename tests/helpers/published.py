@@ -63,6 +63,7 @@ DRAWN = table("benchmarks/phantom.csv", "kind")["images_s"]
 PREPARE = table("benchmarks/prepare.csv", "what")["seconds"]
 TRAINING = table("benchmarks/training.csv", "what")["images_s"]
 FRAMEWORKS = table("benchmarks/frameworks.csv", ["network", "framework"])["train_images_s"]
+ADDITIONS = table("phantom/additions.csv", "left out")[["montgomery", "shenzhen", "finding-lungs-in-ct-data"]]
 GPU = table("gpu/gpu.csv", ["what", "batch"])
 GPU_DICE = json.loads((PUBLISHED / "gpu" / "unet" / "summary.json").read_text())["metrics"]["dice"]
 GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
