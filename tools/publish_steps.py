@@ -117,11 +117,10 @@ STEPS = (
         (_benchmark("additions", f"lungnb/weights/phantom.keras {' '.join(FOUR)}"),),
     ),
     Step(
-        "adapt", "adapt", 20, "", (FILMS, XRAYS, CT),
+        "adapt", "adapt", 150, "", FOUR,
         (
-            _benchmark("adapt", f"{FILMS} --counts 5"), _benchmark("adapt", f"{FILMS} --counts 1 --draws 3"),
-            _benchmark("adapt", f"{XRAYS}:CHN --counts 5 --draws 2"),
-            _benchmark("adapt", f"{CT} --counts 5 --draws 1 --without {WRONG_MASKS}"),
+            _benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),
+            _benchmark("adapt_share", "--counts 1 --shares 0.2 0.3 0.35 0.4 0.5 0.6 0.8"),
         ),
     ),
     Step(
