@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lungnb.browser.cases import Case
 from lungnb.browser.controls import ORDERS, Controls, show_if
@@ -25,6 +26,7 @@ from lungnb.browser.predictions import Predicted, Predictions
 from lungnb.datasets.reading import SLICE_NAME
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.calibration import disagreement
+from lungnb.figures.described import alternative_text
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
@@ -207,17 +209,21 @@ class Browser(Controls):
     def _mask(self, probability: Floats) -> Mask:
         return clean_mask(probability > self.threshold.value)
 
-    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        """Return the controls, which need a kernel, and a picture of the first cases, which does not."""
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+        """Return the controls, which need a kernel, and a picture of the first cases, which does not, with its text."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {
+        figure = self.picture()
+        jpeg = io.BytesIO()
+        figure.savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
+        bundle = {
             "text/plain": f"<Browser of {len(self.cases):,} images>",
-            "image/jpeg": self.picture(),
+            "image/jpeg": jpeg.getvalue(),
             "application/vnd.jupyter.widget-view+json": view,
         }
+        return bundle, {"image/jpeg": {"alt": alternative_text(figure)}}
 
-    def picture(self) -> bytes:
-        """Return the first cases with their contours as a JPEG."""
+    def picture(self) -> Figure:
+        """Return a figure of the first cases with their contours."""
         cells = []
         for index, case in enumerate(self.cases[:_CASES_PICTURED]):
             predicted = self.predictions.predict(index).result()
@@ -225,6 +231,4 @@ class Browser(Controls):
                 cells.append(Cell(f"{case.name} cannot be read", np.zeros((64, 64), np.uint8)))
             else:
                 cells.append(Cell(case.name, predicted.image, predicted.truth, self._mask(predicted.probabilities[0])))
-        jpeg = io.BytesIO()
-        outline_grid(cells).savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
-        return jpeg.getvalue()
+        return outline_grid(cells)
