@@ -38,7 +38,7 @@ _CASES_PICTURED = 6  # in the picture that takes the place of the browser
 
 
 class Browser(Controls):
-    """What `browse` returns: the controls, which a notebook shows in `widget`, and the picture that stands for them."""
+    """The browser that `browse` returns: controls, shown by `widget`, and a picture for pages without a kernel."""
 
     def __init__(self, cases: list[Case], engine: Engine, marks: Marks, corrections: Corrections, order: str) -> None:
         self.cases, self.marks = cases, marks
@@ -57,7 +57,7 @@ class Browser(Controls):
         self._reorder()
 
     def _connect(self) -> None:
-        """Let the controls do something."""
+        """Connect the controls with the functions that they call."""
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
@@ -73,7 +73,7 @@ class Browser(Controls):
         self.number.value += step
 
     def _leave(self, then: Callable[[], None], change: Any) -> None:  # noqa: ANN401  # traitlets does not type it
-        """Save the strokes and do what a control asks; if they cannot be saved, set the control back."""
+        """Save the strokes and call `then`. If they cannot be saved, give the control its old value."""
         if self._is_setting:
             return
         if self.corrector.save():
@@ -82,7 +82,7 @@ class Browser(Controls):
             self._set(change["owner"], value=change["old"])
 
     def _set(self, control: Any, **values: object) -> None:  # noqa: ANN401  # any widget
-        """Change a control without doing what it asks when a person changes it."""
+        """Change a control without calling the functions that a person's change calls."""
         self._is_setting = True
         try:
             for name, value in values.items():
