@@ -42,7 +42,7 @@ def alternative_text(figure: Figure) -> str:
         getattr(figure, "about", ""),
         figure.get_suptitle(),
         "; ".join(filter(None, panels)),
-        f"Legend: {', '.join(dict.fromkeys(entries))}" if entries else "",
+        f"Legend: {'; '.join(dict.fromkeys(entries))}" if entries else "",
     ]
     return " ".join(f"{' '.join(part.split()).rstrip('.')}." for part in parts if part.strip())
 

@@ -63,7 +63,7 @@ def test_a_text_has_titles_axes_and_legend():
     assert alternative_text(figure) == (
         "Loss, accuracy and Dice over the epochs. Loss (dot: the epoch that is kept): mean over images against epoch; "
         "Accuracy: mean over images against epoch; Dice: mean over images against epoch. "
-        "Legend: U-Net, validation, U-Net, training."
+        "Legend: U-Net, validation; U-Net, training."
     )
 
 
