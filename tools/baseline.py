@@ -70,7 +70,7 @@ def _tidied(notebook: nbformat.NotebookNode, home: str) -> nbformat.NotebookNode
                     output.data[kind] = _cleaned(output.data[kind], home)
                 if "text/html" in output.get("data", {}) and len(output.data.get("text/plain", "")) > MAX_PLAIN_TEXT:
                     del output.data["text/plain"]
-    _shrink_pictures([output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output])
+    _shrink_pictures([output for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output])
     return notebook
 
 
@@ -79,18 +79,20 @@ def _cleaned(text: str, home: str) -> str:
     return re.sub(r"(?<=[0-9a-f]{7})-dirty\b", "", text.replace(home, ".."))
 
 
-def _shrink_pictures(bundles: list[dict[str, str]]) -> None:
+def _shrink_pictures(outputs: list[nbformat.NotebookNode]) -> None:
     """Store charts in 64 colours, and the largest pictures as JPEGs that are small enough for all of them to fit."""
     pictures = []
-    for data in (data for data in bundles if "image/png" in data):
+    for output in (output for output in outputs if "image/png" in output.data):
+        data = output.data
         picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
         data["image/png"] = min(data["image/png"], _encoded(picture.quantize(64), "PNG", optimize=True), key=len)
-        pictures.append((len(data["image/png"]), data, picture))
+        pictures.append((len(data["image/png"]), output, picture))
     room = MAX_PICTURE_BYTES
-    for index, (size, data, picture) in enumerate(sorted(pictures, key=lambda entry: entry[0])):
-        share = room // (len(pictures) - index)
+    for index, (size, output, picture) in enumerate(sorted(pictures, key=lambda entry: entry[0])):
+        data, share = output.data, room // (len(pictures) - index)
         if size > share:
             del data["image/png"]
+            output.metadata["image/jpeg"] = output.metadata.pop("image/png", {})  # the alternative text
             scaled = (
                 picture.resize((round(picture.width * n / 20), round(picture.height * n / 20)))
                 for n in range(20, 1, -1)

@@ -58,7 +58,7 @@ def adapt_in_thread(
 
 
 class _Lines(io.TextIOBase):
-    """Takes the place of standard output: passes on the lines of one thread; others print as before."""
+    """Replace standard output: pass on the lines of one thread. Other threads print as before."""
 
     def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
         self._thread, self._on_line, self._others = thread, on_line, sys.stdout

@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lungnb.browser.cases import Case
 from lungnb.browser.controls import ORDERS, Controls, show_if
@@ -25,6 +26,7 @@ from lungnb.browser.predictions import Predicted, Predictions
 from lungnb.datasets.reading import SLICE_NAME
 from lungnb.engines.engines import Engine
 from lungnb.evaluation.calibration import disagreement
+from lungnb.figures.described import alternative_text
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.masks import Floats, Mask, clean_mask
 from lungnb.messages import printable
@@ -36,7 +38,7 @@ _CASES_PICTURED = 6  # in the picture that takes the place of the browser
 
 
 class Browser(Controls):
-    """What `browse` returns: the controls, which a notebook shows in `widget`, and the picture that stands for them."""
+    """The browser that `browse` returns: controls, shown by `widget`, and a picture for pages without a kernel."""
 
     def __init__(self, cases: list[Case], engine: Engine, marks: Marks, corrections: Corrections, order: str) -> None:
         self.cases, self.marks = cases, marks
@@ -55,7 +57,7 @@ class Browser(Controls):
         self._reorder()
 
     def _connect(self) -> None:
-        """Let the controls do something."""
+        """Connect the controls with the functions that they call."""
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())
@@ -71,7 +73,7 @@ class Browser(Controls):
         self.number.value += step
 
     def _leave(self, then: Callable[[], None], change: Any) -> None:  # noqa: ANN401  # traitlets does not type it
-        """Save the strokes and do what a control asks; if they cannot be saved, set the control back."""
+        """Save the strokes and call `then`. If they cannot be saved, give the control its old value."""
         if self._is_setting:
             return
         if self.corrector.save():
@@ -80,7 +82,7 @@ class Browser(Controls):
             self._set(change["owner"], value=change["old"])
 
     def _set(self, control: Any, **values: object) -> None:  # noqa: ANN401  # any widget
-        """Change a control without doing what it asks when a person changes it."""
+        """Change a control without calling the functions that a person's change calls."""
         self._is_setting = True
         try:
             for name, value in values.items():
@@ -207,17 +209,21 @@ class Browser(Controls):
     def _mask(self, probability: Floats) -> Mask:
         return clean_mask(probability > self.threshold.value)
 
-    def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        """Return the controls, which need a kernel, and a picture of the first cases, which does not."""
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+        """Return the controls, which need a kernel, and a picture of the first cases, which does not, with its text."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        return {
+        figure = self.picture()
+        jpeg = io.BytesIO()
+        figure.savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
+        bundle = {
             "text/plain": f"<Browser of {len(self.cases):,} images>",
-            "image/jpeg": self.picture(),
+            "image/jpeg": jpeg.getvalue(),
             "application/vnd.jupyter.widget-view+json": view,
         }
+        return bundle, {"image/jpeg": {"alt": alternative_text(figure)}}
 
-    def picture(self) -> bytes:
-        """Return the first cases with their contours as a JPEG."""
+    def picture(self) -> Figure:
+        """Return a figure of the first cases with their contours."""
         cells = []
         for index, case in enumerate(self.cases[:_CASES_PICTURED]):
             predicted = self.predictions.predict(index).result()
@@ -225,6 +231,4 @@ class Browser(Controls):
                 cells.append(Cell(f"{case.name} cannot be read", np.zeros((64, 64), np.uint8)))
             else:
                 cells.append(Cell(case.name, predicted.image, predicted.truth, self._mask(predicted.probabilities[0])))
-        jpeg = io.BytesIO()
-        outline_grid(cells).savefig(jpeg, format="jpeg", dpi=90, pil_kwargs={"quality": 80})
-        return jpeg.getvalue()
+        return outline_grid(cells)

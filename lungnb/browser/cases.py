@@ -1,4 +1,4 @@
-"""The images to browse: those of paths, folders and arrays, or those of a prepared data set."""
+"""List the images to browse, from paths, folders and arrays, or from a prepared data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lungnb.segmentation.predict import OneImage
 
 
 class CaseImage(NamedTuple):
-    """An image that was read, at its own size; of a volume, a slice."""
+    """An image, or a slice of a volume, at its full size."""
 
     grey: Grey  # (height, width), 0 to 255, as the network sees it
     truth: Mask | None = None  # ground truth, if it is known
@@ -33,7 +33,7 @@ class CaseImage(NamedTuple):
 
 
 class Case(NamedTuple):
-    """An image or a volume that is yet to be read, and its names."""
+    """An image or a volume that was not read yet, and its names."""
 
     name: str  # to be shown
     key: str  # in the table of marks

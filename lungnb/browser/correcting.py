@@ -34,9 +34,9 @@ class _Image(NamedTuple):
 class Corrector:
     """The brush with the buttons Correct, Save and Adapt with these, and a line that says what was done.
 
-    `widget` is what is shown. While Correct is pressed, the browser gives each image to `open`, and asks `save` before
-    it shows another one. `network` is the name of the network that is shown, and `start` the file of the one to adapt,
-    None for the one that lungnb ships. `on_adapted` takes the file of the adapted network.
+    `widget` shows the brush, the buttons and the line. While Correct is pressed, the browser passes images to `open`,
+    and calls `save` before it shows another one. `network` is the name of the network that is shown, and `start` the
+    file of the one to adapt, None for the one that lungnb ships. `on_adapted` takes the file of the adapted network.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Corrector:
         self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._report, self._adapted)
 
     def _adapted(self, file: Path | None, text: str) -> None:
-        """Show the masks of the adapted network and what the training says of it; or the error."""
+        """Show the masks of the adapted network and the last line of the training, or show the error."""
         self._is_adapting = False
         if file is not None:
             self.network = file.parent.name

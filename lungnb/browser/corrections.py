@@ -70,7 +70,7 @@ class Corrections:
             return mask_file
 
     def _stems(self, name: str, grey: Grey) -> Iterator[str]:
-        """Yield the names that the pair of an image may have: its own, then one with a digest of its pixels."""
+        """Yield the possible names of an image's pair: its name, then its name with a digest of its pixels."""
         stem = _UNUSUAL.sub("_", text_name(name)).lstrip(". ") or "image"
         while len(stem.encode()) > LONGEST_STEM_BYTES:
             stem = stem[:-1]

@@ -1,4 +1,4 @@
-"""What a network predicts for the cases of the browser: computed on one thread, ahead of the person who looks."""
+"""Predict the cases of the browser on one thread, before the person gets to them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Predictions:
         self.kept: dict[tuple[int, int | None, bool], Future[Predicted | str]] = {}
 
     def predict(self, index: int, number: int | None = None, augmented: bool = False) -> Future[Predicted | str]:
-        """Begin to predict a case, of a volume the slice of this number, and return the future result."""
+        """Start to predict an image, or the slice of a volume with this number. Return the future result."""
         key = (index, number, augmented)
         if key not in self.kept:
             self.kept[key] = self.pool.submit(self._predict, *key)

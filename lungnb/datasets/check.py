@@ -159,7 +159,7 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
 
 
 def _judge_labels(image: np.ndarray, pixels: np.ndarray, meant: MaskValues) -> list[tuple[str, str, str]]:
-    """Return a judgement for each label of a mask file that is brighter than its surroundings, if others are not."""
+    """Return a judgement for each label of a mask that is brighter than its surroundings, if other labels are not."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(image.shape, pixels.shape, strict=True))
     resized = pixels[np.ix_(rows, columns)]
     greys = {label: _greys(image, resized == label) for label in meant.labels if (resized == label).any()}

@@ -71,8 +71,9 @@ def as_masks(*files: Path) -> MaskFiles:
 def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, MaskFiles]:
     """Return the masks of each image of the ground truth, by the id in the ground truth.
 
-    Their words are the same: those of folders and name or, if only one mask on either side has them, of the name alone.
-    Otherwise their ids are, apart from case.
+    Two masks match if the words of their folders and names are the same. If only one mask on each side has the words of
+    its name, these words are enough. Otherwise two masks match if their ids are the same, apart from upper and lower
+    case.
 
     >>> one = MaskFiles("Case 7", ("case", "7"), ("case", "7"), ())
     >>> other = MaskFiles("case7_mask", ("new", "case", "7"), ("case", "7"), ())
@@ -160,7 +161,7 @@ def _parts_of_one(group: list[Path]) -> tuple[list[Path], Excluded]:
 
 
 def _id_of(parts: Sequence[Path]) -> str:
-    """Return what the mask of some files is called: what their names have in common, or else their folder's name.
+    """Return the id of the mask in some files: the common part of their names, or else the name of their folder.
 
     >>> _id_of([Path("case7_left_lung.png"), Path("case7_right_lung.png")])
     'case7'
@@ -193,7 +194,7 @@ def _without_organs(masks: list[MaskFiles]) -> tuple[list[MaskFiles], Excluded]:
 
 
 def _with_own_ids(masks: list[MaskFiles]) -> list[MaskFiles]:
-    """Return the masks with the names of their folders in ids that would otherwise be equal."""
+    """Return the masks. If ids would be equal, add the names of their folders to them."""
     counts = Counter(each.id.casefold() for each in masks)
     return [
         each if counts[each.id.casefold()] == 1 else each._replace(id="_".join((*each.files[0].parent.parts, each.id)))

@@ -1,4 +1,4 @@
-"""What a prepared folder depends on, whether it is up to date, and which splits it keeps when it is made again."""
+"""Say what a prepared folder depends on, if it is up to date, and which splits it keeps when it is made again."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def record_origin(folder: Path, dataset: str) -> None:
 def earlier_splits(folder: Path, plan: dict[str, object], pairs: list[Pair]) -> tuple[dict[str, str], str]:
     """Return the split of each patient in the earlier manifest, and a sentence if all patients are split again.
 
-    They are, as if there were no earlier manifest, if a setting of the splits changed since. Earlier splits do not
-    count if a split file, folders or folds decide.
+    All patients are split again if a setting of the splits has changed since, if the manifest cannot be read, or if
+    another version of lungnb wrote it. Earlier splits are ignored if a split file, folders or folds decide.
     """
     stored = read_json(folder / PREPARED_RECORD)
     if not stored:

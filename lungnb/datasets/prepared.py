@@ -1,4 +1,4 @@
-"""A prepared data set on disk: its manifest, its images and masks, and the split to score on."""
+"""A prepared data set on disk: its manifest, its images and masks, and the split for scores."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _possible_masks(
 ) -> tuple[defaultdict[Path, list[Path]], defaultdict[str, list[Path]]]:
     """Return files that may be masks of series, by each folder above them, and those in folders of masks by its name.
 
-    Of the files in the folder of a series, only those may be masks that are named so.
+    In the folder of a series, only files with the name of a mask may be masks.
     """
     below: defaultdict[Path, list[Path]] = defaultdict(list)
     beside: defaultdict[str, list[Path]] = defaultdict(list)

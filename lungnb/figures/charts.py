@@ -27,7 +27,7 @@ _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 
 @themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
-    """Draw, for each model, how often pixels of a given probability are lung, and how many pixels each bin holds.
+    """Draw how often pixels of a given probability are lung, and how many pixels each bin holds, a line a model.
 
     Only pixels near the true border count, and each image counts the same (`lungnb.evaluation.probabilities`). Over the
     points of the lower panel stands the number of pixels, in thousands, of the first model.
@@ -93,7 +93,7 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def adaptation_chart(table: pd.DataFrame) -> Figure:
-    """Draw the Dice of each image before and after a network was adapted, from the table of `adapt`."""
+    """Draw the Dice of each image before and after a network was adapted. `table` is that of `adapt`."""
     figure, axis = subplots(figsize=(4.2, 4.2))
     for row in table.itertuples():
         axis.plot([0, 1], [row.before, row.after], color="0.6", linewidth=1, zorder=1)
@@ -108,9 +108,10 @@ def adaptation_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def learning_curve(table: pd.DataFrame) -> Figure:
-    """Draw the Dice of other images over the number of corrected ones, a panel a data set, from `published_draws`.
+    """Draw the Dice of other images over the number of corrected ones, a panel a data set.
 
-    A line is the mean over draws of images, with a point a draw and an area from the lowest draw to the highest.
+    `table` is that of `published_draws`. A line is the mean over draws of images, with a point a draw and an area from
+    the lowest draw to the highest.
     """
     names = table["dataset"].unique()
     columns = min(len(names), _PANELS)
@@ -146,7 +147,7 @@ def learning_curve(table: pd.DataFrame) -> Figure:
 
 @themed
 def generalisation_chart(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice by the data sets of training and of testing, from a table of `train_across`."""
+    """Draw the mean Dice by the data sets of training and of testing. `table` is that of `train_across`."""
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     names = [*table["trained_on"].unique()]
     dice, low, high = (table[name].map("{:.3f}".format) for name in ("dice", "dice_low", "dice_high"))
@@ -198,7 +199,10 @@ def search_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `compare_exports`, a bar an engine: time, size, and how much the masks differ."""
+    """Draw the time and the size of exported networks, and how much their masks differ, a bar an engine.
+
+    `table` is that of `compare_exports`.
+    """
     shown = table[table["said"] == ""]
     labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
     figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True)

@@ -14,9 +14,10 @@ from lungnb.settings import title_of
 
 @themed
 def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the validation Dice over epochs and over computing, from `computed_curves`.
+    """Draw the validation Dice over epochs and over computing.
 
-    The dotted line marks the computing of the cheapest network for all its epochs.
+    `curves` are those of `computed_curves`. The dotted line marks the computing of the cheapest network for all its
+    epochs.
     """
     figure, axes = subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
     for name, place in places_of([*curves]).items():
@@ -33,7 +34,10 @@ def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
 
 @themed
 def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.ndarray], levels: int = 3) -> Figure:
-    """Draw an image, 0 to 1, with the contour of its ground truth, and maps of the gates of the finest levels."""
+    """Draw an image with the contour of its ground truth, and maps of the gates of the finest levels.
+
+    The values of the image, and those of the gates, are from 0 to 1.
+    """
     shown = sorted(openings)[:levels]
     figure, grid = subplots(1, len(shown) + 1, figsize=(2.9 * (len(shown) + 1), 3.3), squeeze=False)
     axes = grid[0]

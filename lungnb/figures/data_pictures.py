@@ -35,12 +35,17 @@ _TRIES = 8  # random changes, of which the first clear one is shown
 _CLEAR_CHANGE = 0.5  # share of the largest of these changes; smaller changes are hard to see
 
 
+@themed
 def show_files(raw: Path, files: Sequence[Path], count: int = 9) -> Figure:
-    """Draw `count` of the `files` of a raw data set, evenly spaced: images, masks, and the middle slice of a volume."""
+    """Draw files of a raw data set: images, masks, and the middle slice of each volume.
+
+    `count` files are drawn, evenly spaced in `files`.
+    """
     shown = [*files][:: max(len(files) // count, 1)][:count]
     return outline_grid([_read_raw(raw / file) for file in shown])
 
 
+@themed
 def pair_grid(raw: Path, pairs: Sequence[Pair], settings: Settings, count: int = 3) -> Figure:
     """Draw raw pairs of different patients, a row each: the image, its mask, and the contour of the mask on the image.
 
@@ -103,14 +108,19 @@ def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], p
     return {name: total / max(total.sum(), 1) for name, total in sums.items()}, pd.DataFrame(areas)
 
 
+@themed
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw each of the `faulty_masks` tinted on the image. A title names the fault and says if a rule finds it."""
+    """Draw masks with different faults, tinted on one image.
+
+    `faults` are those of `faulty_masks`. A title names the fault and says if a rule finds it.
+    """
     found = {True: "found by a rule", False: "no rule finds it"}
     titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 
 
+@themed
 def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
     """Draw phantoms with the contours of their masks, a row for each kind. CT slices are in a lung window."""
     cells = []
@@ -121,6 +131,7 @@ def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: i
     return outline_grid(cells, columns=count, inches=2.6)
 
 
+@themed
 def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[:3]) -> Figure:
     """Draw an image as networks of different sizes see it, with the true mask and the best mask at that size."""
     cells = []
@@ -132,11 +143,12 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
     return outline_grid(cells, columns=len(sides))
 
 
+@themed
 def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Figure:
-    """Draw the test image of `pick_example`, and two remembered masks on it.
+    """Draw a test image, and on it the masks remembered from two similar training images.
 
-    The second panel has the predicted mask if images are dealt, the third if patients are dealt. The solid contour is
-    the ground truth.
+    `images` are those of `pick_example`. The second panel has the predicted mask if images are dealt, the third if
+    patients are dealt. The solid contour is the ground truth.
     """
     tested, nearest, other = images
     image, truth = study.images[tested], study.masks[tested]
@@ -148,7 +160,10 @@ def leak_grid(study: Study, memory: Memory, images: tuple[int, int, int]) -> Fig
 
 @themed
 def leak_chart(table: pd.DataFrame) -> Figure:
-    """Draw a table of `deal_both_ways`: a point for each deal, a row for each way, and a line at the mean."""
+    """Draw the Dice if images are dealt and if patients are dealt, a point for each deal.
+
+    `table` is that of `deal_both_ways`.
+    """
     figure, axis = subplots(figsize=(8, 2.4))
     for row, way in enumerate(WAYS):
         scores = table.loc[table["way"] == way, "dice"]
@@ -161,6 +176,7 @@ def leak_chart(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
     """Draw the first image of a batch: unchanged, after each augmentation alone, and after all of them."""
     none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}

@@ -77,7 +77,7 @@ def residual_diagram() -> Figure:
 
 @themed
 def recurrent_diagram(steps: int = 2) -> Figure:
-    """Draw a recurrent convolution unrolled in time: the first pass and `steps` more, all with the same kernel."""
+    """Draw a recurrent convolution unrolled in time: a first pass and further steps, all with the same kernel."""
     figure, axis = subplots(figsize=(2.6 * (steps + 1) + 2.4, 2.7))
     labels = ["conv 3×3", "ReLU"] + ["+", "conv 3×3", "ReLU"] * steps + ["norm", "y"]
     _draw_chain(axis, labels)
@@ -141,7 +141,7 @@ def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]
 
 @themed
 def architecture(model: keras.Model) -> Figure:
-    """Draw a network as papers do: one box for each stage, with the skip connections if there are any."""
+    """Draw the stages of a network as boxes, with the skip connections if there are any."""
     from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
 
     stages = stage_names(model)

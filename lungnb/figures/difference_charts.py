@@ -18,9 +18,10 @@ _CONCLUSIONS = {  # colour and marker of a pair in `difference_chart`
 
 @themed
 def difference_chart(tests: pd.DataFrame, margin: float) -> Figure:
-    """Draw a table of `paired_tests`, a row for each pair: the difference of Dice and its 95 % and 90 % intervals.
+    """Draw the difference of Dice of each pair of networks, with its 95 % and 90 % intervals.
 
-    The grey band reaches from minus `margin` to plus `margin`. The conclusion is written beside each pair.
+    `tests` is a table of `paired_tests`. The grey band reaches from minus `margin` to plus `margin`. The conclusion is
+    written beside each pair.
     """
     figure, axis = subplots(figsize=(11, 0.75 * max(len(tests), 1) + 1.9))
     axis.axvspan(-margin, margin, color="0.9", label=f"equivalence margin, ±{margin:g}", zorder=0)

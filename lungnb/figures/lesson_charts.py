@@ -55,8 +55,9 @@ def confidence_chart() -> Figure:
     return figure
 
 
+@themed
 def augmented_masks_grid(settings: Settings, model_name: str, image_id: str) -> Figure:
-    """Draw the changed forms of an image, each with the network's mask and the disagreement with the first mask."""
+    """Draw an image in changed forms, each with the network's mask and its disagreement with the first mask."""
     prepared = open_prepared(settings)
     row = next(row for row in prepared.rows(prepared.scoring_split()) if row["id"] == image_id)
     grey, _ = prepared.pair(row)
@@ -111,6 +112,7 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
     return figure
 
 
+@themed
 def without_grid(kind: str) -> Figure:
     """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
 
@@ -125,7 +127,7 @@ def without_grid(kind: str) -> Figure:
 
 @themed
 def left_out_chart(table: pd.DataFrame) -> Figure:
-    """Draw the change of the Dice on each data set if a part is left out, from a table of `leave_one_out`."""
+    """Draw the change of the Dice on each data set if a part is left out. `table` is that of `leave_one_out`."""
     changes = left_out_changes(table)
     sets = [name for name in changes if name != "mean"]
     figure, axis = subplots(figsize=(9, 0.45 * len(changes) + 1.6))

@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 
 @themed
 def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -> Figure:
-    """Draw images row by row, each of some inches, with the contours of ground truth and prediction."""
+    """Draw images with the contours of their masks. They are drawn row by row, each `inches` wide and high."""
     rows = max(-(-len(cells) // columns), 1)
     with plt.rc_context({"text.parse_math": False}):  # because titles are names of files, which may hold $
         figure, axes = subplots(rows, columns, figsize=(inches * columns, inches * rows), squeeze=False)
@@ -60,15 +60,17 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
     return figure
 
 
+@themed
 def show_images(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Draw greyscale images `(height, width)` three a row, a title each."""
+    """Draw greyscale images, three in a row, each with its title. Their shape is `(height, width)`."""
     return outline_grid([Cell(title, image) for title, image in zip(titles, images, strict=True)])
 
 
+@themed
 def show_segmentation(*segmentations: Segmentation) -> Figure:
-    """Draw results of `segment`, a row each: the image, the mask on it, and the lungs cut out.
+    """Draw the image, the mask on it, and the lungs cut out, a row for each result.
 
-    For a volume, draw the middle slice.
+    The results are those of `segment`. For a volume, draw the middle slice.
     """
     pictures: list[np.ndarray] = []
     for image, mask, *_ in segmentations:
@@ -78,14 +80,16 @@ def show_segmentation(*segmentations: Segmentation) -> Figure:
     return show_images(pictures, ["image", "overlay", "lungs"] * len(segmentations))
 
 
+@themed
 def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Figure:
-    """Draw prepared images, evenly spaced rows of the manifest, with the contours of their masks."""
+    """Draw prepared images with the contours of their masks. Their rows are evenly spaced in the manifest."""
     rows = manifest.iloc[np.linspace(0, len(manifest) - 1, min(count, len(manifest))).astype(int)].to_dict("records")
     return outline_grid([Cell(f"{row['id']} ({row['split']})", *prepared.pair(row)) for row in rows])
 
 
+@themed
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw a row for each image: the image, the ground truth, and the prediction of the model with its Dice."""
+    """Draw images, their ground truth, and the prediction of a model with its Dice, a row for each image."""
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
@@ -93,8 +97,9 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
     return outline_grid(cells)
 
 
+@themed
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
-    """Draw a row for each image and a column for each model: contours of the ground truth and of the prediction.
+    """Draw contours of the ground truth and of the predictions, a row for each image and a column for each model.
 
     The title of each picture is the Dice of the model on this image.
 
@@ -114,7 +119,7 @@ def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFram
 
 @themed
 def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFrame) -> Figure:
-    """Draw images three a row, such as the worst nine, with the contours of the ground truth and of the prediction.
+    """Draw the images with the lowest Dice, with the contours of the ground truth and of the prediction.
 
     Masks are cleaned, as they are scored. If `model_name` is None, take the network that lungnb ships.
     """
@@ -126,8 +131,9 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     return figure
 
 
+@themed
 def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) -> Figure:
-    """Draw images of a data set with the contours of the ground truth and of a network's masks, three in a row.
+    """Draw images of a data set with the contours of the ground truth and of a network's masks.
 
     `file` is the file of the network. None means the network that lungnb ships. `rows` has the columns `id` and `dice`.
     """
@@ -137,16 +143,17 @@ def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) ->
 
 @themed
 def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
-    """Draw images three a row under a title, such as the worst masks of a program."""
+    """Draw images with the contours of their masks under a title, such as the worst masks of a program."""
     figure = outline_grid(cells)
     figure.suptitle(printable(title), fontsize=12, parse_math=False)
     return figure
 
 
+@themed
 def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figure | None:
-    """Draw at most `count` pairs with errors or warnings of `check_dataset`, each with its mask and the finding.
+    """Draw images in which the data check found an error or a warning, each with its mask and the finding.
 
-    If there is none, return None.
+    Draw at most `count` pairs. `findings` is a table of `check_dataset`. If there is none, return None.
     """
     manifest = prepared.manifest
     faults = findings[findings["severity"] != "note"].groupby("file", sort=False)["what"].agg("; ".join)
@@ -155,11 +162,12 @@ def suspects(prepared: Prepared, findings: pd.DataFrame, count: int = 9) -> Figu
     return outline_grid([Cell(f"{row['id']}: {row['what']}", *prepared.pair(row)) for row in rows]) if rows else None
 
 
+@themed
 def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 9) -> Figure | None:
-    """Draw at most `count` pairs of `find_mismatches`, the lowest Dice first, with both masks.
+    """Draw images whose mask may belong to another image, the lowest Dice first, with two masks each.
 
-    The dashed contour is the mask of the network that lungnb ships. For a volume, draw the middle slice. If there is no
-    pair to draw, return None.
+    Draw at most `count` pairs of `find_mismatches`. The dashed contour is the mask of the network that lungnb ships.
+    For a volume, draw the middle slice. If there is no pair to draw, return None.
     """
     groups = prepared.manifest.groupby("source_mask")
     slices = {file: rows.iloc[len(rows) // 2] for file, rows in groups}
@@ -170,11 +178,13 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
     return outline_grid(cells) if cells else None
 
 
+@themed
 def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
-    """Draw the first images of tables of `segment_files`, a row for each table, with the contours of their masks.
+    """Draw the first images of each table with the contours of their masks, a row for each table.
 
-    The masks of each table are in the subfolder of `folder` that has the name of the table. `truth` is a folder of
-    ground truth with the names of the images; its contours are drawn too. Volumes are left out.
+    `tables` are those of `segment_files`. The masks of each table are in the subfolder of `folder` that has the name of
+    the table. `truth` is a folder of ground truth with the names of the images; its contours are drawn too. Volumes are
+    left out.
     """
     cells = []
     for name, table in tables.items():

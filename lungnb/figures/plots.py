@@ -58,7 +58,10 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 
 @themed
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
-    """Return each panel of `split_panels` as a figure, by names such as `loss_train` and `dice_test`."""
+    """Draw a score of training, validation or test. Return a figure for each panel of `split_panels`.
+
+    Their names are such as `loss_train` and `dice_test`.
+    """
     figures = {}
     for score, column in _panel_names(scores):
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4))
@@ -123,7 +126,7 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
 
 @themed
 def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") -> Figure:
-    """Draw mean Dice against parameters, training time and time an image; `bars` names the range that bars show."""
+    """Draw mean Dice against parameters, training time and time an image. `bars` names the range that bars show."""
     costs = {
         "parameters": "parameters",
         "training_minutes": "training time (minutes)",
@@ -147,7 +150,10 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 @themed
 def seed_scores(table: pd.DataFrame) -> Figure:
-    """Draw a table of `compare_seeds`, a row a model: the mean Dice of each seed, and a line at their mean."""
+    """Draw the mean Dice of each seed, and a line at the mean over seeds, a row a model.
+
+    `table` is that of `compare_seeds`.
+    """
     names, seeds = [*table["model"].unique()], sorted(table["seed"].unique())
     places = places_of(names)
     figure, axis = subplots(figsize=(8, 0.7 * len(names) + 1.4))

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lungnb.evaluation.statistics import patient_means
+from lungnb.figures.described import DescribedFigure, first_sentence
 from lungnb.settings import TITLES, title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
@@ -31,20 +32,29 @@ Drawn = TypeVar("Drawn")
 
 
 def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
-    """Let a function draw in lungnb's theme."""
+    """Let a function draw in lungnb's theme, and begin the alternative texts of its figures.
+
+    The texts begin with the first sentence of the function's docstring. The function may return a figure, a dictionary
+    of figures, or None.
+    """
+    about = first_sentence(draw)
 
     @wraps(draw)
     def drawing(*arguments: Arguments.args, **options: Arguments.kwargs) -> Drawn:
         with plt.rc_context():
             sns.set_theme("notebook", "whitegrid", COLORS, color_codes=False, rc={"figure.dpi": 90})
-            return draw(*arguments, **options)
+            result = draw(*arguments, **options)
+        for figure in result.values() if isinstance(result, dict) else [result]:
+            if isinstance(figure, DescribedFigure):
+                figure.about = about  # of the outermost function, which knows best what is drawn
+        return result
 
     return drawing
 
 
 def subplots(*arguments: Any, **options: Any) -> tuple[Figure, Any]:  # noqa: ANN401
     """Return a new figure and its axes. The figure is closed in pyplot, so that a notebook shows it only once."""
-    figure, axes = plt.subplots(*arguments, layout="constrained", **options)
+    figure, axes = plt.subplots(*arguments, layout="constrained", FigureClass=DescribedFigure, **options)
     plt.close(figure)
     return figure, axes
 

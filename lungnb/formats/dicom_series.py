@@ -247,7 +247,7 @@ def _name(piece: Slice) -> str:
 
 
 def _said(left_out: dict[Path, str]) -> str:
-    """Return a note on files that were left out, by what they are."""
+    """Return a note on the files that were left out, with a count for each kind of object, or ""."""
     names = defaultdict(list)
     for path, what in sorted(left_out.items()):
         names[what].append(path.name)

@@ -110,7 +110,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
 
 
 def read_orientation(path: str | Path) -> int:
-    """Return in which way EXIF turns what an image file stores, 1 (not at all) to 8."""
+    """Return the EXIF orientation of an image file, 1 (not turned) to 8."""
     with guarded(path), opened_raster(Path(path)) as image:
         return orientation_of(image)
 

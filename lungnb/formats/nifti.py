@@ -134,7 +134,7 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
 
 
 def _slope_inter(header: Nifti1Header, path: Path) -> tuple[float, float]:
-    """Return by what voxels are multiplied, and what is added."""
+    """Return the slope and the intercept that scale the voxels."""
     from nibabel.spatialimages import HeaderDataError
 
     try:

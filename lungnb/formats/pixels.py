@@ -24,7 +24,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.6
 def through_window(values: np.ndarray, window: Window) -> Grey:
     """Return values of any shape as uint8: 0 at `window[0]` and below, 255 at `window[1]` and above.
 
-    What is not a number (NaN) becomes 0. Raises ValueError if the window does not rise.
+    NaN becomes 0. Raises ValueError if the window does not rise.
 
     >>> through_window(np.array([-1000.0, -300.0, 400.0]), LUNG_WINDOW).tolist()
     [0, 128, 255]

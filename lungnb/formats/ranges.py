@@ -1,7 +1,7 @@
 """Decide which values of a picture are black and white. All readers use this one rule.
 
-A burnt-in marker, the padding around a scan, a sensor's broken pixels and values that are not numbers are no part of
-the picture, and must not darken it.
+A burnt-in marker, the padding around a scan, a sensor's broken pixels and values that are not numbers are not part
+of the picture, and must not darken it.
 """
 
 import math
@@ -36,7 +36,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     - `window_hu`, if it is given; the values must then be Hounsfield units.
     - CT, that is values below -200, which are not all padding: LUNG_WINDOW.
     - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255, except floats of a few units.
-    - All others: the smallest and the largest value of the picture. Values far from all others are no part of it: the
+    - All others: the smallest and the largest value of the picture. Values far from all others are not part of it: the
       few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
 
     Values that are not numbers (NaN, infinite) are left out. Raises Refused, naming `name`, if there are no others, and
@@ -93,7 +93,7 @@ def _share_of_lung(values: np.ndarray) -> float:
 
 
 def _ends_of_picture(values: np.ndarray) -> tuple[float, float]:
-    """Return two ends between which a picture's values lie, and others do not; its values may not reach them."""
+    """Return two limits that separate the values of the picture from all others. The picture may not reach them."""
     step = math.ceil((values.size / _SAMPLE) ** (1 / values.ndim))
     sample = values[(slice(None, None, step),) * values.ndim]
     distinct, counts = np.unique(sample, return_counts=True)

@@ -63,7 +63,7 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
 
 
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
-    """Return an opened file as Pillow opens it, or, of a TIFF that Pillow cannot read, a picture of float32."""
+    """Return an opened file as Pillow opens it. Return a TIFF that Pillow cannot read as a picture of float32."""
     file.seek(0)
     try:
         image: Image.Image = Image.open(file, formats=_PILLOW_FORMATS)
@@ -84,9 +84,9 @@ def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
 
 
 def _is_misread(image: Image.Image) -> bool:
-    """Return whether Pillow takes a TIFF's numbers for others.
+    """Return whether Pillow misreads the numbers of a TIFF file.
 
-    It does with signed bytes, 16-bit colours one after the other, and compressed numbers with the high byte first.
+    Pillow misreads signed bytes, 16-bit colours in separate planes, and compressed numbers with the high byte first.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False
@@ -163,7 +163,7 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """Return in which way EXIF turns an opened file, 1 (not at all) to 8."""
+    """Return the EXIF orientation of an opened file, 1 (not turned) to 8."""
     orientation = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
     return orientation if orientation in range(1, 9) else UPRIGHT
 

@@ -62,6 +62,7 @@ def _with_light_images(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
             if "image/png" in data:
                 kind, image = lighter(data.pop("image/png"))
                 data[kind] = image
+                output.metadata[kind] = output.metadata.pop("image/png", {})  # the alternative text
     return notebook
 
 

@@ -1,4 +1,4 @@
-"""Many files in, a mask each and one table out; what was done is not done twice.
+"""Segment many files: write a mask for each and one table, and skip files that were segmented before.
 
 Images are read and masks are written on other threads while the network works.
 """

@@ -60,7 +60,7 @@ def _is_sound(row: JournalRow) -> bool:
 
 
 def result_plan(model: Model, window_hu: Window | None, options: Options) -> JournalRow:
-    """Return what the results depend on besides the files. A model in memory equals no other."""
+    """Return what the results depend on besides the files. Two models in memory never count as the same."""
     file = file_of(model)
     digest = digest_of_file(file) if file else f"in memory, {time.time_ns()}"
     window = list(window_hu) if window_hu else None
@@ -81,7 +81,7 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
 
 
 def stamp_of(path: Path) -> str:
-    """Return a digest of a file's content, or of the files of a series; nothing for what cannot be read."""
+    """Return a digest of a file's content, or of the files of a series; "" if they cannot be read."""
     total = hashlib.sha256()
     try:
         for file in dicom_files(path) if os.path.isdir(path) else [path]:

@@ -1,4 +1,4 @@
-"""The images and volumes that paths, folders and patterns name, and the names of the files written for each."""
+"""List the images and volumes that paths, folders and patterns name, and name the files to write for each."""
 
 import glob
 import hashlib
@@ -33,7 +33,7 @@ class InputFile(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What is written for each image besides its mask, and how images are read."""
+    """The outputs for each image besides its mask, and how images are read."""
 
     overlays: bool = False
     cutouts: bool = False

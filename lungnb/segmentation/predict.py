@@ -1,4 +1,4 @@
-"""Segment one image or volume, or several: images in, masks at their own size out."""
+"""Segment one image or volume, or several. Masks have the size of their images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_TURN = Turn()
 
 
 class Segmentation(NamedTuple):
-    """What `segment` returns: the image as it was read and, at the same size, its mask and the probability of lung.
+    """The result of `segment`: the image as it was read and, at the same size, its mask and the probability of lung.
 
     The arrays of a volume have an axis of slices before height and width.
     """
@@ -213,7 +213,7 @@ def file_of(model: Model) -> Path | None:
 
 
 def network_name(model: Model) -> str:
-    """Return what results are called by: `shipped` or the absolute path, and the first digits of the file's SHA-256.
+    """Return a network's name in results: `shipped` or the absolute path, and the first digits of the file's SHA-256.
 
     A model in memory is called `in memory`.
     """

@@ -2,9 +2,13 @@
 
 import subprocess
 
+import numpy as np
 import pytest
+from nbformat import v4
+from PIL import Image
 
-from baseline import _cleaned, refuse_changed_code
+import baseline
+from baseline import _cleaned, _encoded, _shrink_pictures, refuse_changed_code
 
 
 def test_changed_code_is_refused_and_changed_notebooks_are_not(tmp_path):
@@ -26,3 +30,19 @@ def test_stored_outputs_name_neither_the_folder_nor_changed_notebooks():
         _cleaned("commit 0123456789ab-dirty in /tmp/home/results", "/tmp/home") == "commit 0123456789ab in ../results"
     )
     assert _cleaned("a quick-and-dirty mask", "/tmp/home") == "a quick-and-dirty mask"
+
+
+def test_a_picture_keeps_its_alternative_text_as_png_and_as_jpeg(monkeypatch):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+
+    def output():
+        metadata = {"image/png": {"alt": "noise"}}
+        return v4.new_output("display_data", {"image/png": _encoded(noise, "PNG")}, metadata=metadata)
+
+    small, large = output(), output()
+    _shrink_pictures([small])
+    assert "image/png" in small.data and small.metadata == {"image/png": {"alt": "noise"}}
+    monkeypatch.setattr(baseline, "MAX_PICTURE_BYTES", 3_000)
+    _shrink_pictures([large])
+    assert "image/png" not in large.data and "image/jpeg" in large.data
+    assert large.metadata == {"image/jpeg": {"alt": "noise"}}
