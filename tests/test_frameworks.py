@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import publish_steps
 from helpers.paths import ROOT
 from lungnb.formats.images import write_png
 from lungnb.phantoms.make import make_phantom
@@ -151,3 +152,8 @@ def environment():
     """Return this process's variables, with the project in the path of modules and one thread for each process."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
     return os.environ | threads | {"PYTHONPATH": str(ROOT)}
+
+
+def test_the_step_that_publishes_needs_every_framework(frameworks):
+    needed = {package for candidate in frameworks.CANDIDATES.values() for package in candidate.packages}
+    assert {*publish_steps.FRAMEWORKS} == {package.replace("-", "_") for package in needed} - {"lungnb"}

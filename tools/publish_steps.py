@@ -31,6 +31,7 @@ SMALL_OPTIONS = "--set image_size=128 --set filters=8 --set epochs=40"
 FILMS, XRAYS, CT, BMP = "montgomery", "chest-xray-masks-and-labels", "finding-lungs-in-ct-data", "lung-ct-bmp"
 REAL = (FILMS, XRAYS, CT, BMP)
 FOUR = (FILMS, "shenzhen", CT, BMP)
+FRAMEWORKS = ("torch", "keras_unet_collection", "tf_keras", "segmentation_models_pytorch", "monai")
 WRONG_MASKS = "ID_0052_Z_0108 ID_0079_Z_0072 ID_0134_Z_0137"  # of CT, see results/published/README.md
 _README_PICTURE = (  # of drawn films, so it may be published
     "python -c \"from PIL import Image; Image.open('{home}/results/phantom/comparison/side_by_side.png').convert('RGB')"
@@ -120,7 +121,8 @@ STEPS = (
         "adapt", "adapt", 150, "", FOUR,
         (
             _benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),
-            _benchmark("adapt_share", "--counts 1 --shares 0.2 0.3 0.35 0.4 0.5 0.6 0.8"),
+            _benchmark("adapt_share", "--counts 1"),
+            _benchmark("adapt_share", "--counts 2 --draws 4 --shares 0.3 0.4625 0.8"),
         ),
     ),
     Step(
@@ -145,7 +147,7 @@ STEPS = (
     ),
     _speed("inference", 10, "--rounds 100 --files 150"),
     _speed("training", 40, "--rounds 2 --images 60"),  # also growth
-    _speed("frameworks", 20, "--rounds 1 --steps 4", ("torch", "keras_unet_collection", "tf_keras")),
+    _speed("frameworks", 20, "--rounds 1 --steps 4", FRAMEWORKS),
     _speed("cluster", 15, "--films 700 --rounds 1", ("ray",)),
     *(_speed(name, 5) for name in ("prepare", "score", "phantom")),
     Step("review", "review", 60, "", FOUR, (_benchmark("review", " ".join(FOUR)),)),

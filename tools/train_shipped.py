@@ -90,8 +90,8 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
         validation = MemoryBatches(Examples(*(part[..., None] for part in wider)), SETTINGS)
         with closing(Progress("shipped network", first, SETTINGS.epochs, show=True)) as bar:
             model.fit(
-                batches, validation_data=validation, initial_epoch=first, epochs=SETTINGS.epochs, verbose=0,
-                shuffle=False,
+                batches, validation_data=validation, initial_epoch=first, epochs=SETTINGS.epochs,
+                steps_per_epoch=_STEPS, verbose=0, shuffle=False,
                 callbacks=[
                     bar, keras.callbacks.TerminateOnNaN(),
                     backup,  # before the averaged weights are swapped into the network

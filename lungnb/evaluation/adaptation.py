@@ -83,8 +83,10 @@ def adapt(
         progress: show progress bars and messages.
 
     Raises FileNotFoundError if there is no such folder or network, ValueError if no pair can be used or `out` lies in
-    `folder`, RuntimeError if another run is at work in `out`.
+    `folder`, RuntimeError if another run is at work in `out`, or if Keras does not compute with TensorFlow.
     """
+    if not backend.HAS_TENSORFLOW:
+        raise RuntimeError("lungnb adapt needs TensorFlow: install it, and set KERAS_BACKEND=tensorflow.")
     folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
     if not need(folder, "make it, with images/ and masks/ in it,").is_dir():
         raise ValueError(f"{folder}: is a file. Name the folder with images/ and masks/ in it.")

@@ -45,15 +45,16 @@ with quiet_stderr():
     try:
         import keras as keras  # offered to the package
 
-        # TensorFlow makes the training batches with every backend of Keras. Prediction on JAX does not need it.
+        # With JAX, TensorFlow need not be installed.
         if keras.backend.backend() != "jax" or find_spec("tensorflow"):
             import tensorflow as tf
         else:
             tf = None
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
+        other = "jax" if chosen == "tensorflow" else "tensorflow"
         raise RuntimeError(
-            f"the Keras backend {chosen} cannot be loaded ({error}); install it, or set KERAS_BACKEND=tensorflow."
+            f"the Keras backend {chosen} cannot be loaded ({error}); install it, or set KERAS_BACKEND={other}."
         ) from error
 
     # TensorFlow's convolutions on CPUs need this layout, and GPUs' matrix units read it without transposing. A user's

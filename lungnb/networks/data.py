@@ -5,6 +5,7 @@ A batch is a pair of float32 tensors `(batch, size, size, 1)`: images from 0 to 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -81,48 +82,46 @@ def count_steps(settings: Settings, split: str, prepared: Prepared | None = None
 class MemoryBatches(keras.utils.PyDataset):
     """Batches of images and masks that are in the memory of the device that computes.
 
-    Those of an epoch depend on the settings' seed and its number only, so a continued training sees the same ones.
+    The content of an epoch depends only on the settings' seed and its number, so that a resumed training sees the same
+    images as an uninterrupted one. Nothing here counts what was shown: Keras takes a batch before the training starts.
 
     Args:
         examples: images `(count, size, size, 1)`, uint8, and masks, bool.
         settings: those that `load_batches` needs.
-        epoch: the first one, counted from 0, of a training with augmented images; None: all images in order, as they
-            are.
+        epoch: the first epoch, counted from 0, of a training with augmented images; None: all images once, in order
+            and unchanged.
     """
 
     def __init__(self, examples: Examples, settings: Settings, epoch: int | None = None) -> None:
         super().__init__()
-        count, self._settings, self._epoch = len(examples.images), settings, epoch
+        count, self._settings, self._first = len(examples.images), settings, epoch or 0
         if epoch is not None and settings.train_images:
             kept = np.random.default_rng(settings.seed).permutation(count)[: settings.train_images]
             examples = Examples(*(part[kept] for part in examples))
         self._examples = Examples(*map(ops.convert_to_tensor, examples))
-        self._batch = backend.compiled(self._changed if epoch is not None else self._plain)
-        self._order = self.order_of(epoch or 0)
+        self._is_training = epoch is not None
+        self._batch = backend.compiled(self._changed if self._is_training else self._plain)
+        self._order = lru_cache(1)(self.order_of)  # drawing it anew for each step would take time
+        self._steps = len(self._order(self._first))
 
     def __len__(self) -> int:
-        """Return the number of steps in an epoch."""
-        return len(self._order)
+        """Return the number of batches: those of all epochs from the first on, or those that show each image once."""
+        return self._steps * (self._settings.epochs - self._first if self._is_training else 1)
 
     def __getitem__(self, step: int) -> Batch:
-        """Return a batch."""
-        number, chosen = self._order[step]
+        """Return a batch by its number, counted from the first epoch of these batches."""
+        epoch, step_of_epoch = divmod(step, self._steps)
+        number, chosen = self._order(self._first + epoch)[step_of_epoch]
         return self._batch(np.int32(number), chosen, *self._examples)  # compiled once, for any number
 
-    def on_epoch_end(self) -> None:
-        """Choose the order of the next epoch."""
-        if self._epoch is not None:
-            self._epoch += 1
-            self._order = self.order_of(self._epoch)
-
     def order_of(self, epoch: int) -> list[tuple[int, np.ndarray]]:
-        """Return the number of each step of an epoch, in the whole training, and which images it shows."""
+        """Return the steps of an epoch: the number of each in the whole training, and which images it shows."""
         count, size, repeats = len(self._examples.images), self._settings.batch_size, self._settings.repeats
-        if self._epoch is None:
-            rounds = {0: np.arange(count)}
-        else:
+        if self._is_training:
             numbers = range(epoch * repeats, (epoch + 1) * repeats)
             rounds = {n: np.random.default_rng([self._settings.seed, n]).permutation(count) for n in numbers}
+        else:
+            rounds = {0: np.arange(count)}
         return [
             (n * count + first, order[first : first + size])
             for n, order in rounds.items() for first in range(0, count, size)

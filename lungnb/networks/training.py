@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from lungnb import __version__
 from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, open_prepared
@@ -54,14 +55,7 @@ Callbacks = Sequence[keras.callbacks.Callback]
 _PLAN = Path(PLAN).name  # in the folder of an unfinished training
 _FROZEN_FACTOR = 10  # the rest learns this many times faster while the encoder is frozen
 _PLATEAU_FACTOR = 0.5  # by which the learning rate is multiplied at a plateau
-_PACKAGES = (
-    "lungnb",
-    "keras",
-    keras.backend.backend(),
-    "numpy",
-    "pillow",
-    "scikit-image",
-)  # whose versions are recorded
+_PACKAGES = ("keras", keras.backend.backend(), "numpy", "pillow", "scikit-image")  # whose versions are recorded
 
 
 class _Job(NamedTuple):
@@ -276,5 +270,6 @@ def describe_training(history: pd.DataFrame) -> dict[str, object]:
         "epochs": len(history), "best_epoch": int(best["epoch"]) + 1, "best_validation_loss": float(best[MONITOR]),
         "wall_seconds": round(float(history["seconds"].sum()), 1),
         "device": backend.device_name(),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version(), "lungnb": __version__}  # of a checkout, too
+        | {name: version(name) for name in _PACKAGES},
     }  # fmt: skip

@@ -298,3 +298,11 @@ def test_the_result_lies_the_share_of_its_number_of_images_on_the_way(model_file
         )
         for old, new, mixed in zip(model.get_weights(), whole, usual, strict=True):
             np.testing.assert_allclose(mixed, old + share_for(images) * (new - old), rtol=1e-4, atol=1e-5)
+
+
+def test_another_backend_than_tensorflow_is_refused(corrected, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(adaptation.backend, "HAS_TENSORFLOW", False)
+    assert main(["adapt", str(corrected), "--out", str(tmp_path / "mine")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "needs TensorFlow" in said and "KERAS_BACKEND" in said
+    assert not (tmp_path / "mine").exists()

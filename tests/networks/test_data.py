@@ -7,7 +7,7 @@ from lungnb.datasets.prepared import open_prepared, read_manifest
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.formats.pixels import fit_square
 from lungnb.networks import data
-from lungnb.networks.backend import fix_seeds
+from lungnb.networks.backend import fix_seeds, keras
 from lungnb.networks.data import MemoryBatches, count_steps, load_batches
 from lungnb.settings import Settings
 
@@ -279,19 +279,16 @@ def test_batches_in_memory_are_those_of_tensorflow(prepared):
 
 
 def test_an_epoch_in_memory_shows_each_image_as_often_as_asked_and_continues(lopsided):
-    settings = lopsided.replace(repeats=2, **PLAIN)
+    settings = lopsided.replace(repeats=2, epochs=2, **PLAIN)
     count = len(read_manifest(settings).query("split == 'train'"))
-    batches = batches_in_memory(settings, "train", 0)
-    first = [batches[step] for step in range(len(batches))]
-    batches.on_epoch_end()
-    second = [batches[step] for step in range(len(batches))]
+    batches, steps = [*batches_in_memory(settings, "train", 0)], count_steps(settings, "train")
+    first, second = batches[:steps], batches[steps:]
     again = batches_in_memory(settings, "train", 1)
     for one, other in zip(second, again, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
     widths = [
         np.concatenate([np.asarray(masks) for _, masks in epoch]).sum(axis=(1, 2, 3)) for epoch in (first, second)
     ]
-    assert len(first) == count_steps(settings, "train")
     assert sorted(widths[0]) == sorted(widths[1]) == sorted([*widths[0][:count]] * 2)  # all, before one comes again
     assert [*widths[0]] != [*widths[1]]
 
@@ -305,5 +302,17 @@ def test_masks_in_memory_are_changed_with_their_images(lopsided):
 
 
 def test_a_part_of_the_images_in_memory(lopsided):
-    batches = batches_in_memory(lopsided.replace(train_images=3), "train", 0)
+    batches = batches_in_memory(lopsided.replace(train_images=3, epochs=1), "train", 0)
     assert [len(images) for images, _ in batches] == [3]
+
+
+def test_a_training_sees_the_batches_of_its_epochs(lopsided):
+    """Keras takes a batch, and calls `on_epoch_end`, before the first epoch: neither may change the order."""
+    settings = lopsided.replace(epochs=3)
+    batches, steps = batches_in_memory(settings, "train", 1), count_steps(settings, "train")
+    batches._batch = lambda number, *_: (np.ones((1, 1), np.float32), np.full((1, 1), number, np.float32))
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    network.compile("sgd", "mse", metrics=[lambda number, _: number])
+    seen = network.fit(batches, initial_epoch=1, epochs=3, steps_per_epoch=steps, shuffle=False, verbose=0).history
+    (means,) = (values for name, values in seen.items() if name != "loss")
+    assert means == [np.mean([number for number, _ in batches.order_of(epoch)]) for epoch in (1, 2)]

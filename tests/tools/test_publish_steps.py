@@ -50,3 +50,9 @@ def test_each_command_can_be_run(step, words, home):
 def test_each_step_publishes_something():
     for step in STEPS:
         assert step.files or any("{out}" in command for command in step.commands), step.name
+
+
+def test_the_adapt_step_measures_the_curve_and_the_share():
+    (step,) = (step for step in STEPS if step.name == "adapt")
+    scripts = {shlex.split(command)[1] for command in step.commands}
+    assert scripts == {"benchmarks/adapt.py", "benchmarks/adapt_share.py"}
