@@ -27,6 +27,7 @@ from helpers.published import (
     INFERENCE,
     LEFT,
     NETWORKS,
+    ORDER,
     OTHERS,
     PREPARE,
     REVIEW,
