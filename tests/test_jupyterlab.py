@@ -51,7 +51,7 @@ def folder(home):
             home / "films" / f"film_{index}.png", np.kron(image, np.ones((11, 12), np.uint8)) if index == 2 else image
         )
     (home / "films" / "a<b>.png").write_bytes(b"no image")
-    cell = v4.new_code_cell('import lungnb\n\nlungnb.browse("films", marks="marks.csv")')
+    cell = v4.new_code_cell('import lungnb\n\nlungnb.browse("films", marks="marks.csv", order="all images")')
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or JupyterLab asks which
     nbformat.write(v4.new_notebook(cells=[cell], metadata=kernel), home / "look.ipynb")
     return home

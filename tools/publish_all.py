@@ -7,6 +7,7 @@ in a folder of its own, results/publish-all/STEP, and changes results/published 
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -43,9 +44,20 @@ def words_of(step: Step, command: str) -> list[str]:
 
 
 def digest_of(step: Step) -> str:
-    """Return the digest of lungnb and of the scripts and notebooks that a step runs."""
+    """Return the digest of lungnb and of the scripts and notebooks that a step runs, with the scripts beside them."""
     words = {word for command in step.commands for word in shlex.split(command)}
-    return code_digest(*(ROOT / word for word in words if word.endswith((".py", ".ipynb"))))
+    return code_digest(*_with_imports({ROOT / word for word in words if word.endswith((".py", ".ipynb"))}))
+
+
+def _with_imports(files: set[Path]) -> set[Path]:
+    """Return files and the scripts in their folders that they import, directly or through others."""
+    imported = {
+        file.with_name(f"{name}.py")
+        for file in files if file.suffix == ".py"
+        for name in re.findall(r"(?m)^ *(?:from|import) (\w+)", file.read_text(encoding="utf-8"))
+    }  # fmt: skip
+    new = {file for file in imported - files if file.exists()}
+    return _with_imports(files | new) if new else files
 
 
 def record_of(step: Step) -> dict[str, Any]:

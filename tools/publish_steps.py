@@ -126,6 +126,10 @@ STEPS = (
         ),
     ),
     Step(
+        "adapt-order", "adapt", 35, "21 trainings beside other work", (FILMS, "shenzhen"),
+        (_benchmark("correction_order", f"{FILMS}=4 shenzhen=3"),),
+    ),
+    Step(
         "montgomery-folds", "montgomery-folds", 120, "montgomery-folds/*/run.json, 15 times", (FILMS,),
         _report(f"{FILMS} --profile full {SMALL_OPTIONS} --set folds=5 --set precision=auto", repeats=" --seeds 3"),
     ),

@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lungnb.browser.cases import Case
-from lungnb.browser.controls import ORDERS, Controls, show_if
+from lungnb.browser.controls import ALL, MARKED, UNCERTAIN_FIRST, Controls, show_if
 from lungnb.browser.correcting import Corrector
 from lungnb.browser.corrections import Corrections
 from lungnb.browser.marks import Marks
@@ -113,11 +113,10 @@ class Browser(Controls):
 
     def _reorder(self) -> None:
         """Show the cases that the user chose, from the first one. The chosen order stays while marks change."""
-        everything, marked, uncertain = ORDERS
-        shown = {marked: self._marked, uncertain: self._by_uncertainty}.get(self.order.value, list)()
-        has_none = self.order.value == marked and not shown
+        shown = {MARKED: self._marked, UNCERTAIN_FIRST: self._by_uncertainty}.get(self.order.value, list)()
+        has_none = self.order.value == MARKED and not shown
         if has_none:
-            self._set(self.order, value=everything)
+            self._set(self.order, value=ALL)
         self._shown = shown or [*range(len(self.cases))]
         self._set(self.number, max=len(self._shown), value=1)
         self._show()

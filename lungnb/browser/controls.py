@@ -9,7 +9,7 @@ import ipywidgets
 from lungnb.masks import LUNG_THRESHOLD
 
 VIEWS = ("image", "probability", "disagreement")  # of the picture on the right
-ORDERS = ("all images", "marked images", "uncertain images first")
+ORDERS = ALL, MARKED, UNCERTAIN_FIRST = ("all images", "marked images", "uncertain images first")
 
 
 class Controls:

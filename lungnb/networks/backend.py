@@ -45,6 +45,8 @@ with quiet_stderr():
     try:
         import keras as keras  # offered to the package
 
+        if keras.backend.backend() not in ("tensorflow", "jax"):
+            raise ImportError("lungnb computes with tensorflow or jax")
         # With JAX, TensorFlow need not be installed.
         if keras.backend.backend() != "jax" or find_spec("tensorflow"):
             import tensorflow as tf

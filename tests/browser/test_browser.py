@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 import lungnb
-from lungnb.browser import cases, controls
+from helpers.browsing import in_file_order
+from lungnb.browser import cases, controls, entry
 from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import Engine
 from lungnb.formats.images import Picture, read_image, read_mask, write_png
@@ -35,7 +36,7 @@ def films(home):
 
 @pytest.fixture
 def looked(films):
-    return lungnb.browse(films, network())
+    return in_file_order(films, network())
 
 
 def idle(looked):
@@ -67,7 +68,7 @@ def test_a_thousand_files_are_not_read_at_once(films, monkeypatch):
     black = Picture(np.zeros((64, 64), np.uint8))
     monkeypatch.setattr(cases, "read_picture", lambda path, window: read.append(path) or black)
     monkeypatch.setattr(cases, "list_images", lambda paths: [films / f"{index}.png" for index in range(1000)])
-    looked = lungnb.browse(films, network())
+    looked = in_file_order(films, network())
     for number in range(1, 60):
         looked.number.value = number
     idle(looked)
@@ -107,7 +108,7 @@ def test_marks_are_kept_at_once_and_shown_again(looked, films, home):
     assert looked.status.value == f"&nbsp;1 marked, in {home / 'results' / 'marks.csv'}"
     looked.previous.click()
     assert looked.wrong.description == "Mark as wrong"
-    again = lungnb.browse(films / "film_01.png", network())
+    again = in_file_order(films / "film_01.png", network())
     assert again.wrong.description == "Marked as wrong"
     again.wrong.click()
     assert pd.read_csv(home / "results" / "marks.csv").empty
@@ -138,7 +139,7 @@ def test_uncertain_images_can_come_first(home):
         film[:, :middle] = 115 if middle < 64 else 255
     films[0][0, 0], films[3][0, 0] = 1, 254  # because pictures of one grey have no lung
     (home / "broken.png").write_bytes(b"no image")
-    looked = lungnb.browse([home / "broken.png", *films], network())
+    looked = in_file_order([home / "broken.png", *films], network())
     looked.order.value = "uncertain images first"
     names = []
     for number in range(1, 6):
@@ -153,7 +154,7 @@ def test_the_order_can_be_given(films):
     black = np.zeros((64, 64), np.uint8)
     black[0, 0] = 1
     write_png(films / "z.png", black)
-    looked = lungnb.browse(films, network(), order="uncertain images first")
+    looked = in_file_order(films, network(), order="uncertain images first")
     assert looked.order.value == "uncertain images first" and len(looked.predictions.kept) == 13
     numbers = []
     for number in range(1, 14):
@@ -161,9 +162,9 @@ def test_the_order_can_be_given(films):
         numbers.append(looked._shown[number - 1])
     values = [looked.predictions.predict(index).result().uncertainty for index in numbers]
     assert values == sorted(values, reverse=True) and sorted(numbers) == [*range(13)] != numbers
-    assert lungnb.browse(films, network(), order="marked images").order.value == "all images"
+    assert in_file_order(films, network(), order="marked images").order.value == "all images"
     with pytest.raises(ValueError, match="order must be one of all images, marked images, uncertain images first, not"):
-        lungnb.browse(films, network(), order="random")
+        in_file_order(films, network(), order="random")
 
 
 def test_a_volume_has_a_slider_for_its_slices(home):
@@ -174,7 +175,7 @@ def test_a_volume_has_a_slider_for_its_slices(home):
     write_nifti(home / "scans" / "a.nii.gz", values)
     write_nifti(home / "scans" / "c.nii.gz", values[:5])
     write_png(home / "scans" / "b.png", make_phantom(0, size=64).image)
-    looked = lungnb.browse(home / "scans", network())
+    looked = in_file_order(home / "scans", network())
     first = looked.left.value
     assert looked.slice.layout.display is None and (looked.slice.value, looked.slice.max) == (4, 8)
     looked.slice.value = 8
@@ -189,7 +190,7 @@ def test_a_volume_has_a_slider_for_its_slices(home):
 
 
 def test_marks_of_another_network_and_of_another_browser_stay(films, home):
-    first, second = lungnb.browse(films, network()), lungnb.browse(films, network("other"))
+    first, second = in_file_order(films, network()), in_file_order(films, network("other"))
     first.wrong.click()
     second.wrong.click()
     assert pd.read_csv(home / "results" / "marks.csv")["model"].tolist() == ["dark", "other"]
@@ -198,13 +199,13 @@ def test_marks_of_another_network_and_of_another_browser_stay(films, home):
 def test_another_table_is_refused_and_left_alone(films, home):
     (home / "scores.csv").write_text("id,dice\n1,0.9\n")
     with pytest.raises(ValueError, match=r"scores\.csv: not a table of marks .*name another file"):
-        lungnb.browse(films, network(), marks=home / "scores.csv")
+        in_file_order(films, network(), marks=home / "scores.csv")
     assert (home / "scores.csv").read_text() == "id,dice\n1,0.9\n"
 
 
 def test_marks_that_cannot_be_written_are_said(films, home):
     (home / "file").write_text("")
-    looked = lungnb.browse(films, network(), marks=home / "file" / "marks.csv")
+    looked = in_file_order(films, network(), marks=home / "file" / "marks.csv")
     looked.wrong.click()
     assert "cannot be written" in looked.status.value and looked.wrong.description == "Mark as wrong"
 
@@ -212,7 +213,7 @@ def test_marks_that_cannot_be_written_are_said(films, home):
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
     (films / "a<b>&.png").write_bytes(b"no image")
     write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
-    looked = lungnb.browse(films, network())
+    looked = in_file_order(films, network())
     assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
     assert "cannot be read as an image" in looked.caption.value
     assert looked.wrong.disabled and looked.pictures.layout.display == "none"
@@ -223,17 +224,17 @@ def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
 
 def test_arrays_are_known_by_what_they_hold(home):
     arrays = [make_phantom(index, size=64).image for index in range(2)]
-    looked = lungnb.browse(arrays, network())
+    looked = in_file_order(arrays, network())
     looked.next.click()
     assert "array 2" in looked.caption.value
     looked.wrong.click()
-    single = lungnb.browse(arrays[1].copy(), network())
+    single = in_file_order(arrays[1].copy(), network())
     assert single.wrong.description == "Marked as wrong" and len(single.cases) == 1
-    assert "expected (height, width)" in lungnb.browse([np.zeros((2, 2, 2, 2))], network()).caption.value
+    assert "expected (height, width)" in in_file_order([np.zeros((2, 2, 2, 2))], network()).caption.value
 
 
 def test_of_a_prepared_set_the_truth_is_shown(trained):
-    looked = lungnb.browse(trained)
+    looked = in_file_order(trained)
     rows = read_manifest(trained).query("split == 'validation'").to_dict("records")
     assert [case.name for case in looked.cases] == [row["id"] for row in rows]
     looked.threshold.value = 0.3
@@ -245,21 +246,21 @@ def test_of_a_prepared_set_the_truth_is_shown(trained):
     assert looked.marks.file == trained.results / "marks.csv"
     assert looked.marks.model.endswith("model.keras")
     with pytest.raises(ValueError, match="split must be one of"):
-        lungnb.browse(trained, split="tset")
+        in_file_order(trained, split="tset")
 
 
 def test_nothing_to_look_at_is_said(prepared, home):
     with pytest.raises(FileNotFoundError, match="no trained model there yet"):
-        lungnb.browse(prepared)
+        in_file_order(prepared)
     with pytest.raises(ValueError, match="no images to browse"):
-        lungnb.browse([], network())
+        in_file_order([], network())
     (home / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
-        lungnb.browse(home / "empty", network())
+        in_file_order(home / "empty", network())
 
 
 def test_large_films_are_looked_at_as_prepared_ones(home):
-    looked = lungnb.browse(np.zeros((3000, 1500), np.uint8), network())
+    looked = in_file_order(np.zeros((3000, 1500), np.uint8), network())
     assert "512 x 1024 px" in looked.caption.value
 
 
@@ -270,3 +271,9 @@ def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == looked.widget.model_id
     assert looked.predictions.engine.run.__self__.asked == 6 and str(home) not in str((bundle, metadata))
     assert metadata["image/jpeg"]["alt"].startswith("Images with the contours of their masks. ")
+
+
+def test_uncertain_images_come_first_unless_there_are_many(films, monkeypatch):
+    assert lungnb.browse(films, network()).order.value == "uncertain images first"
+    monkeypatch.setattr(entry, "_FEW", 1)
+    assert lungnb.browse(films, network()).order.value == "all images"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import lungnb
+from helpers.browsing import in_file_order
 from helpers.volumes import NAME, SHAPE, write_nifti, write_series
 from lungnb.artefacts import MODEL
 from lungnb.browser import adapting
@@ -36,7 +37,7 @@ def films(home):
 @pytest.fixture
 def looked(films):
     """A browser in which the first film is being corrected."""
-    looked = lungnb.browse(films, DARK)
+    looked = in_file_order(films, DARK)
     looked.corrector.correct.value = True
     return looked
 
@@ -82,7 +83,7 @@ def test_the_brush_takes_the_place_of_the_pictures(looked):
 
 def test_a_large_film_is_corrected_at_its_own_size(home):
     grey = np.tile(np.arange(256, dtype=np.uint8), (3000, 6))
-    looked = lungnb.browse(grey, DARK)
+    looked = in_file_order(grey, DARK)
     assert "524 x 1024 px" in looked.caption.value
     looked.corrector.correct.value = True
     probability = lungnb.segment(grey, DARK).probability
@@ -122,7 +123,7 @@ def test_a_saved_mask_is_there_again_and_can_be_replaced(looked, films, correcte
     first = stroke(looked)
     looked.corrector.save_button.click()
     assert "saved" in said(looked)
-    again = lungnb.browse(films / "a" / "film.png", DARK)
+    again = in_file_order(films / "a" / "film.png", DARK)
     assert not np.array_equal(mask_in(looked), clean_mask(again.predictions.predict(0).result().probabilities[0] > 0.5))
     again.corrector.correct.value = True
     assert np.array_equal(mask_in(again), first) and "this mask was corrected" in said(again)
@@ -219,7 +220,7 @@ def test_strokes_of_another_size_are_refused(looked, corrected):
 
 def test_opening_the_browser_anew_saves_the_strokes_of_the_earlier_one(looked, films, corrected):
     mask = stroke(looked)
-    again = lungnb.browse(films, DARK)
+    again = in_file_order(films, DARK)
     again.corrector.correct.value = True
     assert np.array_equal(mask_in(again), mask) and len(corrected) == 1
 
@@ -244,7 +245,7 @@ def test_slices_of_a_volume_are_corrected_one_by_one(home, corrected):
     file = write_nifti(
         home / "scan.nii.gz", np.tile(np.linspace(-900, 300, 12), (9, 10, 1)) + np.arange(9)[:, None, None]
     )
-    looked = lungnb.browse(file, DARK)
+    looked = in_file_order(file, DARK)
     assert looked.slice.layout.display is None and (looked.slice.value, looked.slice.max) == (4, 8)
     looked.corrector.correct.value = True
     masks = {}
@@ -260,7 +261,7 @@ def test_slices_of_a_volume_are_corrected_one_by_one(home, corrected):
 
 
 def test_an_empty_slice_keeps_the_slider_where_it_is(home, corrected):
-    looked = lungnb.browse(write_nifti(home / "scan.nii.gz"), DARK)
+    looked = in_file_order(write_nifti(home / "scan.nii.gz"), DARK)
     looked.corrector.correct.value = True
     draw(looked, np.zeros(SHAPE[1:], bool))
     looked.slice.value = 7
@@ -269,7 +270,7 @@ def test_an_empty_slice_keeps_the_slider_where_it_is(home, corrected):
 
 def test_nothing_of_a_dicom_header_is_written(home, corrected):
     write_series(home / "series")
-    looked = lungnb.browse(home / "series", DARK)
+    looked = in_file_order(home / "series", DARK)
     looked.corrector.correct.value = True
     draw(looked, np.ones(mask_in(looked).shape, bool))
     looked.corrector.save_button.click()
@@ -334,7 +335,7 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
 
 def test_the_network_that_is_a_file_is_adapted(films, model_file, adapted, home):
     (home / "results" / "corrected" / "adapted-1").mkdir(parents=True)  # an interrupted training, which continues
-    looked = lungnb.browse(films, model_file)
+    looked = in_file_order(films, model_file)
     looked.corrector.correct.value = True
     looked.corrector.save_button.click()
     assert "network <b>unet</b>" in said(looked)
@@ -368,7 +369,7 @@ def test_an_error_of_adapting_is_said(looked, adapted, error, sentence):
 
 
 def test_a_prepared_set_has_a_folder_of_its_own(trained, home):
-    looked = lungnb.browse(trained)
+    looked = in_file_order(trained)
     looked.corrector.correct.value = True
     mask = np.zeros((64, 64), bool)
     mask[20:30] = True
@@ -390,7 +391,7 @@ def large(home):
 
 
 def test_films_of_a_prepared_set_are_corrected_at_full_size(large, home):
-    looked = lungnb.browse(large, DARK)
+    looked = in_file_order(large, DARK)
     assert "853 x 1024 px" in looked.caption.value
     looked.corrector.correct.value = True
     assert "saved at 1280 x 1536 px" in looked.caption.value
@@ -406,7 +407,7 @@ def test_films_of_a_prepared_set_are_corrected_at_full_size(large, home):
 
 @pytest.mark.parametrize("change", ["gone", "other", "damaged"])
 def test_a_raw_film_that_changed_is_corrected_as_it_was_prepared(large, home, change):
-    looked = lungnb.browse(large, DARK)
+    looked = in_file_order(large, DARK)
     file = home / "scans" / "images" / f"{looked.cases[0].stem}.png"
     if change == "gone":
         file.unlink()
@@ -426,7 +427,7 @@ def test_slices_of_a_prepared_volume_keep_their_volume(home):
         write_nifti(home / "scans" / "masks" / f"scan{index}.nii.gz", values > 0, dtype=np.uint8)
     settings = lungnb.Settings(dataset=str(home / "scans"), image_size=32, volume_slices=3)
     lungnb.prepare_dataset(settings, progress=False)
-    looked = lungnb.browse(settings, DARK)
+    looked = in_file_order(settings, DARK)
     looked.corrector.correct.value = True
     looked.corrector.save_button.click()
     (name,) = names(home / "data" / "corrected-scans")
@@ -435,5 +436,5 @@ def test_slices_of_a_prepared_volume_keep_their_volume(home):
 
 def test_names_with_markup_are_shown_as_text(home):
     write_png(home / "<b>x.png", make_phantom(0, size=64).image)
-    looked = lungnb.browse(home / "<b>x.png", DARK, corrections=home / "<i>")
+    looked = in_file_order(home / "<b>x.png", DARK, corrections=home / "<i>")
     assert "&lt;i&gt;" in said(looked) and "<i>" not in said(looked)

@@ -68,12 +68,25 @@ GPU = table("gpu/gpu.csv", ["what", "batch"])
 GPU_DICE = json.loads((PUBLISHED / "gpu" / "unet" / "summary.json").read_text())["metrics"]["dice"]
 GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
 ADAPTED = table("adapt/adapt.csv").groupby(["dataset", "images"])[["before", "after"]].agg(["mean", "min", "max"])
+ORDER = (
+    table("adapt/order.csv", ["dataset", "order", "draw"])
+    .assign(
+        gain=lambda rows: rows["after"] - rows["before"],
+        hard_gain=lambda rows: rows["hard_after"] - rows["hard_before"],
+    )
+    .sort_index()
+)
+CORRECTED = ("montgomery", "shenzhen")
 ENGINES = ["openvino", "onnx", "keras", "model.predict"]
 
 
 def shipped_row(name):
     row = ZERO.loc[name]
     return [row["images"], *spread(row), row["median_dice"], percent(row["below_0.9"])]
+
+
+def order_mean(dataset, order, column):
+    return ORDER.loc[(dataset, order), column].mean()
 
 
 def fold_row(model):

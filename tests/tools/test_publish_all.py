@@ -125,6 +125,13 @@ def test_the_table_says_what_is_left(steps, digest, capsys):
         publish_all.main(["--only", "three"])
 
 
+def test_the_digest_covers_scripts_that_a_script_imports(tmp_path):
+    for name, text in {"a": "from b import x", "b": "def f():\n    import c", "c": "", "d": "import a"}.items():
+        (tmp_path / f"{name}.py").write_text(f"import os\n{text}\n")
+    found = publish_all._with_imports({tmp_path / "a.py", tmp_path / "note.ipynb"})
+    assert {file.name for file in found} == {"a.py", "b.py", "c.py", "note.ipynb"}
+
+
 def test_the_digest_of_a_step_covers_the_scripts_that_it_runs():
     plain, prepare = (
         publish_all.digest_of(step("one", command)) for command in ("lungnb report", "python benchmarks/prepare.py")
