@@ -219,3 +219,9 @@ def first_settings(settings: Settings) -> pd.DataFrame:
         value = getattr(settings, name)
         rows.append((", ".join(value) if isinstance(value, tuple) else str(value), meaning, change))
     return pd.DataFrame(rows, columns=["value", "what it is", "when to change it"], index=[*_FIRST_SETTINGS])
+
+
+def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
+    """Return the settings of each fold, if there are folds, with `seeds` random seeds from that of the settings on."""
+    folds = range(1, settings.folds + 1) if settings.folds else [settings.fold]
+    return [settings.replace(seed=settings.seed + n, fold=fold) for n in range(seeds) for fold in folds]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lungnb.presets import RECIPES, make_settings, recipes
+from lungnb.presets import RECIPES, make_settings, recipes, repetitions
 from lungnb.settings import PROFILES, SHIPPED, SHIPPED_STRUCTURE
 
 
@@ -91,3 +91,10 @@ def test_phantom_weights_bring_the_structure_that_they_belong_to():
     settings = make_settings("montgomery", "full", weights="phantom", depth=4)
     assert (settings.models, settings.image_size, settings.depth) == (("compact_unet",), 128, 4)
     assert make_settings(weights="phantom", encoder="mobilenetv2").models == make_settings().models
+
+
+def test_each_seed_meets_each_fold(prepared):
+    assert repetitions(prepared) == [prepared]
+    runs = repetitions(prepared.replace(folds=2, seed=4), seeds=3)
+    assert [(run.seed, run.fold) for run in runs] == [(4, 1), (4, 2), (5, 1), (5, 2), (6, 1), (6, 2)]
+    assert len({run.results for run in runs}) == 6 and len({run.prepared for run in runs}) == 2

@@ -15,13 +15,8 @@ from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.networks.pretraining import fetch_weights
 from lungnb.networks.records import settings_of
 from lungnb.networks.training import read_run, train
+from lungnb.presets import repetitions
 from lungnb.settings import Settings, title_of
-
-
-def repetitions(settings: Settings, seeds: int = 1) -> list[Settings]:
-    """Return the settings of each fold, if there are folds, with `seeds` random seeds from that of the settings on."""
-    folds = range(1, settings.folds + 1) if settings.folds else [settings.fold]
-    return [settings.replace(seed=settings.seed + n, fold=fold) for n in range(seeds) for fold in folds]
 
 
 def train_repeatedly(

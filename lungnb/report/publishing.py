@@ -26,12 +26,11 @@ from lungnb.artefacts import (
     raw_folder,
 )
 from lungnb.datasets.origin import refuse_other_origin
-from lungnb.evaluation.repeats import repetitions
 from lungnb.files import need, read_json, written
 from lungnb.formats.tables import make_table, read_table, write_table
 from lungnb.messages import run_first
 from lungnb.networks.records import read_run_file, settings_of
-from lungnb.presets import RECIPES, changes_of
+from lungnb.presets import RECIPES, changes_of, repetitions
 from lungnb.settings import FILES, Settings
 
 PICTURE_DPI = 130

@@ -4,15 +4,8 @@ import pytest
 
 from lungnb.datasets.prepared import read_manifest
 from lungnb.evaluation.differences import paired_tests
-from lungnb.evaluation.repeats import repetitions, train_repeatedly, variation
+from lungnb.evaluation.repeats import train_repeatedly, variation
 from lungnb.networks.training import read_run
-
-
-def test_each_seed_meets_each_fold(prepared):
-    assert repetitions(prepared) == [prepared]
-    runs = repetitions(prepared.replace(folds=2, seed=4), seeds=3)
-    assert [(run.seed, run.fold) for run in runs] == [(4, 1), (4, 2), (5, 1), (5, 2), (6, 1), (6, 2)]
-    assert len({run.results for run in runs}) == 6 and len({run.prepared for run in runs}) == 2
 
 
 def test_every_image_is_tested_once_with_every_seed(trained):
