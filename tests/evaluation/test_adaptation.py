@@ -47,6 +47,7 @@ def weights_of(file):
     return [array.copy() for array in load_model(file).get_weights()]
 
 
+@pytest.mark.slow
 def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 100)
     monkeypatch.setattr(tuning, "LEARNING_RATE", 0.03)
@@ -125,6 +126,7 @@ def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, m
     assert "model.keras is the network from before" in (out / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_interruption_changes_nothing(corrected, tmp_path, model_file, monkeypatch):
     adapt(corrected, tmp_path / "whole", model_file, progress=False)
     again, Backup = tmp_path / "again", tuning.Backup
@@ -187,6 +189,7 @@ def test_files_that_cannot_be_used_are_named_and_the_rest_is_used(corrected, tmp
     assert "film_1: its mask is empty" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_other_patients_are_another_run(corrected, tmp_path, model_file):
     first = adapt(corrected, tmp_path / "mine", model_file, progress=False)
     again = adapt(corrected, tmp_path / "mine", model_file, patient_pattern="(film)", progress=False)

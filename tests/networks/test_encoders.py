@@ -133,6 +133,7 @@ def encoder_weights(settings):
     return model.get_layer("encoder").get_weights()
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_stays_as_it_was_then_learns(encoded, monkeypatch):
     before = keras.models.load_model(encoded.weights, compile=False).get_layer("encoder").get_weights()
     kept = []

@@ -359,6 +359,7 @@ def test_normalising_at_once_reaches_layers_of_models_within_models(stub_encoder
     assert len(norms) > 10 and all(isinstance(layer.call, partial) for layer in norms)
 
 
+@pytest.mark.slow
 def test_masks_that_were_mended_are_learned_anew(tmp_path):
     settings = make_settings(str(write_pairs(tmp_path / "scans")), **TINY | {"epochs": 1})
     prepare_dataset(settings, progress=False)

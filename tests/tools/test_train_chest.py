@@ -25,6 +25,7 @@ def pool():
         yield pool
 
 
+@pytest.mark.slow
 def test_it_learns_and_leaves_the_probability_alone(few, pool, tmp_path):
     model = bright(64)
     extended = add_chest(model, tmp_path)
