@@ -5,6 +5,7 @@ folder. There it segments a phantom, copies the notebooks, and writes the page a
 all pinned packages, a CycloneDX SBOM. It publishes nothing; its last lines say how to publish.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,7 @@ def try_wheel(wheel: Path) -> None:
 
 def main() -> None:
     """Check, build and try the release, and say how to publish it."""
+    os.environ.pop("PYTHONPATH", None)  # or the checkout would be tried instead of the wheel
     if found := problems(ROOT, lungnb.__version__):
         sys.exit("\n".join(found))
     out = ROOT / "dist"
