@@ -269,6 +269,7 @@ def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, 
     )
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_estimate(corrected, tmp_path, model_file, capsys):
     out = tmp_path / "mine"
     assert main(["adapt", str(corrected), "--out", str(out), "--model", str(model_file)]) == 0

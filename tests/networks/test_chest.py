@@ -71,6 +71,7 @@ def test_sizes_that_do_not_fit_are_refused():
         with_chest(bright(48))
 
 
+@pytest.mark.slow
 def test_adapting_trains_the_probability_alone(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(tuning, "STEPS", 50)
     extended = with_chest(build_model("unet", size=SIZE, filters=2, depth=1))
