@@ -38,7 +38,7 @@ def mean_dice(network: keras.Model, films: list[Film]) -> float:
 
 
 def measure(films: list[Film], images: int, draw: int, shares: list[float]) -> list[dict[str, float]]:
-    """Return a row a share: the mean Dice of the films that were not drawn, before and after."""
+    """Return one row per share: the mean Dice of the films that were not drawn, before and after."""
     chosen = np.random.default_rng(draw).choice(len(films), images, replace=False)  # one film a patient
     others = [film for place, film in enumerate(films) if place not in chosen]
     shipped = load_model()

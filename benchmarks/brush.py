@@ -70,7 +70,7 @@ def measure(driver: object, side: int, diameter: int, shown: str, zoom: float) -
 
 
 def main() -> None:
-    """Print and write a table with a row a stroke; exit with 1 if a median wait, or much of the work, is too long."""
+    """Print and write a table with one row per stroke; exit with 1 if a median wait or the work takes too long."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()

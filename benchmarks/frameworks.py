@@ -86,7 +86,7 @@ def versions(framework: str) -> str:
 
 
 def scripts(frameworks: list[str]) -> pd.DataFrame:
-    """Return a row a script of `benchmarks/peers`: framework, script, lines of code, versions."""
+    """Return one row per script of `benchmarks/peers`: framework, script, lines of code, versions."""
     rows = {
         CANDIDATES[name].script: {"framework": name.partition(",")[0], "versions": versions(name)}
         for name in frameworks
@@ -98,7 +98,7 @@ def scripts(frameworks: list[str]) -> pd.DataFrame:
 
 
 def medians(rows: list[dict[str, Any]], macs_per_s: float) -> pd.DataFrame:
-    """Return a row a network and framework: medians over rounds, ratios to lungnb, limits of the processor."""
+    """Return one row per network and framework: medians over rounds, ratios to lungnb, limits of the processor."""
     keys = ["network", "framework"]
     table = pd.DataFrame(rows).groupby(keys, sort=False).median(numeric_only=True).drop(columns="rounds").reset_index()
     ours = table[table["framework"] == "lungnb"].set_index("network")

@@ -52,7 +52,7 @@ def record(table: pd.DataFrame, name: str, out: Path, figure: Figure | None, *pa
 
 @themed
 def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figure:
-    """Draw a panel for each column of `values`, by title, with a bar a row; the columns of `label` name the rows."""
+    """Draw a panel for each column of `values`, by title, with one bar per row. The columns `label` name the rows."""
     names = [", ".join(str(row[column]) for column in label) for _, row in table.iterrows()]
     size = 3.2 + 3.2 * len(values), 0.36 * len(table) + 1.2
     figure, axes = subplots(1, len(values), figsize=size, sharey=True, squeeze=False)

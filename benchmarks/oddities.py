@@ -16,7 +16,7 @@ import unusual
 
 
 def main() -> None:
-    """Print and write a table with a row a case."""
+    """Print and write a table with one row per case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="run cases with one of these words in their names")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))

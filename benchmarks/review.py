@@ -115,7 +115,7 @@ def found(images: pd.DataFrame, flagged: pd.Series) -> dict[str, float]:
 
 
 def table_of(images: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a rule and data set, as they are and changed."""
+    """Return one row per rule and data set, as they are and changed."""
     first = images[(images["dataset"] == images["dataset"].iloc[0]) & (images["change"] == "as it is")]
     names = list(images.columns[images.columns.get_loc("review") + 1 :])
     rules = {"review": (images["review"] != "", "")}

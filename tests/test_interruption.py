@@ -206,7 +206,7 @@ def all_whole(home):
             continue
         if file.suffix in (".png", ".bmp"):
             Image.open(file).load()
-        elif file.suffix == ".csv" and file.name != "history.csv":  # a row an epoch, while training goes on
+        elif file.suffix == ".csv" and file.name != "history.csv":  # one row per epoch, while training goes on
             assert len(pd.read_csv(file).columns), file
         elif file.suffix == ".json":
             json.loads(file.read_text())

@@ -101,7 +101,7 @@ def minutes_left(step: Step, state: str) -> float:
 
 
 def show(steps: Iterable[Step]) -> None:
-    """Print a row a step, and the total of hours left."""
+    """Print one row per step, and the total of hours left."""
     rows = [(step.name, (state := state_of(step)), minutes_left(step, state), step) for step in steps]
     print(f"{'step':22}{'state':10}{'minutes left':>13}  folder of results/published, source of the minutes")
     for name, state, minutes, step in rows:

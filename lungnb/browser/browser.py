@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import io
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from lungnb.browser.cases import Case
 from lungnb.browser.controls import ALL, MARKED, UNCERTAIN_FIRST, Controls, show_if
@@ -124,10 +126,14 @@ class Browser(Controls):
             self.status.value = "&nbsp;<b>no image is marked yet</b>"
 
     def _by_uncertainty(self) -> list[int]:
-        def report(number: int) -> None:
-            self.caption.value = f"<b>segmenting image {number:,} of {len(self.cases):,} &hellip;</b>"
+        # The caption is not shown yet if the browser is just being made, so there is a bar, too.
+        with tqdm(total=len(self.cases), desc="Segmenting", unit="image", file=sys.stdout, leave=False, delay=1) as bar:
 
-        return self.predictions.by_uncertainty(report)
+            def report(number: int) -> None:
+                self.caption.value = f"<b>segmenting image {number:,} of {len(self.cases):,} &hellip;</b>"
+                bar.update()
+
+            return self.predictions.by_uncertainty(report)
 
     def _choose_slice(self) -> None:
         self._slice = self.slice.value

@@ -53,7 +53,7 @@ class Adaptation(NamedTuple):
     file: Path  # the network to use: `model.keras` in the folder
     images: int
     left_out: list[tuple[str, str]]  # files that were not used, with the reasons
-    estimate: pd.DataFrame | None  # a row an image: `id`, `patient`, Dice `before` and `after`
+    estimate: pd.DataFrame | None  # one row per image: `id`, `patient`, Dice `before` and `after`
     sentence: str  # what the estimate says
 
 

@@ -51,11 +51,11 @@ class Examination(NamedTuple):
     """A model's probabilities of the images of a split, compared with the ground truth.
 
     Attributes:
-        images: a row an image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean prediction,
+        images: one row per image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean prediction,
             `disagreement` (see there), `regions` and `area` (share of the image) of the mask, and `true_regions` and
             `true_area` of the ground truth. Masks are cleaned, as `segment` gives them.
-        thresholds: a row a threshold: `threshold` and the mean `dice` over images.
-        border: a row a bin of logits near the true border, see `border_bins`.
+        thresholds: one row per threshold: `threshold` and the mean `dice` over images.
+        border: one row per bin of logits near the true border, see `border_bins`.
     """
 
     images: pd.DataFrame
@@ -132,7 +132,7 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 
 
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
-    """Return, from examinations by model, a row a model: how true its probabilities of the test images are.
+    """Return, from examinations by model, one row per model: how true its probabilities of the test images are.
 
     `calibration_error` is that of the network near the border, and `corrected_error` that with the `temperature`, which
     is chosen on the validation images. Further columns are the best threshold on the validation images, the mean Dice

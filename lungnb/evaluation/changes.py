@@ -49,7 +49,7 @@ CHANGES: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple
 
 
 def score_changed(settings: Settings, progress: bool = True, splits: Sequence[str] = SPLITS) -> pd.DataFrame:
-    """Return the Dice of the network that lungnb ships on changed images of a prepared data set: a row an image.
+    """Return the Dice of the network that lungnb ships on changed images of a prepared data set: one row per image.
 
     Columns: `id`, `split`, and for each change of image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """

@@ -25,7 +25,7 @@ from lungnb.settings import Settings
 
 
 def evaluate(settings: Settings, model_name: str, split: str = "test", progress: bool = True) -> pd.DataFrame:
-    """Score a trained model on a split: a row an image, with the columns of `score_images`.
+    """Score a trained model on a split: one row per image, with the columns of `score_images`.
 
     Scores are of cleaned masks, as `segment` gives them. `loss` is the training's loss of the probabilities, at the
     prepared image's size. For the test split, or validation if there is no test split, write `scores.csv` and
@@ -88,7 +88,7 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 
 
 def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
-    """Return a row a model: its scores, how sure they are, and what the model costs.
+    """Return one row per model: its scores, how sure they are, and what the model costs.
 
     Scores are means over patients, each patient's score being the mean over their images, except `pooled_dice` and
     `pooled_iou`, which are of all pixels together, and distances in `unit`, which are medians and quartiles over images

@@ -43,8 +43,8 @@ class ScoreOptions(NamedTuple):
 class Scoring(NamedTuple):
     """What `score_folders` returns."""
 
-    table: pd.DataFrame  # a row an image and program, with the columns of `score`
-    coverage: pd.DataFrame  # a row a program: how many masks were scored, are missing, or cannot be used
+    table: pd.DataFrame  # one row per image and program, with the columns of `score`
+    coverage: pd.DataFrame  # one row per program: how many masks were scored, are missing, or cannot be used
     missing: pd.DataFrame  # `model` and `id` of each image of which a program has no mask that could be scored
     problems: pd.DataFrame  # `folder` and `problem`, a sentence
     sets: MaskSets
@@ -66,7 +66,7 @@ def score(
     images: str | Path | None = None, patients: str | Path | None = None, patient_pattern: str | None = None,
     pixel_mm: float | None = None, progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Score folders of masks against a folder of ground truth; return a row an image and program.
+    """Score folders of masks against a folder of ground truth; return one row per image and program.
 
     Masks are PNG, BMP, TIFF, JPEG or GIF files, NIfTI volumes, DICOM Segmentations or label maps. They are scored as
     they are: neither resized nor cleaned. Their names are those of the ground truth, apart from case and from words
@@ -130,7 +130,7 @@ def _score_all(
     sets: MaskSets, pairs: dict[str, Pair], pixel_mm: float | None, problems: Problems, progress: bool,
     in_mm: bool = True,
 ) -> list[ScoreRow]:  # fmt: skip
-    """Return a row an image and program; add a sentence for each mask that cannot be used."""
+    """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
@@ -193,7 +193,7 @@ def _finished(rows: list[ScoreRow], names: list[str]) -> pd.DataFrame:
 
 
 def _coverage(sets: MaskSets, pairs: dict[str, Pair], table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a program: images with ground truth, and how many masks are scored, missing, unusable and spare."""
+    """Return one row per program: images with ground truth; masks that are scored, missing, unusable and spare."""
     scored = Counter(table["model"])
     rows: list[tuple[str, int, int, int, int, int]] = []
     for each in sets.programs:

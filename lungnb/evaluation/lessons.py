@@ -36,13 +36,15 @@ def disk(shift_px: int = 0) -> np.ndarray:
 
 
 def shift_losses(shifts_px: Sequence[int] = range(0, 49, 2)) -> pd.DataFrame:
-    """Return the losses of a disk that is predicted too far to the right with probability 0.95, a row a shift."""
+    """Return the losses of a disk that is predicted too far to the right with probability 0.95, one row per shift."""
     probabilities = [np.where(disk(shift), _CONFIDENCE, 1 - _CONFIDENCE) for shift in shifts_px]
     return _losses(probabilities, pd.Index(shifts_px, name="shift_px"))
 
 
 def confidence_losses(confidences: Sequence[float] = (0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> pd.DataFrame:
-    """Return the losses of a perfect mask, a row a confidence: the probability of lung inside, of background outside.
+    """Return the losses of a perfect mask, one row per confidence.
+
+    The confidence is the probability of lung inside the mask, and of background outside.
 
     The Dice of all these masks is 1, because a mask holds the pixels with a probability above 0.5.
     """

@@ -76,7 +76,7 @@ def say_review(table: pd.DataFrame) -> str:
 
 
 def published_draws() -> pd.DataFrame:
-    """Return the draws of corrected images that a network was adapted to: a row a data set, start, number and draw.
+    """Return the draws of corrected images that a network was adapted to: one row per data set, start, number and draw.
 
     `before` is the mean Dice of other images by the shipped network, `after` that by the network that was trained from
     `start`. They are from `curve.csv`, or from `adapt.csv`, of earlier code, until that is measured.
@@ -87,7 +87,7 @@ def published_draws() -> pd.DataFrame:
 
 
 def published_adaptation() -> pd.DataFrame:
-    """Return what adapting brought: a row a data set and number of corrected films, with means over draws of films.
+    """Return what adapting brought: one row per data set and number of corrected films, with means over draws of films.
 
     `before` and `after` are the mean Dice of other films. `after_low` and `after_high` are those of single draws.
     `helped` is the number of draws after which the Dice was higher.
@@ -127,5 +127,5 @@ def say_curve(table: pd.DataFrame) -> str:
 
 
 def _dice_by_set(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over draws: a row a number of images, from one on, and data set."""
+    """Return the means over draws: one row per number of images, from one on, and data set."""
     return table[table["images"] > 0].groupby(["images", "dataset"])[["before", "after"]].mean().reset_index()

@@ -48,7 +48,7 @@ def train_repeatedly(
 
 
 def variation(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `train_repeatedly`, a row a model: its mean Dice, and how the Dice varies.
+    """Return, from a table of `train_repeatedly`, one row per model: its mean Dice, and how the Dice varies.
 
     `dice` is the mean over patients, and `low` and `high` bound its 95 % interval. The standard deviations say what
     would change: with other patients (`patients_sd`, over patients' means), with another seed (`seeds_sd`, over the
@@ -82,7 +82,7 @@ def compare_seeds(settings: Settings, model_names: list[str], seeds: Sequence[in
 
 
 def seed_summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return, from a table of `compare_seeds`, a row a model: mean Dice and IoU, how far seeds differ, and the cost.
+    """Return one row per model of a table of `compare_seeds`: mean Dice and IoU, how far seeds differ, the cost.
 
     `dice_sd` is the standard deviation of the mean Dice over seeds: what another seed would change. The interval of
     `compare` is what other patients would change. `dice_low` and `dice_high` are the lowest and highest mean of a seed.

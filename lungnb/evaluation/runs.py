@@ -21,7 +21,7 @@ _IN_NOTEBOOKS = ("unet", "resunet", "r2unet")  # the models that notebooks 03 to
 
 
 def list_runs(settings: Settings) -> pd.DataFrame:
-    """Return the runs in results/<dataset>, a row a run: the latest of each model, then earlier ones.
+    """Return the runs in results/<dataset>, one row per run: the latest of each model, then earlier ones.
 
     `run` is the folder, `trained` is when the weights were saved, and `changes` are the settings that differ from the
     profile. The other columns of an unfinished or damaged run are empty. Raises ValueError if the folder is that of

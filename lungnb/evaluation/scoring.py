@@ -1,4 +1,4 @@
-"""Score the masks of a network on a prepared data set: a row an image.
+"""Score the masks of a network on a prepared data set: one row per image.
 
 What is scored is what `segment` gives the user: a pixel is lung if its probability, resized to the prepared image's
 size, is above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. No choice is made on the test
@@ -51,7 +51,7 @@ def score_images(
     model: keras.Model | Engine, prepared: Prepared, splits: Sequence[str] = SPLITS, loss: Loss | None = None,
     clean: bool = True, title: str = "the model", progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
-    """Score a network on splits of a prepared data set; return a row an image.
+    """Score a network on splits of a prepared data set; return one row per image.
 
     Columns: `id`, `patient`, `split`, `group` if the manifest has it, the `unit` of distances, all scores of
     `lungnb.metrics`, `right_dice` and `left_dice` (`side_scores`), for films `costophrenic` (`costophrenic_share`),
@@ -144,7 +144,7 @@ def distance_summary(table: pd.DataFrame) -> dict[str, float]:
 
 
 def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a model of a table of scores: the scores, and how sure they are; the columns are as in `compare`.
+    """Return one row per model of a table of scores: the scores and their intervals, in the columns of `compare`.
 
     Raises ValueError as `paired` does if the models were not scored on the same images.
     """
@@ -163,7 +163,7 @@ def comparison_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def group_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean Dice of each group of patients, such as normal and tuberculosis, a row a model and group.
+    """Return the mean Dice of each group of patients, such as normal and tuberculosis, one row per model and group.
 
     `table` holds rows of `evaluate` with the column `model`. Columns: `images`, `patients`, the mean `dice` over
     patients with its 95 % interval (`dice_low`, `dice_high`), and a `note` if a group is too small for an interval.

@@ -39,7 +39,7 @@ RANDOM_TRIALS = 5  # trials before the sampler learns from earlier trials and be
 
 
 def search_settings(settings: Settings, model_name: str, trials: int = 20, progress: bool = True) -> pd.DataFrame:
-    """Train a model `trials` times, each time with other hyper-parameters; return a table with a row a trial.
+    """Train a model `trials` times, each time with other hyper-parameters; return a table with one row per trial.
 
     TPE (Bergstra and others 2011) samples learning rates from a tenth to ten times that of the settings; all losses;
     half, the same and twice the filters; and augmentation strengths from 0 to 2, by which rotation, zoom and contrast

@@ -39,7 +39,7 @@ def known_dice(learning_rate: float, loss: str, filters: int, augmentation: floa
 
 
 def search_known(sampler: str, trials: int, seed: int) -> pd.DataFrame:
-    """Search the hyper-parameters of the invented network as `search_settings` does, a row a trial.
+    """Search the hyper-parameters of the invented network as `search_settings` does, one row per trial.
 
     `sampler` is one of `SAMPLERS`. `dice` is the true value. `measured` is the true value with noise, as a training
     would measure it; the search uses only this value. `measured_best` and `true_best` are both values of the trial with

@@ -29,7 +29,7 @@ def median_seconds(run: Callable[[], object], rounds: int) -> float:
 
 
 def compare_exports(model: str | Path | None = None, folder: str | Path = ".", rounds: int = 30) -> pd.DataFrame:
-    """Export a model to every format and return a row an engine: `megabytes`, `milliseconds` an image, and parity.
+    """Export a model to every format and return one row per engine: `megabytes`, `milliseconds` an image, and parity.
 
     `mean_dice` and `worst_dice` compare the engine's masks with those of Keras. `said` is the reason if a format cannot
     be exported. Keras has two rows, for `model.predict` and for a compiled call. Times are of one image at a time.

@@ -1,7 +1,7 @@
 """Statistics of score tables: means over patients with their intervals, first places, pooled counts.
 
-A table has a row an image, with its `patient`, its scores, and `model` if there are several; see `evaluation`. It may
-also have `seed` and `fold`, of several trainings. docs/explanation/conclusions.md gives the reasons and the formulas.
+A table has one row per image, with its `patient`, its scores, and `model` if there are several; see `evaluation`.
+It may also have `seed` and `fold`, of several trainings. docs/explanation/conclusions.md has reasons and formulas.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def first_places(table: pd.DataFrame) -> pd.Series:
 
 
 def paired(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the Dice as a row an image (with several trainings: seed, fold and image) and a column a model.
+    """Return the Dice as one row per image (with several trainings: seed, fold and image) and one column per model.
 
     The models are in the table's order. Raises ValueError that names the image if a model has no Dice of it, or
     several, and if some seeds have other images than others.
@@ -173,7 +173,7 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_by_patient(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the Dice as a row a training (`seed`, `fold`) and `patient`, and a column a model: means over images.
+    """Return the mean Dice over images: one row per training (`seed`, `fold`) and `patient`, one column per model.
 
     Raises ValueError as `paired` and `patient_means` do.
 
@@ -219,7 +219,7 @@ def pooled_counts(table: pd.DataFrame) -> Counts:
 
 
 def classification_table(counts: Counts) -> pd.DataFrame:
-    """Return scikit-learn's classification report of pooled counts: a row a class and average, support in pixels.
+    """Return scikit-learn's classification report of pooled counts: one row per class and average, support in pixels.
 
     The accuracy is in the row `accuracy` and the column of F1, as scikit-learn prints it.
 

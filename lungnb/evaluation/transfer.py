@@ -38,7 +38,7 @@ STARTS = {"phantom": "from phantom weights", "scratch": "from scratch"}
 
 
 def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: bool = True) -> pd.DataFrame:
-    """Train a model on each data set and test it on every one; return a row a pair.
+    """Train a model on each data set and test it on every one; return one row per pair.
 
     `dice` is the mean over the test patients, and `dice_low` and `dice_high` bound its 95 % interval. Finished
     preparations and trainings are not repeated. A test patient whose image the network has seen in its own data set is
@@ -70,7 +70,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
 def score_untrained(
     settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
-    """Score the network that lungnb ships, or another, on all images of a prepared data set: a row an image.
+    """Score the network that lungnb ships, or another, on all images of a prepared data set: one row per image.
 
     Clean the masks up as `segment` does. The shipped network's scores are written to results/<dataset>/pretrained.csv.
     """
@@ -84,7 +84,7 @@ def score_untrained(
 def compare_untrained(settings: Settings, model_names: Sequence[str], progress: bool = True) -> pd.DataFrame:
     """Score the network that lungnb ships and trained models on the same images, all with masks cleaned up.
 
-    Return a row a network, the shipped one first, with the columns of `dataset_summary`. The images are those of
+    Return one row per network, the shipped one first, with the columns of `dataset_summary`. The images are those of
     `scoring_split`.
     """
     prepared, files = open_prepared(settings), {UNTRAINED_TITLE: SHIPPED}
@@ -112,7 +112,7 @@ def untrained_sentence(table: pd.DataFrame) -> str:
 
 
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return, from tables of scores by data set, a row a data set: means, the interval of Dice, and the worst image.
+    """Return one row per data set from tables of scores: means, the interval of Dice, and the worst image.
 
     Means are over patients. `below_0.9` is the share of images with a Dice below 0.9. `worst` is the id of the worst
     image.
@@ -132,7 +132,7 @@ def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 def few_shot(
     settings: Settings, counts: Sequence[int], seeds: Sequence[int], steps: int = 1000, progress: bool = True
 ) -> pd.DataFrame:
-    """Train a network on a few real images, from phantom weights and from scratch; return a row a training.
+    """Train a network on a few real images, from phantom weights and from scratch; return one row per training.
 
     Each network is like the shipped one. It is trained for `steps` batches on training images drawn with the seed, and
     scored on the test split with masks cleaned up. The validation images choose the epoch, so the network has seen them
@@ -166,8 +166,8 @@ def leave_one_out(
     The network is the first of the settings' `models`. Each training has the same settings and `count` phantoms.
     `targets` are prepared data sets by name; their `splits` are scored with masks cleaned up.
 
-    Return the mean Dice: a row a training, by what was left out, a column a data set. Groups of patients, if they are
-    known, have columns such as `montgomery, tuberculosis`.
+    Return the mean Dice: one row per training, by what was left out, one column per data set. Groups of patients, if
+    they are known, have columns such as `montgomery, tuberculosis`.
     """
     model_name = settings.models[0]
     rows = {}

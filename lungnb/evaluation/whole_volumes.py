@@ -30,7 +30,7 @@ VOLUME_COLUMNS = ("model", "volume", "patient", "split", "slices", "dice", "hd95
 def volume_scores(
     settings: Settings, model_names: Sequence[str], split: str = "test", progress: bool = True
 ) -> pd.DataFrame:
-    """Score trained models on the whole volumes of a split: a row a model and volume, with `VOLUME_COLUMNS`.
+    """Score trained models on the whole volumes of a split: one row per model and volume, with `VOLUME_COLUMNS`.
 
     All slices count, at the resolution of the raw file, and the mask is that of `segment`: the two largest regions of
     the whole volume. The Dice is of all voxels together. Distances are in mm, in three dimensions. If the slices of a

@@ -27,7 +27,7 @@ _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 
 @themed
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
-    """Draw how often pixels of a given probability are lung, and how many pixels each bin holds, a line a model.
+    """Draw how often pixels of a given probability are lung, and how many pixels each bin holds, one line per model.
 
     Only pixels near the true border count, and each image counts the same (`lungnb.evaluation.probabilities`). Over the
     points of the lower panel stands the number of pixels, in thousands, of the first model.
@@ -73,7 +73,7 @@ def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> 
 
 @themed
 def few_shot_chart(table: pd.DataFrame) -> Figure:
-    """Draw the Dice over the number of real images, a line a start, a point a seed; the shipped network is dashed."""
+    """Draw the Dice over the number of real images, one line per start, one point per seed."""
     figure, axis = subplots(figsize=(7, 4.2))
     counts = sorted(set(table["images"]) - {0})
     for index, (start, title) in enumerate(STARTS.items()):
@@ -108,10 +108,10 @@ def adaptation_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def learning_curve(table: pd.DataFrame) -> Figure:
-    """Draw the Dice of other images over the number of corrected ones, a panel a data set.
+    """Draw the Dice of other images over the number of corrected ones, one panel per data set.
 
-    `table` is that of `published_draws`. A line is the mean over draws of images, with a point a draw and an area from
-    the lowest draw to the highest.
+    `table` is that of `published_draws`. A line is the mean over draws of images. Each draw is a point, and an area
+    reaches from the lowest draw to the highest.
     """
     names = table["dataset"].unique()
     columns = min(len(names), _PANELS)
@@ -199,7 +199,7 @@ def search_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw the time and the size of exported networks, and how much their masks differ, a bar an engine.
+    """Draw the time and the size of exported networks, and how much their masks differ, one bar per engine.
 
     `table` is that of `compare_exports`.
     """

@@ -91,7 +91,7 @@ def _draw_panel(axis: Axes, score: str, column: str, histories: dict[str, pd.Dat
 
 @themed
 def score_boxes(table: pd.DataFrame) -> Figure:
-    """Draw the scores of every image as box and points, a panel a score, a colour a model; a diamond is the mean."""
+    """Draw the scores of every image as box and points, one panel per score, one colour per model."""
     figure, axes = subplots(1, 4, figsize=(12.8, 4))
     for axis, name in zip(axes, ("dice", "iou", "precision", "recall"), strict=True):
         draw_boxes(axis, table, name, [*table["model"].unique()])
@@ -104,7 +104,7 @@ def score_boxes(table: pd.DataFrame) -> Figure:
 
 @themed
 def distance_boxes(table: pd.DataFrame) -> Figure:
-    """Draw the distances between borders of every image, a panel a score, a colour a model.
+    """Draw the distances between borders of every image, one panel per score, one colour per model.
 
     The box shows median and quartiles. A mean would say little: an empty mask is an image diagonal away.
     """
@@ -150,7 +150,7 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 @themed
 def seed_scores(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice of each seed, and a line at the mean over seeds, a row a model.
+    """Draw the mean Dice of each seed, and a line at the mean over seeds, one row per model.
 
     `table` is that of `compare_seeds`.
     """
@@ -177,7 +177,7 @@ def seed_scores(table: pd.DataFrame) -> Figure:
 
 @themed
 def bland_altman(scores: pd.DataFrame) -> Figure:
-    """Draw the difference of predicted and true area, a panel a model, a point an image.
+    """Draw the difference of predicted and true area, one panel per model, one point per image.
 
     The difference is in percent of the mean of both areas. It is drawn over the true area as a share of the picture.
     Lines are the mean and the limits of agreement, mean plus and minus 1.96 standard deviations (Bland and Altman 1986,

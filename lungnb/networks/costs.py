@@ -178,7 +178,7 @@ def stage_names(model: keras.Model) -> list[str]:
 
 
 def stage_table(model: keras.Model) -> pd.DataFrame:
-    """Return a row a stage: the shape of its output, the side of the image square of one place (px), its parameters.
+    """Return one row per stage: its output's shape, the side of the square that one place covers (px), its parameters.
 
     The columns are `height`, `width`, `channels`, `pixels_per_place` and `parameters`. The last row, `lung`, is the
     output. Of a pretrained encoder, only the layers that lungnb adds count.

@@ -102,7 +102,7 @@ def _repeated(settings: Settings, model: str) -> list[Settings]:
 
 
 def _trainings_table(runs: Sequence[Settings]) -> pd.DataFrame:
-    """Return a row a training: model, seed, fold, mean Dice, cost, machine and code."""
+    """Return one row per training: model, seed, fold, mean Dice, cost, machine and code."""
     rows = []
     for run in runs:
         (model,) = run.models

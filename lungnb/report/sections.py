@@ -166,7 +166,7 @@ def data_flow(prepared: Prepared) -> pd.DataFrame:
 
 
 def fixed_before_test(runs: Iterable[RunRecord]) -> pd.DataFrame:
-    """Return the choices made without the test images: settings, epoch, versions, machine; a column a training."""
+    """Return the choices made without the test images: settings, epoch, versions, machine; one column per training."""
     columns = {}
     for run in runs:
         trained = settings_of(run)

@@ -48,7 +48,7 @@ def segment_files(
     cutouts: bool = False, probabilities: bool = False, dicom_segs: bool = False, progress: bool = True,
     engine: str = "auto", upright: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
-    """Segment image files and volumes; return and write a table, `segmentation.csv`, with a row a file.
+    """Segment image files and volumes; return and write a table, `segmentation.csv`, with one row per file.
 
     For each image, write `<stem>_mask.png` (0 and 255, at the image's own size) into `out`, and on request
     `<stem>_overlay.png`, `<stem>_cutout.png` and `<stem>_probability.png` (0 to 255). For each volume, write
