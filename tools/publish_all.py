@@ -1,8 +1,9 @@
 """Make all published results from one state of the code: `make publish-all`.
 
 Runs the steps of `publish_steps.py` in order. A finished step is repeated if its commands or its code have changed
-since. Its code is lungnb and the benchmarks or notebooks that it runs. An interrupted step continues. Each step works
-in a folder of its own, results/publish-all/STEP, and changes results/published at its end.
+since. Its code is lungnb and the benchmarks or notebooks that it runs. A step that was finished on another machine
+counts if its results were committed. An interrupted step continues. Each step works in a folder of its own,
+results/publish-all/STEP, and changes results/published at its end.
 """
 
 import argparse
@@ -61,8 +62,11 @@ def _with_imports(files: set[Path]) -> set[Path]:
 
 
 def record_of(step: Step) -> dict[str, Any]:
-    """Return what is recorded about a step that began; an empty dict if it never did."""
-    return read_json(WORK / f"{step.name}.json")
+    """Return what is recorded about a step that began, here or where its results were published; else an empty dict."""
+    own = read_json(WORK / f"{step.name}.json")
+    published = read_json(PUBLISHED / step.folder / f"step_{step.name}.json")
+    done = (record for record in (own, published) if record.get("is_done") and is_current(step, record))
+    return next(done, own or published)
 
 
 def is_current(step: Step, record: dict[str, Any]) -> bool:

@@ -118,9 +118,11 @@ STEPS = (
         (_benchmark("additions", f"lungnb/weights/phantom.keras {' '.join(FOUR)}"),),
     ),
     Step(
-        "adapt", "adapt", 150, "", FOUR,
+        "adapt", "adapt", 150, "", FOUR, (_benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),),
+    ),
+    Step(
+        "adapt-share", "adapt", 90, "", (FILMS,),
         (
-            _benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),
             _benchmark("adapt_share", "--counts 1"),
             _benchmark("adapt_share", "--counts 2 --draws 4 --shares 0.3 0.4625 0.8"),
         ),

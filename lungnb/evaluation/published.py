@@ -10,12 +10,11 @@ from lungnb.formats.tables import read_table
 from lungnb.settings import counted
 
 ADAPTED, RANDOM = "shipped", "random weights"  # column `start` of the tables of adapting
-_CURVE = "adapt/curve.csv"
 _FEW = 5  # images, which the guide to adapting recommends
 
 
 def read_published(name: str) -> pd.DataFrame:
-    """Return a published table, such as `adapt/adapt.csv`, of the checkout or the installed package.
+    """Return a published table, such as `adapt/curve.csv`, of the checkout or the installed package.
 
     Raises FileNotFoundError if there is no such table.
 
@@ -79,11 +78,9 @@ def published_draws() -> pd.DataFrame:
     """Return the draws of corrected images that a network was adapted to: one row per data set, start, number and draw.
 
     `before` is the mean Dice of other images by the shipped network, `after` that by the network that was trained from
-    `start`. They are from `curve.csv`, or from `adapt.csv`, of earlier code, until that is measured.
+    `start`.
     """
-    is_measured = (series_folder() / PUBLISHED / _CURVE).is_file()
-    table = read_published(_CURVE if is_measured else "adapt/adapt.csv")
-    return table.replace({"dataset": {"chest-xray-masks-and-labels:CHN": "shenzhen"}})
+    return read_published("adapt/curve.csv")
 
 
 def published_adaptation() -> pd.DataFrame:

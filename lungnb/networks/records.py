@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn  # Any: what JSON holds
 
@@ -140,8 +142,9 @@ def git_commit() -> str | None:
 def code_digest(*more: Path, package: Path = PACKAGE) -> str:
     """Return the SHA-256 digest of the code: all Python files of lungnb, the shipped weights, and the files in `more`.
 
-    Results with the same digest are of the same code, whatever else a commit changed. Of notebooks, only the code
-    counts, and the kind of line breaks never does.
+    Results with the same digest are of the same code, whatever else a commit changed. Of Python files, comments,
+    docstrings and layout do not count; of notebooks, only the code does. Two versions of Python may give different
+    digests of the same code.
 
     Example:
         >>> len(code_digest()), code_digest() == code_digest()
@@ -158,11 +161,20 @@ def code_digest(*more: Path, package: Path = PACKAGE) -> str:
 
 def _code_of(file: Path) -> bytes:
     """Return what of a file decides results."""
-    content = file.read_bytes()
     if file.suffix == ".ipynb":
-        cells = json.loads(content)["cells"]
-        content = json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
-    return content.replace(b"\r\n", b"\n") if file.suffix == ".py" else content
+        cells = json.loads(file.read_bytes())["cells"]
+        return json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
+    return _without_docstrings(file.read_bytes()) if file.suffix == ".py" else file.read_bytes()
+
+
+@cache
+def _without_docstrings(code: bytes) -> bytes:
+    """Return Python code without comments and docstrings, in one layout."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:]
+    return ast.unparse(tree).encode()
 
 
 def trained_window(file: Path) -> tuple[float, float] | None:

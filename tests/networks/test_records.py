@@ -116,7 +116,7 @@ def test_the_digest_of_the_code_changes_with_the_code_alone(tmp_path):
 
     (package / "page.html").write_text("changed")
     (tmp_path / "README.md").write_text("changed")
-    (package / "networks" / "one.py").write_bytes(b"x = 1\r\n")  # as git checks it out on Windows
+    (package / "networks" / "one.py").write_bytes(b'"""One."""\r\nx = 1  # as git checks it out on Windows\r\n')
     write_notebook("z = 1", "new")
     assert not is_new()
     (package / "networks" / "one.py").write_text("x = 2\n")

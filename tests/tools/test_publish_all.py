@@ -1,6 +1,7 @@
 """All published results by one command: what is repeated, what continues, what is skipped, and what is said."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -63,6 +64,20 @@ def test_a_finished_step_is_repeated_only_if_its_code_or_its_commands_changed(st
     assert not (publish_all.WORK / "one" / "mark").exists()
     steps(step("one", COUNT, COUNT, WRITE))
     assert publish_all.main([]) == 0 and counted() == 2
+
+
+def test_a_step_that_another_machine_published_is_done(steps, digest, capsys):
+    steps(step("one", COUNT, WRITE))
+    assert publish_all.main([]) == 0
+    shutil.rmtree(publish_all.WORK)
+    assert publish_all.main([]) == 0
+    assert "one                   done" in capsys.readouterr().out and not publish_all.WORK.joinpath("one").exists()
+    digest[0] = "second"
+    assert publish_all.main([]) == 0 and counted() == 1
+    published = publish_all.PUBLISHED / "tables" / "step_one.json"
+    published.write_text(published.read_text().replace("second", "third"))  # as after a pull
+    digest[0] = "third"
+    assert publish_all.main([]) == 0 and counted() == 1
 
 
 def test_a_step_that_failed_continues_and_the_others_go_on(steps, digest, capsys):
