@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -60,11 +61,13 @@ def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
 
 
 def refuse_foreign(folder: Path, proof: str | None = None) -> None:
-    """Raise NotWritten for a folder that lungnb did not make, and for a link to a folder.
+    """Raise NotWritten for a folder that lungnb did not make, for a link to a folder, and for a file.
 
     lungnb made a folder if it holds the file `proof`, or if it is empty except for what an interrupted run left.
     """
     if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise NotWritten(f"{folder}: is a file, not a folder; move it away, or name another place.")
         return
     if folder.is_symlink():
         raise NotWritten(f"{folder}: is a link, which lungnb does not replace; remove it, or name another place.")
@@ -191,6 +194,7 @@ def text_name(name: str) -> str:
         >>> text_name("a" + chr(0xDCFF))  # as Python reads a byte that is not UTF-8
         'a__d76edf05'
     """
+    name = unicodedata.normalize("NFC", name)  # because macOS writes an umlaut as two characters
     text = re.sub("[\ud800-\udfff]", "_", name)
     return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import normalize
 
 from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
@@ -179,7 +180,7 @@ def sides_of(path: Path) -> set[str]:
 
 def _words(text: str, ignored: re.Pattern[str]) -> tuple[str, ...]:
     """Return the words and numbers in a name, in small letters, except `ignored` ones."""
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", CHANNEL.sub("", text)).casefold()
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", CHANNEL.sub("", normalize("NFC", text))).casefold()
     return tuple(word for word in re.findall(r"\d+|[^\W\d_]+", text) if not ignored.fullmatch(word))
 
 
@@ -231,8 +232,8 @@ def is_mask(path: Path) -> bool:
 
 
 def shared_name(path: Path) -> str:
-    """Return the name that an image and its masks have in common."""
-    return _MASK_SUFFIX.sub("", stem_of(path))
+    """Return the name that an image and its masks have in common, an umlaut as one character, not two as on macOS."""
+    return normalize("NFC", _MASK_SUFFIX.sub("", stem_of(path)))
 
 
 def _branch(image: Path) -> str:
@@ -276,7 +277,12 @@ def _without_same_ids(pairs: list[Pair], excluded: Excluded) -> tuple[list[Pair]
 def _no_pairs(raw: Path, excluded: Excluded) -> str:
     """Return the error message for a folder without a usable pair."""
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
-    kinds = Counter(path.suffix.lower() for path in raw.rglob("*.*") if path.is_file() and not is_image(path))
-    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
     message = f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/."
-    return message + why + (f" {count} files are {kind}, which is not read." if kind else "")
+    return message + why + other_files(raw)
+
+
+def other_files(folder: Path) -> str:
+    """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
+    kinds = Counter(path.suffix.lower() for path in folder.rglob("*.*") if path.is_file() and not is_image(path))
+    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    return f" {count} files are {kind}, which is not read." if kind else ""

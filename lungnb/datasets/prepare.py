@@ -43,6 +43,8 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     is_own = source.kind == "own"
     step = "make the folder, with images/ and masks/ in it," if is_own else run_first("raw", settings.dataset)
     raw = need(raw_folder(settings.dataset), step)
+    if not raw.is_dir():
+        raise ValueError(f"{raw}: is a file. Unpack it if it is an archive, and name the folder of images and masks.")
     plan = make_plan(settings, source, raw)
     if not is_prepared(settings.prepared, plan):
         with locked(settings.prepared):

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from functools import partial, reduce
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ Finding = tuple[str, str, str, str]  # file, severity, what, advice
 SLICE_NAME = "{}_slice_{:03}"
 SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
+_TWICE = "joined with a mask that shows nearly the same:"
+_ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
 _APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
 
 
@@ -93,6 +96,7 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
     size = image.shape[::-1]  # width and height, for Pillow
     resized = [np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST)) for mask in masks]
     lungs = np.logical_or.reduce(resized)
+    notes += _drawn_twice(pair.masks, resized)
     scale = (height / image.shape[0], width / image.shape[1])
     shrunk_mm = (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None)
     return [(pair.id, image, lungs, shrunk_mm)], notes
@@ -101,6 +105,20 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
 def _have_one_shape(mask: np.ndarray, image: np.ndarray) -> bool:
     aspect, image_aspect = (array.shape[1] / array.shape[0] for array in (mask, image))
     return abs(aspect - image_aspect) <= _MAX_ASPECT_ERROR * image_aspect
+
+
+def _drawn_twice(paths: tuple[Path, ...], masks: list[Mask]) -> list[Finding]:
+    """Return a finding for each mask of an image that seems to be another drawing of what an earlier one shows.
+
+    Parts of lungs do not overlap, and a lung lies within both lungs. Two drawings overlap, and neither contains the
+    other.
+    """
+    findings = []
+    for (first, one), (second, other) in combinations(zip(paths, masks, strict=True), 2):
+        shared, alone, beyond = (np.count_nonzero(part) for part in (one & other, one & ~other, other & ~one))
+        if shared > max(alone, beyond) and min(alone, beyond) > 0:
+            findings.append((second.as_posix(), "warning", f"{_TWICE} {first.as_posix()}", _ONE_DRAWING))
+    return findings
 
 
 def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple[list[Mask], bool]:

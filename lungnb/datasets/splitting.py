@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -24,6 +26,8 @@ from lungnb.settings import SPLITS, Settings
 
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
 _SAVE = "Save it as CSV in UTF-8."
+# What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
+_ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
 TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
@@ -114,8 +118,8 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     The fields are `field`, and `TRAITS` and the pixel size if the field is the patient and the CSV has them.
     """
     table = _read_table(file, field)
-    if allowed and not set(table[field]) <= set(allowed):
-        raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}.")
+    if allowed and (unknown := sorted({*table[field]} - {*allowed})):
+        raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}, not {unknown[0]!r}.")
     is_manifest = "source_image" in table  # where each slice of a volume has its own id
     if field == "patient" and not is_manifest:
         table = with_pixel_sizes(table, file)
@@ -131,9 +135,12 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
     # A cell is a name as it is, or else an encoded name.
     listed = {unescape(name): values for name, values in cells} | dict(cells)
-    names_of = {pair.image: (pair.image.as_posix(), pair.id, pair.image.name) for pair in pairs}
+    names_of = {
+        pair.image: [unicodedata.normalize("NFC", name) for name in (pair.image.as_posix(), pair.id, pair.image.name)]
+        for pair in pairs
+    }
     loose = _by_short_name(listed, {name for names in names_of.values() for name in names})
-    bare = _by_short_name(loose, set(), CHANNEL)  # because some lists have nnU-Net's channel in their ids, and some not
+    bare = _by_short_name(loose, set(), _ENDING)
     assigned: list[Pair] = []
     unlisted: Excluded = []
     for pair in pairs:
@@ -196,9 +203,12 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     text = _text_of(file)
     separator = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        table = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False
-        )
+        with warnings.catch_warnings(record=True) as lost:  # pandas warns of cells beyond those of the first line
+            warnings.simplefilter("always", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
+                index_col=False,
+            )  # fmt: skip
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
@@ -208,6 +218,11 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     if headings.count("id") != 1 or headings.count(field) != 1:
         columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
+    if lost:
+        raise ValueError(
+            f"{file}: a row has more cells than the first line. Write a cell that contains {separator!r} in quotation "
+            f"marks. {_SAVE}"
+        )
     table = table.set_axis(headings, axis="columns")
     table = table[(table[["id", field]] != "").any(axis="columns")]  # spreadsheets save empty rows, too
     if "source_image" not in table:  # in a manifest, spaces belong to names
@@ -230,4 +245,5 @@ def _text_of(file: Path) -> str:
         raise ValueError(f"{file}: is not in UTF-8, so that its letters are in doubt. {_SAVE}") from error
     if "\0" in text:
         raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
-    return re.sub(r"^sep=.\r?\n", "", text)  # which Excel writes for itself
+    # macOS writes an umlaut as two characters. Excel writes the first line for itself.
+    return re.sub(r"^sep=.\r?\n", "", unicodedata.normalize("NFC", text))

@@ -26,6 +26,8 @@ from lungnb.messages import say
 from lungnb.metrics import count_pixels
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
+_MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
+_INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
 ScoreRow = dict[str, Any]
 
 
@@ -132,12 +134,17 @@ def _score_all(
 ) -> list[ScoreRow]:  # fmt: skip
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
+    pictures: dict[str, str] = {}  # a sentence on the first mask of each folder that looks like a picture
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
         read = _read_all(sets, image, problems)
         if TRUTH not in read:
             continue
+        for name, mask in read.items():
+            if mask.grey_share > _MAX_GREY_SHARE:
+                what = f"{image}: {mask.grey_share:.0%} of its mask is grey, as in a picture. Are these the masks?"
+                pictures.setdefault(name, what)
         given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
         spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
@@ -145,6 +152,8 @@ def _score_all(
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
+    for name, what in pictures.items():
+        problems.add(name, what)
     return rows
 
 
@@ -204,11 +213,15 @@ def _coverage(sets: MaskSets, pairs: dict[str, Pair], table: pd.DataFrame) -> pd
 
 
 def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None:
-    """Add a sentence for each program whose masks are all empty, or all those of the ground truth."""
+    """Add a sentence for each program whose masks are all empty, full, inverted, or those of the ground truth."""
     for name, rows in table.groupby("model", sort=False):
         if (rows["tp"] + rows["fp"] == 0).all():
             hint = "Are the labels right?" if labels else "Are these the masks?"
             problems.add(str(name), f"all masks that were scored are empty. {hint}")
+        elif (rows["fn"] + rows["tn"] == 0).all():
+            problems.add(str(name), "all masks that were scored cover the whole image. Are these the masks?")
+        elif (2 * rows["fn"] / (2 * rows["fn"] + rows["tn"] + rows["tp"])).mean() > _INVERTED_DICE:
+            problems.add(str(name), "the masks seem to be inverted, or those of the ground truth are. Invert one.")
         elif (rows["fp"] + rows["fn"] == 0).all():
             problems.add(str(name), "all masks that were scored equal the ground truth. Are they copies of it?")
     if not table["compared"].any():

@@ -11,7 +11,7 @@ import pandas as pd
 from lungnb.artefacts import is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
-from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
+from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, other_files, sides_of
 from lungnb.datasets.splitting import assign_patients
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume
@@ -105,7 +105,8 @@ def find_sets(
     truths = _find(TRUTH, folder, every, problems)
     _add_united(TRUTH, truths, problems)
     if not truths:
-        raise ValueError(f"{folder}: no mask found. Name the folder with the masks of the ground truth.")
+        remedy = f"Name the folder with the masks of the ground truth.{other_files(folder)}"
+        raise ValueError(f"{folder}: no mask found. {remedy}")
     truth_set = MaskSet(TRUTH, folder, truth_labels, {each.id: each for each in truths})
     programs = []
     for name, place in folders.items():
@@ -114,7 +115,7 @@ def find_sets(
         _add_united(name, found, problems)
         matched = match_masks(truths, found)
         programs.append(MaskSet(name, place, of_program, matched, len(found) - len(matched)))
-        _add_missing(truths, found, matched, name, problems)
+        _add_missing(truths, found, matched, name, place, problems)
     return MaskSets(truth_set, programs, _find_images(images, truths) if images else None)
 
 
@@ -186,11 +187,12 @@ def _add_united(name: str, masks: list[MaskFiles], problems: Problems) -> None:
 
 
 def _add_missing(
-    truths: list[MaskFiles], found: list[MaskFiles], matched: dict[str, MaskFiles], name: str, problems: Problems
-) -> None:
+    truths: list[MaskFiles], found: list[MaskFiles], matched: dict[str, MaskFiles], name: str, folder: Path,
+    problems: Problems,
+) -> None:  # fmt: skip
     """Add a sentence for each image of which a program has no mask, or one sentence if it has none of any image."""
     if not found:
-        problems.add(name, "no mask found in this folder. Name the folder with the masks.")
+        problems.add(name, f"no mask found in this folder. Name the folder with the masks.{other_files(folder)}")
         return
     if not matched:
         problems.add(

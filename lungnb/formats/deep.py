@@ -21,6 +21,7 @@ MAX_TILE = 4  # refuse TIFF files whose tiles have more pixels than this many pi
 DEEP_BYTES = 32  # memory per pixel while 16-bit colours are read, bytes; measured with 25 Mpx
 _DEFLATE = (8, 32946)  # numbers of a TIFF's compression
 ORIENTATION_TAG = 274  # of EXIF and TIFF
+PHOTOMETRIC_TAG = 262  # of TIFF: 0 says that the value 0 is white
 
 
 def deep_mode(opened: Image.Image) -> str:
@@ -78,7 +79,22 @@ def read_tiff(file: BinaryIO, path: object) -> tuple[np.ndarray, int, bool]:
             _refuse_bombs(file, path, page, math.prod(page.chunks) * page.dtype.itemsize)
         array = page.asarray(maxworkers=1)
         array = np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
+        array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array)
         return array, page.tags.valueof(ORIENTATION_TAG, 1), _has_second(tiff)
+
+
+def black_from_zero(pixels: np.ndarray) -> np.ndarray:
+    """Return numbers that are white at 0 as numbers that are black at 0. Negative ones are measurements, and stay.
+
+    >>> black_from_zero(np.array([0, 255], np.uint8)).tolist(), black_from_zero(np.array([1.0, 4.0])).tolist()
+    ([255, 0], [4.0, 1.0])
+    """
+    if pixels.dtype.kind in "bu":
+        return ~pixels
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size or finite.min() < 0:
+        return pixels
+    return np.asarray(finite.max() - pixels + finite.min())
 
 
 def refuse_tile(path: object, tile: tuple[int, ...], picture: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from lungnb.formats.dicom_header import (
     is_ct_volume,
     is_in_hounsfield,
     is_segmentation,
+    modality_of,
     other_object,
 )
 from lungnb.formats.dicom_opening import open_dicom
@@ -83,6 +84,10 @@ def _to_values(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:
     from pydicom.pixels import apply_modality_lut
 
     values = np.empty(pixels.shape, np.float32)
+    if _numbers(header, "RescaleSlope") == [0] and not header.get("ModalityLUTSequence"):
+        raise Refused(f"{path}: its RescaleSlope is 0, which makes all its values the same. Export it again.")
+    if header.get("RescaleIntercept") is None:
+        header.pop("RescaleIntercept", None)  # an element without a value
     try:
         if header.get("ModalityLUTSequence"):
             check_lookup_table(header.ModalityLUTSequence[0].LUTDescriptor)
@@ -103,7 +108,7 @@ def _to_shown(values: Floats, hidden: Mask | None, header: Dataset, path: Path) 
     sample = values[:: step[0], :: step[1]]
     if hidden is not None:
         sample = sample[~hidden[:: step[0], :: step[1]]]
-    is_ct = header.get("Modality") == "CT"  # whose windows are in Hounsfield units, which these values are not
+    is_ct = modality_of(header) == "CT"  # whose windows are in Hounsfield units, which these values are not
     is_inverse = header.get("PhotometricInterpretation") == "MONOCHROME1"
     views = _views(header) if sample.size and not is_ct else iter(())
     show = next((view for view in views if _fits(1 - view(sample) if is_inverse else view(sample))), None)

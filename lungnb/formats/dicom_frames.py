@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
 _LIBJPEG = tuple(f"1.2.840.10008.1.2.4.{end}" for end in (51, 57, 70))  # lossless and 12-bit JPEG
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# The elements that say how pixels are stored
+_DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
@@ -53,9 +55,9 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     except (Refused, MemoryError):
         raise
     except Exception:  # pydicom raises whatever its parsers raise
-        raise Refused(
-            f"{path}: cannot be read as a DICOM image: its pixels are damaged or cut. Export it again."
-        ) from None
+        missing = [name for name in _DESCRIPTION if file.get(name) is None]
+        cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
+        raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None
 
 
 def _decode(file: Dataset, index: int, path: Path) -> np.ndarray:
@@ -146,7 +148,9 @@ def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
         values = [int(file[name].value) for name in _PADDING if file.get(name) is not None]
     except (TypeError, ValueError):
         return None
-    if not values:
+    # A value that the pixels cannot have was left in the header when they were reduced to fewer bits.
+    bits = 8 * pixels.itemsize
+    if not values or not all(-(2 ** (bits - 1)) <= value < 2**bits for value in values):
         return None
     # As the type of the pixels, because many are written without their sign.
     first, *_, last = np.sort(np.array([*values, values[0]]).astype(pixels.dtype))

@@ -18,6 +18,7 @@ _OTHER_OBJECTS = {
     **{"SR": "report", "DOC": "document", "KO": "list of images", "PR": "presentation state", "REG": "registration"},
     **{"SEG": "segmentation"},
 }
+_CT_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.2{end}" for end in ("", ".1", ".2"))  # SOP classes, two of them enhanced
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # beginning of the SOP classes of secondary captures
 # Functional groups that hold what a header of one frame says at its top
 _FRAME_GROUPS = (
@@ -58,9 +59,14 @@ def frame_header(file: Dataset, index: int = 0) -> Dataset:
     return header
 
 
+def modality_of(file: Dataset) -> str:
+    """Return the modality of an opened DICOM file; if it states none, CT if its SOP class is one of CT images."""
+    return str(file.get("Modality") or ("CT" if file.get("SOPClassUID") in _CT_IMAGES else ""))
+
+
 def other_object(file: Dataset) -> str:
     """Return what an opened DICOM file is if it is no CT picture of the patient's body, such as "report", or ""."""
-    modality = str(file.get("Modality"))
+    modality = modality_of(file)
     if modality in _OTHER_OBJECTS:
         return _OTHER_OBJECTS[modality]
     if "LOCALIZER" in (file.get("ImageType") or ()):
@@ -84,7 +90,7 @@ def is_segmentation(file: Dataset) -> bool:
 
 def is_in_hounsfield(file: Dataset) -> bool:
     """Return whether an opened DICOM file says how its values become Hounsfield units."""
-    return file.get("Modality") == "CT" and file.get("RescaleIntercept") is not None
+    return modality_of(file) == "CT" and file.get("RescaleIntercept") is not None
 
 
 class Place(NamedTuple):

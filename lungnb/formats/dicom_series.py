@@ -168,10 +168,13 @@ def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
     if len(slices) < 2:
         raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
     first = slices[0]
-    for each in slices:
-        for name in ("shape", "spacing", "orientation"):
-            if not np.allclose(getattr(each.place, name), getattr(first.place, name), atol=_PLACE_TOLERANCE):
-                raise Refused(f"{each.path}: its {name} differs from that of {first.path.name}. Take one out.")
+    for name in ("shape", "spacing", "orientation"):
+        usual = getattr(first.place, name)
+        unlike = [s for s in slices if not np.allclose(getattr(s.place, name), usual, atol=_PLACE_TOLERANCE)]
+        if unlike:
+            count = min(len(unlike), len(slices) - len(unlike))
+            remedy = "Take one out" if count == 1 else f"Give the {len(unlike)} slices like it a folder of their own"
+            raise Refused(f"{unlike[0].path}: its {name} differs from that of {first.path.name}. {remedy}.")
 
 
 def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]) -> tuple[list[Slice], Floats]:

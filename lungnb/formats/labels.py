@@ -29,9 +29,12 @@ class MaskValues(NamedTuple):
 
 
 def lung_mask(
-    array: np.ndarray, mask_values: tuple[int, ...] | None = None, name: object = "the mask", hu: Floats | None = None
-) -> Mask:
+    array: np.ndarray, mask_values: tuple[int, ...] | None = None, name: object = "the mask",
+    hu: Floats | None = None, values: MaskValues | None = None,
+) -> Mask:  # fmt: skip
     """Return where the values of a mask, `(..., height, width)`, are lung: `mask_values`, or as `find_values` says.
+
+    `values` is the result of `find_values`, if it is known already.
 
     Raises Refused, naming `name`, if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or,
     in the volume `hu` of the mask's shape, some of air like lung and some of flesh.
@@ -39,7 +42,7 @@ def lung_mask(
     if mask_values:
         return np.isin(np.rint(array), mask_values)
     array = _numbers(array)
-    values = find_values(array)
+    values = values or find_values(array)
     lungs = _lungs_among(values.labels, array, hu)
     if lungs is not None:
         raise Refused(
@@ -75,7 +78,9 @@ def find_values(array: np.ndarray) -> MaskValues:
     is_area = (distinct > low) & (alike >= _AREA_SHARE * counts)
     jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, below)])
     is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
-    if is_sharp and is_area.sum() > _EXACT_SHARE * (distinct > low).sum():
+    count = (distinct > low).sum()
+    # A few values are labels even if one fills no area, such as a stray pixel, or a line of 255 around objects.
+    if is_area.any() and (count <= MAX_LABELS or (is_sharp and is_area.sum() > _EXACT_SHARE * count)):
         exact = distinct[is_area].tolist()
         return MaskValues(tuple(exact), (low + exact[0]) / 2)
     margin = _NEAR * (high - low)

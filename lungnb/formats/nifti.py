@@ -25,6 +25,8 @@ _READ_BYTES = 2**24  # read so many bytes of voxels at once
 _COMPRESSION = 4  # of gzip, 1 (fast) to 9 (small)
 _GZIP_START = b"\x1f\x8b"
 _MAX_APART = 0.05  # of a voxel: difference of the two affines of a header
+_UNITS_MM = {"meter": 1000.0, "micron": 0.001}  # units of a header other than mm
+_USUAL_MM = (0.01, 50.0)  # sides of a voxel; a unit that leads outside is a slip, and the numbers are mm
 
 
 def is_nifti(path: Path) -> bool:
@@ -40,8 +42,9 @@ def read_nifti(path: str | Path) -> Volume:
     """Return a NIfTI volume, turned by its affine to axial slices; scl_slope and scl_inter are applied.
 
     The values are those of the file: Hounsfield units if it is CT as the scanner gave it, labels if it is a mask. A
-    2-D file is a volume of one slice. If the header does not say how the volume lies (both codes are 0), a note says
-    that it is taken to lie as axial DICOM slices do, which is what ITK and the tools built on it assume.
+    2-D file is a volume of one slice. Lengths in metres or microns are converted to mm. If the header does not say how
+    the volume lies (both codes are 0), a note says that it is taken to lie as axial DICOM slices do, which is what ITK
+    and the tools built on it assume.
     Raises Refused, naming the file, if it is not a NIfTI file of one volume of numbers, if nibabel is missing, and,
     before anything is unpacked, if `refuse_size` or `refuse_slices` refuse the volume.
     """
@@ -54,7 +57,8 @@ def read_nifti(path: str | Path) -> Volume:
             _refuse_header(header, path)
             array = _read_voxels(file, header, path)
         affine, note = _affine(header)
-        return turn_to_axial(array, affine, path)._replace(note=note)
+        affine, unit_note = _in_mm(affine, header)
+        return turn_to_axial(array, affine, path)._replace(note=", ".join(filter(None, [note, unit_note])))
 
 
 def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
@@ -63,6 +67,7 @@ def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
     from nibabel import Nifti1Image
 
     image = Nifti1Image(to_stored_axes(mask.astype(np.uint8), volume.affine), volume.affine)
+    image.header.set_xyzt_units("mm")
     with written(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), _COMPRESSION))
 
@@ -112,6 +117,16 @@ def _affine(header: Nifti1Header) -> tuple[Floats, str]:
             if not np.allclose(sform, header.get_qform(), rtol=0, atol=_MAX_APART * np.abs(sform[:3, :3]).max()):
                 return sform, "sform and qform of the header, which say how it lies, differ: sform counts"
     return header.get_best_affine(), ""
+
+
+def _in_mm(affine: Floats, header: Nifti1Header) -> tuple[Floats, str]:
+    """Return the affine with its lengths in mm, and a note if the header states them in another unit."""
+    unit, _ = header.get_xyzt_units()
+    factor = _UNITS_MM.get(unit, 1.0)
+    sides_mm = factor * np.linalg.norm(affine[:3, :3], axis=0)
+    if factor == 1 or not (_USUAL_MM[0] <= sides_mm.min() and sides_mm.max() <= _USUAL_MM[1]):
+        return affine, ""
+    return np.diag([factor, factor, factor, 1]) @ affine, f"its lengths are in {unit}s: converted to mm"
 
 
 def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Path) -> Floats:

@@ -9,7 +9,16 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from lungnb.formats.deep import DEEP_BYTES, ORIENTATION_TAG, deep_mode, read_deep, read_tiff, refuse_tile
+from lungnb.formats.deep import (
+    DEEP_BYTES,
+    ORIENTATION_TAG,
+    PHOTOMETRIC_TAG,
+    black_from_zero,
+    deep_mode,
+    read_deep,
+    read_tiff,
+    refuse_tile,
+)
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES
 from lungnb.formats.jpeg import refuse_jpeg
 from lungnb.formats.opening import Refused, open_file, refuse_memory, refuse_shape
@@ -26,8 +35,8 @@ _PILLOW_FORMATS = tuple(sorted(set(RASTER_FORMATS.values())))
 # Memory per pixel while a file is read, bytes, by the mode of the picture; measured with 25 Mpx.
 _MODE_BYTES = {"1": 4, "L": 4, "P": 8, "I;16": 4, "I": 12, "F": 8}
 _COLOUR_BYTES = 10
-# Tags of TIFF. A photometric interpretation of 0 says that 0 is white; a sample format of 2, that numbers are signed.
-_TILE_TAGS, _BITS_TAG, _PHOTOMETRIC_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 262, 284, 339
+# Tags of TIFF. A sample format of 2 says that numbers are signed.
+_TILE_TAGS, _BITS_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 284, 339
 UPRIGHT = 1  # the orientation of EXIF that turns nothing
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAIR_SUFFIXES = (".hdr", ".img")
@@ -134,7 +143,8 @@ def read_raster(path: Path, is_mask: bool = False) -> Raster:
 
 def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
     is_deep = opened.mode.startswith("I;16")
-    is_zero_white = is_deep and not _tiff_tag(opened, _PHOTOMETRIC_TAG, 1)
+    has_wide_numbers = is_deep or opened.mode in ("I", "F")  # Pillow inverts all others
+    is_zero_white = has_wide_numbers and not _tiff_tag(opened, PHOTOMETRIC_TAG, 1)
     is_unsigned = opened.mode == "I" and _tiff_tag(opened, _BITS_TAG) == 32 and _tiff_tag(opened, _SIGN_TAG, 1) == 1
     image = ImageOps.exif_transpose(opened)
     if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
@@ -144,13 +154,14 @@ def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
     pixels = np.asarray(image)
     if is_unsigned:
         pixels = pixels.view(np.uint32)  # Pillow takes them for signed numbers
-    return np.iinfo(np.uint16).max - pixels if is_zero_white else pixels
+    return black_from_zero(pixels) if is_zero_white else pixels
 
 
 def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
-    Of a mask, return what it draws: the strongest colour, or the opacity if only that varies.
+    Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
+    that. If the strongest colour is the same everywhere, as of red on white, return the saturation.
     """
     if pixels.ndim == 2:
         return pixels
@@ -158,8 +169,12 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     if not is_mask:
         grey = colours[..., 0] if colours.shape[-1] == 1 else luminance(colours)
         return np.rint(grey).astype(pixels.dtype) if pixels.dtype.kind in "ui" else grey
-    strongest = colours.max(axis=-1)
-    return strongest if np.ptp(strongest) or pixels.shape[-1] % 2 else pixels[..., -1]
+    strongest, opacity = colours.max(axis=-1), pixels[..., -1]
+    if pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
+        drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
+        return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
+    saturation = strongest if np.ptp(strongest) else strongest - colours.min(axis=-1)
+    return np.asarray(saturation if np.ptp(saturation) else strongest)
 
 
 def orientation_of(image: Image.Image) -> int:
