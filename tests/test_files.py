@@ -85,6 +85,14 @@ def test_a_folder_of_someone_else_is_never_replaced_or_removed(tmp_path, content
     assert (target / content).read_text() == "mine"
 
 
+def test_a_file_in_the_place_of_a_new_folder_is_never_replaced(tmp_path):
+    (tmp_path / "tree").write_text("mine")
+    with pytest.raises(NotWritten, match="tree: is a file, not a folder; move it away"):
+        with written(tmp_path / "tree", "made.json") as part:
+            part.mkdir()
+    assert (tmp_path / "tree").read_text() == "mine" and names(tmp_path) == ["tree"]
+
+
 def test_a_link_in_the_place_of_a_folder_is_left_with_what_is_behind_it(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "made.json").touch()

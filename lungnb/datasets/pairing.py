@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
@@ -114,20 +115,21 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
     """Return masks of images without partners by the words of their names and folders, if one image has these words.
 
     Words for kinds of files do not count, such as `mask`. In a second round, words for parts of lungs do not count
-    either. A file whose name consists of such words, or adds them to an image's name, may then be a mask.
+    either. A file whose name consists of such words, or adds them to an image's name, may then be a mask. In a third
+    round, it does not matter whether a word names a folder or the file, so `7_film.png` fits `7/film.png`.
     """
     alone = [image for image, exact in partners.items() if not exact]
     pairs: dict[Path, list[Path]] = {}
-    for ignored in (KIND_WORDS, LUNG_WORDS) if alone else ():
+    for ignored, is_flat in ((KIND_WORDS, False), (LUNG_WORDS, False), (LUNG_WORDS, True)) if alone else ():
         lungs = [image for image in alone if ignored is LUNG_WORDS and "lung" in image.name.lower()]
         of_lungs = {image: image for image in lungs if words_of(image, KIND_WORDS) != words_of(image, LUNG_WORDS)}
         by_key: defaultdict[Words, list[Path]] = defaultdict(list)
         for image in partners:
             if image not in of_lungs:
-                by_key[words_of(image, ignored)].append(image)
+                by_key[words_of(image, ignored, is_flat)].append(image)
         settled = {*pairs} | {mask for paths in pairs.values() for mask in paths}
         for mask in (*masks, *of_lungs):
-            candidates = by_key.get(words_of(mask, ignored), [])
+            candidates = by_key.get(words_of(mask, ignored, is_flat), [])
             if len(candidates) == 1 and not partners[candidates[0]] and not settled & {mask, candidates[0]}:
                 pairs.setdefault(candidates[0], []).append(mask)
     return pairs
@@ -153,10 +155,11 @@ def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: l
     return excluded
 
 
-def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
+def words_of(path: Path, ignored: re.Pattern[str], is_flat: bool = False) -> Words:
     """Return the words in the names of a file's folders and in its own name, in small letters, except `ignored` ones.
 
-    The words of the last folder are also left out at the beginning of the file's name.
+    The words of the last folder are also left out at the beginning of the file's name. If `is_flat`, the words of the
+    folders are returned as if they stood in the file's name.
 
     >>> words_of(Path("masks/Case 7/case7_rightLung.png"), LUNG_WORDS)
     ((('case', '7'),), ())
@@ -165,7 +168,7 @@ def words_of(path: Path, ignored: re.Pattern[str]) -> Words:
     name = _words(stem_of(path), ignored)
     if place and name[: len(place[-1])] == place[-1]:
         name = name[len(place[-1]) :]
-    return place, name
+    return ((), (*chain(*place), *name)) if is_flat else (place, name)
 
 
 def sides_of(path: Path) -> set[str]:

@@ -161,7 +161,7 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
-    that. If the strongest colour is the same everywhere, as of red on white, return the saturation.
+    that. If colours are drawn on white, return the saturation.
     """
     if pixels.ndim == 2:
         return pixels
@@ -173,8 +173,11 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     if pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
         drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
         return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
-    saturation = strongest if np.ptp(strongest) else strongest - colours.min(axis=-1)
-    return np.asarray(saturation if np.ptp(saturation) else strongest)
+    darkest, brightest = float(strongest.min()), float(strongest.max())
+    if 2 * darkest > brightest:  # on paper, as it were, which is as bright as what is drawn
+        saturation = strongest - colours.min(axis=-1)
+        return np.asarray(saturation if 4 * float(np.ptp(saturation)) > brightest else strongest)
+    return np.asarray(strongest)
 
 
 def orientation_of(image: Image.Image) -> int:

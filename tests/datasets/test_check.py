@@ -208,3 +208,12 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     told = check_dataset(make_settings(str(tmp_path / "a")), progress=False)
     (note,) = told[told["file"] != "manifest.csv"].itertuples()
     assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")
+
+
+def test_two_drawings_of_one_mask_are_found_and_parts_are_not(raw):
+    _, mask = PHANTOMS[2]
+    save(raw / "masks" / "good02.bmp", np.roll(mask, 2, axis=0).astype(np.uint8) * 255)
+    save(raw / "masks" / "good03.bmp", PHANTOMS[3][1].astype(np.uint8) * 255)  # a copy
+    save(raw / "masks" / "good04_left.png", (PHANTOMS[4][1] & (X > 0.5)).astype(np.uint8) * 255)  # a part
+    findings = [key for key, what in found(raw).items() if what.startswith("joined with a mask that shows nearly")]
+    assert findings in ([("masks/good02.bmp", "warning")], [("masks/good02.png", "warning")])

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -287,3 +288,42 @@ def test_where_no_name_fits_the_error_shows_the_nearest(raw):
         ValueError, match=r"images/scan0\.png: no mask of this name \(the nearest is masks/skan0\.png\)"
     ):
         prepared(raw)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [("images/{}.png", "masks/{}.png"), ("{}.png", "{}_mask.png"), ("{}/film.png", "{}/mask.png")],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_umlauts_may_be_one_character_or_two(raw, image, mask, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    names = [f"Müller{n}" for n in range(4)]
+    for name in names:
+        save(raw / image.format(normalize(form, name)), IMAGE)
+        save(raw / mask.format(normalize(form if image.startswith("{}/") else other, name)), LEFT * np.uint8(255))
+    settings, manifest = prepared(raw)
+    assert manifest["patient"].tolist() == names and open_prepared(settings).excluded.empty
+
+
+@pytest.mark.parametrize(
+    ("image", "masks"),
+    [
+        ("images/{}/film.png", ["masks/{}_film.png"]),
+        ("images/case_{}.png", ["masks/case_{}/left.png", "masks/case_{}/right.png"]),
+        ("images/b/{}.png", ["masks/b_{}.png"]),
+        ("images/b-{}.png", ["masks/b/{}/lung mask.png"]),
+    ],
+)
+def test_a_word_may_name_a_folder_or_a_file(raw, image, masks):
+    files = [image.format(n) for n in range(4)] + [mask.format(n) for n in range(4) for mask in masks]
+    touch(raw, files)
+    pairs, excluded = find_pairs(raw, OWN)
+    assert not excluded and len(pairs) == 4
+    for n, pair in enumerate(pairs):
+        assert pair.image == Path(image.format(n)) and pair.masks == tuple(Path(mask.format(n)) for mask in masks)
+
+
+def test_a_word_that_fits_two_images_is_no_pair(raw):
+    touch(raw, ["images/b/1.png", "images/b_1.png", "images/2.png", "masks/b/1/left.png", "masks/2.png"])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert [pair.image for pair in pairs] == [Path("images/2.png")] and len(excluded) == 3

@@ -538,3 +538,9 @@ def test_a_film_that_states_its_pixel_spacing_keeps_it(raw):
         dicom(raw / "images" / f"{name}.dcm", IMAGE.astype(np.uint16), "DX", ImagerPixelSpacing=[0.2, 0.1])
     _, manifest = prepared(raw, pixel_mm=0.7)
     np.testing.assert_allclose(manifest[["pixel_height_mm", "pixel_width_mm"]], [[0.2, 0.1]] * 3)
+
+
+def test_a_file_is_no_data_set(tmp_path):
+    (tmp_path / "scans.zip").write_bytes(b"PK\3\4")
+    with pytest.raises(ValueError, match=r"scans\.zip: is a file\. Unpack it if it is an archive"):
+        prepared(tmp_path / "scans.zip")

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 import pytest
@@ -402,6 +403,7 @@ def rows_with(name=str, patient=str, heading=str):
         as_text(rows=rows_with(name="images\\{}.png".format)).encode(),
         as_text(rows=rows_with(name='"{}"'.format)).encode(),
         as_text(rows=rows_with(name="{} ".format, patient="{} ".format)).encode(),
+        as_text(rows=rows_with(name="{}.0".format)).encode(),
     ],
 )
 def test_tables_of_spreadsheets_are_read(raw, tmp_path, content):
@@ -424,6 +426,10 @@ def test_tables_of_spreadsheets_are_read(raw, tmp_path, content):
         (
             as_text(rows=rows_with(name=lambda name: str(int(name)))).encode(),
             r"none of its ids is an image: it has 0, the images 000\. A spreadsheet drops zeros in front",
+        ),
+        (
+            as_text(rows=rows_with(patient="Smith, {}".format)).encode(),
+            r"a row has more cells than the first line\. Write a cell that contains ',' in quotation marks",
         ),
     ],
 )
@@ -448,3 +454,14 @@ def test_an_id_that_is_an_image_is_no_other_image_s(raw, tmp_path):
     settings, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest.set_index("id")["patient"].to_dict() == {"a1": "p", "A2": "r", "b": "s", "c": "t"}
     assert open_prepared(settings).excluded["file"].tolist() == ["images/d.png"]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_umlauts_in_tables_may_be_one_character_or_two(raw, tmp_path, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    write_scans(raw, [normalize(form, f"Bär{n}") for n in range(6)])
+    patients = [normalize("NFC", "Jörg"), normalize("NFD", "Jörg"), *"2345"]
+    rows = [("id", "patient"), *((normalize(other, f"Bär{n}"), patient) for n, patient in enumerate(patients))]
+    (tmp_path / "table.csv").write_text(as_text(rows=rows), encoding="utf-8")
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
+    assert manifest["patient"].tolist() == ["Jörg", "Jörg", "2", "3", "4", "5"]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 import lungnb
 from lungnb.datasets.prepared import open_prepared
@@ -321,3 +322,31 @@ def test_many_files_that_are_no_masks_are_one_sentence(truth, tool, tmp_path):
     scoring = score(tmp_path / "set", tool)
     assert len(scoring.table) == 4 and sentences(scoring).startswith("ground truth: 4 files left out, such as CXR_png")
     assert len(scoring.problems) == 1
+
+
+def test_masks_that_are_inverted_full_or_pictures_are_doubted(truth, tool, tmp_path):
+    write_masks(tmp_path / "inverted", [~mask for mask in TRUTHS])
+    write_masks(tmp_path / "full", [np.ones((64, 64), bool)] * 4)
+    write_masks(tmp_path / "pictures", [make_phantom(index, size=64).image for index in range(4)])
+    scoring = score(truth, tool, *(tmp_path / name for name in ("inverted", "full", "pictures")))
+    assert "inverted: the masks seem to be inverted, or those of the ground truth are" in sentences(scoring)
+    assert "full: all masks that were scored cover the whole image" in sentences(scoring)
+    assert re.search(r"pictures: case_0: \d+% of its mask is grey, as in a picture", sentences(scoring))
+    assert len(scoring.problems) == 3
+
+
+def test_soft_masks_are_no_pictures(truth, tmp_path):
+    soft = [np.rint(255 * ndimage.gaussian_filter(mask.astype(float), 1)).astype(np.uint8) for mask in TRUTHS]
+    scoring = score(truth, write_masks(tmp_path / "soft", soft))
+    assert scoring.problems.empty and (scoring.table["dice"] > 0.95).all()
+
+
+def test_files_that_are_not_read_are_named(truth, tmp_path):
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "case_0.npy", TRUTHS[0])
+    with pytest.raises(
+        ValueError, match=r"arrays: no mask found in this folder\..* 1 files are \.npy, which is not read"
+    ):
+        score(truth, tmp_path / "arrays")
+    with pytest.raises(ValueError, match=r"no mask found\. .*\.npy, which is not read"):
+        score(tmp_path / "arrays", truth)

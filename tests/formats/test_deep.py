@@ -154,3 +154,22 @@ def test_half_a_file_of_other_numbers_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(ValueError, match=r"a\.tif: cannot be read as an image"):
         read_image(path)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "f4", "f8", "i2", "i4"])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_of_any_numbers_may_say_that_white_is_zero(tmp_path, kind, order, compression):
+    values = (np.arange(24 * 32).reshape(24, 32) % 256).astype(kind)
+    top = np.array(np.iinfo(kind).max if kind[0] == "u" else 255, kind)
+    options = {"photometric": "miniswhite", "byteorder": order, "compression": compression}
+    path = write_tiff(tmp_path / "a.tif", top - values, **options)
+    np.testing.assert_allclose(read_raster(path).pixels, values)
+
+
+def test_hounsfield_units_stay_whatever_is_white(tmp_path):
+    hounsfield = RNG.integers(-1000, 1000, (20, 30)).astype(np.int16)
+    path = write_tiff(tmp_path / "a.tif", hounsfield, photometric="miniswhite")
+    np.testing.assert_array_equal(read_raster(path).pixels, hounsfield)
+    nothing = write_tiff(tmp_path / "b.tif", np.full((20, 30), np.nan), photometric="miniswhite")
+    assert np.isnan(read_raster(nothing).pixels).all()

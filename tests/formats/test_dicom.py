@@ -449,3 +449,46 @@ def test_lossless_jpeg_is_read_or_its_decoder_named(tmp_path, end, monkeypatch):
             read_image(path)
     pytest.importorskip("imagecodecs")
     np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("padding", [65_535, -2000, 300])
+def test_padding_that_the_pixels_cannot_be_is_none(tmp_path, padding):
+    film = np.tile(np.arange(256), (64, 1))
+    path = dicom(tmp_path / "a.dcm", film, "DX")
+    file = pydicom.dcmread(path)
+    file.BitsAllocated, file.BitsStored, file.HighBit = 8, 8, 7
+    file.PixelData = film.astype(np.uint8).tobytes()
+    file.add_new("PixelPaddingValue", "SS" if padding < 0 else "US", padding)  # left from 16 bits
+    file.save_as(path)
+    np.testing.assert_allclose(read_image(path), film, atol=3)
+
+
+@pytest.mark.parametrize("modality", ["CT", "DX"])
+def test_a_slope_of_zero_is_named(tmp_path, modality):
+    path = dicom(tmp_path / "a.dcm", FILM, modality, RescaleSlope=0, RescaleIntercept=-1024)
+    with pytest.raises(ValueError, match=r"a\.dcm: its RescaleSlope is 0"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("modality", ["CT", "DX"])
+def test_an_intercept_without_a_value_is_as_none(tmp_path, modality):
+    pixels = np.tile(np.linspace(0, 2500, 256).astype(int), (64, 1))
+    plain = read_picture(dicom(tmp_path / "a.dcm", pixels, modality))
+    empty = read_picture(dicom(tmp_path / "b.dcm", pixels, modality, RescaleSlope=1, RescaleIntercept=""))
+    np.testing.assert_array_equal(empty.grey, plain.grey)
+    assert empty.note == plain.note
+
+
+@pytest.mark.parametrize("name", ["SamplesPerPixel", "PhotometricInterpretation", "BitsStored", "PixelRepresentation"])
+def test_what_a_header_lacks_to_read_its_pixels_is_named(tmp_path, name):
+    file = pydicom.dcmread(dicom(tmp_path / "a.dcm", FILM, "DX"))
+    delattr(file, name)
+    file.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=rf"a\.dcm: .*its header lacks {name}\. Export it again"):
+        read_image(tmp_path / "a.dcm")
+
+
+def test_without_a_modality_the_class_says_that_it_is_ct(tmp_path):
+    pixels = np.array([[0, 24, 724], [1424, 2000, 23]])
+    path = dicom(tmp_path / "a.dcm", pixels, "", RescaleSlope=1, RescaleIntercept=-1024)
+    np.testing.assert_array_equal(read_image(path), [[0, 0, 128], [255, 255, 0]])

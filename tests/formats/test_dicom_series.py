@@ -220,3 +220,19 @@ def test_padding_of_ct_is_air(tmp_path):
     tags = {"RescaleSlope": 1, "RescaleIntercept": -1024, "PixelPaddingValue": 3000}
     write_slice(tmp_path / "a.dcm", pixels, **tags)
     assert set(np.unique(read_image(tmp_path / "a.dcm", (-1000, 400))[:, :5])) == {0}
+
+
+def test_a_series_without_a_modality_is_ct_by_its_class(tmp_path):
+    for file in write_series(tmp_path / "series", CHEST):
+        alter(file, Modality="")
+    assert list_images(tmp_path / "series") == [tmp_path / "series"]
+    np.testing.assert_array_equal(read_volume(tmp_path / "series").hounsfield, CHEST)
+
+
+def test_slices_of_two_directions_are_counted(tmp_path):
+    cubes = np.diag([-1.0, -1.0, 1.0, 1.0])
+    write_series(tmp_path / "series", CHEST, cubes, suffix="_axial.dcm")
+    write_series(tmp_path / "series", np.zeros((40, 6, 40)), cubes, "LIP", suffix="_coronal.dcm")
+    words = r"its orientation differs from that of .*\. Give the 6 slices like it a folder of their own\."
+    with pytest.raises(ValueError, match=words):
+        read_volume(tmp_path / "series")

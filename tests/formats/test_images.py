@@ -228,3 +228,47 @@ def test_a_tile_far_larger_than_its_tiff_is_refused(tmp_path):
     )
     with pytest.raises(ValueError, match=r"a\.tif: has tiles of 32,768 x 50,000 pixels"):
         read_image(tmp_path / "a.tif")
+
+
+OTHER = np.roll(MASK, 15, axis=1)  # of the other lung
+
+
+def drawing(background, first, second):
+    """Return a drawing of both lungs in two colours."""
+    picture = np.empty((*MASK.shape, len(background)), np.uint8)
+    picture[:], picture[MASK], picture[OTHER] = background, first, second
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("background", "first", "second"),
+    [
+        ((255, 255, 255), (255, 0, 0), (255, 0, 0)),
+        ((255, 255, 255), (255, 0, 0), (0, 0, 255)),
+        ((255, 255, 255), (200, 30, 30), (0, 0, 139)),
+        ((240, 240, 240), (0, 130, 0), (130, 0, 0)),
+        ((255, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 255)),
+        ((255, 255, 255, 0), (0, 160, 0, 255), (200, 0, 0, 255)),
+        ((255, 255, 255, 0), (90, 30, 30, 128), (90, 30, 30, 128)),
+        ((255, 255, 255, 0), (255, 255, 255, 255), (255, 255, 255, 255)),
+        ((9, 9, 9, 0), (0, 0, 60, 255), (255, 0, 0, 255)),
+        ((255, 0), (0, 255), (0, 255)),
+    ],
+)
+def test_a_mask_may_be_drawn_in_colours_on_white_or_on_nothing(tmp_path, background, first, second):
+    path = saved(tmp_path / "a.png", drawing(background, first, second))
+    np.testing.assert_array_equal(read_mask(path), MASK | OTHER)
+
+
+def test_a_transparent_margin_of_white_is_no_lung(tmp_path):
+    picture = drawing((0, 0, 0, 255), (255, 255, 255, 255), (255, 255, 255, 255))
+    picture[:2] = (255, 255, 255, 0)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", picture)), MASK | OTHER)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_black_mask_in_colours_is_empty_and_a_white_one_full(tmp_path, channels):
+    for colour in (0, 255):
+        pixel = [colour] * 3 + [255] * (channels - 3)
+        path = saved(tmp_path / "a.png", np.tile(np.array(pixel, np.uint8), (20, 30, 1)))
+        np.testing.assert_array_equal(read_mask(path), np.full((20, 30), colour > 0))

@@ -126,3 +126,17 @@ def test_labels_of_flesh_are_told_from_those_of_air():
     np.testing.assert_array_equal(lung_mask(labelled(3, 4), hu=hu), BOTH)
     with pytest.raises(ValueError, match=r"has the labels 3 to 4, 7, .* such as mask_values=3,4\."):
         lung_mask(np.where(BOTH, labelled(3, 4), heart), hu=hu)
+
+
+@pytest.mark.parametrize("labels", [(1, 1), (1, 2), (3, 4)])
+@pytest.mark.parametrize(("kind", "stray"), [(np.uint8, 255), (np.uint16, 65_535), (np.float32, 9_999.0)])
+def test_a_stray_value_takes_no_lung_away(labels, kind, stray):
+    mask = labelled(*labels, kind)
+    mask[4, 4:9] = mask[2:9, 6] = stray
+    assert dice(lung_mask(mask)) > 0.999
+
+
+def test_a_line_around_lungs_takes_no_lung_away():
+    mask = BOTH.astype(np.uint8)
+    mask[ndimage.binary_dilation(BOTH) & ~BOTH] = 255  # as in data sets in which 255 means undecided
+    np.testing.assert_array_equal(lung_mask(mask), ndimage.binary_dilation(BOTH))

@@ -351,3 +351,27 @@ def test_a_real_series_comes_from_the_feet_to_the_head():
 def test_real_series_that_make_no_volume_are_refused(folder, message):
     with pytest.raises(ValueError, match=message):
         read_dicom_series(REAL / "dicomdirtests" / folder)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("meter", 0.001), ("micron", 1000.0)])
+def test_lengths_in_metres_and_microns_become_mm(tmp_path, unit, factor):
+    image = nibabel.load(write_nifti(tmp_path / "a.nii", affine=np.diag([factor] * 3 + [1]) @ AFFINE))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "b.nii")
+    volume = read_nifti(tmp_path / "b.nii")
+    assert_is_the_volume(volume)
+    assert volume.note == f"its lengths are in {unit}s: converted to mm"
+    write_nifti_mask(tmp_path / "mask.nii.gz", HOUNSFIELD > 0, volume)
+    mask = nibabel.load(tmp_path / "mask.nii.gz")
+    assert mask.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(mask.affine, np.diag([1 / factor] * 3 + [1]) @ image.affine, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["meter", "micron", "mm", "unknown"])
+def test_a_unit_that_no_chest_has_is_not_believed(tmp_path, unit):
+    image = nibabel.load(write_nifti(tmp_path / "a.nii"))
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "b.nii")
+    volume = read_nifti(tmp_path / "b.nii")
+    assert_is_the_volume(volume)
+    assert volume.note == ""

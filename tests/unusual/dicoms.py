@@ -274,6 +274,46 @@ def padding_range(folder):
     return judge_alike(dicom(folder / "a.dcm", stored, DX, **tags), folder / "plain.png")
 
 
+@case
+def padding_of_another_depth(folder):
+    """8-bit DICOM film with a padding value of 16 bits."""
+    return judge(dicom(folder / "a.dcm", film(), DX, PixelPaddingValue=65535), "film")
+
+
+for name, tags in {"a slope of 0": {"RescaleSlope": 0}, "an empty intercept": {"RescaleIntercept": ""}}.items():
+
+    def rescaled(folder, tags=tags):
+        return judge(dicom(folder / "a.dcm", ct_slice(), **tags), "ct", "Rescale")
+
+    rescaled.__doc__ = f"CT with {name}."
+    case(rescaled)
+
+
+@case
+def no_modality(folder):
+    """A series without a modality."""
+    return judge(series(folder / "ct", Modality=None), "ct")
+
+
+@case
+def two_directions(folder):
+    """A series of two directions."""
+    series(folder / "ct")
+    for number in range(6):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1], "ImagePositionPatient": [-180, 5 * number, 180]}
+        dicom(folder / "ct" / f"C{number}.dcm", ct_slice(), number=50 + number, **place)
+    return judge(folder / "ct", "ct", "orientation", "folder of their own")
+
+
+for name in ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"):
+
+    def thin(folder, name=name):
+        return judge(dicom(folder / "a.dcm", film(), DX, **{name: None}), "film", name)
+
+    thin.__doc__ = f"DICOM film without {name}."
+    case(thin)
+
+
 HEADERS = {
     "no patient": {"PatientName": None, "PatientID": None},
     "no study": {"StudyInstanceUID": None},

@@ -108,6 +108,18 @@ for kind in ("f2", "f4", "f8", "i2", "i4", "i8", ">f4", ">i2"):
     case(typed)
 
 
+for kind, order in (("u2", "<"), ("u2", ">"), ("u4", "<"), ("f4", "<"), ("f8", ">")):
+
+    def negative(folder, kind=kind, order=order):
+        stored = (255 - film()).astype(kind)
+        if kind[0] == "u":  # the last value is black
+            stored = np.iinfo(kind).max - film().astype(kind) * (np.iinfo(kind).max // 255)
+        return judge(tiff(folder / "a.tif", stored, photometric="miniswhite", byteorder=order), "film")
+
+    negative.__doc__ = f"TIFF of type {order}{kind} whose 0 is white."
+    case(negative)
+
+
 @case
 def large_numbers(folder):
     """Film as 32-bit TIFF with values above 2^31."""

@@ -60,6 +60,43 @@ for left, right in ((127, 255), (10, 20), (1, 2), (100, 201), (128, 255), (1, 1)
     case(labels)
 
 
+# Colours of the background, the left and the right lung, as red, green, blue and opacity
+DRAWINGS = {
+    "red on white": ((255, 255, 255, 255), (255, 0, 0, 255), (255, 0, 0, 255)),
+    "dark colours on white": ((255, 255, 255, 255), (200, 30, 30, 255), (0, 0, 139, 255)),
+    "black on transparent white": ((255, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 255)),
+    "colours on transparent white": ((255, 255, 255, 0), (0, 160, 0, 255), (200, 0, 0, 255)),
+    "half transparent colours": ((255, 255, 255, 0), (255, 0, 0, 100), (90, 0, 0, 100)),
+}
+for name, colours in DRAWINGS.items():
+
+    def drawn(folder, colours=colours):
+        raw = write_set(folder)
+        for file, (_, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
+            Image.fromarray(np.array(colours, np.uint8)[left + 2 * right]).save(file)
+        return judge_set(raw)
+
+    drawn.__doc__ = f"Masks drawn in {name}."
+    case(drawn)
+
+
+@case
+def stray_pixels(folder):
+    """Masks of 0 and 1 with a stray pixel of 255."""
+    raw = write_set(folder, left=1, right=1)
+    for file in (raw / "masks").iterdir():
+        mask = np.array(Image.open(file))
+        mask[2, 2] = 255
+        Image.fromarray(mask).save(file)
+    return judge_set(raw)
+
+
+@case
+def composed_and_decomposed(folder):
+    """Names with an umlaut of one character, and of two."""
+    return judge_set(write_set(folder, "images/M\u00fcller{:03}.png", "masks/Mu\u0308ller{:03}.png"))
+
+
 NAMES = {
     "label000 beside img000": ("images/img{:03}.png", "masks/label{:03}.png"),
     "_segmentation": ("images/S_{:03}.jpg", "masks/S_{:03}_segmentation.png"),
@@ -71,6 +108,7 @@ NAMES = {
     "-gt": ("images/case{:03}.png", "masks/case{:03}-gt.png"),
     "two suffixes": ("images/case{:03}.png", "masks/case{:03}.jpg.png"),
     "Mask without a separator": ("images/case{:03}.png", "masks/case{:03}Mask.png"),
+    "the folder of the image": ("images/{:03}/film.png", "masks/{:03}_film.png"),
 }
 for name, places in NAMES.items():
 
@@ -183,6 +221,8 @@ TABLES = {
     "Windows letters": (",", "cp1252", str), "suffixes in the ids": (",", "utf-8", lambda name: name + ".png"),
     "zeros lost": (",", "utf-8", lambda name: str(int(name))),
     "nnU-Net's channel in the ids": (",", "utf-8", lambda name: name + "_0000"),
+    "a decimal in the ids": (",", "utf-8", lambda name: name + ".0"),
+    "a comma within a cell": (",", "utf-8", lambda name: f"{name},x"),
 }  # fmt: skip
 for name, (separator, encoding, change) in TABLES.items():
 

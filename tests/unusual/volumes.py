@@ -66,6 +66,18 @@ def colours(folder):
     return judge(nifti(folder / "a.nii", array), "ct", "colour")
 
 
+for unit, factor in {"meter": 0.001, "micron": 1000.0}.items():
+
+    def measured(folder, unit=unit, factor=factor):
+        image = nibabel.Nifti1Image(volume(), np.diag([factor] * 3 + [1]) @ AFFINE)
+        image.header.set_xyzt_units(unit)
+        (folder / "a.nii").write_bytes(image.to_bytes())
+        return judge(folder / "a.nii", "ct")
+
+    measured.__doc__ = f"NIfTI with lengths in {unit}s."
+    case(measured)
+
+
 for slope in (0.0, float("nan"), float("inf")):
 
     def scaled(folder, slope=slope):
