@@ -166,7 +166,8 @@ def film_cases():
     window = {"WindowCenter": 2000.5, "WindowWidth": 2001, "PhotometricInterpretation": "MONOCHROME1"}
     cases.append((film, "DX", window | {"RescaleSlope": 2, "RescaleIntercept": -1000}))
     cases += [(signed, "CT", {"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 0}), (film, "CT", {})]
-    cases += [(film, "CT", {"RescaleIntercept": -1024}), (signed, "DX", {"PixelRepresentation": 1})]
+    cases += [(film, modality, {"RescaleIntercept": -1024}) for modality in ("CT", "")]
+    cases += [(signed, "DX", {"PixelRepresentation": 1})]
     cases += [(film, "DX", {"PatientOrientation": [row, column]})
               for row, column in (("L", "F"), ("R", "H"), ("F", "L"), ("A", "F"), ("H", "R"))]  # fmt: skip
     return [*cases, (film, "DX", {"ImageOrientationPatient": [0, -1, 0, 0, 0, -1], "ImagerPixelSpacing": [0.2, 0.3]}),
@@ -182,6 +183,11 @@ def test_dicom_films_have_the_greys_of_python_and_lie_upright(tmp_path):
         implicit["VOILUTSequence"].is_undefined_length = sequence
         files.append(tmp_path / f"implicit{number}.dcm")
         implicit.save_as(files[-1], implicit_vr=True, little_endian=True)
+    shallow = pydicom.dcmread(dicom(tmp_path / "shallow.dcm", FILM, "DX", BitsAllocated=8, BitsStored=8, HighBit=7))
+    shallow.PixelData = FILM.tobytes()
+    shallow.add_new("PixelPaddingValue", "US", 65535)  # a value that 8 bits cannot have
+    shallow.save_as(tmp_path / "shallow.dcm")
+    files.append(tmp_path / "shallow.dcm")
     results = call_scripts(
         tmp_path, [["opening", "openFilm", NamedFile(file.name, file.read_bytes())] for file in files]
     )
@@ -199,6 +205,7 @@ def test_dicom_films_have_the_greys_of_python_and_lie_upright(tmp_path):
 def refused_files(folder):
     """Yield files that the page does not open, and a part of the sentence on each."""
     film = dicom(folder / "film.dcm", deep_pictures()[0], "DX")
+    flat = dicom(folder / "flat.dcm", deep_pictures()[0], "DX", RescaleSlope=0, RescaleIntercept=0)
     png, jpeg = saved(Image.fromarray(FILM)), saved(Image.fromarray(FILM), "JPEG")
     deep = png[:16] + 2 * (5000).to_bytes(4) + b"\x10\6" + png[26:]  # red, green, blue and opacity of 16 bits
     explicit, other = b"1.2.840.10008.1.2.1\0", b"toString".ljust(20, b"\0")
@@ -211,6 +218,7 @@ def refused_files(folder):
         ("cut.jpg", jpeg[:20], "cannot be read; it may be damaged or cut"),
         ("other.dcm", film.read_bytes().replace(explicit, other), "compressed or stored in an unusual way"),
         ("cut.dcm", film.read_bytes()[:-9], "its pixels are damaged or cut"),
+        ("flat.dcm", flat.read_bytes(), "its RescaleSlope is 0"),
         (
             "bomb.png",
             png[:16] + b"\0\1\0\0\0\1\0\0" + png[24:],

@@ -105,8 +105,9 @@ def find_sets(
     truths = _find(TRUTH, folder, every, problems)
     _add_united(TRUTH, truths, problems)
     if not truths:
-        remedy = f"Name the folder with the masks of the ground truth.{other_files(folder)}"
-        raise ValueError(f"{folder}: no mask found. {remedy}")
+        raise ValueError(
+            f"{folder}: no mask found. Name the folder with the masks of the ground truth.{other_files(folder)}"
+        )
     truth_set = MaskSet(TRUTH, folder, truth_labels, {each.id: each for each in truths})
     programs = []
     for name, place in folders.items():

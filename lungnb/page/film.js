@@ -7,6 +7,7 @@ const USUAL_OFFSET = 1024; // of CT values above Hounsfield units, if the file d
 // A window fits if more than the first share of pixels is neither black nor white, less than the second share is white,
 // and the greys span more than the third share of the range from black to white.
 const [MIN_GREY_SHARE, MAX_WHITE_SHARE, MIN_SPAN] = [0.15, 0.45, 0.3];
+const CT_IMAGES = ["", ".1", ".2"].map((end) => `1.2.840.10008.5.1.4.1.1.2${end}`); // SOP classes
 const SAMPLE_SIDE = 256; // look at about so many pixels in each direction
 const MAX_VIEWS = 8; // try so many windows of a file
 const MAX_TABLE = 2 ** 16; // entries of a lookup table
@@ -21,7 +22,7 @@ export function showFilm(header) {
   const hidden = findPadding(pixels, header);
   const [slope, intercept] = [header.number("RescaleSlope") ?? 1, header.number("RescaleIntercept") ?? 0];
   const values = tabulate(pixels, (pixel) => pixel * slope + intercept);
-  const isCt = header.text("Modality") === "CT";
+  const isCt = (header.text("Modality") || (CT_IMAGES.includes(header.text("SOPClassUID")) ? "CT" : "")) === "CT";
   if (isCt && header.text("RescaleIntercept")) {
     const hounsfield = lookUp(pixels, values);
     hidden?.forEach((is, at) => is && (hounsfield[at] = Math.min(hounsfield[at], -1000)));
@@ -68,7 +69,9 @@ function storedPixels(header, count) {
 /** Return an array that is 1 for padding; null if no value or every value is padding. */
 function findPadding(pixels, header) {
   const limits = [header.number("PixelPaddingValue"), header.number("PixelPaddingRangeLimit")].filter(Number.isFinite);
-  if (!limits.length) return null;
+  const bits = 8 * pixels.BYTES_PER_ELEMENT;
+  // A value that the pixels cannot have was left in the header when they were reduced to fewer bits.
+  if (!limits.length || limits.some((limit) => limit < -(2 ** (bits - 1)) || limit >= 2 ** bits)) return null;
   const sorted = pixels.constructor.from(limits).sort(); // in the pixels' type: many files omit the sign
   const [first, last] = [sorted[0], sorted.at(-1)];
   const hidden = new Uint8Array(pixels.length);

@@ -65,6 +65,7 @@ function openDicom(bytes, say) {
     throw say("holds several pictures. `lungnb segment` reads volumes; or export one picture.");
   }
   if (!isGreyFilm(header)) throw say("is not a grey DICOM image of 8 or 16 bits. `lungnb segment` reads others.");
+  if (header.number("RescaleSlope") === 0) throw say("its RescaleSlope is 0, which makes all its values the same.");
   const picture = showFilm(header);
   if (!picture) throw say("its pixels are damaged or cut. Export it again.");
   const turn = turnOf(header);
