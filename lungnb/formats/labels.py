@@ -36,13 +36,16 @@ def lung_mask(
 
     `values` is the result of `find_values`, if it is known already.
 
-    Raises Refused, naming `name`, if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or,
-    in the volume `hu` of the mask's shape, some of air like lung and some of flesh.
+    Raises Refused, naming `name`, if values are below 0 and none above, and if the labels are of other organs too: more
+    than MAX_LABELS, or LOBES and others, or, in the volume `hu` of the mask's shape, some of air like lung and some of
+    flesh.
     """
     if mask_values:
         return np.isin(np.rint(array), mask_values)
     array = _numbers(array)
     values = values or find_values(array)
+    if not values.labels and array.min() < array.max():  # such as 255 in 8 bits with a sign
+        raise Refused(f"{name}: has values below 0 and none above. Save the lungs as 1 and everything else as 0.")
     lungs = _lungs_among(values.labels, array, hu)
     if lungs is not None:
         raise Refused(

@@ -140,3 +140,10 @@ def test_a_line_around_lungs_takes_no_lung_away():
     mask = BOTH.astype(np.uint8)
     mask[ndimage.binary_dilation(BOTH) & ~BOTH] = 255  # as in data sets in which 255 means undecided
     np.testing.assert_array_equal(lung_mask(mask), ndimage.binary_dilation(BOTH))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.float32])
+def test_a_mask_without_a_value_above_0_is_empty_or_refused(kind):
+    assert not lung_mask(np.zeros((9, 9), kind)).any()
+    with pytest.raises(ValueError, match="the mask: has values below 0 and none above"):
+        lung_mask(-BOTH.astype(kind))  # 255 in 8 bits with a sign
