@@ -51,7 +51,7 @@ def site_links(text: str, page: str) -> str:
 def settings() -> str:
     """Return tables of all settings, by the groups in which `Settings` lists them."""
     source = inspect.getsource(Settings).partition("def ")[0]
-    source = re.sub(r"\n    # (patient_pattern|the path within .*)", r" \1", source)  # comments of two lines
+    source = re.sub(r"\n    # (the path within .*)", r" \1", source)  # a comment of two lines
     types = {field.name: field for field in dataclasses.fields(Settings)}
     header = ["", "| setting | meaning | default | values |", "|---|---|---|---|"]
     lines = ["## The run", *header]
@@ -67,11 +67,9 @@ def settings() -> str:
 
 _BEFORE = {  # words before the comment of a setting, which the table needs because it lacks the code beside it
     "profile": "`quick`, `full`, ",
+    "split_fractions": "train, validation and test: ",
     "schedule": "schedule ",
     "precision": "`float32`, ",
-    "rotation": "rotation: ",
-    "zoom": "zoom: ",
-    "contrast": "change of contrast: ",
     "loss": "loss function; notebook 03 has the formulas",
     "optimizer": "optimizer of Keras",
     "learning_rate": "learning rate at the start",

@@ -80,6 +80,7 @@ def test_the_table_of_frameworks_has_what_was_measured(tmp_path, monkeypatch):
 def test_generated_parts_hold_everything():
     rows = re.findall(r"(?m)^\| `(\w+)` \| (.+?) \|", generate.settings())
     assert [name for name, _ in rows] == [field.name for field in dataclasses.fields(Settings)]
+    assert not re.search(r"(?m)^\| `\w+` \|\s*\|", generate.settings()), "a setting without a meaning"
     assert [name for name in CATALOGUE if f"## {name}\n" not in generate.datasets()] == []
     text = generate.commands()
     for verb in re.search(r"\{(.*?)\}|VERB", make_parser().format_usage())[0].strip("{}").split(","):
