@@ -13,6 +13,7 @@ import posixpath
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 from lungnb.artefacts import ARTEFACTS
 from lungnb.commands.parser import make_parser
@@ -22,6 +23,7 @@ from lungnb.settings import CHOICES, LIMITS, PROFILES, Settings
 from published import peers, published
 from tables import capital, cell, table
 
+ROOT = Path(__file__).parents[1]
 OTHER_PAGES = (  # outside docs/ and notebooks/
     "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "lungnb/weights/README.md", "results/published/README.md",
     "tests/README.md",
@@ -96,6 +98,12 @@ def _values(name: str) -> str:
 def _as_set(value: object) -> str:
     """Return a value as `--set` takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def readme(heading: str) -> str:
+    """Return the text under a heading of the README, which is no page of the site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0].strip()
 
 
 def recipes() -> str:
@@ -194,6 +202,6 @@ def _constant(value: object) -> str:
 
 PARTS: dict[str, Callable[..., str]] = {
     function.__name__: function
-    for function in (settings, recipes, commands, datasets, artefacts, api, published, peers)
+    for function in (settings, readme, recipes, commands, datasets, artefacts, api, published, peers)
 }
 os.environ.pop("LUNGNB_PROFILE", None)  # the parser would show it as a default

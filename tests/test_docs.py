@@ -82,6 +82,7 @@ def test_generated_parts_hold_everything():
     assert [name for name, _ in rows] == [field.name for field in dataclasses.fields(Settings)]
     assert not re.search(r"(?m)^\| `\w+` \|\s*\|", generate.settings()), "a setting without a meaning"
     assert [name for name in CATALOGUE if f"## {name}\n" not in generate.datasets()] == []
+    assert "python -m pip install -c constraints.txt" in generate.readme("Install")
     text = generate.commands()
     for verb in re.search(r"\{(.*?)\}|VERB", make_parser().format_usage())[0].strip("{}").split(","):
         assert verb == "VERB" or f"## {verb}\n" in text
