@@ -41,6 +41,14 @@ def test_links_lead_to_files(page):
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
+def test_links_lead_to_headings(page):
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", read(page)):
+        text = read(page.parent / link if link else page)
+        headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?s)```.*?```", "", text))
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in slugs, f"{link}#{anchor}"
+
+
 def test_the_contents_name_every_page_once():
     listed, pages = [], [ROOT / "docs" / "index"]
     while pages:
