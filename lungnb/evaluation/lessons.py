@@ -152,7 +152,7 @@ def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, 
 
 
 def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
-    """Return those of the networks that are trained on the prepared data, in their order."""
+    """Return the networks that are trained on the prepared data, in the order of `model_names`."""
     digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
     done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
     return [name for name in done if plan_of(folders[name]).get("data") == digest]

@@ -76,7 +76,7 @@ class Problems:
         self._rows: list[tuple[str, str]] = []
 
     def add(self, folder: str, problem: str) -> None:
-        """Keep a sentence about a folder, which a table calls so."""
+        """Keep a sentence about a folder; `folder` is its name in the table."""
         self._rows.append((folder, problem))
 
     def lines(self) -> list[str]:
@@ -219,7 +219,7 @@ def _find_images(given: str | Path, truths: list[MaskFiles]) -> MaskSet:
 def with_patients(
     truth: MaskSet, patients: str | Path | None, pattern: str | None, problems: Problems
 ) -> dict[str, Pair]:
-    """Return the patient and the group of each image of the ground truth, by its id; else each image is a patient.
+    """Return patient and group of each image of the ground truth, by its id; by default, each image is a patient.
 
     Images that the table `patients` does not list are left out. Raises ValueError for a table or a pattern that gives
     no image a patient.

@@ -42,7 +42,7 @@ _MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
 class Slice(NamedTuple):
-    """A picture of a volume: its file, which frame of that it is, and where it lies."""
+    """A picture of a volume: its file, the number of its frame there, and its position."""
 
     path: Path
     frame: int

@@ -31,7 +31,9 @@ class MaskValues(NamedTuple):
 def lung_mask(
     array: np.ndarray, mask_values: tuple[int, ...] | None = None, name: object = "the mask", hu: Floats | None = None
 ) -> Mask:
-    """Return where the values of a mask, `(..., height, width)`, are lung: `mask_values`, or as `find_values` says.
+    """Return the bool mask of lung from a mask of labels, `(..., height, width)`.
+
+    `mask_values` are the labels of lung; without them, `find_values` decides.
 
     Raises Refused, naming `name`, if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or,
     in the volume `hu` of the mask's shape, some of air like lung and some of flesh.

@@ -95,7 +95,7 @@ def best_dice(folder: Path) -> float:
 
 
 def plan_of(folder: Path) -> dict[str, Any]:
-    """Return what a folder's training, finished or not, was to train; an empty dict if that is unknown."""
+    """Return the plan of the training in a folder, finished or not; an empty dict if there is none."""
     plan = read_json(folder / RUN).get("plan") or read_json(folder / PLAN)
     return plan if isinstance(plan, dict) else {}
 

@@ -25,7 +25,7 @@ TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file f
 
 
 class InputFile(NamedTuple):
-    """A file, or the folder of a series, and the beginning of the names of the files that are written for it."""
+    """A file, or the folder of a series, and the stem of the names of its outputs."""
 
     path: Path
     stem: str
