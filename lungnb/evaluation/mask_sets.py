@@ -228,7 +228,7 @@ def with_patients(
     if pattern:
         found = find_patients([(pair.id, pair.image) for pair in pairs], pattern)
         if not any(found.values()):
-            raise ValueError(f"patient_pattern {pattern!r} is found in no name, of which one is {pairs[0].id}.")
+            raise ValueError(f"patient_pattern {pattern!r} matches no name of an image, such as {pairs[0].id}.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
     assigned, unlisted = assign_patients(pairs, patients)
     for file, reason in unlisted:

@@ -194,8 +194,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
                 numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
                 cause = f"as of two acquisitions (AcquisitionNumber {numbers})"
             raise Refused(
-                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, {cause}. Give each a folder "
-                "of its own."
+                f"{path}: {_name(first)} and {_name(second)} are different slices at one position, {cause}. Give "
+                "each a folder of its own."
             )
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"

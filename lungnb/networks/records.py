@@ -43,7 +43,7 @@ class RunRecord(dict[str, Any]):
 
 def damaged(file: Path) -> ValueError:
     """Return the error for a damaged record."""
-    return ValueError(f"{file}: is damaged, or of another lungnb. Remove the folder and train the network again.")
+    return ValueError(f"{file}: is damaged, or another version of lungnb wrote it. Remove the folder and train again.")
 
 
 def read_run_file(file: Path) -> RunRecord:
