@@ -20,7 +20,7 @@ from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.segmentation.batch import TABLE_COLUMNS
 from lungnb.settings import COMPARISON_VARIABLE, Settings
-from published import PUBLISHED, published
+from published import PUBLISHED, published, sections
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 OF_DOCS = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
@@ -66,9 +66,16 @@ def test_each_folder_of_published_results_is_shown_once():
     shown = re.findall(r"<!-- generated: published ([\w-]+) -->", "".join(map(read, OF_DOCS)))
     assert sorted(shown) == sorted(folder.name for folder in PUBLISHED.iterdir() if folder.is_dir())
     for folder in shown:
-        text = published(folder)
-        assert all(f"[{file.name}](" in text for file in (PUBLISHED / folder).rglob("*.csv"))
-        assert "Command: " in text, f"results/published/README.md has no command for {folder}"
+        assert all(f"[{file.name}](" in published(folder) for file in (PUBLISHED / folder).rglob("*.csv"))
+
+
+def test_each_folder_of_published_results_has_a_section_with_its_command():
+    assert {*sections()} == {folder.name for folder in PUBLISHED.iterdir() if folder.is_dir()}
+    for folder, text in sections().items():
+        assert "\n\n**Command:**" in text, f"results/published/README.md has no command for {folder}"
+        assert text in published(folder)
+        for link in re.findall(r"\]\(([^)#]+)", text):  # the section is shown on a page of docs/results, too
+            assert (ROOT / "docs" / "results" / link).exists(), f"{link} of {folder}"
 
 
 def test_the_table_of_frameworks_has_what_was_measured(tmp_path, monkeypatch):

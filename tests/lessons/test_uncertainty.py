@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from helpers.tables import examined
-from lungnb.evaluation import uncertainty_lesson as lesson
 from lungnb.evaluation.probabilities import best_temperature
 from lungnb.evaluation.review import review_gain
+from lungnb.lessons import uncertainty as lesson
 
 
 def bins(probability, observed):

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
+from lungnb.lessons.trainings import LESSON_LOSSES, confidence_losses, disk, shift_losses
 from lungnb.settings import title_of
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from lungnb.evaluation import search_lesson as lesson
+from lungnb.lessons import searches as lesson
 from lungnb.networks.losses import LOSSES
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lungnb.figures import text
+from lungnb.lessons import text
 from lungnb.networks.blocks import double_convolution
 
 

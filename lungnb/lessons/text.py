@@ -17,7 +17,7 @@ def code_of(function: Callable[..., object]) -> Markdown:
     """Return the source code of a function for a notebook, which highlights it in its own theme."""
     from IPython.display import Markdown
 
-    return Markdown(f"```python\n{inspect.getsource(function)}```")
+    return Markdown(f"```python\n{inspect.getsource(function)}```")  # type: ignore[no-untyped-call]  # of IPython
 
 
 def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:

@@ -16,13 +16,13 @@ from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import find_source
-from lungnb.evaluation.data_lessons import SIDES, Fault, best_mask
-from lungnb.evaluation.memory import WAYS, Memory, Study
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
+from lungnb.lessons.data_sets import SIDES, Fault, best_mask
+from lungnb.lessons.memory import WAYS, Memory, Study
 from lungnb.masks import overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom

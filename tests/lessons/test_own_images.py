@@ -7,9 +7,9 @@ from lungnb import make_settings
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import PHANTOMS
-from lungnb.evaluation import own_images
 from lungnb.evaluation.published import published_adaptation
 from lungnb.formats.images import read_image, read_volume
+from lungnb.lessons import own_images
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import counted
 

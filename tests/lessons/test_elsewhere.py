@@ -7,8 +7,8 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine
-from lungnb.evaluation import elsewhere
 from lungnb.files import NotWritten
+from lungnb.lessons import elsewhere
 from lungnb.phantoms import write_phantoms
 
 FINDS_NO_LUNG = Engine("none", 32, lambda batch: 0 * batch)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from lungnb.evaluation import phantom_lesson as lesson
+from lungnb.lessons import from_phantoms as lesson
 
 
 def left_out(films, slices):

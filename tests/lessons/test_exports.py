@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lungnb.engines.engines import Engine
-from lungnb.evaluation import export_lesson as lesson
+from lungnb.lessons import exports as lesson
 from lungnb.settings import SHIPPED
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from helpers.figures import drawn
-from lungnb.figures import diagrams
+from lungnb.lessons import diagrams
 from lungnb.networks.models import build_model
 
 

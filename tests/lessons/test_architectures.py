@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from helpers.tables import assert_readable
-from lungnb.evaluation import architectures
 from lungnb.evaluation.published import published_networks
+from lungnb.lessons import architectures
 from lungnb.networks import build_model
 from lungnb.networks.costs import count_multiplications
 
