@@ -10,7 +10,7 @@ import pandas as pd
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
-from lungnb.settings import title_of
+from lungnb.settings import counted, title_of
 
 _GIGA = 1e9
 
@@ -114,8 +114,8 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
     )
     counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
     return (
-        f"Of {len(against)} other networks, {title_of(best)} is better than {int((wins == BETTER).sum())}. For "
-        f"{counts[UNDECIDED]} the test cannot decide; to {counts[EQUIVALENT]} there is no relevant difference."
+        f"{title_of(best)} against {counted(len(against), 'other network')}: {int((wins == BETTER).sum())} times "
+        f"better, {counts[EQUIVALENT]} times no relevant difference, {counts[UNDECIDED]} times undecided."
     )
 
 

@@ -68,11 +68,9 @@ def say_lost(lost: pd.DataFrame) -> str:
     """
     lines = []
     for _, row in lost.sort_values("lost", ascending=False).iterrows():
-        loss = (
-            f"It loses {row['lost']:.3f}."
-            if row["lost"] >= EQUIVALENCE_MARGIN
-            else f"It loses less than {EQUIVALENCE_MARGIN:g}."
-        )
+        loss = f"The difference is below {EQUIVALENCE_MARGIN:g}."
+        if abs(row["lost"]) >= EQUIVALENCE_MARGIN:
+            loss = f"It {'loses' if row['lost'] > 0 else 'gains'} {abs(row['lost']):.3f}."
         lines.append(
             f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
             f"{row['tested_on']}. {loss}"

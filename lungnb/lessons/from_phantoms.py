@@ -89,9 +89,13 @@ def _say_part(name: str, row: pd.Series, margin: float) -> str:
     elif by_set.min() <= -margin:
         verdict = "it helps some data sets only"
     return (
-        f"Without {name}: Dice {mean:+.3f} on average, from {by_set.min():+.3f} ({by_set.idxmin()}) to "
-        f"{by_set.max():+.3f} ({by_set.idxmax()}): {verdict}."
+        f"Without {name}: Dice {_signed(mean)} on average, from {_signed(by_set.min())} ({by_set.idxmin()}) to "
+        f"{_signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
     )
+
+
+def _signed(change: float) -> str:
+    return f"{round(change, 3) + 0.0:+.3f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def say_few_shot(table: pd.DataFrame) -> str:

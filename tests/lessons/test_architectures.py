@@ -79,9 +79,8 @@ def test_conclusions_are_counted_whichever_network_comes_first():
     ]
     tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
     said = architectures.say_tests(tests, "unet")
-    first, second = said.split("; ")
-    assert first == "Of 3 other networks, U-Net is better than 2. For 1 the test cannot decide"
-    assert second == "to 0 there is no relevant difference."
+    verdicts = "2 times better, 0 times no relevant difference, 1 times undecided."
+    assert said == f"U-Net against 3 other networks: {verdicts}"
 
 
 def test_the_published_networks_in_words():

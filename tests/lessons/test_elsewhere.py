@@ -40,7 +40,7 @@ def test_what_is_lost_elsewhere():
     assert lost["lost"].tolist() == pytest.approx([0.07, -0.005])
     said = elsewhere.say_lost(lost).splitlines()
     assert said[0].endswith("0.970 at home, 0.900 on b. It loses 0.070.")
-    assert said[1].endswith("0.960 at home, 0.965 on a. It loses less than 0.005.")
+    assert said[1].endswith("0.960 at home, 0.965 on a. It gains 0.005.")
 
 
 def test_the_appearance_of_sets_differs(sets):
