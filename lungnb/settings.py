@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lungnb.artefacts import home, is_path, raw_folder
 from lungnb.files import text_name
-
-if TYPE_CHECKING:
-    pass
 
 Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
 
