@@ -121,7 +121,7 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
 
 
 def predict_first(
-    network: keras.Model, settings: Settings, count: int = 3
+    settings: Settings, network: keras.Model, count: int = 3
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the first validation images, their ground truth, and the masks that a network predicts.
 

@@ -115,6 +115,6 @@ def test_the_border_is_counted_in_each_image_on_its_own():
 
 def test_the_first_validation_images_are_predicted(prepared):
     network = build_model("unet", size=prepared.image_size, filters=2, depth=2)
-    images, truths, predictions = trainings.predict_first(network, prepared, count=2)
+    images, truths, predictions = trainings.predict_first(prepared, network, count=2)
     assert images.shape == truths.shape == predictions.shape == (2, prepared.image_size, prepared.image_size)
     assert 1 < images.max() <= 255 and truths.dtype == predictions.dtype == bool and truths.any()
