@@ -10,7 +10,8 @@ import pandas as pd
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
-from lungnb.settings import counted, title_of
+from lungnb.networks.data import load_batches
+from lungnb.settings import Settings, counted, title_of
 
 _GIGA = 1e9
 
@@ -134,6 +135,12 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
         f"Within {margin:g} of the best, {best.name} ({best['dice']:.3f}), the cheapest is {cheapest.name}: "
         f"{cheapest['dice']:.3f} at {cheapest['multiplications'] / best['multiplications']:.2f} times the computing."
     )
+
+
+def first_validation_pair(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first validation image, from 0 to 1, and its mask, bool, both in the size of the network's input."""
+    images, masks = next(iter(load_batches(settings, "validation")))
+    return np.asarray(images)[0, ..., 0], np.asarray(masks)[0, ..., 0] > 0.5
 
 
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:

@@ -115,7 +115,7 @@ def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
     `faults` are those of `faulty_masks`. A title names the fault and says if a rule finds it.
     """
     found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
+    titles = ["correct"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepared import Prepared
-from lungnb.engines.engines import Engine
+from lungnb.engines.engines import Engine, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
 from lungnb.files import written
@@ -108,6 +109,20 @@ def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prep
     """
     shown = without_seen(tested, trained, progress=False) if trained else tested
     return score_images(model, shown, ["test"], progress=False)
+
+
+def score_networks(
+    files: Mapping[str, Path | None], sets: Mapping[str, Prepared]
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the scores of networks on the test images of each data set, by network and data set.
+
+    `files` has the file of each network, by its name; None is the network that comes with lungnb.
+    """
+    networks = {name: load_model(file) for name, file in files.items()}
+    return {
+        name: {data: score_elsewhere(network, prepared) for data, prepared in sets.items()}
+        for name, network in networks.items()
+    }
 
 
 def say_errors(scores: pd.DataFrame) -> str:

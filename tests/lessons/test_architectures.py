@@ -120,3 +120,9 @@ def test_gates_that_do_not_vary_open_by_the_sigmoid():
             layer.set_weights([0 * weight for weight in layer.get_weights()])
     openings = architectures.gate_openings(network, np.ones((32, 32)))
     assert all(opening == pytest.approx(0.5) for opening in openings.values())
+
+
+def test_the_first_validation_pair_has_the_size_of_the_network(prepared):
+    image, mask = architectures.first_validation_pair(prepared)
+    assert image.shape == mask.shape == (prepared.image_size,) * 2
+    assert image.min() >= 0 and image.max() <= 1 and mask.dtype == bool and mask.any()

@@ -71,7 +71,7 @@ def test_a_volume_is_shown_by_a_slice(tmp_path):
 
 def test_faults_say_whether_a_rule_finds_them():
     shown = titles(data_pictures.fault_grid(*data_sets.faulty_masks()))
-    assert shown[:2] == ["right", "inverted: found by a rule"] and "shifted: no rule finds it" in shown
+    assert shown[:2] == ["correct", "inverted: found by a rule"] and "shifted: no rule finds it" in shown
 
 
 def test_a_row_of_phantoms_is_a_kind():
