@@ -13,6 +13,7 @@ import posixpath
 import re
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 from lungnb.artefacts import ARTEFACTS
 from lungnb.commands.parser import make_parser
@@ -22,6 +23,7 @@ from lungnb.settings import CHOICES, LIMITS, PROFILES, Settings
 from published import peers, published
 from tables import capital, cell, table
 
+ROOT = Path(__file__).parents[1]
 OTHER_PAGES = (  # outside docs/ and notebooks/
     "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "lungnb/weights/README.md", "results/published/README.md",
     "tests/README.md",
@@ -51,7 +53,7 @@ def site_links(text: str, page: str) -> str:
 def settings() -> str:
     """Return tables of all settings, by the groups in which `Settings` lists them."""
     source = inspect.getsource(Settings).partition("def ")[0]
-    source = re.sub(r"\n    # (patient_pattern|the path within .*)", r" \1", source)  # comments of two lines
+    source = re.sub(r"\n    # (the path within .*)", r" \1", source)  # a comment of two lines
     types = {field.name: field for field in dataclasses.fields(Settings)}
     header = ["", "| setting | meaning | default | values |", "|---|---|---|---|"]
     lines = ["## The run", *header]
@@ -67,11 +69,9 @@ def settings() -> str:
 
 _BEFORE = {  # words before the comment of a setting, which the table needs because it lacks the code beside it
     "profile": "`quick`, `full`, ",
+    "split_fractions": "train, validation and test: ",
     "schedule": "schedule ",
     "precision": "`float32`, ",
-    "rotation": "rotation: ",
-    "zoom": "zoom: ",
-    "contrast": "change of contrast: ",
     "loss": "loss function; notebook 03 has the formulas",
     "optimizer": "optimizer of Keras",
     "learning_rate": "learning rate at the start",
@@ -98,6 +98,12 @@ def _values(name: str) -> str:
 def _as_set(value: object) -> str:
     """Return a value as `--set` takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def readme(heading: str) -> str:
+    """Return the text under a heading of the README, which is no page of the site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0].strip()
 
 
 def recipes() -> str:
@@ -196,6 +202,6 @@ def _constant(value: object) -> str:
 
 PARTS: dict[str, Callable[..., str]] = {
     function.__name__: function
-    for function in (settings, recipes, commands, datasets, artefacts, api, published, peers)
+    for function in (settings, readme, recipes, commands, datasets, artefacts, api, published, peers)
 }
 os.environ.pop("LUNGNB_PROFILE", None)  # the parser would show it as a default

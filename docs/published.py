@@ -1,8 +1,8 @@
-"""The published tables and charts as Markdown, with the commands that made them."""
+"""The published tables and charts as Markdown, with what results/published/README.md says about them."""
 
 import json
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ FIRST_ROWS = 5
 
 
 def published(folder: str) -> str:
-    """Return the tables and charts of a folder of published results, with the command that made them."""
+    """Return the section of a folder of published results, with its tables and charts."""
     place = PUBLISHED / folder
-    parts = [f"(results-{folder})=", f"### {folder}", *_origin(folder), _recorded_command(place)]
+    parts = [f"(results-{folder})=", f"### {folder}", sections().get(folder, ""), _recorded_command(place)]
     parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
     charts = sorted(place.rglob("*.png"))
     if charts:
@@ -29,12 +29,14 @@ def published(folder: str) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _origin(folder: str) -> Iterable[str]:
-    """Yield what results/published/README.md says about a folder: what it holds, and the command."""
-    rows = re.findall(r"(?m)^\| (.*?`.*?) \| (.*?) \| (.*) \|$", (PUBLISHED / "README.md").read_text(encoding="utf-8"))
-    for files, command, about in rows:
-        if f"`{folder}/" in files:
-            yield f"{capital(about)}.\n\nCommand: {command}" + (f" ({files})" if files.count("`") > 2 else "")
+def sections() -> dict[str, str]:
+    """Return the sections of results/published/README.md by folder.
+
+    Their relative links also lead to the same files from docs/results, which is as deep in the repository.
+    """
+    readme = (PUBLISHED / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"(?ms)^## `([\w-]+)/`\n(.*?)(?=^## |\Z)", readme)
+    return {folder: text.strip() for folder, text in found}
 
 
 def _recorded_command(place: Path) -> str:
@@ -42,7 +44,8 @@ def _recorded_command(place: Path) -> str:
     for file in sorted(place.rglob("summary.json"), key=lambda file: (len(file.parts), file)):
         command = json.loads(file.read_text(encoding="utf-8")).get("command", "")
         if command:
-            return "```text\n" + command.replace(" && ", " &&\n") + "\n```"
+            title = f"The `command` in `{file.relative_to(PUBLISHED).as_posix()}`:"
+            return f"{title}\n\n```text\n" + command.replace(" && ", " &&\n") + "\n```"
     return ""
 
 

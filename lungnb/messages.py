@@ -142,7 +142,7 @@ class _Output:
 
 @contextmanager
 def steady_output() -> Iterator[_Output]:
-    """Let no failing stream end the work in the block, and print warnings as single lines; give standard output."""
+    """Keep the block running if a stream fails, and print warnings as single lines; yield standard output."""
     with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: say(f"lungnb: {message}", file=sys.stderr)
         output, errors = (_Output(stream or nowhere) for stream in (sys.stdout, sys.stderr))

@@ -58,6 +58,7 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
 }  # fmt: skip
+_EXAMPLES = {"window": "-1000,400", "mask_values": "1,2", "split_fractions": "0.7,0.15,0.15"}  # as they are written
 
 
 def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
@@ -118,7 +119,8 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
         try:
             changes[name] = _read_value(value, str(fields[name].type))
         except (ValueError, KeyError) as error:
-            raise ValueError(f"{name} takes a value like {fields[name].default}, not {value!r}.") from error
+            example = _EXAMPLES.get(name, fields[name].default)
+            raise ValueError(f"{name} takes a value like {example}, not {value!r}.") from error
     return changes
 
 

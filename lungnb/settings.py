@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lungnb.artefacts import home, is_path, raw_folder
 from lungnb.files import text_name
-
-if TYPE_CHECKING:
-    pass
 
 Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
 
@@ -116,14 +113,11 @@ class Settings:
     profile: str = "quick"  # or the name of a recipe
     # data
     image_size: int = 256  # side of the square image that the networks see, px
-    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # shares of patients; the last 0: no test split
+    split_fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)  # shares of patients; last 0: no test split
     split_file: str | None = None  # a CSV with the columns id and split, or the name of one in lungnb/datasets/splits
     folds: int = 0  # cross-validation: number of parts of the patients, each the test split of one fold; 0: none
     fold: int = 1  # the fold, from 1 to folds
-    patient_file: str | None = (
-        None  # a CSV with the columns id and patient, and perhaps group, sex, age and pixel_mm; overrides
-    )
-    # patient_pattern
+    patient_file: str | None = None  # a CSV: id, patient, perhaps group, sex, age, pixel_mm; overrides patient_pattern
     patient_pattern: str | None = None  # regular expression that searches an image's name, or, if it contains a slash,
     # the path within the data set; its first group is the patient
     window: tuple[float, float] | None = None  # HU shown as black and as white; all images must then be in HU
@@ -154,11 +148,11 @@ class Settings:
     precision: str = "float32"  # or mixed_bfloat16; auto: mixed_bfloat16 where TensorFlow is faster with it
     # augmentation of training images
     flip: bool = True  # flip half of the images left to right
-    rotation: float = 10.0  # at most, degrees
-    zoom: float = 0.1  # at most, as a fraction
-    contrast: float = 0.2  # at most, as a fraction
+    rotation: float = 10.0  # largest angle, degrees
+    zoom: float = 0.1  # largest change of size, as a fraction
+    contrast: float = 0.2  # largest change of contrast, as a fraction
     # conclusions; trainings do not depend on it
-    equivalence_margin: float = EQUIVALENCE_MARGIN  # Dice; a smaller difference between two networks is not relevant
+    equivalence_margin: float = EQUIVALENCE_MARGIN  # a smaller difference in mean Dice is not relevant
 
     def __post_init__(self) -> None:
         if not isinstance(self.dataset, str):

@@ -20,7 +20,7 @@ from lungnb.commands.parser import make_parser
 from lungnb.datasets.sources import CATALOGUE
 from lungnb.segmentation.batch import TABLE_COLUMNS
 from lungnb.settings import COMPARISON_VARIABLE, Settings
-from published import PUBLISHED, published
+from published import PUBLISHED, published, sections
 
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 OF_DOCS = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
@@ -41,6 +41,14 @@ def test_links_lead_to_files(page):
         assert link.startswith("https://") or (page.parent / link).exists(), link
 
 
+def test_links_lead_to_headings(page):
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", read(page)):
+        text = read(page.parent / link if link else page)
+        headings = re.findall(r"(?m)^#+ (.*)$", re.sub(r"(?s)```.*?```", "", text))
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in slugs, f"{link}#{anchor}"
+
+
 def test_the_contents_name_every_page_once():
     listed, pages = [], [ROOT / "docs" / "index"]
     while pages:
@@ -58,9 +66,16 @@ def test_each_folder_of_published_results_is_shown_once():
     shown = re.findall(r"<!-- generated: published ([\w-]+) -->", "".join(map(read, OF_DOCS)))
     assert sorted(shown) == sorted(folder.name for folder in PUBLISHED.iterdir() if folder.is_dir())
     for folder in shown:
-        text = published(folder)
-        assert all(f"[{file.name}](" in text for file in (PUBLISHED / folder).rglob("*.csv"))
-        assert "Command: " in text, f"results/published/README.md has no command for {folder}"
+        assert all(f"[{file.name}](" in published(folder) for file in (PUBLISHED / folder).rglob("*.csv"))
+
+
+def test_each_folder_of_published_results_has_a_section_with_its_command():
+    assert {*sections()} == {folder.name for folder in PUBLISHED.iterdir() if folder.is_dir()}
+    for folder, text in sections().items():
+        assert "\n\n**Command:**" in text, f"results/published/README.md has no command for {folder}"
+        assert text in published(folder)
+        for link in re.findall(r"\]\(([^)#]+)", text):  # the section is shown on a page of docs/results, too
+            assert (ROOT / "docs" / "results" / link).exists(), f"{link} of {folder}"
 
 
 def test_the_table_of_frameworks_has_what_was_measured(tmp_path, monkeypatch):
@@ -80,7 +95,9 @@ def test_the_table_of_frameworks_has_what_was_measured(tmp_path, monkeypatch):
 def test_generated_parts_hold_everything():
     rows = re.findall(r"(?m)^\| `(\w+)` \| (.+?) \|", generate.settings())
     assert [name for name, _ in rows] == [field.name for field in dataclasses.fields(Settings)]
+    assert not re.search(r"(?m)^\| `\w+` \|\s*\|", generate.settings()), "a setting without a meaning"
     assert [name for name in CATALOGUE if f"## {name}\n" not in generate.datasets()] == []
+    assert "python -m pip install -c constraints.txt" in generate.readme("Install")
     text = generate.commands()
     for verb in re.search(r"\{(.*?)\}|VERB", make_parser().format_usage())[0].strip("{}").split(","):
         assert verb == "VERB" or f"## {verb}\n" in text

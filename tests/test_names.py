@@ -16,10 +16,11 @@ from lungnb.browser.marks import Marks
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.evaluation.evaluation import evaluate, read_scores
-from lungnb.figures import data_pictures, pictures
+from lungnb.figures import pictures
 from lungnb.files import text_name
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import escape, read_table, unescape, write_table
+from lungnb.lessons import data_pictures
 from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
 from lungnb.report.sections import review_sections

@@ -150,7 +150,7 @@ def test_mask_values_are_whole_numbers():
     for wrong in ((), (1.5,), "12", 3, (True,)):
         with pytest.raises(ValueError, match="mask_values must be one or more whole numbers, such as 1,2"):
             Settings(mask_values=wrong)
-    with pytest.raises(ValueError, match="mask_values takes a value like"):
+    with pytest.raises(ValueError, match="mask_values takes a value like 1,2, not 'lung'"):
         parse_changes(["mask_values=lung"])
 
 

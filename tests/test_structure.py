@@ -23,7 +23,7 @@ LEVELS = (
     ("segmentation",),
     ("evaluation",),
     ("figures",),
-    ("page", "report"),
+    ("lessons", "page", "report"),
     ("browser", "commands"),
     ("__main__",),
 )

@@ -89,8 +89,8 @@ def _networks(name: str, minutes: float, basis: str, changes: dict[str, int], ne
 ON_OTHER_MACHINES = {"gpu"}  # folders of results/published that no step fills
 STEPS = (
     Step(
-        "montgomery-full-folds", "montgomery-full-folds", 770, "montgomery/run_*.json, 15 times", (FILMS,),
-        _report(f"{FILMS} --profile full --set folds=5", repeats=" --seeds 3"),
+        "montgomery-full-folds", "montgomery-full-folds", 180, "", (FILMS,),
+        _report(f"{FILMS} --profile full --set folds=5 --set precision=auto"),
     ),
     Step(
         "montgomery", "montgomery", 51, "montgomery/run_*.json", (FILMS,),

@@ -228,7 +228,7 @@ class Browser(Controls):
         return bundle, {"image/jpeg": {"alt": alternative_text(figure)}}
 
     def picture(self) -> Figure:
-        """Return a figure of the first cases with their contours."""
+        """Return a figure of the first cases with the contours of their masks."""
         cells = []
         for index, case in enumerate(self.cases[:_CASES_PICTURED]):
             predicted = self.predictions.predict(index).result()

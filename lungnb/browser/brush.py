@@ -33,7 +33,7 @@ def pack_mask(mask: Mask) -> bytes:
 
 
 def unpack_mask(runs: bytes, shape: tuple[int, ...]) -> Mask:
-    """Return the bool mask of this shape from the bytes that `pack_mask` made.
+    """Return the bool mask of this shape, `(height, width)`, from the bytes that `pack_mask` made.
 
     Raises ValueError if the runs are of a mask of another size.
 

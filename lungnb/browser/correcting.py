@@ -82,7 +82,7 @@ class Corrector:
 
     @property
     def has_strokes(self) -> bool:
-        """Whether something was drawn that is not saved."""
+        """Whether there are strokes that are not saved."""
         return self._drawn != self._saved
 
     def open(self, title: str, name: str, grey: Grey, mask: Mask) -> None:
@@ -108,7 +108,7 @@ class Corrector:
         self._say()
 
     def save(self, is_asked_for: bool = False) -> bool:
-        """Save what was drawn; with `is_asked_for`, also a mask without strokes. Return whether nothing is unsaved.
+        """Save what was drawn; with `is_asked_for`, also a mask without strokes. Return True if everything is saved.
 
         If it cannot be saved, or is empty and the person has not confirmed that, say so; the strokes stay in the brush.
         """

@@ -16,8 +16,8 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.segmentation.predict import Model, OneImage, best_model, open_model
 from lungnb.settings import SHIPPED, Settings
 
-# images that are segmented before the first is shown: some seconds. Five corrected masks taught a network at least as
-# much in this order as in a random one (`benchmarks/correction_order.py`).
+# images that are segmented before the first is shown: some seconds. On average, five corrected masks taught a network
+# at least as much in this order as in a random one (`benchmarks/correction_order.py`).
 _FEW = 200
 
 

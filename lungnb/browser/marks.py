@@ -29,7 +29,7 @@ class Marks:
         return key in self._keys
 
     def turn(self, key: str, threshold: float) -> None:
-        """Mark an image, or take its mark back; keep marks that others have set meanwhile.
+        """Mark an image, or remove its mark if it is marked; keep marks that other processes have set meanwhile.
 
         Raises OSError as `files.written` does, RuntimeError while another process writes.
         """

@@ -59,7 +59,12 @@ def _add_training_verbs(verbs: _Verbs) -> None:
     )
     for add in (train, evaluate):
         _add_settings(add)
-        add("--model", action="append", choices=tuple(TITLES), help="can be repeated; default: the settings' models")
+        add(
+            "--model",
+            action="append",
+            choices=tuple(TITLES),
+            help="can be repeated; default: those of the setting models",
+        )
 
 
 def _add_image_verbs(verbs: _Verbs) -> None:
@@ -73,7 +78,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
     add("--probability", action="store_true", help="images only: write <stem>_probability.png, 0 to 255")
     add("--dicom-seg", action="store_true", help="write <stem>_seg.dcm, a DICOM Segmentation; it names the patient")
-    add("--upright", action="store_true", help="also find films that lie on their side or head; masks lie as the files")
+    add("--upright", action="store_true", help="also segment films that lie on their side or head")
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
     about = "on a Ray cluster: local (this machine), auto, or host:port; see docs/how-to-cluster.md"
     add("--ray", metavar="ADDRESS", help=about)
@@ -127,7 +132,7 @@ def _add_score(verbs: _Verbs) -> None:
     add("truth", help="folder of the ground truth")
     add("masks", nargs="+", help="folders of masks, one a program")
     add("--out", help="folder of the report; default: results/scores/<name of the truth's folder>")
-    about = "the labels of lung in label maps; can be repeated, with the name of a folder each"
+    about = "the labels of lung in label maps; NAME= limits them to one folder; can be repeated"
     add("--labels", action="append", metavar="[NAME=]1,2", help=about)
     add("--truth-labels", metavar="1,2", help="the labels of lung in the ground truth")
     add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")

@@ -207,7 +207,9 @@ def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
         return [(folder_of.iloc[0], "warning", what, "if each image is a patient, set patient_pattern='(.+)'")]
     if folders >= _MIN_PATIENT_FOLDERS and patients == images >= _MIN_PATIENT_IMAGES * folders:
         what = f"images lie in {folders} folders, and each image is taken for a patient"
-        return [(folder_of.iloc[0], "note", what, "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'")]
+        severity = "warning" if images < _MIN_CLASS_IMAGES * folders else "note"
+        advice = "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'"
+        return [(folder_of.iloc[0], severity, what, advice)]
     return []
 
 

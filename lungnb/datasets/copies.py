@@ -84,7 +84,7 @@ def find_copies(images: Fingerprints, group: np.ndarray) -> pd.DataFrame:
 
 
 def compare_candidates(images: Fingerprints, group: np.ndarray) -> pd.DataFrame:
-    """Return the pairs of `find_copies` and all others that were aligned, with their distances."""
+    """Return all aligned pairs, also with a distance above `MAX_COPY_DISTANCE`, in the columns of `find_copies`."""
     rows = [batch for block in _candidates(images.coarse, group) for batch in _aligned(images, *block)]
     table = pd.DataFrame(np.concatenate(rows) if rows else np.empty((0, 3)), columns=["first", "second", "distance"])
     table = table.astype({"first": int, "second": int}).sort_values(["distance", "first", "second"])

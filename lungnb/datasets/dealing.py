@@ -84,7 +84,7 @@ def deal_folds(group_of: Mapping[str, str], folds: int, fold: int, fractions: tu
     Raises ValueError for fewer than three patients a fold.
     """
     if len(group_of) < _MIN_FOLD_PATIENTS * folds:
-        raise ValueError(f"{folds} folds need three patients each, and {len(group_of)} are few.")
+        raise ValueError(f"{folds} folds need three patients each, and {len(group_of)} are too few; set fewer folds.")
     in_order = sorted(group_of, key=lambda patient: (group_of[patient], place(patient)))
     rest = {name: group_of[name] for number, name in enumerate(in_order) if number % folds != fold - 1}
     train, validation, _ = fractions

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ExternalMask(NamedTuple):
-    """The mask of an image or a volume, and what its file tells of pixels."""
+    """The mask of an image or a volume, and the pixel spacing and the volume that its file gives."""
 
     mask: Mask  # (height, width) or (slices, height, width)
     spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
@@ -56,7 +56,7 @@ def read_external(
 
 
 def refuse_unlike(one: ExternalMask, other: ExternalMask, name: object, other_name: str) -> None:
-    """Raise Refused, naming both, if two masks differ in size, or if their headers say that they lie apart."""
+    """Raise Refused, naming both, if two masks differ in size, or in spacing or position by their headers."""
     if one.mask.shape != other.mask.shape:
         raise Refused(
             f"{name}: is {size_of(one.mask)}, but {other_name} is {size_of(other.mask)}. Save both at one size."

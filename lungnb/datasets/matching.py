@@ -96,7 +96,7 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the name that is most like another one, or nothing if none is like it.
+    """Return the name that is most like another one, or "" if none is similar.
 
     >>> nearest("case_07", ["case-7", "film"])
     'case-7'

@@ -107,7 +107,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         raise ValueError(_no_pairs(raw, excluded))
     if pattern and not any(patients.values()):
         what, example = ("path", pairs[0].image.as_posix()) if "/" in pattern else ("name", pairs[0].id)
-        raise ValueError(f"patient_pattern {pattern!r} is found in no image's {what}, of which one is {example}.")
+        raise ValueError(f"patient_pattern {pattern!r} matches no image's {what}, such as {example}.")
     return _without_same_ids(pairs, excluded)
 
 

@@ -47,7 +47,7 @@ class Prepared:
 
     @cached_property
     def notes(self) -> list[tuple[str, str, str, str]]:
-        """What was noted about files that were read: file, severity, what, and advice."""
+        """The findings about files that were read: file, severity, what, and advice."""
         return [tuple(note) for note in read_json(self.folder / PREPARED_RECORD).get("notes", [])]
 
     @property

@@ -70,7 +70,7 @@ def _phantom(name: str, title: str, kind: str, note: str) -> Source:
 _SOURCES = (
     _phantom(
         "phantom", "Synthetic chest X-rays with exact lung masks", "xray",
-        "Made on the spot in seconds, without a network; for learning and for tests, not for conclusions.",
+        "Made on the spot in seconds, without a connection; for learning and for tests, not for conclusions.",
     ),
     _phantom(
         "phantom-ct", "Synthetic axial CT slices with exact lung masks (600)", "ct",

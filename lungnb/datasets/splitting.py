@@ -128,7 +128,7 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
         if (value_counts > 1).any():
-            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; leave one of its rows.")
+            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
     rows = [*table[fields].itertuples(index=False, name=None)]
     rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
     cells = [*zip(table["id"], rows, strict=True)]
@@ -214,7 +214,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
     twice = [name for name in (*TRAITS, SIDE, HEIGHT, WIDTH) if headings.count(name) > 1]
     if twice and field == "patient":
-        raise ValueError(f"{file}: has the column {twice[0]} more than once; leave one of them.")
+        raise ValueError(f"{file}: has the column {twice[0]} more than once; keep one of them only.")
     if headings.count("id") != 1 or headings.count(field) != 1:
         columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
@@ -242,7 +242,7 @@ def _text_of(file: Path) -> str:
     try:
         text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not in UTF-8, so that its letters are in doubt. {_SAVE}") from error
+        raise ValueError(f"{file}: is not in UTF-8, so its letters may be read wrongly. {_SAVE}") from error
     if "\0" in text:
         raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
     # macOS writes an umlaut as two characters. Excel writes the first line for itself.

@@ -46,7 +46,7 @@ class Parity(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Images of a network's own size, and the masks that Keras gives."""
+    """Images of the size that a network takes, and the masks that Keras gives for them."""
 
     images: np.ndarray  # (count, size, size), uint8
     masks: np.ndarray  # (count, size, size), bool

@@ -59,6 +59,6 @@ def read_temperature(model: Path) -> float:
 
 
 def has_temperature(model: Path) -> bool:
-    """Return whether a temperature is stored beside a `.keras` file that was chosen for this very network."""
+    """Return whether the temperature stored beside a `.keras` file was chosen for this network."""
     stored = read_json(model.with_name(TEMPERATURE))
     return "model" in stored and stored["model"] == digest_of_file(model)

@@ -4,10 +4,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=[
-        "data_lessons", "export_lesson", "interpretation", "lessons", "memory", "phantom_lesson", "published",
-        "search_lesson", "uncertainty_lesson",
-    ],
+    submodules=["published"],
     submod_attrs={
         "statistics": [
             "classification_table", "decisive_patients", "first_places", "mean_interval", "patient_means",

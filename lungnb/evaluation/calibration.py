@@ -132,7 +132,7 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 
 
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
-    """Return, from examinations by model, one row per model: how true its probabilities of the test images are.
+    """Return, from examinations by model, one row per model: how well its probabilities fit the test images.
 
     `calibration_error` is that of the network near the border, and `corrected_error` that with the `temperature`, which
     is chosen on the validation images. Further columns are the best threshold on the validation images, the mean Dice

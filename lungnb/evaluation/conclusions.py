@@ -169,8 +169,9 @@ def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
     if (count := len(by_patient)) < FEW_PATIENTS:
         unseen = 1 - 0.05 ** (1 / count)  # the share of failures that is absent from 5 % of such samples
         text.append(
-            f"With {counted(count, 'patient')}, fewer than {FEW_PATIENTS}, these images may show no failure although "
-            f"up to {unseen:.0%} of patients have one. No interval and no test counts such failures."
+            f"The images are of only {counted(count, 'patient')} (fewer than {FEW_PATIENTS}). A failure that up to "
+            f"{unseen:.0%} of all patients have may be absent here by chance. No interval and no test counts such "
+            "failures."
         )
     return text
 

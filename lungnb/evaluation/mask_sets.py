@@ -76,7 +76,7 @@ class Problems:
         self._rows: list[tuple[str, str]] = []
 
     def add(self, folder: str, problem: str) -> None:
-        """Keep a sentence about a folder, which a table calls so."""
+        """Keep a sentence about a folder; `folder` is its name in the table."""
         self._rows.append((folder, problem))
 
     def lines(self) -> list[str]:
@@ -222,7 +222,7 @@ def _find_images(given: str | Path, truths: list[MaskFiles]) -> MaskSet:
 def with_patients(
     truth: MaskSet, patients: str | Path | None, pattern: str | None, problems: Problems
 ) -> dict[str, Pair]:
-    """Return the patient and the group of each image of the ground truth, by its id; else each image is a patient.
+    """Return patient and group of each image of the ground truth, by its id; by default, each image is a patient.
 
     Images that the table `patients` does not list are left out. Raises ValueError for a table or a pattern that gives
     no image a patient.
@@ -231,7 +231,7 @@ def with_patients(
     if pattern:
         found = find_patients([(pair.id, pair.image) for pair in pairs], pattern)
         if not any(found.values()):
-            raise ValueError(f"patient_pattern {pattern!r} is found in no name, of which one is {pairs[0].id}.")
+            raise ValueError(f"patient_pattern {pattern!r} matches no name of an image, such as {pairs[0].id}.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
     assigned, unlisted = assign_patients(pairs, patients)
     for file, reason in unlisted:

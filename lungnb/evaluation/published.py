@@ -43,7 +43,7 @@ def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.Data
 
 
 def published_review() -> pd.DataFrame:
-    """Return how often the column `review` was right about masks of the shipped network.
+    """Return how many bad masks of the shipped network the column `review` found, and how many good masks it flagged.
 
     Each data set has a row for its images as they are, and a row for the changed images (`changed`). `below_0.85` is
     the number of masks with a Dice below 0.85. `of_them_found` is how many of these were flagged. `false_alarms` is the

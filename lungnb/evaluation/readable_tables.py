@@ -57,10 +57,25 @@ TITLES = {
     "ms_slice": "Slice to cleaned mask (ms)", "ms_network_128": "Network alone, 128 px (ms)",
     "ms_network_256": "Network alone, 256 px (ms)", "below_0.85": "Masks with a Dice below 0.85",
     "of_them_found": "Of these, flagged", "false_alarms": "False alarms (share of the other masks)",
+    "stage": "Stage", "height": "Height (places)", "width": "Width (places)", "channels": "Channels",
+    "pixels_per_place": "Side of a place (px)", "file": "File", "status": "Status", "review": "Review",
+    "right_px": "Right lung (px)", "left_px": "Left lung (px)", "draws": "Draws", "before": "Dice before, mean",
+    "after": "Dice after, mean", "helped": "Draws that raised the Dice", "trial": "Trial", "state": "State",
+    "learning_rate": "Learning rate", "filters": "Filters", "augmentation": "Strength of augmentation",
+    "validation_dice": "Validation Dice", "seconds": "Time (s)", "form": "Format", "megabytes": "File (MB)",
+    "milliseconds": "Time per image (ms)", "mean_agreement": "Dice with the masks of Keras, mean",
+    "lowest_agreement": "Dice with the masks of Keras, lowest", "said": "Why there is no file",
+    "looked_at": "Looked at", "worst_of_all": "Lowest Dice of all images", "worst_left": "Lowest Dice of the others",
+    "worst_by_chance": "Lowest after a random choice", "worst_ideal": "Lowest after a perfect choice",
 }  # fmt: skip
 _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "failed")
 _SHARES = ("first", "below_0.9", "costophrenic", "lung_share", "false_alarms")  # percentages
-_PRECISE = ("difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd")
+_PRECISE = (
+    "difference", "dice_sd", "patients_sd", "seeds_sd", "image_sd", "folds_sd",
+    "worst_of_all", "worst_left", "worst_by_chance", "worst_ideal",
+)  # fmt: skip
+_NEAR_ONE = ("mean_agreement", "lowest_agreement")  # at least 0.9995 and 0.995, so three digits say nothing
+_SCORES = ("dice", "pooled", "nsd", "f1", "before", "after", "validation_dice")  # beginnings of names: three digits
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
 
 
@@ -167,6 +182,7 @@ def _ranges(table: pd.DataFrame, unit: str) -> Iterator[Range]:
     limits = "lowest to highest seed" if "dice_sd" in table else "95 % interval"
     yield Range("dice", "dice_low", "dice_high", f"Dice, mean ({limits})")
     yield Range("dice", "low", "high", "Dice, mean (95 % interval)")
+    yield Range("after", "after_low", "after_high", "Dice after, mean (lowest to highest draw)")
     yield Range("difference", "low", "high", "Difference of Dice (95 % interval)")
     for score, title in _DISTANCES.items():
         value, low, high = (f"{score}_{level}" for level in ("median", "q1", "q3"))
@@ -195,6 +211,8 @@ def _number(name: str, value: object) -> str:
         return title_of(printable(value)) if name in ("model", "network") else printable(value)
     if name in ("p", "p_holm"):
         return f"< {SMALLEST_P}" if value < SMALLEST_P else f"{value:.2g}"
+    if name in _NEAR_ONE:
+        return f"{value:.5f}"
     if name in _SHARES:
         return f"{value:.0%}"
     if name == "multiplications":
@@ -203,9 +221,9 @@ def _number(name: str, value: object) -> str:
         return f"{value:,.0f}"
     if name in _PRECISE or name.startswith(("low", "high")):
         return f"{value:.4f}"
-    if name in ("milliseconds_per_image", "training_minutes"):
+    if name in ("milliseconds_per_image", "training_minutes", "milliseconds", "megabytes"):
         return f"{value:.1f}"
     if name.startswith((*_DISTANCES,)) and not name.startswith("nsd"):
         return f"{value:.2f}"
-    is_score = name in SCORE_TITLES or name.startswith(("dice", "pooled", "nsd", "f1"))
+    is_score = name in SCORE_TITLES or name.startswith(_SCORES)
     return f"{value:.3f}" if is_score else f"{value:,.4g}"

@@ -160,7 +160,7 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
     is_double = table.duplicated([*keys, "model"])
     if is_double.any():
         double = table[is_double].iloc[0]
-        raise ValueError(f"{double['id']} stands twice in the scores of {double['model']}; score it again.")
+        raise ValueError(f"{double['id']} is twice in the scores of {double['model']}; score this model again.")
     wide = table.pivot(index=keys if len(keys) > 1 else "id", columns="model", values="dice")[
         [*table["model"].unique()]
     ]

@@ -200,8 +200,10 @@ def few_shot_sentence(table: pd.DataFrame) -> str:
     shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
     scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()
     reached = scratch.index[scratch >= shipped]
-    how = f"{reached[0]} do" if len(reached) else f"{scratch.index[-1]} are not enough"
-    return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; from scratch, {how} for that."
+    count = reached[0] if len(reached) else scratch.index[-1]
+    verb = ("is" if count == 1 else "are") + ("" if len(reached) else " not")
+    needed = f"from scratch, {counted(count, 'image')} {verb} enough for that"
+    return f"Without any of these images the shipped network has a Dice of {shipped:.3f}; {needed}."
 
 
 def _test_dice(file: Path | None, prepared: Prepared) -> float:

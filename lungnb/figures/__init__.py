@@ -1,10 +1,10 @@
-"""Draw every chart and image grid."""
+"""Draw charts and image grids."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["data_pictures", "diagrams", "lesson_charts", "pictures", "plots", "text"],
+    submodules=["pictures", "plots"],
     submod_attrs={
         "charts": [
             "adaptation_chart", "export_chart", "few_shot_chart", "generalisation_chart", "learning_curve",

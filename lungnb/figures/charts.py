@@ -8,6 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from seaborn.utils import relative_luminance
 
 from lungnb.engines.parity import MIN_MEAN_DICE
 from lungnb.evaluation.calibration import Examination
@@ -22,6 +23,7 @@ from lungnb.settings import title_of
 
 _PANELS = 2  # in a row
 CURVES = {ADAPTED: "shipped network, adapted", RANDOM: "same network, from random weights"}
+_BLACK_FROM_LUMINANCE = 0.18  # black and white have the same contrast to a background of this luminance (WCAG 2)
 _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 
 
@@ -60,10 +62,11 @@ def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> 
     for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)
         looked_at = int(gain["looked_at"])
-        picked, left = table.iloc[:looked_at], table.iloc[looked_at:]
-        axis.scatter(left["disagreement"], left["dice"], s=22, color="0.4", label="left")
+        picked, others = table.iloc[:looked_at], table.iloc[looked_at:]
+        axis.scatter(others["disagreement"], others["dice"], s=22, color="0.4", label="not looked at")
         axis.scatter(picked["disagreement"], picked["dice"], s=48, color=COLORS[3], marker="X", label="looked at")
-        axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label="worst left")
+        lowest = "lowest Dice of those not looked at"
+        axis.axhline(gain["worst_left"], color="0.5", linestyle="--", linewidth=1, label=lowest)
         axis.set(title=title_of(name), xlabel="disagreement")
         axis.xaxis.set_major_locator(MaxNLocator(4))
     axes[0, 0].set_ylabel("Dice")
@@ -158,10 +161,19 @@ def generalisation_chart(table: pd.DataFrame) -> Figure:
         wide.loc[names, names], annot=cells.loc[names, names], fmt="", cmap="cividis", ax=axis,
         vmin=min(_LOWEST_SHADE, table["dice"].min()), vmax=1, linewidths=2, cbar_kws={"label": "mean Dice"},
     )  # fmt: skip
+    mesh = axis.collections[0]
+    for text in axis.texts:
+        column, row = (int(place) for place in text.get_position())
+        text.set_color(_readable_on(mesh.cmap(mesh.norm(wide.loc[names[row], names[column]]))))
     axis.set(xlabel="tested on", ylabel="trained on", title="Mean Dice of the test images, and its 95 % interval")
     axis.set_xticklabels(names, parse_math=False)
     axis.set_yticklabels(names, parse_math=False, rotation=0)
     return figure
+
+
+def _readable_on(background: tuple[float, ...]) -> str:
+    """Return black or white, whichever has the higher contrast to a colour: black from a luminance of 0.18 on."""
+    return "black" if relative_luminance(background) > _BLACK_FROM_LUMINANCE else "white"
 
 
 @themed

@@ -98,7 +98,7 @@ def _to_values(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:
     except MemoryError:
         raise
     except Exception:  # pydicom raises many kinds for a table that makes no sense
-        raise Refused(f"{path}: its rescaling or modality lookup table makes no sense. Export it again.") from None
+        raise Refused(f"{path}: its rescaling or modality lookup table is not valid. Export it again.") from None
     return values
 
 

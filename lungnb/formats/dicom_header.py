@@ -65,7 +65,7 @@ def modality_of(file: Dataset) -> str:
 
 
 def other_object(file: Dataset) -> str:
-    """Return what an opened DICOM file is if it is no CT picture of the patient's body, such as "report", or ""."""
+    """Return the kind of an opened DICOM file that shows no image of the body, such as "report"; "" for other files."""
     modality = modality_of(file)
     if modality in _OTHER_OBJECTS:
         return _OTHER_OBJECTS[modality]
@@ -79,7 +79,7 @@ def other_object(file: Dataset) -> str:
 
 
 def is_ct_volume(file: Dataset) -> bool:
-    """Return whether an opened DICOM file holds several CT pictures, which lie in a volume."""
+    """Return whether an opened DICOM file holds several CT frames, which form a volume."""
     return count_frames(file) > 1 and not other_object(file)
 
 
@@ -94,7 +94,7 @@ def is_in_hounsfield(file: Dataset) -> bool:
 
 
 class Place(NamedTuple):
-    """Where a picture lies, from its header."""
+    """The position of a picture, from its header."""
 
     shape: tuple[int, int]
     spacing: Floats  # between rows, and between columns; mm
@@ -114,7 +114,7 @@ class Place(NamedTuple):
 
 
 def place_of(header: Dataset) -> Place | None:
-    """Return where a picture lies; None if its header does not say that (PLACE_ELEMENTS)."""
+    """Return the position of a picture; None if its header lacks an element of PLACE_ELEMENTS."""
     try:
         numbers = [np.array(header[name].value, float).reshape(length) for name, length in PLACE_ELEMENTS.items()]
         if np.isfinite(np.concatenate(numbers)).all():
@@ -167,7 +167,7 @@ class Turn(NamedTuple):
 
 
 def turn_of(file: Dataset) -> Turn:
-    """Return the turn that shows an opened DICOM image as usual; none if it has no directions or is from the side."""
+    """Return the turn that shows an opened DICOM image as usual; none for a lateral view or without an orientation."""
     try:
         along_row, along_column = _directions(file)
     except Exception:  # pydicom raises many kinds for a value that is not a number

@@ -56,7 +56,7 @@ def write_dicom_seg(path: Path, lungs: tuple[Mask, Mask], source: Path, volume: 
     is missing.
     """
     if not (source.is_dir() or is_dicom(source)):
-        raise Refused(f"{source}: not DICOM, so no DICOM Segmentation of it can be written. Leave out that output.")
+        raise Refused(f"{source}: not DICOM, so no DICOM Segmentation of it can be written. Leave out --dicom-seg.")
     need_package("highdicom", source, "DICOM Segmentation")
     import highdicom
 

@@ -42,7 +42,7 @@ _MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
 class Slice(NamedTuple):
-    """A picture of a volume: its file, which frame of that it is, and where it lies."""
+    """A picture of a volume: its file, the number of its frame there, and its position."""
 
     path: Path
     frame: int
@@ -197,8 +197,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
                 numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
                 cause = f"as of two acquisitions (AcquisitionNumber {numbers})"
             raise Refused(
-                f"{path}: {_name(first)} and {_name(second)} differ and lie in one place, {cause}. Give each a folder "
-                "of its own."
+                f"{path}: {_name(first)} and {_name(second)} are different slices at one position, {cause}. Give "
+                "each a folder of its own."
             )
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"

@@ -32,7 +32,9 @@ def lung_mask(
     array: np.ndarray, mask_values: tuple[int, ...] | None = None, name: object = "the mask",
     hu: Floats | None = None, values: MaskValues | None = None,
 ) -> Mask:  # fmt: skip
-    """Return where the values of a mask, `(..., height, width)`, are lung: `mask_values`, or as `find_values` says.
+    """Return the bool mask of lung from a mask of labels, `(..., height, width)`.
+
+    `mask_values` are the labels of lung; without them, `find_values` decides.
 
     `values` is the result of `find_values`, if it is known already.
 

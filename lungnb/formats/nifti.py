@@ -133,7 +133,7 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
     """Return the voxels of an opened NIfTI file as float32, on the axes of the file, scaled by its header."""
     offset = float(header["vox_offset"])
     if not (header.sizeof_hdr <= offset <= MAX_EXTENSIONS):
-        raise Refused(f"{path}: its voxels begin at byte {offset:g}, which makes no sense. Convert it again.")
+        raise Refused(f"{path}: its voxels begin at byte {offset:g}, which is not possible. Convert it again.")
     file.seek(int(offset))
     dtype, (slope, intercept) = header.get_data_dtype(), _slope_inter(header, path)
     array = np.empty(header.get_data_shape(), np.float32, order="F")

@@ -24,14 +24,14 @@ _PADDING_GAP = 0.25  # padding is farther from the picture's values than this sh
 
 
 class GreyRange(NamedTuple):
-    """What is shown black and white, and a note if values were left out."""
+    """The values that are shown as black and as white, and a note if values were left out."""
 
     window: Window
     note: str = ""
 
 
 def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object = "the array") -> GreyRange:
-    """Return which values of an image or a volume are shown black and white.
+    """Return the values of an image or a volume that are shown as black and as white.
 
     - `window_hu`, if it is given; the values must then be Hounsfield units.
     - CT, that is values below -200, which are not all padding: LUNG_WINDOW.

@@ -187,7 +187,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turned_upright(mask: Mask, orientation: int) -> Mask:
-    """Return a mask as EXIF turns a file that stores it."""
+    """Return a mask turned upright, as the EXIF orientation of its file says."""
     image = Image.fromarray(mask)
     image.getexif()[ORIENTATION_TAG] = orientation
     return np.asarray(ImageOps.exif_transpose(image))

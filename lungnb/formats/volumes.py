@@ -33,7 +33,10 @@ class Volume(NamedTuple):
 
 
 def turn_to_axial(array: np.ndarray, affine: np.ndarray, path: Path) -> Volume:
-    """Return a stored array as axial slices. Its `affine` leads from its indices to mm, RAS, or the file is refused."""
+    """Return a stored array as axial slices. `affine` leads from its indices to mm, RAS.
+
+    Raises Refused if the affine has no inverse, or if its voxels have an impossible size.
+    """
     need_package("nibabel", path, "reading volumes")
     from nibabel import affines, orientations
 
@@ -88,7 +91,7 @@ def refuse_slices(path: Path, count: int) -> None:
 
 
 def central_slices(count: int, wanted: int) -> list[int]:
-    """Return the indices of `wanted` slices, evenly spaced over the central half of `count`; all of it if it has fewer.
+    """Return the indices of `wanted` slices, evenly spaced over the central half of `count`, or all of that half.
 
     >>> central_slices(80, 4)
     [25, 35, 45, 55]

@@ -104,7 +104,7 @@ class Progress(_WithBar):
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Stop the clock and move the bar."""
+        """Stop the clock of the epoch and advance the progress bar."""
         if logs is not None:  # which is always so in training
             logs["seconds"] = round(time.perf_counter() - self._started, 3)
             dice, loss = logs["val_dice"], logs["val_loss"]
@@ -118,7 +118,7 @@ class StepProgress(_WithBar):
     unit = "step"
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Move the bar."""
+        """Advance the progress bar by one step."""
         self._bar.update()
         if logs:
             self._bar.set_postfix_str(f"loss {logs['loss']:.3f}", refresh=False)

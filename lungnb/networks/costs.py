@@ -23,11 +23,14 @@ _SHAPES = ("batch_shape", "input_shape", "build_input_shape")  # settings that h
 
 
 class Unfit(ValueError):
-    """What is wrong with a model file."""
+    """A model file cannot be used. The message says why and what to do, without the name of the file."""
 
 
 class Costs(NamedTuple):
-    """What a network needs for one image. For the project's networks, the bytes are right within 10 %."""
+    """The memory (bytes) and the multiply-accumulates that a network needs for one image.
+
+    For networks of this project, the bytes are right within 10 %.
+    """
 
     bytes: int
     multiplications: int

@@ -43,7 +43,7 @@ class RunRecord(dict[str, Any]):
 
 def damaged(file: Path) -> ValueError:
     """Return the error for a damaged record."""
-    return ValueError(f"{file}: is damaged, or of another lungnb. Remove the folder and train the network again.")
+    return ValueError(f"{file}: is damaged, or another version of lungnb wrote it. Remove the folder and train again.")
 
 
 def read_run_file(file: Path) -> RunRecord:
@@ -95,7 +95,7 @@ def best_dice(folder: Path) -> float:
 
 
 def plan_of(folder: Path) -> dict[str, Any]:
-    """Return what a folder's training, finished or not, was to train; an empty dict if that is unknown."""
+    """Return the plan of the training in a folder, finished or not; an empty dict if there is none."""
     plan = read_json(folder / RUN).get("plan") or read_json(folder / PLAN)
     return plan if isinstance(plan, dict) else {}
 

@@ -49,7 +49,7 @@ def steps_for(images: int) -> int:
 
 
 def share_for(images: int) -> float:
-    """Return how far the result goes from the old weights to the new ones, 0 to 1, by the number of images.
+    """Return the share of the way from the old weights to the new ones, 0 to 1, by the number of images.
 
     >>> tuple(round(share_for(images), 3) for images in (1, 3, 5, 20))
     (0.35, 0.575, 0.8, 0.8)

@@ -46,7 +46,7 @@ _SHRUNKEN, _RAISED_CM, _PULLED_CM, _SHIFTED_CM = (0.86, 0.97), (0.3, 2.5), (0.5,
 
 
 class Setting(NamedTuple):
-    """How the way in which a film is taken, and age, change a chest."""
+    """How a chest differs between upright films, portable films and children."""
 
     height: tuple[float, float]  # of the lungs, as a multiple of half the chest's width
     raised_cm: float  # of the diaphragm
@@ -69,7 +69,7 @@ SETTINGS = {
 
 
 class Patient(NamedTuple):
-    """One patient's measures (cm). Pairs are right and left: the picture's left comes first."""
+    """One patient's measures, cm. Pairs are right and left of the patient; the right is on the left of the picture."""
 
     widths: tuple[float, float]  # midline to the inner side of the ribs, where the chest is widest
     height: float  # lung tip to costophrenic angle

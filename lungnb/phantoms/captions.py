@@ -14,7 +14,7 @@ _MOST_CM, _LEAST_CM = 9.0, 0.8  # from the lungs to the film's end
 
 
 def captioned(rng: Generator, grey: Floats) -> Floats:
-    """Return a film, `(size, size)`, 0 to 1, with letters and text where it has any, most of them near its borders."""
+    """Return a film, `(size, size)`, 0 to 1, with letters and text drawn at random, most of them near its borders."""
     size = len(grey)
     sheet = Image.fromarray(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8))
     draw = ImageDraw.Draw(sheet)
@@ -45,7 +45,7 @@ def _font(height_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def field(rng: Generator, view: View, half_cm: float, height_cm: float) -> Mask:
-    """Return where the film shows anything: its sides, or the collimator's, lie 1 to 9 cm outside the lungs.
+    """Return the exposed part of the film. Its sides, or those of the collimator, are 1 to 9 cm outside the lungs.
 
     Lungs reach `half_cm` to both sides, and from 0 to `height_cm` in height.
     """

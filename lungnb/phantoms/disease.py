@@ -21,7 +21,7 @@ _MINOR_SHARE = 0.4  # of the other patients, who have a nodule or a patch
 
 
 def filled(rng: Generator, patient: Patient, findings: Findings, view: View) -> Floats:
-    """Return which share of the air along each ray disease has replaced, `(size, size)`, 0 to 0.95."""
+    """Return the share of the air along each ray that disease has replaced, `(size, size)`, 0 to 0.95."""
     size = len(view.x)
     texture = clouds(rng, size, 12) + 0.7 * clouds(rng, size, 30) + 0.5 * clouds(rng, size, 80)
     fill = np.zeros_like(view.x)
@@ -40,7 +40,7 @@ def filled(rng: Generator, patient: Patient, findings: Findings, view: View) -> 
 
 
 def fluid(rng: Generator, patient: Patient, findings: Findings, view: View) -> Floats:
-    """Return how much of each ray's air lies in fluid or thickened pleura, 0 to 1.
+    """Return the share of the air along each ray that fluid or thickened pleura replaces, `(size, size)`, 0 to 1.
 
     An effusion has a level that rises towards the chest wall. Thick pleura lines the wall, or caps the tip.
     """

@@ -14,7 +14,7 @@ _FOG_SIZE = 9  # the blur of scatter, as a fraction of the side: 1 / 9
 
 
 def develop(rng: Generator, water: Floats, lungs: Mask, noisy: bool) -> Floats:
-    """Return the film, `(size, size)` float32, 0 to 1 and bone white, of `water` cm along each ray.
+    """Return the film, `(size, size)` float32, 0 to 1 with white bones. Each ray crosses `water` cm of water.
 
     The darkest part of the `lungs` is nearly black, and the densest part of the body nearly white: the window that
     radiographers set.

@@ -12,7 +12,9 @@ from lungnb.phantoms.frame import TAME, Wild, clouds
 
 
 def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tuple[Grey, Mask]:
-    """Return the film of a patient `depth` cm thick, of whom each ray crosses `water` cm, and where it shows anything.
+    """Return the film of a patient, and a mask of the part of the film that shows the patient.
+
+    The patient is `depth` cm thick, and each ray crosses `water` cm of water, `(size, size)`.
 
     The film has scatter, uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is
     distorted too. It shows nothing of the patient outside the collimator.
@@ -55,7 +57,7 @@ def _marker(rng: Generator, grey: Floats) -> Floats:
 
 
 def distort(rng: Generator, grey: Floats, wild: Wild) -> tuple[Grey, Mask]:
-    """Return a picture, `(size, size)`, 0 to 1, as no single device would give it, and where it shows the patient.
+    """Return a distorted picture, and a mask of the part that shows the patient; `grey` is `(size, size)`, 0 to 1.
 
     Local contrast, any rising tone curve, shadows, blur, coarse pixels, noise, borders, writing, inversion and JPEG are
     each applied now and then, and from a wide range. This is domain randomisation (Tobin and others 2017,

@@ -24,7 +24,7 @@ _DEVICES_SHARE = {"portable": 0.85, "child": 0.2, "upright": 0.1}
 
 
 class Findings(NamedTuple):
-    """What one film shows."""
+    """What one film shows: how it was taken, and which findings the patient has."""
 
     setting: str  # upright, portable or child
     has_tuberculosis: bool = False
@@ -38,7 +38,7 @@ class Findings(NamedTuple):
 
 
 def additions_without(names: Collection[str] = ()) -> frozenset[str]:
-    """Return the additions apart from `names`. Raises ValueError for a name that is none.
+    """Return the additions apart from `names`. Raises ValueError for a name that is no addition.
 
     >>> sorted(additions_without(["labels", "reader"]))
     ['children', 'diaphragm', 'heart', 'mediastinum', 'portable', 'processing', 'tuberculosis']

@@ -24,7 +24,7 @@ class Phantom(NamedTuple):
 
 
 class Wild(NamedTuple):
-    """How far phantoms go beyond what is real: 0 not at all, 1 as training data should, more goes further."""
+    """How much more phantoms vary than real images: 0 not at all, 1 for training data, more than 1 for wider ranges."""
 
     shape: float = 0.0  # of chest and organs
     pathology: float = 0.0  # effusions, opacities, lesions, devices, gas in bowels
@@ -37,7 +37,7 @@ TAME = Wild()
 
 
 class View(NamedTuple):
-    """Where in the patient each pixel lies."""
+    """The position of each pixel in the patient, cm."""
 
     x: Floats  # (size, size) float32, cm
     y: Floats

@@ -30,7 +30,7 @@ _LETTERS = list("abcdefghijklmnopqrstuvwxyz    ")
 
 
 def other_picture(rng: Generator, size: int = 256) -> Grey:
-    """Return a picture, uint8 `(size, size)`, that shows no chest as one takes films or slices of it.
+    """Return a picture, uint8 `(size, size)`, that is neither an upright chest film nor an axial CT slice of the chest.
 
     >>> other_picture(np.random.default_rng(1), 64).shape
     (64, 64)

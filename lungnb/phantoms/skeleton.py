@@ -74,7 +74,7 @@ def _spine(rng: Generator, patient: Patient, view: View) -> Floats:
 
 
 def arm(patient: Patient, side: int) -> Floats:
-    """Return where shoulder joint and elbow of one side are, `(2, 2)`, x and y in cm."""
+    """Return the positions of the shoulder joint and the elbow of one side, `(2, 2)`, x and y in cm."""
     joint = np.array([side * (patient.width + _JOINT_CM[0]), _JOINT_CM[1] - 1.5 * (patient.arms > np.pi / 2)])
     return np.array([joint, joint + _ARM_CM * np.array([side * np.sin(patient.arms), np.cos(patient.arms)])])
 

@@ -31,7 +31,7 @@ _FORMS = Path(__file__).parent
 
 
 def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
-    """Return the CLAIM checklist of a finished run, one row per item: its section, the item, and the run's statement.
+    """Return the CLAIM checklist of a finished run, one row per item: section, item, and what is known of the run.
 
     What a run cannot know reads "not stated". Raises FileNotFoundError if a model is not trained and scored.
     """

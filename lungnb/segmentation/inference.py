@@ -66,7 +66,7 @@ def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
 
 
 def is_doubtful(chest: float | None) -> bool:
-    """Return whether the output `chest` of a network says that an image shows something else.
+    """Return whether the output `chest` of a network says that an image is no chest film or CT slice.
 
     >>> is_doubtful(0.2), is_doubtful(0.98), is_doubtful(None)
     (True, False, False)

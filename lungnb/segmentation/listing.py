@@ -25,7 +25,7 @@ TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file f
 
 
 class InputFile(NamedTuple):
-    """A file, or the folder of a series, and the beginning of the names of the files that are written for it."""
+    """A file, or the folder of a series, and the stem of the names of its outputs."""
 
     path: Path
     stem: str
@@ -88,7 +88,7 @@ def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], patter
     folders = image_folders(out) if _MASK_FOLDER.search(os.path.basename(os.path.realpath(out))) else ()
     truth = (folder / name for folder, names in folders for name in names)
     if other := next(chain(written, beside, truth), None):
-        raise ValueError(f"{other} is there already, and not of an earlier run: name another folder for the masks.")
+        raise ValueError(f"{other}: is not of an earlier run of lungnb. Name another folder for the masks.")
 
 
 def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None:

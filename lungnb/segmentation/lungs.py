@@ -69,7 +69,7 @@ def why_implausible(
     mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None,
     probability: np.ndarray | None = None,
 ) -> str:  # fmt: skip
-    """Return why a person should look at a mask, or nothing.
+    """Return why a person should look at a mask; "" if nothing is unusual.
 
     Judge the sizes of the right and the left lung, the share of the image that is lung, and, if they are given, the
     volume and the probabilities of an image, as large as the mask.

@@ -225,7 +225,7 @@ def network_name(model: Model) -> str:
 
 
 def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
-    """Return a folder among the results for the masks of one network, because those of two must not mix.
+    """Return a folder among the results for the masks of one network, because masks of two networks must not mix.
 
     It is called `shipped` or after the folder of the model's file.
     """

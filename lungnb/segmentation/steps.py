@@ -34,14 +34,14 @@ Extra: TypeAlias = Callable[[], None]
 
 
 class ReadFile(NamedTuple):
-    """A file after the first step."""
+    """A file after the first step, `read_input`."""
 
     input_file: InputFile
     picture: Picture | None  # None for a volume, which is read when it is segmented because it takes much memory
 
 
 class SegmentedImage(NamedTuple):
-    """An image after the second step."""
+    """An image after the second step, `segment_input`."""
 
     input_file: InputFile
     mask: np.ndarray  # (height, width), bool
@@ -68,7 +68,7 @@ Segmented: TypeAlias = SegmentedImage | SegmentedVolume
 
 
 def read_input(input_file: InputFile, window_hu: Window | None = None) -> ReadFile | JournalRow:
-    """Read an image file. Of a volume, only compute its stamp."""
+    """Read an image file. Of a volume, only compute the digest of its files; `segment_input` reads it."""
 
     def read() -> ReadFile:
         stamped = input_file._replace(stamp=stamp_of(input_file.path))

@@ -206,8 +206,8 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
         save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
         save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)
     told = check_dataset(make_settings(str(tmp_path / "a")), progress=False)
-    (note,) = told[told["file"] != "manifest.csv"].itertuples()
-    assert (note.severity, note.what) == ("note", "images lie in 4 folders, and each image is taken for a patient")
+    (told,) = told[told["file"] != "manifest.csv"].itertuples()
+    assert (told.severity, told.what) == ("warning", "images lie in 4 folders, and each image is taken for a patient")
 
 
 def test_two_drawings_of_one_mask_are_found_and_parts_are_not(raw):

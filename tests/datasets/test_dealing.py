@@ -83,5 +83,5 @@ def test_folds_have_the_same_shares_of_each_group():
 def test_too_few_patients_are_an_error():
     with pytest.raises(ValueError, match="2 patients cannot make the splits train, validation, test; add patients"):
         split_sizes(2, SHARES)
-    with pytest.raises(ValueError, match="5 folds need three patients each, and 14 are few"):
+    with pytest.raises(ValueError, match="5 folds need three patients each, and 14 are too few"):
         deal_folds(dict.fromkeys(names(14, 1), ""), 5, 1, SHARES)

@@ -69,7 +69,7 @@ def test_columns_that_are_unclear_are_named(raw, columns, message):
 
 
 def test_one_image_with_two_sizes_is_an_error(raw):
-    with pytest.raises(ValueError, match="a has more than one pixel_mm; leave one of its rows"):
+    with pytest.raises(ValueError, match="a has more than one pixel_mm; keep one of its rows only"):
         with_table(raw, "id,patient,pixel_mm\na,1,0.2\na,1,0.3\nb,2,0.2\n")
 
 

@@ -175,7 +175,7 @@ def test_folds_test_every_patient_once(raw):
 
 def test_too_few_patients_for_the_folds_are_an_error(raw):
     write_scans(raw, "abcdefgh")
-    with pytest.raises(ValueError, match="3 folds need three patients each, and 8 are few"):
+    with pytest.raises(ValueError, match="3 folds need three patients each, and 8 are too few"):
         prepared(raw, folds=3)
 
 
@@ -343,7 +343,7 @@ def test_folds_go_before_folders(raw):
 
 def test_a_pattern_that_fits_no_name_is_an_error(raw):
     write_scans(raw, [f"pat{patient:02}_{n}" for patient in range(5) for n in range(4)])
-    with pytest.raises(ValueError, match=r"is found in no image's name, of which one is pat0"):
+    with pytest.raises(ValueError, match=r"matches no image's name, such as pat0"):
         prepared(raw, patient_pattern=r"(PAT\d+)")
 
 

@@ -32,8 +32,8 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_patients(count, few):
     assert "about these trained networks only" in text
     assert "the smallest with 1,000 parameters" in text
     unseen = {20: "14 %", 58: "5 %"}.get(count)
-    few_patients = f"fewer than 59, these images may show no failure although up to {unseen} of patients have one"
-    assert (f"With {count} patients, {few_patients}" in text.replace("%", " %")) == few
+    few_patients = f"only {count} patients (fewer than 59). A failure that up to {unseen} of all patients have may be"
+    assert (few_patients in text.replace("%", " %")) == few
 
 
 def test_the_verdict_ranks_patients_and_not_images():

@@ -193,5 +193,5 @@ def test_bad_tables_are_named():
         paired_tests(table.assign(patient=table["patient"].where(table["id"] != "i1")))
     with pytest.raises(ValueError, match="unet has no dice of i0"):
         paired_tests(table.assign(dice=table["dice"].where(table.index > 0)))
-    with pytest.raises(ValueError, match="i0 stands twice in the scores of unet"):
+    with pytest.raises(ValueError, match="i0 is twice in the scores of unet"):
         paired_tests(pd.concat([table, table.head(1)]))

@@ -90,3 +90,13 @@ def test_a_table_without_rows_and_unknown_columns_stay():
     assert table.loc["<i>"].tolist() == ["12,345", "0.1235"]
     missing = readable(pd.DataFrame({"name": ["a", "b"], "count": pd.array([1, None], "Int64"), "gone": [None, None]}))
     assert missing["count"].tolist() == ["1", ""] and "gone" not in missing
+
+
+def test_stages_and_adaptations_show_no_short_name():
+    stages = {"height": 128, "width": 128, "channels": 8, "pixels_per_place": 1, "parameters": 3584}
+    assert_readable(pd.DataFrame(stages, index=pd.Index(["encoder_1"], name="stage")))
+    row = {"dataset": "a", "images": 5, "draws": 3, "before": 0.9, "after": 0.95, "after_low": 0.94, "after_high": 0.96}
+    table = pd.DataFrame([row | {"helped": 3}]).set_index(["dataset", "images"])
+    assert_readable(table)
+    spread = text_of(readable(table)).loc["a", "Dice after, mean (lowest to highest draw)"]
+    assert spread == "0.950 (0.940 to 0.960)"

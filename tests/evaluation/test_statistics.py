@@ -166,5 +166,5 @@ def test_what_cannot_be_paired_is_named(of):
         of(table.drop(index=3))
     with pytest.raises(ValueError, match="unet has no dice of 000"):
         of(table.assign(dice=[np.nan, 0.8, 0.7, 0.6]))
-    with pytest.raises(ValueError, match="000 stands twice in the scores of unet"):
+    with pytest.raises(ValueError, match="000 is twice in the scores of unet"):
         of(pd.concat([table, table.head(1)]))

@@ -122,8 +122,8 @@ def test_what_the_phantom_is_worth_in_real_images():
         ],
         columns=["start", "images", "seed", "dice"],
     )
-    assert few_shot_sentence(table).endswith("a Dice of 0.950; from scratch, 20 do for that.")
-    assert few_shot_sentence(table[table["seed"] == 1]).endswith("from scratch, 20 are not enough for that.")
+    assert few_shot_sentence(table).endswith("a Dice of 0.950; from scratch, 20 images are enough for that.")
+    assert few_shot_sentence(table[table["seed"] == 1]).endswith("from scratch, 20 images are not enough for that.")
     axis = few_shot_chart(table).axes[0]
     phantom, scratch, shipped = axis.get_lines()
     assert phantom.get_xydata().tolist() == [[2, 0.96], [20, 0.97]]

@@ -8,7 +8,13 @@ from helpers.tables import drawn, examined
 from lungnb.evaluation.calibration import (
     Examination,
 )
-from lungnb.figures.charts import learning_curve, reliability_diagram, search_chart, uncertainty_chart
+from lungnb.figures.charts import (
+    generalisation_chart,
+    learning_curve,
+    reliability_diagram,
+    search_chart,
+    uncertainty_chart,
+)
 from lungnb.networks.losses import LOSSES
 
 
@@ -23,8 +29,8 @@ def test_charts_say_what_the_tables_do():
     assert [text.get_text() for text in lower.texts] == ["1.5", "2.5"]  # thousands of pixels
     assert "3.1% of the longer side" in upper.get_title()
     reviewed = examined(dice=[0.6, 0.9, 0.5, 0.8], disagreement=[0.4, 0.3, 0.2, 0.1])
-    left, picked = uncertainty_chart({"unet": reviewed}, 0.25).axes[0].collections
-    assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(left.get_offsets()) == 3
+    others, picked = uncertainty_chart({"unet": reviewed}, 0.25).axes[0].collections
+    assert picked.get_offsets().tolist() == [[0.4, 0.6]] and len(others.get_offsets()) == 3
 
 
 def test_the_learning_curve_has_a_panel_a_set_with_means_and_the_spread_of_draws():
@@ -67,3 +73,10 @@ def test_the_search_chart_shows_every_trial_in_five_panels():
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["8", "16"]
     names = [text.get_text() for text in figure.axes[5].get_legend().get_texts()]
     assert names == ["complete", "pruned", "best", "best yet"]
+
+
+def test_numbers_of_a_heat_map_are_dark_on_bright_cells_and_bright_on_dark_ones():
+    rows = [("a", "a", 0.99), ("a", "b", 0.94), ("b", "a", 0.8), ("b", "b", 0.85)]
+    table = pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"]).assign(dice_low=np.nan, dice_high=np.nan)
+    colors = {text.get_text(): text.get_color() for text in generalisation_chart(table).axes[0].texts}
+    assert colors == {"0.990": "black", "0.940": "black", "0.800": "white", "0.850": "white"}

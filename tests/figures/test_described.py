@@ -16,10 +16,12 @@ from nbconvert import HTMLExporter
 from nbformat import v4
 
 import lungnb.figures
+import lungnb.lessons
 from helpers.figures import drawn
-from lungnb.figures import charts, diagrams, pictures, plots
+from lungnb.figures import charts, pictures, plots
 from lungnb.figures.described import DescribedFigure, alternative_text, first_sentence
 from lungnb.figures.theme import subplots
+from lungnb.lessons import diagrams
 from lungnb.metrics import Counts
 from lungnb.report.page import _step
 
@@ -27,8 +29,9 @@ SCORES = ("loss", "accuracy", "dice")
 
 
 def drawing_functions():
-    """Return the public functions of lungnb.figures that return figures, by module and name."""
-    names = [f"lungnb.figures.{module.name}" for module in pkgutil.iter_modules(lungnb.figures.__path__)]
+    """Return the public functions of `lungnb.figures` and `lungnb.lessons` that return figures, by module and name."""
+    packages = (lungnb.figures, lungnb.lessons)
+    names = [f"{p.__name__}.{module.name}" for p in packages for module in pkgutil.iter_modules(p.__path__)]
     return {
         f"{name}.{function.__name__}": function
         for name in names
@@ -106,7 +109,7 @@ def test_the_metadata_stay_beside_the_png_of_ipython():
 
 
 def test_a_notebook_stores_the_text_and_its_html_and_the_report_have_it(tmp_path):
-    cell = "from lungnb.figures import diagrams\n\ndisplay(diagrams.gate_diagram())\ndiagrams.residual_diagram()"
+    cell = "from lungnb.lessons import diagrams\n\ndisplay(diagrams.gate_diagram())\ndiagrams.residual_diagram()"
     notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# Title"), v4.new_code_cell(cell)])
     NotebookClient(notebook, kernel_name="python3").execute()
     texts = [output.metadata["image/png"]["alt"] for output in notebook.cells[1].outputs if "data" in output]

@@ -84,7 +84,7 @@ def test_copies_are_left_out_and_other_phases_are_named(tmp_path):
     file = pydicom.dcmread(paths[3])
     alter(tmp_path / "copy3.dcm", PixelData=file.PixelData[:-2] + b"\1\1")
     with pytest.raises(
-        ValueError, match=r"copy3\.dcm differ and lie in one place, as of two phases or reconstructions"
+        ValueError, match=r"copy3\.dcm are different slices at one position, as of two phases or reconstructions"
     ):
         read_volume(tmp_path)
 
@@ -148,7 +148,7 @@ def test_two_acquisitions_of_the_same_slices_are_named(tmp_path):
     write_series(tmp_path, CHEST, AcquisitionNumber=1)
     write_series(tmp_path, CHEST - 5, AcquisitionNumber=2, suffix=".again.dcm")
     with pytest.raises(
-        ValueError, match=r"lie in one place, as of two acquisitions \(AcquisitionNumber [12] and [12]\)\. G"
+        ValueError, match=r"at one position, as of two acquisitions \(AcquisitionNumber [12] and [12]\)\. G"
     ):
         read_volume(tmp_path)
 

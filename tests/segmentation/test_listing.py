@@ -69,9 +69,7 @@ def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
     write_png(tmp_path / "a.png", BLOCKS)
     write_png(tmp_path / "a_mask.png", BLOCKS > 100)
     truth = (tmp_path / "a_mask.png").read_bytes()
-    with pytest.raises(
-        ValueError, match=r"a_mask\.png is there already, and not of an earlier run: name another folder"
-    ):
+    with pytest.raises(ValueError, match=r"a_mask\.png: is not of an earlier run of lungnb\. Name another folder"):
         segment_files(tmp_path / "a.png", tmp_path, model, progress=False)
     assert (tmp_path / "a_mask.png").read_bytes() == truth
 
@@ -84,7 +82,7 @@ def test_the_masks_of_a_data_set_get_no_files(tmp_path, model, out, inputs):
     """Not even if they are called as nothing that lungnb writes; the last ones have the names of the images."""
     write_png(tmp_path / "images" / "a.png", BLOCKS)
     write_png(tmp_path / out / ("a.png" if out == "drawn" else "left/b.png"), BLOCKS > 100)
-    with pytest.raises(ValueError, match=r"(a|b)\.png is there already, and not of an earlier run"):
+    with pytest.raises(ValueError, match=r"(a|b)\.png: is not of an earlier run of lungnb"):
         segment_files(tmp_path / inputs, tmp_path / out, model, progress=False)
     assert not [*(tmp_path / out).rglob("*_mask.png")]
 

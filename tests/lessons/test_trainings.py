@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from helpers.tables import assert_readable
-from lungnb.evaluation import lessons
+from lungnb.lessons import trainings
+from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history
 from lungnb.settings import EQUIVALENCE_MARGIN
 
@@ -14,22 +15,22 @@ def history_of(val_loss, loss, val_dice=None):
 
 
 def test_losses_grow_with_the_shift_up_to_where_the_disks_part():
-    table = lessons.shift_losses(range(0, 45, 4))
+    table = trainings.shift_losses(range(0, 45, 4))
     assert (table.diff().iloc[1:] > 0).all(axis=None)
     np.testing.assert_allclose(table["bce"] + table["iou"], table["bce_iou"], rtol=1e-5)
     assert (table["iou"] >= table["dice"]).all() and 0.9 < table["dice"].iloc[-1] < 1
 
 
 def test_the_loss_of_a_shift_by_hand():
-    both, area = (lessons.disk() & lessons.disk(16)).sum(), lessons.disk().sum()
-    wrong, pixels = 2 * (area - both), lessons.disk().size
-    assert lessons.shift_losses([16])["bce"].iloc[0] == pytest.approx(
+    both, area = (trainings.disk() & trainings.disk(16)).sum(), trainings.disk().sum()
+    wrong, pixels = 2 * (area - both), trainings.disk().size
+    assert trainings.shift_losses([16])["bce"].iloc[0] == pytest.approx(
         -(wrong * np.log(0.05) + (pixels - wrong) * np.log(0.95)) / pixels, rel=1e-3
     )
 
 
 def test_a_perfect_mask_has_a_loss_as_long_as_the_network_is_unsure():
-    table = lessons.confidence_losses()
+    table = trainings.confidence_losses()
     assert (table.diff().iloc[1:] < 0).all(axis=None)
     assert table["bce_iou"].iloc[0] - table["bce_iou"].iloc[-1] > 1  # as notebook 03 says
     assert table.loc[0.8, "bce"] == pytest.approx(-np.log(0.8), rel=1e-3)
@@ -44,7 +45,7 @@ def test_a_perfect_mask_has_a_loss_as_long_as_the_network_is_unsure():
     ],
 )
 def test_learning_is_said_as_the_history_is(history, expected):
-    lines = lessons.say_learning(history).splitlines()
+    lines = trainings.say_learning(history).splitlines()
     assert len(lines) == 3
     assert all(part in line for part, line in zip(expected, lines, strict=True))
 
@@ -52,36 +53,37 @@ def test_learning_is_said_as_the_history_is(history, expected):
 def test_scores_and_losses_in_words():
     rows = [("a", 0.9, 0.82, 80, 10, 20, 0.3), ("b", 0.8, 0.67, 50, 5, 50, 0.5)]
     scores = pd.DataFrame(rows, columns=["id", "dice", "iou", "tp", "fp", "fn", "loss"])
-    said = lessons.say_scores(scores)
+    said = trainings.say_scores(scores)
     assert "Mean Dice 0.850 over 2 images; the lowest is 0.800, the highest 0.900." in said
     assert "worst image, b, the network misses 50.0% of the lung and adds 5.0% outside it." in said
-    assert "loss is 0.400. The masks themselves are wrong by 1 - IoU = 0.255 and 1 - Dice = 0.150." in lessons.say_loss(
-        scores
+    assert (
+        "loss is 0.400. The masks themselves are wrong by 1 - IoU = 0.255 and 1 - Dice = 0.150."
+        in trainings.say_loss(scores)
     )
 
 
 def test_skips_are_compared_after_as_many_epochs():
     longer, shorter = history_of([1, 1, 1], [1, 1, 1], [0.5, 0.9, 0.99]), history_of([1, 1], [1, 1], [0.4, 0.8])
-    assert "After 2 epochs the validation Dice is 0.900 with skip connections and 0.800" in lessons.say_skips(
+    assert "After 2 epochs the validation Dice is 0.900 with skip connections and 0.800" in trainings.say_skips(
         longer, shorter
     )
 
 
 def test_only_trained_networks_are_in_the_table(trained):
-    table = lessons.training_table(trained, ["unet", "resunet"])
+    table = trainings.training_table(trained, ["unet", "resunet"])
     history = read_history(trained, "unet")
     assert_readable(table)
-    assert [*table.index] == ["unet"] == lessons.trained(trained, ["resunet", "unet"])
+    assert [*table.index] == ["unet"] == trainings.trained(trained, ["resunet", "unet"])
     assert table.loc["unet", "dice"] == history["val_dice"][history["val_loss"].argmin()]
-    assert [*lessons.read_histories(trained, ["resunet", "unet"])] == ["unet"]
-    alone = lessons.say_differences(table, "unet", EQUIVALENCE_MARGIN)
+    assert [*trainings.read_histories(trained, ["resunet", "unet"])] == ["unet"]
+    alone = trainings.say_differences(table, "unet", EQUIVALENCE_MARGIN)
     assert alone == "Only U-Net is trained yet. To compare, run notebook 03 and then this cell again."
 
 
 def test_a_network_of_data_prepared_anew_is_not_compared(trained):
     manifest = trained.prepared / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("case_00", "case_99"))
-    assert lessons.trained(trained, ["unet"]) == []
+    assert trainings.trained(trained, ["unet"]) == []
 
 
 def test_a_difference_below_the_margin_prefers_none():
@@ -91,7 +93,7 @@ def test_a_difference_below_the_margin_prefers_none():
         "seconds_per_epoch": [2.0, 2.0],
         "epochs_to_good": [4.0, np.nan],
     }
-    said = lessons.say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", 0.005)
+    said = trainings.say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", 0.005)
     assert "validation Dice -0.0020, 2.00 times the parameters" in said
     assert "less than 0.005, which is too little to prefer one of them" in said
     assert "A Dice of 0.95 was reached: ResUNet never, U-Net after epoch 4." in said
@@ -105,7 +107,14 @@ def test_the_border_is_counted_in_each_image_on_its_own():
     predictions[0, 10, 10] = False  # at the border
     predictions[1, 10, 10] = True  # in an image without lung, which has no border
     near = (28**2 - 12**2) / truths.size
-    assert lessons.say_border(truths, predictions) == (
+    assert trainings.say_border(truths, predictions) == (
         f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
     )
-    assert lessons.say_border(truths, truths).startswith("0% of the wrong pixels")
+    assert trainings.say_border(truths, truths).startswith("0% of the wrong pixels")
+
+
+def test_the_first_validation_images_are_predicted(prepared):
+    network = build_model("unet", size=prepared.image_size, filters=2, depth=2)
+    images, truths, predictions = trainings.predict_first(prepared, network, count=2)
+    assert images.shape == truths.shape == predictions.shape == (2, prepared.image_size, prepared.image_size)
+    assert 1 < images.max() <= 255 and truths.dtype == predictions.dtype == bool and truths.any()

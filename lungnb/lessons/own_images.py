@@ -13,6 +13,7 @@ from scipy.ndimage import binary_dilation
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.readable_tables import readable
 from lungnb.files import remove
 from lungnb.formats.images import read_image, read_mask, write_png
 from lungnb.messages import printable, say
@@ -83,6 +84,18 @@ def say_segmented_files(table: pd.DataFrame) -> str:
     lines += [f"{_name(row['file'])}: {row['review']}." for _, row in flagged.iterrows()]
     lines += [f"{_name(row['file'])} has no mask: {row['error']}" for _, row in failed.iterrows()]
     return "\n".join(lines)
+
+
+def readable_files(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the main columns of a table of `segment_files` for people, as `readable` does: a row for each file.
+
+    Example:
+        >>> columns = {"file": ["films/a.png"], "status": "ok", "review": "", "lung": 0.284, "right_px": 10280}
+        >>> print(*readable_files(pd.DataFrame(columns | {"left_px": 8394})).loc["a.png"], sep="; ")
+        ok; ; 28%; 10,280; 8,394
+    """
+    named = table.assign(file=table["file"].map(_name)).rename(columns={"lung": "lung_share"})
+    return readable(named[["file", "status", "review", "lung_share", "right_px", "left_px"]])
 
 
 def _name(file: str) -> str:

@@ -16,13 +16,13 @@ from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import find_source
-from lungnb.evaluation.data_lessons import SIDES, Fault, best_mask
-from lungnb.evaluation.memory import WAYS, Memory, Study
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
+from lungnb.lessons.data_sets import SIDES, Fault, best_mask
+from lungnb.lessons.memory import WAYS, Memory, Study
 from lungnb.masks import overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
@@ -115,7 +115,7 @@ def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
     `faults` are those of `faulty_masks`. A title names the fault and says if a rule finds it.
     """
     found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["right"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
+    titles = ["correct"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
     return outline_grid(cells, columns=4, inches=2.4)
 

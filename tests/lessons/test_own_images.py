@@ -7,9 +7,9 @@ from lungnb import make_settings
 from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import PHANTOMS
-from lungnb.evaluation import own_images
 from lungnb.evaluation.published import published_adaptation
 from lungnb.formats.images import read_image, read_volume
+from lungnb.lessons import own_images
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import counted
 
@@ -148,3 +148,13 @@ def test_published_figures_in_words():
         (line,) = [line for line in lines if line.startswith(f"{name}: ")]
         helped = f"{row['after']:.3f} after, higher in {row['helped']:.0f} of {counted(int(row['draws']), 'draw')}."
         assert f"{counted(images, 'image')}: {helped}" in line
+
+
+def test_files_that_have_no_mask_are_in_the_readable_table():
+    rows = [("films/a.png", "ok", "one lung only", 0.25, 2000, 1000), ("b.png", "failed", "", np.nan, np.nan, np.nan)]
+    table = own_images.readable_files(
+        pd.DataFrame(rows, columns=["file", "status", "review", "lung", "right_px", "left_px"])
+    )
+    assert table.loc["a.png"].tolist() == ["ok", "one lung only", "25%", "2,000", "1,000"]
+    assert table.loc["b.png"].tolist() == ["failed", "", "", "", ""]
+    assert [*table.columns][2:] == ["Share of lung in the image", "Right lung (px)", "Left lung (px)"]

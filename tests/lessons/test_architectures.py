@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from helpers.tables import assert_readable
-from lungnb.evaluation import architectures
 from lungnb.evaluation.published import published_networks
+from lungnb.lessons import architectures
 from lungnb.networks import build_model
 from lungnb.networks.costs import count_multiplications
 
@@ -79,9 +79,8 @@ def test_conclusions_are_counted_whichever_network_comes_first():
     ]
     tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
     said = architectures.say_tests(tests, "unet")
-    first, second = said.split("; ")
-    assert first == "Of 3 other networks, U-Net is better than 2. For 1 the test cannot decide"
-    assert second == "to 0 there is no relevant difference."
+    verdicts = "2 times better, 0 times no relevant difference, 1 times undecided."
+    assert said == f"U-Net against 3 other networks: {verdicts}"
 
 
 def test_the_published_networks_in_words():
@@ -121,3 +120,9 @@ def test_gates_that_do_not_vary_open_by_the_sigmoid():
             layer.set_weights([0 * weight for weight in layer.get_weights()])
     openings = architectures.gate_openings(network, np.ones((32, 32)))
     assert all(opening == pytest.approx(0.5) for opening in openings.values())
+
+
+def test_the_first_validation_pair_has_the_size_of_the_network(prepared):
+    image, mask = architectures.first_validation_pair(prepared)
+    assert image.shape == mask.shape == (prepared.image_size,) * 2
+    assert image.min() >= 0 and image.max() <= 1 and mask.dtype == bool and mask.any()

@@ -2,14 +2,14 @@ import numpy as np
 import pandas as pd
 
 from helpers.figures import drawn
-from lungnb.figures import comparisons
 from lungnb.figures.theme import COLORS
+from lungnb.lessons import network_charts
 
 
 def test_both_budgets_show_each_network_in_its_colour():
     curve = pd.DataFrame({"epoch": [0, 1], "val_dice": [0.8, 0.9], "computed": [1.0, 2.0]})
     curves = {"compact_unet": curve, "unet": curve.assign(computed=[4.0, 8.0])}
-    epochs, computed = drawn(comparisons.budget_curves(curves))
+    epochs, computed = drawn(network_charts.budget_curves(curves))
     assert [line.get_color() for line in epochs.lines] == [COLORS[5], COLORS[0]]
     assert [line.get_xdata().tolist() for line in computed.lines[:2]] == [[1, 2], [4, 8]]
     assert computed.lines[2].get_xdata() == [2, 2]  # where the cheapest network ends
@@ -18,6 +18,6 @@ def test_both_budgets_show_each_network_in_its_colour():
 def test_gates_are_drawn_from_the_finest_level():
     image, truth = np.zeros((32, 32)), np.eye(32, dtype=bool)
     openings = {4: np.ones((2, 2)), 1: np.ones((16, 16)), 2: np.ones((8, 8)), 3: np.ones((4, 4))}
-    titles = [axis.get_title() for axis in comparisons.gate_maps(image, truth, openings).axes]
+    titles = [axis.get_title() for axis in network_charts.gate_maps(image, truth, openings).axes]
     assert titles[:4] == ["image and true mask", "gate of level 1, 16²", "gate of level 2, 8²", "gate of level 3, 4²"]
-    assert comparisons.gate_maps(image, truth, {}).axes[0].get_title() == "image and true mask"
+    assert network_charts.gate_maps(image, truth, {}).axes[0].get_title() == "image and true mask"

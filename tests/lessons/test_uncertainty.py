@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from helpers.tables import examined
-from lungnb.evaluation import uncertainty_lesson as lesson
 from lungnb.evaluation.probabilities import best_temperature
 from lungnb.evaluation.review import review_gain
+from lungnb.lessons import uncertainty as lesson
 
 
 def bins(probability, observed):
@@ -97,3 +97,10 @@ def test_damaged_images_are_worse_and_uncertain(trained):
     assert images["damaged"].tolist() == [index % 2 == 0 for index in range(len(images))]
     low, count = lesson.count_low(images)
     assert count == len(images) and low == (images["dice"] < 0.9).sum()
+
+
+def test_gains_are_shown_under_readable_titles():
+    gains = pd.DataFrame({"unet": review_gain(examined(dice=[0.5, 0.9, 0.8, 0.7]), 0.25)}).T
+    table = lesson.readable_gains(gains)
+    assert [*table.index] == ["U-Net"] and not {*table.columns} & {*gains.columns}
+    assert table.loc["U-Net", "Lowest Dice of the others"] == "0.7000" and table.loc["U-Net", "Looked at"] == "1"

@@ -36,7 +36,7 @@ _MAX_GAP = 0.02
 
 
 class Fault(NamedTuple):
-    """A wrong mask of an image, its Dice with the right mask, and what the rules of `lungnb check` say."""
+    """A wrong mask of an image, its Dice with the correct mask, and what the rules of `lungnb check` say."""
 
     name: str
     mask: Mask
@@ -101,7 +101,7 @@ def faulty_masks(patient: int = 8, other: int = 1, size: int = 256) -> tuple[np.
     hole_y, hole_x = ndimage.center_of_mass(split_sides(mask)[0])
     y, x = np.indices(mask.shape)
     masks = {
-        "right": mask,
+        "correct": mask,
         "inverted": ~mask,
         "one lung missing": split_sides(mask)[0],
         "with a hole": mask & (np.hypot(y - hole_y, x - hole_x) > _HOLE_RADIUS_SHARE * size),
@@ -123,8 +123,8 @@ def say_faults(faults: Sequence[Fault]) -> str:
     if missed:
         best = max(missed, key=lambda fault: fault.dice)
         text += (
-            f"\nThey miss {len(missed)}: {', '.join(fault.name for fault in missed)}.\nThe highest Dice with the right "
-            f"mask among these is {best.dice:.2f}: {best.name}."
+            f"\nThey miss {len(missed)}: {', '.join(fault.name for fault in missed)}.\nThe highest Dice with the "
+            f"correct mask among these is {best.dice:.2f}: {best.name}."
         )
     return text
 

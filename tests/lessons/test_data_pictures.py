@@ -8,10 +8,9 @@ import pytest
 from helpers.figures import drawn
 from helpers.scans import write_pairs
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation import data_lessons, memory
-from lungnb.figures import data_pictures
 from lungnb.formats.folders import image_files
 from lungnb.formats.images import write_png
+from lungnb.lessons import data_pictures, data_sets, memory
 from lungnb.networks.data import load_batches
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
@@ -37,7 +36,7 @@ def raw(tmp_path):
 
 def test_a_row_of_pairs_is_image_mask_and_contour(raw):
     settings = make_settings(str(raw))
-    pairs = data_lessons.find_raw_pairs(settings, raw)
+    pairs = data_sets.find_raw_pairs(settings, raw)
     figure = data_pictures.pair_grid(raw, pairs, settings)
     assert titles(figure) == [
         title
@@ -51,10 +50,10 @@ def test_a_row_of_pairs_is_image_mask_and_contour(raw):
 def test_pairs_are_of_different_patients_and_damage_is_named(raw):
     (raw / "images" / "case_4.png").write_text("no picture")
     settings = make_settings(str(raw), patient_pattern="(.)")
-    one = data_lessons.find_raw_pairs(settings, raw)
+    one = data_sets.find_raw_pairs(settings, raw)
     assert len(titles(data_pictures.pair_grid(raw, one, settings))) == 3  # one patient
     settings = make_settings(str(raw))
-    shown = titles(data_pictures.pair_grid(raw, data_lessons.find_raw_pairs(settings, raw), settings))
+    shown = titles(data_pictures.pair_grid(raw, data_sets.find_raw_pairs(settings, raw), settings))
     assert shown[-3:] == ["case_4.png cannot be read"] * 3
 
 
@@ -66,13 +65,13 @@ def test_a_volume_is_shown_by_a_slice(tmp_path):
         (tmp_path / "scans" / name).mkdir(parents=True)
         nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "scans" / name / "a.nii.gz")
     settings = make_settings(str(tmp_path / "scans"))
-    pairs = data_lessons.find_raw_pairs(settings, tmp_path / "scans")
+    pairs = data_sets.find_raw_pairs(settings, tmp_path / "scans")
     assert len(titles(data_pictures.pair_grid(tmp_path / "scans", pairs, settings))) == 3
 
 
 def test_faults_say_whether_a_rule_finds_them():
-    shown = titles(data_pictures.fault_grid(*data_lessons.faulty_masks()))
-    assert shown[:2] == ["right", "inverted: found by a rule"] and "shifted: no rule finds it" in shown
+    shown = titles(data_pictures.fault_grid(*data_sets.faulty_masks()))
+    assert shown[:2] == ["correct", "inverted: found by a rule"] and "shifted: no rule finds it" in shown
 
 
 def test_a_row_of_phantoms_is_a_kind():
@@ -108,7 +107,7 @@ def test_paths_of_the_raw_folder_are_not_needed():
 
 
 def test_an_empty_table_shows_nothing_and_text_stays_text():
-    from lungnb.figures.text import text_table
+    from lungnb.lessons.text import text_table
 
     assert text_table(pd.DataFrame({"a": []}), "empty") is None
     styled = text_table(pd.DataFrame({"file": ["<b>"], "dice": [0.12345]}), "one")

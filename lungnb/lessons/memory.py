@@ -127,7 +127,10 @@ def deal_both_ways(memory: Memory, deals: int = DEALS) -> pd.DataFrame:
 
 
 def say_deals(table: pd.DataFrame, memory: Memory) -> str:
-    """Return how much higher the Dice is if images are dealt, from a table of `deal_both_ways`."""
+    """Return how much higher the Dice is if images are dealt instead of patients.
+
+    `table` is that of `deal_both_ways` for `memory`.
+    """
     if table.empty:
         return "All images are of one patient, so there is nothing to deal."
     if len(np.unique(memory.patients)) == len(memory.patients):

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
-from lungnb.settings import counted
+from lungnb.settings import Settings, counted
 
 # An invented network: the highest validation Dice, the hyper-parameters that reach it, and the Dice that others lose.
 BEST_DICE = 0.96
@@ -93,6 +94,20 @@ def say_optimism(searches: pd.DataFrame) -> str:
     )
 
 
+def readable_trials(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of a `search_settings` table for people, as `readable` does, the best trial first.
+
+    Example:
+        >>> row = {"number": 3, "state": "complete", "learning_rate": 0.00040791, "loss": "bce", "filters": 16}
+        >>> row |= {"augmentation": 1.3391, "validation_dice": 0.87, "epochs": 3, "seconds": 10.43}
+        >>> print(*readable_trials(pd.DataFrame([row])).loc["3"], sep="; ")
+        complete; 0.000408; bce; 16; 1.34; 0.870; 3; 10
+    """
+    ranked = table.sort_values("validation_dice", ascending=False).rename(columns={"number": "trial"})
+    rates = ranked["learning_rate"].map("{:.3g}".format).astype(float)
+    return readable(ranked.assign(learning_rate=rates).round({"augmentation": 2, "seconds": 0}))
+
+
 def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
     """Return the best and the lowest Dice of a `search_settings` table, and whether the sampler had begun to learn.
 
@@ -119,6 +134,18 @@ def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
         f"{first}\nThe median of the {random_trials} random trials is {medians[0]:.3f}, of the {learned} later ones "
         f"{medians[1]:.3f}."
     )
+
+
+def options_of(best: Settings) -> str:
+    """Return the hyper-parameters of `best_settings` as options of `lungnb train` and `lungnb report`.
+
+    Example:
+        >>> options_of(Settings(learning_rate=0.00040791)).partition(" --set rotation")[0]
+        '--set loss=bce_iou --set filters=16 --set learning_rate=0.000408'
+    """
+    names = ("learning_rate", "rotation", "zoom", "contrast")
+    numbers = [f"--set {name}={getattr(best, name):.3g}" for name in names]
+    return " ".join([f"--set loss={best.loss} --set filters={best.filters}", *numbers])
 
 
 def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lungnb.evaluation.lessons import LESSON_LOSSES, confidence_losses, disk, shift_losses
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
+from lungnb.lessons.trainings import LESSON_LOSSES, confidence_losses, disk, shift_losses
 from lungnb.settings import title_of
 
 if TYPE_CHECKING:
@@ -166,8 +166,9 @@ def architecture(model: keras.Model) -> Figure:
         for encoder, decoder in zip(down, up, strict=True):
             (_, right, y), (left, _, _) = places[encoder], places[decoder]
             axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
-        axis.text(places["bridge"][0], 0.35, "skip connections", ha="center", fontsize=9, color="0.4")
-    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.8))
+        middle, (_, _, y) = places["bridge"][:2], places["encoder_1"]
+        axis.text(sum(middle) / 2, y + 0.08, "skip connections", ha="center", va="bottom", fontsize=9, color="0.4")
+    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.45))
     axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
     axis.axis("off")
     return figure

@@ -7,8 +7,8 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import Engine
-from lungnb.evaluation import elsewhere
 from lungnb.files import NotWritten
+from lungnb.lessons import elsewhere
 from lungnb.phantoms import write_phantoms
 
 FINDS_NO_LUNG = Engine("none", 32, lambda batch: 0 * batch)
@@ -40,7 +40,7 @@ def test_what_is_lost_elsewhere():
     assert lost["lost"].tolist() == pytest.approx([0.07, -0.005])
     said = elsewhere.say_lost(lost).splitlines()
     assert said[0].endswith("0.970 at home, 0.900 on b. It loses 0.070.")
-    assert said[1].endswith("0.960 at home, 0.965 on a. It loses less than 0.005.")
+    assert said[1].endswith("0.960 at home, 0.965 on a. It gains 0.005.")
 
 
 def test_the_appearance_of_sets_differs(sets):
@@ -106,3 +106,10 @@ def test_a_foreign_network_is_compared_on_the_same_images():
     assert said[0] == "On b: 0.960 by the network trained on b, 0.900 by the network trained on a: 0.060 lower."
     assert said[1] == "On a: 0.970 by the network trained on a, 0.965 by the network trained on b: 0.005 lower."
     assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2
+
+
+def test_networks_are_scored_on_each_set(sets, monkeypatch):
+    monkeypatch.setattr(elsewhere, "load_model", lambda file: FINDS_NO_LUNG)
+    scores = elsewhere.score_networks({"one": None, "other": None}, {each.name: each for each in sets})
+    assert [*scores] == ["one", "other"] and [*scores["other"]] == ["here", "there"]
+    assert len(scores["one"]["there"]) == len(sets[1].rows("test"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepared import Prepared
-from lungnb.engines.engines import Engine
+from lungnb.engines.engines import Engine, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
 from lungnb.files import written
@@ -68,11 +69,9 @@ def say_lost(lost: pd.DataFrame) -> str:
     """
     lines = []
     for _, row in lost.sort_values("lost", ascending=False).iterrows():
-        loss = (
-            f"It loses {row['lost']:.3f}."
-            if row["lost"] >= EQUIVALENCE_MARGIN
-            else f"It loses less than {EQUIVALENCE_MARGIN:g}."
-        )
+        loss = f"The difference is below {EQUIVALENCE_MARGIN:g}."
+        if abs(row["lost"]) >= EQUIVALENCE_MARGIN:
+            loss = f"It {'loses' if row['lost'] > 0 else 'gains'} {abs(row['lost']):.3f}."
         lines.append(
             f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
             f"{row['tested_on']}. {loss}"
@@ -110,6 +109,20 @@ def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prep
     """
     shown = without_seen(tested, trained, progress=False) if trained else tested
     return score_images(model, shown, ["test"], progress=False)
+
+
+def score_networks(
+    files: Mapping[str, Path | None], sets: Mapping[str, Prepared]
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return the scores of networks on the test images of each data set, by network and data set.
+
+    `files` has the file of each network, by its name; None is the network that comes with lungnb.
+    """
+    networks = {name: load_model(file) for name, file in files.items()}
+    return {
+        name: {data: score_elsewhere(network, prepared) for data, prepared in sets.items()}
+        for name, network in networks.items()
+    }
 
 
 def say_errors(scores: pd.DataFrame) -> str:

@@ -10,7 +10,8 @@ import pandas as pd
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
-from lungnb.settings import title_of
+from lungnb.networks.data import load_batches
+from lungnb.settings import Settings, counted, title_of
 
 _GIGA = 1e9
 
@@ -114,8 +115,8 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
     )
     counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
     return (
-        f"Of {len(against)} other networks, {title_of(best)} is better than {int((wins == BETTER).sum())}. For "
-        f"{counts[UNDECIDED]} the test cannot decide; to {counts[EQUIVALENT]} there is no relevant difference."
+        f"{title_of(best)} against {counted(len(against), 'other network')}: {int((wins == BETTER).sum())} times "
+        f"better, {counts[EQUIVALENT]} times no relevant difference, {counts[UNDECIDED]} times undecided."
     )
 
 
@@ -134,6 +135,12 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
         f"Within {margin:g} of the best, {best.name} ({best['dice']:.3f}), the cheapest is {cheapest.name}: "
         f"{cheapest['dice']:.3f} at {cheapest['multiplications'] / best['multiplications']:.2f} times the computing."
     )
+
+
+def first_validation_pair(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first validation image, from 0 to 1, and its mask, bool, both in the size of the network's input."""
+    images, masks = next(iter(load_batches(settings, "validation")))
+    return np.asarray(images)[0, ..., 0], np.asarray(masks)[0, ..., 0] > 0.5
 
 
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:

@@ -3,8 +3,7 @@ import pandas as pd
 import pytest
 
 from helpers.figures import drawn
-from lungnb.evaluation import search_lesson
-from lungnb.figures import lesson_charts
+from lungnb.lessons import lesson_charts, searches
 from lungnb.phantoms import ADDITIONS, Wild
 
 
@@ -26,9 +25,9 @@ def test_four_forms_of_an_image_with_their_masks(trained):
 
 
 def test_the_samplers_have_a_line_and_a_panel_each():
-    searches = search_lesson.repeat_searches(trials=7, seeds=[1, 2])
-    progress, random, tpe = drawn(lesson_charts.sampler_chart(searches))
-    assert [text.get_text() for text in progress.get_legend().get_texts()] == [*search_lesson.SAMPLERS.values()]
+    table = searches.repeat_searches(trials=7, seeds=[1, 2])
+    progress, random, tpe = drawn(lesson_charts.sampler_chart(table))
+    assert [text.get_text() for text in progress.get_legend().get_texts()] == [*searches.SAMPLERS.values()]
     assert [len(axis.collections[0].get_offsets()) for axis in (random, tpe)] == [14, 14]
 
 

@@ -10,13 +10,13 @@ from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import AUGMENTATIONS, predict_augmented
-from lungnb.evaluation.phantom_lesson import left_out_changes
 from lungnb.evaluation.probabilities import calibration_error
 from lungnb.evaluation.search import RANDOM_TRIALS
-from lungnb.evaluation.search_lesson import BEST, BEST_DICE, SAMPLERS
-from lungnb.evaluation.uncertainty_lesson import confidence_examples
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.figures.theme import COLORS, DASHES, MARKERS, subplots, themed
+from lungnb.lessons.from_phantoms import left_out_changes
+from lungnb.lessons.searches import BEST, BEST_DICE, SAMPLERS
+from lungnb.lessons.uncertainty import confidence_examples
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom

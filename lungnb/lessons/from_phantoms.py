@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from lungnb.settings import EQUIVALENCE_MARGIN
@@ -30,6 +32,18 @@ def say_untrained(summary: pd.DataFrame) -> str:
         f"The mean Dice is {summary['dice'].min():.3f} ({low}) to {summary['dice'].max():.3f} ({high}).\n"
         f"Of all {images:,} images, {100 * bad:.0f} % have a Dice below 0.9.{rest}"
     )
+
+
+def change_means(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the mean Dice of tables of `score_changed`: a row for each data set, a column for each change.
+
+    Example:
+        >>> table = pd.DataFrame({"id": ["a", "b"], "split": "test", "as it is": [0.9, 1.0], "inverted": [0.8, 0.9]})
+        >>> change_means({"films": table}).round(2).to_dict("index")
+        {'films': {'as it is': 0.95, 'inverted': 0.85}}
+    """
+    means = {name: table.drop(columns=["id", "split"]).mean() for name, table in tables.items()}
+    return pd.DataFrame.from_dict(means, orient="index")
 
 
 def say_changed(means: pd.DataFrame) -> str:
@@ -89,9 +103,13 @@ def _say_part(name: str, row: pd.Series, margin: float) -> str:
     elif by_set.min() <= -margin:
         verdict = "it helps some data sets only"
     return (
-        f"Without {name}: Dice {mean:+.3f} on average, from {by_set.min():+.3f} ({by_set.idxmin()}) to "
-        f"{by_set.max():+.3f} ({by_set.idxmax()}): {verdict}."
+        f"Without {name}: Dice {_signed(mean)} on average, from {_signed(by_set.min())} ({by_set.idxmin()}) to "
+        f"{_signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
     )
+
+
+def _signed(change: float) -> str:
+    return f"{round(change, 3) + 0.0:+.3f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def say_few_shot(table: pd.DataFrame) -> str:

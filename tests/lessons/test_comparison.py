@@ -4,9 +4,9 @@ import pytest
 
 from helpers.tables import table_of
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, paired_tests
-from lungnb.evaluation.interpretation import say_area, say_choice, say_failures, say_generalisation, say_pairs
 from lungnb.evaluation.readable_tables import TEST_COLUMNS, readable
 from lungnb.evaluation.scoring import comparison_table
+from lungnb.lessons.comparison import say_area, say_choice, say_failures, say_generalisation, say_pairs
 
 
 def pair(conclusion, low, high, difference=0.004, p=0.01, names=("unet", "resunet")):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation import memory
-from lungnb.evaluation.memory import Memory, Study
+from lungnb.lessons import memory
+from lungnb.lessons.memory import Memory, Study
 
 
 @pytest.fixture(scope="module")

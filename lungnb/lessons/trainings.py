@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,16 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.artefacts import MODEL, RUN
 from lungnb.datasets.prepared import open_prepared
+from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.callbacks import MONITOR
+from lungnb.networks.data import load_batches
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord, plan_of
 from lungnb.networks.training import read_history, read_run
 from lungnb.settings import Settings, title_of
+
+if TYPE_CHECKING:
+    import keras
 
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
@@ -114,6 +120,18 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
     )
 
 
+def predict_first(
+    settings: Settings, network: keras.Model, count: int = 3
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the first validation images, their ground truth, and the masks that a network predicts.
+
+    All have the shape `(count, height, width)`. Images are grey, 0 to 255. Masks are bool, and small regions stay.
+    """
+    images, masks = (np.asarray(part)[:count] for part in next(iter(load_batches(settings, "validation"))))
+    probabilities = np.asarray(network(images, training=False))
+    return 255 * images[..., 0], masks[..., 0] > LUNG_THRESHOLD, probabilities[..., 0] > LUNG_THRESHOLD
+
+
 def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:
     """Return how many of the wrong pixels of masks `(images, height, width)` lie near the border of the lungs.
 
@@ -152,7 +170,7 @@ def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, 
 
 
 def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
-    """Return those of the networks that are trained on the prepared data, in their order."""
+    """Return the networks that are trained on the prepared data, in the order of `model_names`."""
     digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
     done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
     return [name for name in done if plan_of(folders[name]).get("data") == digest]

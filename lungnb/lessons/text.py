@@ -1,4 +1,4 @@
-"""Show source code and tables of text in notebooks."""
+"""Show source code, tables of text, and images in notebooks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import pandas as pd
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
+    from PIL.Image import Image
 
 
 def code_of(function: Callable[..., object]) -> Markdown:
     """Return the source code of a function for a notebook, which highlights it in its own theme."""
     from IPython.display import Markdown
 
-    return Markdown(f"```python\n{inspect.getsource(function)}```")
+    return Markdown(f"```python\n{inspect.getsource(function)}```")  # type: ignore[no-untyped-call]  # of IPython
 
 
 def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:
@@ -32,3 +33,13 @@ def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | N
     if isinstance(table.index, pd.RangeIndex):
         styled = styled.hide(axis="index")
     return styled.set_table_styles([{"selector": "th, td", "props": "text-align: left"}])
+
+
+def show_image(image: Image, alternative_text: str, side_px: int = 256) -> None:
+    """Show a copy of an image in a notebook, shrunk to at most `side_px`, with a text for readers who cannot see it."""
+    from IPython.display import display
+
+    shown = image.copy()
+    shown.thumbnail((side_px, side_px))
+    texts = {kind: {"alt": alternative_text} for kind in ("image/png", "image/jpeg")}
+    display(shown, metadata=texts)  # type: ignore[no-untyped-call]  # of IPython
