@@ -67,7 +67,9 @@ ADDITIONS = table("phantom/additions.csv", "left out")[["montgomery", "shenzhen"
 GPU = table("gpu/gpu.csv", ["what", "batch"])
 GPU_DICE = json.loads((PUBLISHED / "gpu" / "unet" / "summary.json").read_text())["metrics"]["dice"]
 GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
-ADAPTED = table("adapt/adapt.csv").groupby(["dataset", "images"])[["before", "after"]].agg(["mean", "min", "max"])
+CURVE = table("adapt/curve.csv").groupby(["start", "images", "dataset"])["after"].agg(["mean", "min", "max"])
+ADAPTING_SECONDS = table("adapt/curve.csv").groupby("images")["seconds"].min()
+ONE_FILM = table("adapt/share.csv").query("images == 1 and share == 0.35")["after"]
 ORDER = (
     table("adapt/order.csv", ["dataset", "order", "draw"])
     .assign(
@@ -83,6 +85,11 @@ ENGINES = ["openvino", "onnx", "keras", "model.predict"]
 def shipped_row(name):
     row = ZERO.loc[name]
     return [row["images"], *spread(row), row["median_dice"], percent(row["below_0.9"])]
+
+
+def curve_row(images, start="shipped", *, columns=("mean", "min", "max")):
+    sets = ("montgomery", "shenzhen", "finding-lungs-in-ct-data", "lung-ct-bmp")
+    return [CURVE.loc[(start, images, name), column] for name in sets for column in columns]
 
 
 def order_mean(dataset, order, column):

@@ -14,7 +14,7 @@ def test_the_series_is_copied_and_is_a_project_folder(tmp_path, monkeypatch):
     first = copy_notebooks(tmp_path / "lungs")
     assert first == tmp_path / "lungs" / "notebooks" / "00_start.ipynb" and first.exists()
     assert len([*first.parent.iterdir()]) == 14
-    assert (tmp_path / "lungs" / "results" / "published" / "adapt" / "adapt.csv").exists()
+    assert (tmp_path / "lungs" / "results" / "published" / "adapt" / "curve.csv").exists()
     assert not [*(tmp_path / "lungs").rglob("*.png")]
     monkeypatch.delenv("LUNGNB_HOME", raising=False)
     monkeypatch.chdir(first.parent)
