@@ -202,11 +202,13 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     need(file, f"put the {field} file there")
     text = _text_of(file)
     separator = max(",;\t", key=text.partition("\n")[0].count)
+    # Empty cells at the end of a row do not count, because many programs write them.
+    trimmed = "\n".join(line.rstrip(f"{separator}\r") for line in text.split("\n"))
     try:
-        with warnings.catch_warnings(record=True) as lost:  # pandas warns of cells beyond those of the first line
+        with warnings.catch_warnings(record=True) as caught:  # pandas warns of cells beyond those of the first line
             warnings.simplefilter("always", pd.errors.ParserWarning)
             table = pd.read_csv(
-                io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
+                io.StringIO(trimmed), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
                 index_col=False,
             )  # fmt: skip
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
@@ -218,7 +220,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     if headings.count("id") != 1 or headings.count(field) != 1:
         columns = ", ".join(table.columns)
         raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
-    if lost:
+    if any(issubclass(each.category, pd.errors.ParserWarning) for each in caught):
         raise ValueError(
             f"{file}: a row has more cells than the first line. Write a cell that contains {separator!r} in quotation "
             f"marks. {_SAVE}"

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
 _LIBJPEG = tuple(f"1.2.840.10008.1.2.4.{end}" for end in (51, 57, 70))  # lossless and 12-bit JPEG
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# The elements that say how pixels are stored
-_DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation")
+# The elements that say how pixels are stored, and those that only whole numbers need
+_DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+_OF_WHOLE = ("BitsStored", "PixelRepresentation")
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
@@ -55,7 +56,8 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     except (Refused, MemoryError):
         raise
     except Exception:  # pydicom raises whatever its parsers raise
-        missing = [name for name in _DESCRIPTION if file.get(name) is None]
+        needed = (*_DESCRIPTION, *_OF_WHOLE) if "PixelData" in file else _DESCRIPTION
+        missing = [name for name in needed if file.get(name) is None]
         cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
         raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None
 

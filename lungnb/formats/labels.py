@@ -84,8 +84,9 @@ def find_values(array: np.ndarray) -> MaskValues:
     jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, below)])
     is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
     count = (distinct > low).sum()
-    # A few values are labels even if one fills no area, such as a stray pixel, or a line of 255 around objects.
-    if is_area.any() and (count <= MAX_LABELS or (is_sharp and is_area.sum() > _EXACT_SHARE * count)):
+    # A few values are labels even if the largest fills no area, such as a stray pixel, or a line of 255 around objects.
+    is_stray = not is_area[-1] and count <= MAX_LABELS
+    if is_area.any() and (is_stray or (is_sharp and is_area.sum() > _EXACT_SHARE * count)):
         exact = distinct[is_area].tolist()
         return MaskValues(tuple(exact), (low + exact[0]) / 2)
     margin = _NEAR * (high - low)

@@ -25,7 +25,7 @@ _READ_BYTES = 2**24  # read so many bytes of voxels at once
 _COMPRESSION = 4  # of gzip, 1 (fast) to 9 (small)
 _GZIP_START = b"\x1f\x8b"
 _MAX_APART = 0.05  # of a voxel: difference of the two affines of a header
-_UNITS_MM = {"meter": 1000.0, "micron": 0.001}  # units of a header other than mm
+_UNITS_MM = {1: ("meter", 1000.0), 3: ("micron", 0.001)}  # units of a header other than mm, by their codes
 _USUAL_MM = (0.01, 50.0)  # sides of a voxel; a unit that leads outside is a slip, and the numbers are mm
 
 
@@ -121,8 +121,8 @@ def _affine(header: Nifti1Header) -> tuple[Floats, str]:
 
 def _in_mm(affine: Floats, header: Nifti1Header) -> tuple[Floats, str]:
     """Return the affine with its lengths in mm, and a note if the header states them in another unit."""
-    unit, _ = header.get_xyzt_units()
-    factor = _UNITS_MM.get(unit, 1.0)
+    code = int(header["xyzt_units"]) % 8  # of the length; nibabel raises for unknown codes, also of the time
+    unit, factor = _UNITS_MM.get(code, ("", 1.0))
     sides_mm = factor * np.linalg.norm(affine[:3, :3], axis=0)
     if factor == 1 or not (_USUAL_MM[0] <= sides_mm.min() and sides_mm.max() <= _USUAL_MM[1]):
         return affine, ""

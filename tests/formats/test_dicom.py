@@ -488,6 +488,16 @@ def test_what_a_header_lacks_to_read_its_pixels_is_named(tmp_path, name):
         read_image(tmp_path / "a.dcm")
 
 
+def test_cut_pixels_of_floats_lack_no_element(tmp_path):
+    file = pydicom.dcmread(dicom(tmp_path / "a.dcm", FILM, "DX", BitsAllocated=32))
+    for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(file, name)
+    file.FloatPixelData = bytes(8)
+    file.save_as(tmp_path / "a.dcm")
+    with pytest.raises(ValueError, match=r"a\.dcm: .*its pixels are damaged or cut"):
+        read_image(tmp_path / "a.dcm")
+
+
 def test_without_a_modality_the_class_says_that_it_is_ct(tmp_path):
     pixels = np.array([[0, 24, 724], [1424, 2000, 23]])
     path = dicom(tmp_path / "a.dcm", pixels, "", RescaleSlope=1, RescaleIntercept=-1024)

@@ -147,3 +147,8 @@ def test_a_mask_without_a_value_above_0_is_empty_or_refused(kind):
     assert not lung_mask(np.zeros((9, 9), kind)).any()
     with pytest.raises(ValueError, match="the mask: has values below 0 and none above"):
         lung_mask(-BOTH.astype(kind))  # 255 in 8 bits with a sign
+
+
+def test_areas_of_1_beside_255_are_noise_if_they_are_large():
+    blocks = np.kron(np.arange(BOTH.size // 64).reshape(BOTH.shape[0] // 8, -1) % 3, np.ones((8, 8), int))
+    np.testing.assert_array_equal(lung_mask(np.where(BOTH, 255 - blocks, blocks).astype(np.uint8)), BOTH)
