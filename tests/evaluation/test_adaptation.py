@@ -61,6 +61,7 @@ def test_the_network_follows_the_reader(corrected, tmp_path, model_file, monkeyp
     assert np.mean(gain) > 0.05 and result.images == 3
 
 
+@pytest.mark.slow
 def test_the_folder_is_a_model_for_segment_with_every_engine(corrected, tmp_path, model_file):
     before = weights_of(model_file)
     out = tmp_path / "mine"
@@ -116,6 +117,7 @@ def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model
     )
 
 
+@pytest.mark.slow
 def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, monkeypatch):
     scores = iter([0.9] * 3 + [0.8] * 3)
     monkeypatch.setattr(adaptation, "dice_of_film", lambda *_: next(scores))
@@ -292,6 +294,7 @@ def test_one_image_changes_the_network_less_than_five():
     assert shares == sorted(shares) and shares[0] < 0.5 < shares[-1] < 1 and shares[-3] == shares[-1]
 
 
+@pytest.mark.slow
 def test_the_result_lies_the_share_of_its_number_of_images_on_the_way(model_file, tmp_path):
     model, phantom = load_model(model_file), make_phantom(0, size=32)
     for images in (1, 3):

@@ -8,6 +8,7 @@ from lungnb.evaluation.repeats import train_repeatedly, variation
 from lungnb.networks.training import read_run
 
 
+@pytest.mark.slow
 def test_every_image_is_tested_once_with_every_seed(trained):
     settings = trained.replace(folds=2, epochs=1)
     table = train_repeatedly(settings, ["unet"], seeds=2, progress=False)

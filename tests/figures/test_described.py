@@ -108,6 +108,7 @@ def test_the_metadata_stay_beside_the_png_of_ipython():
     assert data["image/png"] and metadata["image/png"] == {"alt": "a < b."}
 
 
+@pytest.mark.slow
 def test_a_notebook_stores_the_text_and_its_html_and_the_report_have_it(tmp_path):
     cell = "from lungnb.lessons import diagrams\n\ndisplay(diagrams.gate_diagram())\ndiagrams.residual_diagram()"
     notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# Title"), v4.new_code_cell(cell)])

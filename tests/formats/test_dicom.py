@@ -112,6 +112,7 @@ def with_transfer_syntax(path, syntax, data):
     return path
 
 
+@pytest.mark.slow
 def test_a_deflated_dicom_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
     path = dicom(tmp_path / "a.dcm", FILM, "DX")
     content = path.read_bytes()

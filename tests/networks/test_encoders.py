@@ -175,6 +175,7 @@ def test_an_interruption_changes_nothing(encoded, monkeypatch):
     assert all(map(np.array_equal, encoder_weights(encoded), weights))
 
 
+@pytest.mark.slow
 @stubbed
 def test_an_encoder_is_trained_on_phantoms_once(prepared, monkeypatch):
     monkeypatch.setitem(PHANTOMS, "ct", 8)

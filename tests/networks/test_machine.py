@@ -53,6 +53,7 @@ def test_auto_trains_in_the_fastest_precision(prepared, monkeypatch):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_the_readers_own_layout_is_not_taken(tmp_path):
     (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "backend": "tensorflow"}')
     script = "from lungnb.networks.models import build_model; print(build_model('unet', size=16, depth=1).output_shape)"

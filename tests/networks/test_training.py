@@ -318,6 +318,7 @@ def test_two_devices_train_one_network(prepared):
     assert np.isfinite(model.predict(np.ones((1, 32, 32, 1)), verbose=0)).all()
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_out_is_refused(prepared):
     assert (
         "batch_size must be a multiple of 2, the devices to train on, not 3."

@@ -62,7 +62,8 @@ def test_publish_gives_each_of_several_models_a_folder_and_spares_what_is_there(
         publish(trained, home / "out")  # r2unet was not trained
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_publish_gives_the_scores_of_every_fold_and_seed(trained, home, seeds):
     settings = trained.replace(models=("unet",), folds=2, epochs=1)
     repeated = train_repeatedly(settings, ["unet"], seeds, progress=False)

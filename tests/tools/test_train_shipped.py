@@ -47,6 +47,7 @@ def test_the_batches_of_an_epoch_depend_on_its_number_only(drawn):
     assert sorted(wild[:3]) == sorted(wild[3:6]) == [*range(3)]
 
 
+@pytest.mark.slow
 def test_it_starts_with_a_network_writes_the_best_and_continues(drawn, monkeypatch, tmp_path):
     start = tmp_path / "start.keras"
     train_shipped.OUT.mkdir()
