@@ -26,7 +26,7 @@ _COMPRESSION = 4  # of gzip, 1 (fast) to 9 (small)
 _GZIP_START = b"\x1f\x8b"
 _MAX_APART = 0.05  # of a voxel: difference of the two affines of a header
 _UNITS_MM = {1: ("meter", 1000.0), 3: ("micron", 0.001)}  # units of a header other than mm, by their codes
-_USUAL_MM = (0.01, 50.0)  # sides of a voxel; a unit that leads outside is a slip, and the numbers are mm
+_USUAL_MM = (0.01, 50.0)  # sides of a voxel; a unit that leads outside this range is wrong, and the numbers are in mm
 
 
 def is_nifti(path: Path) -> bool:

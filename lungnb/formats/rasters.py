@@ -174,7 +174,7 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
         drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
         return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
     darkest, brightest = float(strongest.min()), float(strongest.max())
-    if 2 * darkest > brightest:  # such as colours on white, which is as bright as they are
+    if 2 * darkest > brightest:  # such as colours on white: the background is as bright as the drawing
         saturation = strongest - colours.min(axis=-1)
         return np.asarray(saturation if 4 * float(np.ptp(saturation)) > brightest else strongest)
     return np.asarray(strongest)
