@@ -6,10 +6,18 @@ pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 pytest.importorskip("tifffile")
 
-from unusual import CASES, run
+from unusual import CASES, dicoms, models, pictures, run, sets, volumes
+
+KINDS = (dicoms, models, pictures, sets, volumes)  # importing a module registers its cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_unusual_files_are_read_or_explained(name):
     result = run(name)
     assert result.verdict != "wrong", result.said
+
+
+def test_each_module_has_cases():
+    assert {case.__module__ for case in CASES.values()} >= {kind.__name__ for kind in KINDS}
+    assert len(CASES) > 140

@@ -39,6 +39,22 @@ def case(function):
     return function
 
 
+def cases(title, kinds):
+    """Register a case for each entry of a dict: its key fills `{}` in the title, and the function takes its value."""
+
+    def register(function):
+        for name, kind in kinds.items():
+
+            def one(folder, kind=kind):
+                return function(folder, kind)
+
+            one.__doc__ = title.format(name)
+            case(one)
+        return function
+
+    return register
+
+
 def run(name):
     """Run a case in a new folder. An exception that is no sentence of lungnb is wrong."""
     with tempfile.TemporaryDirectory(prefix="lungnb-") as folder:

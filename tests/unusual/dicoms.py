@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
 from lungnb.segmentation.batch import segment_files
-from unusual import Result, case, ct_slice, film, is_right, judge, out_folder
+from unusual import Result, case, cases, ct_slice, film, is_right, judge, out_folder
 from unusual.pictures import judge_alike
 
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -180,13 +180,11 @@ WINDOWS = {
     "that is empty": {"WindowCenter": "", "WindowWidth": ""},
     "that fits": {"WindowCenter": 2048, "WindowWidth": 4096},
 }
-for name, tags in WINDOWS.items():
 
-    def windowed(folder, tags=tags):
-        return judge(dicom(folder / "a.dcm", film().astype(np.uint16) * 16, DX, **STORED, **tags), "film")
 
-    windowed.__doc__ = f"DICOM film with a window {name}."
-    case(windowed)
+@cases("DICOM film with a window {}.", WINDOWS)
+def windowed(folder, tags):
+    return judge(dicom(folder / "a.dcm", film().astype(np.uint16) * 16, DX, **STORED, **tags), "film")
 
 
 def with_overlay():
@@ -280,13 +278,9 @@ def padding_of_another_depth(folder):
     return judge(dicom(folder / "a.dcm", film(), DX, PixelPaddingValue=65535), "film")
 
 
-for name, tags in {"a slope of 0": {"RescaleSlope": 0}, "an empty intercept": {"RescaleIntercept": ""}}.items():
-
-    def rescaled(folder, tags=tags):
-        return judge(dicom(folder / "a.dcm", ct_slice(), **tags), "ct", "Rescale")
-
-    rescaled.__doc__ = f"CT with {name}."
-    case(rescaled)
+@cases("CT with {}.", {"a slope of 0": {"RescaleSlope": 0}, "an empty intercept": {"RescaleIntercept": ""}})
+def rescaled(folder, tags):
+    return judge(dicom(folder / "a.dcm", ct_slice(), **tags), "ct", "Rescale")
 
 
 @case
@@ -305,13 +299,12 @@ def two_directions(folder):
     return judge(folder / "ct", "ct", "orientation", "folder of their own")
 
 
-for name in ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation"):
+ELEMENTS = ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation")
 
-    def thin(folder, name=name):
-        return judge(dicom(folder / "a.dcm", film(), DX, **{name: None}), "film", name)
 
-    thin.__doc__ = f"DICOM film without {name}."
-    case(thin)
+@cases("DICOM film without {}.", dict(zip(ELEMENTS, ELEMENTS, strict=True)))
+def thin(folder, element):
+    return judge(dicom(folder / "a.dcm", film(), DX, **{element: None}), "film", element)
 
 
 HEADERS = {
@@ -320,13 +313,11 @@ HEADERS = {
     "an odd date of birth": {"PatientBirthDate": "1950"},
     "a long patient ID": {"PatientID": "P" * 66},
 }
-for name, tags in HEADERS.items():
 
-    def exported(folder, tags=tags):
-        return judge_seg(dicom(folder / "a.dcm", film(), DX, **tags), "film")
 
-    exported.__doc__ = f"DICOM Segmentation of a film with {name}."
-    case(exported)
+@cases("DICOM Segmentation of a film with {}.", HEADERS)
+def exported(folder, tags):
+    return judge_seg(dicom(folder / "a.dcm", film(), DX, **tags), "film")
 
 
 @case

@@ -9,7 +9,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
-from unusual import Result, case, explained_by
+from unusual import Result, case, cases, explained_by
 from unusual.dicoms import dicom
 
 COUNT, SIZE = 6, 96
@@ -68,16 +68,14 @@ DRAWINGS = {
     "colours on transparent white": ((255, 255, 255, 0), (0, 160, 0, 255), (200, 0, 0, 255)),
     "half transparent colours": ((255, 255, 255, 0), (255, 0, 0, 100), (90, 0, 0, 100)),
 }
-for name, colours in DRAWINGS.items():
 
-    def drawn(folder, colours=colours):
-        raw = write_set(folder)
-        for file, (_, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
-            Image.fromarray(np.array(colours, np.uint8)[left + 2 * right]).save(file)
-        return judge_set(raw)
 
-    drawn.__doc__ = f"Masks drawn in {name}."
-    case(drawn)
+@cases("Masks drawn in {}.", DRAWINGS)
+def drawn(folder, colours):
+    raw = write_set(folder)
+    for file, (_, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
+        Image.fromarray(np.array(colours, np.uint8)[left + 2 * right]).save(file)
+    return judge_set(raw)
 
 
 @case
@@ -110,13 +108,11 @@ NAMES = {
     "Mask without a separator": ("images/case{:03}.png", "masks/case{:03}Mask.png"),
     "the folder of the image": ("images/{:03}/film.png", "masks/{:03}_film.png"),
 }
-for name, places in NAMES.items():
 
-    def named(folder, places=places):
-        return judge_set(write_set(folder, *places))
 
-    named.__doc__ = f"Masks named with {name}."
-    case(named)
+@cases("Masks named with {}.", NAMES)
+def named(folder, places):
+    return judge_set(write_set(folder, *places))
 
 
 @case
@@ -224,17 +220,16 @@ TABLES = {
     "a decimal in the ids": (",", "utf-8", lambda name: name + ".0"),
     "a comma within a cell": (",", "utf-8", lambda name: f"{name},x"),
 }  # fmt: skip
-for name, (separator, encoding, change) in TABLES.items():
 
-    def tabled(folder, separator=separator, encoding=encoding, change=change):
-        raw = write_set(folder)
-        rows = [("id", "patient"), *((change(f"{number:03}"), f"Müller{number}") for number in range(1, COUNT + 1))]
-        text = "\r\n".join(separator.join(row) for row in rows)
-        (folder / "patients.csv").write_bytes(text.encode(encoding))
-        return judge_set(raw, "patients.csv", patient_file=str(folder / "patients.csv"))
 
-    tabled.__doc__ = f"A table of patients with {name}."
-    case(tabled)
+@cases("A table of patients with {}.", TABLES)
+def tabled(folder, table):
+    separator, encoding, change = table
+    raw = write_set(folder)
+    rows = [("id", "patient"), *((change(f"{number:03}"), f"Müller{number}") for number in range(1, COUNT + 1))]
+    text = "\r\n".join(separator.join(row) for row in rows)
+    (folder / "patients.csv").write_bytes(text.encode(encoding))
+    return judge_set(raw, "patients.csv", patient_file=str(folder / "patients.csv"))
 
 
 @case
