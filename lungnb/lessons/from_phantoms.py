@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from lungnb.lessons.text import signed
 from lungnb.settings import EQUIVALENCE_MARGIN
 
 NOTHING_LEFT_OUT = "nothing"  # the row of `leave_one_out` in which nothing is left out
@@ -92,24 +93,28 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
         Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it probably helped.
         Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it probably did not help here.
     """
-    return "\n".join(_say_part(str(name), row, margin) for name, row in left_out_changes(table).iterrows())
+    changes = left_out_changes(table)
+    verdicts = {str(name): _verdict(row, margin) for name, row in changes.iterrows()}
+    lines = [_say_part(name, changes.loc[name], verdict) for name, verdict in verdicts.items() if verdict]
+    unclear = [f"{name} ({signed(changes.loc[name, 'mean'])})" for name, verdict in verdicts.items() if not verdict]
+    if unclear:
+        lines.append(f"Too little to tell after one training each: {', '.join(unclear)}.")
+    return "\n".join(lines)
 
 
-def _say_part(name: str, row: pd.Series, margin: float) -> str:
-    by_set, mean = row.drop("mean"), row["mean"]
-    verdict = "too little to tell after one training each"
-    if abs(mean) >= margin:
-        verdict = "it probably helped" if mean < 0 else "it probably did not help here"
-    elif by_set.min() <= -margin:
-        verdict = "it helps some data sets only"
+def _verdict(row: pd.Series, margin: float) -> str:
+    """Return what a row of `left_out_changes` says of the part that was left out, or "" for nothing."""
+    if abs(row["mean"]) >= margin:
+        return "it probably helped" if row["mean"] < 0 else "it probably did not help here"
+    return "it helps some data sets only" if row.drop("mean").min() <= -margin else ""
+
+
+def _say_part(name: str, row: pd.Series, verdict: str) -> str:
+    by_set = row.drop("mean")
     return (
-        f"Without {name}: Dice {_signed(mean)} on average, from {_signed(by_set.min())} ({by_set.idxmin()}) to "
-        f"{_signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
+        f"Without {name}: Dice {signed(row['mean'])} on average, from {signed(by_set.min())} ({by_set.idxmin()}) to "
+        f"{signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
     )
-
-
-def _signed(change: float) -> str:
-    return f"{round(change, 3) + 0.0:+.3f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def say_few_shot(table: pd.DataFrame) -> str:

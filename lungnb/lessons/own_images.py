@@ -197,20 +197,16 @@ def say_adaptation(scores: pd.DataFrame) -> str:
 
 
 def say_published(table: pd.DataFrame) -> str:
-    """Return a line for each data set of `published_adaptation`: what each number of corrected images brought.
+    """Return a line for each data set of `published_adaptation`: what five corrected images brought.
 
     Example:
         >>> columns = ["dataset", "images", "draws", "before", "after", "after_low", "helped"]
         >>> rows = [("a", 1, 3, 0.9, 0.91, 0.89, 2), ("a", 5, 3, 0.9, 0.93, 0.92, 3)]
         >>> print(say_published(pd.DataFrame(rows, columns=columns).set_index(["dataset", "images"])))
-        a: 0.900 before. 1 image: 0.910 after, higher in 2 of 3 draws. 5 images: 0.930 after, higher in 3 of 3 draws.
+        a: 0.900 before, 0.930 after five corrected images, higher in 3 of 3 draws.
     """
-    lines = []
-    for name, rows in table.reset_index().groupby("dataset"):
-        parts = [
-            f"{counted(row['images'], 'image')}: {row['after']:.3f} after, higher in {row['helped']} of "
-            f"{counted(row['draws'], 'draw')}."
-            for _, row in rows.iterrows()
-        ]
-        lines.append(" ".join([f"{name}: {rows['before'].mean():.3f} before.", *parts]))
-    return "\n".join(lines)
+    return "\n".join(
+        f"{name}: {row['before']:.3f} before, {row['after']:.3f} after five corrected images, higher in "
+        f"{row['helped']:.0f} of {counted(int(row['draws']), 'draw')}."
+        for name, row in table.xs(5, level="images").iterrows()
+    )

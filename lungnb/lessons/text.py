@@ -1,8 +1,9 @@
-"""Show source code, tables of text, and images in notebooks."""
+"""Show sentences, source code, tables of text, and images in notebooks."""
 
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,29 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
     from PIL.Image import Image
+
+
+_LINE = 100  # characters that fit into a notebook on a laptop, beside JupyterLab's list of files
+
+
+def say(sentences: str) -> None:
+    r"""Print sentences, with long lines broken between words. JupyterLab breaks them within words.
+
+    >>> say("One line.\nAnother.")
+    One line.
+    Another.
+    """
+    for line in sentences.splitlines():
+        print(textwrap.fill(line, _LINE, subsequent_indent="  ", break_on_hyphens=False))
+
+
+def signed(change: float, digits: int = 3) -> str:
+    """Return a change with its sign, and with `+` if it rounds to 0.
+
+    >>> signed(0.0312), signed(-0.00004, digits=4)
+    ('+0.031', '+0.0000')
+    """
+    return f"{round(change, digits) + 0.0:+.{digits}f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def code_of(function: Callable[..., object]) -> Markdown:

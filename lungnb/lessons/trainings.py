@@ -11,6 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.artefacts import MODEL, RUN
 from lungnb.datasets.prepared import open_prepared
+from lungnb.lessons.text import signed
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.callbacks import MONITOR
 from lungnb.networks.data import load_batches
@@ -116,7 +117,7 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
     dice, dice_without = (float(history["val_dice"].iloc[epochs - 1]) for history in (with_skips, without))
     return (
         f"After {epochs} epochs the validation Dice is {dice:.3f} with skip connections and {dice_without:.3f} "
-        f"without them: a difference of {dice - dice_without:+.3f}."
+        f"without them: a difference of {signed(dice - dice_without)}."
     )
 
 
@@ -218,7 +219,7 @@ def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str,
         for epoch in (first["epochs_to_good"], second["epochs_to_good"])
     ]
     return (
-        f"{title} against {other}: validation Dice {gap:+.4f}, {ratio['parameters']:.2f} times the parameters, "
+        f"{title} against {other}: validation Dice {signed(gap, 4)}, {ratio['parameters']:.2f} times the parameters, "
         f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\n{conclusion}\n"
         f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
     )

@@ -19,6 +19,7 @@ from lungnb.evaluation.calibration import Examination, compare_with_truth, predi
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
 from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.statistics import say_p
+from lungnb.lessons.text import signed
 from lungnb.metrics import LOW_DICE
 from lungnb.settings import Settings, title_of
 
@@ -94,8 +95,8 @@ def say_thresholds(table: pd.DataFrame, margin: float) -> str:
     """
     gains = table[["dice_at_best", "augmented_dice"]].sub(table["dice"], axis=0).assign(at=table["best_threshold"])
     lines = [
-        f"{name}: threshold {row['at']:g} changes the Dice by {row['dice_at_best']:+.4f}, the mean of four predictions "
-        f"by {row['augmented_dice']:+.4f}."
+        f"{name}: threshold {row['at']:g} changes the Dice by {signed(row['dice_at_best'], 4)}, the mean of four "
+        f"predictions by {signed(row['augmented_dice'], 4)}."
         for name, row in gains.iterrows()
     ]
     is_small = bool((gains.drop(columns="at").abs() < margin).all(axis=None))

@@ -7,6 +7,13 @@ from lungnb.lessons import text
 from lungnb.networks.blocks import double_convolution
 
 
+def test_long_lines_are_broken_between_words(capsys):
+    text.say("short\n" + "word " * 40)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "short" and len(lines) > 2
+    assert all(len(line) <= 100 and set(line.split()) <= {"short", "word"} for line in lines)
+
+
 def test_code_is_shown_as_python():
     shown = text.code_of(double_convolution).data
     assert shown.startswith("```python\ndef double_convolution(") and shown.endswith("return x\n```")
