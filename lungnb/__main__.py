@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 from lungnb.commands.parser import make_parser
 
-                options = make_parser().parse_args(arguments)
+                words = sys.argv[1:] if arguments is None else arguments
+                options = make_parser().parse_args(words or ["--help"])
                 status = int(options.run(options) or 0)
             except Exception as error:
                 log_traceback(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lungnb.artefacts import is_path, refuse_nul
-from lungnb.settings import FILES, PROFILES, SHIPPED_STRUCTURE, Settings, Value, known_changes
+from lungnb.settings import FILES, PROFILES, SHIPPED_STRUCTURE, Settings, Value, is_known, known_changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,9 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
     if dataset is not None:
         refuse_nul(dataset)
-    if dataset and (is_path(dataset) or Path(dataset, "images").is_dir()):
+    if dataset and (
+        is_path(dataset) or Path(dataset, "images").is_dir() or (Path(dataset).is_dir() and not is_known(dataset))
+    ):
         dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images

@@ -83,24 +83,25 @@ def _are_numbers(values: object, count: int) -> bool:
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
-def refuse_unknown(dataset: str) -> None:
-    """Raise ValueError, with the nearest name, for a name that is neither in the catalogue nor in the raw folder.
+def is_known(dataset: str) -> bool:
+    """Return whether `dataset` is a path, or a name in the catalogue, in the raw folder or of earlier results.
 
-    A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
-    Raises ValueError also for a folder that cannot be a data set.
+    A path need not exist yet. Raises ValueError for a folder that cannot be a data set.
     """
-    if dataset in DATASETS:
-        return
-    folder = raw_folder(dataset)  # refuses a folder that cannot be a data set
-    if is_path(dataset) or folder.is_dir():
-        return
+    if dataset in DATASETS or raw_folder(dataset).is_dir() or is_path(dataset):
+        return True
     runs = (home() / "data" / "prepared", home() / "results")
-    if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
+    return any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs)
+
+
+def refuse_unknown(dataset: str) -> None:
+    """Raise ValueError, with the nearest name, for a name that `is_known` does not know."""
+    if is_known(dataset):
         return
     near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}? " if near else ""
+    hint = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(
-        f"there is no data set {dataset!r}: {hint}The catalogue has {', '.join(DATASETS)}. For images of your own, "
+        f"there is no data set {dataset!r}.{hint} The catalogue has {', '.join(DATASETS)}. For images of your own, "
         "give the path of a folder with images/ and masks/ in it, such as ./my-scans."
     )
 

@@ -29,6 +29,19 @@ def test_segment_needs_no_training(home, capsys):
     assert "nothing.png: there is no such file" in capsys.readouterr().err
 
 
+def test_without_a_verb_all_verbs_are_listed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0 and "segment" in capsys.readouterr().out
+
+
+def test_a_misspelt_option_shows_those_of_its_verb(capsys):
+    with pytest.raises(SystemExit):
+        main(["segment", "films", "--out", "masks", "--overlays"])
+    shown = capsys.readouterr().err
+    assert "--overlay" in shown and "lungnb segment: error: unrecognized arguments: --overlays" in shown
+
+
 def test_check_says_what_to_do_next(home, capsys):
     scans = write_pairs(home / "my scans", count=24)
     changes = ["--profile", "full", "--set", "patient_pattern=(.+)"]

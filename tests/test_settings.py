@@ -59,7 +59,7 @@ def test_settings_are_frozen_and_print_themselves_whole():
 
 @pytest.mark.parametrize("make", [make_settings, lambda name: Settings(dataset=name), Settings().replace])
 def test_a_misspelt_data_set_is_told_at_once(make):
-    with pytest.raises(ValueError, match=r"there is no data set 'montgommery': did you mean montgomery\?.*shenzhen"):
+    with pytest.raises(ValueError, match=r"there is no data set 'montgommery'\. Did you mean montgomery\?.*shenzhen"):
         make(**{"name" if "lambda" in make.__name__ else "dataset": "montgommery"})
 
 
@@ -160,3 +160,11 @@ def test_trainings_do_not_depend_on_the_equivalence_margin():
     assert settings.training() != settings.replace(seed=7).training()
     with pytest.raises(ValueError, match="equivalence_margin must be a number from"):
         settings.replace(equivalence_margin=0)
+
+
+def test_a_folder_needs_no_slash_unless_the_catalogue_has_its_name(home, monkeypatch):
+    (home / "films" / "imagesTr").mkdir(parents=True)
+    (home / "montgomery").mkdir()
+    monkeypatch.chdir(home)
+    assert make_settings("films").dataset == str(home / "films")
+    assert make_settings("montgomery").dataset == "montgomery"

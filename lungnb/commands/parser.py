@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from lungnb import __version__, engines
@@ -19,7 +19,15 @@ _Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose error messages cannot steer the terminal."""
+    """A parser whose error messages cannot steer the terminal, and in which each verb refuses what it does not know."""
+
+    def parse_known_args(  # type: ignore[override]  # argparse types it with overloads
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # so that the usage is that of the verb
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))

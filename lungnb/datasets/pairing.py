@@ -16,6 +16,7 @@ from lungnb.files import text_name
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.folders import image_files, is_image, stem_of
 from lungnb.formats.nifti import is_nifti
+from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
 _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
@@ -288,4 +289,4 @@ def other_files(folder: Path) -> str:
     """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
     kinds = Counter(path.suffix.lower() for path in folder.rglob("*.*") if path.is_file() and not is_image(path))
     kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
-    return f" {count} files are {kind}, which is not read." if kind else ""
+    return f" {counted(count, 'file')} with the ending {kind} cannot be read." if kind else ""

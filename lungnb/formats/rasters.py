@@ -53,6 +53,7 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
     if suffix in _PAIR_SUFFIXES:
         raise Refused(f"{path}: one of two files of a volume (.hdr and .img). Convert them to a single .nii file.")
     if suffix not in RASTER_FORMATS:
+        open_file(path).close()  # refuses what is not there, for a better reason
         known = ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). Convert it.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.

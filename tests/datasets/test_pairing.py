@@ -166,7 +166,7 @@ def test_files_of_another_kind_are_named_where_nothing_else_is(raw):
     for folder in ("images", "masks"):
         (raw / folder).mkdir(parents=True)
         (raw / folder / "a.mha").touch()
-    with pytest.raises(ValueError, match=r"2 files are \.mha, which is not read"):
+    with pytest.raises(ValueError, match=r"2 files with the ending \.mha cannot be read"):
         prepared(raw)
 
 

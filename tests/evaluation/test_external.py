@@ -345,8 +345,8 @@ def test_files_that_are_not_read_are_named(truth, tmp_path):
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "case_0.npy", TRUTHS[0])
     with pytest.raises(
-        ValueError, match=r"arrays: no mask found in this folder\..* 1 files are \.npy, which is not read"
+        ValueError, match=r"arrays: no mask found in this folder\..* 1 file with the ending \.npy cannot be read"
     ):
         score(truth, tmp_path / "arrays")
-    with pytest.raises(ValueError, match=r"no mask found\. .*\.npy, which is not read"):
+    with pytest.raises(ValueError, match=r"no mask found\. .*\.npy cannot be read"):
         score(tmp_path / "arrays", truth)

@@ -146,6 +146,8 @@ def test_what_is_no_whole_image_is_named_in_one_sentence(tmp_path, suffix, conte
 def test_missing_files_and_other_formats_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.png: there is no such file"):
         read_image(tmp_path / "gone.png")
+    with pytest.raises(ValueError, match=r"gone: there is no such file"):
+        read_image(tmp_path / "gone")
     Image.fromarray(GREY).save(tmp_path / "a.webp")
     with pytest.raises(ValueError, match=r"a\.webp: not an image format this reads \(\.png, \.jpg"):
         read_image(tmp_path / "a.webp")
