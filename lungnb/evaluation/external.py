@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -22,12 +23,15 @@ from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.tables import make_table
+from lungnb.masks import Mask
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
 _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
+_MIRRORED_DICE, _MIRRORED_GAIN = 0.8, 0.1  # if mirroring raises the mean Dice above the first and by the second
+_MIRRORS = {"mirrored left to right": (-1,), "mirrored top to bottom": (-2,), "turned by 180 degrees": (-2, -1)}  # axes
 ScoreRow = dict[str, Any]
 
 
@@ -134,7 +138,8 @@ def _score_all(
 ) -> list[ScoreRow]:  # fmt: skip
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
-    pictures: dict[str, str] = {}  # a sentence on the first mask of each folder that looks like a picture
+    doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
+    gains: list[ScoreRow] = []  # the Dice of each mask, as it is and mirrored
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -144,17 +149,43 @@ def _score_all(
         for name, mask in read.items():
             if mask.grey_share > _MAX_GREY_SHARE:
                 what = f"{image}: {mask.grey_share:.0%} of its mask is grey, as in a picture. Are these the masks?"
-                pictures.setdefault(name, what)
+                doubts.setdefault(name, what)
+            elif mask.doubt:
+                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. Save it as PNG.")
         given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
         spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
+            gains.append({"model": name} | _mirrored_dice(truth.mask, mask.mask))
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
-    for name, what in pictures.items():
+    for name, what in doubts.items():
         problems.add(name, what)
+    _add_mirrored(gains, problems)
     return rows
+
+
+def _mirrored_dice(truth: Mask, mask: Mask) -> ScoreRow:
+    """Return the Dice of a mask as it is, and mirrored in each way of _MIRRORS."""
+    mirrored = {"": mask} | {way: np.flip(mask, axes) for way, axes in _MIRRORS.items()}
+    total = int(truth.sum() + mask.sum()) or 1
+    return {way: 2 * np.count_nonzero(truth & each) / total for way, each in mirrored.items()}
+
+
+def _add_mirrored(gains: list[ScoreRow], problems: Problems) -> None:
+    """Add a sentence for each program whose masks agree far better with the ground truth if they are mirrored."""
+    if not gains:
+        return
+    for name, rows in make_table(gains).groupby("model", sort=False):
+        means = {way: float(rows[way].mean()) for way in ("", *_MIRRORS)}
+        way = max(means, key=means.__getitem__)
+        if means[way] > max(means[""] + _MIRRORED_GAIN, _MIRRORED_DICE):
+            problems.add(
+                str(name),
+                f"the masks seem to be {way}, or those of the ground truth are: their mean Dice is {means['']:.3f}, "
+                f"and {means[way]:.3f} if this is undone. Save both in one orientation.",
+            )
 
 
 def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, ExternalMask]:

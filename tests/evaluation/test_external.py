@@ -335,6 +335,24 @@ def test_masks_that_are_inverted_full_or_pictures_are_doubted(truth, tool, tmp_p
     assert len(scoring.problems) == 3
 
 
+@pytest.mark.parametrize(
+    ("axes", "way"), [(1, "mirrored left to right"), (0, "mirrored top to bottom"), ((0, 1), "turned by 180 degrees")]
+)
+def test_mirrored_masks_are_doubted_and_scored_as_they_are(truth, tool, tmp_path, axes, way):
+    mirrored = write_masks(tmp_path / "mirrored", [np.flip(mask, axes) for mask in TRUTHS])
+    scoring = score(truth, tool, mirrored)
+    assert f"mirrored: the masks seem to be {way}, or those of the ground truth are" in sentences(scoring)
+    assert len(scoring.problems) == 1
+    assert scoring.table.groupby("model")["dice"].mean()["mirrored"] < 0.8
+
+
+def test_small_labels_as_jpeg_are_doubted(truth, tmp_path):
+    (tmp_path / "small").mkdir()
+    for number, mask in enumerate(TRUTHS):
+        Image.fromarray(mask.astype(np.uint8) * 2).save(tmp_path / "small" / f"case_{number}.jpg")
+    assert "case_0: its mask is a JPEG of labels up to" in sentences(score(truth, tmp_path / "small"))
+
+
 def test_soft_masks_are_no_pictures(truth, tmp_path):
     soft = [np.rint(255 * ndimage.gaussian_filter(mask.astype(float), 1)).astype(np.uint8) for mask in TRUTHS]
     scoring = score(truth, write_masks(tmp_path / "soft", soft))

@@ -52,6 +52,33 @@ def test_labels_may_have_soft_edges(labels, method):
     assert dice(lung_mask(np.asarray(soft))) > 0.97
 
 
+@pytest.mark.parametrize("labels", [(1, 255), (2, 200), (10, 255)])
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_soft_edges_beside_a_label_near_0_are_refused(labels, method):
+    soft = np.asarray(Image.fromarray(labelled(*labels)).resize((130, 130), method))
+    with pytest.raises(ValueError, match=rf"the mask: has the labels {labels[0]}, \d+ and values between"):
+        lung_mask(soft)
+    assert dice(lung_mask(labelled(*labels))) == 1
+    assert lung_mask(soft, labels).any()
+
+
+def test_a_soft_mask_on_dark_grey_is_no_label_beside_another():
+    soft = (ndimage.gaussian_filter(BOTH * 255.0, 2) + 1).clip(0, 255).astype(np.uint8)
+    soft[:9] = soft[-9:] = 0  # a border, as of a picture that was made square
+    assert dice(lung_mask(soft)) > 0.97
+
+
+def test_maps_of_distances_are_refused_and_ignored_values_are_not():
+    inside = ndimage.distance_transform_edt(BOTH)
+    outside = ndimage.distance_transform_edt(~BOTH)
+    for distance in (inside - outside, outside - inside, (inside - outside) / 100, (inside - outside).clip(-3, 3)):
+        with pytest.raises(ValueError, match="maps of distances"):
+            lung_mask(distance)
+    ignored = BOTH.astype(np.float32)
+    ignored[:9], ignored[-9:] = -1, -2
+    np.testing.assert_array_equal(lung_mask(ignored), BOTH)
+
+
 @pytest.mark.parametrize("colours", [((255, 0, 0), (0, 255, 0)), ((128, 0, 0), (0, 0, 60)), ((9, 9, 9), (0, 200, 90))])
 def test_labels_may_be_colours_and_palettes(tmp_path, colours):
     drawing = Image.fromarray(np.uint8(LEFT[..., None] * colours[0] + RIGHT[..., None] * colours[1]))
