@@ -6,9 +6,9 @@ pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 pytest.importorskip("tifffile")
 
-from unusual import CASES, dicoms, models, pictures, run, sets, volumes
+from unusual import CASES, dicoms, masks, models, pictures, run, sets, volumes
 
-KINDS = (dicoms, models, pictures, sets, volumes)  # importing a module registers its cases
+KINDS = (dicoms, masks, models, pictures, sets, volumes)  # importing a module registers its cases
 
 
 @pytest.mark.slow
