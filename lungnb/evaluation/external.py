@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,17 @@ from lungnb.metrics import count_pixels
 _MAX_LINES = 20  # sentences that are printed; the table has all
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
 _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
-_MIRRORED_DICE, _MIRRORED_GAIN = 0.8, 0.1  # if mirroring raises the mean Dice above the first and by the second
-_MIRRORS = {"mirrored left to right": (-1,), "mirrored top to bottom": (-2,), "turned by 180 degrees": (-2, -1)}  # axes
+_TURNED_DICE, _TURNED_GAIN = 0.8, 0.1  # if a turn raises the mean Dice so high, and by so much, masks seem to be turned
+_TURNED_SIDE = 256  # px; look at about so many rows and columns, because films are large
+_TURNS: dict[str, Callable[[Mask], Mask]] = {  # how masks may be turned, and what undoes it
+    "mirrored left to right": lambda mask: mask[..., ::-1],
+    "mirrored top to bottom": lambda mask: mask[..., ::-1, :],
+    "turned by 180 degrees": lambda mask: mask[..., ::-1, ::-1],
+    "turned to the right": lambda mask: np.rot90(mask, 1, (-2, -1)),
+    "turned to the left": lambda mask: np.rot90(mask, 3, (-2, -1)),
+    "saved with rows and columns swapped": lambda mask: np.swapaxes(mask, -2, -1),
+    "turned by 180 degrees with rows and columns swapped": lambda mask: np.swapaxes(mask[..., ::-1, ::-1], -2, -1),
+}
 ScoreRow = dict[str, Any]
 
 
@@ -139,7 +148,7 @@ def _score_all(
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
     doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
-    gains: list[ScoreRow] = []  # the Dice of each mask, as it is and mirrored
+    turned: list[ScoreRow] = []  # the Dice of each mask, as it is and turned
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -158,31 +167,34 @@ def _score_all(
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
-            gains.append({"model": name} | _mirrored_dice(truth.mask, mask.mask))
+            turned.append({"model": name} | _turned_dice(truth.mask, mask.mask))
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
     for name, what in doubts.items():
         problems.add(name, what)
-    _add_mirrored(gains, problems)
+    _add_wrong_turns(turned, problems)
     return rows
 
 
-def _mirrored_dice(truth: Mask, mask: Mask) -> ScoreRow:
-    """Return the Dice of a mask as it is, and mirrored in each way of _MIRRORS."""
-    mirrored = {"": mask} | {way: np.flip(mask, axes) for way, axes in _MIRRORS.items()}
+def _turned_dice(truth: Mask, mask: Mask) -> ScoreRow:
+    """Return the Dice of a mask as it is, and turned in each way of _TURNS; 0 if it then has another shape."""
+    step = -(-max(mask.shape[-2:]) // _TURNED_SIDE)
+    truth, mask = truth[..., ::step, ::step], mask[..., ::step, ::step]
     total = int(truth.sum() + mask.sum()) or 1
-    return {way: 2 * np.count_nonzero(truth & each) / total for way, each in mirrored.items()}
+    turned = {"": mask} | {way: turn(mask) for way, turn in _TURNS.items()}
+    return {
+        way: 2 * np.count_nonzero(truth & each) / total if each.shape == truth.shape else 0.0
+        for way, each in turned.items()
+    }
 
 
-def _add_mirrored(gains: list[ScoreRow], problems: Problems) -> None:
-    """Add a sentence for each program whose masks agree far better with the ground truth if they are mirrored."""
-    if not gains:
-        return
-    for name, rows in make_table(gains).groupby("model", sort=False):
-        means = {way: float(rows[way].mean()) for way in ("", *_MIRRORS)}
+def _add_wrong_turns(turned: list[ScoreRow], problems: Problems) -> None:
+    """Add a sentence for each program whose masks agree far better with the ground truth if they are turned."""
+    for name in dict.fromkeys(row["model"] for row in turned):
+        means = {way: float(np.mean([row[way] for row in turned if row["model"] == name])) for way in ("", *_TURNS)}
         way = max(means, key=means.__getitem__)
-        if means[way] > max(means[""] + _MIRRORED_GAIN, _MIRRORED_DICE):
+        if means[way] > max(means[""] + _TURNED_GAIN, _TURNED_DICE):
             problems.add(
-                str(name),
+                name,
                 f"the masks seem to be {way}, or those of the ground truth are: their mean Dice is {means['']:.3f}, "
                 f"and {means[way]:.3f} if this is undone. Save both in one orientation.",
             )

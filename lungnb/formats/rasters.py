@@ -164,7 +164,8 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
-    that. If colours are drawn on white, perhaps in a dark frame, return the saturation.
+    that. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are equally
+    strong, return which pixels have another one than the first corner.
     """
     if pixels.ndim == 2:
         return pixels
@@ -179,14 +180,13 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     weakest, brightest = colours.min(axis=-1), float(strongest.max())
     saturation = strongest - weakest
     # Such as colours on white: the background is as bright as the drawing.
-    if 4 * float(np.ptp(saturation)) > brightest and (2 * strongest.min() > brightest or _is_mostly_white(weakest)):
+    # Such as colours on white: the background is as bright as the drawing. In a dark frame, most pixels are white.
+    is_on_white = 2 * float(strongest.min()) > brightest or np.count_nonzero(weakest > brightest / 2) > weakest.size / 2
+    if is_on_white and 4 * float(np.ptp(saturation)) > brightest:
         return np.asarray(saturation)
+    if not np.ptp(strongest) and np.ptp(saturation - colours[..., 0]):  # such as red on blue
+        return np.asarray((colours != colours[0, 0]).any(axis=-1))
     return np.asarray(strongest)
-
-
-def _is_mostly_white(weakest: np.ndarray) -> bool:
-    """Return whether the weakest colour of most pixels is strong, which in a mask are those of the background."""
-    return bool(np.count_nonzero(2.0 * weakest > weakest.max()) > weakest.size / 2 and weakest.max() > 0)
 
 
 def orientation_of(image: Image.Image) -> int:

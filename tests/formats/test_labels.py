@@ -179,3 +179,18 @@ def test_a_mask_without_a_value_above_0_is_empty_or_refused(kind):
 def test_areas_of_1_beside_255_are_noise_if_they_are_large():
     blocks = np.kron(np.arange(BOTH.size // 64).reshape(BOTH.shape[0] // 8, -1) % 3, np.ones((8, 8), int))
     np.testing.assert_array_equal(lung_mask(np.where(BOTH, 255 - blocks, blocks).astype(np.uint8)), BOTH)
+
+
+@pytest.mark.parametrize("background", [(0, 0, 127), (0, 0, 255)])
+def test_colours_of_one_strength_are_told_from_that_of_the_corner(tmp_path, background):
+    drawing = np.where(BOTH[..., None], np.roll(background, 1), background).astype(
+        np.uint8
+    )  # red, as `imsave` draws it
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)
+    assert read_mask(saved(tmp_path / "b.png", np.full_like(drawing, background))).all()  # of one colour: all is drawn
+
+
+def test_red_on_white_may_have_a_black_frame(tmp_path):
+    drawing = np.where(BOTH[..., None], (255, 0, 0), (255, 255, 255)).astype(np.uint8)
+    drawing[:3] = drawing[-3:] = 0
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)
