@@ -156,6 +156,7 @@ def film_cases():
     padded = film.copy()
     padded[:, :30] = 65535
     cases = [(film, "DX", {}), (film, "DX", {"PhotometricInterpretation": "MONOCHROME1"}), (overlay, "DX", twelve)]
+    cases += [(film, "DX", {"PhotometricInterpretation": "monochrome1"})]
     cases += [(padded, "DX", {"PixelPaddingValue": 65535}), (film << 4, "DX", {"BitsStored": 12, "HighBit": 15})]
     windows = [(1500.5, 1001), (3000.5, 4001), (-600, 100), (1400, 0), ([9, 1500], [1, 1600])]
     cases += [(film, "CR", {"WindowCenter": center, "WindowWidth": width}) for center, width in windows]

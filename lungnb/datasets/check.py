@@ -19,7 +19,7 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
-from lungnb.formats.labels import MaskValues
+from lungnb.formats.labels import MaskValues, doubt_of
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
@@ -113,6 +113,8 @@ def _check_pair(
         findings += [(row["source_mask"], *judgement) for judgement in judge_mask(image, mask)]
         for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
+            if doubt := doubt_of(Path(file), meant):
+                findings.append((file, "warning", doubt, "save it as PNG"))
     return findings, fingerprint(image)
 
 

@@ -13,7 +13,7 @@ from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
 from lungnb.formats.images import is_volume, read_volume
-from lungnb.formats.labels import find_values, lung_mask
+from lungnb.formats.labels import doubt_of, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import read_raster
@@ -31,6 +31,7 @@ class ExternalMask(NamedTuple):
     spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
     volume: Volume | None = None  # of a NIfTI file, with its place
     grey_share: float = 0.0  # of the pixels of a picture file, whose value is near no label
+    doubt: str = ""  # why its values are not to be trusted
 
 
 def read_external(
@@ -125,9 +126,11 @@ def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) 
         if raster.has_more:
             raise Refused(f"{file}: holds several pictures. Save each as a file, or a volume as NIfTI.")
         _refuse_no_numbers(raster.pixels, file)
-        values = None if labels else find_values(raster.pixels)
-        mask = lung_mask(raster.pixels, _as_values(labels), file, values=values)
-        return ExternalMask(mask, grey_share=values.grey_share if values else 0.0)
+        if labels:
+            return ExternalMask(lung_mask(raster.pixels, _as_values(labels), file))
+        values = find_values(raster.pixels)
+        mask = lung_mask(raster.pixels, None, file, values=values)
+        return ExternalMask(mask, grey_share=values.grey_share, doubt=doubt_of(file, values))
 
 
 def _read_nifti(file: Path, labels: Sequence[int] | None) -> ExternalMask:

@@ -19,7 +19,8 @@ from lungnb.formats.nifti import is_nifti
 from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
-_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$", re.IGNORECASE)
+# SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT exports
+_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$|^segmentation(class|object)$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's

@@ -17,13 +17,13 @@ from PIL import Image
 from lungnb.datasets.pairing import Pair
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
-from lungnb.formats.images import Picture, is_volume, read_mask, read_orientation, read_picture, read_volume
+from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume
 from lungnb.formats.labels import lung_mask
 from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
 from lungnb.formats.ranges import grey_range
-from lungnb.formats.rasters import UPRIGHT, turned_upright
+from lungnb.formats.rasters import turned_otherwise
 from lungnb.formats.volumes import Volume, central_slices, drawn_slices
 from lungnb.masks import Mask
 from lungnb.settings import Settings
@@ -42,7 +42,7 @@ SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
-_APART = "its EXIF data turn it, and its mask has none: they may be turned apart"
+_APART = "EXIF data turn the image or its mask, and not the other: they may be turned apart"
 
 
 class ReadOptions(NamedTuple):
@@ -78,15 +78,14 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
     image, given_mm = picture.grey, (options.pixel_mm, options.pixel_mm) if options.pixel_mm else None
     pixel_mm = picture.pixel_mm or pair.pixel_mm or given_mm
     notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
-    masks = [read_mask(raw / mask, options.mask_values) for mask in pair.masks]
+    turned = [read_turned_mask(raw / mask, options.mask_values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > _MAX_CHEST_ASPECT * min(height, width):
         raise Refused(f"{pair.image} is {width}x{height}, too thin for a picture of a chest")
-    if picture.orientation != UPRIGHT:
-        masks, is_apart = _turn_alike(masks, [raw / mask for mask in pair.masks], picture)
-        if is_apart:
-            advice = "look at it in the gallery; save images and masks as they are shown, without EXIF data"
-            notes.append((pair.image.as_posix(), "warning", _APART, advice))
+    masks, is_apart = _turn_alike(turned, picture)
+    if is_apart:
+        advice = "look at it in the gallery; save images and masks as they are shown, without EXIF data"
+        notes.append((pair.image.as_posix(), "warning", _APART, advice))
     for path, mask in zip(pair.masks, masks, strict=True):
         if not _have_one_shape(mask, image):
             raise Refused(
@@ -121,20 +120,21 @@ def _drawn_twice(paths: tuple[Path, ...], masks: list[Mask]) -> list[Finding]:
     return findings
 
 
-def _turn_alike(masks: list[Mask], paths: list[Path], picture: Picture) -> tuple[list[Mask], bool]:
-    """Return masks turned like their image, if EXIF turns the image alone, and whether it is unknown if they should be.
+def _turn_alike(turned: list[tuple[Mask, int]], picture: Picture) -> tuple[list[Mask], bool]:
+    """Return masks, given with their EXIF orientations, turned like their image, and whether a turn is in doubt.
 
-    A mask that was drawn on the pixels as they are stored fits its image only after a turn. If it fits in both ways, as
-    a square one does and any one upside down, it stays as it is.
+    A mask that was drawn on the pixels as they are stored, or whose image has lost its EXIF data, fits the image only
+    if it is turned as EXIF turns the image. If it fits in both ways, as a square one does and any one upside down, it
+    stays as it is.
     """
-    is_apart = False
-    for number, (mask, path) in enumerate(zip(masks, paths, strict=True)):
-        if read_orientation(path) == UPRIGHT:
-            turned = turned_upright(mask, picture.orientation)
+    masks, is_apart = [mask for mask, _ in turned], False
+    for number, (mask, orientation) in enumerate(turned):
+        if orientation != picture.orientation:
+            alike = turned_otherwise(mask, orientation, picture.orientation)
             if not _have_one_shape(mask, picture.grey):
-                masks[number] = turned
+                masks[number] = alike
             else:
-                is_apart |= _have_one_shape(turned, picture.grey)
+                is_apart |= _have_one_shape(alike, picture.grey)
     return masks, is_apart
 
 

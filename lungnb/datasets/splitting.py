@@ -25,6 +25,20 @@ from lungnb.formats.tables import unescape
 from lungnb.settings import SPLITS, Settings
 
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
+# What spreadsheets write in English and German if a formula fails; the images of such rows would become one patient
+_FORMULA_ERRORS = (
+    "#N/A",
+    "#REF!",
+    "#NAME?",
+    "#VALUE!",
+    "#DIV/0!",
+    "#NULL!",
+    "#NUM!",
+    "#NV",
+    "#BEZUG!",
+    "#WERT!",
+    "#ZAHL!",
+)
 _SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
@@ -232,6 +246,11 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
             table[name] = table[name].str.strip()
     if (table[field] == "").any():
         raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
+    if (wrong := table[table[field].isin(_FORMULA_ERRORS)]).size:
+        raise ValueError(
+            f"{file}: {field} of {wrong['id'].iloc[0]} is {wrong[field].iloc[0]}, the error of a formula. Mend the "
+            "formula, and save the table again."
+        )
     return table
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -22,12 +23,24 @@ from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.tables import make_table
+from lungnb.masks import Mask
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
 _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
+_TURNED_DICE, _TURNED_GAIN = 0.8, 0.1  # if a turn raises the mean Dice so high, and by so much, masks seem to be turned
+_TURNED_SIDE = 256  # px; look at about so many rows and columns, because films are large
+_TURNS: dict[str, Callable[[Mask], Mask]] = {  # how masks may be turned, and what undoes it
+    "mirrored left to right": lambda mask: mask[..., ::-1],
+    "mirrored top to bottom": lambda mask: mask[..., ::-1, :],
+    "turned by 180 degrees": lambda mask: mask[..., ::-1, ::-1],
+    "turned to the right": lambda mask: np.rot90(mask, 1, (-2, -1)),
+    "turned to the left": lambda mask: np.rot90(mask, 3, (-2, -1)),
+    "saved with rows and columns swapped": lambda mask: np.swapaxes(mask, -2, -1),
+    "turned by 180 degrees with rows and columns swapped": lambda mask: np.swapaxes(mask[..., ::-1, ::-1], -2, -1),
+}
 ScoreRow = dict[str, Any]
 
 
@@ -134,7 +147,8 @@ def _score_all(
 ) -> list[ScoreRow]:  # fmt: skip
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
-    pictures: dict[str, str] = {}  # a sentence on the first mask of each folder that looks like a picture
+    doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
+    turned: list[ScoreRow] = []  # the Dice of each mask, as it is and turned
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -144,17 +158,46 @@ def _score_all(
         for name, mask in read.items():
             if mask.grey_share > _MAX_GREY_SHARE:
                 what = f"{image}: {mask.grey_share:.0%} of its mask is grey, as in a picture. Are these the masks?"
-                pictures.setdefault(name, what)
+                doubts.setdefault(name, what)
+            elif mask.doubt:
+                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. Save it as PNG.")
         given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
         spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
+            turned.append({"model": name} | _turned_dice(truth.mask, mask.mask))
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
-    for name, what in pictures.items():
+    for name, what in doubts.items():
         problems.add(name, what)
+    _add_wrong_turns(turned, problems)
     return rows
+
+
+def _turned_dice(truth: Mask, mask: Mask) -> ScoreRow:
+    """Return the Dice of a mask as it is, and turned in each way of _TURNS; 0 if it then has another shape."""
+    step = -(-max(mask.shape[-2:]) // _TURNED_SIDE)
+    truth, mask = truth[..., ::step, ::step], mask[..., ::step, ::step]
+    total = int(truth.sum() + mask.sum()) or 1
+    turned = {"": mask} | {way: turn(mask) for way, turn in _TURNS.items()}
+    return {
+        way: 2 * np.count_nonzero(truth & each) / total if each.shape == truth.shape else 0.0
+        for way, each in turned.items()
+    }
+
+
+def _add_wrong_turns(turned: list[ScoreRow], problems: Problems) -> None:
+    """Add a sentence for each program whose masks agree far better with the ground truth if they are turned."""
+    for name in dict.fromkeys(row["model"] for row in turned):
+        means = {way: float(np.mean([row[way] for row in turned if row["model"] == name])) for way in ("", *_TURNS)}
+        way = max(means, key=means.__getitem__)
+        if means[way] > max(means[""] + _TURNED_GAIN, _TURNED_DICE):
+            problems.add(
+                name,
+                f"the masks seem to be {way}, or those of the ground truth are: their mean Dice is {means['']:.3f}, "
+                f"and {means[way]:.3f} if this is undone. Save both in one orientation.",
+            )
 
 
 def _read_all(sets: MaskSets, image: str, problems: Problems) -> dict[str, ExternalMask]:

@@ -54,7 +54,7 @@ def _unpacked(file: BinaryIO, kind: str, mode: str) -> np.ndarray:
     return np.asarray(ImageOps.exif_transpose(image))
 
 
-def read_tiff(file: BinaryIO, path: object) -> tuple[np.ndarray, int, bool]:
+def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.ndarray, int, bool]:
     """Return a TIFF file's first picture, its EXIF orientation, 1 to 8, and whether the file holds more pictures.
 
     The picture is `(height, width)` or `(height, width, samples)`, of the numbers of the file. Raises Refused, before
@@ -79,17 +79,22 @@ def read_tiff(file: BinaryIO, path: object) -> tuple[np.ndarray, int, bool]:
             _refuse_bombs(file, path, page, math.prod(page.chunks) * page.dtype.itemsize)
         array = page.asarray(maxworkers=1)
         array = np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
-        array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array)
+        array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array, is_mask)
         return array, page.tags.valueof(ORIENTATION_TAG, 1), _has_second(tiff)
 
 
-def black_from_zero(pixels: np.ndarray) -> np.ndarray:
+def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
     """Return numbers that are white at 0 as numbers that are black at 0. Negative ones are measurements, and stay.
+
+    So do the numbers of a mask that are small for their type: they are labels, whatever the file says of white.
 
     >>> black_from_zero(np.array([0, 255], np.uint8)).tolist(), black_from_zero(np.array([1.0, 4.0])).tolist()
     ([255, 0], [4.0, 1.0])
     """
-    if pixels.dtype.kind in "bu":
+    kind = pixels.dtype.kind
+    if is_mask and (kind in "if" or (kind == "u" and pixels.max() <= np.iinfo(pixels.dtype).max // 2)):
+        return pixels
+    if kind in "bu":
         return ~pixels
     finite = pixels[np.isfinite(pixels)]
     if not finite.size or finite.min() < 0:

@@ -117,13 +117,19 @@ class _Stop:
 
 
 def _with_syntax(file: Dataset) -> Dataset:
-    """Return an opened file with the transfer syntax that pydicom found in its data, if the file does not say one."""
+    """Return an opened file as pydicom needs it.
+
+    If it states no transfer syntax, it gets the one that pydicom found in its data. PhotometricInterpretation gets
+    capital letters, as the standard wants it.
+    """
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     file.ensure_file_meta()
     if "TransferSyntaxUID" not in file.file_meta:
         is_implicit, _ = file.original_encoding
         file.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    if isinstance(colours := file.get("PhotometricInterpretation"), str):
+        file.PhotometricInterpretation = colours.upper()
     return file
 
 

@@ -18,7 +18,7 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, orientation_of, read_raster
+from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
@@ -96,10 +96,16 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
 
     Raises ValueError, naming the file, if it is not a readable mask, or if its labels are of other organs too.
     """
+    return read_turned_mask(path, values)[0]
+
+
+def read_turned_mask(path: str | Path, values: tuple[int, ...] | None = None) -> tuple[Mask, int]:
+    """Return a mask file as `read_mask` does, and its EXIF orientation, 1 (not turned) to 8, which was undone."""
     with guarded(path):
         if is_dicom(Path(path)):
-            return read_flat_seg(Path(path), values)
-        return lung_mask(read_raster(Path(path), is_mask=True).pixels, values, path)
+            return read_flat_seg(Path(path), values), UPRIGHT
+        raster = read_raster(Path(path), is_mask=True)
+        return lung_mask(raster.pixels, values, path), raster.orientation
 
 
 def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
@@ -107,12 +113,6 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
     with guarded(path):
         pixels = read_raster(Path(path), is_mask=True).pixels
         return pixels, find_values(pixels)
-
-
-def read_orientation(path: str | Path) -> int:
-    """Return the EXIF orientation of an image file, 1 (not turned) to 8."""
-    with guarded(path), opened_raster(Path(path)) as image:
-        return orientation_of(image)
 
 
 def peculiarity(path: str | Path) -> str:

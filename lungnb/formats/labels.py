@@ -1,9 +1,11 @@
 """Decide which values of a mask file are lung. All readers of masks use this one rule."""
 
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from lungnb.formats.opening import Refused
 from lungnb.formats.ranges import LUNG_RANGE
@@ -17,7 +19,20 @@ _EXACT_SHARE = 0.5  # of the values of a label map fill areas; in a JPEG or a so
 _LABEL_SHARE = 0.03  # of the pixels above the background have the value of a label, if edges are blurred
 _MIN_JUMP = 0.02  # of the range of values, from one label to the next; a soft mask rises in smaller steps
 _NEAR = 0.1  # of the range of values: so close to a label, a blurred value belongs to it
+_FAINT_SHARE, _FAINT_AREA_SHARE = 0.1, 0.8  # as _LABEL_SHARE and _AREA_SHARE, for a label that close to the background
+_JPEG_LABEL = 16  # from this label on, the noise of JPEG is small
+_FAR = (3, 6)  # px from the bright label: beyond its blurred edge, and still around it
+_MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
+_BELOW_SHARE = 0.05  # of the pixels of such a map are below 0; where interpolation overshoots, fewer are
 _LUNG_HU = -500.0  # the median of aerated lung is below
+_DISTANCES = (
+    "has many values below 0 and above, as maps of distances, logits and CT have. Save the lungs as 1 and everything "
+    "else as 0."
+)
+_BLURRED = (
+    "has the labels {} and values between labels, as interpolation makes. Save it without interpolation (nearest "
+    "neighbour), with one value for both lungs."
+)
 
 
 class MaskValues(NamedTuple):
@@ -26,6 +41,7 @@ class MaskValues(NamedTuple):
     labels: tuple[float, ...]  # those of lung, ascending
     threshold: float  # lung is this value and above
     grey_share: float = 0.0  # of pixels whose value is near no label, as in a picture
+    problem: str = ""  # why the values do not say what is lung, and what to do
 
 
 def lung_mask(
@@ -38,14 +54,16 @@ def lung_mask(
 
     `values` is the result of `find_values`, if it is known already.
 
-    Raises Refused, naming `name`, if values are below 0 and none above, and if the labels are of other organs too: more
-    than MAX_LABELS, or LOBES and others, or, in the volume `hu` of the mask's shape, some of air like lung and some of
-    flesh.
+    Raises Refused, naming `name`, if values are below 0 and none above, if `find_values` has a problem with them, and
+    if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or, in the volume `hu` of the
+    mask's shape, some of air like lung and some of flesh.
     """
     if mask_values:
         return np.isin(np.rint(array), mask_values)
     array = _numbers(array)
     values = values or find_values(array)
+    if values.problem:
+        raise Refused(f"{name}: {values.problem}")
     if not values.labels and array.min() < array.max():  # such as 255 in 8 bits with a sign
         raise Refused(f"{name}: has values below 0 and none above. Save the lungs as 1 and everything else as 0.")
     lungs = _lungs_among(values.labels, array, hu)
@@ -64,6 +82,8 @@ def find_values(array: np.ndarray) -> MaskValues:
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
       the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
     - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1.
+    - A map of distances, and labels of very different size with blurred edges, are a problem: half of the largest value
+      is not the edge of the lungs.
 
     >>> find_values(np.array([[0, 0, 0, 127, 127, 255, 255]] * 2)).threshold
     63.5
@@ -77,11 +97,15 @@ def find_values(array: np.ndarray) -> MaskValues:
         return MaskValues((high,), (low + high) / 2)
     step = math.ceil((array.size / _SAMPLE) ** (1 / array.ndim))
     part = array[(slice(None, None, step),) * (array.ndim - 2)]
-    pixel, right, below = part[..., :-1:step, :-1:step], part[..., :-1:step, 1::step], part[..., 1::step, :-1:step]
+    pixel, right, under = part[..., :-1:step, :-1:step], part[..., :-1:step, 1::step], part[..., 1::step, :-1:step]
     distinct, number, counts = np.unique(pixel, return_inverse=True, return_counts=True)
-    alike = np.bincount(number.ravel(), ((pixel == right) & (pixel == below)).ravel(), len(distinct))
+    margin = _NEAR * (high - low)
+    below = distinct < -margin
+    if below.sum() > _MAX_IGNORED and counts[below].sum() > _BELOW_SHARE * pixel.size:
+        return MaskValues((high,), high / 2, 1.0, _DISTANCES)
+    alike = np.bincount(number.ravel(), ((pixel == right) & (pixel == under)).ravel(), len(distinct))
     is_area = (distinct > low) & (alike >= _AREA_SHARE * counts)
-    jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, below)])
+    jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, under)])
     is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
     count = (distinct > low).sum()
     # A few values are labels even if the largest fills no area, such as a stray pixel, or a line of 255 around objects.
@@ -89,14 +113,35 @@ def find_values(array: np.ndarray) -> MaskValues:
     if is_area.any() and (is_stray or (is_sharp and is_area.sum() > _EXACT_SHARE * count)):
         exact = distinct[is_area].tolist()
         return MaskValues(tuple(exact), (low + exact[0]) / 2)
-    margin = _NEAR * (high - low)
     is_large = counts >= _LABEL_SHARE * counts[distinct > low].sum()
     between = distinct[is_area & is_large & (distinct > low + margin) & (distinct < high - margin)]
     labels = (*between.tolist(), high) if len(between) <= MAX_LABELS else (high,)
+    is_faint = (alike >= _FAINT_AREA_SHARE * counts) & (counts >= _FAINT_SHARE * counts[distinct > low].sum())
+    faint = distinct[is_faint & (distinct > low) & (distinct <= low + margin)]
+    if len(faint) and _is_apart(pixel >= (low + high) / 2, pixel > low):
+        problem = _BLURRED.format(_in_words((float(faint[0]), high)))
+        return MaskValues((float(faint[0]), *labels), (low + float(faint[0])) / 2, 0.0, problem)
     nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
     shares = array.dtype.kind == "f" and high <= 1
     threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(0.5 if shares else high / 2, math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
+
+
+def doubt_of(path: Path, values: MaskValues) -> str:
+    """Return why the values of a mask file are in doubt, or "". JPEG adds noise of a few units.
+
+    >>> doubt_of(Path("a.jpg"), MaskValues((2, 4), 1))
+    'is a JPEG of labels up to 4, which JPEG changes'
+    """
+    largest = max(values.labels, default=0)
+    is_changed = path.suffix.lower() in (".jpg", ".jpeg") and 0 < largest < _JPEG_LABEL
+    return f"is a JPEG of labels up to {largest:g}, which JPEG changes" * is_changed
+
+
+def _is_apart(bright: Mask, drawn: Mask) -> bool:
+    """Return whether most pixels around the bright ones are not drawn: a soft mask is nowhere black near its lungs."""
+    near, far = (ndimage.binary_dilation(bright, iterations=distance) for distance in _FAR)
+    return bool((drawn[far & ~near]).mean() < 0.5)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ _COLOUR_BYTES = 10
 # Tags of TIFF. A sample format of 2 says that numbers are signed.
 _TILE_TAGS, _BITS_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 284, 339
 UPRIGHT = 1  # the orientation of EXIF that turns nothing
+_BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo themselves
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAIR_SUFFIXES = (".hdr", ".img")
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
@@ -86,7 +87,7 @@ def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
     else:
         if not _is_misread(image):
             return image
-    array, orientation, more = read_tiff(file, path)
+    array, orientation, more = read_tiff(file, path, is_mask)
     image = Image.fromarray(flattened(array, is_mask).astype(np.float32))
     image.getexif()[ORIENTATION_TAG] = orientation
     image.info |= {"numbers": f"{array.dtype} numbers", "has_more": more}
@@ -155,14 +156,17 @@ def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
     pixels = np.asarray(image)
     if is_unsigned:
         pixels = pixels.view(np.uint32)  # Pillow takes them for signed numbers
-    return black_from_zero(pixels) if is_zero_white else pixels
+    if is_mask and opened.mode == "L" and not _tiff_tag(opened, PHOTOMETRIC_TAG, 1):
+        return black_from_zero(~pixels, is_mask)  # which Pillow has inverted
+    return black_from_zero(pixels, is_mask) if is_zero_white else pixels
 
 
 def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
-    that. If colours are drawn on white, return the saturation.
+    that. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are equally
+    strong, return which pixels have another one than the first corner.
     """
     if pixels.ndim == 2:
         return pixels
@@ -174,10 +178,15 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
     if pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
         drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
         return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
-    darkest, brightest = float(strongest.min()), float(strongest.max())
-    if 2 * darkest > brightest:  # such as colours on white: the background is as bright as the drawing
-        saturation = strongest - colours.min(axis=-1)
-        return np.asarray(saturation if 4 * float(np.ptp(saturation)) > brightest else strongest)
+    weakest, brightest = colours.min(axis=-1), float(strongest.max())
+    saturation = strongest - weakest
+    # Such as colours on white: the background is as bright as the drawing.
+    # Such as colours on white: the background is as bright as the drawing. In a dark frame, most pixels are white.
+    is_on_white = 2 * float(strongest.min()) > brightest or np.count_nonzero(weakest > brightest / 2) > weakest.size / 2
+    if is_on_white and 4 * float(np.ptp(saturation)) > brightest:
+        return np.asarray(saturation)
+    if not np.ptp(strongest) and np.ptp(saturation - colours[..., 0]):  # such as red on blue
+        return np.asarray((colours != colours[0, 0]).any(axis=-1))
     return np.asarray(strongest)
 
 
@@ -187,11 +196,13 @@ def orientation_of(image: Image.Image) -> int:
     return orientation if orientation in range(1, 9) else UPRIGHT
 
 
-def turned_upright(mask: Mask, orientation: int) -> Mask:
-    """Return a mask turned upright, as the EXIF orientation of its file says."""
+def turned_otherwise(mask: Mask, orientation: int, other: int) -> Mask:
+    """Return a mask that the EXIF orientation of its file has turned, as another orientation would turn the file."""
     image = Image.fromarray(mask)
-    image.getexif()[ORIENTATION_TAG] = orientation
-    return np.asarray(ImageOps.exif_transpose(image))
+    for turn in (_BACK.get(orientation, orientation), other):
+        image.getexif()[ORIENTATION_TAG] = turn
+        image = ImageOps.exif_transpose(image)
+    return np.asarray(image)
 
 
 def has_more(image: Image.Image) -> bool:

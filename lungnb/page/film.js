@@ -82,7 +82,7 @@ function findPadding(pixels, header) {
 /** Return the function from a value to grey, 0 (black) to 1 (white): the first window that fits, or the value range. */
 function chooseView(pixels, values, hidden, width, header, isCt) {
   const sample = takeSample(pixels, hidden, width).map((pixel) => values[pixel & 0xffff]);
-  const isInverse = header.text("PhotometricInterpretation") === "MONOCHROME1";
+  const isInverse = header.text("PhotometricInterpretation").toUpperCase() === "MONOCHROME1";
   const invert = (shown) => (isInverse ? Math.fround(1 - shown) : shown);
   const views = isCt || !sample.length ? [] : listViews(header);
   const fitting = views.find((each) => fits(sample.map((value) => invert(each(value)))));

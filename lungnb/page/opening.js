@@ -74,7 +74,7 @@ function openDicom(bytes, say) {
 }
 
 function isGreyFilm(header) {
-  const isGrey = /^MONOCHROME[12]$/.test(header.text("PhotometricInterpretation"));
+  const isGrey = /^MONOCHROME[12]$/i.test(header.text("PhotometricInterpretation"));
   const hasBits = [8, 16].includes(header.number("BitsAllocated")) && (header.number("SamplesPerPixel") ?? 1) === 1;
   return isGrey && hasBits && !header.item("ModalityLUTSequence") && header.text("Modality") !== "SEG";
 }

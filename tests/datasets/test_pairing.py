@@ -39,6 +39,7 @@ def touch(raw, files):
         ("Montgomery/img/{}.png", ["Montgomery/mask/{}.png"]),
         ("2d_images/{}.tif", ["2d_masks/{}.tif"]),
         ("images/{}.png", ["labels/{}.png"]),
+        ("JPEGImages/{}.png", ["SegmentationClass/{}.png", "SegmentationObject/{}.png"]),  # CVAT's
         ("{}.png", ["{}_mask.png"]),
         ("scans of lungs/images/{}.png", ["scans of lungs/masks/{}-label.png"]),
     ],

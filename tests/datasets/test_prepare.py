@@ -406,14 +406,14 @@ def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("cannot convert"), TypeError("DOE^JANE")])
 def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, error):
     write_scans(raw, [f"good{number:02}" for number in range(12)])
-    read = reading.read_mask
+    read = reading.read_turned_mask
 
     def fail(path, values):
         if path.name == "good06.png":
             raise error
         return read(path, values)
 
-    monkeypatch.setattr(reading, "read_mask", fail)
+    monkeypatch.setattr(reading, "read_turned_mask", fail)
     settings = Settings(dataset=str(raw))
     manifest = prepare_dataset(settings, progress=False)
     excluded = open_prepared(settings).excluded.set_index("file")["reason"]
@@ -507,6 +507,18 @@ def test_a_mask_that_exif_turns_apart_from_its_image_is_turned_or_noted(raw, ori
     notes = open_prepared(settings).notes
     assert ("images/a.png", "note", "turned by its EXIF data", reading.NONE_NEEDED) in notes
     assert [what for file, severity, what, _ in notes if severity == "warning"] == [reading._APART] * (3 * is_noted)
+
+
+@pytest.mark.parametrize(("orientation", "is_noted"), [(3, True), (6, False)])
+def test_a_mask_whose_image_has_no_exif_data_lies_as_it_is_stored(raw, orientation, is_noted):
+    for name in "abc":
+        write_turned(raw / "images" / f"{name}.png", IMAGE, orientation, False)
+        write_turned(raw / "masks" / f"{name}.png", LEFT * np.uint8(255), orientation, True)
+    settings, manifest = prepared(raw)
+    stored = LEFT if is_noted else np.rot90(LEFT)
+    np.testing.assert_array_equal(pixels(settings, manifest["mask"][0]) > 0, stored)
+    warnings = [what for _, severity, what, _ in open_prepared(settings).notes if severity == "warning"]
+    assert warnings == [reading._APART] * (3 * is_noted)
 
 
 def test_the_command_says_what_was_noted(raw, capsys):

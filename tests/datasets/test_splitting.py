@@ -240,6 +240,7 @@ def test_an_id_without_a_channel_is_not_taken_for_another_image(raw, tmp_path):
         ("patient", "id,patient\na,p\na,q\n", "a has more than one patient"),
         ("patient", "", "the file is empty"),
         ("patient", "id,patient\na,\n", "patient is empty for a"),
+        ("patient", "id,patient\na,p\nb,#N/A\n", "patient of b is #N/A, the error of a formula"),
         ("patient", "id,patient\n", "none of its ids is an image: it has no row, the images a"),
         ("patient", "id,patient\nx1,p\n", r"none of its ids is an image: it has x1, the images a\. Write the names"),
     ],

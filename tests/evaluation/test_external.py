@@ -335,6 +335,30 @@ def test_masks_that_are_inverted_full_or_pictures_are_doubted(truth, tool, tmp_p
     assert len(scoring.problems) == 3
 
 
+TURNS = {
+    "mirrored left to right": np.fliplr, "mirrored top to bottom": np.flipud, "turned to the left": np.rot90,
+    "turned by 180 degrees": lambda mask: np.rot90(mask, 2), "turned to the right": lambda mask: np.rot90(mask, 3),
+    "saved with rows and columns swapped": np.transpose,
+    "turned by 180 degrees with rows and columns swapped": lambda mask: np.rot90(mask, 2).T,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", TURNS)
+def test_turned_masks_are_doubted_and_scored_as_they_are(truth, tool, tmp_path, way):
+    turned = write_masks(tmp_path / "turned", [np.ascontiguousarray(TURNS[way](mask)) for mask in TRUTHS])
+    scoring = score(truth, tool, turned)
+    assert f"turned: the masks seem to be {way}, or those of the ground truth are" in sentences(scoring)
+    assert len(scoring.problems) == 1
+    assert scoring.table.groupby("model")["dice"].mean()["turned"] < 0.8
+
+
+def test_small_labels_as_jpeg_are_doubted(truth, tmp_path):
+    (tmp_path / "small").mkdir()
+    for number, mask in enumerate(TRUTHS):
+        Image.fromarray(mask.astype(np.uint8) * 2).save(tmp_path / "small" / f"case_{number}.jpg")
+    assert "case_0: its mask is a JPEG of labels up to" in sentences(score(truth, tmp_path / "small"))
+
+
 def test_soft_masks_are_no_pictures(truth, tmp_path):
     soft = [np.rint(255 * ndimage.gaussian_filter(mask.astype(float), 1)).astype(np.uint8) for mask in TRUTHS]
     scoring = score(truth, write_masks(tmp_path / "soft", soft))

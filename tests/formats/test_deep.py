@@ -10,7 +10,7 @@ from PIL import Image
 
 from helpers.pictures import MASK, RNG
 from hostile.png import COLOURS, chunk, header
-from lungnb.formats.images import peculiarity, read_image, read_mask, read_orientation, read_picture
+from lungnb.formats.images import peculiarity, read_image, read_mask, read_picture
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.rasters import read_raster
 
@@ -80,7 +80,7 @@ def test_deep_colours_are_turned_by_exif(tmp_path):
     turn = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHHI", 274, 3, 1, 6, 0, 0))
     path = write_png16(tmp_path / "a.png", colours(3), turn)
     np.testing.assert_array_equal(read_raster(path).pixels, np.rot90(DEEP, -1))
-    assert read_orientation(path) == 6
+    assert read_raster(path).orientation == 6
 
 
 @pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"])
@@ -165,6 +165,19 @@ def test_a_tiff_of_any_numbers_may_say_that_white_is_zero(tmp_path, kind, order,
     options = {"photometric": "miniswhite", "byteorder": order, "compression": compression}
     path = write_tiff(tmp_path / "a.tif", top - values, **options)
     np.testing.assert_allclose(read_raster(path).pixels, values)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "f4", "i4"])
+@pytest.mark.parametrize("label", [1, 2])
+def test_small_labels_of_a_mask_stay_whatever_is_white(tmp_path, kind, label):
+    path = write_tiff(tmp_path / "a.tif", (MASK * label).astype(kind), photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask(path), MASK)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4"])
+def test_a_mask_of_the_largest_numbers_may_say_that_white_is_zero(tmp_path, kind):
+    path = write_tiff(tmp_path / "a.tif", (~MASK * np.iinfo(kind).max).astype(kind), photometric="miniswhite")
+    np.testing.assert_array_equal(read_mask(path), MASK)
 
 
 def test_hounsfield_units_stay_whatever_is_white(tmp_path):

@@ -29,7 +29,8 @@ def test_dicom_ct_comes_in_hounsfield_units(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("interpretation", "expected"), [("MONOCHROME2", [[0, 128, 255]]), ("MONOCHROME1", [[255, 128, 0]])]
+    ("interpretation", "expected"),
+    [("MONOCHROME2", [[0, 128, 255]]), ("MONOCHROME1", [[255, 128, 0]]), ("monochrome1", [[255, 128, 0]])],
 )
 def test_dicom_film_is_shown_with_bone_white(tmp_path, interpretation, expected):
     path = dicom(tmp_path / "a.dcm", np.array([[100, 2100, 4100]]), "DX", PhotometricInterpretation=interpretation)

@@ -52,6 +52,33 @@ def test_labels_may_have_soft_edges(labels, method):
     assert dice(lung_mask(np.asarray(soft))) > 0.97
 
 
+@pytest.mark.parametrize("labels", [(1, 255), (2, 200), (10, 255)])
+@pytest.mark.parametrize("method", [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.BILINEAR])
+def test_soft_edges_beside_a_label_near_0_are_refused(labels, method):
+    soft = np.asarray(Image.fromarray(labelled(*labels)).resize((130, 130), method))
+    with pytest.raises(ValueError, match=rf"the mask: has the labels {labels[0]}, \d+ and values between"):
+        lung_mask(soft)
+    assert dice(lung_mask(labelled(*labels))) == 1
+    assert lung_mask(soft, labels).any()
+
+
+def test_a_soft_mask_on_dark_grey_is_no_label_beside_another():
+    soft = (ndimage.gaussian_filter(BOTH * 255.0, 2) + 1).clip(0, 255).astype(np.uint8)
+    soft[:9] = soft[-9:] = 0  # a border, as of a picture that was made square
+    assert dice(lung_mask(soft)) > 0.97
+
+
+def test_maps_of_distances_are_refused_and_ignored_values_are_not():
+    inside = ndimage.distance_transform_edt(BOTH)
+    outside = ndimage.distance_transform_edt(~BOTH)
+    for distance in (inside - outside, outside - inside, (inside - outside) / 100, (inside - outside).clip(-3, 3)):
+        with pytest.raises(ValueError, match="maps of distances"):
+            lung_mask(distance)
+    ignored = BOTH.astype(np.float32)
+    ignored[:9], ignored[-9:] = -1, -2
+    np.testing.assert_array_equal(lung_mask(ignored), BOTH)
+
+
 @pytest.mark.parametrize("colours", [((255, 0, 0), (0, 255, 0)), ((128, 0, 0), (0, 0, 60)), ((9, 9, 9), (0, 200, 90))])
 def test_labels_may_be_colours_and_palettes(tmp_path, colours):
     drawing = Image.fromarray(np.uint8(LEFT[..., None] * colours[0] + RIGHT[..., None] * colours[1]))
@@ -152,3 +179,18 @@ def test_a_mask_without_a_value_above_0_is_empty_or_refused(kind):
 def test_areas_of_1_beside_255_are_noise_if_they_are_large():
     blocks = np.kron(np.arange(BOTH.size // 64).reshape(BOTH.shape[0] // 8, -1) % 3, np.ones((8, 8), int))
     np.testing.assert_array_equal(lung_mask(np.where(BOTH, 255 - blocks, blocks).astype(np.uint8)), BOTH)
+
+
+@pytest.mark.parametrize("background", [(0, 0, 127), (0, 0, 255)])
+def test_colours_of_one_strength_are_told_from_that_of_the_corner(tmp_path, background):
+    drawing = np.where(BOTH[..., None], np.roll(background, 1), background).astype(
+        np.uint8
+    )  # red, as `imsave` draws it
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)
+    assert read_mask(saved(tmp_path / "b.png", np.full_like(drawing, background))).all()  # of one colour: all is drawn
+
+
+def test_red_on_white_may_have_a_black_frame(tmp_path):
+    drawing = np.where(BOTH[..., None], (255, 0, 0), (255, 255, 255)).astype(np.uint8)
+    drawing[:3] = drawing[-3:] = 0
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)

@@ -1,6 +1,7 @@
 """DICOM: other objects, windows, frames, padding, headers."""
 
 import io
+import warnings
 
 import numpy as np
 import pydicom
@@ -8,6 +9,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 
+from lungnb.formats.images import read_image
 from lungnb.segmentation.batch import segment_files
 from unusual import Result, case, cases, ct_slice, film, is_right, judge, out_folder
 from unusual.pictures import judge_alike
@@ -305,6 +307,23 @@ ELEMENTS = ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation
 @cases("DICOM film without {}.", dict(zip(ELEMENTS, ELEMENTS, strict=True)))
 def thin(folder, element):
     return judge(dicom(folder / "a.dcm", film(), DX, **{element: None}), "film", element)
+
+
+KINDS = {"monochrome1": ("MONOCHROME1", 0), "monochrome2": ("MONOCHROME2", 0), "monochrome1, RLE": ("MONOCHROME1", 1)}
+
+
+@cases("DICOM film in {}.", KINDS)
+def small_letters(folder, kind):
+    colours, is_packed = kind
+    pixels = 255 - film() if colours == "MONOCHROME1" else film()
+    file = pydicom.dcmread(dicom(folder / "a.dcm", pixels, DX, PhotometricInterpretation=colours))
+    if is_packed:
+        file.compress(pydicom.uid.RLELossless)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom warns of small letters
+        file.PhotometricInterpretation = colours.lower()
+        file.save_as(folder / "a.dcm")
+    return Result("right" if np.array_equal(read_image(folder / "a.dcm"), film()) else "wrong")
 
 
 HEADERS = {
