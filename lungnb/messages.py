@@ -24,7 +24,6 @@ _FIRST = {
     "scored": "score the models (notebook 06, or `lungnb evaluate`)",
     "compared": "compare the models (notebook 06, or `lungnb report`)",
     "searched": "search (notebook 12)",
-    "notebooks": "run the series (`lungnb report`)",
 }
 
 
