@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from lungnb.artefacts import MODEL, RUN
-from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.runs import trained
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.networks.callbacks import MONITOR
 from lungnb.networks.data import load_batches
 from lungnb.networks.losses import get_loss
-from lungnb.networks.records import RunRecord, plan_of
+from lungnb.networks.records import RunRecord
 from lungnb.networks.training import read_history, read_run
 from lungnb.settings import Settings, title_of
 
@@ -167,13 +166,6 @@ def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFra
 def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Return the histories of those networks that are trained on the prepared data, by name."""
     return {name: read_history(settings, name) for name in trained(settings, model_names)}
-
-
-def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
-    """Return the networks that are trained on the prepared data, in the order of `model_names`."""
-    digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
-    done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
-    return [name for name in done if plan_of(folders[name]).get("data") == digest]
 
 
 def _training_row(run: RunRecord, history: pd.DataFrame) -> dict[str, object]:
