@@ -1,7 +1,5 @@
 """Messages to a person: lines on a terminal, and tracebacks in a log on request."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -1,7 +1,5 @@
 """What each verb of the command line does, from the options that were given. A function returns the exit status."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

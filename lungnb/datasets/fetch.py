@@ -1,7 +1,5 @@
 """Download a data set of the catalogue, or make its phantoms: fetch, check and unpack its files."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import os

@@ -1,7 +1,5 @@
 """Find the masks in a folder, whatever program wrote them, and match two folders of masks by name."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Find the folders of masks to score: their names, their masks by image, and what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Only pixels near the border are compared. Elsewhere nearly all are surely lung o
 network look well calibrated. Each image counts the same, whatever its size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """List and remove runs (trainings of networks), and say which of them a comparison uses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """Grids of images with the contours of their masks; each function returns the figure."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path

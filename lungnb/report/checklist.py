@@ -5,8 +5,6 @@ https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model c
 (2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import html
 import re
