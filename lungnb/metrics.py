@@ -158,8 +158,7 @@ def _border(mask: Mask) -> NDArray[np.intp]:
     """Return the position of each border pixel of a bool mask, `(n, axes)`."""
     box = bounding_box(mask)
     inner = ndimage.binary_erosion(mask[box])  # pixels beyond the box count as outside the mask
-    border: NDArray[np.intp] = np.argwhere(mask[box] & ~inner) + np.array([side.start or 0 for side in box])
-    return border
+    return np.argwhere(mask[box] & ~inner) + np.array([side.start or 0 for side in box], np.intp)
 
 
 def _check_masks(truth: Mask, prediction: Mask) -> None:

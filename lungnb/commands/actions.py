@@ -211,7 +211,6 @@ def _whole_numbers(text: str, option: str) -> list[int]:
 
 
 def _seeds(text: str) -> int:
-    """Return the number of seeds that `--seeds` or LUNGNB_SEEDS gives."""
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number of at least 1, not {text!r}.")
     return int(text)

@@ -100,7 +100,6 @@ def _level(manifest: pd.DataFrame) -> str:
 
 
 def _how_split(settings: Settings) -> str:
-    """Return how patients were assigned to splits."""
     if settings.split_file:
         return f"As listed in {Path(settings.split_file).name}"
     if settings.folds:
