@@ -1,9 +1,6 @@
 """Interpret what notebooks 03 to 05 show, in sentences that are computed from the reader's own trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,15 +8,13 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.evaluation.runs import trained
 from lungnb.masks import LUNG_THRESHOLD
+from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR
 from lungnb.networks.data import load_batches
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord
 from lungnb.networks.training import read_history, read_run
 from lungnb.settings import Settings, title_of
-
-if TYPE_CHECKING:
-    import keras
 
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
