@@ -1,7 +1,5 @@
 """The command line. `lungnb VERB --help` explains a verb with an example."""
 
-from __future__ import annotations
-
 import sys  # import the rest in `main`, because Ctrl-C may come during imports
 
 

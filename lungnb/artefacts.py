@@ -1,7 +1,5 @@
 """The folders of data and results, and every file of a run."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

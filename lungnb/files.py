@@ -1,7 +1,5 @@
 """Write complete files or none, and let one run at a time work in a folder."""
 
-from __future__ import annotations
-
 import errno
 import glob
 import hashlib

@@ -33,7 +33,7 @@ def clean_mask(mask: Mask, regions: int = 2) -> Mask:
     cleaned = np.zeros_like(mask)
     for region in largest_regions(mask, regions):
         cleaned[region.box] |= region.mask
-    boxed = cleaned[_box(cleaned)]
+    boxed = cleaned[bounding_box(cleaned)]
     for part in [boxed] if mask.ndim == 2 else boxed:
         part[...] = _fill_holes(part)
     return cleaned
@@ -68,7 +68,7 @@ def largest_regions(mask: Mask, regions: int = 2) -> list[Region]:
     >>> [int(region.mask.sum()) for region in largest_regions(mask)]
     [4, 1]
     """
-    box = _box(mask)
+    box = bounding_box(mask)
     labels, count = ndimage.label(mask[box], np.ones((3,) * mask.ndim))  # pixels that touch at a corner are one region
     sizes = np.zeros(count + 1, np.int64)
     for part in labels if mask.ndim == 3 else [labels]:  # slice by slice, because bincount copies each voxel as 8 bytes
@@ -85,8 +85,13 @@ def largest_regions(mask: Mask, regions: int = 2) -> list[Region]:
     ]
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
-    """Return the bounding box of a mask, or the whole image if the mask is empty."""
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, or slices without limits if the mask is empty.
+
+    >>> mask = np.array([[0, 0, 0], [0, 1, 1]], bool)
+    >>> mask[bounding_box(mask)].tolist()
+    [[True, True]]
+    """
     axes = range(mask.ndim)
     lines = (np.flatnonzero(mask.any(axis=tuple({*axes} - {axis}))) for axis in axes)
     return tuple(slice(line[0], line[-1] + 1) if line.size else slice(None) for line in lines)
@@ -118,7 +123,7 @@ def cut_out(image: Grey, mask: Mask) -> NDArray[np.uint8]:
     """
     if not mask.any():
         return np.zeros((1, 1, 4), np.uint8)
-    box = _box(mask)
+    box = bounding_box(mask)
     grey, alpha = image[box], mask[box].astype(np.uint8) * np.uint8(255)
     return np.dstack([grey, grey, grey, alpha])
 

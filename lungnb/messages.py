@@ -1,7 +1,5 @@
 """Messages to a person: lines on a terminal, and tracebacks in a log on request."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback
@@ -24,7 +22,6 @@ _FIRST = {
     "scored": "score the models (notebook 06, or `lungnb evaluate`)",
     "compared": "compare the models (notebook 06, or `lungnb report`)",
     "searched": "search (notebook 12)",
-    "notebooks": "run the series (`lungnb report`)",
 }
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from lungnb.masks import Mask
+from lungnb.masks import Mask, bounding_box
 
 TOLERANCE_MM = 2.0  # of `nsd`: borders agree up to this distance, about as far as two readers draw them apart
 TOLERANCE_PERCENT = 0.5  # of the longer side: the same distance on a film of 40 cm
@@ -156,14 +156,9 @@ def surface_scores(
 
 def _border(mask: Mask) -> NDArray[np.intp]:
     """Return the position of each border pixel of a bool mask, `(n, axes)`."""
-    axes = range(mask.ndim)
-    lines = [np.flatnonzero(mask.any(axis=tuple({*axes} - {axis}))) for axis in axes]
-    if not len(lines[0]):
-        return np.empty((0, mask.ndim), np.intp)
-    box = tuple(slice(line[0], line[-1] + 1) for line in lines)
+    box = bounding_box(mask)
     inner = ndimage.binary_erosion(mask[box])  # pixels beyond the box count as outside the mask
-    border: NDArray[np.intp] = np.argwhere(mask[box] & ~inner) + np.array([line[0] for line in lines])
-    return border
+    return np.argwhere(mask[box] & ~inner) + np.array([side.start or 0 for side in box], np.intp)
 
 
 def _check_masks(truth: Mask, prediction: Mask) -> None:

@@ -194,10 +194,7 @@ _FIRST_SETTINGS = {
         "how often training shows each image",
         "raise it if the validation loss still falls in the last epoch (notebook 03)",
     ),
-    "batch_size": (
-        "images for each step of training",
-        "halve it if the memory of the GPU is too small",
-    ),
+    "batch_size": ("images for each step of training", "halve it if the memory of the GPU is too small"),
     "learning_rate": (
         "size of a step of training",
         "lower it if the loss jumps up and down; raise it if the loss falls slowly",

@@ -1,5 +1,10 @@
 """Train the output `chest` of a network, which says whether an image shows a chest: a part of `make weights`.
 
+A network that segments lungs marks something as lung in any picture. The classifier here compares the picture with what
+the network marked in it. It sees both in coarse form only: the averages of the image, of the probability of lung p, and
+of p(1 - p), which is high where the network is uncertain. It does not use features from inside the network, so that the
+classifier remains valid when the network is adapted to other masks.
+
 The network that predicts the lungs is frozen. The classifier learns from drawings alone: chests of the kind "mixed",
 and pictures of the kind "other". The epoch is chosen on chests from wider ranges and on others of another seed.
 """
@@ -19,9 +24,13 @@ from lungnb.formats.pixels import fit_square
 from lungnb.masks import LUNG_SHARE
 from lungnb.messages import say
 from lungnb.networks import backend
-from lungnb.networks.backend import keras
-from lungnb.networks.chest import CHEST, pooled_part, with_chest
+from lungnb.networks.backend import Tensor, keras, layers
+from lungnb.networks.chest import CHEST
 
+POOLED_PX = 32  # side of the averages that the classifier sees
+_CHANNELS = (12, 24, 32, 40)  # of its convolutions, each of which halves the side except the first
+_HIDDEN = 32  # units between convolutions and output
+_DROPOUT = 0.3  # strong, because it learns from drawings and is used on films
 TRAINING = {"mixed": (8000, 21), "other": (20000, 31)}  # kinds: number of drawings, and their seed
 VALIDATION = {"mixed-wider": (800, 22), "other": (800, 32)}
 EPOCHS, BATCH_SIZE, LEARNING_RATE = 12, 64, 1e-3
@@ -53,6 +62,45 @@ def add_chest(model: keras.Model, drawings: Path | None = None, seed: int = 1) -
     fit(classifier, training, validation)
     say(set_limit(classifier, validation))
     return extended
+
+
+def with_chest(model: keras.Model) -> keras.Model:
+    """Return a network with two outputs: its probability of lung, unchanged, and `chest`, `(batch, 1)`, 0 to 1.
+
+    `chest` is near 1 for an upright chest film and an axial CT slice of a chest. It is untrained, and shares no weights
+    with the network. If the network has that output already, return it with a new one.
+
+    Raises ValueError if the side of the network's image is not a multiple of 32 px.
+    """
+    image, probability = model.inputs[0], model.outputs[0]
+    size = image.shape[1]
+    if size % POOLED_PX:
+        raise ValueError(f"the network takes {size} px; take one of a multiple of {POOLED_PX} px for output {CHEST}.")
+    chest = classifier()(_pooled(image, probability, size // POOLED_PX))
+    return keras.Model(image, [probability, chest], name=model.name)
+
+
+def _pooled(image: Tensor, probability: Tensor, factor: int) -> Tensor:
+    """Return the averages of image, probability and uncertainty, `(batch, 32, 32, 3)`."""
+    no_lung = layers.Rescaling(-1.0, 1.0, name="no_lung")(probability)
+    uncertainty = layers.Multiply(name="uncertainty")([probability, no_lung])
+    maps = layers.Concatenate(name="maps")([image, probability, uncertainty])
+    return layers.AveragePooling2D(factor, name="pooled")(maps)
+
+
+def classifier() -> keras.Model:
+    """Return an untrained classifier of pooled maps, `(batch, 32, 32, 3)`; it returns `(batch, 1)`, 0 to 1."""
+    maps = x = keras.Input((POOLED_PX, POOLED_PX, 3))
+    for number, channels in enumerate(_CHANNELS):
+        x = layers.Conv2D(channels, 3, strides=2 if number else 1, padding="same", activation="relu")(x)
+    x = layers.Dropout(_DROPOUT)(layers.Flatten()(x))  # flat, because the place of a lung tells how the film lies
+    x = layers.Dropout(_DROPOUT)(layers.Dense(_HIDDEN, activation="relu")(x))
+    return keras.Model(maps, layers.Dense(1, activation="sigmoid")(x), name=CHEST)
+
+
+def pooled_part(model: keras.Model) -> keras.Model:
+    """Return the part of a network with `chest` that computes the pooled maps which the classifier sees."""
+    return keras.Model(model.inputs[0], model.get_layer("pooled").output)
 
 
 def pooled(model: keras.Model, kinds: dict[str, tuple[int, int]], drawings: Path | None, pool: Executor) -> Pooled:

@@ -1,7 +1,5 @@
 """Train a network on corrected pairs in a thread, and pass on what the training prints."""
 
-from __future__ import annotations
-
 import io
 import sys
 import threading

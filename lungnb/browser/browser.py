@@ -59,7 +59,6 @@ class Browser(Controls):
         self._reorder()
 
     def _connect(self) -> None:
-        """Connect the controls with the functions that they call."""
         self.previous.on_click(lambda _: self._go(-1))
         self.next.on_click(lambda _: self._go(1))
         self.wrong.on_click(lambda _: self._mark())

@@ -3,8 +3,6 @@
 The image goes to the front end once, as PNG. Masks go both ways as run lengths, which take a few kilobytes.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """List the images to browse, from paths, folders and arrays, or from a prepared data set."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable

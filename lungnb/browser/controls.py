@@ -1,7 +1,5 @@
 """The controls of the browser and their layout."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import ipywidgets

@@ -1,7 +1,5 @@
 """Single images as small JPEGs for the browser, and legends of their lines and colours as HTML."""
 
-from __future__ import annotations
-
 import io
 
 import matplotlib

@@ -1,7 +1,5 @@
 """Predict the cases of the browser on one thread, before the person gets to them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What each verb of the command line does, from the options that were given. A function returns the exit status."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -213,7 +211,6 @@ def _whole_numbers(text: str, option: str) -> list[int]:
 
 
 def _seeds(text: str) -> int:
-    """Return the number of seeds that `--seeds` or LUNGNB_SEEDS gives."""
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number of at least 1, not {text!r}.")
     return int(text)

@@ -1,7 +1,5 @@
 """Check that a zip archive is the published one, and unpack it safely."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io

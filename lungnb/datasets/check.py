@@ -1,7 +1,5 @@
 """Check a data set before training: find what is wrong, in which raw or prepared file, and say what to do."""
 
-from __future__ import annotations
-
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor

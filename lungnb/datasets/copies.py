@@ -3,8 +3,6 @@
 Each image is compared with all others at 32x32 px, and the most similar ones are aligned and compared at 128x128 px.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Deal patients to splits and folds: exact sizes, and the same shares of every group in each."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Mapping

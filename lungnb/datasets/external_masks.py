@@ -116,7 +116,6 @@ def _header_of(path: Path) -> Dataset | None:
 
 
 def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:
-    """Return the mask in one file."""
     with guarded(file, "a mask"):
         if is_nifti(file):
             return _read_nifti(file, labels)

@@ -1,7 +1,5 @@
 """Download a data set of the catalogue, or make its phantoms: fetch, check and unpack its files."""
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import os
@@ -189,7 +187,6 @@ def _from_kaggle(name: str, target: Path, progress: bool) -> None:
 
 
 def _by_hand(file: RemoteFile, source: Source) -> str:
-    """Return a sentence that says what to do by hand."""
     pages = " or ".join(dict.fromkeys(page for _, _, page in _ways(file)))
     # Name the file, because browsers save some of these files as archive.zip.
     fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"

@@ -1,7 +1,5 @@
 """Find leaks between splits: patients that are in two splits, and copies of training images in other splits."""
 
-from __future__ import annotations
-
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Find the masks in a folder, whatever program wrote them, and match two folders of masks by name."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections import Counter, defaultdict
@@ -119,10 +117,9 @@ def _is_beside_mask(folder: Path, file: Path) -> bool:
 
 def _without_image_folders(files: list[Path]) -> list[Path]:
     """Return the files without those in folders named after images, if other files are in folders named after masks."""
-    are_images = [any(map(IMAGE_FOLDER.match, file.parent.parts)) and not is_mask(file) for file in files]
     if not any(map(is_mask, files)):
         return files
-    return [file for file, is_picture in zip(files, are_images, strict=True) if not is_picture]
+    return [file for file in files if is_mask(file) or not any(map(IMAGE_FOLDER.match, file.parent.parts))]
 
 
 def _place_and_name(file: Path) -> Words:

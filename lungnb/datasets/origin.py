@@ -1,7 +1,5 @@
 """The origin of prepared images and trained models, so that two folders with one name never share them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Find the images and masks in a raw folder of any layout, and pair them by name."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections import Counter, defaultdict

@@ -1,7 +1,5 @@
 """Read the pixel size of each image from a table, for files that do not state theirs, such as PNG."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Say what a prepared folder depends on, if it is up to date, and which splits it keeps when it is made again."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Convert a raw folder of any layout to PNGs, paired and split by patient, and a manifest."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """A prepared data set on disk: its manifest, its images and masks, and the split for scores."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass

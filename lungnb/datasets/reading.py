@@ -1,7 +1,5 @@
 """Read an image with its masks, or a volume with its masks as slices, on one grid."""
 
-from __future__ import annotations
-
 import operator
 import os
 import re

@@ -1,7 +1,5 @@
 """Find cases whose image is a DICOM series, a folder of slices, and whose masks lie among or beside the slices."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection

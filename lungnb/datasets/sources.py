@@ -1,7 +1,5 @@
 """The catalogue of data sets: address, licence, citation, checksum and layout of each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

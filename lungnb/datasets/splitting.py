@@ -1,7 +1,5 @@
 """Assign images to patients, groups and splits, from names, folders, a table, or a published split."""
 
-from __future__ import annotations
-
 import codecs
 import io
 import re

@@ -1,7 +1,5 @@
 """Fetch a file over HTTP: continue a broken download, and refuse files that are endless, too slow or wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

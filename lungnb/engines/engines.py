@@ -74,13 +74,8 @@ def engine_of(model: keras.Model | Engine) -> Engine:
     """Return a Keras model as an engine; return an engine as it is."""
     if isinstance(model, Engine):
         return model
-    # `predict_on_batch` is as fast as a `tf.function`, and works with every backend of Keras.
-    return Engine(engine_name("keras"), model.input_shape[1], lambda batch: _arrays(model.predict_on_batch(batch)))
-
-
-def _arrays(outputs: object) -> Outputs:
-    """Return what Keras returned, for any of its backends, as arrays."""
-    return [np.asarray(output) for output in outputs] if isinstance(outputs, (list, tuple)) else np.asarray(outputs)
+    # `predict_on_batch` is as fast as a `tf.function`, and returns NumPy arrays with every backend of Keras.
+    return Engine(engine_name("keras"), model.input_shape[1], model.predict_on_batch)
 
 
 def installed(engine: str) -> bool:

@@ -5,8 +5,6 @@ https://arxiv.org/abs/1706.04599). A temperature above 1 makes probabilities les
 images (`lungnb.evaluation.scaling`), stored beside the network, and applied to what any engine returns.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,11 +1,9 @@
 """Adapt a network to the masks of one reader: train it further on a few corrected images, and estimate the benefit."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -33,14 +31,12 @@ from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
+from lungnb.networks.backend import keras
 from lungnb.networks.examples import Examples, examples_of
 from lungnb.networks.records import git_commit, trained_window
 from lungnb.networks.tuning import RECIPE, fine_tune, share_for, steps_for
 from lungnb.segmentation.inference import predict
 from lungnb.settings import SHIPPED, counted
-
-if TYPE_CHECKING:
-    import keras
 
 MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
 MAX_FOLDS = 3

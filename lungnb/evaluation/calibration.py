@@ -3,8 +3,6 @@
 A network predicts each image as it is, mirrored, brighter and darker (test-time augmentation).
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial

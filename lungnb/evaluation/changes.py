@@ -1,7 +1,5 @@
 """Score the shipped network on images that are inverted, photographed or otherwise changed."""
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Say in words which of several networks is better, how sure that is, and what it costs."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 

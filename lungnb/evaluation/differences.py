@@ -4,8 +4,6 @@ With one training of each network, the result is about these trained networks. W
 the architectures. docs/explanation/conclusions.md gives the reasons and the formulas.
 """
 
-from __future__ import annotations
-
 from itertools import combinations
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Score a trained model, keep its scores beside it, and compare the scores and costs of several models."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

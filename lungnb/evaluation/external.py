@@ -3,8 +3,6 @@
 Masks are scored as they are given. The networks of lungnb are scored cleaned (`clean_mask`), as `segment` gives them.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """Read the images with masks to which a network is adapted."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Find the folders of masks to score: their names, their masks by image, and what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -103,7 +101,6 @@ def find_sets(
         raise ValueError(f"labels are given for {unknown[0]}, but the folders are {', '.join(folders)}.")
     every = [folder, *folders.values()]
     truths = _find(TRUTH, folder, every, problems)
-    _add_united(TRUTH, truths, problems)
     if not truths:
         raise ValueError(
             f"{folder}: no mask found. Name the folder with the masks of the ground truth.{other_files(folder)}"
@@ -113,7 +110,6 @@ def find_sets(
     for name, place in folders.items():
         of_program = labels.get(name) if isinstance(labels, Mapping) else labels
         found = _find(name, place, every, problems)
-        _add_united(name, found, problems)
         matched = match_masks(truths, found)
         programs.append(MaskSet(name, place, of_program, matched, len(found) - len(matched)))
         _add_missing(truths, found, matched, name, place, problems)
@@ -168,6 +164,7 @@ def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> lis
     for file, reason in left_out:
         if not reason.endswith(usual):
             problems.add(name, f"{file}: {reason}.")
+    _add_united(name, found, problems)
     return found
 
 
@@ -181,10 +178,7 @@ def _add_united(name: str, masks: list[MaskFiles], problems: Problems) -> None:
     for each in masks:
         sides = set().union(*map(sides_of, each.files))
         if len(sides) == 1:
-            problems.add(
-                name,
-                f"{each.files[0]}: shows the {sides.pop()} lung only. Add the file of the other lung.",
-            )
+            problems.add(name, f"{each.files[0]}: shows the {sides.pop()} lung only. Add the file of the other lung.")
 
 
 def _add_missing(

@@ -4,8 +4,6 @@ The network has seen none of the images, so it does not know the errors of their
 pixels. The limits were chosen on Montgomery and tested on other data sets (`benchmarks/mismatch.py`).
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections import Counter

@@ -4,8 +4,6 @@ Only pixels near the border are compared. Elsewhere nearly all are surely lung o
 network look well calibrated. Each image counts the same, whatever its size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
 from lungnb.engines.temperature import TEMPERATURES
-from lungnb.masks import Mask
+from lungnb.masks import Mask, bounding_box
 
-BORDER_SHARE = (
-    8 / 256
-)  # of the longer image side: the band on either side of the true border, 1.2 cm on a film of 40 cm
+# Of the longer image side: the band on either side of the true border, 1.2 cm on a film of 40 cm
+BORDER_SHARE = 8 / 256
 BINS = 10  # of probability, in a reliability diagram
 _LOGITS = np.arange(-12, 12, 0.02) + 0.01  # middles of fine bins; their width changes a probability by 0.005 at most
 
@@ -99,9 +96,8 @@ def _near_border(truth: Mask) -> Mask:
     if truth.all() or not truth.any():
         return near
     width = BORDER_SHARE * max(truth.shape)
-    lines = (np.flatnonzero(truth.any(axis)) for axis in (1, 0))
     reach = int(np.ceil(width)) + 1
-    box = tuple(slice(max(line[0] - reach, 0), line[-1] + reach + 1) for line in lines)
+    box = tuple(slice(max(side.start - reach, 0), side.stop + reach) for side in bounding_box(truth))
     inside, outside = (ndimage.distance_transform_edt(part[box]) for part in (truth, ~truth))
     near[box] = (inside <= width) & (outside <= width)
     return near

@@ -1,7 +1,5 @@
 """Read the tables of results/published, so that notebooks can show them beside the reader's own results."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder

@@ -3,8 +3,6 @@
 Files keep the short names of columns, because programs read them. People read the titles that are defined here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Scores of parts of the image: the right and the left lung, and the costophrenic angles of films."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from lungnb.artefacts import PREPARED_RECORD

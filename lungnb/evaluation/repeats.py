@@ -3,8 +3,6 @@
 `paired_tests` and `verdict` take the table of all trainings, so that their conclusions hold for other trainings too.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pandas as pd

@@ -4,8 +4,6 @@ If augmented predictions disagree, or the mask does not look like the ground tru
 uncertain.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.stats import nhypergeom

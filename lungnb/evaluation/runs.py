@@ -1,7 +1,5 @@
 """List and remove runs (trainings of networks), and say which of them a comparison uses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -67,15 +65,20 @@ def untrained_models(settings: Settings) -> list[str]:
     trained on from weights (`weights`) that these settings do not have. All others are to be trained with the settings;
     `train` repeats nothing.
     """
-    digest = open_prepared(settings).digest
+    ready = [
+        name
+        for name in trained(settings, settings.models)
+        if name in _IN_NOTEBOOKS
+        or (not settings.weights and plan_of(settings.results / name).get("settings", {}).get("weights"))
+    ]
+    return [name for name in settings.models if name not in ready]
 
-    def is_ready(name: str) -> bool:
-        folder = settings.results / name
-        plan = plan_of(folder) if (folder / MODEL).exists() and (folder / RUN).exists() else {}
-        is_kept = name in _IN_NOTEBOOKS or (not settings.weights and bool(plan.get("settings", {}).get("weights")))
-        return plan.get("data") == digest and is_kept
 
-    return [name for name in settings.models if not is_ready(name)]
+def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
+    """Return the networks that are trained on the prepared data, in the order of `model_names`."""
+    digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
+    done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
+    return [name for name in done if plan_of(folders[name]).get("data") == digest]
 
 
 def say_runs(settings: Settings) -> str:

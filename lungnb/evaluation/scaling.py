@@ -1,7 +1,5 @@
 """Choose the temperature of a trained network on its validation images, and store it beside the network."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -175,13 +175,13 @@ def group_scores(table: pd.DataFrame) -> pd.DataFrame:
         {'patients': {'normal': 2, 'ill': 1}, 'note': {'normal': '', 'ill': 'one patient: no interval'}}
     """
     rows = []
-    has_groups = "group" in table and (table["group"].fillna("") != "").any()
-    named = table.assign(group=table["group"].fillna("").replace("", "not stated")) if has_groups else table.head(0)
-    for (model, group), images in named.groupby(["model", "group"], sort=False) if has_groups else ():
-        low, high = mean_interval(images, "dice")
-        by_patient = images.groupby("patient")["dice"].mean()
-        patients, mean = len(by_patient), by_patient.mean()
-        note = "one patient: no interval" if patients == 1 else ""
-        rows.append((model, group, len(images), patients, mean, low, high, note))
+    groups = table["group"].fillna("") if "group" in table else pd.Series("", table.index)
+    if (groups == "").all():
+        table = table.head(0)
+    named = table.assign(group=groups.replace("", "not stated"))
+    for (model, group), images in named.groupby(["model", "group"], sort=False):
+        means, (low, high) = patient_means(images), mean_interval(images, "dice")
+        note = "one patient: no interval" if len(means) == 1 else ""
+        rows.append((model, group, len(images), len(means), means.mean(), low, high, note))
     columns = ["model", "group", "images", "patients", "dice", "dice_low", "dice_high", "note"]
     return pd.DataFrame(rows, columns=columns).set_index(["model", "group"])

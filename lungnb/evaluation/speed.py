@@ -1,7 +1,5 @@
 """Measure how large and how fast the exported forms of a network are, and how well they agree with Keras."""
 
-from __future__ import annotations
-
 import sys
 import timeit
 from collections.abc import Callable

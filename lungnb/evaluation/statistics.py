@@ -4,8 +4,6 @@ A table has one row per image, with its `patient`, its scores, and `model` if th
 It may also have `seed` and `fold`, of several trainings. docs/explanation/conclusions.md has reasons and formulas.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy import stats

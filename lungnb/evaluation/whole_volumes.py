@@ -1,7 +1,5 @@
 """Score whole volumes in 3-D, from apex to base; `evaluate` sees the prepared slices of their central half only."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Charts of conclusions: calibration, transfer between data sets, hyper-parameter search, engines."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

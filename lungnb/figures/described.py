@@ -4,8 +4,6 @@ IPython stores such a text in the metadata of an output, as `metadata["image/png
 HTML of the report.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterable
 

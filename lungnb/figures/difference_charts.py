@@ -1,7 +1,5 @@
 """Draw the differences between networks with their intervals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure

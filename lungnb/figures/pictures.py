@@ -1,7 +1,5 @@
 """Grids of images with the contours of their masks; each function returns the figure."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -124,8 +122,7 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     Masks are cleaned, as they are scored. If `model_name` is None, take the network that lungnb ships.
     """
     file = settings.results / model_name / MODEL if model_name else None
-    predicted = _predict_rows(open_prepared(settings), file, rows)
-    figure = outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
+    figure = elsewhere_grid(open_prepared(settings), file, rows)
     title = f"{title_of(model_name) if model_name else settings.name}: the {len(rows)} lowest Dice"
     figure.suptitle(title, fontsize=12, parse_math=False)
     return figure

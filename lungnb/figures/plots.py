@@ -1,9 +1,5 @@
 """Draw learning curves and the scores of networks; each function returns the figure."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -13,11 +9,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from lungnb.evaluation.scoring import distance_summary
 from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, places_of, score_title, subplots, themed
-from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
+from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT, Counts
 from lungnb.settings import title_of
-
-if TYPE_CHECKING:
-    from lungnb.metrics import Counts
 
 
 @themed

@@ -5,8 +5,6 @@ The theme is set only while a figure is drawn, so that lungnb changes no other p
 print and to colour-blind readers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar

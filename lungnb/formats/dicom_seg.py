@@ -196,7 +196,6 @@ def _lung_numbers(file: Dataset, path: Path) -> tuple[int, ...]:
 
 
 def _segments() -> list[SegmentDescription]:
-    """Return the description of each segment."""
     import highdicom
     from pydicom.sr.codedict import Code, codes
 

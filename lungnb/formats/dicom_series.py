@@ -161,12 +161,10 @@ def _without_scouts(slices: list[Slice], left_out: dict[Path, str]) -> list[Slic
 
 
 def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
-    """Raise Refused if slices do not belong to one series of two slices or more."""
+    """Raise Refused if slices do not belong to one series."""
     series = {each.series for each in slices}
     if len(series) > 1:
         raise Refused(f"{path}: holds {len(series)} DICOM series; give each a folder of its own.")
-    if len(slices) < 2:
-        raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
     first = slices[0]
     for name in ("shape", "spacing", "orientation"):
         usual = getattr(first.place, name)
@@ -180,7 +178,7 @@ def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
 def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]) -> tuple[list[Slice], Floats]:
     """Return slices sorted along their normal without exact copies, which become `left_out`, and their heights, mm.
 
-    Raises Refused, naming `path`, if slices in one place differ.
+    Raises Refused, naming `path`, if slices in one place differ, and if only one slice is left.
     """
     orientation = slices[0].place.orientation
     normal = np.cross(orientation[:3], orientation[3:])

@@ -73,7 +73,6 @@ def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
 
 
 def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
-    """Return the header of an opened NIfTI file."""
     import nibabel
 
     start = file.read(max(_HEADER_LENGTHS))
@@ -149,7 +148,6 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
 
 
 def _slope_inter(header: Nifti1Header, path: Path) -> tuple[float, float]:
-    """Return the slope and the intercept that scale the voxels."""
     from nibabel.spatialimages import HeaderDataError
 
     try:

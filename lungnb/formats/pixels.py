@@ -47,13 +47,6 @@ def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
-class Shown(NamedTuple):
-    """An array as grey, and a note if some of its values were left out."""
-
-    grey: Grey  # (height, width)
-    note: str = ""
-
-
 def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the array") -> Grey:
     """Return an array of any depth, `(height, width)` or with 1 to 4 channels, as uint8 `(height, width)`.
 
@@ -64,11 +57,11 @@ def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the
     >>> to_grey(np.array([[0.0, 0.5, 1.0]])).tolist()
     [[0, 128, 255]]
     """
-    return show_grey(array, window, name).grey
+    return show_grey(array, window, name)[0]
 
 
-def show_grey(array: np.ndarray, window: Window | None = None, name: object = "the array") -> Shown:
-    """Return what `to_grey` returns, with a note if values were left out."""
+def show_grey(array: np.ndarray, window: Window | None = None, name: object = "the array") -> tuple[Grey, str]:
+    """Return what `to_grey` returns, and a note if some of the values were left out."""
     if array.dtype.kind not in "buif":
         raise Refused(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
     if array.ndim == 3 and array.shape[-1] in (1, 2, 3, 4):
@@ -76,9 +69,9 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
     if array.dtype == np.uint8 and window is None:
-        return Shown(array)
-    shown = grey_range(array, window, name)
-    return Shown(through_window(array, shown.window), shown.note)
+        return array, ""
+    shown, note = grey_range(array, window, name)
+    return through_window(array, shown), note
 
 
 def luminance(array: np.ndarray) -> Floats:

@@ -1,7 +1,5 @@
 """Compare networks at an equal budget for notebook 08: computing, Dice, and differences that chance can explain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Interpret the tables and charts of notebook 06 in sentences that are computed from the reader's own results."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Say in sentences and tables what notebooks 01 and 02 show: patients, faults of masks, the image size."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

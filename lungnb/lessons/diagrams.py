@@ -1,10 +1,7 @@
 """Draw diagrams of networks and of their parts, and charts of what losses penalise."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,10 +10,9 @@ from matplotlib.patches import Rectangle
 
 from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
 from lungnb.lessons.trainings import LESSON_LOSSES, confidence_losses, disk, shift_losses
+from lungnb.networks.backend import keras
+from lungnb.networks.costs import stage_names
 from lungnb.settings import title_of
-
-if TYPE_CHECKING:
-    import keras
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
@@ -142,8 +138,6 @@ def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]
 @themed
 def architecture(model: keras.Model) -> Figure:
     """Draw the stages of a network as boxes, with the skip connections if there are any."""
-    from lungnb.networks.costs import stage_names  # loads Keras, which other charts do not need
-
     stages = stage_names(model)
     depth = len(stages) // 2
     down, up = stages[:depth], stages[:depth:-1]  # both from top to bottom

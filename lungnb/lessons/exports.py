@@ -1,7 +1,5 @@
 """Interpret what notebook 11 shows: the operators of an exported network, rounding, and the times of engines."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

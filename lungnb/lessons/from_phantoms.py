@@ -1,7 +1,5 @@
 """Interpret what notebook 09 shows, in sentences that are computed from its tables."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Charts that explain what notebooks 09 to 13 teach, mostly from invented data."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure

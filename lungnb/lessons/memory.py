@@ -1,7 +1,5 @@
 """Show by an experiment why patients must not be split: a predictor that only remembers its training images."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Draw the charts of notebook 08: networks at an equal budget, and the gates of an attention U-Net."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Give notebooks 00 and 07 examples to practise on, and sentences on masks and tables of the reader's own images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Search a known function for notebook 12, to show what a search learns; interpret a search of real trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

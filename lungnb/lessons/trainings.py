@@ -1,27 +1,21 @@
 """Interpret what notebooks 03 to 05 show, in sentences that are computed from the reader's own trainings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation, binary_erosion
 
-from lungnb.artefacts import MODEL, RUN
-from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.runs import trained
 from lungnb.lessons.text import signed
 from lungnb.masks import LUNG_THRESHOLD
+from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR
 from lungnb.networks.data import load_batches
 from lungnb.networks.losses import get_loss
-from lungnb.networks.records import RunRecord, plan_of
+from lungnb.networks.records import RunRecord
 from lungnb.networks.training import read_history, read_run
 from lungnb.settings import Settings, title_of
-
-if TYPE_CHECKING:
-    import keras
 
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
@@ -168,13 +162,6 @@ def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFra
 def read_histories(settings: Settings, model_names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Return the histories of those networks that are trained on the prepared data, by name."""
     return {name: read_history(settings, name) for name in trained(settings, model_names)}
-
-
-def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
-    """Return the networks that are trained on the prepared data, in the order of `model_names`."""
-    digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
-    done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
-    return [name for name in done if plan_of(folders[name]).get("data") == digest]
 
 
 def _training_row(run: RunRecord, history: pd.DataFrame) -> dict[str, object]:

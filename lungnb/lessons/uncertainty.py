@@ -1,7 +1,5 @@
 """Interpret what notebook 13 shows: calibration, temperature, and whether uncertain masks are the worse ones."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 

@@ -58,8 +58,7 @@ def _for_one_image(config: dict[str, Any]) -> dict[str, Any]:
         shapes = {key: item[key] for key in _SHAPES if isinstance(item.get(key), list)}
         return item | {key: [1, *shape[1:]] for key, shape in shapes.items() if shape[:1] == [None]}
 
-    fixed: dict[str, Any] = json.loads(json.dumps(config), object_hook=fix_batch)
-    return fixed
+    return json.loads(json.dumps(config), object_hook=fix_batch)
 
 
 class Call(NamedTuple):
@@ -146,7 +145,6 @@ def _copy_bytes(layer: keras.Layer, shape: tuple[int, ...]) -> int:
 
 
 def _bytes(tensor: Tensor | keras.Variable) -> int:
-    """Return the bytes of a tensor or of weights."""
     if None in tensor.shape:
         raise Unfit("has layers without a fixed size; build it for one size, as keras.Input((256, 256, 1)).")
     bits = int("".join(filter(str.isdigit, str(tensor.dtype))) or 8)

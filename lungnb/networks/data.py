@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.formats.images import read_image, read_mask
 from lungnb.networks import backend
 from lungnb.networks.backend import Tensor, keras, ops, tf
 from lungnb.networks.examples import Examples, examples_of
@@ -164,15 +163,8 @@ def augment(images: Tensor, masks: Tensor, settings: Settings, seed: tuple[int, 
 
 def _in_memory(prepared: Prepared, split: str, size: int) -> Examples:
     """Return the images and masks of a split, uint8 and bool `(count, size, size, 1)`, in the order of their names."""
-    folder = prepared.folder / split
     names = _paired_names(prepared, split)
-    return examples_of(
-        (
-            (read_image(folder / "images" / f"{name}.png"), read_mask(folder / "masks" / f"{name}.png"))
-            for name in names
-        ),
-        size,
-    )
+    return examples_of((prepared.pair({"split": split, "id": name}) for name in names), size)
 
 
 def _paired_names(prepared: Prepared, split: str) -> list[str]:

@@ -1,7 +1,5 @@
 """Write the page: the bundle that `make page` built, with a network in it."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from base64 import b64encode

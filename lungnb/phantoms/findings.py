@@ -3,7 +3,6 @@
 Shares without a source are chosen for training: what is rare in a hospital must be frequent enough to be learned.
 """
 
-from collections.abc import Collection
 from typing import NamedTuple
 
 from numpy.random import Generator
@@ -35,18 +34,6 @@ class Findings(NamedTuple):
     has_thick_pleura: bool = False
     has_pneumonia: bool = False
     has_devices: bool = False
-
-
-def additions_without(names: Collection[str] = ()) -> frozenset[str]:
-    """Return the additions apart from `names`. Raises ValueError for a name that is no addition.
-
-    >>> sorted(additions_without(["labels", "reader"]))
-    ['children', 'diaphragm', 'heart', 'mediastinum', 'portable', 'processing', 'tuberculosis']
-    """
-    unknown = set(names) - set(ADDITIONS)
-    if unknown:
-        raise ValueError(f"without must be among {', '.join(ADDITIONS)}, not {', '.join(sorted(unknown))}.")
-    return frozenset(ADDITIONS) - set(names)
 
 
 def draw_findings(rng: Generator, additions: frozenset[str]) -> Findings:

@@ -136,7 +136,6 @@ def _cases(count: int, seed: int) -> list[tuple[int, int]]:
 def _write_case(
     folder: Path, patient: int, image: int, seed: int, size: int, kind: str, without: frozenset[str]
 ) -> None:
-    """Write one X-ray or CT slice and its mask."""
     name = _NAME.format(patient, image)
     if kind in _VALIDATED_ON and _is_for_validation(patient):
         kind, without = _VALIDATED_ON[kind], frozenset()

@@ -16,7 +16,7 @@ from lungnb.phantoms.disease import filled, fluid
 from lungnb.phantoms.drawing import as_seen, make_sheet, stroke
 from lungnb.phantoms.exposure import develop
 from lungnb.phantoms.film import distort
-from lungnb.phantoms.findings import Findings, additions_without, draw_findings
+from lungnb.phantoms.findings import ADDITIONS, Findings, draw_findings
 from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, make_view, without_specks
 from lungnb.phantoms.processing import process
 from lungnb.phantoms.reader import reader_line
@@ -47,7 +47,7 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     >>> film.image.shape, film.image.dtype, film.mask.dtype
     ((64, 64), dtype('uint8'), dtype('bool'))
     """
-    additions = additions_without(without)
+    additions = frozenset(ADDITIONS).difference(without)
     findings = draw_findings(rng, additions)
     patient = draw_patient(rng, findings, additions)
     view = _posture(rng, patient, findings, size, wild.acquisition)

@@ -70,7 +70,6 @@ def _lungs(chest: Chest, view: View) -> tuple[Floats, Mask]:
 
 
 def _trunk(rng: Generator, chest: Chest, view: View) -> Floats:
-    """Return neck, shoulders and trunk."""
     w, plump = chest.width, rng.uniform(1.0, 3.5)
     knots = [(-12, 5.5), (-5, 6.0), (-2.5, 8.0), (-0.5, 14), (1.5, w + 4.5), (4, w + 6), (7, w + 4.5), (11, w + 1.2)]
     half = curve(view.y, [*knots, (16, w + 0.5 + 0.5 * plump), (34, w + plump)])

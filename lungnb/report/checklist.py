@@ -5,8 +5,6 @@ https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model c
 (2019), https://arxiv.org/abs/1810.03993; `model_card.md` is the form.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import html
 import re
@@ -102,7 +100,6 @@ def _level(manifest: pd.DataFrame) -> str:
 
 
 def _how_split(settings: Settings) -> str:
-    """Return how patients were assigned to splits."""
     if settings.split_file:
         return f"As listed in {Path(settings.split_file).name}"
     if settings.folds:

@@ -1,7 +1,5 @@
 """Copy the notebooks of the series for users who installed the wheel."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

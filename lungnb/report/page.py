@@ -1,7 +1,5 @@
 """Write the report as one HTML file: the comparison, its details, and the executed notebooks."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator

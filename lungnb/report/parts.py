@@ -1,7 +1,5 @@
 """Parts of reports in HTML: tables, pictures, and the page that holds them."""
 
-from __future__ import annotations
-
 import html
 import io
 import re

@@ -1,7 +1,5 @@
 """Save results of a run, and publish those that show no image and no mask."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterable, Sequence

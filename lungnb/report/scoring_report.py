@@ -1,7 +1,5 @@
 """Score folders of masks, and write the tables, the charts and one page about them."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator, Sequence

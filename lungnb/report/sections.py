@@ -1,7 +1,5 @@
 """Write the details of the report: the tables and charts of a finished run, with a short text each."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Container, Iterable
 from fnmatch import fnmatchcase

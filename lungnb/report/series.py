@@ -1,7 +1,5 @@
 """Run the notebooks in order."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -79,7 +79,7 @@ def test_what_is_no_number_is_black():
     values[:10], values[10:12, :5] = np.nan, np.inf
     grey, note = show_grey(values)
     assert note == "values that are not numbers are black"
-    assert not grey[:10].any() and (grey[12:] == show_grey(SLICE).grey[12:]).all()
+    assert not grey[:10].any() and (grey[12:] == show_grey(SLICE)[0][12:]).all()
     with pytest.raises(ValueError, match=r"a\.tif: none of its values is a number"):
         grey_range(np.full((3, 3), np.nan), name="a.tif")
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lungnb.phantoms.anatomy import DOME_RANGE_CM, RATIO_RANGE, draw_patient, edge, floor, wall
-from lungnb.phantoms.findings import Findings, additions_without
+from lungnb.phantoms.findings import ADDITIONS, Findings
 from lungnb.phantoms.frame import SIDES
 
 
 def many(setting="upright", *without, **findings):
-    additions, finding = additions_without(without), Findings(setting, **findings)
+    additions, finding = frozenset(ADDITIONS).difference(without), Findings(setting, **findings)
     return [draw_patient(np.random.default_rng([5, i]), finding, additions) for i in range(1500)]
 
 

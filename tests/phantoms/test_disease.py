@@ -5,7 +5,7 @@ import pytest
 
 from lungnb.phantoms.anatomy import draw_patient
 from lungnb.phantoms.disease import filled, fluid
-from lungnb.phantoms.findings import Findings, additions_without
+from lungnb.phantoms.findings import ADDITIONS, Findings
 from lungnb.phantoms.frame import make_view
 
 SIZE = 64
@@ -16,7 +16,7 @@ def draw(what, count=60, **flags):
     for index in range(count):
         rng = np.random.default_rng([4, index])
         findings = Findings(**{"setting": "upright"} | flags)
-        patient = draw_patient(rng, findings, additions_without())
+        patient = draw_patient(rng, findings, frozenset(ADDITIONS))
         width = 2.2 * patient.height
         view = make_view(rng, SIZE, width, np.array([0, 0.5 * patient.height]), tilt=0, bend_cm=0)
         yield what(rng, patient, findings, view), view.y / patient.height, np.abs(view.x) / patient.width

@@ -6,12 +6,12 @@ from scipy import ndimage
 
 from lungnb.phantoms import radiograph
 from lungnb.phantoms.anatomy import draw_patient, wall
-from lungnb.phantoms.findings import Findings, additions_without
+from lungnb.phantoms.findings import ADDITIONS, Findings
 from lungnb.phantoms.frame import SIDES
 from lungnb.phantoms.radiograph import film_phantom
 from lungnb.phantoms.reader import reader_line, reader_points
 
-ALL = additions_without()
+ALL = frozenset(ADDITIONS)
 
 
 def patients(count=150):

@@ -5,7 +5,7 @@ import pytest
 
 from lungnb.phantoms.anatomy import draw_patient, wall
 from lungnb.phantoms.devices import devices
-from lungnb.phantoms.findings import Findings, additions_without
+from lungnb.phantoms.findings import ADDITIONS, Findings
 from lungnb.phantoms.frame import SIDES, make_view
 from lungnb.phantoms.skeleton import rib, skeleton
 
@@ -15,7 +15,7 @@ ALONG = np.linspace(0, 1, 21)
 def patients(setting="upright", count=20):
     for index in range(count):
         rng = np.random.default_rng([6, index])
-        yield rng, draw_patient(rng, Findings(setting), additions_without())
+        yield rng, draw_patient(rng, Findings(setting), frozenset(ADDITIONS))
 
 
 @pytest.mark.parametrize("setting", ["upright", "portable", "child"])

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from lungnb.engines.engines import load_model
-from lungnb.networks.chest import has_chest, with_chest
+from lungnb.networks.chest import has_chest
 from lungnb.settings import SHIPPED
 from ship_weights import ship
+from train_chest import with_chest
 
 
 def test_a_training_is_shipped_without_its_optimizer(trained, tmp_path):

@@ -8,8 +8,23 @@ import pytest
 import train_chest
 from helpers.networks import bright
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import classifier, probability_part
-from train_chest import Pooled, add_chest, changed, drawn, set_limit, shifted
+from lungnb.networks.chest import has_chest, probability_part
+from lungnb.networks.costs import count_multiplications
+from lungnb.networks.models import build_model
+from train_chest import (
+    POOLED_PX,
+    Pooled,
+    add_chest,
+    changed,
+    classifier,
+    drawn,
+    pooled_part,
+    set_limit,
+    shifted,
+    with_chest,
+)
+
+SIZE = 2 * POOLED_PX
 
 
 @pytest.fixture
@@ -23,6 +38,46 @@ def few(monkeypatch):
 def pool():
     with ThreadPoolExecutor(2) as pool:
         yield pool
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(1).random((3, SIZE, SIZE, 1), np.float32)
+
+
+def test_the_probability_is_unchanged(pictures):
+    model = build_model("unet", size=SIZE, filters=4, depth=2)
+    extended = with_chest(model)
+    assert extended.output_shape == [(None, SIZE, SIZE, 1), (None, 1)]
+    probability, chest = extended.predict_on_batch(pictures)
+    np.testing.assert_array_equal(probability, model.predict_on_batch(pictures))
+    assert chest.shape == (3, 1) and (chest > 0).all() and (chest < 1).all()
+    np.testing.assert_array_equal(probability_part(extended).predict_on_batch(pictures), probability)
+
+
+def test_the_classifier_sees_averages_of_image_probability_and_uncertainty(pictures):
+    extended = with_chest(bright(SIZE))
+    probability, chest = extended.predict_on_batch(pictures)
+    maps = pooled_part(extended).predict_on_batch(pictures)
+    for channel, values in enumerate((pictures, probability, probability * (1 - probability))):
+        averages = values.reshape(3, POOLED_PX, 2, POOLED_PX, 2).mean(axis=(2, 4))
+        np.testing.assert_allclose(maps[..., channel], averages, atol=1e-6)
+    np.testing.assert_allclose(extended.get_layer("chest").predict_on_batch(maps), chest, atol=1e-6)
+
+
+def test_the_classifier_is_small():
+    assert classifier().count_params() < 50_000
+    assert count_multiplications(classifier()) < 0.02 * 180e6  # of the shipped network
+
+
+def test_a_new_classifier_replaces_the_old_one():
+    again = with_chest(with_chest(bright(SIZE)))
+    assert has_chest(again) and len(again.layers) == len(with_chest(bright(SIZE)).layers)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="takes 48 px; take one of a multiple of 32 px"):
+        with_chest(bright(48))
 
 
 @pytest.mark.slow
