@@ -91,10 +91,12 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
         Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it probably helped.
         Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it probably did not help here.
     """
-    changes = left_out_changes(table)
-    verdicts = {str(name): _verdict(row, margin) for name, row in changes.iterrows()}
-    lines = [_say_part(name, changes.loc[name], verdict) for name, verdict in verdicts.items() if verdict]
-    unclear = [f"{name} ({signed(changes.loc[name, 'mean'])})" for name, verdict in verdicts.items() if not verdict]
+    lines, unclear = [], []
+    for name, row in left_out_changes(table).iterrows():
+        if verdict := _verdict(row, margin):
+            lines.append(_say_part(str(name), row, verdict))
+        else:
+            unclear.append(f"{name} ({signed(row['mean'])})")
     if unclear:
         lines.append(f"Too little to tell after one training each: {', '.join(unclear)}.")
     return "\n".join(lines)
