@@ -14,6 +14,7 @@ from lungnb.evaluation.statistics import (
     paired,
     patient_means,
     pooled_counts,
+    say_p,
 )
 from lungnb.metrics import Counts, count_pixels
 
@@ -45,6 +46,14 @@ def test_the_interval_is_by_patient():
     uneven["patient"] = ["a"] * 30 + ["b", "c"]
     even = table_of(unet=[0.2, 0.8, 0.8])
     assert mean_interval(uneven, "dice") == pytest.approx(mean_interval(even, "dice"))
+
+
+def test_the_limits_are_within_the_range_of_the_score():
+    few = pd.DataFrame({"patient": ["a", "b", "c"], "dice": [0.1, 0.5, 0.9]})
+    assert mean_interval(few, "dice") == (0, 1)
+    for score in ("hd95", "assd", "loss"):
+        low, high = mean_interval(pd.DataFrame({"patient": ["a", "b", "c"], score: [1.0, 5.0, 9.0]}), score)
+        assert low == 0 and high > 9
 
 
 def test_an_interval_is_at_least_students_t():
@@ -96,6 +105,11 @@ def test_patients_who_decide_a_mean_are_named():
     two["p9"] = 0.2
     assert decisive_patients(one) == ["p7"] and decisive_patients(two) == ["p7", "p9"]
     assert decisive_patients(usual[:1]) == [] and decisive_patients(usual[:2]) == []
+    assert decisive_patients(pd.Series(0.5, usual.index)) == []
+
+
+def test_a_p_of_one_in_a_thousand_is_still_a_number():
+    assert (say_p(0.001), say_p(0.00099)) == ("p = 0.001", "p < 0.001")
 
 
 def test_one_patient_has_no_interval():
