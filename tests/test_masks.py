@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.networks import BLOCKS
-from lungnb.masks import clean_mask, count_regions, cut_out, largest_regions, overlay
+from lungnb.masks import OUTLINE, clean_mask, count_regions, cut_out, largest_regions, overlay
 
 
 def test_cleaning_keeps_two_regions_and_fills_their_holes():
@@ -60,6 +60,14 @@ def test_overlays_and_cut_outs(empty):
         assert (lungs[..., :3] == 100).all()
 
 
+def test_the_outline_of_a_large_image_is_wider_and_does_not_follow_its_edge():
+    mask = np.zeros((1024, 600), bool)
+    mask[:, :300] = True
+    is_amber = (overlay(np.zeros(mask.shape, np.uint8), mask) == OUTLINE).all(axis=2)
+    for row in (0, 512):
+        assert np.flatnonzero(is_amber[row]).tolist() == [297, 298, 299, 300, 301]
+
+
 def test_specks_are_no_regions():
     mask = np.zeros((100, 100), bool)
     mask[10:40, 10:30] = mask[10:40, 60:80] = True
@@ -67,3 +75,5 @@ def test_specks_are_no_regions():
     assert count_regions(mask) == 2 and count_regions(np.zeros((9, 9), bool)) == 0
     mask[90:95, 90:94] = True  # 20 of 10,000 px
     assert count_regions(mask) == 3
+    mask[40:60, 30:60] = True  # it touches both lungs at a corner
+    assert count_regions(mask) == 2

@@ -2,9 +2,10 @@ import pandas as pd
 import pytest
 
 from lungnb.datasets.copies import MAX_COPY_DISTANCE
+from lungnb.datasets.fetch import download
 from lungnb.datasets.leakage import LEAK_COLUMNS, find_leaks, without_seen
 from lungnb.datasets.prepare import prepare_dataset
-from lungnb.datasets.prepared import open_prepared, read_manifest
+from lungnb.datasets.prepared import Prepared, open_prepared, read_manifest
 from lungnb.formats.images import read_image, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
@@ -58,6 +59,16 @@ def test_test_images_that_another_set_s_network_has_seen_are_left_out(settings, 
     assert [row["id"] for row in left] == expected and len(expected) < len(all_test)
 
 
+def test_a_patient_of_whom_one_image_was_seen_is_left_out_with_all_images(settings):
+    """The first patient has two images. The second of them is a validation image of the other data set."""
+    prepared = open_prepared(settings)
+    ids = prepared.manifest["id"].tolist()
+    test = prepared.manifest.assign(split="test", patient=["a", "a", *ids[2:]])
+    seen = prepared.manifest[prepared.manifest["id"] == ids[1]].assign(split="validation")
+    tested, trained = (Prepared(prepared.folder, prepared.name, rows) for rows in (test, seen))
+    assert [row["id"] for row in without_seen(tested, trained, progress=False).rows("test")] == ids[2:]
+
+
 def test_a_patient_in_two_splits_is_found(settings):
     file = settings.prepared / "manifest.csv"
     manifest = pd.read_csv(file, dtype=str)
@@ -73,6 +84,6 @@ def test_real_sets_have_no_leak(real, dataset):
     real(dataset)
     settings = make_settings(dataset, "full")
     if dataset == "lung-ct-bmp":
-        pytest.importorskip("lungnb.datasets.fetch").download(dataset, progress=False)
+        download(dataset, progress=False)
     prepare_dataset(settings, progress=False)
     assert find_leaks(settings, progress=False).empty
