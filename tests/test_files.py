@@ -308,6 +308,8 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
             pass
     with pytest.raises(FileNotFoundError, match="other"), written(tmp_path / "b.txt"):
         open(tmp_path / "other")  # what has nothing to do with the place stays what it is
+    with pytest.raises(PermissionError), written(tmp_path / "b.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied", "elsewhere/film.png")
 
 
 def test_a_full_disk_is_said_once_and_by_the_file_s_name(tmp_path):
