@@ -14,6 +14,7 @@ from lungnb.evaluation.differences import (
     min_patients,
     paired_tests,
 )
+from lungnb.evaluation.statistics import interval
 
 
 def only(tests):
@@ -62,7 +63,8 @@ def test_the_test_of_many_patients_is_as_students_t():
     gaps = np.random.default_rng(0).normal(0.002, 0.01, 100)
     test = only(paired_tests(table_of(unet=0.8 + gaps, resunet=[0.8] * 100)))
     assert test["p"] == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue, abs=0.02)
-    assert test["low"] < test["low_90"] < gaps.mean() < test["high_90"] < test["high"]
+    assert (test["low"], test["high"]) == pytest.approx(interval(gaps))
+    assert (test["low_90"], test["high_90"]) == pytest.approx(interval(gaps, 0.9))
 
 
 def test_six_patients_cannot_decide_between_three_networks():

@@ -67,6 +67,25 @@ def test_an_interval_is_at_least_students_t():
         assert expected[1] - expected[0] > ratio * (high - low) or count < 10
 
 
+@pytest.mark.parametrize(
+    ("values", "level", "errors"),
+    [
+        ([0, 0, 0, 1], 0.5, np.sqrt(3) / 2),
+        ([0, 0, 0, 1], 0.8, 2),  # 0.6 of the tail of 10 %: fewer than the 7 % of resamples with three
+        ([0, 0, 0, 1], 0.74, stats.t.ppf(0.87, 3)),  # 0.6 of the tail of 13 %: more than these
+        ([0, 0, 1], 0.27, 1),  # a tail of 36.5 %, which is 31 % when expanded: fewer than the 33 % with two
+    ],
+)
+def test_an_interval_of_few_values_by_hand(values, level, errors):
+    """How many standard errors the lower limit is below the mean.
+
+    Resamples with both values count. Of four values, 62 % have one 1, 31 % two and 7 % three; their means are 0, 0.866
+    and 2 of their own standard errors above 1/4. Of three values, 67 % have one 1 and 33 % two: 0 and 1 above 1/3.
+    """
+    (low, _), (_, high) = interval(np.array(values), level), interval(-np.array(values), level)
+    assert low == pytest.approx(np.mean(values) - errors * stats.sem(values)) and high == pytest.approx(-low)
+
+
 def test_equal_values_have_an_interval_of_no_width():
     assert interval(np.full(5, 0.5)) == (0.5, 0.5)
     assert np.isnan(interval(np.array([0.5]))).all() and np.isnan(interval(np.array([]))).all()
@@ -103,7 +122,8 @@ def test_patients_who_decide_a_mean_are_named():
     one, two = usual.copy(), usual.copy()
     one["p7"] = two["p7"] = 0.1
     two["p9"] = 0.2
-    assert decisive_patients(one) == ["p7"] and decisive_patients(two) == ["p7", "p9"]
+    assert decisive_patients(one) == decisive_patients(-one) == ["p7"] and decisive_patients(two) == ["p7", "p9"]
+    assert decisive_patients(two[:20]) == []  # two of 20 are not rare
     assert decisive_patients(usual[:1]) == [] and decisive_patients(usual[:2]) == []
     assert decisive_patients(pd.Series(0.5, usual.index)) == []
 
