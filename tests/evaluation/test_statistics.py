@@ -165,6 +165,7 @@ def test_who_comes_first_is_a_draw_between_equals_and_sure_where_one_is_always_b
     first = first_places(table_of(unet=worse, resunet=worse + 0.01, r2unet=worse - 0.01))
     assert first.to_dict() == {"unet": 0, "resunet": 1, "r2unet": 0}
     assert first_places(table_of(a=worse, b=worse)).tolist() == [0.5, 0.5]
+    assert first_places(table_of(a=[0.3] * 5, b=[0.1 + 0.2] * 5)).tolist() == [0.5, 0.5]  # equal except for rounding
     assert first_places(table_of(a=worse)).tolist() == [1]
 
 
