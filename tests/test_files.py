@@ -16,6 +16,7 @@ from lungnb import files
 from lungnb.files import (
     NotWritten,
     locked,
+    move_aside,
     need,
     read_json,
     remove,
@@ -133,7 +134,7 @@ def test_what_proves_that_a_folder_may_be_removed_goes_last(tmp_path, monkeypatc
 def test_what_killed_processes_left_is_removed_and_what_others_write_is_not(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    for process in (ended.pid, 10**30, os.getppid()):
+    for process in (ended.pid, 10**30, os.getpid(), os.getppid()):
         (tmp_path / "deep").mkdir(exist_ok=True)
         (tmp_path / "deep" / f".report.{process}.part.html").touch()
     (tmp_path / f".tree.{ended.pid}.old" / f".a.{ended.pid}.part").mkdir(parents=True)
@@ -189,6 +190,14 @@ def test_remove_takes_files_folders_and_nothing(tmp_path):
     assert names(tmp_path) == ["kept"]
 
 
+def test_folders_that_are_set_aside_are_numbered_and_whole(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        place = move_aside(tmp_path / "run", tmp_path / "earlier")
+        assert names(place) == [name] and not (tmp_path / "run").exists()
+    assert names(tmp_path / "earlier") == ["run-1", "run-2"]
+
+
 def test_json_is_readable_by_people_and_takes_paths(tmp_path):
     write_json(tmp_path / "a.json", {"number": 1, "path": tmp_path})
     text = (tmp_path / "a.json").read_text()
@@ -230,16 +239,28 @@ def test_a_run_that_was_killed_holds_nothing_and_what_it_left_is_removed(tmp_pat
 
 
 def test_what_another_place_s_run_is_writing_is_left_alone(tmp_path):
-    other = tmp_path / ".scans.simple-unet.4242.part.fold1of5"
+    other, file = tmp_path / ".scans.simple-unet.4242.part.fold1of5", tmp_path / ".scans.4242.part.csv"
     other.mkdir()
-    with locked(tmp_path / "scans.fold1of5"):
-        assert other.exists()
+    file.touch()
+    with locked(tmp_path / "scans.fold1of5"), locked(tmp_path / "scans"):
+        assert other.exists() and file.exists()
+
+
+def test_what_another_user_s_process_is_writing_is_left_alone(tmp_path, monkeypatch):
+    def refuse(process, signal):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refuse)
+    (tmp_path / ".report.4242.part.html").touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == [".report.4242.part.html"]
 
 
 @pytest.mark.parametrize(
     ("error", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; make room"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full; make room"),
         (
             RuntimeError("HDF5: unable to write (errno = 28, error message = 'No space left on device')"),
             "the disk is full",
@@ -287,6 +308,8 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
             pass
     with pytest.raises(FileNotFoundError, match="other"), written(tmp_path / "b.txt"):
         open(tmp_path / "other")  # what has nothing to do with the place stays what it is
+    with pytest.raises(PermissionError), written(tmp_path / "b.txt"):
+        raise PermissionError(errno.EACCES, "Permission denied", "elsewhere/film.png")
 
 
 def test_a_full_disk_is_said_once_and_by_the_file_s_name(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from helpers.networks import BLOCKS
-from lungnb.masks import clean_mask, count_regions, cut_out, overlay
+from lungnb.masks import OUTLINE, clean_mask, count_regions, cut_out, largest_regions, overlay
 
 
 def test_cleaning_keeps_two_regions_and_fills_their_holes():
@@ -26,6 +26,22 @@ def test_cleaning_leaves_what_needs_none(mask):
     np.testing.assert_array_equal(clean_mask(mask), mask)
 
 
+def test_holes_of_a_volume_are_filled_slice_by_slice():
+    """A hole that goes through all slices is open at both ends, so in three dimensions it would be none."""
+    volume = np.ones((3, 9, 9), bool)
+    volume[:, 4, 4] = False
+    assert clean_mask(volume).all()
+
+
+def test_regions_are_the_largest_ones_wherever_they_are():
+    mask = np.zeros((5, 12), bool)
+    mask[:4, 1:3] = mask[2:5, 6:9] = mask[0, 11] = True
+    first, second = largest_regions(mask)
+    assert [int(region.mask.sum()) for region in (first, second)] == [9, 8]
+    assert (first.middle(), second.middle()) == (7, 1.5) and first.columns().tolist() == [3, 3, 3]
+    assert len(largest_regions(mask, regions=3)) == 3
+
+
 @pytest.mark.parametrize("empty", [False, True])
 def test_overlays_and_cut_outs(empty):
     image, mask = np.full((60, 100), 100, np.uint8), (BLOCKS > 0) & (not empty)
@@ -44,8 +60,20 @@ def test_overlays_and_cut_outs(empty):
         assert (lungs[..., :3] == 100).all()
 
 
+def test_the_outline_of_a_large_image_is_wider_and_does_not_follow_its_edge():
+    mask = np.zeros((1024, 600), bool)
+    mask[:, :300] = True
+    is_amber = (overlay(np.zeros(mask.shape, np.uint8), mask) == OUTLINE).all(axis=2)
+    for row in (0, 512):
+        assert np.flatnonzero(is_amber[row]).tolist() == [297, 298, 299, 300, 301]
+
+
 def test_specks_are_no_regions():
     mask = np.zeros((100, 100), bool)
     mask[10:40, 10:30] = mask[10:40, 60:80] = True
     mask[90, 90] = True
     assert count_regions(mask) == 2 and count_regions(np.zeros((9, 9), bool)) == 0
+    mask[90:95, 90:94] = True  # 20 of 10,000 px
+    assert count_regions(mask) == 3
+    mask[40:60, 30:60] = True  # it touches both lungs at a corner
+    assert count_regions(mask) == 2

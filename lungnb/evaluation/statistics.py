@@ -159,9 +159,7 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
     if is_double.any():
         double = table[is_double].iloc[0]
         raise ValueError(f"{double['id']} is twice in the scores of {double['model']}; score this model again.")
-    wide = table.pivot(index=keys if len(keys) > 1 else "id", columns="model", values="dice")[
-        [*table["model"].unique()]
-    ]
+    wide = table.pivot(index=keys, columns="model", values="dice")[[*table["model"].unique()]]
     if wide.isna().any(axis=None):
         model = wide.columns[wide.isna().any()][0]
         rows = wide[wide[model].isna()].reset_index()

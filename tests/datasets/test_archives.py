@@ -131,6 +131,27 @@ def test_real_ratios_pass(tmp_path):
     assert (tmp_path / "large" / "noise").read_bytes() == noise
 
 
+def test_the_limits_of_what_an_archive_may_grow_to():
+    """256 MiB at any ratio, otherwise 200-fold; never more than 100 GiB, or than the disk has."""
+    gib = 2**30
+    for size, packed, free in ((gib // 4, 1, gib), (100 * gib, gib // 2, 100 * gib)):
+        archives._refuse_large(size, packed, free)
+    for size, packed, free, kind, says in (
+        (gib // 4 + 1, 1, gib, ValueError, "bomb"),
+        (100 * gib, gib // 2 - 1, 100 * gib, ValueError, "bomb"),
+        (100 * gib + 1, gib, 200 * gib, ValueError, "room"),
+        (100 * gib, gib, 100 * gib - 1, OSError, "room"),  # a disk can be cleaned up
+    ):
+        with pytest.raises(kind, match=says):
+            archives._refuse_large(size, packed, free)
+
+
+@pytest.mark.parametrize("start", [b"<html>", b"<HTML lang='de'>", b"\r\n  <!DOCTYPE html>"])
+def test_a_web_page_is_named_however_it_begins(tmp_path, start):
+    (tmp_path / "a.zip").write_bytes(start + PLAIN)
+    assert find_fault(tmp_path / "a.zip", RemoteFile("a.zip")).startswith("is a web page, not the file")
+
+
 def test_a_disk_without_room_keeps_the_archive(tmp_path, monkeypatch):
     """An OSError is no fault of the archive, so that it is not fetched again."""
     usage = archives.shutil.disk_usage(tmp_path)

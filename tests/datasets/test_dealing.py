@@ -67,6 +67,16 @@ def test_the_order_of_patients_decides_nothing():
     assert deal_splits(dict(reversed(group_of.items())), SHARES) == deal_splits(group_of, SHARES)
 
 
+def test_these_patients_are_dealt_alike_by_every_version_and_machine():
+    """Otherwise published results could not be repeated."""
+    group_of = {f"patient {number}": "" for number in range(14)}
+    splits = deal_splits(group_of, SHARES)
+    dealt = {split: [int(name.split()[1]) for name in group_of if splits[name] == split] for split in SPLITS}
+    assert dealt == {"train": [1, 4, 5, 6, 8, 9, 10, 11, 12, 13], "validation": [0, 3], "test": [2, 7]}
+    splits = deal_folds(group_of, 3, 1, SHARES)
+    assert [int(name.split()[1]) for name in group_of if splits[name] == "test"] == [2, 5, 6, 11, 12]
+
+
 def test_folds_have_the_same_shares_of_each_group():
     group_of = dict(zip(names(138, 2), ["well"] * 80 + ["sick"] * 58, strict=True))
     tested = Counter()

@@ -244,7 +244,8 @@ def test_a_folder_per_case_with_a_file_per_organ(raw, folder, image, organs, oth
 
 
 def test_organs_of_volumes_too(raw):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for name in ("case1", "case2", "case3"):
         volumes.write_nifti(raw / name / "ct.nii.gz", CHEST)
         for organ, label in (("lung_left", 1), ("lung_right", 2), ("heart", 0)):

@@ -184,7 +184,8 @@ WINDOW = (-125.0, 275.0)
 
 
 def test_nifti_volumes_become_slices(raw):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for number, codes in enumerate(("RAS", "LPS", "PIR", "LAS")):
         volumes.write_nifti(raw / "images" / f"case{number}_a.nii.gz", CHEST, codes=codes)
         volumes.write_nifti(raw / "masks" / f"case{number}_a.nii.gz", LUNGS, codes=codes, dtype=np.uint8)
@@ -217,7 +218,8 @@ def test_nifti_volumes_become_slices(raw):
     ],
 )
 def test_dicom_series_become_slices(raw, folder, mask, suffix):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     names = ["1.2.840.1", "1.2.840.2", "p3"]
     for name in names:
         volumes.write_series(raw / folder.format(name), CHEST, slopes=(1, 0.5), suffix=suffix)
@@ -234,7 +236,8 @@ def test_dicom_series_become_slices(raw, folder, mask, suffix):
 
 
 def test_volumes_are_resampled_to_the_spacing(raw):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for name in "abc":  # px of 0.75 by 0.5 mm
         volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
         volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS, dtype=np.uint8)
@@ -251,7 +254,8 @@ def test_volumes_are_resampled_to_the_spacing(raw):
 
 
 def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for name in (
         "coronacases_001",
         "coronacases_002",
@@ -274,7 +278,8 @@ def test_the_values_of_a_volumes_mask_are_heeded(raw, monkeypatch):
 
 
 def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     bad = ["broken", "eightbit", "elsewhere", "gap", "lonely", "mirrored", "shape"]
     for name in ["good1", "good2", "good3", *bad]:
         if name == "gap":
@@ -307,7 +312,8 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
 
 
 def test_eight_bit_volumes_come_as_they_are_without_a_window(raw):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     greys = np.clip(CHEST + 100, 0, 255)
     for name in "abc":
         volumes.write_nifti(raw / "images" / f"{name}.nii.gz", greys)
@@ -337,7 +343,8 @@ def test_a_window_refuses_a_set_of_eight_bit_images_and_shows_slices_in_hounsfie
     "change", [{"window": (-1000.0, 400.0)}, {"spacing": 1.0}, {"volume_slices": 3}, "volume", "mask"]
 )
 def test_volumes_are_prepared_anew_when_anything_changed(raw, change):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for name in "abc":
         volumes.write_series(raw / "images" / name, CHEST, suffix="")
         volumes.write_nifti(raw / "masks" / f"{name}.nii.gz", LUNGS, dtype=np.uint8)
@@ -450,7 +457,8 @@ def test_both_lungs_of_any_labels_are_kept(raw, labels):
 
 def write_labelled_volumes(raw, labels):
     """Write three volumes with labels of both lungs, and of flesh if there is a third one."""
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     flesh = labels[2] if len(labels) > 2 else 0
     organs = np.select([LUNGS == 1, LUNGS == 2, CHEST > -200], [labels[0], labels[1], flesh])
     for name in "abc":

@@ -266,7 +266,8 @@ def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
 
 
 def test_a_manifest_of_volumes_reproduces_its_split(raw, tmp_path):
-    volumes = pytest.importorskip("helpers.volumes")
+    from helpers import volumes
+
     for name in ("case_a", "case_b", "case_c"):
         volumes.write_nifti(raw / "images" / f"{name}.nii", CHEST)
         volumes.write_nifti(raw / "masks" / f"{name}.nii", LUNGS)

@@ -88,16 +88,20 @@ def test_the_threshold_nearest_to_half_wins_a_draw():
 
 def test_threshold_and_temperature_are_chosen_on_validation_and_tried_on_test():
     images = pd.DataFrame({"augmented_dice": [0.9, 1.0]})
-    row = np.array([[True] * 30 + [False] * 30] * 4)
-    sure = np.where(row, 0.9, 0.1).astype(np.float32)
-    sure[0] = 1 - sure[0]  # of probabilities of 0.9, three in four are right
-    border = mean_bins([border_bins(row, sure)])
+    truth = np.array([[True] * 30 + [False] * 30] * 4)
+    sure = np.where(truth, 0.9, 0.1).astype(np.float32)
     seen, unseen = (
-        Examination(images, pd.DataFrame({"threshold": [0.4, 0.5, 0.6], "dice": dice}), border)
-        for dice in ([0.9, 0.8, 0.7], [0.5, 0.6, 0.9])
+        Examination(
+            images,
+            pd.DataFrame({"threshold": [0.4, 0.5, 0.6], "dice": dice}),
+            mean_bins([border_bins(truth, np.concatenate([1 - sure[:wrong], sure[wrong:]]))]),
+        )
+        for dice, wrong in (([0.9, 0.8, 0.7], 1), ([0.5, 0.6, 0.9], 2))  # of four rows
     )
     found = calibration_table({"unet": seen}, {"unet": unseen}).loc["U-Net"]
-    assert found["temperature"] == pytest.approx(2, abs=0.03)  # the odds of 0.9 are 9, those of 0.75 their root
-    assert found["calibration_error"] == pytest.approx(0.15, abs=0.003)
-    assert found["corrected_error"] == pytest.approx(0, abs=0.003)
+    # Three in four validation pixels of 0.9 are right. The odds of 0.9 are 9, those of 0.75 their root.
+    assert found["temperature"] == pytest.approx(2, abs=0.03)
+    # Two in four test pixels of 0.9, which the temperature makes 0.75, are right.
+    assert found["calibration_error"] == pytest.approx(0.4, abs=0.003)
+    assert found["corrected_error"] == pytest.approx(0.25, abs=0.003)
     assert found[["dice", "best_threshold", "dice_at_best", "augmented_dice"]].tolist() == [0.6, 0.4, 0.5, 0.95]

@@ -1,11 +1,12 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tables import store_scores
-from lungnb.evaluation.conclusions import verdict
+from helpers.tables import store_scores, table_of
+from lungnb.evaluation.conclusions import verdict, verdict_on_masks
 from lungnb.evaluation.evaluation import read_scores
 from lungnb.files import write_json
 from lungnb.presets import make_settings
@@ -73,11 +74,41 @@ def test_an_undecided_verdict_says_how_many_patients_it_takes():
     assert "no relevant difference" in verdict(wide, names) and "lies within 0.05 of 0" in verdict(wide, names)
 
 
+def test_an_interval_of_how_far_a_model_is_behind_is_above_0_whichever_comes_first():
+    worse = np.arange(20) / 1000 + 0.8
+    for models in ({"unet": worse, "resunet": worse * 1.1}, {"resunet": worse * 1.1, "unet": worse}):
+        text = verdict_on_masks(table_of(**models), "montgomery")
+        low, high = re.search(r"U-Net is 0.081 behind \(95 % interval (\S+) to (\S+),", text).groups()
+        assert 0.08 < float(low) <= 0.081 <= float(high) < 0.082
+
+
+SIGNS = np.tile([-1.0, 1.0], 10)  # of 20 patients
+
+
+@pytest.mark.parametrize(
+    ("gaps", "says"),
+    [
+        (0.0045 + 0.002 * SIGNS, "The difference is close to the margin of 0.005, so only many more patients could"),
+        (0.001 + 0.02 * SIGNS, "To find a difference of 0.005 (power 80%) takes about 133 patients."),
+        ([0.03, -0.02] + 0.02 * SIGNS[:, None], "133 patients, and more trainings, because trainings differ too."),
+        ([0.03, -0.02] + 0.001 * SIGNS[:, None], "The patients are enough to find a difference of 0.005; more seeds"),
+    ],
+)
+def test_what_it_takes_to_decide(gaps, says):
+    """A row of `gaps` is a patient, a column a seed. The variance of 0.02 * SIGNS is 0.02**2 * 20 / 19."""
+    seeds = enumerate(np.reshape(gaps, (20, -1)).T)
+    tables = [table_of(unet=0.9 + gap, resunet=[0.9] * 20).assign(seed=seed) for seed, gap in seeds]
+    text = verdict_on_masks(pd.concat(tables), "montgomery")
+    assert "is undecided." in text and says in text
+
+
 def test_six_patients_are_too_few_for_three_networks():
     settings, steps = make_settings(), np.arange(6) / 1000
     text = verdict(settings, store_scores(settings, unet=0.9 + steps, resunet=0.8 + steps**2, r2unet=[0.7] * 6))
     assert text.count("undecided. A test of 3 networks needs at least 7 patients.") == 2
     assert text.startswith("Whether U-Net is better than ResUNet or R2U-Net is undecided.\n")
+    seven = table_of(unet=[0.9, 0.8] * 3 + [0.9], resunet=[0.8, 0.9] * 3 + [0.8], r2unet=[0.85] * 7)
+    assert "undecided" in verdict_on_masks(seven, "films") and "needs at least" not in verdict_on_masks(seven, "films")
 
 
 def test_seeds_reverse_a_verdict():
@@ -114,13 +145,15 @@ def test_the_verdict_names_the_split_that_was_scored():
 
 def test_the_verdict_says_what_was_not_trained_alike():
     settings = make_settings()
-    names = store_scores(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
-    assert "different settings" not in verdict(settings, names)
-    file = settings.results / "unet" / "run.json"
+    names = store_scores(settings, unet=[0.9] * 8, resunet=[0.8] * 8, r2unet=[0.7] * 8)
+    file = settings.results / "resunet" / "run.json"
     run = json.loads(file.read_text())
+    run["plan"]["settings"] |= {"profile": "full", "models": ["resunet"]}  # these change no training
+    write_json(file, run)
+    assert "different settings" not in verdict(settings, names)
     run["plan"]["settings"]["epochs"] = 2
     write_json(file, run)
-    assert "They were trained with different settings, which may explain the difference: epochs 2, 12." in verdict(
+    assert "They were trained with different settings, which may explain the difference: epochs 12, 2, 12." in verdict(
         settings, names
     )
 
@@ -128,10 +161,14 @@ def test_the_verdict_says_what_was_not_trained_alike():
 def test_networks_of_one_speed_are_not_ranked_by_it():
     settings = make_settings()
     names = store_scores(settings, unet=[0.9] * 8, resunet=[0.8] * 8)
-    assert "All are about as quick, at 14 ms an image" in verdict(settings, names)
-    file = settings.results / "unet" / "scores.csv"
-    pd.read_csv(file, dtype={"id": str}).assign(milliseconds=30).to_csv(file, index=False)
-    assert "ResUNet is the quickest at 14 ms" in verdict(settings, names)
+    for name, milliseconds, says in (  # both take 13.5 ms before
+        ("unet", 16, "All are about as quick, at 14 ms an image"),
+        ("unet", 17, "ResUNet is the quickest at 14 ms an image on this machine, U-Net is the smallest with 1,000"),
+        ("resunet", 30, "U-Net is the quickest at 17 ms an image on this machine, and the smallest with 1,000"),
+    ):
+        file = settings.results / name / "scores.csv"
+        pd.read_csv(file, dtype={"id": str}).assign(milliseconds=milliseconds).to_csv(file, index=False)
+        assert says in verdict(settings, names)
 
 
 def test_the_verdict_on_one_model():

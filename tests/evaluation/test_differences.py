@@ -9,10 +9,12 @@ from lungnb.evaluation.differences import (
     EQUIVALENT,
     UNDECIDED,
     WORSE,
+    conclude,
     holm,
     min_patients,
     paired_tests,
 )
+from lungnb.evaluation.statistics import interval
 
 
 def only(tests):
@@ -61,7 +63,8 @@ def test_the_test_of_many_patients_is_as_students_t():
     gaps = np.random.default_rng(0).normal(0.002, 0.01, 100)
     test = only(paired_tests(table_of(unet=0.8 + gaps, resunet=[0.8] * 100)))
     assert test["p"] == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue, abs=0.02)
-    assert test["low"] < test["low_90"] < gaps.mean() < test["high_90"] < test["high"]
+    assert (test["low"], test["high"]) == pytest.approx(interval(gaps))
+    assert (test["low_90"], test["high_90"]) == pytest.approx(interval(gaps, 0.9))
 
 
 def test_six_patients_cannot_decide_between_three_networks():
@@ -99,10 +102,29 @@ def test_a_difference_below_the_margin_is_not_better_however_sure_it_is():
     assert only(paired_tests(table, margin=0.0033))["conclusion"] == UNDECIDED  # the 90 % interval holds the margin
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ((0.01, 0.002, 0.018, 0.003, 0.017, 0.049), BETTER),  # exactly the margin
+        ((-0.01, -0.018, -0.002, -0.017, -0.003, 0.049), WORSE),
+        ((0.01, 0.002, 0.018, 0.003, 0.017, 0.05), UNDECIDED),
+        ((0.01, -0.001, 0.021, 0.003, 0.017, 0.049), UNDECIDED),  # the 95 % interval includes 0
+        ((0.001, -0.012, 0.012, -0.009, 0.009, 0.5), EQUIVALENT),  # the 90 % interval decides
+        ((0.001, -0.012, 0.012, -0.01, 0.009, 0.5), UNDECIDED),
+        ((0.001, -0.012, 0.012, -0.009, 0.01, 0.5), UNDECIDED),
+    ],
+)
+def test_what_a_row_supports_at_a_margin_of_one_hundredth(row, expected):
+    names = ("difference", "low", "high", "low_90", "high_90", "p_holm")
+    assert conclude(pd.Series(row, names), margin=0.01) == expected
+
+
 def test_the_patients_needed_are_those_of_the_formula():
     gaps = np.array([-0.02, 0.02] * 10)
     needed = only(paired_tests(table_of(unet=0.9 + gaps, resunet=[0.9] * 20), margin=0.01))["patients_needed"]
     assert needed == np.ceil((1.959964 + 0.841621) ** 2 * gaps.var(ddof=1) / 0.01**2)
+    alike = only(paired_tests(table_of(unet=[0.9] * 8, resunet=[0.8] * 8)))
+    assert alike["patients_needed"] == min_patients(2)  # although patients do not differ
     # A study of that size finds the margin in 80 of 100 cases.
     rng = np.random.default_rng(1)
     studies = rng.normal(0.01, gaps.std(ddof=1), (4000, int(needed)))
@@ -127,6 +149,28 @@ def test_the_variances_of_patients_and_seeds_add_up():
     assert test["p"] == pytest.approx(2 * stats.t.sf(0.04 / error, 2))
 
 
+def test_the_variances_of_both_networks_seeds_count():
+    """The variances are 0.0012 over four patients, and 0.0001 and 0.0004 over the three seeds of each network."""
+    rows = [
+        (model, f"p{patient}", seed, dice + step * (seed - 2) + gap * (model == "unet"))
+        for model, dice, step in (("unet", 0.9, 0.01), ("resunet", 0.7, 0.02))
+        for seed in (1, 2, 3)
+        for patient, gap in enumerate((-0.03, -0.03, 0.03, 0.03))
+    ]
+    table = pd.DataFrame(rows, columns=["model", "id", "seed", "dice"]).assign(patient=lambda of: of["id"])
+    test, error = only(paired_tests(table)), np.sqrt(0.0012 / 4 + 0.0001 / 3 + 0.0004 / 3)
+    # Satterthwaite would give 5.5 degrees of freedom, but the trainings have four.
+    assert test["high"] - test["difference"] == pytest.approx(stats.t.ppf(0.975, 4) * error)
+    assert test["high_90"] - test["difference"] == pytest.approx(stats.t.ppf(0.95, 4) * error)
+
+
+def test_seeds_without_any_chance_and_seeds_of_one_patient():
+    alike, ahead = (only(paired_tests(trainings_of(np.full(4, gap), seeds=2))) for gap in (0.0, 0.1))
+    assert (alike["p"], alike["conclusion"]) == (1, EQUIVALENT) and (ahead["p"], ahead["conclusion"]) == (0, BETTER)
+    one = only(paired_tests(trainings_of(np.array([[0.03], [0.04]]), seeds=2)))
+    assert (one["patients"], one["p"], one["conclusion"]) == (1, 1, UNDECIDED)
+
+
 def test_folds_are_tested_over_folds_and_corrected_for_shared_training_images():
     """Patients n and n + 2 are in fold 1 + n % 2: the folds differ by 0.02 and 0.04."""
     test = only(paired_tests(trainings_of(np.tile([0.02, 0.04], 6), folds=2)))
@@ -137,6 +181,16 @@ def test_folds_are_tested_over_folds_and_corrected_for_shared_training_images():
     assert only(paired_tests(trainings_of(np.tile([0.02, 0.04], 6)[:11], folds=2)))["difference"] == pytest.approx(
         (6 * 0.02 + 5 * 0.04) / 11
     )
+
+
+def test_three_folds_of_three_two_and_one_patients():
+    """By hand: the weights are 1/2, 1/3 and 1/6, their squares add up to 7/18, and the mean is 0.05."""
+    table = trainings_of([0.03, 0.03, 0.03, 0.06, 0.06, 0.09])
+    table["fold"] = table["id"].map({"i0": 1, "i1": 1, "i2": 1, "i3": 2, "i4": 2, "i5": 3})
+    test, over_folds = only(paired_tests(table)), 0.0005 / (1 - 7 / 18)
+    error = np.sqrt(over_folds * (7 / 18 + 1 / 2))  # two parts train, and one tests
+    assert test["difference"] == pytest.approx(0.05)
+    assert test["high"] - 0.05 == pytest.approx(stats.t.ppf(0.975, 2) * error)
 
 
 @pytest.mark.slow

@@ -27,6 +27,15 @@ def test_the_band_is_a_share_of_the_longer_side(size):
     assert not row[size // 4 + width + 1 : size // 2].any() and not row[: size // 4 - width - 1].any()
 
 
+def test_the_band_of_a_lung_in_the_corner_of_a_wide_image():
+    """The band has 8 px, 8/256 of the longer side, on either side of the border. The image's edge is no border."""
+    truth = np.zeros((64, 256), bool)
+    truth[40:, 200:] = True
+    near = near_border(truth)
+    assert np.flatnonzero(near[60]).tolist() == [*range(192, 208)]
+    assert np.flatnonzero(near[:, 230]).tolist() == [*range(32, 48)]
+
+
 def test_background_does_not_hide_wrong_probabilities():
     """The mask is right far from the border and wrong within 8 px of it, where all is said to be lung."""
     truth = lung()
@@ -56,6 +65,11 @@ def test_the_temperature_undoes_what_made_a_network_too_sure(temperature):
     assert best_temperature(border) == pytest.approx(temperature, abs=0.002)
     assert calibration_error(reliability_table(border, temperature)) == pytest.approx(0, abs=1e-6)
     assert calibration_error(reliability_table(border)) > (0.01 if temperature != 1 else -1)
+
+
+def test_a_probability_that_a_low_temperature_rounds_to_1_is_in_the_last_bin():
+    table = reliability_table(mean_bins([border_bins(lung(), lung().astype(np.float32))]), temperature=0.1)
+    assert table["share"].tolist() == pytest.approx([0.5, *[0] * 8, 0.5], abs=0.05)
 
 
 @pytest.mark.parametrize("mask", [np.zeros((32, 32), bool), np.ones((32, 32), bool)])

@@ -14,6 +14,7 @@ from lungnb.evaluation.statistics import (
     paired,
     patient_means,
     pooled_counts,
+    say_p,
 )
 from lungnb.metrics import Counts, count_pixels
 
@@ -47,6 +48,14 @@ def test_the_interval_is_by_patient():
     assert mean_interval(uneven, "dice") == pytest.approx(mean_interval(even, "dice"))
 
 
+def test_the_limits_are_within_the_range_of_the_score():
+    few = pd.DataFrame({"patient": ["a", "b", "c"], "dice": [0.1, 0.5, 0.9]})
+    assert mean_interval(few, "dice") == (0, 1)
+    for score in ("hd95", "assd", "loss"):
+        low, high = mean_interval(pd.DataFrame({"patient": ["a", "b", "c"], score: [1.0, 5.0, 9.0]}), score)
+        assert low == 0 and high > 9
+
+
 def test_an_interval_is_at_least_students_t():
     """Of five values, the bootstrap knows little of the tails; of many values, both agree."""
     rng = np.random.default_rng(0)
@@ -56,6 +65,25 @@ def test_an_interval_is_at_least_students_t():
         expected = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
         assert low <= expected[0] and high >= expected[1]
         assert expected[1] - expected[0] > ratio * (high - low) or count < 10
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "errors"),
+    [
+        ([0, 0, 0, 1], 0.5, np.sqrt(3) / 2),
+        ([0, 0, 0, 1], 0.8, 2),  # 0.6 of the tail of 10 %: fewer than the 7 % of resamples with three
+        ([0, 0, 0, 1], 0.74, stats.t.ppf(0.87, 3)),  # 0.6 of the tail of 13 %: more than these
+        ([0, 0, 1], 0.27, 1),  # a tail of 36.5 %, which is 31 % when expanded: fewer than the 33 % with two
+    ],
+)
+def test_an_interval_of_few_values_by_hand(values, level, errors):
+    """How many standard errors the lower limit is below the mean.
+
+    Resamples with both values count. Of four values, 62 % have one 1, 31 % two and 7 % three; their means are 0, 0.866
+    and 2 of their own standard errors above 1/4. Of three values, 67 % have one 1 and 33 % two: 0 and 1 above 1/3.
+    """
+    (low, _), (_, high) = interval(np.array(values), level), interval(-np.array(values), level)
+    assert low == pytest.approx(np.mean(values) - errors * stats.sem(values)) and high == pytest.approx(-low)
 
 
 def test_equal_values_have_an_interval_of_no_width():
@@ -94,8 +122,14 @@ def test_patients_who_decide_a_mean_are_named():
     one, two = usual.copy(), usual.copy()
     one["p7"] = two["p7"] = 0.1
     two["p9"] = 0.2
-    assert decisive_patients(one) == ["p7"] and decisive_patients(two) == ["p7", "p9"]
+    assert decisive_patients(one) == decisive_patients(-one) == ["p7"] and decisive_patients(two) == ["p7", "p9"]
+    assert decisive_patients(two[:20]) == []  # two of 20 are not rare
     assert decisive_patients(usual[:1]) == [] and decisive_patients(usual[:2]) == []
+    assert decisive_patients(pd.Series(0.5, usual.index)) == []
+
+
+def test_a_p_of_one_in_a_thousand_is_still_a_number():
+    assert (say_p(0.001), say_p(0.00099)) == ("p = 0.001", "p < 0.001")
 
 
 def test_one_patient_has_no_interval():
@@ -131,6 +165,7 @@ def test_who_comes_first_is_a_draw_between_equals_and_sure_where_one_is_always_b
     first = first_places(table_of(unet=worse, resunet=worse + 0.01, r2unet=worse - 0.01))
     assert first.to_dict() == {"unet": 0, "resunet": 1, "r2unet": 0}
     assert first_places(table_of(a=worse, b=worse)).tolist() == [0.5, 0.5]
+    assert first_places(table_of(a=[0.3] * 5, b=[0.1 + 0.2] * 5)).tolist() == [0.5, 0.5]  # equal except for rounding
     assert first_places(table_of(a=worse)).tolist() == [1]
 
 
