@@ -163,7 +163,7 @@ IMAGES = [
     ("text called PNG", lambda at: read_image(put(at, "a.png", b"hello")), "Check that it is whole and named"),
     ("a WebP", lambda at: read_image(saved(at, "a.webp")), "a.webp: not an image format this reads (.png"),
     ("a WebP called PNG", lambda at: read_image(saved(at, "a.png", format="WEBP")), "a.png: cannot be read"),
-    ("a mask called WebP", lambda at: read_mask(put(at, "a.webp", b"")), "a.webp: not a mask format this reads (.png"),
+    ("a mask called WebP", lambda at: read_mask(put(at, "a.webp", b"RIFF")), "a.webp: not a mask format this reads (.png"),
     ("no suffix", lambda at: read_image(put(at, "film", at.film.read_bytes())), "film: not an image format"),
     ("a bomb", lambda at: read_image(png(at.folder / "a.png", 40_000, 40_000)), "has more pixels than Pillow opens"),
     ("no width", lambda at: read_image(png(at.folder / "a.png", 0, 10)), "a.png: cannot be read as an image"),
@@ -198,7 +198,7 @@ ARRAYS = [
     ("masks of two sizes", lambda at: surface_scores(np.zeros((4, 4), bool), np.zeros((4, 5), bool)), "(4, 5)"),
 ]
 PREPARATION = [
-    ("an unknown data set", lambda at: find_source("montgomry"), "did you mean montgomery?"),
+    ("an unknown data set", lambda at: find_source("montgomry"), "Did you mean montgomery?"),
     ("a folder that is not there", lambda at: download("./nowhere"), "nowhere holds no images"),
     ("no images", lambda at: prepare(without_images(at)), "scans: no image"),
     ("one image", lambda at: prepare(scans(at, 1)), "patients"),
@@ -263,7 +263,7 @@ MODELS = [
     ("scores of no number", lambda at: compare(spoiled_scores(at, lambda t: t.assign(dice=np.nan))), "dice"),
 ]  # fmt: skip
 COMMANDS = [
-    (["prepare", "montgomry"], "did you mean montgomery?"),
+    (["prepare", "montgomry"], "Did you mean montgomery?"),
     (["prepare", "montgomery"], "lungnb download montgomery"),
     (["train", "montgomery"], "notebook 01"),
     (["evaluate", "montgomery", "--model", "unet"], "train"),

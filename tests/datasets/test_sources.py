@@ -53,7 +53,7 @@ def test_catalogue_says_what_is_here(raw):
 
 
 def test_unknown_name_has_a_hint():
-    with pytest.raises(ValueError, match=r"did you mean montgomery\?.*shenzhen.*images/ and masks/"):
+    with pytest.raises(ValueError, match=r"Did you mean montgomery\?.*shenzhen.*images/ and masks/"):
         find_source("Montgomry")
     with pytest.raises(ValueError, match="'' cannot be a data set"):
         download("")
