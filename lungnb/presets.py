@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lungnb.artefacts import is_path, refuse_nul
-from lungnb.settings import FILES, PROFILES, SHIPPED_STRUCTURE, Settings, Value, is_known, known_changes
+from lungnb.settings import FILES, PROFILES, SHIPPED_STRUCTURE, Settings, Value, has_data, known_changes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
     if dataset is not None:
         refuse_nul(dataset)
     if dataset and (
-        is_path(dataset) or Path(dataset, "images").is_dir() or (Path(dataset).is_dir() and not is_known(dataset))
+        is_path(dataset) or Path(dataset, "images").is_dir() or (Path(dataset).is_dir() and not has_data(dataset))
     ):
         dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:

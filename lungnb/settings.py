@@ -83,20 +83,21 @@ def _are_numbers(values: object, count: int) -> bool:
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
-def is_known(dataset: str) -> bool:
-    """Return whether `dataset` is a path, or a name in the catalogue, in the raw folder or of earlier results.
-
-    A path need not exist yet. Raises ValueError for a folder that cannot be a data set.
-    """
-    if dataset in DATASETS or raw_folder(dataset).is_dir() or is_path(dataset):
-        return True
-    runs = (home() / "data" / "prepared", home() / "results")
-    return any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs)
+def has_data(dataset: str) -> bool:
+    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for a name that none can have."""
+    return dataset in DATASETS or raw_folder(dataset).is_dir()
 
 
 def refuse_unknown(dataset: str) -> None:
-    """Raise ValueError, with the nearest name, for a name that `is_known` does not know."""
-    if is_known(dataset):
+    """Raise ValueError, with the nearest name, for a name that is neither in the catalogue nor in the raw folder.
+
+    A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
+    Raises ValueError also for a folder that cannot be a data set.
+    """
+    if is_path(dataset) or has_data(dataset):
+        return
+    runs = (home() / "data" / "prepared", home() / "results")
+    if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
         return
     near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""

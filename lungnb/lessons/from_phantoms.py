@@ -86,17 +86,18 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
     Changes below `margin` are too small for one training each.
 
     Example:
-        >>> columns = {"films": [0.95, 0.90, 0.96], "ct": [0.97, 0.97, 0.99]}
-        >>> print(say_left_out(pd.DataFrame(columns, index=["nothing", "tone", "shape"])))
+        >>> columns = {"films": [0.95, 0.90, 0.96, 0.951], "ct": [0.97, 0.97, 0.99, 0.971]}
+        >>> print(say_left_out(pd.DataFrame(columns, index=["nothing", "tone", "shape", "pathology"])))
         Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it probably helped.
         Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it probably did not help here.
+        Too little to tell after one training each: without pathology (Dice +0.001).
     """
     lines, unclear = [], []
     for name, row in left_out_changes(table).iterrows():
         if verdict := _verdict(row, margin):
             lines.append(_say_part(str(name), row, verdict))
         else:
-            unclear.append(f"{name} ({signed(row['mean'])})")
+            unclear.append(f"without {name} (Dice {signed(row['mean'])})")
     if unclear:
         lines.append(f"Too little to tell after one training each: {', '.join(unclear)}.")
     return "\n".join(lines)

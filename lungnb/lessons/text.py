@@ -26,7 +26,7 @@ def say(sentences: str) -> None:
     Another.
     """
     for line in sentences.splitlines():
-        print(textwrap.fill(line, _LINE, subsequent_indent="  ", break_on_hyphens=False))
+        print(textwrap.fill(line, _LINE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def signed(change: float, digits: int = 3) -> str:

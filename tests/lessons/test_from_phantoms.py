@@ -14,7 +14,7 @@ def left_out(films, slices):
         (0.92, 0.96, "-0.020 on average, from -0.030 (films) to -0.010 (slices): it probably helped."),
         (0.97, 0.97, "+0.010 on average, from +0.000 (slices) to +0.020 (films): it probably did not help here."),
         (0.92, 1.00, "+0.000 on average, from -0.030 (films) to +0.030 (slices): it helps some data sets only."),
-        (0.951, 0.969, "Too little to tell after one training each: tone (+0.000)."),
+        (0.951, 0.969, "Too little to tell after one training each: without tone (Dice +0.000)."),
     ],
 )
 def test_an_ablation_is_read_in_the_right_direction(films, slices, verdict):
