@@ -132,7 +132,7 @@ STEPS = (
         (_benchmark("correction_order", f"{FILMS}=4 shenzhen=3"),),
     ),
     Step(
-        "montgomery-folds", "montgomery-folds", 120, "montgomery-folds/*/run.json, 15 times", (FILMS,),
+        "montgomery-folds", "montgomery-folds", 105, "montgomery-folds/step_*.json, beside other work", (FILMS,),
         _report(f"{FILMS} --profile full {SMALL_OPTIONS} --set folds=5 --set precision=auto", repeats=" --seeds 3"),
     ),
     _networks("networks", 54, "networks/*seeds.csv", SMALL, "", "networks"),

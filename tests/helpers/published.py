@@ -35,7 +35,8 @@ FEW = table("phantom/few_shot.csv", ["start", "images"])["dice"]
 FULL = table("montgomery/comparison.csv", "model")
 FOLDS = table("montgomery-folds/variation.csv", "model")
 SEEDS = table("montgomery-seeds/variation.csv", "model")
-FOLDS_LEAD = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])["difference"]
+FOLDS_TESTS = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])
+FOLDS_LEAD = FOLDS_TESTS["difference"]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
 NETWORKS = pd.concat([table("networks/networks.csv"), table("networks/compact_unet_16.csv")]).set_index("model")
 COMPACT = table("networks/compact_unet_8.csv", "model")
@@ -99,9 +100,15 @@ def order_mean(dataset, order, column):
 def fold_row(model):
     return [
         *spread(FOLDS.loc[model], "dice", "low", "high"),
-        FOLDS.loc[model, "patients_sd"],
-        FOLDS.loc[model, "folds_sd"],
+        *FOLDS.loc[model, ["patients_sd", "seeds_sd", "folds_sd"]],
     ]
+
+
+def widened_by_seeds(model):
+    """Return by how many percent the standard error of the mean grows if the variance over seeds is added."""
+    row = FOLDS.loc[model]
+    of_patients, of_seeds = row["patients_sd"] ** 2 / row["patients"], row["seeds_sd"] ** 2 / row["seeds"]
+    return 100 * ((1 + of_seeds / of_patients) ** 0.5 - 1)
 
 
 def full_row(model):
