@@ -74,10 +74,10 @@ def _answer(best: str, others: list[str], tests: pd.DataFrame) -> str:
         conclusion = _pair_of(best, other, tests)["conclusion"]
         by_conclusion.setdefault(BETTER if conclusion == WORSE else conclusion, []).append(title_of(other))
     forms = {
-        BETTER: "{best} is better than {others}.", EQUIVALENT: "{best} and {others}: no relevant difference.",
+        BETTER: "{best} is better than {others}.", EQUIVALENT: "No relevant difference between {best} and {others}.",
         UNDECIDED: "Whether {best} is better than {others} is undecided.",
     }  # fmt: skip
-    last_words = {BETTER: " and ", EQUIVALENT: " and ", UNDECIDED: " or "}
+    last_words = {BETTER: " and ", EQUIVALENT: " or ", UNDECIDED: " or "}
     return " ".join(
         form.format(best=title_of(best), others=_listed(by_conclusion[conclusion], last_words[conclusion]))
         for conclusion, form in forms.items()

@@ -21,7 +21,7 @@ def test_the_verdict_names_the_best_model_and_warns_of_few_patients(count, few):
     like = unlike - 0.001 + rng.normal(0, 0.001, count)
     text = verdict(settings, store_scores(settings, unet=base, r2unet=unlike, resunet=like))
     answer, *sentences = text.split("\n")
-    assert answer == "R2U-Net is better than U-Net. R2U-Net and ResUNet: no relevant difference."
+    assert answer == "R2U-Net is better than U-Net. No relevant difference between R2U-Net and ResUNet."
     assert sentences[0].startswith(f"R2U-Net has the highest mean Dice, {unlike.mean():.3f} (95 % interval 0.9")
     assert f"on {count} test images of {count} patients of phantom" in text
     assert any(
