@@ -193,9 +193,9 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
 
 def _is_background(white: Mask) -> bool:
     """Return whether white pixels are most of a picture, and most of its outline within a frame that is not white."""
-    rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
-    if white.mean() < 0.5:
+    if white.mean() <= 0.5:
         return False
+    rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
     inside = white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return bool(_outline(inside).mean() > _OUTLINE_SHARE)
 

@@ -63,8 +63,8 @@ def test_soft_edges_beside_a_label_near_0_are_refused(labels, method):
 
 
 SMALL = {
-    "heart": (np.hypot(X - 0.5, Y - 0.6) < 0.1, 20), "bars": ((Y < 0.05) | (Y > 0.95), 10),
-    "text": ((Y < 0.1) & (X < 0.3), 12),
+    "heart": (np.hypot(X - 0.5, Y - 0.75) < 0.13, 20), "bars": ((Y < 0.05) | (Y > 0.95), 10),
+    "text": ((Y < 0.12) & (X < 0.4), 12),
 }  # fmt: skip
 
 
