@@ -278,6 +278,6 @@ def known_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     for name in changes:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"there is no setting {name!r}: {hint}The settings are {', '.join(names)}.")
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise ValueError(f"there is no setting {name!r}.{hint} The settings are {', '.join(names)}.")
     return {**changes}

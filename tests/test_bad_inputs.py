@@ -230,7 +230,7 @@ TRAINING = [
     ("weights of another", lambda at: build_model("unet", size=32, weights=str(at.model)), "not weights for unet"),
     ("weights of text", lambda at: build_model("unet", weights=str(put(at, "w.keras", b"no"))), "w.keras: not weights"),
     ("an unknown loss", lambda at: get_loss("hinge"), "loss must be one of"),
-    ("a setting misspelt", lambda at: make_settings(epoch=3), "did you mean epochs?"),
+    ("a setting misspelt", lambda at: make_settings(epoch=3), "Did you mean epochs?"),
     ("a setting of words", lambda at: parse_changes(["epochs=many"]), "epochs takes a value like 50, not 'many'"),
     ("an unknown profile", lambda at: make_settings(profile="fast"), "profile must be one of quick, full"),
     ("an unknown schedule", lambda at: Settings(schedule="step"), "schedule must be one of plateau, cosine"),

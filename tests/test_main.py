@@ -90,7 +90,7 @@ def test_segment_writes_masks_and_a_table_and_tells_of_failures(trained, home, c
         (["train", "montgomery"], "notebook 01"),
         (["evaluate", "phantom", "--model", "unet"], "train"),
         (["publish", "phantom"], "notebook 06"),
-        (["train", "phantom", "--set", "epoch=3"], "did you mean epochs"),
+        (["train", "phantom", "--set", "epoch=3"], "Did you mean epochs"),
         (["train", "phantom", "--set", "epochs=many"], "epochs"),
         (["train", "phantom", "--set", "epochs"], "NAME=VALUE"),
         (["train", "phantom", "--set", "image_size=100"], "multiple of 16"),

@@ -14,8 +14,8 @@ from lungnb.settings import CHOICES, DATASETS, LIMITS, Settings
     ("arguments", "message"),
     [
         ({"profile": "huge"}, "profile must be one of quick, full, simple-unet, ct-bmp"),
-        ({"epoch": 3}, "no setting 'epoch': did you mean epochs?"),
-        ({"colour": 3}, "no setting 'colour': The settings are dataset, profile, image_size"),
+        ({"epoch": 3}, "no setting 'epoch'. Did you mean epochs?"),
+        ({"colour": 3}, "no setting 'colour'. The settings are dataset, profile, image_size"),
         ({"epochs": 0}, "epochs must be a whole number from 1 to 100,000, not 0"),
         ({"filters": -2}, "filters must be a whole number from 1 to 1,024, not -2"),
         ({"batch_size": 0}, "batch_size must be a whole number from 1 to 4,096, not 0"),
@@ -42,7 +42,7 @@ def test_mistakes_are_named(arguments, message):
 def test_replace_refuses_what_make_settings_refuses():
     settings = make_settings()
     assert settings.replace(epochs=2) == make_settings(epochs=2)
-    with pytest.raises(ValueError, match="did you mean epochs"):
+    with pytest.raises(ValueError, match="Did you mean epochs"):
         settings.replace(epochz=2)
     with pytest.raises(ValueError, match="epochs must be"):
         settings.replace(epochs=0)

@@ -42,6 +42,7 @@ _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
 _MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
 
+_EXPORT_AGAIN = "export it again, as PNG, from the program that drew it"
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _SMALL_GROUP = "add patients, or do not report scores of this group"
@@ -112,7 +113,7 @@ def _check_pair(
         for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
             if doubt := doubt_of(Path(file), meant):
-                findings.append((file, "warning", doubt, "save it as PNG"))
+                findings.append((file, "warning", doubt, _EXPORT_AGAIN))
     return findings, fingerprint(image)
 
 

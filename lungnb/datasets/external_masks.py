@@ -59,8 +59,10 @@ def read_external(
 def refuse_unlike(one: ExternalMask, other: ExternalMask, name: object, other_name: str) -> None:
     """Raise Refused, naming both, if two masks differ in size, or in spacing or position by their headers."""
     if one.mask.shape != other.mask.shape:
+        is_turned = np.swapaxes(one.mask, -2, -1).shape == other.mask.shape
+        hint = " It may be turned by a quarter." if is_turned else ""
         raise Refused(
-            f"{name}: is {size_of(one.mask)}, but {other_name} is {size_of(other.mask)}. Save both at one size."
+            f"{name}: is {size_of(one.mask)}, but {other_name} is {size_of(other.mask)}.{hint} Save both at one size."
         )
     if one.volume and other.volume and one.mask.ndim == 3 and not have_one_place(one.volume, other.volume):
         raise Refused(
@@ -104,7 +106,7 @@ def turned_like(mask: ExternalMask, film: Path) -> ExternalMask:
     if turn.transposed and mask.mask.shape != (header.Rows, header.Columns):
         return mask
     upright_mm = spacing_mm[::-1] if spacing_mm and turn.transposed else spacing_mm
-    return ExternalMask(turn.upright(mask.mask), upright_mm)
+    return mask._replace(mask=turn.upright(mask.mask), spacing_mm=upright_mm)
 
 
 def _header_of(path: Path) -> Dataset | None:

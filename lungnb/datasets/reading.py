@@ -40,7 +40,7 @@ SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
-_APART = "EXIF data turn the image or its mask, and not the other: they may be turned apart"
+_APART = "EXIF data turn the image and its mask differently"
 
 
 class ReadOptions(NamedTuple):

@@ -5,7 +5,7 @@ Masks are scored as they are given. The networks of lungnb are scored cleaned (`
 
 import os
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,7 +132,7 @@ def score_folders(
         rows = _score_all(sets, pairs, None, Problems(), progress, in_mm=False)
     table = _finished(rows, [each.name for each in sets.programs])
     _add_doubts(table, options.labels, problems)
-    _add_turned(sets, table, problems)
+    _add_turned_films(sets, table, problems)
     scored = {*zip(table["model"], table["id"], strict=True)}
     every = [(program.name, image) for program in sets.programs for image in pairs]
     missing = make_table([each for each in every if each not in scored], ("model", "id"))
@@ -146,7 +146,7 @@ def _score_all(
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
     doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
-    turned: list[ScoreRow] = []  # the Dice of each mask, as it is and turned
+    turned: dict[str, list[dict[str, float]]] = defaultdict(list)  # by program, `_turned_dice` of each mask
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -158,26 +158,33 @@ def _score_all(
                 what = f"{image}: {mask.grey_share:.0%} of its mask is grey, as in a picture. Are these the masks?"
                 doubts.setdefault(name, what)
             elif mask.doubt:
-                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. Save it as PNG.")
+                advice = "Export it again, as PNG, from the program that drew it."
+                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. {advice}")
         given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
         spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
-            turned.append({"model": name} | _turned_dice(truth.mask, mask.mask))
+            if dice := _turned_dice(truth.mask, mask.mask):
+                turned[name].append(dice)
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
     for name, what in doubts.items():
         problems.add(name, what)
-    _add_wrong_turns(turned, problems)
+    _add_turned_masks(turned, problems)
     return rows
 
 
-def _turned_dice(truth: Mask, mask: Mask) -> ScoreRow:
-    """Return the Dice of a mask as it is, and turned in each way of _TURNS; 0 if it then has another shape."""
+def _turned_dice(truth: Mask, mask: Mask) -> dict[str, float]:
+    """Return the Dice of a mask as it is (""), and turned in each way of _TURNS; 0 if it then has another shape.
+
+    If both masks are empty, return an empty dict.
+    """
     step = -(-max(mask.shape[-2:]) // _TURNED_SIDE)
     truth, mask = truth[..., ::step, ::step], mask[..., ::step, ::step]
-    total = int(truth.sum() + mask.sum()) or 1
+    total = int(truth.sum() + mask.sum())
+    if not total:
+        return {}
     turned = {"": mask} | {way: turn(mask) for way, turn in _TURNS.items()}
     return {
         way: 2 * np.count_nonzero(truth & each) / total if each.shape == truth.shape else 0.0
@@ -185,10 +192,10 @@ def _turned_dice(truth: Mask, mask: Mask) -> ScoreRow:
     }
 
 
-def _add_wrong_turns(turned: list[ScoreRow], problems: Problems) -> None:
+def _add_turned_masks(turned: dict[str, list[dict[str, float]]], problems: Problems) -> None:
     """Add a sentence for each program whose masks agree far better with the ground truth if they are turned."""
-    for name in dict.fromkeys(row["model"] for row in turned):
-        means = {way: float(np.mean([row[way] for row in turned if row["model"] == name])) for way in ("", *_TURNS)}
+    for name, rows in turned.items():
+        means = {way: float(np.mean([row[way] for row in rows])) for way in ("", *_TURNS)}
         way = max(means, key=means.__getitem__)
         if means[way] > max(means[""] + _TURNED_GAIN, _TURNED_DICE):
             problems.add(
@@ -271,7 +278,7 @@ def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None
         )
 
 
-def _add_turned(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:
+def _add_turned_films(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:
     """Add a sentence if films are turned upright, and masks do not say whether they were drawn before or after that."""
     turned = [image for image in table["id"].unique() if sets.turn(image) != Turn()]
     files = [file for image in turned for each in (sets.truth, *sets.programs) for file in each.paths(image)]

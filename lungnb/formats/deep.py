@@ -86,7 +86,8 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
 def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
     """Return numbers that are white at 0 as numbers that are black at 0. Negative ones are measurements, and stay.
 
-    So do the numbers of a mask that are small for their type: they are labels, whatever the file says of white.
+    In a mask, floats, signed numbers, and unsigned numbers up to half of the largest of their type stay too: they are
+    labels, whatever the file says of white.
 
     >>> black_from_zero(np.array([0, 255], np.uint8)).tolist(), black_from_zero(np.array([1.0, 4.0])).tolist()
     ([255, 0], [4.0, 1.0])

@@ -19,9 +19,10 @@ _EXACT_SHARE = 0.5  # of the values of a label map fill areas; in a JPEG or a so
 _LABEL_SHARE = 0.03  # of the pixels above the background have the value of a label, if edges are blurred
 _MIN_JUMP = 0.02  # of the range of values, from one label to the next; a soft mask rises in smaller steps
 _NEAR = 0.1  # of the range of values: so close to a label, a blurred value belongs to it
-_FAINT_SHARE, _FAINT_AREA_SHARE = 0.1, 0.8  # as _LABEL_SHARE and _AREA_SHARE, for a label that close to the background
+_FAINT_AREA_SHARE = 0.8  # as _AREA_SHARE, for a label that close to the background
+_LUNG_SHARE = 0.4  # a label that close to the background is a lung if it has this share of the bright pixels
 _JPEG_LABEL = 16  # from this label on, the noise of JPEG is small
-_FAR = (3, 6)  # px from the bright label: beyond its blurred edge, and still around it
+_FAR = (3, 6)  # steps of the sampled grid from the bright label: beyond its blurred edge, and still around it
 _MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
 _BELOW_SHARE = 0.05  # of the pixels of such a map are below 0; where interpolation overshoots, fewer are
 _LUNG_HU = -500.0  # the median of aerated lung is below
@@ -30,8 +31,8 @@ _DISTANCES = (
     "else as 0."
 )
 _BLURRED = (
-    "has the labels {} and values between labels, as interpolation makes. Save it without interpolation (nearest "
-    "neighbour), with one value for both lungs."
+    "has the labels {} and values between labels, as interpolation and JPEG make. Save it as PNG without "
+    "interpolation, with one value for both lungs and 0 elsewhere."
 )
 
 
@@ -82,8 +83,8 @@ def find_values(array: np.ndarray) -> MaskValues:
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
       the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
     - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1.
-    - A map of distances, and labels of very different size with blurred edges, are a problem: half of the largest value
-      is not the edge of the lungs.
+    - A map of distances is a problem, and so are blurred lungs of which one has a label near the background: half of
+      the largest value is not the edge of the lungs.
 
     >>> find_values(np.array([[0, 0, 0, 127, 127, 255, 255]] * 2)).threshold
     63.5
@@ -116,9 +117,10 @@ def find_values(array: np.ndarray) -> MaskValues:
     is_large = counts >= _LABEL_SHARE * counts[distinct > low].sum()
     between = distinct[is_area & is_large & (distinct > low + margin) & (distinct < high - margin)]
     labels = (*between.tolist(), high) if len(between) <= MAX_LABELS else (high,)
-    is_faint = (alike >= _FAINT_AREA_SHARE * counts) & (counts >= _FAINT_SHARE * counts[distinct > low].sum())
+    bright = pixel >= (low + high) / 2
+    is_faint = (alike >= _FAINT_AREA_SHARE * counts) & (counts >= _LUNG_SHARE * np.count_nonzero(bright))
     faint = distinct[is_faint & (distinct > low) & (distinct <= low + margin)]
-    if len(faint) and _is_apart(pixel >= (low + high) / 2, pixel > low):
+    if len(faint) and _is_apart(bright, pixel > low):
         problem = _BLURRED.format(_in_words((float(faint[0]), high)))
         return MaskValues((float(faint[0]), *labels), (low + float(faint[0])) / 2, 0.0, problem)
     nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
@@ -135,7 +137,7 @@ def doubt_of(path: Path, values: MaskValues) -> str:
     """
     largest = max(values.labels, default=0)
     is_changed = path.suffix.lower() in (".jpg", ".jpeg") and 0 < largest < _JPEG_LABEL
-    return f"is a JPEG of labels up to {largest:g}, which JPEG changes" * is_changed
+    return f"is a JPEG of labels up to {largest:g}, which JPEG changes" if is_changed else ""
 
 
 def _is_apart(bright: Mask, drawn: Mask) -> bool:

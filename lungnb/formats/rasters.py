@@ -38,6 +38,8 @@ _COLOUR_BYTES = 10
 # Tags of TIFF. A sample format of 2 says that numbers are signed.
 _TILE_TAGS, _BITS_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 284, 339
 UPRIGHT = 1  # the orientation of EXIF that turns nothing
+_OUTLINE_SHARE = 0.75  # of the outline of a mask has the colour of the background; lungs touch little of it
+_MIN_CONTRAST = 1 / 16  # of the brightest value, between colours that differ; the noise of JPEG is less
 _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo themselves
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PAIR_SUFFIXES = (".hdr", ".img")
@@ -88,7 +90,7 @@ def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
         if not _is_misread(image):
             return image
     array, orientation, more = read_tiff(file, path, is_mask)
-    image = Image.fromarray(flattened(array, is_mask).astype(np.float32))
+    image = Image.fromarray(flattened(array, is_mask, path).astype(np.float32))
     image.getexif()[ORIENTATION_TAG] = orientation
     image.info |= {"numbers": f"{array.dtype} numbers", "has_more": more}
     return image
@@ -137,20 +139,20 @@ def read_raster(path: Path, is_mask: bool = False) -> Raster:
         deep, file = deep_mode(opened), getattr(opened, "fp", None)  # which Pillow forgets when it has read
         orientation = orientation_of(opened)
         if deep and file:
-            pixels = flattened(read_deep(file, opened.format or "", deep), is_mask)
+            pixels = flattened(read_deep(file, opened.format or "", deep), is_mask, path)
         else:
-            pixels = _pixels(opened, is_mask)
+            pixels = _pixels(opened, is_mask, path)
         return Raster(pixels, has_more(opened), orientation)
 
 
-def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
+def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> np.ndarray:
     is_deep = opened.mode.startswith("I;16")
     has_wide_numbers = is_deep or opened.mode in ("I", "F")  # Pillow inverts all others
     is_zero_white = has_wide_numbers and not _tiff_tag(opened, PHOTOMETRIC_TAG, 1)
     is_unsigned = opened.mode == "I" and _tiff_tag(opened, _BITS_TAG) == 32 and _tiff_tag(opened, _SIGN_TAG, 1) == 1
     image = ImageOps.exif_transpose(opened)
     if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
-        return flattened(np.asarray(image.convert("RGBA")), is_mask)
+        return flattened(np.asarray(image.convert("RGBA")), is_mask, path)
     if image.mode not in ("L", "I", "F") and not is_deep:
         image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
     pixels = np.asarray(image)
@@ -161,12 +163,12 @@ def _pixels(opened: Image.Image, is_mask: bool) -> np.ndarray:
     return black_from_zero(pixels, is_mask) if is_zero_white else pixels
 
 
-def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
+def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
     that. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are equally
-    strong, return which pixels have another one than the first corner.
+    strong, return which pixels have another one than the outline; raises Refused, naming `path`, if it has several.
     """
     if pixels.ndim == 2:
         return pixels
@@ -180,14 +182,39 @@ def flattened(pixels: np.ndarray, is_mask: bool) -> np.ndarray:
         return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
     weakest, brightest = colours.min(axis=-1), float(strongest.max())
     saturation = strongest - weakest
-    # Such as colours on white: the background is as bright as the drawing.
-    # Such as colours on white: the background is as bright as the drawing. In a dark frame, most pixels are white.
-    is_on_white = 2 * float(strongest.min()) > brightest or np.count_nonzero(weakest > brightest / 2) > weakest.size / 2
+    # Such as colours on white: the background is as bright as the drawing, except perhaps a dark frame.
+    is_on_white = 2 * float(strongest.min()) > brightest or _is_background(weakest > brightest / 2)
     if is_on_white and 4 * float(np.ptp(saturation)) > brightest:
         return np.asarray(saturation)
-    if not np.ptp(strongest) and np.ptp(saturation - colours[..., 0]):  # such as red on blue
-        return np.asarray((colours != colours[0, 0]).any(axis=-1))
+    if not np.ptp(strongest) and _MIN_CONTRAST * brightest < np.ptp(colours, axis=(0, 1)).max():  # such as red on blue
+        return np.asarray((colours != _background(colours, path)).any(axis=-1))
     return np.asarray(strongest)
+
+
+def _is_background(white: Mask) -> bool:
+    """Return whether white pixels are most of a picture, and most of its outline within a frame that is not white."""
+    if white.mean() <= 0.5:
+        return False
+    rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
+    inside = white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return bool(_outline(inside).mean() > _OUTLINE_SHARE)
+
+
+def _background(colours: np.ndarray, path: object) -> np.ndarray:
+    """Return the colour of most of the outline of a mask; raises Refused if there is none."""
+    outline = _outline(colours)
+    values, counts = np.unique(outline, axis=0, return_counts=True)
+    if counts.max() <= _OUTLINE_SHARE * len(outline):
+        raise Refused(
+            f"{path}: has several equally strong colours at its outline, so its background is unknown. Save the lungs "
+            "as 1 and everything else as 0."
+        )
+    return np.asarray(values[counts.argmax()])
+
+
+def _outline(array: np.ndarray) -> np.ndarray:
+    """Return the pixels at the edge of a picture."""
+    return np.concatenate([array[0], array[-1], array[1:-1, 0], array[1:-1, -1]])
 
 
 def orientation_of(image: Image.Image) -> int:

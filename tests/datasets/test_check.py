@@ -184,7 +184,7 @@ def test_masks_that_may_be_turned_apart_are_found(raw, orientation):
     back = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[orientation]
     image.transpose(back).save(raw / "images" / "good07.png", exif=exif)
     findings = found(raw)
-    assert findings["images/good07.png", "warning"].startswith("EXIF data turn the image or its mask")
+    assert findings["images/good07.png", "warning"].startswith("EXIF data turn the image and its mask differently")
     assert findings["images/good07.png", "note"] == "turned by its EXIF data"
 
 

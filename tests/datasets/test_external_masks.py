@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lungnb.datasets.external_masks import read_external, size_of
+from lungnb.datasets.external_masks import ExternalMask, read_external, size_of, turned_like
 from lungnb.evaluation.external import ScoreOptions, _spacing_of, score_folders
 from lungnb.formats.images import write_png
 from lungnb.formats.opening import Refused
@@ -133,6 +133,13 @@ def test_masks_of_a_film_that_is_turned_upright_are_turned_with_it(tmp_path, ori
     assert _spacing_of(scoring.sets, "case", [scoring.sets.read(scoring.sets.truth, "case")], None) == (
         (0.3, 0.2) if transposed else (0.2, 0.3)
     )
+
+
+def test_a_mask_that_is_turned_keeps_its_doubt(tmp_path):
+    stored_film(tmp_path, np.fliplr, PatientOrientation=["R", "F"])
+    mask = ExternalMask(SHOWN, grey_share=0.3, doubt="is a JPEG")
+    turned = turned_like(mask, tmp_path / "films" / "case.dcm")
+    assert (turned.grey_share, turned.doubt) == (0.3, "is a JPEG") and (turned.mask == SHOWN[:, ::-1]).all()
 
 
 def test_a_mask_that_was_drawn_on_the_upright_film_is_not_turned(tmp_path):

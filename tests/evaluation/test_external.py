@@ -352,6 +352,22 @@ def test_turned_masks_are_doubted_and_scored_as_they_are(truth, tool, tmp_path, 
     assert scoring.table.groupby("model")["dice"].mean()["turned"] < 0.8
 
 
+def test_two_empty_masks_do_not_hide_that_the_others_are_turned(tmp_path):
+    empty = [np.zeros_like(TRUTHS[0])] * 4
+    truth = write_masks(tmp_path / "truth", [*TRUTHS, *empty])
+    turned = write_masks(tmp_path / "turned", [*map(np.flipud, TRUTHS), *empty])
+    assert "turned: the masks seem to be mirrored top to bottom" in sentences(score(truth, turned))
+
+
+def test_masks_with_swapped_sides_may_be_turned(truth, tmp_path):
+    write_masks(tmp_path / "wide", [mask[:40] for mask in TRUTHS])
+    write_masks(tmp_path / "tall", [mask[:40].T for mask in TRUTHS])
+    for name, is_turned in (("tall", True), ("truth", False)):
+        with pytest.raises(ValueError, match="Save both at one size") as caught:
+            score(tmp_path / "wide", tmp_path / name)
+        assert ("It may be turned by a quarter." in str(caught.value)) == is_turned
+
+
 def test_small_labels_as_jpeg_are_doubted(truth, tmp_path):
     (tmp_path / "small").mkdir()
     for number, mask in enumerate(TRUTHS):

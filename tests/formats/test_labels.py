@@ -62,6 +62,19 @@ def test_soft_edges_beside_a_label_near_0_are_refused(labels, method):
     assert lung_mask(soft, labels).any()
 
 
+SMALL = {
+    "heart": (np.hypot(X - 0.5, Y - 0.75) < 0.13, 20), "bars": ((Y < 0.05) | (Y > 0.95), 10),
+    "text": ((Y < 0.12) & (X < 0.4), 12),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_dark_area_beside_soft_lungs_is_no_lung(name):
+    place, value = SMALL[name]
+    soft = ndimage.gaussian_filter(BOTH * 255.0, 1)
+    assert dice(lung_mask(np.where(place, soft.clip(value), soft).astype(np.uint8))) > 0.97
+
+
 def test_a_soft_mask_on_dark_grey_is_no_label_beside_another():
     soft = (ndimage.gaussian_filter(BOTH * 255.0, 2) + 1).clip(0, 255).astype(np.uint8)
     soft[:9] = soft[-9:] = 0  # a border, as of a picture that was made square
@@ -181,16 +194,33 @@ def test_areas_of_1_beside_255_are_noise_if_they_are_large():
     np.testing.assert_array_equal(lung_mask(np.where(BOTH, 255 - blocks, blocks).astype(np.uint8)), BOTH)
 
 
-@pytest.mark.parametrize("background", [(0, 0, 127), (0, 0, 255)])
-def test_colours_of_one_strength_are_told_from_that_of_the_corner(tmp_path, background):
-    drawing = np.where(BOTH[..., None], np.roll(background, 1), background).astype(
-        np.uint8
-    )  # red, as `imsave` draws it
-    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)
+COLOURS = {  # of the background and the lungs, as Matplotlib's `imsave` draws a mask
+    "jet": ((0, 0, 127), (127, 0, 0)), "bwr": ((0, 0, 255), (255, 0, 0)), "winter": ((0, 0, 255), (0, 255, 127)),
+    "spring": ((255, 0, 255), (255, 255, 0)), "autumn": ((255, 0, 0), (255, 255, 0)), "brg": ((0, 0, 255), (0, 255, 0)),
+    "hsv": ((255, 0, 0), (255, 0, 23)), "cool": ((0, 255, 255), (255, 0, 255)), "cyan": ((0, 255, 0), (0, 255, 255)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("colours", COLOURS.values(), ids=COLOURS)
+def test_colours_of_one_strength_are_told_from_that_of_the_outline(tmp_path, colours):
+    background, lung = colours
+    lungs = np.roll(BOTH, -30, axis=1)  # which touch the outline, as in a slice that was cropped
+    drawing = np.where(lungs[..., None], lung, background).astype(np.uint8)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), lungs)
     assert read_mask(saved(tmp_path / "b.png", np.full_like(drawing, background))).all()  # of one colour: all is drawn
+    drawing[:, :120] = lung
+    with pytest.raises(ValueError, match=r"c\.png: has several equally strong colours at its outline"):
+        read_mask(saved(tmp_path / "c.png", drawing))
 
 
 def test_red_on_white_may_have_a_black_frame(tmp_path):
     drawing = np.where(BOTH[..., None], (255, 0, 0), (255, 255, 255)).astype(np.uint8)
     drawing[:3] = drawing[-3:] = 0
     np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", drawing)), BOTH)
+
+
+def test_white_lungs_with_a_red_mark_are_not_drawn_on_white(tmp_path):
+    lungs = np.hypot((X - 0.5) / 0.45, (Y - 0.5) / 0.45) < 1  # more than half of a slice that was cropped
+    drawing = np.where(lungs[..., None], 255, 0).repeat(3, axis=-1).astype(np.uint8)
+    drawing[2:6, 2:6] = 255, 0, 0
+    assert read_mask(saved(tmp_path / "a.png", drawing))[lungs].all()

@@ -710,7 +710,7 @@ def transposed(folder):
     """Scored masks with rows and columns swapped."""  # a sentence
     from unusual.masks import judge_scored
 
-    return judge_scored(folder, np.transpose, "seem to be")
+    return judge_scored(folder, np.transpose, "saved with rows and columns swapped")
 
 
 @case

@@ -173,7 +173,7 @@ def judge_turned(folder, orientation, of_image, of_mask, height=SIZE):
             stored.save(raw / name / f"{number:03}.png", **({"exif": exif} if has_exif else {}))
     findings = check_dataset(make_settings(str(raw)), progress=False)
     said = "; ".join(findings.loc[findings["severity"] != "note", "what"].unique())
-    if "apart" in said:
+    if "EXIF data turn" in said:
         return Result("explained", said)
     settings = make_settings(str(raw))
     rows = [*settings.prepared.rglob("masks/001.png")]
