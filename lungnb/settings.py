@@ -94,7 +94,7 @@ def refuse_unknown(dataset: str) -> None:
     A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
     Raises ValueError also for a folder that cannot be a data set.
     """
-    if is_path(dataset) or has_data(dataset):
+    if has_data(dataset) or is_path(dataset):  # in this order, because has_data refuses bad folders
         return
     runs = (home() / "data" / "prepared", home() / "results")
     if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
