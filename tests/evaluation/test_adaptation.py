@@ -93,6 +93,7 @@ def test_the_estimate_has_each_image_once(corrected, tmp_path, model_file):
     assert f"Dice {table['before'].mean():.3f} before, {table['after'].mean():.3f} after" in result.sentence
 
 
+@pytest.mark.slow
 def test_a_patient_is_never_on_both_sides_of_the_estimate(corrected, tmp_path, model_file, monkeypatch):
     for name in ("images", "masks"):
         shutil.copy(corrected / name / "film_0.png", corrected / name / "film_0b.png")

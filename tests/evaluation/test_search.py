@@ -53,6 +53,7 @@ def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
     assert history["val_dice"].max() == pytest.approx(best["validation_dice"], abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_its_trial_alone(prepared):
     settings = prepared.replace(learning_rate=1e30)
     table = search_settings(settings, "unet", trials=2, progress=False)

@@ -117,6 +117,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path, address, films):
     assert len([*out.rglob("[!.]*_overlay.png")]) == CHUNK + 40
 
 
+@pytest.mark.slow
 def test_a_chunk_that_kills_its_workers_is_given_up(tmp_path, films):
     pytest.importorskip("pyarrow")
     folder, model = films
