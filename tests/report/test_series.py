@@ -144,12 +144,13 @@ def test_notebooks_run_on_this_interpreter_whatever_kernels_are_installed(home, 
 
 
 def run_notebook(number, settings, **parameters):
-    """Run a notebook of the series on a data set; return what its cells printed."""
+    """Run a notebook of the series on a data set; return what its cells printed, in one line."""
     (path,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
     changes = TINY | {"models": list(settings.models)}
     parameters |= {"DATASET": settings.dataset, "CHANGES": changes}
     done = papermill.execute_notebook(path, None, parameters, cwd=path.parent, **series.PAPERMILL)
-    return "".join(output.get("text", "") for cell in done.cells for output in cell.get("outputs", []))
+    printed = "".join(output.get("text", "") for cell in done.cells for output in cell.get("outputs", []))
+    return " ".join(printed.split())
 
 
 @pytest.mark.slow
