@@ -84,7 +84,7 @@ def _are_numbers(values: object, count: int) -> bool:
 
 
 def has_data(dataset: str) -> bool:
-    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for a name that none can have."""
+    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for a name it cannot have."""
     return dataset in DATASETS or raw_folder(dataset).is_dir()
 
 
@@ -94,7 +94,7 @@ def refuse_unknown(dataset: str) -> None:
     A path need not exist yet, and a name need not be in the raw folder if its prepared data or its results are there.
     Raises ValueError also for a folder that cannot be a data set.
     """
-    if has_data(dataset) or is_path(dataset):  # in this order, because has_data refuses bad folders
+    if has_data(dataset) or is_path(dataset):  # first the check that refuses folders
         return
     runs = (home() / "data" / "prepared", home() / "results")
     if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):

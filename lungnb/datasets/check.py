@@ -17,7 +17,7 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
-from lungnb.formats.labels import MaskValues, doubt_of
+from lungnb.formats.labels import EXPORT_AGAIN, MaskValues, doubt_of
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import Settings, counted
@@ -42,7 +42,6 @@ _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
 _MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
 
-_EXPORT_AGAIN = "export it again, as PNG, from the program that drew it"
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _SMALL_GROUP = "add patients, or do not report scores of this group"
@@ -113,7 +112,7 @@ def _check_pair(
         for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
             if doubt := doubt_of(Path(file), meant):
-                findings.append((file, "warning", doubt, _EXPORT_AGAIN))
+                findings.append((file, "warning", doubt, EXPORT_AGAIN))
     return findings, fingerprint(image)
 
 

@@ -20,6 +20,7 @@ from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_
 from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.labels import EXPORT_AGAIN
 from lungnb.formats.tables import make_table
 from lungnb.masks import Mask
 from lungnb.messages import say
@@ -158,8 +159,7 @@ def _score_all(
                 what = f"{image}: {mask.grey_share:.0%} of its mask is grey, as in a picture. Are these the masks?"
                 doubts.setdefault(name, what)
             elif mask.doubt:
-                advice = "Export it again, as PNG, from the program that drew it."
-                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. {advice}")
+                doubts.setdefault(name, f"{image}: its mask {mask.doubt}. To mend it, {EXPORT_AGAIN}.")
         given_mm = pairs[image].pixel_mm or ((pixel_mm, pixel_mm) if pixel_mm else None)
         spacing_mm = _spacing_of(sets, image, [*read.values()], given_mm)
         truth = read.pop(TRUTH)

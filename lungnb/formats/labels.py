@@ -21,6 +21,7 @@ _MIN_JUMP = 0.02  # of the range of values, from one label to the next; a soft m
 _NEAR = 0.1  # of the range of values: so close to a label, a blurred value belongs to it
 _FAINT_AREA_SHARE = 0.8  # as _AREA_SHARE, for a label that close to the background
 _LUNG_SHARE = 0.4  # a label that close to the background is a lung if it has this share of the bright pixels
+EXPORT_AGAIN = "export it again, as PNG, from the program that drew it"  # what to do if there is a `doubt_of` a mask
 _JPEG_LABEL = 16  # from this label on, the noise of JPEG is small
 _FAR = (3, 6)  # steps of the sampled grid from the bright label: beyond its blurred edge, and still around it
 _MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
@@ -130,14 +131,14 @@ def find_values(array: np.ndarray) -> MaskValues:
 
 
 def doubt_of(path: Path, values: MaskValues) -> str:
-    """Return why the values of a mask file are in doubt, or "". JPEG adds noise of a few units.
+    """Return why the values of a mask file are in doubt, or "". JPEG adds noise of a few units; see `EXPORT_AGAIN`.
 
     >>> doubt_of(Path("a.jpg"), MaskValues((2, 4), 1))
-    'is a JPEG of labels up to 4, which JPEG changes'
+    'is a JPEG file with labels up to 4, and JPEG changes such small values'
     """
     largest = max(values.labels, default=0)
     is_changed = path.suffix.lower() in (".jpg", ".jpeg") and 0 < largest < _JPEG_LABEL
-    return f"is a JPEG of labels up to {largest:g}, which JPEG changes" if is_changed else ""
+    return f"is a JPEG file with labels up to {largest:g}, and JPEG changes such small values" if is_changed else ""
 
 
 def _is_apart(bright: Mask, drawn: Mask) -> bool:

@@ -372,7 +372,7 @@ def test_small_labels_as_jpeg_are_doubted(truth, tmp_path):
     (tmp_path / "small").mkdir()
     for number, mask in enumerate(TRUTHS):
         Image.fromarray(mask.astype(np.uint8) * 2).save(tmp_path / "small" / f"case_{number}.jpg")
-    assert "case_0: its mask is a JPEG of labels up to" in sentences(score(truth, tmp_path / "small"))
+    assert "case_0: its mask is a JPEG file with labels up to" in sentences(score(truth, tmp_path / "small"))
 
 
 def test_soft_masks_are_no_pictures(truth, tmp_path):
