@@ -1,9 +1,9 @@
 """Make all published results from one state of the code: `make publish-all`.
 
 Runs the steps of `publish_steps.py` in order. A finished step is repeated if its commands or its code have changed
-since. Its code is lungnb and the benchmarks or notebooks that it runs. A step that was finished on another machine
-counts if its results were committed. An interrupted step continues. Each step works in a folder of its own,
-results/publish-all/STEP, and changes results/published at its end.
+since. Its code is the modules of lungnb that it imported, the shipped weights, and the benchmarks or notebooks that it
+runs. A step that was finished on another machine counts if its results were committed. An interrupted step continues.
+Each step works in a folder of its own, results/publish-all/STEP, and changes results/published at its end.
 """
 
 import argparse
@@ -25,12 +25,14 @@ import pandas as pd
 from lungnb.artefacts import raw_root
 from lungnb.files import locked, read_json, remove, write_json
 from lungnb.networks.machine import cores, processor
-from lungnb.networks.records import code_digest, git_commit
+from lungnb.networks.records import code_digest, code_digests, file_digest, git_commit
 from publish_steps import STEPS, XRAYS, Step, lay_shenzhen
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "results" / "publish-all"
 PUBLISHED = ROOT / "results" / "published"
+RECORDER = ROOT / "tools" / "imports"  # see sitecustomize.py there
+IMPORTS = "imports.txt"  # in a step's own folder
 MAX_NAMED = 8  # files in one sentence
 PROGRAMS = {"python": [sys.executable], "lungnb": [sys.executable, "-m", "lungnb"]}
 
@@ -44,10 +46,24 @@ def words_of(step: Step, command: str) -> list[str]:
     return [*PROGRAMS[first], *others]
 
 
-def digest_of(step: Step) -> str:
-    """Return the digest of lungnb and of the scripts and notebooks that a step runs, with the scripts beside them."""
+def code_of(step: Step) -> dict[str, str]:
+    """Return the digest of each file that a step could use: of lungnb, and the scripts and notebooks that it runs."""
     words = {word for command in step.commands for word in shlex.split(command)}
-    return code_digest(*_with_imports({ROOT / word for word in words if word.endswith((".py", ".ipynb"))}))
+    scripts = _with_imports({ROOT / word for word in words if word.endswith((".py", ".ipynb"))})
+    of_lungnb = {f"lungnb/{name}": digest for name, digest in code_digests().items()}
+    return of_lungnb | {script.relative_to(ROOT).as_posix(): file_digest(script) for script in sorted(scripts)}
+
+
+def used(step: Step, code: dict[str, str]) -> dict[str, str]:
+    """Return of `code` what a step has used so far, all but the modules of lungnb that it did not import."""
+    file = WORK / step.name / IMPORTS
+    names = {name.replace(".", "/") for name in file.read_text(encoding="utf-8").split()} if file.exists() else set()
+    imported = {f"{name}{ending}" for name in names for ending in (".py", "/__init__.py")}
+    return {
+        name: digest
+        for name, digest in code.items()
+        if name in imported or not (name.startswith("lungnb/") and name.endswith(".py"))
+    }
 
 
 def _with_imports(files: set[Path]) -> set[Path]:
@@ -70,8 +86,10 @@ def record_of(step: Step) -> dict[str, Any]:
 
 
 def is_current(step: Step, record: dict[str, Any]) -> bool:
-    """Return whether a record is of the step's present commands and code."""
-    return record.get("commands") == [*step.commands] and record.get("code_digest") == digest_of(step)
+    """Return whether a record is of the step's present commands, and the code that it used so far is as it was."""
+    code = record.get("code", {})
+    code = code if record.get("is_done") else used(step, code)
+    return record.get("commands") == [*step.commands] and bool(code) and code.items() <= code_of(step).items()
 
 
 def missing_of(step: Step) -> str:
@@ -144,14 +162,16 @@ def run(step: Step) -> str:
     record = record_of(step)
     if not is_current(step, record):
         remove(home)
-        record = {"step": step.name, "commands": [*step.commands], "code_digest": digest_of(step)}
-        record |= {"finished": 0, "seconds": 0, "is_done": False}
+        record = {"step": step.name, "commands": [*step.commands], "finished": 0, "seconds": 0, "is_done": False}
         record |= {"git_commit": git_commit(), "machine": {"processor": processor(), "cores": cores()}}
-        write_json(file, record)
+    record |= {"code_digest": code_digest(), "code": code_of(step)}
+    write_json(file, record)
     (home / "out").mkdir(parents=True, exist_ok=True)
     if "shenzhen" in step.data:
         lay_shenzhen(home)
     here = os.environ | {"LUNGNB_HOME": str(home), "LUNGNB_RAW": str(raw_root()), "PYTHONUNBUFFERED": "1"}
+    here |= {"PYTHONPATH": os.pathsep.join([str(RECORDER), here.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    here |= {"LUNGNB_IMPORTS": str(home / IMPORTS)}
     for name in ("LUNGNB_SET", "LUNGNB_SEEDS", "LUNGNB_DATASET", "LUNGNB_PROFILE"):
         here.pop(name, None)
     for command in step.commands[record["finished"] :]:
@@ -168,7 +188,7 @@ def run(step: Step) -> str:
             write_json(file, record)
     if not is_current(step, record):
         return f"{step.name} must be repeated, because its code changed while it ran. Leave the checkout as it is."
-    record["is_done"] = True
+    record |= {"is_done": True, "code": used(step, record["code"])}
     collect(step, record)
     write_json(file, record)
     return ""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lungnb.evaluation.statistics import interval, paired_by_patient
+from lungnb.evaluation.statistics import add_variances, interval, paired_by_patient
 from lungnb.settings import EQUIVALENCE_MARGIN
 
 BETTER, WORSE, EQUIVALENT, UNDECIDED = "first is better", "second is better", "no relevant difference", "undecided"
@@ -145,10 +145,8 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
     for scores in (first, second):
         trainings = scores.groupby("seed").mean()
         parts.append((trainings.var(ddof=1) / len(trainings), len(trainings) - 1))
-    variance = sum(part for part, _ in parts)
-    spread = sum(part**2 / freedom for part, freedom in parts if freedom)
-    of_trainings = sum(freedom for _, freedom in parts[1:])
-    return _t_test(gaps.mean(), variance, min(variance**2 / spread, of_trainings) if spread else of_trainings)
+    variance, freedom = add_variances(*parts)
+    return _t_test(gaps.mean(), variance, min(freedom, sum(of_seeds for _, of_seeds in parts[1:])))
 
 
 def _over_folds(gaps: pd.Series) -> dict[str, float]:

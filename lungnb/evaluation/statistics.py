@@ -83,7 +83,8 @@ def _pivots(values: np.ndarray) -> np.ndarray:
 def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
     """Return the 95 % `interval` of a score's mean over patients; NaN for one patient. Raises as `patient_means`.
 
-    The limits are kept within the range of the score: from 0, and to 1 except for distances and losses.
+    With several seeds in `table`, the variance over trainings is added to that over patients. The limits are kept
+    within the range of the score: from 0, and to 1 except for distances and losses.
 
     Example:
         >>> table = pd.DataFrame({"patient": ["a", "a", "b", "c"], "dice": [0.98, 0.98, 0.96, 0.94]})
@@ -95,7 +96,30 @@ def mean_interval(table: pd.DataFrame, score: str) -> tuple[float, float]:
     low, high = interval(means.to_numpy())
     if np.isnan(low):
         return low, high
+    mean, factor = means.mean(), _widening(table, means, score)
+    low, high = mean - factor * (mean - low), mean + factor * (high - mean)
     return max(low, 0.0), high if score in _UNBOUNDED else min(high, 1.0)
+
+
+def _widening(table: pd.DataFrame, means: pd.Series, score: str) -> float:
+    """Return how many times wider an interval over patients becomes with the variance over seeds; 1 for one seed."""
+    of_patients = (means.var(ddof=1) / len(means), len(means) - 1)
+    if "seed" not in table or table["seed"].nunique() < 2 or not of_patients[0]:
+        return 1.0
+    seeds = table.groupby(["seed", "patient"])[score].mean().groupby("seed").mean()
+    variance, freedom = add_variances(of_patients, (seeds.var(ddof=1) / len(seeds), len(seeds) - 1))
+    widths = [stats.t.ppf(0.975, degrees) * np.sqrt(part) for part, degrees in ((variance, freedom), of_patients)]
+    return max(float(widths[0] / widths[1]), 1.0)
+
+
+def add_variances(*parts: tuple[float, int]) -> tuple[float, float]:
+    """Return the sum of variances of a mean and its degrees of freedom (Satterthwaite 1946), which may be infinite.
+
+    Each part is a variance of the mean and its degrees of freedom.
+    """
+    variance = sum(part for part, _ in parts)
+    spread = sum(part**2 / freedom for part, freedom in parts if freedom)
+    return variance, variance**2 / spread if spread else np.inf
 
 
 def decisive_patients(means: pd.Series) -> list[str]:

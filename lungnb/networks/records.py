@@ -150,13 +150,21 @@ def code_digest(*more: Path, package: Path = PACKAGE) -> str:
         >>> len(code_digest()), code_digest() == code_digest()
         (64, True)
     """
-    files = [*package.rglob("*.py"), *(file for file in (package / "weights").glob("*") if file.is_file())]
-    named = sorted((file.relative_to(package).as_posix(), file) for file in files)
-    named += sorted((file.name, file) for file in more)
     total = hashlib.sha256()
-    for name, file in named:
-        total.update(f"{name} {hashlib.sha256(_code_of(file)).hexdigest()}\n".encode())
+    for name, digest in [*code_digests(package=package).items(), *sorted((f.name, file_digest(f)) for f in more)]:
+        total.update(f"{name} {digest}\n".encode())
     return total.hexdigest()
+
+
+def code_digests(package: Path = PACKAGE) -> dict[str, str]:
+    """Return the digest of each Python file of lungnb and of each shipped file of weights, by its name in `package`."""
+    files = [*package.rglob("*.py"), *(file for file in (package / "weights").glob("*") if file.is_file())]
+    return {name: file_digest(file) for name, file in sorted((f.relative_to(package).as_posix(), f) for f in files)}
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 digest of what of a file decides results, see `code_digest`."""
+    return hashlib.sha256(_code_of(file)).hexdigest()
 
 
 def _code_of(file: Path) -> bytes:

@@ -6,6 +6,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from helpers.tables import table_of
 from lungnb.evaluation.statistics import (
+    add_variances,
     classification_table,
     decisive_patients,
     first_places,
@@ -54,6 +55,41 @@ def test_the_limits_are_within_the_range_of_the_score():
     for score in ("hd95", "assd", "loss"):
         low, high = mean_interval(pd.DataFrame({"patient": ["a", "b", "c"], score: [1.0, 5.0, 9.0]}), score)
         assert low == 0 and high > 9
+
+
+def _of_seeds(rng, patients, seeds, patients_sd, seeds_sd):
+    """Draw scores of several trainings: a mean of 5, and parts of the patient, of the training, and of both."""
+    values = 5 + rng.normal(0, patients_sd, (patients, 1)) + rng.normal(0, seeds_sd, seeds)
+    values = values + rng.normal(0, 0.1, values.shape)
+    rows = [(f"{p:03}", s, values[p, s]) for p in range(patients) for s in range(seeds)]
+    return pd.DataFrame(rows, columns=["patient", "seed", "hd95"])
+
+
+def test_the_interval_includes_how_trainings_differ():
+    scores = _of_seeds(np.random.default_rng(0), 20, 3, patients_sd=1, seeds_sd=1)
+    low, high = mean_interval(scores, "hd95")
+    of_patients = mean_interval(scores.drop(columns="seed"), "hd95")
+    assert low < of_patients[0] and high > of_patients[1]
+    one = scores[scores["seed"] == 0]
+    assert mean_interval(one, "hd95") == mean_interval(one.drop(columns="seed"), "hd95")
+    alike = one.assign(seed=1)
+    assert mean_interval(pd.concat([one, alike]), "hd95") == pytest.approx(mean_interval(one, "hd95"), rel=1e-3)
+
+
+@pytest.mark.parametrize("seeds_sd", [0.1, 1, 5], ids=lambda sd: f"seeds_sd={sd}")
+def test_the_interval_covers_the_mean_over_patients_and_trainings(seeds_sd):
+    rng = np.random.default_rng(0)
+    limits = [
+        mean_interval(_of_seeds(rng, 20, 3, 1, seeds_sd).assign(loss=lambda t: 10 + t["hd95"]), "loss")
+        for _ in range(200)
+    ]
+    assert np.mean([low < 15 < high for low, high in limits]) > 0.92  # 0.95, with a standard error of 0.015
+
+
+def test_variances_add_up_with_the_degrees_of_freedom_of_satterthwaite():
+    assert add_variances((0.5, 4), (0.5, 4)) == pytest.approx((1, 8))
+    assert add_variances((1, 9), (0, 2)) == pytest.approx((1, 9))
+    assert add_variances((0, 3), (0, 2)) == (0, np.inf)
 
 
 def test_an_interval_is_at_least_students_t():

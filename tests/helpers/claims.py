@@ -57,7 +57,6 @@ from helpers.published import (
     summary,
     table,
     three_row,
-    widened_by_seeds,
 )
 from lungnb.settings import EQUIVALENCE_MARGIN
 
@@ -116,9 +115,9 @@ CLAIMS = [
     *(
         Claim(f"| {name}, trained on Montgomery | Montgomery, five folds | {text}", [len(FILMS), *fold_row(name)[:3]])
         for name, text in {
-            "U-Net": "138 | 0.971 (0.968 to 0.974) |",
+            "U-Net": "138 | 0.971 (0.967 to 0.974) |",
             "ResUNet": "138 | 0.970 (0.966 to 0.973) |",
-            "R2U-Net": "138 | 0.968 (0.964 to 0.971) |",
+            "R2U-Net": "138 | 0.968 (0.963 to 0.971) |",
         }.items()
     ),
     Claim("The means differ by 0.003 at most", [FOLDS_LEAD.abs().max()]),
@@ -131,9 +130,9 @@ CLAIMS = [
     # Results: five folds
     Claim("Each of the 138 films is tested by", [FOLDS.loc["U-Net", "images"]]),
     Claim("(95 % interval, n = 138)", [95, FOLDS.loc["U-Net", "images"]]),
-    Claim("| U-Net | 0.971 (0.968 to 0.974) | 0.016 | 0.001 | 0.004 |", fold_row("U-Net")),
+    Claim("| U-Net | 0.971 (0.967 to 0.974) | 0.016 | 0.001 | 0.004 |", fold_row("U-Net")),
     Claim("| ResUNet | 0.970 (0.966 to 0.973) | 0.019 | 0.000 | 0.004 |", fold_row("ResUNet")),
-    Claim("| R2U-Net | 0.968 (0.964 to 0.971) | 0.017 | 0.001 | 0.004 |", fold_row("R2U-Net")),
+    Claim("| R2U-Net | 0.968 (0.963 to 0.971) | 0.017 | 0.001 | 0.004 |", fold_row("R2U-Net")),
     Claim(
         "ahead of the ResUNet by 0.001 and of the R2U-Net by 0.003",
         [FOLDS_LEAD["unet", "resunet"], FOLDS_LEAD["unet", "r2unet"]],
@@ -143,7 +142,6 @@ CLAIMS = [
         "even its 90 % interval (0.003 to 0.004) lies within the margin of 0.005",
         [90, *FOLDS_TESTS.loc[("unet", "r2unet"), ["low_90", "high_90"]], EQUIVALENCE_MARGIN],
     ),
-    Claim("would be wider by 14 % at", [max(map(widened_by_seeds, FOLDS.index))]),
     # Results: the shipped network
     Claim("| Montgomery | 138 | 0.959 (0.955 to 0.961) | 0.963 | 1.4 % |", shipped_row("montgomery")),
     Claim(

@@ -104,13 +104,6 @@ def fold_row(model):
     ]
 
 
-def widened_by_seeds(model):
-    """Return by how many percent the standard error of the mean grows if the variance over seeds is added."""
-    row = FOLDS.loc[model]
-    of_patients, of_seeds = row["patients_sd"] ** 2 / row["patients"], row["seeds_sd"] ** 2 / row["seeds"]
-    return 100 * ((1 + of_seeds / of_patients) ** 0.5 - 1)
-
-
 def full_row(model):
     row = FULL.loc[model]
     return [*spread(row), row["iou"], row["epochs"], row["parameters"]]

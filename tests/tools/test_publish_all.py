@@ -22,7 +22,7 @@ FAIL = """python -c "import sys; sys.exit('broken')" """
 
 @pytest.fixture
 def steps(tmp_path, monkeypatch):
-    """Call with steps, which then are all there are; the digest of the code is `digest[0]`."""
+    """Call with steps, which then are all there are."""
     monkeypatch.setattr(publish_all, "WORK", tmp_path / "work")
     monkeypatch.setattr(publish_all, "PUBLISHED", tmp_path / "published")
     monkeypatch.setenv("LUNGNB_RAW", str(tmp_path / "raw"))
@@ -31,9 +31,9 @@ def steps(tmp_path, monkeypatch):
 
 @pytest.fixture
 def digest(monkeypatch):
-    """The digest of the code, in a list, so that a test can change it."""
+    """The digest of the shipped weights, which every step uses, in a list, so that a test can change it."""
     digest = ["first"]
-    monkeypatch.setattr(publish_all, "code_digest", lambda *_: digest[0])
+    monkeypatch.setattr(publish_all, "code_digests", lambda: {"weights/phantom.keras": digest[0]})
     return digest
 
 
@@ -51,7 +51,8 @@ def test_a_finished_step_is_repeated_only_if_its_code_or_its_commands_changed(st
     assert publish_all.main([]) == 0
     assert (publish_all.PUBLISHED / "tables" / "table.csv").read_text() == "a"
     record = json.loads((publish_all.PUBLISHED / "tables" / "step_one.json").read_text())
-    assert record["code_digest"] == "first" and record["commands"] == [COUNT, WRITE] and record["seconds"] >= 0
+    assert record["code"] == {"lungnb/weights/phantom.keras": "first"} and len(record["code_digest"]) == 64
+    assert record["commands"] == [COUNT, WRITE] and record["seconds"] >= 0
     assert record["git_commit"] and record["machine"]["cores"] >= 1
     assert record["files"] == ["step_one.json", "table.csv"]
     assert publish_all.main([]) == 0 and counted() == 1
@@ -147,12 +148,39 @@ def test_the_digest_covers_scripts_that_a_script_imports(tmp_path):
     assert {file.name for file in found} == {"a.py", "b.py", "c.py", "note.ipynb"}
 
 
-def test_the_digest_of_a_step_covers_the_scripts_that_it_runs():
+def test_the_code_of_a_step_covers_the_scripts_that_it_runs():
     plain, prepare = (
-        publish_all.digest_of(step("one", command)) for command in ("lungnb report", "python benchmarks/prepare.py")
+        publish_all.code_of(step("one", command)) for command in ("lungnb report", "python benchmarks/prepare.py")
     )
-    assert plain == publish_all.code_digest() != prepare
-    assert prepare != publish_all.digest_of(step("one", "python benchmarks/score.py"))
+    assert {"lungnb/masks.py", "lungnb/weights/phantom.keras"} < plain.keys()
+    assert "benchmarks/prepare.py" in prepare.keys() - plain.keys() and plain.items() <= prepare.items()
+    assert "benchmarks/prepare.py" not in publish_all.code_of(step("one", "python benchmarks/score.py"))
+
+
+def test_only_a_change_of_an_imported_module_makes_a_step_outdated(steps, monkeypatch):
+    code = {"masks.py": "a", "page/writing.py": "a", "cli/__main__.py": "a"}
+    monkeypatch.setattr(publish_all, "code_digests", lambda: code)
+    steps(one := step("one", "python -c 'import lungnb.masks'", WRITE))
+    assert publish_all.main([]) == 0
+    record = json.loads((publish_all.PUBLISHED / "tables" / "step_one.json").read_text())
+    assert record["code"] == {"lungnb/masks.py": "a"}
+    code["page/writing.py"] = "b"
+    assert publish_all.state_of(one) == "done"
+    code["masks.py"] = "b"
+    assert publish_all.state_of(one) == "outdated"
+
+
+def test_an_interrupted_step_goes_on_if_only_code_changed_that_it_has_not_used(steps, monkeypatch):
+    code = {"masks.py": "a", "page/writing.py": "a"}
+    monkeypatch.setattr(publish_all, "code_digests", lambda: code)
+    gate = """python -c "import pathlib, sys; sys.exit(not pathlib.Path('{home}/open').exists())" """
+    steps(step("one", COUNT, "python -c 'import lungnb.masks'", gate, "python -c 'import lungnb.page.writing'", WRITE))
+    assert publish_all.main([]) == 1
+    (publish_all.WORK / "one" / "open").touch()
+    code["page/writing.py"] = "b"
+    assert publish_all.main([]) == 0 and counted() == 1
+    record = json.loads((publish_all.PUBLISHED / "tables" / "step_one.json").read_text())
+    assert record["code"] == {"lungnb/masks.py": "a", "lungnb/page/writing.py": "b"}
 
 
 def test_files_are_named_by_their_folders_and_tables_of_data_sets_joined(steps, digest):
