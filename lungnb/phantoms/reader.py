@@ -14,16 +14,19 @@ _ALONG_DOME = (0.4, 0.62, 0.85)  # points on the diaphragm, as shares of the che
 _RIB_CM = 0.15  # from the lung to the outer edge of the first rib, which the line follows over the tip
 _UNSTEADY_CM = 0.12  # by which a hand misses, standard deviation: assumed, not measured
 _HABIT_CM = 0.15  # by which readers set the medial line further in or out, standard deviation: assumed
+# By how much readers draw the lung over the edge of the spine, where it is seen through the tissue in front: see "What
+# was seen of the test images" in lungnb/weights/README.md.
+_OVER_SPINE_CM = {-1: 0.4, 1: 0.25}
 _POINTS_PER_PART = 8  # of the polygon, between two points of the reader
 
 
 def reader_line(rng: Generator, patient: Patient, side: int) -> Floats:
     """Return the reader's line around one lung, a polygon, `(n, 2)` float, x and y in cm.
 
-    The line follows the outer edge of the first rib, the edge of the spine above the aortic arch, a straight line
-    across the hilum, the heart, and the healthy diaphragm into both angles. It does not depend on consolidation and
-    fluid, as readers of the Montgomery set infer the border behind severe disease and leave out the heart (readme of
-    the set; Candemir and others 2014, IEEE TMI 33:577, doi 10.1109/TMI.2013.2290491).
+    The line follows the outer edge of the first rib, runs a few mm inside the edge of the spine above the aortic arch,
+    and follows a straight line across the hilum, the heart, and the healthy diaphragm into both angles. It does not
+    depend on consolidation and fluid, as readers of the Montgomery set infer the border behind severe disease and leave
+    out the heart (readme of the set; Candemir and others 2014, IEEE TMI 33:577, doi 10.1109/TMI.2013.2290491).
     """
     points, corner = reader_points(rng, patient, side)
     lines = []
@@ -44,8 +47,9 @@ def reader_points(rng: Generator, patient: Patient, side: int) -> tuple[Floats, 
     corner_y = _inner_corner(patient, side)
     heights = np.array(_LATERAL) * h
     ribs = np.column_stack([wall(patient, heights, side), heights])
-    tip = [(patient.tip, -_RIB_CM), ((patient.tip + spine) / 2, 0.005 * h), (spine + 0.35, 0.045 * h)]
-    beside = [(spine + 0.1, at * h) for at in _BESIDE_SPINE]
+    over = spine - _OVER_SPINE_CM[side]
+    tip = [(patient.tip, -_RIB_CM), ((patient.tip + over) / 2, 0.005 * h), (over + 0.35, 0.045 * h)]
+    beside = [(over + 0.1, at * h) for at in _BESIDE_SPINE]
     heights = np.array([at * h for at in _MEDIAL[side] if at * h < corner_y - 0.5])
     inner = np.maximum(edge(patient, heights, side) + rng.normal(0, _HABIT_CM), spine)
     corner = (max(float(edge(patient, np.array(corner_y), side)), spine), corner_y)
