@@ -2,12 +2,14 @@
 
 The training starts with random weights, or with those of a network: `train_shipped.py FILE`. Half of each batch are
 drawings of the kind "mixed": films and slices as hospitals have them. The other half are of the kind "wild". A running
-average of the weights is validated after each epoch on drawings from wider ranges, and the best average is saved. No
-image of a patient is used. An interrupted run keeps the drawings and continues after the last complete epoch.
+average of the weights is validated after each epoch on drawings from wider ranges, and the best average is saved. Then
+this network learns from its own predictions, see `self_teaching.py`, and the last network is shipped. No image of a
+patient is used. An interrupted run keeps the drawings and continues after the last complete epoch or round.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+import self_teaching
 from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
 from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.engines.parity import digest_of_file
@@ -36,11 +39,12 @@ from ship_weights import ship
 
 OUT = Path("results/shipped")
 SETTINGS = make_settings(
-    "phantom-wild", "full", **SHIPPED_STRUCTURE, epochs=6, batch_size=16, learning_rate=1e-3, schedule="cosine",
+    "phantom-wild", "full", **SHIPPED_STRUCTURE, epochs=3, batch_size=16, learning_rate=1e-3, schedule="cosine",
     precision="auto",
 )  # fmt: skip
 SHOWN = 20_000  # drawings in an epoch
 AVERAGE_MOMENTUM = 0.999  # a step; the average reaches back about 1,000 steps
+_FIRST = "training/masks.keras"  # the best network that learned from masks alone
 _STEPS = SHOWN // SETTINGS.batch_size
 
 
@@ -75,38 +79,70 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
     The first weights are random ones, or those of the network `start`.
     """
     commit = git_commit()
+    learn_masks(parts, wider, start)
+
+    def drawings_of(number: int) -> list[np.ndarray]:
+        each, place = SHOWN // len(parts), SETTINGS.epochs + number
+        return [images[_shown(len(images), place * each, each)] for images, _ in parts.values()]
+
+    def fit(network: keras.Model, targets: list[Arrays], number: int) -> keras.Model:
+        epoch = SETTINGS.epochs + number
+        past_epochs(OUT / HISTORY, epoch)  # removes the row of an earlier try that was not saved
+        rate = keras.optimizers.schedules.CosineDecay(self_teaching.LEARNING_RATE, _STEPS)
+        _compile(network, rate, self_teaching.AVERAGE_MOMENTUM)
+        _fit(network, Batches(targets, 0), wider, range(epoch, epoch + 1))
+        return network
+
+    last = self_teaching.learn_from_itself(OUT / _FIRST, OUT / "training" / "rounds", drawings_of, fit)
+    shutil.copyfile(last, OUT / MODEL)
+    model, counts = read_network(last), {part: len(images) for part, (images, _) in parts.items()}
+    plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "counts": counts}
+    plan |= {"rounds": self_teaching.ROUNDS} | ({"started_with": digest_of_file(start)} if start else {})
+    costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
+    history = read_epochs(OUT / HISTORY)
+    run = {"plan": plan} | costs | describe_training(history)
+    run |= {"best_epoch": len(history), "best_validation_loss": float(history[MONITOR].iloc[-1])}  # the last round
+    run |= {"precision": SETTINGS.precision, "seed": SETTINGS.seed, "git_commit": commit}
+    write_json(OUT / RUN, run)
+
+
+def learn_masks(parts: dict[str, Arrays], wider: Arrays, start: Path | None) -> None:
+    """Train a network on drawings and their masks; save the best average of its weights as `_FIRST`."""
     model = compiled_model(SETTINGS, SETTINGS.models[0])
     if start:
         model.set_weights(probability_part(read_network(start)).get_weights())
     rate = keras.optimizers.schedules.CosineDecay(SETTINGS.learning_rate, SETTINGS.epochs * _STEPS)
-    optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=AVERAGE_MOMENTUM)
-    model.compile(optimizer, get_loss(SETTINGS.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
-    optimizer.build(model.trainable_variables)
+    _compile(model, rate, AVERAGE_MOMENTUM)
     backup = Backup(OUT / "training" / "backup" / "latest.weights.h5", _STEPS)
     first = backup.restore(model)
-    past = past_epochs(OUT / HISTORY, first)
     if first < SETTINGS.epochs:
-        batches = Batches([*parts.values()], first)
-        validation = MemoryBatches(Examples(*(part[..., None] for part in wider)), SETTINGS)
-        with closing(Progress("shipped network", first, SETTINGS.epochs, show=True)) as bar:
-            model.fit(
-                batches, validation_data=validation, initial_epoch=first, epochs=SETTINGS.epochs,
-                steps_per_epoch=_STEPS, verbose=0, shuffle=False,
-                callbacks=[
-                    bar, keras.callbacks.TerminateOnNaN(),
-                    backup,  # before the averaged weights are swapped into the network
-                    keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                    keras.callbacks.CSVLogger(OUT / HISTORY, append=True),
-                    Checkpoint(OUT / MODEL, past[MONITOR].min() if first else None),
-                ],
-            )  # fmt: skip
-    counts = {part: len(images) for part, (images, _) in parts.items()}
-    plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "counts": counts}
-    plan |= {"started_with": digest_of_file(start)} if start else {}
-    costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
-    run = {"plan": plan} | costs | describe_training(read_epochs(OUT / HISTORY))
-    run |= {"precision": model.dtype_policy.name, "seed": SETTINGS.seed, "git_commit": commit}
-    write_json(OUT / RUN, run)
+        past = past_epochs(OUT / HISTORY, first)
+        best = Checkpoint(OUT / _FIRST, past[MONITOR].min() if first else None)
+        _fit(model, Batches([*parts.values()], first), wider, range(first, SETTINGS.epochs), backup, best)
+
+
+def _compile(model: keras.Model, rate: object, momentum: float) -> None:
+    """Compile a network so that it keeps a running average of its weights."""
+    optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=momentum)
+    model.compile(optimizer, get_loss(SETTINGS.loss), metrics=training_metrics(), jit_compile=backend.USE_XLA)
+    optimizer.build(model.trainable_variables)
+
+
+def _fit(
+    model: keras.Model, batches: Batches, wider: Arrays, epochs: range,
+    backup: Backup | None = None, best: Checkpoint | None = None,
+) -> None:  # fmt: skip
+    """Train a network for `epochs`; validate its averaged weights after each epoch, and leave them in it."""
+    validation = MemoryBatches(Examples(*(part[..., None] for part in wider)), SETTINGS)
+    with closing(Progress("shipped network", epochs.start, epochs.stop, show=True)) as bar:
+        # The backup comes before the averaged weights are swapped into the network, all others come after it.
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+        log = keras.callbacks.CSVLogger(OUT / HISTORY, append=True)
+        callbacks = [bar, keras.callbacks.TerminateOnNaN(), backup, swap, log, best]
+        model.fit(
+            batches, validation_data=validation, initial_epoch=epochs.start, epochs=epochs.stop,
+            steps_per_epoch=_STEPS, verbose=0, shuffle=False, callbacks=[each for each in callbacks if each],
+        )  # fmt: skip
 
 
 def main() -> None:

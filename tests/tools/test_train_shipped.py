@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import drawings
+import self_teaching
 import train_shipped
 from lungnb.networks.model_files import read_network
 from lungnb.networks.models import build_model
@@ -22,6 +23,7 @@ def tiny(tmp_path, monkeypatch):
     build_model("compact_unet", size=128, filters=2, depth=5).save(start)
     for name, value in {"SHOWN": 8, "_STEPS": 2, "OUT": tmp_path / "shipped"}.items():
         monkeypatch.setattr(train_shipped, name, value)
+    monkeypatch.setattr(self_teaching, "ROUNDS", 2)
     settings = train_shipped.SETTINGS.replace(epochs=2, batch_size=4, precision="float32", filters=2)
     monkeypatch.setattr(train_shipped, "SETTINGS", settings)
 
@@ -48,17 +50,22 @@ def test_the_batches_of_an_epoch_depend_on_its_number_only(drawn):
 
 
 @pytest.mark.slow
-def test_it_starts_with_a_network_writes_the_best_and_continues(drawn, monkeypatch, tmp_path):
-    start = tmp_path / "start.keras"
+def test_it_starts_with_a_network_writes_the_last_round_and_continues(drawn, monkeypatch, tmp_path):
+    start, first = tmp_path / "start.keras", train_shipped.OUT / "training" / "masks.keras"
     train_shipped.OUT.mkdir()
     monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=1, learning_rate=1e-9))
-    train_shipped.train(*drawn, start)
-    old, network = (read_network(file) for file in (start, train_shipped.OUT / "model.keras"))
+    train_shipped.learn_masks(*drawn, start)
+    old, network = (read_network(file) for file in (start, first))
     for one, other in zip(old.trainable_weights, network.trainable_weights, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
     monkeypatch.setattr(train_shipped, "SETTINGS", train_shipped.SETTINGS.replace(epochs=2))
     train_shipped.train(*drawn, start)
     run = json.loads((train_shipped.OUT / "run.json").read_text())
-    assert run["epochs"] == 2 and run["plan"]["counts"] == {"mixed": 6, "wild": 3}
+    assert run["epochs"] == run["best_epoch"] == 4 and run["plan"]["rounds"] == 2
+    assert run["plan"]["counts"] == {"mixed": 6, "wild": 3}
     assert run["plan"]["started_with"] == train_shipped.digest_of_file(start)
     assert network.count_params() == run["parameters"]
+    last, shipped = (train_shipped.OUT / name for name in ("training/rounds/round_2.keras", "model.keras"))
+    assert last.read_bytes() == shipped.read_bytes() != first.read_bytes()
+    history = (train_shipped.OUT / "history.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in history] == ["epoch", "0", "1", "2", "3"]
