@@ -102,7 +102,7 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
     history = read_epochs(OUT / HISTORY)
     run = {"plan": plan} | costs | describe_training(history)
     run |= {"best_epoch": len(history), "best_validation_loss": float(history[MONITOR].iloc[-1])}  # the last round
-    run |= {"precision": SETTINGS.precision, "seed": SETTINGS.seed, "git_commit": commit}
+    run |= {"precision": model.layers[1].dtype_policy.name, "seed": SETTINGS.seed, "git_commit": commit}
     write_json(OUT / RUN, run)
 
 
