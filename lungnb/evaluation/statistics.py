@@ -116,6 +116,9 @@ def add_variances(*parts: tuple[float, int]) -> tuple[float, float]:
     """Return the sum of variances of a mean and its degrees of freedom (Satterthwaite 1946), which may be infinite.
 
     Each part is a variance of the mean and its degrees of freedom.
+
+    >>> add_variances((0.5, 4), (0.5, 4))
+    (1.0, 8.0)
     """
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts if freedom)

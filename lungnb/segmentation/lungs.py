@@ -7,7 +7,7 @@ from lungnb.masks import LUNG_SHARE, Region, largest_regions
 # The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
 MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
-MAX_UNCERTAINTY = 0.3  # see `uncertainty`
+MAX_UNCERTAINTY = 0.2  # see `uncertainty`
 UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
 _MIN_LUNG_SHARE = 0.1  # of the larger region; a smaller region is not the other lung
