@@ -91,23 +91,28 @@ def pages(*parts):
     return write
 
 
+def channels(path, first, second, kind=np.uint8):
+    """Write two masks as two channels of one picture, neither of them opacity."""
+    array = np.dstack([first, second]).astype(kind) * kind(255)
+    return tiff(path, array, photometric="minisblack", planarconfig="contig", extrasamples=["unspecified"])
+
+
 # Right: the lungs; several pages or channels need a sentence if not all of them are read.
 TIFFS = {
     "two channels, left and right": (
-        lambda path: tiff(path, np.dstack([LEFT, RIGHT]) * np.uint8(255), photometric="minisblack"), "channels"
+        lambda path: channels(path, LEFT, RIGHT), "channels"
     ),
     "two channels, background and lungs": (
-        lambda path: tiff(path, np.dstack([BACKGROUND, BOTH]) * np.uint8(255), photometric="minisblack"), "channels"
+        lambda path: channels(path, BACKGROUND, BOTH), "channels"
     ),
     "two 16-bit channels, left and right": (
-        lambda path: tiff(path, np.dstack([LEFT, RIGHT]).astype(np.uint16), photometric="minisblack"), "channels"
+        lambda path: channels(path, LEFT, RIGHT, np.uint16), "channels"
     ),
     "two float channels, left and right": (
-        lambda path: tiff(path, np.dstack([LEFT, RIGHT]).astype(np.float32), photometric="minisblack"), "channels"
+        lambda path: channels(path, LEFT, RIGHT, np.float32), "channels"
     ),
     "two pages, left and right": (pages(LEFT, RIGHT), "page"),
-    "two pages, the first empty": (pages(0 * LEFT, BOTH), "page"),
-    "probabilities, at most 0.4": (lambda path: tiff(path, soft(BOTH) * np.float32(0.4)), "0.5"),
+    "two pages, the first empty": (pages(LEFT & RIGHT, BOTH), "page"),
     "probabilities in percent, as floats": (lambda path: tiff(path, soft(BOTH) * np.float32(100)),),
     "16-bit probabilities": (lambda path: tiff(path, np.rint(soft(BOTH) * 65535).astype(np.uint16)),),
     "logits": (lambda path: tiff(path, ((soft(BOTH, 4) - 0.5) * 20).astype(np.float32)), "distances"),
@@ -115,7 +120,6 @@ TIFFS = {
     "labels of int8, -1 for lung": (lambda path: tiff(path, np.where(BOTH, -1, 0).astype(np.int8)), "below 0"),
     "LZW and differences": (lambda path: tiff(path, BOTH * np.uint8(255), compression="lzw", predictor=True),),
     "a border of no data, -9999": (lambda path: tiff(path, framed(-9999)),),
-    "a border of no data, 255 beside 1": (lambda path: tiff(path, framed(255).astype(np.uint8)), "255"),
     "lungs as nan": (lambda path: tiff(path, np.where(BOTH, np.nan, 0).astype(np.float32)), "not numbers"),
     "a background of nan": (lambda path: tiff(path, np.where(BOTH, 1, np.nan).astype(np.float32)),),
 }  # fmt: skip
@@ -202,6 +206,12 @@ def double(file, image, lungs):
     save(file, np.kron(lungs, np.ones((2, 2), bool)))
 
 
+def ignored_frame(file, image, lungs):
+    mask = lungs.astype(np.uint8)
+    mask[:3] = mask[-3:] = mask[:, :3] = mask[:, -3:] = 255
+    save(file, mask)
+
+
 def two_pages(file, image, lungs):
     left = lungs.copy()
     left[:, lungs.shape[1] // 2 :] = False
@@ -213,7 +223,7 @@ def two_channels(file, image, lungs):
     left = lungs.copy()
     left[:, lungs.shape[1] // 2 :] = False
     file.unlink()
-    tiff(file.with_suffix(".tif"), np.dstack([left, lungs & ~left]) * np.uint8(255), photometric="minisblack")
+    channels(file.with_suffix(".tif"), left, lungs & ~left)
 
 
 # Read as the lungs, or a finding that is no note.
@@ -221,7 +231,7 @@ SETS = {
     "films with a red outline": (with_outline, "not a mask"), "red outlines on white": (polygon_in_red, "hole", "covers"),
     "films with lungs of pure red": (red_lungs_of_a_film, "not a mask"),
     "lungs cut out of the film, on black": (cut_from_film, "not a mask"),
-    "lungs cut out by opacity": (clear_cut, "not a mask"), "twice the size of the image": (double,),
+    "lungs cut out by opacity": (clear_cut, "not a mask"), "twice the size of the image": (double,), "framed by 255, to be ignored": (ignored_frame, "edge"),
     "two pages, left and right": (two_pages, "page"), "two channels, left and right": (two_channels, "channels"),
 }  # fmt: skip
 
@@ -286,7 +296,7 @@ def backup(raw):
     shutil.copytree(raw / "masks", raw / "masks_old")
     for file in (raw / "masks_old").iterdir():
         mask = np.array(Image.open(file).convert("L"))
-        Image.fromarray(np.roll(mask, 30, 0)).save(file)
+        Image.fromarray(np.roll(mask, 3, 0)).save(file)
 
 
 FOLDERS = {
@@ -365,7 +375,7 @@ TABLES = {
 }  # fmt: skip
 
 
-@cases("A table of patients with the {}.", TABLES)
+@cases("A table of patients: {}.", TABLES)
 def tables(folder, kind):
     return patients(folder, *kind)
 

@@ -9,7 +9,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from lungnb.segmentation.batch import segment_files
-from unusual import SIZE, Result, case, cases, ct_slice, film, judge, out_folder
+from unusual import SIZE, Result, case, cases, ct_slice, explained_by, film, judge, out_folder
 from unusual.dicoms import DX, dicom, enhanced, series
 from unusual.volumes import AFFINE, nifti, volume
 
@@ -62,20 +62,22 @@ COLOURS = {"SamplesPerPixel": 3, "PlanarConfiguration": 0, "PhotometricInterpret
 
 
 def big_endian(path):
+    """Write a DICOM file anew with the high byte first; of 8 bits a pixel, two pixels are a word."""
     file = pydicom.dcmread(path)
-    pixels = np.frombuffer(file.PixelData, np.uint16 if file.BitsAllocated == 16 else ">u2")
-    file.PixelData = pixels.astype(">u2").tobytes() if file.BitsAllocated == 16 else pixels.astype("<u2").tobytes()
+    file.PixelData = np.frombuffer(file.PixelData, "<u2").astype(">u2").tobytes()
     file["PixelData"].VR = "OW"
     file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
-    file.save_as(path, implicit_vr=False, little_endian=False)
+    pydicom.dcmwrite(path, file, implicit_vr=False, little_endian=False, force_encoding=True, enforce_file_format=True)
     return path
 
 
 # Right: the mask of the ordinary film.
 FILMS = {
     "lossless JPEG": lambda path: packed(film_of_12_bits(path), lossless_jpeg, pydicom.uid.JPEGLosslessSV1),
-    "lossless JPEG 2000": lambda path: packed(film_of_12_bits(path), jpeg_2000, pydicom.uid.JPEG2000Lossless),
-    "colours as JPEG": lambda path: packed(dicom(path, film(), DX), jpeg_colours, pydicom.uid.JPEGBaseline8Bit, **COLOURS),
+    "JPEG 2000": lambda path: packed(film_of_12_bits(path), jpeg_2000, pydicom.uid.JPEG2000Lossless),
+    "colours as JPEG": lambda path: packed(
+        dicom(path, film(), DX), jpeg_colours, pydicom.uid.JPEGBaseline8Bit, **COLOURS
+    ),
     "16 bits, the high byte first": lambda path: big_endian(film_of_12_bits(path)),
     "8 bits, the high byte first": lambda path: big_endian(dicom(path, film(), DX)),
 }  # fmt: skip
@@ -136,10 +138,14 @@ def of_floats(path):
     return path
 
 
+def set_table(file, colour):
+    file.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [256, 0, 16])
+
+
 def through_palette(path):
     file = pydicom.dcmread(dicom(path, 255 - film(), DX, PhotometricInterpretation="PALETTE COLOR"))
     for colour in ("Red", "Green", "Blue"):
-        setattr(file, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        set_table(file, colour)
         table = (np.arange(255, -1, -1) * 257).astype(np.uint16)
         setattr(file, f"{colour}PaletteColorLookupTableData", table.tobytes())
     file.save_as(path)
@@ -149,20 +155,19 @@ def through_palette(path):
 def segmented_palette(path):
     file = pydicom.dcmread(dicom(path, film(), DX, PhotometricInterpretation="PALETTE COLOR"))
     for colour in ("Red", "Green", "Blue"):
-        setattr(file, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        set_table(file, colour)
         table = np.array([0, 1, 0, 1, 255, 65535], np.uint16)  # one value of 0, then a line to the largest
         setattr(file, f"Segmented{colour}PaletteColorLookupTableData", table.tobytes())
     file.save_as(path)
     return path
 
 
-def written_raw(path, name, text):
-    """Write an element with a text that the standard forbids."""
+def with_commas(path):
+    """Write a pixel size with decimal commas, which the standard forbids."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        file = pydicom.dcmread(path)
-        file[name] = pydicom.DataElement(name, "LO", text)
-        file[name].VR = pydicom.datadict.dictionary_VR(name) if False else "LO"
+        file = pydicom.dcmread(dicom(path, film(), DX))
+        file.add(pydicom.DataElement("ImagerPixelSpacing", "LO", "0,143\\0,143"))
         file.save_as(path)
     return path
 
@@ -181,7 +186,7 @@ HEADERS = {
     "a sign that its 12 bits lack": sign_too_many, "a magnification": magnified, "an icon": with_icon,
     "floats": of_floats, "a palette of 16 bits": through_palette, "a palette in segments": segmented_palette,
     "three frames": cine, "a document": document,
-    "decimal commas": lambda path: written_raw(dicom(path, film(), DX), "ImagerPixelSpacing", "0,143\\0,143"),
+    "decimal commas": with_commas,
 }  # fmt: skip
 
 
@@ -409,7 +414,7 @@ def standardised(array):
 
 
 def in_bytes(array):
-    return nibabel.Nifti1Image(np.rint((array.clip(-1000, 400) + 1000) * 255 / 1400).astype(np.uint8), AFFINE)
+    return nibabel.Nifti1Image(np.rint((array.clip(-1000, 400) + 1000.0) * 255 / 1400).astype(np.uint8), AFFINE)
 
 
 def no_size(array):
@@ -427,7 +432,8 @@ def rgba(array):
 # Right: the mask of the ordinary slice; a sentence with the word for the others.
 VOLUMES = {
     "whose qform and sform differ": (other_qform, "sform"), "with an offset in its header": (with_offset, "none"),
-    "with slices along the first axis": (axes_swapped, "none"), "whose slices are time points": (slices_in_time, "volumes"),
+    "with slices along the first axis": (axes_swapped, "none"),
+    "whose slices are time points": (slices_in_time, "volumes"),
     "of the window of the lungs, 0 to 1": (shares, "CT"), "of mean 0 and deviation 1": (standardised, "CT"),
     "of the window of the lungs in bytes": (in_bytes, "CT"), "with voxels of 0 mm": (no_size, "mm"),
     "of colours with opacity": (rgba, "colours"),
@@ -477,3 +483,23 @@ def litter_beside_a_series(folder):
 
     save(place / "SYNOPHOTO_THUMB_M.jpg", film())
     return judge(folder, "ct")
+
+
+@case
+def seg_of_a_nodule(folder):
+    """A DICOM Segmentation of a nodule as a mask."""  # a sentence, because a nodule is no lung
+    from lungnb.formats.images import read_mask
+
+    with out_folder() as out:
+        segment_files(dicom(folder / "film.dcm", film(), DX), out, dicom_segs=True, progress=False)
+        (path,) = out.glob("*_seg.dcm")
+        file = pydicom.dcmread(path)
+    for segment in file.SegmentSequence:
+        segment.SegmentLabel = "Nodule 1 - Annotation IL057"
+        for kind in segment.SegmentedPropertyTypeCodeSequence:
+            kind.CodeMeaning = "Nodule"
+    file.save_as(folder / "a.dcm")
+    try:
+        return Result("wrong", f"{read_mask(folder / 'a.dcm').mean():.0%} lung")
+    except ValueError as error:
+        return explained_by(error, "a.dcm", "lung")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from unusual import SIZE, case, cases, ct_slice, film, judge
 from unusual.exports import save
-from unusual.pictures import deep, png16, tiff
+from unusual.pictures import deep, judge_alike, png16, tiff
 
 ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -194,24 +194,37 @@ TIFFS = {
     "floats from 0 to 255": lambda path: tiff(path, film().astype("f4")),
     "floats from -1 to 1": lambda path: tiff(path, (film() / 127.5 - 1).astype("f4")),
     "floats of mean 0 and deviation 1": lambda path: tiff(path, ((film() - film().mean()) / film().std()).astype("f4")),
-    "floats and no data at -9999": lambda path: tiff(path, bordered(-9999)),
-    "floats and no data at -999": lambda path: tiff(path, bordered(-999)),
-    "16-bit numbers with a sign, -32768 at the border": lambda path: tiff(path, bordered(-32768).astype(np.int16)),
     "JPEG of colours": lambda path: save(path, np.dstack([film()] * 3), compression="jpeg", quality=98),
     "ImageJ's stack of one IFD": lambda path: tiff(path, np.stack([film(), film()[::-1]]), imagej=True, truncate=True),
 }  # fmt: skip
 
 
-def bordered(value):
-    """Return the film in 12 bits as floats with a narrow border without data: of its 0, which shows no change."""
-    values = deep().astype(np.float32)
-    values[values == 0] = value
-    return values
-
-
 @cases("Film as TIFF of {}.", TIFFS)
 def tiffs(folder, make):
     return judge(make(folder / "a.tif"), "film", "Save it")
+
+
+def bordered(value, kind=np.float32):
+    """Return the film in 12 bits with a border without data."""
+    values = deep().astype(kind)
+    values[:8] = values[-8:] = values[:, :8] = values[:, -8:] = value
+    return values
+
+
+# Right: the mask of a film with a black border.
+BORDERS = {
+    "floats, -9999": bordered(-9999), "floats, -999": bordered(-999), "floats, -1": bordered(-1),
+    "16 bits with a sign, -32768": bordered(-32768, np.int16), "16 bits with a sign, -1000": bordered(-1000, np.int16),
+    "16 bits, 65535": bordered(65535, np.uint16), "32 bits, 4294967295": bordered(2**32 - 1, np.uint32),
+    "floats, the smallest": bordered(np.finfo(np.float32).min), "floats, nan": bordered(np.nan),
+}  # fmt: skip
+
+
+@cases("Film as TIFF with a border without data of {}.", BORDERS)
+def borders(folder, values):
+    plain = film().copy()
+    plain[:8] = plain[-8:] = plain[:, :8] = plain[:, -8:] = 0
+    return judge_alike(tiff(folder / "a.tif", values), save(folder / "plain.png", plain))
 
 
 def normalised(folder):
