@@ -62,8 +62,10 @@ def lung_mask(
     """
     if mask_values:
         return np.isin(np.rint(array), mask_values)
-    array = _numbers(array)
+    stored, array = array, _numbers(array)
     values = values or find_values(array)
+    if stored is not array and not values.labels and np.isfinite(stored).any():
+        raise Refused(f"{name}: holds only 0 and values that are not numbers (NaN). Save the lungs as 1 instead.")
     if values.problem:
         raise Refused(f"{name}: {values.problem}")
     if not values.labels and array.min() < array.max():  # such as 255 in 8 bits with a sign

@@ -168,7 +168,7 @@ FILES = {
     "GIF of two frames, left and right": ("a.gif", gif_of_two_frames, "frame"),
     "GIF, black on transparent": ("a.gif", clear_gif),
     "PNG with a transparent grey of 0": ("a.png", lambda path: png(path, BOTH * np.uint8(255), (b"tRNS", b"\0\0"))),
-    "PNG without a suffix": ("mask001", lambda path: save(path, BOTH, format="PNG"), "mask001", "ending"),
+    "PNG without a suffix": ("mask001", lambda path: save(path, BOTH, format="PNG"), "mask001", "end its name"),
 }  # fmt: skip
 
 

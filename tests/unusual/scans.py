@@ -67,7 +67,7 @@ def big_endian(path):
     file.PixelData = np.frombuffer(file.PixelData, "<u2").astype(">u2").tobytes()
     file["PixelData"].VR = "OW"
     file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
-    pydicom.dcmwrite(path, file, implicit_vr=False, little_endian=False, force_encoding=True, enforce_file_format=True)
+    pydicom.dcmwrite(path, file, implicit_vr=False, little_endian=False, force_encoding=True)
     return path
 
 
@@ -192,7 +192,7 @@ HEADERS = {
 
 @cases("DICOM film with {}.", HEADERS)
 def headers(folder, make):
-    words = {cine: "first", document: "document", segmented_palette: "palette"}.get(make, "none")
+    words = {cine: "first", document: "document", segmented_palette: "Palette"}.get(make, "none")
     return judge(make(folder / "a.dcm"), "film", words)
 
 
@@ -462,7 +462,7 @@ def analyze(content):
 
 
 # Right, or a sentence on the file.
-FILES = {"packed twice": (twice, "packed twice"), "cut in half": (half, "whole"),
+FILES = {"packed twice": (twice, "compressed twice"), "cut in half": (half, "whole"),
          "without its last letters (Analyze)": (analyze, "NIfTI")}  # fmt: skip
 
 

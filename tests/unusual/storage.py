@@ -126,7 +126,7 @@ OTHERS = {
     "an animated GIF": ("a.gif", animation, "first"), "a JPEG of two pictures": ("a.jpg", multi_picture, "first"),
     "half of a JPEG": ("a.jpg", cut, "whole"), "WebP called .png": ("a.png", web_picture, "named after its format"),
     "a progressive JPEG": ("a.jpg", lambda path: save(path, film(), quality=98, progressive=True), "none"),
-    "PNG without a suffix": ("IM0001", lambda path: save(path, film(), format="PNG"), "IM0001", "ending"),
+    "PNG without a suffix": ("IM0001", lambda path: save(path, film(), format="PNG"), "IM0001", "end its name"),
     "a picture with an unfinished name": ("a.png.part", lambda path: save(path, film(), format="PNG"), ".part"),
 }  # fmt: skip
 
