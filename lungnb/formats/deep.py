@@ -116,8 +116,8 @@ def _refuse_channels(array: np.ndarray, path: object) -> None:
     """Raise Refused for grey channels that differ, such as one for each lung: they may be any organ, or background."""
     if array.ndim == 3 and (array != array[..., :1]).any():
         raise Refused(
-            f"{path}: has {array.shape[-1]} channels, and which of them are lung is unknown. Save one channel, with the "
-            "lungs as 1 and everything else as 0."
+            f"{path}: has {array.shape[-1]} channels, and which of them are lung is unknown. Save one channel: "
+            "the lungs as 1 and everything else as 0."
         )
 
 

@@ -252,7 +252,7 @@ def _from_background(colours: np.ndarray) -> np.ndarray | None:
     distance = np.zeros(colours.shape[:2], np.float32)
     for number, value in enumerate(background.tolist()):
         np.maximum(distance, np.abs(colours[..., number] - np.float32(value)), out=distance)
-    is_near = 2 * distance < distance.max()
+    is_near = 4 * distance < distance.max()
     if is_near.mean() <= 0.5 or _outline(is_near).mean() <= _OUTLINE_SHARE:
         return None
     return np.rint(distance).astype(colours.dtype) if colours.dtype.kind in "ui" else distance
