@@ -123,16 +123,20 @@ def _refuse_other_stream(file: Dataset, path: Path, index: int) -> None:
 
 
 def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
-    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is."""
+    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is.
+
+    If no value has the bits beyond BitsStored of a negative number, the smoother picture shows whether there is a sign.
+    """
     unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
     if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
         return pixels
     pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
-    is_signed = pixels.dtype.kind == "i" and pixels.min() >= 0 > stored.min()
-    if is_signed and _roughness(pixels) < _roughness(stored):
-        return pixels  # which have no sign, although PixelRepresentation says so: it would make bright pixels black
+    if pixels.dtype.kind == "i" and stored.min() < 0 <= pixels.min():
+        plain = pixels & ~(-1 << 8 * pixels.itemsize - unused)
+        # Without sign, although PixelRepresentation says otherwise: a sign would make bright pixels black.
+        stored = plain if _roughness(plain) < _roughness(stored) else stored
     return stored if hidden is None else np.where(hidden, pixels, stored)
 
 

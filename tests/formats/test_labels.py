@@ -113,6 +113,9 @@ def test_without_a_0_the_smallest_value_is_the_background():
 def test_a_mask_of_one_value_is_empty_or_full():
     assert not lung_mask(np.zeros((4, 5))).any() and lung_mask(np.full((4, 5), 7)).all()
     assert not lung_mask(np.full((4, 5), np.nan)).any() and not lung_mask(np.full((4, 5), -3)).any()
+    with pytest.raises(ValueError, match=r"holds only 0 and values that are not numbers \(NaN\)\. Save the lungs as 1"):
+        lung_mask(np.where(BOTH, np.nan, 0))
+    assert np.array_equal(lung_mask(np.where(BOTH, 1, np.nan)), BOTH)
 
 
 @pytest.mark.parametrize(("kind", "top"), [(np.uint8, 255), (np.uint8, 177), (np.uint16, 65_535), (np.float32, 7.0)])
