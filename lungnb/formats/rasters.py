@@ -196,7 +196,7 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, or if
-    it cuts out a part of a photograph, return that. If the background is a strong colour, return how far the colours
+    it cuts out a part of a photograph, return that. If the background is a colour, return how far the colours
     are from it. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are
     equally strong, return which pixels have another one than the outline; raises Refused, naming `path`, if it has
     several.
@@ -239,15 +239,15 @@ def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
 
 
 def _from_background(colours: np.ndarray) -> np.ndarray | None:
-    """Return how far the colours of a mask are from its background, if that is a colour half as strong as any.
+    """Return how far the colours of a mask are from its background, if that is a colour, as blue is.
 
-    Return None for another background: one that is dark, grey or white, or that has less than most of the picture and
-    of its outline, as a frame has.
+    Return None for another background: one that is nearly black, grey or white, or that has less than most of the
+    picture and of its outline, as a frame has.
     """
     if colours.shape[-1] < 3:
         return None
     background, brightest = np.median(_outline(colours), axis=0), float(colours.max())
-    if 2 * background.max() <= brightest or 4 * np.ptp(background) <= brightest:
+    if 4 * np.ptp(background) <= brightest:
         return None
     distance = np.zeros(colours.shape[:2], np.float32)
     for number, value in enumerate(background.tolist()):

@@ -82,6 +82,17 @@ def colours(folder, kind):
     return result
 
 
+# Right: the lungs, though JPEG makes other colours at their edges.
+@cases(
+    "JPEG of a mask in Matplotlib's colours {}.", {name: name for name in ("viridis", "cividis", "plasma", "winter")}
+)
+def colour_maps(folder, name):
+    import matplotlib
+
+    colours = matplotlib.colormaps[name](BOTH.astype(float), bytes=True)[..., :3]
+    return judge_mask(save(folder / "a.jpg", np.ascontiguousarray(colours), quality=80))
+
+
 def pages(*parts):
     def write(path):
         first, *others = (Image.fromarray(part * np.uint8(255)) for part in parts)
