@@ -93,6 +93,12 @@ def colour_maps(folder, name):
     return judge_mask(save(folder / "a.jpg", np.ascontiguousarray(colours), quality=80))
 
 
+# Right: the lungs, though JPEG makes darker values than the background at their edges.
+@cases("JPEG of a mask with the greys {}.", {f"{low} and {high}": (low, high) for low, high in ((30, 200), (10, 20))})
+def grey_backgrounds(folder, greys):
+    return judge_mask(save(folder / "a.jpg", np.where(BOTH, greys[1], greys[0]).astype(np.uint8), quality=80))
+
+
 def pages(*parts):
     def write(path):
         first, *others = (Image.fromarray(part * np.uint8(255)) for part in parts)
