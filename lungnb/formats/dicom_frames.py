@@ -59,8 +59,8 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     except (Refused, MemoryError):
         raise
     except Exception:  # pydicom raises whatever its parsers raise
-        needed = (*_DESCRIPTION, *_OF_WHOLE) if "PixelData" in file else _DESCRIPTION
-        needed += tuple(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS) if is_palette else ()
+        tables = [f"{colour}PaletteColorLookupTableData" for colour in _COLOURS] if is_palette else []
+        needed = [*_DESCRIPTION, *(_OF_WHOLE if "PixelData" in file else ()), *tables]
         missing = [name for name in needed if file.get(name) is None]
         cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
         raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None

@@ -180,8 +180,11 @@ def clear_gif(path):
 
 # Right: the lungs; several frames need a sentence.
 FILES = {
-    "BMP of 4 bits, the first colour white": ("a.bmp", four_bits), "BMP of 1 bit, the first colour white": ("a.bmp", one_bit),
-    "BMP with rows from the top": ("a.bmp", lambda path: bmp(path, (8, 0), (BOTH * np.uint8(255)).tobytes(), -SIZE, GREYS)),
+    "BMP of 4 bits, the first colour white": ("a.bmp", four_bits),
+    "BMP of 1 bit, the first colour white": ("a.bmp", one_bit),
+    "BMP with rows from the top": (
+        "a.bmp", lambda path: bmp(path, (8, 0), (BOTH * np.uint8(255)).tobytes(), -SIZE, GREYS)
+    ),
     "GIF of two frames, left and right": ("a.gif", gif_of_two_frames, "frame"),
     "GIF, black on transparent": ("a.gif", clear_gif),
     "PNG with a transparent grey of 0": ("a.png", lambda path: png(path, BOTH * np.uint8(255), (b"tRNS", b"\0\0"))),
@@ -245,10 +248,12 @@ def two_channels(file, image, lungs):
 
 # Read as the lungs, or a finding that is no note.
 SETS = {
-    "films with a red outline": (with_outline, "not a mask"), "red outlines on white": (polygon_in_red, "hole", "covers"),
+    "films with a red outline": (with_outline, "not a mask"),
+    "red outlines on white": (polygon_in_red, "hole", "covers"),
     "films with lungs of pure red": (red_lungs_of_a_film, "not a mask"),
     "lungs cut out of the film, on black": (cut_from_film, "not a mask"),
-    "lungs cut out by opacity": (clear_cut, "not a mask"), "twice the size of the image": (double,), "framed by 255, to be ignored": (ignored_frame, "edge"),
+    "lungs cut out by opacity": (clear_cut, "not a mask"), "twice the size of the image": (double,),
+    "framed by 255, to be ignored": (ignored_frame, "edge"),
     "two pages, left and right": (two_pages, "page"), "two channels, left and right": (two_channels, "channels"),
 }  # fmt: skip
 
@@ -377,14 +382,20 @@ def patients(folder, rows, count, *words):
     return Result("right" if len(found) == count and len(manifest) == COUNT else "wrong", str(found))
 
 
+def pairs_of(ending):
+    """Return a table of three patients, each with a second name that has an ending."""
+    names = (name for patient in "ABC" for name in (patient, patient + ending))
+    return "id,patient\n" + "".join(f"{number:03},{name}\n" for number, name in enumerate(names, 1))
+
+
 # Right: three patients with two images each, or four of 6 with one and two; else a sentence.
 TABLES = {
     "merged cells of a patient": ("id,patient\n001,A\n002,\n003,B\n004,\n005,C\n006,\n", 3, "patient is empty"),
-    "a first line above merged columns": ("Study,,\nid,patient,sex\n" + "".join(f"{n:03},P{n},F\n" for n in range(1, 7)), 6, "id and patient"),
+    "a first line above merged columns": ("Study,,\nid,patient,sex\n001,P1,F\n002,P2,F\n", 2, "id and patient"),
     "patients as floats": ("id,patient\n001,1\n002,1.0\n003,2\n004,2.0\n005,3\n006,3.0\n", 3, "1.0"),
     "patients in small and capital letters": ("id,patient\n001,A\n002,a\n003,B\n004,b\n005,C\n006,c\n", 3, "a"),
-    "patients with blanks that do not break": ("id,patient\n001,A\n002,A\u00a0\n003,B\n004,B\u00a0\n005,C\n006,C\u00a0\n", 3),
-    "patients with invisible characters": ("id,patient\n001,A\n002,A\u200b\n003,B\n004,B\u200b\n005,C\n006,C\u200b\n", 3),
+    "patients with blanks that do not break": (pairs_of("\u00a0"), 3),
+    "patients with invisible characters": (pairs_of("\u200b"), 3),
     "two blanks inside a patient": ("id,patient\n001,A 1\n002,A  1\n003,B 1\n004,B  1\n005,C 1\n006,C  1\n", 3),
     "a row of totals": ("id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) + "Total,6\n", 6),
     "names of masks": ("id,patient\n" + "".join(f"{n:03}_mask.png,P{n}\n" for n in range(1, 7)), 6, "patients.csv"),

@@ -84,7 +84,9 @@ def in_15_bits():
 BMPS = {
     "rows from the top": lambda path: bmp(path, (8, 0), film().tobytes(), -SIZE, GREYS),
     "rows packed in runs": lambda path: bmp(path, (8, 1), run_lengths(film()[::-1]), SIZE, GREYS),
-    "an inverted palette": lambda path: bmp(path, (8, 0), (255 - film()[::-1]).tobytes(), SIZE, GREYS[::-1][3:] + b"\0"),
+    "an inverted palette": lambda path: bmp(
+        path, (8, 0), (255 - film()[::-1]).tobytes(), SIZE, GREYS[::-1][1:] + b"\0"
+    ),
     "32 bits and no opacity": lambda path: bmp(
         path, (32, 0), np.dstack([*[film()[::-1]] * 3, 0 * film()]).tobytes(), SIZE
     ),
