@@ -168,7 +168,7 @@ def film_cases():
     cases.append((film, "DX", window | {"RescaleSlope": 2, "RescaleIntercept": -1000}))
     cases += [(signed, "CT", {"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 0}), (film, "CT", {})]
     cases += [(film, modality, {"RescaleIntercept": -1024}) for modality in ("CT", "")]
-    cases += [(signed, "DX", {"PixelRepresentation": 1})]
+    cases += [(signed, "DX", {"PixelRepresentation": 1}), (film, "DX", twelve | {"PixelRepresentation": 1})]
     cases += [(film, "DX", {"PatientOrientation": [row, column]})
               for row, column in (("L", "F"), ("R", "H"), ("F", "L"), ("A", "F"), ("H", "R"))]  # fmt: skip
     return [*cases, (film, "DX", {"ImageOrientationPatient": [0, -1, 0, 0, 0, -1], "ImagerPixelSpacing": [0.2, 0.3]}),

@@ -6,9 +6,20 @@ pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 pytest.importorskip("tifffile")
 
-from unusual import CASES, dicoms, exports, masks, models, pictures, run, sets, volumes
+from unusual import CASES, dicoms, drawings, exports, masks, models, pictures, run, scans, sets, storage, volumes
 
-KINDS = (dicoms, exports, masks, models, pictures, sets, volumes)  # importing a module registers its cases
+KINDS = (
+    dicoms,
+    drawings,
+    exports,
+    masks,
+    models,
+    pictures,
+    scans,
+    sets,
+    storage,
+    volumes,
+)  # importing a module registers its cases
 
 
 @pytest.mark.slow
@@ -20,4 +31,4 @@ def test_unusual_files_are_read_or_explained(name):
 
 def test_each_module_has_cases():
     assert {case.__module__ for case in CASES.values()} >= {kind.__name__ for kind in KINDS}
-    assert len(CASES) > 300
+    assert len(CASES) > 480

@@ -16,7 +16,7 @@ from lungnb.formats.images import is_volume, read_volume
 from lungnb.formats.labels import doubt_of, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.rasters import read_raster
+from lungnb.formats.rasters import read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Mask
 
@@ -124,8 +124,7 @@ def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) 
         if is_dicom(file):
             return _read_seg(file, labels, grids)
         raster = read_raster(file, is_mask=True)
-        if raster.has_more:
-            raise Refused(f"{file}: holds several pictures. Save each as a file, or a volume as NIfTI.")
+        refuse_pages(raster, file)
         _refuse_no_numbers(raster.pixels, file)
         if labels:
             return ExternalMask(lung_mask(raster.pixels, _as_values(labels), file))

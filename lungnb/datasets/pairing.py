@@ -14,6 +14,7 @@ from lungnb.files import text_name
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.folders import image_files, is_image, stem_of
 from lungnb.formats.nifti import is_nifti
+from lungnb.formats.rasters import kind_of
 from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
@@ -286,6 +287,11 @@ def _no_pairs(raw: Path, excluded: Excluded) -> str:
 
 def other_files(folder: Path) -> str:
     """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
-    kinds = Counter(path.suffix.lower() for path in folder.rglob("*.*") if path.is_file() and not is_image(path))
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kinds = Counter(path.suffix.lower() for path in files if path.suffix and not is_image(path))
+    nameless = Counter(filter(None, map(kind_of, files)))
+    if nameless and nameless.total() > max(kinds.values(), default=0):
+        kind, _ = nameless.most_common(1)[0]
+        return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
     kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
     return f" {counted(count, 'file')} with the ending {kind} cannot be read." if kind else ""

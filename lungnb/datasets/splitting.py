@@ -241,7 +241,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     table = table[(table[["id", field]] != "").any(axis="columns")]  # spreadsheets save empty rows, too
     if "source_image" not in table:  # in a manifest, spaces belong to names
         for name in table.columns.intersection([field, *TRAITS]):
-            table[name] = table[name].str.strip()
+            table[name] = table[name].map(_without_blanks)
     if (table[field] == "").any():
         raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
     if (wrong := table[table[field].isin(_FORMULA_ERRORS)]).size:
@@ -249,7 +249,27 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
             f"{file}: {field} of {wrong['id'].iloc[0]} is {wrong[field].iloc[0]}, the error of a formula. Mend the "
             "formula, and save the table again."
         )
+    if field == "patient" and "source_image" not in table:
+        _refuse_alike(file, table[field])
     return table
+
+
+def _without_blanks(text: str) -> str:
+    """Return a cell without blanks at its ends, double blanks and invisible characters, which nobody sees."""
+    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    return " ".join(visible.split())
+
+
+def _refuse_alike(file: Path, patients: Iterable[str]) -> None:
+    """Raise ValueError for a patient with two names, because two splits could then share the patient."""
+    names: dict[str, str] = {}
+    for name in patients:
+        other = names.setdefault(re.sub(r"(?<=\d)\.0+$", "", name.casefold()), name)
+        if other != name:
+            raise ValueError(
+                f"{file}: the patients {other} and {name} differ in capitals or in a decimal only. If they are one "
+                "patient, write both alike; otherwise add a letter to one."
+            )
 
 
 def _text_of(file: Path) -> str:

@@ -22,13 +22,18 @@ DEEP_BYTES = 32  # memory per pixel while 16-bit colours are read, bytes; measur
 _DEFLATE = (8, 32946)  # numbers of a TIFF's compression
 ORIENTATION_TAG = 274  # of EXIF and TIFF
 PHOTOMETRIC_TAG = 262  # of TIFF: 0 says that the value 0 is white
+_GREYS, _INK = (0, 1), 5  # a PHOTOMETRIC_TAG that says grey, and CMYK
+_OPACITY = (1, 2)  # ExtraSamples of TIFF that are opacity; 0 is not
 
 
 def deep_mode(opened: Image.Image) -> str:
-    """Return how the bytes of 16-bit colours, or grey with opacity, lie in an opened file, such as RGB;16B, or ""."""
+    """Return how the bytes of 16-bit colours, or grey with opacity, lie in an opened file, such as RGB;16B, or "".
+
+    CMYK counts as no 16-bit colours, because it is no light but ink. Pillow converts its upper 8 bits.
+    """
     args = opened.tile[0].args if isinstance(opened, ImageFile.ImageFile) and opened.tile else None
     mode = args if isinstance(args, str) else str(args[0]) if args else ""
-    return mode if ";16" in mode and not mode.startswith("I") else ""
+    return mode if ";16" in mode and not mode.startswith(("I", "CMYK")) else ""
 
 
 def read_deep(file: BinaryIO, kind: str, deep: str) -> np.ndarray:
@@ -70,6 +75,8 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
             raise Refused(f"{path}: its first page is not one picture. Save one picture a file.")
         if page.dtype is None or page.dtype.kind not in "buif":
             raise Refused(f"{path}: its pixels are not plain numbers. Save it as 16-bit grey or as float32.")
+        if page.photometric == _INK:
+            raise Refused(f"{path}: its colours are CMYK, which is not read for {page.dtype} numbers. Save it as grey.")
         if page.compression not in (1, *_DEFLATE) or page.predictor not in (1, 2):
             raise Refused(f"{path}: its compression is not read for {page.dtype} numbers. Save it without compression.")
         refuse_shape(path, page.imagelength, page.imagewidth, 3 * page.dtype.itemsize * page.samplesperpixel + 8)
@@ -79,6 +86,8 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
             _refuse_bombs(file, path, page, math.prod(page.chunks) * page.dtype.itemsize)
         array = page.asarray(maxworkers=1)
         array = np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
+        if is_mask and page.photometric in _GREYS and not set(page.extrasamples) & {*_OPACITY}:
+            _refuse_channels(array, path)
         array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array, is_mask)
         return array, page.tags.valueof(ORIENTATION_TAG, 1), _has_second(tiff)
 
@@ -101,6 +110,15 @@ def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
     if not finite.size or finite.min() < 0:
         return pixels
     return np.asarray(finite.max() - pixels + finite.min())
+
+
+def _refuse_channels(array: np.ndarray, path: object) -> None:
+    """Raise Refused for grey channels that differ, such as one for each lung: they may be any organ, or background."""
+    if array.ndim == 3 and (array != array[..., :1]).any():
+        raise Refused(
+            f"{path}: has {array.shape[-1]} channels, and which of them are lung is unknown. Save one channel: "
+            "the lungs as 1 and everything else as 0."
+        )
 
 
 def refuse_tile(path: object, tile: tuple[int, ...], picture: tuple[int, int]) -> None:

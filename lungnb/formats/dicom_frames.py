@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,8 @@ PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # The elements that say how pixels are stored, and those that only whole numbers need
 _DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 _OF_WHOLE = ("BitsStored", "PixelRepresentation")
+_COLOURS = ("Red", "Green", "Blue")
+_ROWS = 256  # look at so many rows to see how much neighbours differ
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
@@ -50,13 +53,14 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
         pixels = _without_unused_bits(_decode(file, index, path), file)
         if not is_palette:
             return pixels
-        for colour in ("Red", "Green", "Blue"):
+        for colour in _COLOURS:
             check_lookup_table(file[f"{colour}PaletteColorLookupTableDescriptor"].value)
         return apply_color_lut(pixels, file)
     except (Refused, MemoryError):
         raise
     except Exception:  # pydicom raises whatever its parsers raise
-        needed = (*_DESCRIPTION, *_OF_WHOLE) if "PixelData" in file else _DESCRIPTION
+        tables = [f"{colour}PaletteColorLookupTableData" for colour in _COLOURS] if is_palette else []
+        needed = [*_DESCRIPTION, *(_OF_WHOLE if "PixelData" in file else ()), *tables]
         missing = [name for name in needed if file.get(name) is None]
         cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
         raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None
@@ -119,14 +123,27 @@ def _refuse_other_stream(file: Dataset, path: Path, index: int) -> None:
 
 
 def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
-    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is."""
+    """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is.
+
+    If no value has the bits beyond BitsStored of a negative number, the smoother picture shows whether there is a sign.
+    """
     unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
     if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
         return pixels
     pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
+    if pixels.dtype.kind == "i" and stored.min() < 0 <= pixels.min():
+        plain = pixels & ~(-1 << 8 * pixels.itemsize - unused)
+        # Without sign, although PixelRepresentation says otherwise: a sign would make bright pixels black.
+        stored = plain if _roughness(plain) < _roughness(stored) else stored
     return stored if hidden is None else np.where(hidden, pixels, stored)
+
+
+def _roughness(pixels: np.ndarray) -> float:
+    """Return the mean difference of neighbours in a row, from some of the rows."""
+    rows = pixels[:: math.ceil(len(pixels) / _ROWS)].astype(float)
+    return float(np.abs(np.diff(rows)).mean())
 
 
 def _from_bit_0(pixels: np.ndarray, file: Dataset, unused: int) -> np.ndarray:

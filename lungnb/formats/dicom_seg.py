@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 LUNGS = {"Right lung": "3341006", "Left lung": "44029006"}  # SNOMED CT codes, which pydicom knows in part only
 MAX_UNNAMED = 2  # take so many segments for lungs if none is called that
 _NAME = re.compile(r"\blungs?\b", re.IGNORECASE)  # of a segment that is a lung, if it is no tumour in one
-_NO_LUNG = re.compile(r"tumou?r|neoplasm|nodule|lesion|cancer|mass\b|gtv|vessel|lobe", re.IGNORECASE)
+_LESION = re.compile(r"tumou?r|neoplasm|nodule|lesion|cancer|mass\b|gtv", re.IGNORECASE)
+_NO_LUNG = re.compile(rf"{_LESION.pattern}|vessel|lobe", re.IGNORECASE)
 _MAX_SHIFT = 0.1  # accept frames of a segmentation that lie off the volume's grid by this share of a voxel
 # The standard demands these elements and allows them to be empty.
 _MAY_BE_EMPTY = (
@@ -122,7 +123,8 @@ def read_flat_seg(path: Path, numbers: tuple[int, ...] | None = None) -> Mask:
     """Return the lungs in a DICOM Segmentation of one image, `(height, width)`, bool.
 
     They are the segments of these `numbers`. By default, they are those that are called lungs, or all if there are
-    MAX_UNNAMED at most. Raises Refused, naming the file, if it is another kind of DICOM file or lies in a volume.
+    MAX_UNNAMED at most and none is a lesion. Raises Refused, naming the file, if it is another kind of DICOM file or
+    lies in a volume.
     """
     mask, places = None, set()
     for frame, place in _frames(path, numbers):
@@ -182,14 +184,19 @@ def _frames(path: Path, numbers: tuple[int, ...] | None) -> Iterator[tuple[Mask,
 
 
 def _lung_numbers(file: Dataset, path: Path) -> tuple[int, ...]:
-    """Return the numbers of the segments that are lungs; raise Refused if there are many and none is called that."""
-    lungs = []
+    """Return the numbers of the segments that are lungs; raise Refused if none is called that and there are many."""
+    lungs, has_lesion = [], False
     for segment in file.SegmentSequence:
         kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
         name = " ".join([str(segment.get("SegmentLabel")), *(str(kind.get("CodeMeaning")) for kind in kinds)])
+        has_lesion |= bool(_LESION.search(name))
         if _NAME.search(name.replace("_", " ")) and not _NO_LUNG.search(name):
             lungs.append(int(segment.SegmentNumber))
     count = len(file.SegmentSequence)
+    if not lungs and has_lesion:
+        raise Refused(
+            f"{path}: a segment is a lesion, such as a nodule, and none is called lung. Save the lungs alone."
+        )
     if not lungs and count > MAX_UNNAMED:
         raise Refused(f"{path}: none of its {count} segments is called lung. Save those of the lungs alone.")
     return tuple(lungs or (int(segment.SegmentNumber) for segment in file.SegmentSequence))

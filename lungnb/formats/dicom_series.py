@@ -201,7 +201,10 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"
     if len(kept) < 2:
-        raise Refused(f"{path}: holds one slice only, which is no volume. Add the other slices.")
+        what = (
+            f"all its {len(slices)} slices are alike and at one position" if len(slices) > 1 else "holds one slice only"
+        )
+        raise Refused(f"{path}: {what}, which is no volume. Add the other slices.")
     return [slices[index] for index in kept], heights_mm[kept]
 
 

@@ -8,6 +8,9 @@ from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.rasters import IMAGE_SUFFIXES
 
+# Folders of copies that systems make, in small letters: archives of macOS, network storages, bins
+_OF_SYSTEMS = ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "$recycle.bin", "lost+found")
+
 
 def image_files(raw: Path) -> list[Path]:
     """Return all files of images and volumes under `raw`, except hidden ones, as sorted paths relative to `raw`."""
@@ -15,14 +18,21 @@ def image_files(raw: Path) -> list[Path]:
 
 
 def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield `raw` and each folder below it, with the names of the images and volumes that lie in it."""
+    """Yield `raw` and each folder below it, with the names of the images and volumes that lie in it.
+
+    Hidden folders and those in which systems keep thumbnails and deleted files are left out.
+    """
     seen: set[str] = set()  # through links, a folder may contain itself
     for folder, folders, names in os.walk(raw, followlinks=True):
         place = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if place not in seen and not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(name for name in folders if place not in seen and not _is_hidden(name))
         if place not in seen:
             yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
         seen.add(place)
+
+
+def _is_hidden(folder: str) -> bool:
+    return folder.startswith(".") or folder.lower() in _OF_SYSTEMS
 
 
 def is_image(path: Path) -> bool:

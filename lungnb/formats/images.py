@@ -18,7 +18,7 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster
+from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
@@ -94,7 +94,8 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
         values: the values of the lungs, for data sets that mark several organs. By default, lung is every label except
             0, whatever the labels; in a mask of many greys, every pixel above half of the largest. See `find_values`.
 
-    Raises ValueError, naming the file, if it is not a readable mask, or if its labels are of other organs too.
+    Raises ValueError, naming the file, if it is not a readable mask, if it holds several pictures, or if its labels are
+    of other organs too.
     """
     return read_turned_mask(path, values)[0]
 
@@ -105,6 +106,7 @@ def read_turned_mask(path: str | Path, values: tuple[int, ...] | None = None) ->
         if is_dicom(Path(path)):
             return read_flat_seg(Path(path), values), UPRIGHT
         raster = read_raster(Path(path), is_mask=True)
+        refuse_pages(raster, path)
         return lung_mask(raster.pixels, values, path), raster.orientation
 
 

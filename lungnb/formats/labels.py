@@ -15,6 +15,8 @@ MAX_LABELS = 8  # a map of more labels shows the whole body, not two lungs and t
 LOBES = (10, 11, 12, 13, 14)  # of the lungs, in label maps of TotalSegmentator
 _SAMPLE = 2**17  # values that are looked at, evenly spaced over the mask
 _AREA_SHARE = 0.3  # of a label's pixels have equal neighbours; of the greys at a soft edge, fewer have
+_BACKGROUND_SHARE = 0.3  # of the pixels have the value of the background
+_STRAY_SHARE = 0.01  # of the pixels are darker than the background at most, if JPEG made them so
 _EXACT_SHARE = 0.5  # of the values of a label map fill areas; in a JPEG or a soft mask, fewer do
 _LABEL_SHARE = 0.03  # of the pixels above the background have the value of a label, if edges are blurred
 _MIN_JUMP = 0.02  # of the range of values, from one label to the next; a soft mask rises in smaller steps
@@ -62,8 +64,10 @@ def lung_mask(
     """
     if mask_values:
         return np.isin(np.rint(array), mask_values)
-    array = _numbers(array)
+    stored, array = array, _numbers(array)
     values = values or find_values(array)
+    if stored is not array and not values.labels and np.isfinite(stored).any():
+        raise Refused(f"{name}: holds only 0 and values that are not numbers (NaN). Save the lungs as 1 instead.")
     if values.problem:
         raise Refused(f"{name}: {values.problem}")
     if not values.labels and array.min() < array.max():  # such as 255 in 8 bits with a sign
@@ -106,7 +110,9 @@ def find_values(array: np.ndarray) -> MaskValues:
     if below.sum() > _MAX_IGNORED and counts[below].sum() > _BELOW_SHARE * pixel.size:
         return MaskValues((high,), high / 2, 1.0, _DISTANCES)
     alike = np.bincount(number.ravel(), ((pixel == right) & (pixel == under)).ravel(), len(distinct))
-    is_area = (distinct > low) & (alike >= _AREA_SHARE * counts)
+    fills_area = alike >= _AREA_SHARE * counts
+    low = _background(distinct, counts, fills_area, low)
+    is_area = (distinct > low) & fills_area
     jumps = np.concatenate([np.abs(np.subtract(pixel, part, dtype=float))[pixel != part] for part in (right, under)])
     is_sharp = jumps.size > 0 and np.median(jumps) >= _MIN_JUMP * (high - low)
     count = (distinct > low).sum()
@@ -128,6 +134,18 @@ def find_values(array: np.ndarray) -> MaskValues:
     shares = array.dtype.kind == "f" and high <= 1
     threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(0.5 if shares else high / 2, math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
+
+
+def _background(distinct: np.ndarray, counts: np.ndarray, fills_area: np.ndarray, low: float) -> float:
+    """Return the value of the background: `low`, or, if only a few pixels that fill no area have that, a larger one.
+
+    JPEG makes such pixels around the lungs if the background is not black.
+    """
+    is_below, high = distinct <= low, float(distinct[-1])
+    if fills_area[is_below].any() or counts[is_below].sum() >= _STRAY_SHARE * counts.sum():
+        return low
+    is_dark = fills_area & (counts > _BACKGROUND_SHARE * counts.sum()) & (distinct < (low + high) / 2)
+    return float(distinct[is_dark][0]) if is_dark.any() else low
 
 
 def doubt_of(path: Path, values: MaskValues) -> str:

@@ -78,6 +78,8 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
     start = file.read(max(_HEADER_LENGTHS))
     lengths = (int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big"))
     length = next((size for size in _HEADER_LENGTHS if size in lengths), None)
+    if start[:2] == _GZIP_START:
+        raise Refused(f"{path}: is compressed twice. Unpack it once.")
     if length is None or len(start) < length:
         raise Refused(f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again.")
     header: Nifti1Header = getattr(nibabel, _HEADER_LENGTHS[length])(start[:length])

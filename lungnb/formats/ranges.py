@@ -34,7 +34,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     """Return the values of an image or a volume that are shown as black and as white.
 
     - `window_hu`, if it is given; the values must then be Hounsfield units.
-    - CT, that is values below -200, which are not all padding: LUNG_WINDOW.
+    - CT, that is values below -200, which are not all padding, as a single -999 is: LUNG_WINDOW.
     - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255, except floats of a few units.
     - All others: the smallest and the largest value of the picture. Values far from all others are not part of it: the
       few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
@@ -58,6 +58,9 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     if window_hu is not None:
         _refuse_other_units(values, name)
         return GreyRange(window_hu, note)
+    if LUNG_RANGE[0] < low < LUNG_RANGE[1] and _is_one_padding(values, low):
+        shown = grey_range(values[values > low], name=name)
+        return GreyRange(shown.window, ", ".join(filter(None, [f"values of {low:g} are left out", shown.note, note])))
     if low >= 0 and high <= MAX_SHARE and values.dtype.kind in "bf":
         return GreyRange((0.0, 1.0), note)
     if low >= 0 and high <= 255 and (values.dtype.kind != "f" or high > MAX_UNITS):
@@ -72,6 +75,18 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
         low, high = picture_low, float(values.max(where=values <= last, initial=low))
         note = ", ".join(filter(None, [f"values outside {low:g} to {high:g} are left out", note]))
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
+
+
+def _is_one_padding(values: np.ndarray, low: float) -> bool:
+    """Return whether `low` pads a picture without other negative values, such as -999 for no data. CT has others."""
+    sample = _sample(values)
+    picture = sample[sample > low]
+    return picture.size > 0 and bool(picture.min() >= 0) and len(np.unique(picture)) > _FEW_VALUES
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    step = math.ceil((values.size / _SAMPLE) ** (1 / values.ndim))
+    return values[(slice(None, None, step),) * values.ndim]
 
 
 def _refuse_other_units(hounsfield: np.ndarray, name: object) -> None:
@@ -94,9 +109,7 @@ def _share_of_lung(values: np.ndarray) -> float:
 
 def _ends_of_picture(values: np.ndarray) -> tuple[float, float]:
     """Return two limits that separate the values of the picture from all others. The picture may not reach them."""
-    step = math.ceil((values.size / _SAMPLE) ** (1 / values.ndim))
-    sample = values[(slice(None, None, step),) * values.ndim]
-    distinct, counts = np.unique(sample, return_counts=True)
+    distinct, counts = np.unique(_sample(values), return_counts=True)
     distinct, ends = distinct.astype(float), [-np.inf, np.inf]
     while len(distinct) > _FEW_VALUES:
         gaps = np.diff(distinct)

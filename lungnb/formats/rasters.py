@@ -37,11 +37,15 @@ _MODE_BYTES = {"1": 4, "L": 4, "P": 8, "I;16": 4, "I": 12, "F": 8}
 _COLOUR_BYTES = 10
 # Tags of TIFF. A sample format of 2 says that numbers are signed.
 _TILE_TAGS, _BITS_TAG, _PLANES_TAG, _SIGN_TAG = (322, 323), 258, 284, 339
+_SAMPLES_TAG, _EXTRA_TAG = 277, 338
 UPRIGHT = 1  # the orientation of EXIF that turns nothing
 _OUTLINE_SHARE = 0.75  # of the outline of a mask has the colour of the background; lungs touch little of it
 _MIN_CONTRAST = 1 / 16  # of the brightest value, between colours that differ; the noise of JPEG is less
+_GREY_MARGIN = 0.1  # of the range of values, at each end: what a drawing has, and little of a photograph
+_MAX_ALIKE = 0.75  # of the neighbours in a photograph have one grey
 _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo themselves
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", **dict.fromkeys(_TIFF_STARTS, ".tif")}
 _PAIR_SUFFIXES = (".hdr", ".img")
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
 
@@ -57,8 +61,9 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         raise Refused(f"{path}: one of two files of a volume (.hdr and .img). Convert them to a single .nii file.")
     if suffix not in RASTER_FORMATS:
         open_file(path).close()  # refuses what is not there, for a better reason
-        known = ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
-        raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). Convert it.")
+        kind, known = kind_of(path), ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
+        remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else "Convert it"
+        raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). {remedy}.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -75,6 +80,18 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
             yield image
 
 
+def kind_of(path: Path) -> str:
+    """Return the ending of the format that a file without an ending holds, by its first bytes, or ""."""
+    if path.suffix:
+        return ""
+    try:
+        with open_file(path) as file:
+            start = file.read(max(map(len, _STARTS)))
+    except (Refused, OSError):
+        return ""
+    return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+
+
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
     """Return an opened file as Pillow opens it. Return a TIFF that Pillow cannot read as a picture of float32."""
     file.seek(0)
@@ -87,7 +104,7 @@ def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
         if file.read(4) not in _TIFF_STARTS:
             raise
     else:
-        if not _is_misread(image):
+        if not (_is_misread(image) or (is_mask and _has_lost_channel(image))):
             return image
     array, orientation, more = read_tiff(file, path, is_mask)
     image = Image.fromarray(flattened(array, is_mask, path).astype(np.float32))
@@ -107,6 +124,12 @@ def _is_misread(image: Image.Image) -> bool:
     is_apart = _tiff_tag(image, _PLANES_TAG, 1) != 1 and _tiff_tag(image, _BITS_TAG, 8) > 8
     is_swapped = image.tag_v2.prefix == b"MM" and image.mode in ("I", "F") and image.tile[0].codec_name == "libtiff"
     return is_signed or is_swapped or (is_apart and len(image.getbands()) > 1)
+
+
+def _has_lost_channel(image: Image.Image) -> bool:
+    """Return whether Pillow drops the second of two grey channels of a TIFF file, which is no opacity."""
+    is_grey = _tiff_tag(image, PHOTOMETRIC_TAG, 2) <= 1
+    return is_grey and _tiff_tag(image, _SAMPLES_TAG, 1) > 1 and not _tiff_tag(image, _EXTRA_TAG)
 
 
 def _tiff_tag(image: Image.Image, tag: int, default: int = 0) -> int:
@@ -145,6 +168,12 @@ def read_raster(path: Path, is_mask: bool = False) -> Raster:
         return Raster(pixels, has_more(opened), orientation)
 
 
+def refuse_pages(raster: Raster, path: object) -> None:
+    """Raise Refused for a mask file of several pictures, because each of them may be a lung."""
+    if raster.has_more:
+        raise Refused(f"{path}: holds several pictures (pages or frames). Save each as a file, or a volume as NIfTI.")
+
+
 def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> np.ndarray:
     is_deep = opened.mode.startswith("I;16")
     has_wide_numbers = is_deep or opened.mode in ("I", "F")  # Pillow inverts all others
@@ -166,9 +195,11 @@ def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> np.ndarray:
 def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
-    Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, return
-    that. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are equally
-    strong, return which pixels have another one than the outline; raises Refused, naming `path`, if it has several.
+    Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, or if
+    it cuts out a part of a photograph, return that. If the background is a colour, return how far the colours
+    are from it. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are
+    equally strong, return which pixels have another one than the outline; raises Refused, naming `path`, if it has
+    several.
     """
     if pixels.ndim == 2:
         return pixels
@@ -179,7 +210,11 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     strongest, opacity = colours.max(axis=-1), pixels[..., -1]
     if pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
         drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
-        return np.where(drawn, strongest, 0) if np.ptp(strongest[drawn]) else opacity
+        is_drawing = np.ptp(strongest[drawn]) and not _is_photograph(strongest, drawn)
+        return np.where(drawn, strongest, 0) if is_drawing else opacity
+    distance = _from_background(colours)
+    if distance is not None:
+        return distance
     weakest, brightest = colours.min(axis=-1), float(strongest.max())
     saturation = strongest - weakest
     # Such as colours on white: the background is as bright as the drawing, except perhaps a dark frame.
@@ -189,6 +224,38 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     if not np.ptp(strongest) and _MIN_CONTRAST * brightest < np.ptp(colours, axis=(0, 1)).max():  # such as red on blue
         return np.asarray((colours != _background(colours, path)).any(axis=-1))
     return np.asarray(strongest)
+
+
+def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
+    """Return whether most of what is drawn is neither nearly black nor nearly white, and differs from pixel to pixel.
+
+    Most of a soft mask is nearly black or white, and in a map of many organs most neighbours are alike.
+    """
+    low, high = float(strongest[drawn].min()), float(strongest[drawn].max())
+    margin = _GREY_MARGIN * (high - low)
+    is_between = (strongest > low + margin) & (strongest < high - margin)
+    alike = (strongest[:, 1:] == strongest[:, :-1])[drawn[:, 1:] & drawn[:, :-1]]
+    return bool(is_between[drawn].mean() > 0.5 and alike.size and alike.mean() < _MAX_ALIKE)
+
+
+def _from_background(colours: np.ndarray) -> np.ndarray | None:
+    """Return how far the colours of a mask are from its background, if that is a colour, as blue is.
+
+    Return None for another background: one that is nearly black, grey or white, or that has less than most of the
+    picture and of its outline, as a frame has.
+    """
+    if colours.shape[-1] < 3:
+        return None
+    background, brightest = np.median(_outline(colours), axis=0), float(colours.max())
+    if 4 * np.ptp(background) <= brightest:
+        return None
+    distance = np.zeros(colours.shape[:2], np.float32)
+    for number, value in enumerate(background.tolist()):
+        np.maximum(distance, np.abs(colours[..., number] - np.float32(value)), out=distance)
+    is_near = 4 * distance < distance.max()
+    if is_near.mean() <= 0.5 or _outline(is_near).mean() <= _OUTLINE_SHARE:
+        return None
+    return np.rint(distance).astype(colours.dtype) if colours.dtype.kind in "ui" else distance
 
 
 def _is_background(white: Mask) -> bool:

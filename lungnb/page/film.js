@@ -9,6 +9,7 @@ const USUAL_OFFSET = 1024; // of CT values above Hounsfield units, if the file d
 const [MIN_GREY_SHARE, MAX_WHITE_SHARE, MIN_SPAN] = [0.15, 0.45, 0.3];
 const CT_IMAGES = ["", ".1", ".2"].map((end) => `1.2.840.10008.5.1.4.1.1.2${end}`); // SOP classes
 const SAMPLE_SIDE = 256; // look at about so many pixels in each direction
+const MOST_ROWS = 256; // look at so many rows to see how much neighbours differ
 const MAX_VIEWS = 8; // try so many windows of a file
 const MAX_TABLE = 2 ** 16; // entries of a lookup table
 const PIXEL_MM = [0.001, 100]; // believe pixel sizes from the first to the second
@@ -63,7 +64,23 @@ function storedPixels(header, count) {
     if (!isLow) pixels.forEach((pixel, at) => (pixels[at] = pixel >> shift));
   }
   const hidden = findPadding(pixels, header);
-  return pixels.map((pixel, at) => (hidden?.[at] ? pixel : cut(pixel)));
+  const plain = (pixel) => (pixel << room) >>> room;
+  const hasSign = pixels.some((pixel) => pixel < 0) || !pixels.some((pixel) => cut(pixel) < 0);
+  // Without sign, although PixelRepresentation says otherwise: a sign would make bright pixels black.
+  const isPlain = !hasSign && roughness(pixels, plain, header) < roughness(pixels, cut, header);
+  return pixels.map((pixel, at) => (hidden?.[at] ? pixel : isPlain ? plain(pixel) : cut(pixel)));
+}
+
+/** Return the sum of the differences of neighbours in a row, from some of the rows. */
+function roughness(pixels, valueOf, header) {
+  const [rows, columns] = [header.number("Rows"), header.number("Columns")];
+  let sum = 0;
+  for (let row = 0; row < rows; row += Math.ceil(rows / MOST_ROWS)) {
+    for (let at = row * columns + 1; at < (row + 1) * columns; at++) {
+      sum += Math.abs(valueOf(pixels[at]) - valueOf(pixels[at - 1]));
+    }
+  }
+  return sum;
 }
 
 /** Return an array that is 1 for padding; null if no value or every value is padding. */

@@ -431,6 +431,8 @@ def test_tables_of_spreadsheets_are_read(raw, tmp_path, content):
             as_text(rows=rows_with(name=lambda name: str(int(name)))).encode(),
             r"none of its ids is an image: it has 0, the images 000\. A spreadsheet drops zeros in front",
         ),
+        (b"id,patient\n000,A\n001,a\n", r"the patients A and a differ in capitals or in a decimal only\. If they are"),
+        (b"id,patient\n000,7\n001,7.0\n", r"the patients 7 and 7\.0 differ in capitals or in a decimal only"),
         (
             as_text(rows=rows_with(patient="Smith, {}".format)).encode(),
             r"a row has more cells than the first line\. Write a cell that contains ',' in quotation marks",
@@ -442,6 +444,15 @@ def test_tables_in_doubt_are_explained(raw, tmp_path, content, message):
     (tmp_path / "table.csv").write_bytes(content)
     with pytest.raises(ValueError, match=rf"table\.csv: {message}"):
         prepared(raw, patient_file=str(tmp_path / "table.csv"))
+
+
+def test_blanks_and_invisible_characters_make_no_other_patient(raw, tmp_path):
+    names = ["P 1", "P  1 ", "P\u00a01", "P\u200b 1", "2.10", "2.1"]
+    write_scans(raw, [f"{number:03}" for number in range(6)])
+    rows = [("id", "patient"), *((f"{number:03}", name) for number, name in enumerate(names))]
+    (tmp_path / "table.csv").write_text(as_text(rows=rows), encoding="utf-8")
+    _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
+    assert manifest.set_index("id")["patient"].tolist() == ["P 1"] * 4 + ["2.10", "2.1"]
 
 
 def test_some_lost_zeros_are_told_too(raw, tmp_path):

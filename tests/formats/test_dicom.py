@@ -310,6 +310,17 @@ def test_values_end_at_the_high_bit(tmp_path, is_signed, high, beside):
     np.testing.assert_array_equal(read_dicom(path)[0], [[-1000, -300, 400, 2000]])
 
 
+@pytest.mark.parametrize("overlay", [0, 1 << 13])
+def test_a_sign_that_tears_the_picture_apart_is_not_believed(tmp_path, overlay):
+    smooth = np.tile(np.linspace(0, 4095, 60).astype(np.int16), (40, 1))
+    tags = CT_12 | {"HighBit": 11, "PixelRepresentation": 1, "RescaleIntercept": -1024}
+    path = dicom(tmp_path / "a.dcm", smooth | overlay, "CT", **tags)
+    np.testing.assert_array_equal(read_dicom(path)[0], smooth - 1024)
+    signed = np.tile(np.linspace(-1000, 1000, 60).astype(np.int16), (40, 1))
+    path = dicom(tmp_path / "b.dcm", signed & 0x0FFF, "CT", **tags | {"RescaleIntercept": 0})
+    np.testing.assert_array_equal(read_dicom(path)[0], signed)
+
+
 @pytest.mark.parametrize("is_signed", [0, 1])
 @pytest.mark.parametrize("high", [15, 3, 40])
 def test_a_high_bit_that_the_values_contradict_is_not_believed(tmp_path, is_signed, high):

@@ -218,6 +218,15 @@ def test_a_segmentation_of_a_film_is_a_mask(tmp_path):
         file.save_as(path)
     np.testing.assert_array_equal(read_mask(path), expected)  # by what segments are called
     file = pydicom.dcmread(path)
+    del file.SegmentSequence[1:]
+    file.SegmentSequence[0].SegmentLabel = "Nodule 1"
+    file.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning = "Nodule"
+    file.save_as(tmp_path / "nodule.dcm")
+    with pytest.raises(
+        ValueError, match=r"nodule\.dcm: a segment is a lesion, such as a nodule, and none is called lu"
+    ):
+        read_mask(tmp_path / "nodule.dcm")
+    file = pydicom.dcmread(path)
     for segment in file.SegmentSequence:
         segment.SegmentLabel = "Organ"
         segment.pop("SegmentedPropertyTypeCodeSequence", None)

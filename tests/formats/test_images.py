@@ -268,6 +268,45 @@ def test_a_transparent_margin_of_white_is_no_lung(tmp_path):
     np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", picture)), MASK | OTHER)
 
 
+@pytest.mark.parametrize("lung", [(0, 255, 0), (255, 255, 255), (0, 0, 0), (255, 0, 255)])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_mask_may_be_drawn_on_a_strong_colour(tmp_path, lung, suffix):
+    shape = np.zeros((160, 160), bool)
+    shape[40:120, 30:130] = True
+    colours = np.where(shape[..., None], np.uint8(lung), np.uint8((0, 0, 250)))
+    mask = read_mask(saved(tmp_path / f"a{suffix}", colours))
+    assert (mask == shape).mean() > 0.99
+
+
+def test_a_frame_is_no_background(tmp_path):
+    shape = np.zeros((160, 160), bool)
+    shape[40:120, 30:130] = True
+    colours = np.where(shape[..., None], np.uint8((0, 255, 0)), np.uint8((128, 0, 0)))
+    colours[:3] = colours[-3:] = colours[:, :3] = colours[:, -3:] = (255, 0, 0)
+    np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", colours))[3:-3, 3:-3], shape[3:-3, 3:-3])
+
+
+def test_the_opacity_of_a_cut_out_is_its_mask(tmp_path):
+    film = RNG.integers(0, 255, MASK.shape, np.uint8)
+    path = saved(tmp_path / "a.png", np.dstack([film, film, film, MASK * np.uint8(255)]))
+    np.testing.assert_array_equal(read_mask(path), MASK)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".gif"])
+def test_a_mask_of_several_pictures_is_refused(tmp_path, suffix):
+    first, second = (Image.fromarray(part * np.uint8(255)) for part in (MASK, OTHER))
+    first.save(tmp_path / f"a{suffix}", save_all=True, append_images=[second])
+    with pytest.raises(ValueError, match=rf"a\{suffix}: holds several pictures \(pages or frames\)\. Save each"):
+        read_mask(tmp_path / f"a{suffix}")
+
+
+def test_a_picture_without_an_ending_is_named(tmp_path):
+    for kind, suffix in (("PNG", ".png"), ("TIFF", ".tif"), ("JPEG", ".jpg"), ("GIF", ".gif")):
+        Image.fromarray(GREY).save(tmp_path / "a", kind)
+        with pytest.raises(ValueError, match=rf"It holds a {kind}: end its name with \{suffix}\."):
+            read_image(tmp_path / "a")
+
+
 @pytest.mark.parametrize("channels", [3, 4])
 def test_a_black_mask_in_colours_is_empty_and_a_white_one_full(tmp_path, channels):
     for colour in (0, 255):

@@ -110,9 +110,19 @@ def test_without_a_0_the_smallest_value_is_the_background():
     np.testing.assert_array_equal(lung_mask(np.where(BOTH, labelled(1, 2, np.int16), -1)), BOTH)
 
 
+@pytest.mark.parametrize("quality", [60, 80, 95])
+@pytest.mark.parametrize(("low", "lung"), [(30, 200), (60, 250), (100, 200), (10, 20), (0, 255)])
+def test_jpeg_makes_values_below_a_grey_background(tmp_path, low, lung, quality):
+    Image.fromarray(np.where(BOTH, lung, low).astype(np.uint8)).save(tmp_path / "a.jpg", quality=quality)
+    assert (read_mask(tmp_path / "a.jpg") == BOTH).mean() > 0.98
+
+
 def test_a_mask_of_one_value_is_empty_or_full():
     assert not lung_mask(np.zeros((4, 5))).any() and lung_mask(np.full((4, 5), 7)).all()
     assert not lung_mask(np.full((4, 5), np.nan)).any() and not lung_mask(np.full((4, 5), -3)).any()
+    with pytest.raises(ValueError, match=r"holds only 0 and values that are not numbers \(NaN\)\. Save the lungs as 1"):
+        lung_mask(np.where(BOTH, np.nan, 0))
+    assert np.array_equal(lung_mask(np.where(BOTH, 1, np.nan)), BOTH)
 
 
 @pytest.mark.parametrize(("kind", "top"), [(np.uint8, 255), (np.uint8, 177), (np.uint16, 65_535), (np.float32, 7.0)])

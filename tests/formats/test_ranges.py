@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.ranges import LUNG_WINDOW, grey_range
+from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range
 
 RNG = np.random.default_rng(0)
 FILM = np.clip(RNG.normal(1800, 700, (300, 400)), 0, 4080).astype(np.uint16)
@@ -47,6 +47,17 @@ def test_what_is_no_picture_does_not_move_the_range(film, kind):
     assert shown.note == f"values outside {low:g} to {high:g} are left out"
     volume = grey_range(np.stack([film, FILM, FILM]).astype(kind))
     assert volume.window == (FILM.min(), FILM.max())
+
+
+@pytest.mark.parametrize("value", [-999, -1000, -1024])
+def test_one_value_below_0_is_padding_and_no_ct(value):
+    film = with_padding(value)
+    inside = film[film >= 0]
+    assert grey_range(film) == GreyRange((inside.min(), inside.max()), f"values of {value} are left out")
+    assert grey_range(np.where(film < 0, film, film % 256)).window == (0, 255)
+    assert grey_range(np.where(film < 0, value, film % 3)).window == LUNG_WINDOW  # a drawing of CT
+    film[-9:] = -300
+    assert grey_range(film).window == LUNG_WINDOW
 
 
 @pytest.mark.parametrize(
