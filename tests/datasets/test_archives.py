@@ -68,7 +68,7 @@ HOSTILE = {
     "overstated packed size": (edited(BOMB, 20, 2**30), "overlap"),
     "understated size": (edited(BOMB, 24, 1000), "CRC"),
     "overstated size": (edited(PLAIN, 24, 2**31), "bomb"),
-    "overlapping": (overlapping(50), "overlap"),
+    "overlapping": (overlapping(2), "overlap"),
     "number of members": (make_zip([(f"{i}", b"") for i in range(11)]), "11 files are more than 10"),
     "folders within folders": (make_zip([("a", "1"), ("b/" * 20, ""), ("c/" * 20, "")]), "folders are more than 10"),
     "table of contents": (table_only(720_000), "table of contents"),
@@ -81,6 +81,7 @@ HOSTILE = {
     "line break": (make_zip([("a\nb", "1")]), "control characters"),
     "carriage return": (make_zip([("a\rb", "1")]), "control characters"),
     "escape": (make_zip([("\x1b[31mred", "1")]), "control characters"),
+    "delete": (make_zip([("a\x7fb", "1")]), "control characters"),
     "C1 control": (make_zip([("a\x9b31m", "1")]), "control characters"),
     "NUL": (make_zip([("aXb", "1")]).replace(b"aXb", b"a\0b"), "control characters"),
     "parent of Windows": (make_zip([("a/.. /x", "1")]), "leads out"),
@@ -101,8 +102,6 @@ HOSTILE = {
 def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
     content, says = HOSTILE[name]
     monkeypatch.setattr(archives, "MAX_FILES", 10)
-    if name == "overlapping":
-        monkeypatch.setattr(archives, "MAX_FILES", 100)
     address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()
     monkeypatch.setattr("lungnb.datasets.fetch.fetch_web", lambda url, target, progress: target.write_bytes(content))
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip", address),))
@@ -118,6 +117,17 @@ def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name
     assert time.monotonic() - begun < 10
     left = [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert left == (["a.zip"] if here == "by hand" else [])
+
+
+def test_as_many_files_as_the_limit_are_unpacked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    (tmp_path / "a.zip").write_bytes(make_zip([("a", "1"), ("in/b", "2")]))
+    unpack(tmp_path / "a.zip", tmp_path / "two", progress=False)  # and a folder
+    (tmp_path / "b.zip").write_bytes(make_zip([(name, "1") for name in "abc"]))
+    assert capsys.readouterr().out == ""
+    unpack(tmp_path / "b.zip", tmp_path / "three")
+    assert "Unpacking: 100%" in capsys.readouterr().out
+    assert len([*(tmp_path / "three").iterdir()]) == 3 and (tmp_path / "two" / "in" / "b").read_text() == "2"
 
 
 def test_real_ratios_pass(tmp_path):
@@ -169,13 +179,14 @@ def test_names_and_rights_are_those_of_plain_files(tmp_path):
         ("A.txt", "1"),
         (setuid, "x"),
         ("./c", "c"),
+        ("a..b.png", "d"),
         ("empty/", ""),
         ("Füße 1. Bild.png", "ü"),
     ]
     (tmp_path / "a.zip").write_bytes(b"before" + make_zip(members))
     unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
     files = {path.relative_to(tmp_path / "in").as_posix(): path for path in (tmp_path / "in").rglob("*")}
-    assert {"dir/b.png", "A.txt", "set/run", "c", "empty", "Füße 1. Bild.png"} <= set(files)
+    assert {"dir/b.png", "A.txt", "set/run", "c", "a..b.png", "empty", "Füße 1. Bild.png"} <= set(files)
     assert not any(path.stat().st_mode & 0o7111 for path in files.values() if path.is_file())
 
 

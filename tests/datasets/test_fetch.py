@@ -1,11 +1,13 @@
 """Downloads, against a server on this machine; no test here reaches the network."""
 
+import errno
 import hashlib
 import io
 import stat
 import sys
 import threading
 import zipfile
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -15,7 +17,7 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets import archives, fetch
 from lungnb.datasets.fetch import DownloadError, download
 from lungnb.datasets.sources import CATALOGUE, PHANTOMS, RemoteFile, Source
-from lungnb.files import remove
+from lungnb.files import NotWritten, remove
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 
@@ -181,10 +183,21 @@ def test_next_address_is_tried(server, add, monkeypatch):
     assert server.hits == ["/drive/abc", "/kaggle/owner/tiny"]
 
 
-def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path, monkeypatch):
+KAGGLE = """
+class KaggleApi:
+    def authenticate(self):
+        raise SystemExit("No account.")
+"""
+
+
+@pytest.mark.parametrize(
+    ("at_import", "api"), [("raise SystemExit(1)\n", ""), ("", KAGGLE)], ids=["imported", "signing in"]
+)
+def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path, monkeypatch, at_import, api):
     package = tmp_path / "packages" / "kaggle"
     (package / "api").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit(1)\n")
+    (package / "__init__.py").write_text(at_import)
+    (package / "api" / "kaggle_api_extended.py").write_text(api)
     for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path / "packages")
@@ -192,6 +205,54 @@ def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path,
     with pytest.raises(DownloadError) as error:
         download("tiny", progress=False)
     assert_sentences(error, "account", "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+
+
+def test_a_wrong_file_of_an_earlier_run_is_fetched_anew(server, add, raw, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
+    server.files["/abc"] = make_zip()
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    (raw / ".tiny.download").mkdir(parents=True)
+    (raw / ".tiny.download" / "tiny.zip").write_bytes(HTML)
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file()
+
+
+def test_what_another_run_has_just_downloaded_is_not_fetched_again(server, add, raw, monkeypatch):
+    @contextmanager
+    def waiting(folder):
+        (folder / "set").mkdir(parents=True)  # by the other run, which held the lock
+        yield
+
+    monkeypatch.setattr(fetch, "locked", waiting)
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    assert entries(download("tiny", progress=False)) == ["set"] and server.hits == []
+
+
+@pytest.mark.parametrize("error", [OSError("too small a disk"), OSError(errno.ENOSPC, "no space")])
+def test_a_disk_without_room_keeps_what_was_fetched(server, add, monkeypatch, error):
+    """Also the archive is not said to be damaged, and no other address is tried."""
+    server.files["/tiny.zip"] = make_zip()
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"), server.url("/other.zip"))))
+
+    def fail(*_):
+        raise error
+
+    is_full = error.errno == errno.ENOSPC
+    with monkeypatch.context() as patch, pytest.raises(NotWritten if is_full else DownloadError, match="disk"):
+        patch.setattr(fetch, "unpack", fail)
+        download("tiny", progress=False)
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file() and server.hits == ["/tiny.zip"]
+
+
+def test_a_full_disk_ends_a_download(server, add, monkeypatch):
+    def fail(url, target, progress):
+        server.hits.append(url)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(fetch, "fetch_web", fail)
+    add(RemoteFile("tiny.zip", ("http://127.0.0.1/a", "http://127.0.0.1/b")))
+    with pytest.raises(NotWritten, match=r"tiny\.zip: cannot be written: the disk is full"):
+        download("tiny", progress=False)
+    assert server.hits == ["http://127.0.0.1/a"]  # no other address helps
 
 
 def test_web_page_in_place_of_the_archive_is_named(server, add, raw, monkeypatch):
@@ -266,8 +327,8 @@ def test_several_files_appear_together_in_folders_of_their_own(server, add, raw)
 
 
 def test_members_to_skip_stay_packed_unless_nothing_else_is_there(server, add, raw):
-    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a"})
-    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/",))
+    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a", "result/a.png": b"a"})
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/", "/result/"))
     assert entries(download("tiny", progress=False)) == ["twice"]
     remove(raw / "tiny")
     server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a"})
