@@ -14,9 +14,10 @@ import pytest
 
 from helpers.paths import REAL
 from lungnb.artefacts import raw_folder
-from lungnb.datasets import archives, fetch
+from lungnb.datasets import archives, fetch, web
 from lungnb.datasets.fetch import DownloadError, download
 from lungnb.datasets.sources import CATALOGUE, PHANTOMS, RemoteFile, Source
+from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile
 from lungnb.files import NotWritten, remove
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
@@ -183,28 +184,89 @@ def test_next_address_is_tried(server, add, monkeypatch):
     assert server.hits == ["/drive/abc", "/kaggle/owner/tiny"]
 
 
-KAGGLE = """
-class KaggleApi:
-    def authenticate(self):
-        raise SystemExit("No account.")
-"""
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    """Call with the code of a client of Kaggle, which is then imported in the place of the real one."""
+
+    def modules():
+        return [name for name in sys.modules if name.partition(".")[0] == "kaggle"]
+
+    def install(at_import, api=""):
+        package = tmp_path / "packages" / "kaggle"
+        (package / "api").mkdir(parents=True)
+        (package / "__init__.py").write_text(at_import)
+        (package / "api" / "kaggle_api_extended.py").write_text(api)
+        monkeypatch.syspath_prepend(tmp_path / "packages")
+
+    before = {name: sys.modules.pop(name) for name in modules()}
+    yield install
+    for name in modules():
+        del sys.modules[name]
+    sys.modules.update(before)
 
 
 @pytest.mark.parametrize(
-    ("at_import", "api"), [("raise SystemExit(1)\n", ""), ("", KAGGLE)], ids=["imported", "signing in"]
+    ("at_import", "api", "says"),
+    [
+        ("raise SystemExit(1)", "", "no Kaggle account is set up"),
+        ("raise ImportError", "", "run `pip install 'lungnb[kaggle]'`"),
+        ("", "class KaggleApi:\n    def authenticate(self):\n        raise SystemExit('No account.')", "No account"),
+    ],
+    ids=["no account", "not installed", "leaves Python"],
 )
-def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path, monkeypatch, at_import, api):
-    package = tmp_path / "packages" / "kaggle"
-    (package / "api").mkdir(parents=True)
-    (package / "__init__.py").write_text(at_import)
-    (package / "api" / "kaggle_api_extended.py").write_text(api)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path / "packages")
+def test_a_kaggle_client_that_fails_is_explained(add, raw, kaggle, at_import, api, says):
+    kaggle(at_import, api)
     add(RemoteFile("challenge.zip", ("kaggle:challenge",)))
     with pytest.raises(DownloadError) as error:
         download("tiny", progress=False)
-    assert_sentences(error, "account", "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+    assert_sentences(error, says, "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+
+
+KAGGLE = """
+import pathlib
+class KaggleApi:
+    def authenticate(self):
+        self.signed_in = True
+    def competition_download_files(self, name, path, quiet):
+        assert self.signed_in and quiet
+        pathlib.Path(path, f"{name}.zip").write_bytes(CONTENT)
+"""
+
+
+def test_a_competition_comes_from_kaggle_s_client(add, kaggle):
+    kaggle("", f"CONTENT = {make_zip({'a.png': b'a'})!r}{KAGGLE}")
+    add(RemoteFile("challenge.zip", ("kaggle:challenge",)))
+    assert entries(download("tiny", progress=False)) == ["a.png"]
+
+
+def test_gdown_gets_no_cookies_and_can_be_stopped(tmp_path, monkeypatch):
+    asked, watch = {}, Watch()
+    monkeypatch.setattr("gdown.download", lambda *_, **settings: asked.update(settings))
+    monkeypatch.setattr(web, "MAX_DOWNLOAD", 100)
+    fetch.call_gdown("https://drive.google.com/uc?id=abc", tmp_path / "a.zip", False, watch)
+    assert asked["use_cookies"] is False and asked["cancel"] is watch.stop and asked["timeout"] == STALL_SECONDS
+    asked["progress"](10, None)
+    asked["progress"](100, 100)
+    assert watch.arrived == 100
+    for arrived, total in ((101, None), (100, 101)):
+        with pytest.raises(WrongFile, match="more than there is room for"):
+            asked["progress"](arrived, total)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError("[Errno 104] reset"), "no connection"),
+        (FileNotFoundError(2, "No such file"), "No such file"),
+        (ValueError(" It is\n damaged.  Try again."), "It is damaged"),
+        (ValueError("damaged."), "damaged"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("\x1b[31mred"), "[31mred"),
+        (ValueError("x" * 161), "x" * 160 + "..."),
+    ],
+)
+def test_the_reason_is_a_part_of_a_sentence(error, reason):
+    assert fetch._reason(error) == reason
 
 
 def test_a_wrong_file_of_an_earlier_run_is_fetched_anew(server, add, raw, monkeypatch):
