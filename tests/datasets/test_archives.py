@@ -76,6 +76,7 @@ def overlapping(entries):
 
 BOMB = make_zip([("a", bytes(257 * MIB))])
 PLAIN = make_zip([("a.png", b"image" * 100)])
+STORED = make_zip([("a.png", b"image" * 100)], zipfile.ZIP_STORED)
 HOSTILE = {
     "one large member": (BOMB, "bomb"),
     "many members": (make_zip([(f"a{i}", bytes(33 * MIB)) for i in range(8)]), "bomb"),
@@ -110,6 +111,7 @@ HOSTILE = {
     "nothing": (make_zip([]), "no data"),
     "folders alone": (make_zip([("a/", "")]), "no data"),
     "damaged": (damaged(PLAIN), "'a.png' is damaged"),
+    "cut short": (edited(edited(STORED, 20, len(STORED) - 10), 24, len(STORED) - 10), "'a.png' is damaged"),
     "cut within": (PLAIN[:40] + PLAIN[60:], "a.zip"),
     "two disks": (table_only(1).replace(b"PK\6\7\0", b"PK\6\7\1"), "not a whole zip"),
 }  # fmt: skip
