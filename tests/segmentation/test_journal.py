@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from helpers.files import make_pipe
+from lungnb import __version__
 from lungnb.formats.opening import Refused
+from lungnb.segmentation import journal
 from lungnb.segmentation.journal import is_up_to_date, read_journal, result_plan, stamp_of
 from lungnb.segmentation.listing import JOURNAL, Options
 
@@ -37,6 +40,7 @@ def test_rows_of_lungnb_are_read_and_written_again(tmp_path, row):
         *({name: 7} for name in ("key", "file", "stem", "stamp", "plan", "network", "review", "note", "error", "mask")),
         *({name: None} for name in ("key", "file", "stem", "stamp", "plan", "network", "status")),
         {"status": "done"},
+        {"status": "failed", "mask": 7},
         *({"stem": stem, "mask": f"{stem}_mask.png"} for stem in ("", ".", "..", "../a", "/a", "in/a", "a\0")),
         *({"status": "failed", "stem": stem} for stem in ("", ".", "..", "/a", "a\0")),
         *({"mask": mask} for mask in ("", None, "../a_mask.png", "b_mask.png", "a.png")),
@@ -57,6 +61,11 @@ def test_other_lines_are_left_out(tmp_path, line):
 def test_of_two_files_with_one_stem_the_first_is_kept(tmp_path):
     other = ROW | {"key": "/films/A.png", "stem": "A", "mask": "A_mask.png"}
     assert read(tmp_path, ROW, other) == [ROW]
+
+
+def test_a_journal_that_is_no_file_is_not_read(tmp_path):
+    make_pipe(tmp_path / JOURNAL)
+    assert read_journal(tmp_path) == {}
 
 
 def test_a_journal_that_is_too_large_is_refused_before_it_is_read(tmp_path, monkeypatch):
@@ -104,12 +113,29 @@ def test_every_output_that_is_asked_for_must_be_there(tmp_path, done, option, en
     assert is_up_to_date(done(ROW), tmp_path, options) and is_up_to_date(done(VOLUME), tmp_path, options)
 
 
-def test_the_stamp_is_that_of_names_and_contents(tmp_path):
+def test_the_stamp_is_that_of_names_and_contents(tmp_path, monkeypatch):
     for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / name).write_bytes(content)
     assert len({stamp_of(tmp_path / name) for name in "abc"}) == 3 and stamp_of(tmp_path / "a")
     (tmp_path / "empty").touch()
     assert stamp_of(tmp_path / "gone") == stamp_of(tmp_path / "empty") == ""
+
+    def fail(path):
+        raise PermissionError(13, "not yours")
+
+    monkeypatch.setattr(journal, "open_file", fail)
+    assert stamp_of(tmp_path / "a") == ""
+
+
+def test_the_stamp_of_a_series_is_that_of_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "dicom_files", lambda folder: sorted(folder.glob("*.dcm")))
+    for name in ("1.dcm", "2.dcm", "notes.txt"):
+        (tmp_path / name).write_text(name)
+    stamp = stamp_of(tmp_path)
+    (tmp_path / "notes.txt").write_text("other")
+    assert stamp_of(tmp_path) == stamp != ""
+    (tmp_path / "2.dcm").write_text("other")
+    assert stamp_of(tmp_path) != stamp
 
 
 def test_results_depend_on_the_network_the_window_and_the_options(tmp_path):
@@ -122,5 +148,6 @@ def test_results_depend_on_the_network_the_window_and_the_options(tmp_path):
         (tmp_path / "a.keras", None, Options(upright=True)),
     ]
     plans = [json.dumps(result_plan(*case)) for case in cases]
+    assert result_plan(*cases[0])["lungnb"] == __version__
     assert len({*plans}) == 4 and json.dumps(result_plan(*cases[0])) == plans[0]
     assert result_plan(object(), None, Options()) != result_plan(object(), None, Options())  # networks in memory
