@@ -82,6 +82,8 @@ def test_variation_by_hand():
     assert row["image_sd"] == pytest.approx(0.02 / np.sqrt(2) * 2 / 3)
     assert np.isnan(row["folds_sd"])
     assert 0 <= row["low"] < 0.8 and 0.91 < row["high"] <= 1
+    both = variation(pd.concat([table, table.assign(model="r2unet")]))
+    assert both.index.tolist() == ["U-Net", "R2U-Net"]  # in the order of the table
     once = variation(table[table["seed"] == 1])
     assert once["dice"].tolist() == pytest.approx([0.85]) and once[["seeds_sd", "image_sd"]].isna().all(axis=None)
 
