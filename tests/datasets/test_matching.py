@@ -23,9 +23,9 @@ def found(folder, *others):
 def test_what_segment_writes_beside_masks_is_no_mask(tmp_path):
     endings = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")
     write(tmp_path, "segmentation.csv", *(f"film{end}" for end in endings), "scan_mask.nii.gz", "scan_overlay.png")
-    write(tmp_path, "in/film_mask.png", "in/film_overlay.png")
+    write(tmp_path, "in/other_mask.png", "in/other_overlay.png")
     masks, left_out = found(tmp_path)
-    assert masks == {"film": ["film_mask.png"], "in": ["in/film_mask.png"], "scan": ["scan_mask.nii.gz"]}
+    assert masks == {"film": ["film_mask.png"], "other": ["in/other_mask.png"], "scan": ["scan_mask.nii.gz"]}
     assert not left_out
 
 
