@@ -1,5 +1,6 @@
 """Hostile zip archives: each is refused in a sentence, within its limits, and nothing of it stays."""
 
+import errno
 import io
 import os
 import re
@@ -31,11 +32,24 @@ def make_zip(members, method=zipfile.ZIP_DEFLATED):
     return buffer.getvalue()
 
 
+def special(name, kind):
+    """A member that is no plain file, such as a pipe."""
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (kind | 0o666) << 16
+    return member
+
+
 def edited(content, offset, value, kind="<I"):
     """An archive with another value in the last entry of its table of contents."""
     content = bytearray(content)
     struct.pack_into(kind, content, content.rfind(b"PK\1\2") + offset, value)
     return bytes(content)
+
+
+def damaged(content):
+    """An archive with another first byte of the packed `a.png`."""
+    start = content.index(b"a.png") + len("a.png")
+    return content[:start] + b"\xff" + content[start + 1 :]
 
 
 def table_only(entries):
@@ -62,18 +76,20 @@ def overlapping(entries):
 
 BOMB = make_zip([("a", bytes(257 * MIB))])
 PLAIN = make_zip([("a.png", b"image" * 100)])
+STORED = make_zip([("a.png", b"image" * 100)], zipfile.ZIP_STORED)
 HOSTILE = {
     "one large member": (BOMB, "bomb"),
     "many members": (make_zip([(f"a{i}", bytes(33 * MIB)) for i in range(8)]), "bomb"),
     "overstated packed size": (edited(BOMB, 20, 2**30), "overlap"),
     "understated size": (edited(BOMB, 24, 1000), "CRC"),
     "overstated size": (edited(PLAIN, 24, 2**31), "bomb"),
-    "overlapping": (overlapping(50), "overlap"),
+    "overlapping": (overlapping(2), "overlap"),
     "number of members": (make_zip([(f"{i}", b"") for i in range(11)]), "11 files are more than 10"),
-    "folders within folders": (make_zip([("a", "1"), ("b/" * 20, ""), ("c/" * 20, "")]), "folders are more than 10"),
+    "folders within folders": (make_zip([("a", "1"), ("b/" * 5, ""), ("c/" * 5, "")]), "folders are more than 10"),
     "table of contents": (table_only(720_000), "table of contents"),
     "twice": (make_zip([("a", "1"), ("a", "2")]), "'a' cannot have this name"),
     "file, then folder": (make_zip([("a", "1"), ("a/b", "2")]), "'a/b' cannot have this name"),
+    "file, then deeper folder": (make_zip([("a", "1"), ("a/b/c", "2")]), "'a/b/c' cannot have this name"),
     "folder, then file": (make_zip([("a/b", "1"), ("a", "2")]), "'a' cannot have this name"),
     "the folder itself": (make_zip([(".", "1")]), "'.' cannot have this name"),
     "long name": (make_zip([("x" * 300, "1")]), "cannot have this name"),
@@ -81,16 +97,21 @@ HOSTILE = {
     "line break": (make_zip([("a\nb", "1")]), "control characters"),
     "carriage return": (make_zip([("a\rb", "1")]), "control characters"),
     "escape": (make_zip([("\x1b[31mred", "1")]), "control characters"),
+    "delete": (make_zip([("a\x7fb", "1")]), "control characters"),
     "C1 control": (make_zip([("a\x9b31m", "1")]), "control characters"),
     "NUL": (make_zip([("aXb", "1")]).replace(b"aXb", b"a\0b"), "control characters"),
     "parent of Windows": (make_zip([("a/.. /x", "1")]), "leads out"),
     "inner drive": (make_zip([("a/C:/x", "1")]), "leads out"),
-    "encrypted": (edited(PLAIN, 8, 1, "<H"), "encrypted"),
+    "encrypted": (edited(PLAIN, 8, 0x801, "<H"), "encrypted"),
     "unknown method": (edited(PLAIN, 10, 99, "<H"), "another method"),
     "LZMA": (make_zip([("a", "1")], zipfile.ZIP_LZMA), "another method"),
     "BZ2": (make_zip([("a", "1")], zipfile.ZIP_BZIP2), "another method"),
+    "pipe": (make_zip([("a", "1"), (special("b", stat.S_IFIFO), "")]), "'b' is a link or a device"),
+    "device": (make_zip([("a", "1"), (special("b", stat.S_IFBLK), "")]), "'b' is a link or a device"),
     "nothing": (make_zip([]), "no data"),
     "folders alone": (make_zip([("a/", "")]), "no data"),
+    "damaged": (damaged(PLAIN), "'a.png' is damaged"),
+    "cut short": (edited(edited(STORED, 20, len(STORED) - 10), 24, len(STORED) - 10), "'a.png' is damaged"),
     "cut within": (PLAIN[:40] + PLAIN[60:], "a.zip"),
     "two disks": (table_only(1).replace(b"PK\6\7\0", b"PK\6\7\1"), "not a whole zip"),
 }  # fmt: skip
@@ -101,8 +122,6 @@ HOSTILE = {
 def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
     content, says = HOSTILE[name]
     monkeypatch.setattr(archives, "MAX_FILES", 10)
-    if name == "overlapping":
-        monkeypatch.setattr(archives, "MAX_FILES", 100)
     address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()
     monkeypatch.setattr("lungnb.datasets.fetch.fetch_web", lambda url, target, progress: target.write_bytes(content))
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip", address),))
@@ -118,6 +137,17 @@ def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name
     assert time.monotonic() - begun < 10
     left = [path.name for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
     assert left == (["a.zip"] if here == "by hand" else [])
+
+
+def test_as_many_files_as_the_limit_are_unpacked(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    (tmp_path / "a.zip").write_bytes(make_zip([("in/", ""), ("a", "1"), ("in/b", "2")]))
+    unpack(tmp_path / "a.zip", tmp_path / "two", progress=False)
+    (tmp_path / "b.zip").write_bytes(make_zip([(name, "1") for name in "abc"]))
+    assert capsys.readouterr().out == ""
+    unpack(tmp_path / "b.zip", tmp_path / "three")
+    assert "Unpacking: 100%" in capsys.readouterr().out
+    assert len([*(tmp_path / "three").iterdir()]) == 3 and (tmp_path / "two" / "in" / "b").read_text() == "2"
 
 
 def test_real_ratios_pass(tmp_path):
@@ -161,6 +191,16 @@ def test_a_disk_without_room_keeps_the_archive(tmp_path, monkeypatch):
         unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
 
 
+def test_a_disk_that_fills_while_unpacking_is_no_fault_of_the_archive(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(archives.shutil, "copyfileobj", fail)
+    (tmp_path / "a.zip").write_bytes(PLAIN)
+    with pytest.raises(OSError, match="no space left"):
+        unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
+
+
 def test_names_and_rights_are_those_of_plain_files(tmp_path):
     setuid = zipfile.ZipInfo("set/run")
     setuid.external_attr = (stat.S_IFREG | 0o6777) << 16
@@ -169,13 +209,15 @@ def test_names_and_rights_are_those_of_plain_files(tmp_path):
         ("A.txt", "1"),
         (setuid, "x"),
         ("./c", "c"),
+        ("a..b.png", "d"),
         ("empty/", ""),
+        ("dir/", ""),  # after a file in it
         ("Füße 1. Bild.png", "ü"),
     ]
     (tmp_path / "a.zip").write_bytes(b"before" + make_zip(members))
     unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
     files = {path.relative_to(tmp_path / "in").as_posix(): path for path in (tmp_path / "in").rglob("*")}
-    assert {"dir/b.png", "A.txt", "set/run", "c", "empty", "Füße 1. Bild.png"} <= set(files)
+    assert {"dir/b.png", "A.txt", "set/run", "c", "a..b.png", "empty", "Füße 1. Bild.png"} <= set(files)
     assert not any(path.stat().st_mode & 0o7111 for path in files.values() if path.is_file())
 
 

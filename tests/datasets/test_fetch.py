@@ -1,21 +1,24 @@
 """Downloads, against a server on this machine; no test here reaches the network."""
 
+import errno
 import hashlib
 import io
 import stat
 import sys
 import threading
 import zipfile
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from helpers.paths import REAL
 from lungnb.artefacts import raw_folder
-from lungnb.datasets import archives, fetch
+from lungnb.datasets import archives, fetch, web
 from lungnb.datasets.fetch import DownloadError, download
 from lungnb.datasets.sources import CATALOGUE, PHANTOMS, RemoteFile, Source
-from lungnb.files import remove
+from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile
+from lungnb.files import NotWritten, remove
 
 HTML = b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title></html>"
 
@@ -181,17 +184,137 @@ def test_next_address_is_tried(server, add, monkeypatch):
     assert server.hits == ["/drive/abc", "/kaggle/owner/tiny"]
 
 
-def test_kaggle_client_that_leaves_python_without_an_account(add, raw, tmp_path, monkeypatch):
-    package = tmp_path / "packages" / "kaggle"
-    (package / "api").mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit(1)\n")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.syspath_prepend(tmp_path / "packages")
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    """Call with the code of a client of Kaggle, which is then imported in the place of the real one."""
+
+    def modules():
+        return [name for name in sys.modules if name.partition(".")[0] == "kaggle"]
+
+    def install(at_import, api=""):
+        package = tmp_path / "packages" / "kaggle"
+        (package / "api").mkdir(parents=True)
+        (package / "__init__.py").write_text(at_import)
+        (package / "api" / "kaggle_api_extended.py").write_text(api)
+        monkeypatch.syspath_prepend(tmp_path / "packages")
+
+    before = {name: sys.modules.pop(name) for name in modules()}
+    yield install
+    for name in modules():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.mark.parametrize(
+    ("at_import", "api", "says"),
+    [
+        ("raise SystemExit(1)", "", "no Kaggle account is set up"),
+        ("raise ImportError", "", "run `pip install 'lungnb[kaggle]'`"),
+        ("", "class KaggleApi:\n    def authenticate(self):\n        raise SystemExit('No account.')", "No account"),
+    ],
+    ids=["no account", "not installed", "leaves Python"],
+)
+def test_a_kaggle_client_that_fails_is_explained(add, raw, kaggle, at_import, api, says):
+    kaggle(at_import, api)
     add(RemoteFile("challenge.zip", ("kaggle:challenge",)))
     with pytest.raises(DownloadError) as error:
         download("tiny", progress=False)
-    assert_sentences(error, "account", "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+    assert_sentences(error, says, "https://www.kaggle.com/competitions/challenge", raw / "tiny")
+
+
+KAGGLE = """
+import pathlib
+class KaggleApi:
+    def authenticate(self):
+        self.signed_in = True
+    def competition_download_files(self, name, path, quiet):
+        assert self.signed_in and quiet
+        pathlib.Path(path, f"{name}.zip").write_bytes(CONTENT)
+"""
+
+
+def test_a_competition_comes_from_kaggle_s_client(add, kaggle):
+    kaggle("", f"CONTENT = {make_zip({'a.png': b'a'})!r}{KAGGLE}")
+    add(RemoteFile("challenge.zip", ("kaggle:challenge",)))
+    assert entries(download("tiny", progress=False)) == ["a.png"]
+
+
+def test_gdown_gets_no_cookies_and_can_be_stopped(tmp_path, monkeypatch):
+    asked, watch = {}, Watch()
+    monkeypatch.setattr("gdown.download", lambda *_, **settings: asked.update(settings))
+    monkeypatch.setattr(web, "MAX_DOWNLOAD", 100)
+    fetch.call_gdown("https://drive.google.com/uc?id=abc", tmp_path / "a.zip", False, watch)
+    assert asked["use_cookies"] is False and asked["cancel"] is watch.stop and asked["timeout"] == STALL_SECONDS
+    asked["progress"](10, None)
+    asked["progress"](100, 100)
+    assert watch.arrived == 100
+    for arrived, total in ((101, None), (100, 101)):
+        with pytest.raises(WrongFile, match="more than there is room for"):
+            asked["progress"](arrived, total)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError("[Errno 104] reset"), "no connection"),
+        (FileNotFoundError(2, "No such file"), "No such file"),
+        (ValueError(" It is\n damaged.  Try again."), "It is damaged"),
+        (ValueError("damaged."), "damaged"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (ValueError("\x1b[31mred"), "[31mred"),
+        (ValueError("x" * 161), "x" * 160 + "..."),
+    ],
+)
+def test_the_reason_is_a_part_of_a_sentence(error, reason):
+    assert fetch._reason(error) == reason
+
+
+def test_a_wrong_file_of_an_earlier_run_is_fetched_anew(server, add, raw, monkeypatch):
+    monkeypatch.setattr(fetch, "DRIVE_URL", server.url("/{id}"))
+    server.files["/abc"] = make_zip()
+    add(RemoteFile("tiny.zip", ("drive:abc",)))
+    (raw / ".tiny.download").mkdir(parents=True)
+    (raw / ".tiny.download" / "tiny.zip").write_bytes(HTML)
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file()
+
+
+def test_what_another_run_has_just_downloaded_is_not_fetched_again(server, add, raw, monkeypatch):
+    @contextmanager
+    def waiting(folder):
+        (folder / "set").mkdir(parents=True)  # by the other run, which held the lock
+        yield
+
+    monkeypatch.setattr(fetch, "locked", waiting)
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
+    assert entries(download("tiny", progress=False)) == ["set"] and server.hits == []
+
+
+@pytest.mark.parametrize("error", [OSError("too small a disk"), OSError(errno.ENOSPC, "no space")])
+def test_a_disk_without_room_keeps_what_was_fetched(server, add, monkeypatch, error):
+    """Also the archive is not said to be damaged, and no other address is tried."""
+    server.files["/tiny.zip"] = make_zip()
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"), server.url("/other.zip"))))
+
+    def fail(*_):
+        raise error
+
+    is_full = error.errno == errno.ENOSPC
+    with monkeypatch.context() as patch, pytest.raises(NotWritten if is_full else DownloadError, match="disk"):
+        patch.setattr(fetch, "unpack", fail)
+        download("tiny", progress=False)
+    assert (download("tiny", progress=False) / "set/images/a.png").is_file() and server.hits == ["/tiny.zip"]
+
+
+def test_a_full_disk_ends_a_download(server, add, monkeypatch):
+    def fail(url, target, progress):
+        server.hits.append(url)
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(fetch, "fetch_web", fail)
+    add(RemoteFile("tiny.zip", ("http://127.0.0.1/a", "http://127.0.0.1/b")))
+    with pytest.raises(NotWritten, match=r"tiny\.zip: cannot be written: the disk is full"):
+        download("tiny", progress=False)
+    assert server.hits == ["http://127.0.0.1/a"]  # no other address helps
 
 
 def test_web_page_in_place_of_the_archive_is_named(server, add, raw, monkeypatch):
@@ -266,8 +389,8 @@ def test_several_files_appear_together_in_folders_of_their_own(server, add, raw)
 
 
 def test_members_to_skip_stay_packed_unless_nothing_else_is_there(server, add, raw):
-    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a"})
-    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/",))
+    server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a", "twice/a.png": b"a", "result/a.png": b"a"})
+    add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)), skip=("data/twice/", "/result/"))
     assert entries(download("tiny", progress=False)) == ["twice"]
     remove(raw / "tiny")
     server.files["/tiny.zip"] = make_zip({"data/twice/a.png": b"a"})

@@ -23,8 +23,10 @@ def found(folder, *others):
 def test_what_segment_writes_beside_masks_is_no_mask(tmp_path):
     endings = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")
     write(tmp_path, "segmentation.csv", *(f"film{end}" for end in endings), "scan_mask.nii.gz", "scan_overlay.png")
+    write(tmp_path, "in/other_mask.png", "in/other_overlay.png")
     masks, left_out = found(tmp_path)
-    assert masks == {"film": ["film_mask.png"], "scan": ["scan_mask.nii.gz"]} and not left_out
+    assert masks == {"film": ["film_mask.png"], "other": ["in/other_mask.png"], "scan": ["scan_mask.nii.gz"]}
+    assert not left_out
 
 
 def test_a_name_that_ends_like_an_overlay_is_a_mask_if_it_is_beside_none(tmp_path):
@@ -54,6 +56,8 @@ def test_the_lungs_among_the_organs_of_a_case_count(tmp_path):
     assert masks == {
         case: [f"{case}/segmentations/{organ}.nii.gz" for organ in sorted(organs[:2])] for case in ("s 1", "s 2")
     }
+    masks, left = found(write(tmp_path / "other", "1/Lung.png", "1/heart.png"))
+    assert masks == {"1": ["1/Lung.png"]} and left == [("1/heart.png", "another organ's")]
     assert sorted(left_out)[0] == ("s 1/segmentations/heart.nii.gz", "another organ's") and len(left_out) == 4
 
 
@@ -62,9 +66,31 @@ def test_one_name_in_two_folders_is_two_masks(tmp_path):
     assert masks == {"north_1": ["north/1.png"], "south_1": ["south/1.png"]}
 
 
+@pytest.mark.parametrize(
+    "masks",
+    [
+        {"a": ["z/a.png"], "b": ["b.png"]},  # sorted
+        {"a": ["images/a.png"]},  # a folder of images alone may hold masks
+        {"a": ["images/a_mask.png"], "b": ["masks/b.png"]},
+        {"7": ["left/7.png", "right/7.png"]},
+        {"7": ["left_7.png", "right_7.png"]},
+        {"left": ["left.png", "right.png"]},
+        {"case 8": ["study/case 8/lung_left.png", "study/case 8/lung_right.png"]},
+        {"case": ["case/lung.png"], "case_2": ["case_2/lung.png"]},  # the second is no organ of the first
+        {"south_A": ["south/A.png"], "north_a": ["north/a.png"]},
+    ],
+)
+def test_names_of_masks(tmp_path, masks):
+    names = [name for files in masks.values() for name in files]
+    assert [*found(write(tmp_path, *names))[0].items()] == [*masks.items()]
+
+
 def test_folders_that_are_scored_themselves_are_left_out(tmp_path):
     write(tmp_path, "1.png", "tool/1.png", "tools/2.png")
     assert {*found(tmp_path, tmp_path / "tool", tmp_path.parent)[0]} == {"1", "2"}
+    (tmp_path / "again").symlink_to(tmp_path / "tools")
+    write(tmp_path, "tools/in/3.png")
+    assert {*found(tmp_path / "again", tmp_path / "again" / "in")[0]} == {"2"}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +98,7 @@ def test_folders_that_are_scored_themselves_are_left_out(tmp_path):
     [
         ("case7.png", "Case_7_mask.nii.gz", True),
         ("truth/case 7/lung_left.nii.gz", "case7.nii.gz", True),
+        ("study/case 7/lung_left.nii.gz", "case7.nii.gz", True),
         ("MCUCXR_0001_0.png", "mcucxr_0001_0.png", True),
         ("mcuCXR_0001_0.png", "MCUCXR_0001_0.png", True),
         ("case_07.png", "case_7.png", False),
@@ -92,5 +119,20 @@ def test_a_name_that_several_have_matches_by_its_folder_only():
     }  # fmt: skip
 
 
+def test_no_mask_matches_twice():
+    def masks(*names):
+        return [as_masks(Path(name))._replace(id=name) for name in names]
+
+    def matched(truth, others):
+        return {image: each.id for image, each in match_masks(masks(*truth), masks(*others)).items()}
+
+    assert matched(["north/1.png", "1.png"], ["north/1_mask.png"]) == {"north/1.png": "north/1_mask.png"}
+    assert matched(["north/1.png", "1.png"], ["north/1_mask.png", "south/1_mask.png"]) == {
+        "north/1.png": "north/1_mask.png", "1.png": "south/1_mask.png",
+    }  # fmt: skip
+    assert matched(["1.png"], ["north/1.png", "south/1.png"]) == {}
+
+
 def test_the_nearest_name_is_like_it():
+    assert nearest("ABCD", ["abce"]) == "abce" and nearest("abcd", ["ABCE"]) == "ABCE"
     assert nearest("Case_07", ["case-7", "film"]) == "case-7" and nearest("a", ["xyz"]) == ""

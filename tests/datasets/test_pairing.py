@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
@@ -95,6 +96,13 @@ def test_a_patient_pattern_of_ones_own_goes_before_folders(raw):
             save(raw / folder / "masks" / f"p{n}_{folder[0] if n else 'x'}.png", LEFT)
     _, manifest = prepared(raw, patient_pattern=r"(p\d+)_")
     assert manifest["patient"].value_counts().to_dict() == {"p0": 2, "p1": 2, "p2": 2, "p3": 2}
+
+
+def test_a_patient_pattern_of_the_data_set_goes_before_folders_too(raw):
+    names = ("p1_1", "p2_1", "other")
+    touch(raw, [f"{folder}/{kind}/{name}.png" for folder in "ab" for kind in ("images", "masks") for name in names])
+    pairs, _ = find_pairs(raw, replace(OWN, patient_pattern=r"(p\d+)_"))
+    assert sorted(pair.patient for pair in pairs) == ["a", "b", "p1", "p1", "p2", "p2"]
 
 
 @pytest.mark.parametrize("layout", [{}, {"images/a.png": IMAGE}, {"masks/a.png": LEFT}])

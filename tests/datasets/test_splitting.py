@@ -9,6 +9,7 @@ import pytest
 from helpers.scans import CHEST, LUNGS, prepared, write_scans
 from lungnb.__main__ import main
 from lungnb.datasets import prepare, splitting
+from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
@@ -480,3 +481,27 @@ def test_umlauts_in_tables_may_be_one_character_or_two(raw, tmp_path, form):
     (tmp_path / "table.csv").write_text(as_text(rows=rows), encoding="utf-8")
     _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest["patient"].tolist() == ["Jörg", "Jörg", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#NV", "#BEZUG!", "#WERT!", "#ZAHL!"],
+)
+def test_the_error_of_a_formula_is_no_patient(tmp_path, error):
+    (tmp_path / "table.csv").write_text(f"id,patient\na,p\nb,{error}\n")
+    with pytest.raises(ValueError, match=f"patient of b is {re.escape(error)}, the error of a formula"):
+        splitting.assign_patients([], tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize(
+    ("splits", "is_split"),
+    [(["train", "test"], True), (["train"], True), (["train", "test", ""], False), (["validation", "test"], False)],
+)
+def test_folders_are_splits_if_every_image_is_in_one_and_some_are_for_training(splits, is_split):
+    pairs = [Pair(f"{n}", f"{n}", Path(f"{n}.png"), (), split) for n, split in enumerate(splits)]
+    assert splitting.has_split_folders(pairs) == is_split
+
+
+def test_of_two_groups_that_are_as_frequent_the_order_of_images_decides_nothing():
+    for images in (["x", "b"], ["b", "x"]):
+        assert splitting.groups_of_patients([("p", group) for group in images]) == {"p": "b"}

@@ -158,6 +158,7 @@ def endless_chunks(answer):
         (lambda a: a.say(200, Content_Length="9" * 30), "more than there is room for"),
         (lambda a: a.say(200, WHOLE, Content_Length=HALF), "not a whole zip"),
         (lambda a: a.say(200, WHOLE, Content_Length=-1, ETag='"one"'), None),
+        (lambda a: a.say(200, WHOLE, Content_Encoding="Identity"), None),
         (lambda a: a.say(200, WHOLE[:HALF]), "not a whole zip"),
         (lambda a: a.say(200, WHOLE[:HALF] + WHOLE[HALF:-40], Content_Length=len(WHOLE) - 40), "not a whole zip"),
         (lambda a: a.say(200, b"5\r\nabc", Transfer_Encoding="chunked"), "broke"),
@@ -184,18 +185,78 @@ def endless_chunks(answer):
 )  # fmt: skip
 def test_hostile_answer_is_a_sentence_and_nothing_is_kept(fetch, monkeypatch, answer, says):
     monkeypatch.setattr(web, "MAX_DOWNLOAD", 8 * 2**20)
-    if says is None:  # a length that is none is ignored
+    if says is None:  # a length that is none is ignored, and so is the encoding that is none
         assert len(fetch(answer)) == 300_000
     else:
         refused(fetch, answer, says)
         assert parts() == []
 
 
-def test_limits_of_the_disk_count(fetch, monkeypatch):
+def let_free(monkeypatch, size):
     usage = web.shutil.disk_usage(home())
-    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: usage._replace(free=2 * len(WHOLE) - 2))
+    monkeypatch.setattr(web.shutil, "disk_usage", lambda _: usage._replace(free=size))
+
+
+def test_limits_of_the_disk_count(fetch, monkeypatch):
+    let_free(monkeypatch, 2 * len(WHOLE) - 2)
     refused(fetch, lambda a: a.say(200, WHOLE, Content_Length=len(WHOLE)), "more than there is room for")
     assert parts() == []
+    let_free(monkeypatch, 2 * len(WHOLE))
+    assert len(fetch(lambda a: a.say(200, WHOLE, Content_Length=len(WHOLE)))) == 300_000
+
+
+@pytest.mark.parametrize("hops", [10, 11])
+def test_ten_redirects_are_followed_but_no_more(server, fetch, hops):
+    def answer(a):
+        made = len(a.path) - len("/tiny.zip")
+        if made < hops:
+            a.say((301, 302, 303, 307, 308)[made % 5], Location=f"{a.path}x")
+        else:
+            a.say(200, WHOLE)
+
+    if hops == 10:
+        assert len(fetch(answer)) == 300_000
+    else:
+        refused(fetch, answer, "redirects more than 10 times")
+    assert len(server.requests) == 11
+
+
+def test_letters_of_a_redirect_are_sent_back_as_they_came(fetch):
+    def answer(a):
+        if a.path == "/tiny.zip":
+            a.say(302, Location="/\xfc ber.zip")
+        else:
+            a.say(200 if a.path == "/%FC%20ber.zip" else 404, WHOLE)
+
+    assert len(fetch(answer)) == 300_000
+
+
+def test_a_proxy_is_used(server, tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/tiny.zip"))
+    server.answer = lambda a: a.say(200 if a.path == "http://elsewhere.invalid/a.zip" else 404, WHOLE)
+    fetch_web("http://elsewhere.invalid/a.zip", tmp_path / "a.zip", progress=False)
+    assert (tmp_path / "a.zip").read_bytes() == WHOLE
+
+
+def test_https_is_never_answered_by_a_server_without_a_certificate(server, tmp_path):
+    server.answer = lambda a: a.say(200, WHOLE)
+    with pytest.raises(OSError, match="no connection"):
+        fetch_web(server.url.replace("http:", "https:"), tmp_path / "a.zip", progress=False)
+    assert server.requests == [] and not (tmp_path / "a.zip").exists()
+
+
+def test_a_fast_start_does_not_excuse_a_stall(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "STALL_SECONDS", 0.3)
+
+    def answer(a):
+        a.say(200, bytes(2 * web.STALL_BYTES))
+        a.forever(b"x", 0.05)
+
+    server.answer = answer
+    with pytest.raises(OSError, match=r"bytes in 0\.3 seconds"):
+        fetch_web(server.url, tmp_path / "x.zip", progress=False)
 
 
 def test_slow_but_steady_is_not_stalled(fetch, monkeypatch):
@@ -236,6 +297,27 @@ def test_a_server_without_ranges_or_with_a_new_file_begins_anew(server, fetch):
     assert fetch(lambda a: a.say(200, new, Content_Length=len(new), ETag='"two"')) in new
 
 
+def test_the_part_and_the_version_of_an_earlier_answer_are_kept_as_they_belong(server, fetch, monkeypatch):
+    """The room that a part takes is there already; an answer without a version keeps the version that began."""
+    refused(fetch, broken, "broke")
+    let_free(monkeypatch, 2 * len(WHOLE) - HALF)
+
+    def break_again(a):
+        start = int(a.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        size = len(WHOLE) - start
+        a.say(206, WHOLE[start:-1], Content_Range=f"bytes {start}-{len(WHOLE) - 1}/{len(WHOLE)}", Content_Length=size)
+
+    refused(fetch, break_again, f"after {len(WHOLE) - 1:,} of {len(WHOLE):,} bytes")
+    let_free(monkeypatch, len(WHOLE) + 1)
+    assert len(fetch(rest)) == 300_000 and server.requests[-1]["If-Range"] == '"one"'
+
+
+def test_a_part_of_unknown_length_is_not_taken_for_the_earlier_one(fetch):
+    refused(fetch, broken, "broke")
+    refused(fetch, lambda a: a.say(200, b"5\r\nabc", Transfer_Encoding="chunked"), "broke")
+    assert parts() == []
+
+
 def test_a_file_that_became_shorter_begins_anew(server, fetch):
     new = make_zip(1000)
     refused(fetch, broken, "broke")
@@ -250,7 +332,7 @@ def test_servers_without_a_strong_etag_continue_too(server, fetch, headers):
     assert server.requests[1].get("If-Range") == headers.get("Last_Modified")
 
 
-OTHER = make_zip()
+OTHER = WHOLE[: HALF - 1] + bytes([WHOLE[HALF - 1] ^ 1]) + WHOLE[HALF:]  # in the last byte that arrived before
 
 
 @pytest.mark.parametrize(
@@ -276,7 +358,7 @@ def test_what_does_not_continue_the_file_is_removed(fetch, answer, says):
 def test_more_bytes_than_the_range_are_refused(fetch):
     def longer(answer):
         start = int(answer.headers["Range"].removeprefix("bytes=").rstrip("-"))
-        answer.say(206, WHOLE[start:] + b"more", Content_Range=f"bytes {start}-{len(WHOLE) - 1}/{len(WHOLE)}")
+        answer.say(206, WHOLE[start:] + b"x", Content_Range=f"bytes {start}-{len(WHOLE) - 1}/{len(WHOLE)}")
 
     refused(fetch, broken, "broke")
     refused(fetch, longer, "sends more than")
@@ -293,7 +375,15 @@ def test_an_honest_part_outlives_a_server_that_is_down(server, fetch, answer):
 def test_a_part_of_another_address_or_unknown_origin_is_not_continued(server, fetch, monkeypatch):
     refused(fetch, broken, "broke")
     (note,) = home().rglob("*.part.json")
-    for content in (note.read_text().replace(server.url, "http://other"), "no JSON", "[]"):
+    whole_note = note.read_text()
+    for content in (
+        whole_note.replace(server.url, "http://other"),
+        whole_note.replace(str(len(WHOLE)), "5"),
+        whole_note.replace("validator", "other"),
+        whole_note.replace("total", "other"),
+        "no JSON",
+        "[]",
+    ):
         note.write_text(content)
         refused(fetch, broken, "broke")
         assert "Range" not in server.requests[-1]

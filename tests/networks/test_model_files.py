@@ -16,6 +16,7 @@ from lungnb.engines.engines import load_model
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import network_costs
 from lungnb.networks.encoders import take_weights
+from lungnb.networks.model_files import check_weights
 from lungnb.networks.models import MODELS, build_model
 
 SIZE = 64
@@ -118,6 +119,7 @@ def backwards(count):
 WEIGHTS = hdf5(lambda file: file.create_group("layers"))
 FOREIGN = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
 DEEP = "[" * 100_000 + "]" * 100_000
+BRACES = '{"a":' * 400 + "1" + "}" * 400
 CONFIGS = {  # structures, and what is said of them
     "a list": ([], "cannot be loaded"),
     "a number": (1, "cannot be loaded"),
@@ -126,7 +128,8 @@ CONFIGS = {  # structures, and what is said of them
     "NaN": ('{"class_name": NaN, "config": Infinity}', "cannot be loaded|holds"),
     "brackets": (DEEP, "cannot be loaded|brackets deep"),
     "brackets in a layer": (json.dumps(chain()).replace('"trainable"', f'"x": {"[" * 400 + "]" * 400}, "trainable"'),
-                            "cannot be loaded|brackets deep"),
+                            "brackets deep"),
+    "braces in a layer": (json.dumps(chain()).replace('"trainable"', f'"x": {BRACES}, "trainable"'), "brackets deep"),
     "3 MB of lists": ("[" + "[]," * 1_000_000 + "[]]", "describes its layers in 3,000,004 bytes"),
     "2 MB of lists": ("[" + "[]," * 660_000 + "[]]", "cannot be loaded"),
     "networks within networks": (nested(60, "x" * 20_000), "brackets deep"),
@@ -185,17 +188,23 @@ CONFIGS = {  # structures, and what is said of them
     "a convolution as activation": (
         chain(("Activation", {"activation": layer("x", "image", "Conv2D", filters=1_000_000, kernel_size=1)})),
         "holds a 'Conv2D', which"),
+    "a convolution in a list": (
+        chain(("Activation", {"activation": [layer("x", "image", "Conv2D", filters=1_000_000, kernel_size=1)]})),
+        "holds a 'Conv2D', which"),
+    "a function among a network's settings": (
+        {**chain(), "config": chain()["config"] | {"note": FOREIGN}}, "holds 'system', which"),
     "a large constant": (
         chain(("Activation", {"activation": {"class_name": "__numpy__",
                                              "config": {"value": "", "dtype": "U1000000000"}}})),
         "holds '__numpy__'"),
     "2,000 layers": (chain(*[("Identity", {})] * 2_000), "calls more than 1,000 layers"),
-    "2,000 layers in a row of Keras": (
+    "60 layers in a row of Keras": (
         {"module": "keras", "class_name": "Sequential",
-         "config": {"name": "s", "layers": [image()] + [layer(f"l{n}", "image", "Identity") for n in range(2_000)]}},
+         "config": {"name": "s", "layers": [image()] + [layer(f"l{n}", "image", "Identity") for n in range(60)]}},
         "calls more than 1,000 layers"),
     "networks called again and again": (many_calls(), "calls more than 1,000 layers"),
     "layers backwards": (backwards(1_000), "order that takes too long"),
+    "few layers backwards": (backwards(110), "order that takes too long"),
     "no input": ({"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": []}},
                  "cannot be loaded"),
     "an orthogonal start": (
@@ -363,6 +372,48 @@ def test_what_is_no_file_is_refused(tmp_path, limited):
     for file in tmp_path.glob("*.keras"):
         with pytest.raises(ValueError, match="is not a regular file"):
             load_model(file)
+
+
+def test_what_keras_would_look_up_by_name_is_left_out(tmp_path, monkeypatch):
+    """Initializers, and classes that someone registered, come neither from the file nor by its names."""
+    deserialize, asked = keras.saving.deserialize_keras_object, []
+
+    def noted(config, **how):
+        asked.append(how)
+        return deserialize(config, **how)
+
+    monkeypatch.setattr(keras.saving, "deserialize_keras_object", noted)
+    config = chain(("Identity", {}))
+    config["config"]["layers"][1]["registered_name"] = "mine>Other"
+    config["config"]["layers"][2]["config"]["kernel_initializer"] = FOREIGN
+    pack(tmp_path / "x.keras", config, weights_with(lambda values: None))
+    with keras.saving.custom_object_scope({"mine>Other": keras.layers.ReLU}):
+        network = load_model(tmp_path / "x.keras")
+    assert asked and all(how == {"safe_mode": True} for how in asked)
+    assert type(network.layers[1]) is keras.layers.Identity
+
+
+def test_damaged_archives_are_named_so(tmp_path):
+    pack(tmp_path / "x.keras", chain(), weights_with(lambda values: None))
+    content = (tmp_path / "x.keras").read_bytes()
+    start = content.index(b"model.weights.h5") + len("model.weights.h5")
+    for damaged in (content[:-30], content[:start] + b"\xff" + content[start + 1 :]):
+        (tmp_path / "x.keras").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"x\.keras: .* because it is damaged\. Copy or download it again"):
+            load_model(tmp_path / "x.keras")
+
+
+def test_weights_above_the_limit_of_memory_are_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGNB_MAX_GB", "0.001")
+    pack(tmp_path / "x.keras", chain(), bytes(1_000_001))
+    with pytest.raises(ValueError, match=r"unpacks to 0\.0 GB of weights"):
+        load_model(tmp_path / "x.keras")
+
+
+def test_weights_that_are_no_regular_file_are_refused(tmp_path):
+    make_pipe(tmp_path / "x.weights.h5")
+    with pytest.raises(ValueError, match="is not a regular file; name a file of weights"):
+        check_weights(tmp_path / "x.weights.h5")
 
 
 QUICK = [("unet", ZIP_DEFLATED), ("unet", ZIP_BZIP2), *((name, ZIP_STORED) for name in MODELS)]
