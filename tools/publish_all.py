@@ -66,6 +66,12 @@ def used(step: Step, code: dict[str, str]) -> dict[str, str]:
     }
 
 
+def uses_lungnb(step: Step) -> bool:
+    """Return whether a command of a step runs lungnb, or a script or notebook of the project."""
+    words = [word for command in step.commands for word in shlex.split(command)]
+    return "lungnb" in words or any(word.endswith((".py", ".ipynb")) for word in words)
+
+
 def _with_imports(files: set[Path]) -> set[Path]:
     """Return files and the scripts in their folders that they import, directly or through others."""
     imported = {
@@ -188,7 +194,10 @@ def run(step: Step) -> str:
             write_json(file, record)
     if not is_current(step, record):
         return f"{step.name} must be repeated, because its code changed while it ran. Leave the checkout as it is."
-    record |= {"is_done": True, "code": used(step, record["code"])}
+    code = used(step, record["code"])
+    if uses_lungnb(step) and not any(name.startswith("lungnb/") and name.endswith(".py") for name in code):
+        return f"{step.name} is not done: nobody knows which modules it imported, because {home / IMPORTS} is empty."
+    record |= {"is_done": True, "code": code}
     collect(step, record)
     write_json(file, record)
     return ""

@@ -21,7 +21,7 @@ import self_teaching
 from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
 from lungnb.artefacts import HISTORY, MODEL, RUN
 from lungnb.engines.parity import digest_of_file
-from lungnb.files import locked, write_json
+from lungnb.files import locked, remove, write_json
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, Progress
@@ -91,6 +91,8 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
         rate = keras.optimizers.schedules.CosineDecay(self_teaching.LEARNING_RATE, _STEPS)
         _compile(network, rate, self_teaching.AVERAGE_MOMENTUM)
         _fit(network, Batches(targets, 0), wider, range(epoch, epoch + 1))
+        if not np.isfinite(read_epochs(OUT / HISTORY, finished=False)[MONITOR].iloc[-1]):
+            sys.exit(f"Round {number + 1} diverged, so it is not kept. The network of the round before is in {OUT}.")
         return network
 
     last = self_teaching.learn_from_itself(OUT / _FIRST, OUT / "training" / "rounds", drawings_of, fit)
@@ -99,9 +101,7 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
     plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "counts": counts}
     plan |= {"rounds": self_teaching.ROUNDS} | ({"started_with": digest_of_file(start)} if start else {})
     costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
-    history = read_epochs(OUT / HISTORY)
-    run = {"plan": plan} | costs | describe_training(history)
-    run |= {"best_epoch": len(history), "best_validation_loss": float(history[MONITOR].iloc[-1])}  # the last round
+    run = {"plan": plan} | costs | describe_training(read_epochs(OUT / HISTORY))
     run |= {"precision": model.layers[1].dtype_policy.name, "seed": SETTINGS.seed, "git_commit": commit}
     write_json(OUT / RUN, run)
 
@@ -153,6 +153,7 @@ def main() -> None:
         parts, wider = draw_all(pool)
         train(parts, wider, Path(sys.argv[1]) if sys.argv[1:] else None)
     ship(OUT)
+    remove(OUT / "training")  # or the next `make weights` would take this training for its own
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
 REVIEW = table("review/review.csv").query("rule == 'review' and not changed").set_index("dataset")
 WRONG_INPUT = table("wrong_input/wrong_input_images.csv").groupby("must be flagged")["flagged"].agg(["mean", "size"])
+ON_THEIR_HEAD = table("wrong_input/wrong_input.csv").query("change == 'turned by 180 degrees'")
+ON_THEIR_HEAD = ON_THEIR_HEAD.set_index("images")["flagged"]
 CALIBRATION = table("montgomery-seeds/calibration.csv")["calibration_error"]
 LEFT = table("montgomery-seeds/usefulness.csv", "model").loc["r2unet"]
 INFERENCE = table("benchmarks/inference.csv")
@@ -86,6 +88,13 @@ ENGINES = ["openvino", "onnx", "keras", "model.predict"]
 def shipped_row(name):
     row = ZERO.loc[name]
     return [row["images"], *spread(row), row["median_dice"], percent(row["below_0.9"])]
+
+
+def false_alarms(*names):
+    """Return the share that `review` flags of the images with a Dice of 0.85 and more, over data sets."""
+    rows = REVIEW.loc[[*names]]
+    good = rows["images"] - rows["below_0.85"]
+    return (rows["false_alarms"] * good).sum() / good.sum()
 
 
 def curve_row(images, start="shipped", *, columns=("mean", "min", "max")):

@@ -183,6 +183,13 @@ def test_an_interrupted_step_goes_on_if_only_code_changed_that_it_has_not_used(s
     assert record["code"] == {"lungnb/masks.py": "a", "lungnb/page/writing.py": "b"}
 
 
+def test_a_step_is_not_done_if_its_imports_are_unknown(steps, digest, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(publish_all, "RECORDER", tmp_path)  # holds no sitecustomize
+    steps(step("one", "lungnb recipes", WRITE))
+    assert publish_all.main([]) == 1
+    assert "one is not done: nobody knows which modules it imported" in capsys.readouterr().out
+
+
 def test_files_are_named_by_their_folders_and_tables_of_data_sets_joined(steps, digest):
     write = (
         "python -c \"import pathlib; folder = pathlib.Path('{}'); folder.mkdir(parents=True); "
