@@ -33,6 +33,7 @@ MAX_UNNAMED = 2  # take so many segments for lungs if none is called that
 _NAME = re.compile(r"\blungs?\b", re.IGNORECASE)  # of a segment that is a lung, if it is no tumour in one
 _LESION = re.compile(r"tumou?r|neoplasm|nodule|lesion|cancer|mass\b|gtv", re.IGNORECASE)
 _NO_LUNG = re.compile(rf"{_LESION.pattern}|vessel|lobe", re.IGNORECASE)
+_ASIDE = re.compile(r"without|incl|excl|minus|except", re.IGNORECASE)
 _MAX_SHIFT = 0.1  # accept frames of a segmentation that lie off the volume's grid by this share of a voxel
 # The standard demands these elements and allows them to be empty.
 _MAY_BE_EMPTY = (
@@ -189,6 +190,7 @@ def _lung_numbers(file: Dataset, path: Path) -> tuple[int, ...]:
     for segment in file.SegmentSequence:
         kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []
         name = " ".join([str(segment.get("SegmentLabel")), *(str(kind.get("CodeMeaning")) for kind in kinds)])
+        name = _ASIDE.split(name)[0]  # "lungs without nodules" are lungs
         has_lesion |= bool(_LESION.search(name))
         if _NAME.search(name.replace("_", " ")) and not _NO_LUNG.search(name):
             lungs.append(int(segment.SegmentNumber))

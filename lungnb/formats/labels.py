@@ -67,7 +67,10 @@ def lung_mask(
     stored, array = array, _numbers(array)
     values = values or find_values(array)
     if stored is not array and not values.labels and np.isfinite(stored).any():
-        raise Refused(f"{name}: holds only 0 and values that are not numbers (NaN). Save the lungs as 1 instead.")
+        raise Refused(
+            f"{name}: holds only 0 and values that are not numbers (NaN). Save the lungs as 1, and "
+            "0 instead of NaN if there is no lung."
+        )
     if values.problem:
         raise Refused(f"{name}: {values.problem}")
     if not values.labels and array.min() < array.max():  # such as 255 in 8 bits with a sign

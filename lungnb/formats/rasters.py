@@ -229,11 +229,16 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
 def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
     """Return whether most of what is drawn is neither nearly black nor nearly white, and differs from pixel to pixel.
 
-    Most of a soft mask is nearly black or white, and in a map of many organs most neighbours are alike.
+    Most of a soft mask is nearly black or white, or it fades towards what is transparent. In a map of many organs, most
+    neighbours are alike.
     """
+    from scipy.ndimage import binary_dilation
+
     low, high = float(strongest[drawn].min()), float(strongest[drawn].max())
     margin = _GREY_MARGIN * (high - low)
     is_between = (strongest > low + margin) & (strongest < high - margin)
+    if (strongest[drawn & binary_dilation(~drawn)] <= low + margin).mean() > 0.5:
+        return False
     alike = (strongest[:, 1:] == strongest[:, :-1])[drawn[:, 1:] & drawn[:, :-1]]
     return bool(is_between[drawn].mean() > 0.5 and alike.size and alike.mean() < _MAX_ALIKE)
 

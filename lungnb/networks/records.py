@@ -158,7 +158,7 @@ def code_digest(*more: Path, package: Path = PACKAGE) -> str:
 
 def code_digests(package: Path = PACKAGE) -> dict[str, str]:
     """Return the digest of each Python file of lungnb and of each shipped file of weights, by its name in `package`."""
-    files = [*package.rglob("*.py"), *(file for file in (package / "weights").glob("*") if file.is_file())]
+    files = [*package.rglob("*.py"), *(file for file in (package / "weights").glob("phantom.*") if file.is_file())]
     return {name: file_digest(file) for name, file in sorted((f.relative_to(package).as_posix(), f) for f in files)}
 
 

@@ -226,6 +226,9 @@ def test_a_segmentation_of_a_film_is_a_mask(tmp_path):
         ValueError, match=r"nodule\.dcm: a segment is a lesion, such as a nodule, and none is called lu"
     ):
         read_mask(tmp_path / "nodule.dcm")
+    file.SegmentSequence[0].SegmentLabel = "Lungs without nodules"
+    file.save_as(tmp_path / "nodule.dcm")
+    assert read_mask(tmp_path / "nodule.dcm").any()
     file = pydicom.dcmread(path)
     for segment in file.SegmentSequence:
         segment.SegmentLabel = "Organ"

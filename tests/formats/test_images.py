@@ -313,3 +313,13 @@ def test_a_black_mask_in_colours_is_empty_and_a_white_one_full(tmp_path, channel
         pixel = [colour] * 3 + [255] * (channels - 3)
         path = saved(tmp_path / "a.png", np.tile(np.array(pixel, np.uint8), (20, 30, 1)))
         np.testing.assert_array_equal(read_mask(path), np.full((20, 30), colour > 0))
+
+
+def test_a_soft_mask_that_fades_into_transparency_is_read_by_its_values(tmp_path):
+    y, x = np.mgrid[:128, :128]
+    noise = np.random.default_rng(0).normal(0, 4, (128, 128))
+    soft = np.clip(255 / (1 + np.exp((np.hypot(y - 64, x - 64) - 36) / 5)) + noise, 0, 255).astype(np.uint8)
+    pixels = np.dstack([soft] * 3 + [np.where(soft > 12, 255, 0).astype(np.uint8)])
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "soft.png")
+    mask, true = read_mask(tmp_path / "soft.png"), soft > 127
+    assert 2 * (mask & true).sum() / (mask.sum() + true.sum()) > 0.97
