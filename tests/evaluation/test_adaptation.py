@@ -85,6 +85,7 @@ def test_the_card_says_where_the_weights_come_from(corrected, tmp_path, model_fi
     assert "lies 57% of the way" in card  # of three images
 
 
+@pytest.mark.slow
 def test_the_estimate_has_each_image_once(corrected, tmp_path, model_file):
     result = adapt(corrected, tmp_path / "mine", model_file, progress=False)
     table = read_table(tmp_path / "mine" / "estimate.csv")
