@@ -45,6 +45,7 @@ SETTINGS = make_settings(
 SHOWN = 20_000  # drawings in an epoch
 AVERAGE_MOMENTUM = 0.999  # a step; the average reaches back about 1,000 steps
 _FIRST = "training/masks.keras"  # the best network that learned from masks alone
+_ROUNDS = "training/rounds"  # the networks that learned from themselves
 _STEPS = SHOWN // SETTINGS.batch_size
 
 
@@ -92,10 +93,10 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
         _compile(network, rate, self_teaching.AVERAGE_MOMENTUM)
         _fit(network, Batches(targets, 0), wider, range(epoch, epoch + 1))
         if not np.isfinite(read_epochs(OUT / HISTORY, finished=False)[MONITOR].iloc[-1]):
-            sys.exit(f"Round {number + 1} diverged, so it is not kept. The network of the round before is in {OUT}.")
+            sys.exit(f"Round {number + 1} diverged, so it is not kept. Earlier rounds are in {OUT / _ROUNDS}.")
         return network
 
-    last = self_teaching.learn_from_itself(OUT / _FIRST, OUT / "training" / "rounds", drawings_of, fit)
+    last = self_teaching.learn_from_itself(OUT / _FIRST, OUT / _ROUNDS, drawings_of, fit)
     shutil.copyfile(last, OUT / MODEL)
     model, counts = read_network(last), {part: len(images) for part, (images, _) in parts.items()}
     plan = {"model": SETTINGS.models[0], "settings": SETTINGS.training(), "drawings": KINDS, "counts": counts}

@@ -349,24 +349,12 @@ def segmented_beside_thumbnails(folder):
     return Result("right" if len(table) == COUNT else "wrong", f"{len(table)} rows")
 
 
-# Right: read as pairs of the whole lungs.
-NAMES = {
-    "DICOM's ending before that of a picture": ("images/IM{:03}.dcm.png", "masks/IM{:03}.dcm.png"),
-    "numbers in brackets": ("images/img ({}).png", "masks/mask ({}).png"),
-    "several dots": ("images/1.2.{}.0.png", "masks/1.2.{}.0.png"),
-    "two endings of masks": ("images/{:03}.png", "masks/{:03}_mask.ome.png"),
-    "masks of left and right in the name": ("images/left_{:03}.png", "masks/left_{:03}_mask.png"),
-    "lung_mask": ("images/case_{:03}.png", "masks/case_{:03}_lung_mask.png"),
-    "-lungs": ("images/case-{:03}.png", "masks/case-{:03}-lungs.png"),
-    "numbers that join": ("images/p1_{}1.png", "masks/p1_{}1.png"),
-    "image and mask as endings in capitals": ("all/{:03}_IMAGE.PNG", "all/{:03}_MASK.PNG"),
-    "JPEG in capitals": ("images/{:03}.JPEG", "masks/{:03}.png"),
-}  # fmt: skip
-
-
-@cases("Masks called with {}.", NAMES)
-def names(folder, places):
-    return judge_set(write_set(folder, *places), "no image with a mask")
+@case
+def two_endings(folder):
+    """Masks with two endings, 001_mask.ome.png."""  # right: a sentence that names the nearest mask
+    return judge_set(
+        write_set(folder, "images/{:03}.png", "masks/{:03}_mask.ome.png"), "the nearest is masks/001_mask.ome"
+    )
 
 
 def patients(folder, rows, count, *words):

@@ -198,6 +198,15 @@ NAMES = {
     "Lungs in the name of the set": ("images/lungs_{:03}.png", "masks/lungs_{:03}.png"),
     "train and mask of one folder": ("train/{:03}.png", "train/{:03}_mask.png"),
     "_mask before the suffix of a copy": ("images/{:03}.jpg", "masks/{:03}.jpg_mask.png"),
+    "DICOM's ending before that of a picture": ("images/IM{:03}.dcm.png", "masks/IM{:03}.dcm.png"),
+    "numbers in brackets": ("images/img ({}).png", "masks/mask ({}).png"),
+    "several dots": ("images/1.2.{}.0.png", "masks/1.2.{}.0.png"),
+    "masks of left and right in the name": ("images/left_{:03}.png", "masks/left_{:03}_mask.png"),
+    "lung_mask": ("images/case_{:03}.png", "masks/case_{:03}_lung_mask.png"),
+    "-lungs": ("images/case-{:03}.png", "masks/case-{:03}-lungs.png"),
+    "numbers that join": ("images/p1_{}1.png", "masks/p1_{}1.png"),
+    "image and mask as endings in capitals": ("all/{:03}_IMAGE.PNG", "all/{:03}_MASK.PNG"),
+    "JPEG in capitals": ("images/{:03}.JPEG", "masks/{:03}.png"),
 }  # fmt: skip
 
 
