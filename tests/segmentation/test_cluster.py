@@ -44,8 +44,9 @@ def address():
 def films(tmp_path_factory):
     """A folder with more films than fit into a chunk, one of them damaged, and more below it; and a model."""
     folder = tmp_path_factory.mktemp("films")
+    images = [make_phantom(number, 64).image for number in range(7)]  # each several times, for drawing takes time
     for number in range(CHUNK + 40):
-        write_png(folder / ("ward" if number % 5 == 0 else "") / f"{number:03}.png", make_phantom(number, 64).image)
+        write_png(folder / ("ward" if number % 5 == 0 else "") / f"{number:03}.png", images[number % len(images)])
     (folder / "ward" / "damaged.png").write_bytes(b"nothing")
     model = folder.parent / "bright.keras"
     bright().save(model)
