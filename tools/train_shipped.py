@@ -82,9 +82,10 @@ def train(parts: dict[str, Arrays], wider: Arrays, start: Path | None = None) ->
     commit = git_commit()
     learn_masks(parts, wider, start)
 
-    def drawings_of(number: int) -> list[np.ndarray]:
+    def drawings_of(number: int) -> list[Arrays]:
         each, place = SHOWN // len(parts), SETTINGS.epochs + number
-        return [images[_shown(len(images), place * each, each)] for images, _ in parts.values()]
+        shown = [_shown(len(images), place * each, each) for images, _ in parts.values()]
+        return [(part[0][chosen], part[1][chosen]) for part, chosen in zip(parts.values(), shown, strict=True)]
 
     def fit(network: keras.Model, targets: list[Arrays], number: int) -> keras.Model:
         epoch = SETTINGS.epochs + number

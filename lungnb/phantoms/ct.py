@@ -12,6 +12,9 @@ from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, draw
 HU_RANGE = (-1024, 3071)  # values that a scanner stores
 _AIR_HU, _AIRWAY_WALL_HU, _VESSEL_HU = -1000.0, 30.0, 30.0
 _CARINA, _LAST_BRONCHI = 0.36, 0.5  # levels at which the trachea forks, and below which no large airway is drawn
+_HILA = (0.35, 0.7)  # levels from the upper lobe's vessels to the lower lung veins
+_HEART_TOP = 0.45  # level
+_RECESS_TOP = 0.42  # level from which the right lung reaches behind the heart; a little below the fork
 _SMALLEST_LUNG = 0.0002  # of the picture; smaller parts of the mask are dropped
 
 
@@ -61,18 +64,43 @@ def _lung_distance(rng: Generator, section: CrossSection) -> Floats:
     between = (1.9 + 1.3 * np.clip(level / 0.4, 0, 1)) * rng.uniform(0.85, 1.15)
     out = [ellipse(view, 0, -0.05 * b, between, 0.7 * b), ellipse(view, 0, 0.78 * b, 3.0, 0.42 * b)]
     out.append(rng.uniform(0.2, 1.6) - np.abs(view.x + rng.normal(0, 0.5)))  # in front the lungs may almost meet
-    if 0.35 < level < 0.65:  # the hila, whose vessels are too thick to count as lung
+    if _HILA[0] < level < _HILA[1]:  # whose vessels are too thick to count as lung
         out += [ellipse(view, side * between, 0.1 * b, *rng.uniform(0.5, 2.2, 2).tolist()) for side in SIDES]
-    if level > 0.45:  # the heart, on the patient's left
-        full = np.sqrt(np.clip((level - 0.45) / 0.25, 0, 1))
-        out.append(ellipse(view, 0.12 * a, -0.28 * b, (0.26 + 0.2 * full) * a, (0.3 + 0.16 * full) * b, 0.5))
-    out += [dome(section, side) for side in SIDES if level > DOME_TOPS[side > 0]]
+    if level > _HEART_TOP:
+        out.append(_heart(section))
     lungs = np.minimum(lungs, -np.max(out, axis=0))
+    if level > _RECESS_TOP:
+        lungs = np.maximum(lungs, _recess(rng, section))
+    domes = [dome(section, side) for side in SIDES if level > DOME_TOPS[side > 0]]
+    if domes:
+        lungs = np.minimum(lungs, -np.max(domes, axis=0))
     if level < 0.15:  # the tips are round
         tip = np.sqrt(max(1 - (1 - level / 0.15) ** 2, 0))
         right, left = (ellipse(view, side * 0.6 * a, 0.15 * b, 0.1 + 3.4 * tip, 0.1 + 4.2 * tip) for side in SIDES)
         lungs = np.minimum(lungs, np.maximum(right, left))
     return lungs if 0 < level < 1 else np.full_like(lungs, -9)
+
+
+def _recess(rng: Generator, section: CrossSection) -> Floats:
+    """Return the rough distance (cm, positive inside) to the border of the azygo-oesophageal recess.
+
+    There, the right lung reaches between heart and vertebra to the oesophagus: hardly in some patients, in others over
+    the midline. How far is an assumption.
+    """
+    _, (a, b), _, view = section
+    medial, lateral = rng.uniform(-1.8, 0.8), -0.5 * a
+    middle, half = (medial + lateral) / 2, (medial - lateral) / 2
+    recess = ellipse(view, middle, rng.uniform(0.3, 0.42) * b, half, rng.uniform(1.0, 2.2))
+    vertebra, oesophagus = ellipse(view, 0, 0.7 * b + 0.3, 2.1, 1.7), ellipse(view, 0.9, 0.45 * b, 1.0, 0.8)
+    out = np.max([_heart(section), vertebra, oesophagus], axis=0)
+    return np.asarray(np.minimum(recess + 0.2 * clouds(rng, len(view.x), 10), -out))
+
+
+def _heart(section: CrossSection) -> Floats:
+    """Return the rough distance (cm, positive inside) to the border of the heart, on the patient's left."""
+    level, (a, b), _, view = section
+    full = np.sqrt(np.clip((level - _HEART_TOP) / 0.25, 0, 1))
+    return ellipse(view, 0.12 * a, -0.28 * b, (0.26 + 0.2 * full) * a, (0.3 + 0.16 * full) * b, 0.5)
 
 
 def _paint_lungs(

@@ -28,6 +28,16 @@ def test_the_mean_of_views_is_that_of_image_and_mirror_image(start, monkeypatch)
     np.testing.assert_allclose(self_teaching.mean_of_views(network, images[:, :, ::-1])[:, :, ::-1], means, atol=1e-3)
 
 
+def test_far_from_the_line_the_mask_is_learned(start):
+    network, images = read_network(start), np.random.default_rng(0).integers(0, 256, (2, 32, 32), np.uint8)
+    masks = np.zeros(images.shape, bool)
+    masks[0, 10:, 10:] = True  # a line between the columns 9 and 10, and the rows
+    lesson, means = self_teaching.lesson_of(network, images, masks), self_teaching.mean_of_views(network, images)
+    assert ((means > 0) & (means < 1)).all()
+    assert (lesson[0, 13:, 13:] == 1).all() and (lesson[0, :7] == 0).all() and (lesson[1] == 0).all()
+    np.testing.assert_array_equal(lesson[0, 20, 7:13], means[0, 20, 7:13])
+
+
 def test_each_round_learns_from_the_one_before_and_finished_rounds_are_kept(start, monkeypatch, tmp_path):
     monkeypatch.setattr(self_teaching, "ROUNDS", 3)
     images, seen = np.zeros((2, 32, 32), np.uint8), []
@@ -40,7 +50,9 @@ def test_each_round_learns_from_the_one_before_and_finished_rounds_are_kept(star
         return network
 
     def run():
-        return self_teaching.learn_from_itself(start, tmp_path / "rounds", lambda number: [images + number], fit)
+        return self_teaching.learn_from_itself(
+            start, tmp_path / "rounds", lambda number: [(images + number, images > 0)], fit
+        )
 
     first, stop = float(read_network(start).get_weights()[0].ravel()[0]), [1]
     with pytest.raises(KeyboardInterrupt):
