@@ -7,7 +7,8 @@ from lungnb.formats.images import read_image, read_mask
 from lungnb.phantoms import ct, film, make, xray
 from lungnb.phantoms.chest import draw_chest
 from lungnb.phantoms.ct import ct_phantom
-from lungnb.phantoms.frame import SIDES, Phantom, Wild
+from lungnb.phantoms.ct_body import CrossSection
+from lungnb.phantoms.frame import SIDES, Phantom, Wild, make_view
 from lungnb.phantoms.make import KINDS, make_phantom, write_phantoms
 from lungnb.phantoms.xray import xray_phantom
 
@@ -82,6 +83,17 @@ def test_xray_heart_on_the_left_and_right_dome_higher(xrays):
             floor = [np.flatnonzero(column).max() for column in lung.T if column.any()]
             heights[side].append(np.mean(floor[round(0.55 * len(floor)) : round(0.8 * len(floor))]))
     assert np.mean(heights[1]) > np.mean(heights[-1]) + 0.01 * SIZE  # rows count downwards
+
+
+@pytest.mark.parametrize(("level", "x", "low", "high"), [(0.3, -1, 0, 0), (0.6, -1, 0.5, 1), (0.6, 1, 0, 0.1)])
+def test_below_the_fork_the_right_lung_reaches_between_heart_and_vertebra(level, x, low, high):
+    reached = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        view = make_view(rng, 64, 36, np.zeros(2), 0, 0, 0)
+        lung = ct._lung_distance(rng, CrossSection(level, np.array([13.5, 9.5]), 2.0, view))
+        reached.append((lung[np.hypot(view.x - x, view.y - 3.4) < 0.7] > 0).any())
+    assert low <= np.mean(reached) <= high
 
 
 def test_xray_lungs_are_darker_than_what_surrounds_them(xrays):
