@@ -18,7 +18,7 @@ from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
 from lungnb.formats.nifti import write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import shrink
+from lungnb.formats.pixels import LIKE_MASK, is_like_mask, shrink
 from lungnb.formats.ranges import grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
@@ -142,7 +142,8 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
         chest.append(predicted.chest)
         if number in to_show:
             shown[number] = grey
-    note = ", ".join(filter(None, [volume.note, note]))
+    like_mask = LIKE_MASK if all(map(is_like_mask, filter(np.any, shown.values()))) else ""
+    note = ", ".join(filter(None, [volume.note, note, like_mask]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
     of_volume = chest_of_volume(chest, mask)
     return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note, of_volume)
