@@ -169,7 +169,8 @@ def _score_all(
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
-            seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += bool(mask.mask.any())
+            if mask.mask.any() and not mask.mask.all():
+                seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1
             if dice := _turned_dice(truth.mask, mask.mask):
                 turned[name].append(dice)
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())

@@ -84,9 +84,9 @@ def other_object(file: Dataset) -> str:
 
 
 def other_units(header: Dataset) -> str:
-    """Return the RescaleType of an opened DICOM file whose values are no Hounsfield units, such as densities, or ""."""
+    """Return the RescaleType of CT whose values are no Hounsfield units, such as densities, or ""."""
     units = str(header.get("RescaleType") or "").strip().upper()
-    return units if units in _OTHER_UNITS else ""
+    return units if units in _OTHER_UNITS and modality_of(header) == "CT" else ""
 
 
 def view_note(file: Dataset) -> str:

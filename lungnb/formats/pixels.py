@@ -21,7 +21,8 @@ BLOCK_PIXELS = 2**20  # convert so many pixels at once, because copies of a whol
 _SAMPLE_SIDE = 256  # look at about so many rows and columns to describe a picture
 _COLOUR = 0.25  # of the brightest value, between the colours of a pixel: a strong colour
 _COLOUR_SHARE = 0.05  # of the pixels have one in a coloured picture
-_TWO_VIEWS = 1.8  # width of a picture to its height, from which it may show two views
+_MIN_SIDE = 64  # px; a smaller picture is not judged
+_TWO_VIEWS = (1.8, 3)  # width of a picture to its height, if it may show two views
 _DARK = 32  # a picture of 8 bits without a brighter pixel was not scaled to 0 to 255
 _GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
 _MASK_GREY_SHARE = 0.01  # a picture with fewer grey pixels looks like a mask
@@ -79,10 +80,11 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
     if array.dtype == np.uint8 and window is None:
-        return array, ", ".join(filter(None, [coloured, _doubt_of(array)]))
+        return array, ", ".join(filter(None, [coloured, doubt_of(array)]))
     shown, note = grey_range(array, window, name)
     grey = through_window(array, shown)
-    return grey, ", ".join(filter(None, [coloured, _doubt_of(grey), note]))
+    doubt = "" if shown == LUNG_WINDOW else doubt_of(grey)  # CT may be drawn with few values
+    return grey, ", ".join(filter(None, [coloured, doubt, note]))
 
 
 def has_colours(array: np.ndarray) -> bool:
@@ -98,9 +100,11 @@ def has_colours(array: np.ndarray) -> bool:
     return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
 
 
-def _doubt_of(grey: Grey) -> str:
+def doubt_of(grey: Grey) -> str:
     """Return a note on a picture that is nearly black, has hardly any greys, as a mask has, or seems to be two."""
-    if grey.shape[1] >= _TWO_VIEWS * grey.shape[0]:
+    if min(grey.shape) < _MIN_SIDE:
+        return ""
+    if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
         return "far wider than high, as two views side by side: cut them apart"
     if 0 < (brightest := int(grey.max())) < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"

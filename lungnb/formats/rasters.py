@@ -70,7 +70,9 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
     if suffix not in RASTER_FORMATS:
         open_file(path).close()  # refuses what is not there, for a better reason
         if path.name == "DICOMDIR":
-            raise Refused(f"{path}: lists the files of a disc, and holds no image. Name the folder in which it lies.")
+            raise Refused(
+                f"{path}: not an image format, but a list of the files of a disc. Name the folder in which it lies."
+            )
         kind, known = kind_of(path), ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
         remedy = "Unpack it" if suffix in _ARCHIVES else "Convert it"
         remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else remedy
