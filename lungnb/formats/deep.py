@@ -154,12 +154,15 @@ def is_smaller_copy(size: tuple[int, int], first: tuple[int, int], is_marked: bo
 
 def _has_second(tiff: TiffFile) -> bool:
     """Return whether a TIFF file has a page besides the first that is no smaller copy of it."""
-    first = tiff.pages[0]
+    from tifffile import TiffPage
+
+    first_size = (tiff.pages.first.imagewidth, tiff.pages.first.imagelength)
     try:
         for number in range(1, MAX_PAGES):
             page = tiff.pages[number]
-            sizes = ((each.imagewidth, each.imagelength) for each in (page, first))
-            if not is_smaller_copy(*sizes, bool(page.is_reduced)):
+            if not isinstance(page, TiffPage):  # which has the size of the first
+                return True
+            if not is_smaller_copy((page.imagewidth, page.imagelength), first_size, bool(page.subfiletype & 1)):
                 return True
     except IndexError:
         return False
