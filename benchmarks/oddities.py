@@ -21,7 +21,8 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="run cases with one of these words in their names")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    for name in ("pictures", "volumes", "dicoms", "sets", "masks", "exports", "models", "storage", "scans", "drawings"):
+    kinds = ("pictures", "volumes", "dicoms", "sets", "masks", "exports", "models", "storage", "scans", "drawings")
+    for name in (*kinds, "hospitals", "research", "students"):
         importlib.import_module(f"unusual.{name}")
     results = {}
     for name in unusual.CASES:

@@ -6,18 +6,37 @@ pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 pytest.importorskip("tifffile")
 
-from unusual import CASES, dicoms, drawings, exports, masks, models, pictures, run, scans, sets, storage, volumes
+from unusual import (
+    CASES,
+    dicoms,
+    drawings,
+    exports,
+    hospitals,
+    masks,
+    models,
+    pictures,
+    research,
+    run,
+    scans,
+    sets,
+    storage,
+    students,
+    volumes,
+)
 
 KINDS = (
     dicoms,
     drawings,
     exports,
+    hospitals,
     masks,
     models,
     pictures,
+    research,
     scans,
     sets,
     storage,
+    students,
     volumes,
 )  # importing a module registers its cases
 
@@ -31,4 +50,4 @@ def test_unusual_files_are_read_or_explained(name):
 
 def test_each_module_has_cases():
     assert {case.__module__ for case in CASES.values()} >= {kind.__name__ for kind in KINDS}
-    assert len(CASES) > 480
+    assert len(CASES) > 840

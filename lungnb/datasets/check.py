@@ -18,9 +18,10 @@ from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
 from lungnb.formats.labels import EXPORT_AGAIN, MaskValues, doubt_of
+from lungnb.formats.pixels import is_like_mask
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
-from lungnb.settings import Settings, counted
+from lungnb.settings import SPLITS, Settings, counted
 
 FINDING_COLUMNS = ("file", "severity", "what", "advice")
 SEVERITIES = ("error", "warning", "note")
@@ -35,8 +36,6 @@ _HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airway
 _HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
 _LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels are smaller
 _MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is near no label; JPEG makes some
-_MASK_GREY_SHARE = 0.01  # an image with fewer grey pixels looks like a mask
-_GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
 _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
@@ -71,6 +70,7 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     findings += _small_splits(manifest)
     if source.kind == "own" and not settings.patient_file and not settings.patient_pattern:
         findings += _doubtful_patients(manifest)
+    findings += _torn_patients(manifest)
     findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
@@ -102,7 +102,7 @@ def _check_pair(
         values = [read_labels(raw / file) for file in sources[1:]]
     grey = max((meant.grey_share for _, meant in values), default=0.0)
     if grey > _MAX_GREY_SHARE:
-        is_swapped = _grey_share(image) < _MASK_GREY_SHARE
+        is_swapped = is_like_mask(image)
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
         findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
     elif image.std() < _MIN_CONTRAST:
@@ -176,15 +176,6 @@ def _greys(image: np.ndarray, mask: Mask) -> tuple[float, float]:
     return float(image[mask].mean()), float(image[rim].mean()) if rim.any() else 255.0
 
 
-def _grey_share(image: np.ndarray) -> float:
-    """Return the share of pixels that are neither nearly black nor nearly white."""
-    black, white = float(image.min()), float(image.max())
-    if black == white:
-        return 0.0
-    margin = _GREY_MARGIN * (white - black)
-    return float(((image > black + margin) & (image < white - margin)).mean())
-
-
 def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
     """Return a finding for each split with very few patients."""
     patients = manifest.groupby("split")["patient"].nunique()
@@ -193,6 +184,17 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
         (MANIFEST, "warning", what.format(counted(count, "patient"), split), "add images, or set folds=5")
         for split, count in patients.items()
         if split != "train" and count < _MIN_SPLIT_PATIENTS
+    ]
+
+
+def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
+    """Return a finding for each patient with images in several splits, as a split file or folders may have it."""
+    splits = manifest.groupby("patient")["split"].unique()
+    what = "patient {} has images in the splits {}: scores will be too high"
+    advice = "move all images of a patient to one split"
+    return [
+        (MANIFEST, "warning", what.format(patient, " and ".join(sorted(names, key=SPLITS.index))), advice)
+        for patient, names in splits[splits.map(len) > 1].items()
     ]
 
 

@@ -1,8 +1,9 @@
 """Find the images and masks in a raw folder of any layout, and pair them by name."""
 
 import difflib
+import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +13,8 @@ from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
 from lungnb.formats.dicom_opening import is_dicom
-from lungnb.formats.folders import image_files, is_image, stem_of
+from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.rasters import kind_of
-from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
 # SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT exports
@@ -39,6 +38,8 @@ MASK_WORD, MASK_WORDS = (
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
+_SET_WORDS = ("set", "data", "dataset", "split")  # in names of folders of splits
+_LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 OTHER_ORGAN = "another organ's"
 Words = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
@@ -99,8 +100,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         patient = _patient_folder(image) if branch and not (has_pattern and patients[image]) else patients[image]
         lungs = tuple(mask for mask in partners[image] if _is_of_lungs(mask, image))
         excluded += [(str(mask), OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
-        pair_id = text_name(f"{branch}_{name}" if branch else name)
-        split = next((_SPLIT_FOLDERS[part.lower()] for part in image.parts[:-1] if part.lower() in _SPLIT_FOLDERS), "")
+        pair_id = _short(text_name(f"{branch}_{name}" if branch else name))
+        split = next(filter(None, map(_split_of, image.parts[:-1])), "")
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
         pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
@@ -247,8 +248,25 @@ def _branch(image: Path) -> str:
 
 def _patient_folder(image: Path) -> str:
     """Return the folders of an image that may name its patient: its branch without folders named after a split."""
-    folders = (part for part in image.parent.parts if part.lower() not in _SPLIT_FOLDERS)
+    folders = (part for part in image.parent.parts if not _split_of(part))
     return _branch(Path(*folders, image.name))
+
+
+def _short(name: str) -> str:
+    """Return a name that a file may have: of a longer one the beginning, and a digest."""
+    if len(name.encode()) <= _LONGEST_NAME_BYTES:
+        return name
+    return f"{name[: _LONGEST_NAME_BYTES // 8]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _split_of(folder: str) -> str:
+    """Return the split that a folder is named after, with words such as `images` or `set` or without; "" for others.
+
+    >>> _split_of("test_images"), _split_of("Training Set"), _split_of("test 7")
+    ('test', 'train', '')
+    """
+    words = [word for word in _words(folder, KIND_WORDS) if word not in _SET_WORDS]
+    return _SPLIT_FOLDERS.get(folder.lower(), _SPLIT_FOLDERS.get(words[0], "") if len(words) == 1 else "")
 
 
 def _is_of_lungs(mask: Path, image: Path) -> bool:
@@ -283,15 +301,3 @@ def _no_pairs(raw: Path, excluded: Excluded) -> str:
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
     message = f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/."
     return message + why + other_files(raw)
-
-
-def other_files(folder: Path) -> str:
-    """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    kinds = Counter(path.suffix.lower() for path in files if path.suffix and not is_image(path))
-    nameless = Counter(filter(None, map(kind_of, files)))
-    if nameless and nameless.total() > max(kinds.values(), default=0):
-        kind, _ = nameless.most_common(1)[0]
-        return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
-    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
-    return f" {counted(count, 'file')} with the ending {kind} cannot be read." if kind else ""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lungnb.datasets.pairing import Pair
+from lungnb.datasets.pairing import Pair, sides_of
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume
@@ -40,6 +40,7 @@ SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
+_WIDER_SHARE = 0.4  # of a drawing: by so little another one of the same lungs is larger; a second lung is larger
 _APART = "EXIF data turn the image and its mask differently"
 
 
@@ -108,12 +109,14 @@ def _drawn_twice(paths: tuple[Path, ...], masks: list[Mask]) -> list[Finding]:
     """Return a finding for each mask of an image that seems to be another drawing of what an earlier one shows.
 
     Parts of lungs do not overlap, and a lung lies within both lungs. Two drawings overlap, and neither contains the
-    other.
+    other, or one is little larger and no name tells that it is one lung.
     """
     findings = []
     for (first, one), (second, other) in combinations(zip(paths, masks, strict=True), 2):
         shared, alone, beyond = (np.count_nonzero(part) for part in (one & other, one & ~other, other & ~one))
-        if shared > max(alone, beyond) and min(alone, beyond) > 0:
+        has_sides = bool(sides_of(first) or sides_of(second))
+        is_wider = not has_sides and 0 < max(alone, beyond) < _WIDER_SHARE * shared
+        if (shared > max(alone, beyond) and min(alone, beyond) > 0) or is_wider:
             findings.append((second.as_posix(), "warning", f"{_TWICE} {first.as_posix()}", _ONE_DRAWING))
     return findings
 

@@ -37,6 +37,16 @@ _FORMULA_ERRORS = (
     "#WERT!",
     "#ZAHL!",
 )
+_NO_NAMES = (
+    "nan",
+    "none",
+    "null",
+    "n/a",
+    "unknown",
+    "unbekannt",
+    "?",
+    "-",
+)  # what programs and people write for no name
 _SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
@@ -250,6 +260,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
             "formula, and save the table again."
         )
     if field == "patient" and "source_image" not in table:
+        _refuse_no_names(file, table[field])
         _refuse_alike(file, table[field])
     return table
 
@@ -258,6 +269,16 @@ def _without_blanks(text: str) -> str:
     """Return a cell without blanks at its ends, double blanks and invisible characters, which nobody sees."""
     visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
     return " ".join(visible.split())
+
+
+def _refuse_no_names(file: Path, patients: pd.Series) -> None:
+    """Raise ValueError if rows share a patient called `nan`, `unknown` or the like, who would be one patient."""
+    nameless = patients[patients.str.casefold().isin(_NO_NAMES)]
+    if len(nameless) > 1:
+        raise ValueError(
+            f"{file}: patient is {nameless.iloc[0]} in {len(nameless)} rows, which would make them one patient. Write "
+            "who they are; if nobody knows, give each row a patient of its own."
+        )
 
 
 def _refuse_alike(file: Path, patients: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 Masks are scored as they are given. The networks of lungnb are scored cleaned (`clean_mask`), as `segment` gives them.
 """
 
+import hashlib
 import os
 import sys
 from collections import Counter, defaultdict
@@ -28,6 +29,7 @@ from lungnb.metrics import count_pixels
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
+_LOST_DICE, _FOUND_DICE = 0.05, 0.5  # mean Dice of a lung that masks lack, and of the other lung
 _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
 _TURNED_DICE, _TURNED_GAIN = 0.8, 0.1  # if a turn raises the mean Dice so high, and by so much, masks seem to be turned
 _TURNED_SIDE = 256  # px; look at about so many rows and columns, because films are large
@@ -147,6 +149,7 @@ def _score_all(
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
     doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
+    seen: dict[str, Counter[bytes]] = defaultdict(Counter)  # by program, how often each mask was read
     turned: dict[str, list[dict[str, float]]] = defaultdict(list)  # by program, `_turned_dice` of each mask
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
@@ -166,11 +169,16 @@ def _score_all(
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
+            if mask.mask.any() and not mask.mask.all():
+                seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1
             if dice := _turned_dice(truth.mask, mask.mask):
                 turned[name].append(dice)
             rows.append(facts | scored | count_pixels(truth.mask, mask.mask)._asdict())
     for name, what in doubts.items():
         problems.add(name, what)
+    for name, masks in seen.items():
+        if len(masks) == 1 and masks.total() > 1:
+            problems.add(name, f"the masks of {masks.total()} images are all the same. Are they of these images?")
     _add_turned_masks(turned, problems)
     return rows
 
@@ -270,12 +278,21 @@ def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None
             problems.add(str(name), "all masks that were scored cover the whole image. Are these the masks?")
         elif (2 * rows["fn"] / (2 * rows["fn"] + rows["tn"] + rows["tp"])).mean() > _INVERTED_DICE:
             problems.add(str(name), "the masks seem to be inverted, or those of the ground truth are. Invert one.")
+        elif side := _lost_side(rows):
+            problems.add(str(name), f"the masks seem to lack the {side} lung. Give masks, or labels, of both lungs.")
         elif (rows["fp"] + rows["fn"] == 0).all():
             problems.add(str(name), "all masks that were scored equal the ground truth. Are they copies of it?")
     if not table["compared"].any():
         problems.add(
             TRUTH, "no image has masks of all programs, so they are not compared. Score fewer programs at once."
         )
+
+
+def _lost_side(rows: pd.DataFrame) -> str:
+    """Return which lung the masks of a program lack, `right` or `left`, or "" if they have both or neither."""
+    means = {side: rows[f"{side}_dice"].mean() for side in ("right", "left")}
+    low, high = sorted(means, key=means.__getitem__)
+    return low if means[low] < _LOST_DICE and means[high] > _FOUND_DICE else ""
 
 
 def _add_turned_films(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:

@@ -9,9 +9,10 @@ import pandas as pd
 from lungnb.artefacts import is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
-from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, other_files, sides_of
+from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
 from lungnb.formats.dicom_header import Turn
+from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.tables import make_table

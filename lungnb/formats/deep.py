@@ -23,6 +23,8 @@ _DEFLATE = (8, 32946)  # numbers of a TIFF's compression
 ORIENTATION_TAG = 274  # of EXIF and TIFF
 PHOTOMETRIC_TAG = 262  # of TIFF: 0 says that the value 0 is white
 _GREYS, _INK = (0, 1), 5  # a PHOTOMETRIC_TAG that says grey, and CMYK
+_COPY_SIDE, _COPY_ASPECT = 0.5, 0.02  # of the first page: a page of its shape and at most half its size is a copy
+MAX_PAGES = 16  # look at so many pages of a TIFF file
 _OPACITY = (1, 2)  # ExtraSamples of TIFF that are opacity; 0 is not
 
 
@@ -139,9 +141,29 @@ def _refuse_bombs(file: BinaryIO, path: object, page: TiffPage, most: int) -> No
             raise Refused(f"{path}: holds more bytes than its pixels have. Save it again.")
 
 
+def is_smaller_copy(size: tuple[int, int], first: tuple[int, int], is_marked: bool) -> bool:
+    """Return whether a page of a TIFF file is a smaller copy of the first: it is marked so, or has the same shape.
+
+    >>> is_smaller_copy((64, 48), (640, 480), False), is_smaller_copy((640, 480), (640, 480), True)
+    (True, False)
+    """
+    width, height = (side / of_first for side, of_first in zip(size, first, strict=True))
+    is_alike = abs(width - height) * min(first) <= 1 or abs(width - height) <= _COPY_ASPECT * max(width, height)
+    return max(width, height) < 1 and (is_marked or (is_alike and max(width, height) <= _COPY_SIDE))
+
+
 def _has_second(tiff: TiffFile) -> bool:
+    """Return whether a TIFF file has a page besides the first that is no smaller copy of it."""
+    from tifffile import TiffPage
+
+    first_size = (tiff.pages.first.imagewidth, tiff.pages.first.imagelength)
     try:
-        tiff.pages[1]
+        for number in range(1, MAX_PAGES):
+            page = tiff.pages[number]
+            if not isinstance(page, TiffPage):  # which has the size of the first
+                return True
+            if not is_smaller_copy((page.imagewidth, page.imagelength), first_size, bool(page.subfiletype & 1)):
+                return True
     except IndexError:
         return False
     except Exception:  # tifffile raises whatever its parsers meet

@@ -18,6 +18,8 @@ from lungnb.formats.dicom_header import (
     is_segmentation,
     modality_of,
     other_object,
+    other_units,
+    view_note,
 )
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.opening import Refused, guarded
@@ -55,7 +57,10 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
         if is_segmentation(file) or not file.get("Rows"):
             remedy = "Put it into a folder of masks" if is_segmentation(file) else "Leave it out"
             raise Refused(f"{path}: no picture, but a {other_object(file)}. {remedy}.")
-        pixels, header, note = read_frame(file, path), frame_header(file), ""
+        header = frame_header(file)
+        if units := other_units(header):
+            raise Refused(f"{path}: its values are {units} (RescaleType), not Hounsfield units. Export the CT itself.")
+        pixels, note = read_frame(file, path), view_note(header)
         for name in PIXEL_ELEMENTS:
             file.pop(name, None)  # frees memory, because making the values grey takes more
             header.pop(name, None)
@@ -63,8 +68,8 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
             return pixels, header, note
         if is_in_hounsfield(header):
             return to_hounsfield(pixels, header, path), header, note
-        values, note = _to_shown(_to_values(pixels, header, path), is_padding(pixels, header), header, path)
-        return values, header, note
+        values, of_window = _to_shown(_to_values(pixels, header, path), is_padding(pixels, header), header, path)
+        return values, header, ", ".join(filter(None, [note, of_window]))
 
 
 def to_hounsfield(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungnb.formats.dicom_header import count_frames, whole_number
+from lungnb.formats.dicom_header import count_frames, modality_of, whole_number
 from lungnb.formats.jpeg import refuse_jpeg, stream_size
 from lungnb.formats.opening import Refused, refuse_shape
 from lungnb.masks import Mask
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 MAX_LUT_ENTRIES, MAX_LUT_BITS = 2**16, 16  # limits of a lookup table in the DICOM standard
 _LIBJPEG = tuple(f"1.2.840.10008.1.2.4.{end}" for end in (51, 57, 70))  # lossless and 12-bit JPEG
+_JPEG_END = b"\xff\xd9"  # a stream without it was cut
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # The elements that say how pixels are stored, and those that only whole numbers need
 _DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 _OF_WHOLE = ("BitsStored", "PixelRepresentation")
 _COLOURS = ("Red", "Green", "Blue")
+_MAX_SURPLUS = 0.05  # of the bytes that a header needs; some writers fill up the pixels to a round number of bytes
 _ROWS = 256  # look at so many rows to see how much neighbours differ
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
@@ -48,6 +50,7 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     is_palette = file.get("PhotometricInterpretation") == "PALETTE COLOR"
     # The pixels as stored and as decoded; of a palette also three colours.
     refuse_shape(path, rows, columns, 2 * (samples + 3 * is_palette) * max(bits, 8) / 8)
+    _refuse_surplus(file, path, rows * columns * samples * bits)
     try:
         _refuse_other_stream(file, path, index)
         pixels = _without_unused_bits(_decode(file, index, path), file)
@@ -103,6 +106,8 @@ def _decode_jpeg(file: Dataset, index: int) -> np.ndarray:
 
     frame = get_frame(file.PixelData, index, number_of_frames=count_frames(file))
     kind = f"{'i' if file.PixelRepresentation else 'u'}{file.BitsAllocated // 8}"
+    if _JPEG_END not in frame:  # imagecodecs would fill up the picture
+        raise ValueError
     return np.asarray(imagecodecs.jpeg8_decode(frame)).astype(kind)
 
 
@@ -122,22 +127,64 @@ def _refuse_other_stream(file: Dataset, path: Path, index: int) -> None:
         )
 
 
+def _refuse_surplus(file: Dataset, path: Path, frame_bits: int) -> None:
+    """Raise Refused if an uncompressed file holds far more bytes than its header needs, because the header is wrong."""
+    if "PixelData" not in file or file.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    needed, held = frame_bits * count_frames(file) / 8, len(file.PixelData)
+    if needed and held > (1 + _MAX_SURPLUS) * needed + 2:
+        raise Refused(
+            f"{path}: holds {held:,} bytes of pixels, and by its header it needs {needed:,.0f} (Rows, Columns, "
+            "SamplesPerPixel, BitsAllocated, NumberOfFrames). Export it again."
+        )
+
+
 def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     """Return integers with the bits beyond BitsStored cleared, or set for negative ones; padding stays as it is.
 
     If no value has the bits beyond BitsStored of a negative number, the smoother picture shows whether there is a sign.
+    If values wrap without those bits, BitsStored is too small, and the bits stay.
     """
     unused = 8 * pixels.itemsize - whole_number(file.get("BitsStored"))
+    if unused == 0 and pixels.dtype.kind in "iu":
+        return _with_right_sign(pixels, file)
     if pixels.dtype.kind not in "iu" or not 0 < unused < 8 * pixels.itemsize:
         return pixels
     pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
+    if pixels.dtype.kind == "u" and _is_wrapped(stored, pixels, 8 * pixels.itemsize - unused):
+        return pixels
     if pixels.dtype.kind == "i" and stored.min() < 0 <= pixels.min():
         plain = pixels & ~(-1 << 8 * pixels.itemsize - unused)
         # Without sign, although PixelRepresentation says otherwise: a sign would make bright pixels black.
         stored = plain if _roughness(plain) < _roughness(stored) else stored
     return stored if hidden is None else np.where(hidden, pixels, stored)
+
+
+def _with_right_sign(pixels: np.ndarray, file: Dataset) -> np.ndarray:
+    """Return integers that use all their bits with or without a sign, whichever does not wrap.
+
+    A wrong sign makes bright pixels of a film black, and air in CT white. Only CT has negative values that matter.
+    """
+    is_signed = pixels.dtype.kind == "i"
+    if pixels.ndim != 2 or is_signed == (modality_of(file) == "CT"):
+        return pixels
+    other = pixels.view(f"{'u' if is_signed else 'i'}{pixels.itemsize}")
+    return other if _is_wrapped(pixels, other, 8 * pixels.itemsize) else pixels
+
+
+def _is_wrapped(pixels: np.ndarray, other: np.ndarray, bits: int) -> bool:
+    """Return whether neighbours in a row differ by nearly all values of so many bits, while `other` is smooth there.
+
+    An overlay in the upper bits makes the opposite: there `other` has the wide steps.
+    """
+    if pixels.ndim != 2 or np.array_equal(pixels, other):
+        return False
+    step = math.ceil(len(pixels) / _ROWS)
+    one, two = (np.abs(np.diff(each[::step].astype(float))) / 2**bits for each in (pixels, other))
+    wraps, steps = ((near < 0.25) & (far > 0.75) for near, far in ((two, one), (one, two)))
+    return bool(wraps.sum() > steps.sum())
 
 
 def _roughness(pixels: np.ndarray) -> float:

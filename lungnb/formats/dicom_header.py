@@ -19,6 +19,9 @@ _OTHER_OBJECTS = {
     **{"SEG": "segmentation"},
 }
 _CT_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.2{end}" for end in ("", ".1", ".2"))  # SOP classes, two of them enhanced
+_OTHER_UNITS = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")  # RescaleType of maps that scanners make from CT
+# Lateral views by ViewPosition, and by the codes of ViewCodeSequence (SNOMED). LLD and RLD are frontal.
+_LATERAL = ("LL", "RL", "LAT", "LATERAL", "R-10232", "R-10236", "399173006", "399198007", "399067008")
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # beginning of the SOP classes of secondary captures
 # Functional groups that hold what a header of one frame says at its top
 _FRAME_GROUPS = (
@@ -75,7 +78,27 @@ def other_object(file: Dataset) -> str:
         return "report or other object without a picture"
     if str(file.get("SOPClassUID")).startswith(_SCREENSHOT) and not file.get("ImagePositionPatient"):
         return "screenshot"
-    return "" if modality == "CT" else "not CT in Hounsfield units (Modality)"
+    if modality != "CT":
+        return "not CT in Hounsfield units (Modality)"
+    return f"not CT in Hounsfield units (RescaleType {units})" if (units := other_units(file)) else ""
+
+
+def other_units(header: Dataset) -> str:
+    """Return the RescaleType of CT whose values are no Hounsfield units, such as densities, or ""."""
+    units = str(header.get("RescaleType") or "").strip().upper()
+    return units if units in _OTHER_UNITS and modality_of(header) == "CT" else ""
+
+
+def view_note(file: Dataset) -> str:
+    """Return a note on an opened DICOM file that shows a chest from the side, or raw values of a detector, or ""."""
+    codes = [str(item.get("CodeValue")) for item in file.get("ViewCodeSequence") or ()]
+    is_lateral = {*_LATERAL} & {str(file.get("ViewPosition")).strip().upper(), *codes}
+    is_raw = str(file.get("PresentationIntentType")).strip().upper() == "FOR PROCESSING"
+    notes = (
+        "a lateral view by its header, and the network knows frontal ones only" if is_lateral else "",
+        "raw values of the detector (FOR PROCESSING): export the image for display" if is_raw else "",
+    )
+    return ", ".join(filter(None, notes))
 
 
 def is_ct_volume(file: Dataset) -> bool:

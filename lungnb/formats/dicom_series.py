@@ -23,6 +23,7 @@ from lungnb.formats.dicom_header import (
     frame_header,
     is_in_hounsfield,
     other_object,
+    other_units,
     place_of,
 )
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
@@ -138,6 +139,8 @@ def _slices_of(path: Path, is_alone: bool) -> tuple[list[Slice], str]:
         slices = []
         for index in range(frames):
             header = frame_header(file, index)
+            if units := other_units(header):
+                return [], f"not CT in Hounsfield units (RescaleType {units})"
             if not is_in_hounsfield(header):
                 return [], "not CT in Hounsfield units (RescaleIntercept)"
             place = place_of(header)

@@ -1,12 +1,14 @@
 """Find the image files in a folder and the folders below it."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.rasters import IMAGE_SUFFIXES
+from lungnb.formats.rasters import IMAGE_SUFFIXES, kind_of
+from lungnb.settings import counted
 
 # Folders of copies that systems make, in small letters: archives of macOS, network storages, bins
 _OF_SYSTEMS = ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "$recycle.bin", "lost+found")
@@ -49,3 +51,15 @@ def stem_of(path: Path) -> str:
     name = path.name[:-3] if path.name.lower().endswith(".nii.gz") else path.name
     suffix = os.path.splitext(name)[1]
     return name.removesuffix(suffix) if suffix.lower() in (*IMAGE_SUFFIXES, ".nii") else name
+
+
+def other_files(folder: Path) -> str:
+    """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kinds = Counter(path.suffix.lower() for path in files if path.suffix and not is_image(path))
+    nameless = Counter(filter(None, map(kind_of, files)))
+    if nameless and nameless.total() > max(kinds.values(), default=0):
+        kind, _ = nameless.most_common(1)[0]
+        return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
+    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
+    return f" {counted(count, 'file')} with the ending {kind} cannot be read." if kind else ""

@@ -17,7 +17,7 @@ from lungnb.formats.dicom_series import read_dicom_series
 from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import show_grey
+from lungnb.formats.pixels import COLOURED, show_grey
 from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
@@ -62,7 +62,8 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
             return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
         raster = read_raster(path)
         grey, note = show_grey(raster.pixels, window, path)
-        note = ", ".join(filter(None, ["turned by its EXIF data" if raster.orientation != UPRIGHT else "", note]))
+        notes = ["turned by its EXIF data" if raster.orientation != UPRIGHT else ""]
+        note = ", ".join(filter(None, [*notes, COLOURED if raster.is_coloured else "", note]))
         return Picture(grey, has_more=raster.has_more, note=note, orientation=raster.orientation)
 
 

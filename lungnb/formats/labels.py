@@ -90,7 +90,8 @@ def find_values(array: np.ndarray) -> MaskValues:
 
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
       the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
-    - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1.
+    - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1. If
+      the background is lighter than that, lung is nearer to the largest value than to the background.
     - A map of distances is a problem, and so are blurred lungs of which one has a label near the background: half of
       the largest value is not the edge of the lungs.
 
@@ -135,7 +136,10 @@ def find_values(array: np.ndarray) -> MaskValues:
         return MaskValues((float(faint[0]), *labels), (low + float(faint[0])) / 2, 0.0, problem)
     nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
     shares = array.dtype.kind == "f" and high <= 1
-    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(0.5 if shares else high / 2, math.inf)
+    half = 0.5 if shares else high / 2
+    if low >= half and np.count_nonzero(pixel == low) > _BACKGROUND_SHARE * pixel.size:  # a light background
+        half = (low + high) / 2
+    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(half, math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
 
 

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 BLOCK_PIXELS = 2**20  # convert so many pixels at once, because copies of a whole film would take a gigabyte
+_SAMPLE_SIDE = 256  # look at about so many rows and columns to describe a picture
+_COLOUR = 0.25  # of the brightest value, between the colours of a pixel: a strong colour
+_COLOUR_SHARE = 0.05  # of the pixels have one in a coloured picture
+_MIN_SIDE = 64  # px; a smaller picture is not judged
+_TWO_VIEWS = (1.8, 3)  # width of a picture to its height, if it may show two views
+_DARK = 32  # a picture of 8 bits without a brighter pixel was not scaled to 0 to 255
+_GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
+_MASK_GREY_SHARE = 0.01  # a picture with fewer grey pixels looks like a mask
+LIKE_MASK = "hardly any greys, as in a mask: give the image itself"
+COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
 
@@ -64,14 +74,55 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     """Return what `to_grey` returns, and a note if some of the values were left out."""
     if array.dtype.kind not in "buif":
         raise Refused(f"{name}: its values are not numbers; give a path, an array of numbers, or a list of these.")
+    coloured = COLOURED if array.ndim == 3 and array.shape[-1] in (3, 4) and has_colours(array) else ""
     if array.ndim == 3 and array.shape[-1] in (1, 2, 3, 4):
         array = array[..., 0] if array.shape[-1] < 3 else luminance(array)
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
     if array.dtype == np.uint8 and window is None:
-        return array, ""
+        return array, ", ".join(filter(None, [coloured, doubt_of(array)]))
     shown, note = grey_range(array, window, name)
-    return through_window(array, shown), note
+    grey = through_window(array, shown)
+    doubt = "" if shown == LUNG_WINDOW else doubt_of(grey)  # CT may be drawn with few values
+    return grey, ", ".join(filter(None, [coloured, doubt, note]))
+
+
+def has_colours(array: np.ndarray) -> bool:
+    """Return whether many pixels of a picture, `(height, width, channels)`, have a strong colour.
+
+    A drawn arrow is small, and the tint of a photograph weak. The colours of a colour map or of several CT windows
+    are strong, and their brightness may rise and fall while the values rise.
+    """
+    if array.ndim != 3 or array.shape[-1] < 3 or not array.size:
+        return False
+    step = [-(-side // _SAMPLE_SIDE) for side in array.shape[:2]]
+    sample = array[:: step[0], :: step[1], :3].astype(float)
+    return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
+
+
+def doubt_of(grey: Grey) -> str:
+    """Return a note on a picture that is nearly black, has hardly any greys, as a mask has, or seems to be two."""
+    if min(grey.shape) < _MIN_SIDE:
+        return ""
+    if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
+        return "far wider than high, as two views side by side: cut them apart"
+    if 0 < (brightest := int(grey.max())) < _DARK:
+        return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
+    return LIKE_MASK if is_like_mask(grey) else ""
+
+
+def is_like_mask(image: np.ndarray) -> bool:
+    """Return whether hardly any pixels of a picture are neither nearly black nor nearly white.
+
+    >>> is_like_mask(np.array([[0, 255]])), is_like_mask(np.array([[0, 128, 255]]))
+    (True, False)
+    """
+    step = [-(-side // _SAMPLE_SIDE) for side in image.shape]
+    sample = image[:: step[0], :: step[1]]
+    black, white = float(sample.min()), float(sample.max())
+    margin = _GREY_MARGIN * (white - black)
+    is_grey = (sample > black + margin) & (sample < white - margin)
+    return black < white and float(is_grey.mean()) < _MASK_GREY_SHARE
 
 
 def luminance(array: np.ndarray) -> Floats:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lungnb.formats.opening import Refused
-from lungnb.masks import Window
+from lungnb.masks import Mask, Window
 
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
@@ -20,6 +20,7 @@ _SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whate
 _SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
 _PERCENT = 1.0  # at each end may lie anywhere without moving the range
 _FEW_VALUES = 16  # padding has so many different values at most, a picture more
+_MAX_ENCLOSED = 0.02  # of a picture: padding that does not reach its edge
 _PADDING_GAP = 0.25  # padding is farther from the picture's values than this share of their range
 
 
@@ -81,7 +82,22 @@ def _is_one_padding(values: np.ndarray, low: float) -> bool:
     """Return whether `low` pads a picture without other negative values, such as -999 for no data. CT has others."""
     sample = _sample(values)
     picture = sample[sample > low]
-    return picture.size > 0 and bool(picture.min() >= 0) and len(np.unique(picture)) > _FEW_VALUES
+    if not picture.size or picture.min() < 0 or len(np.unique(picture)) <= _FEW_VALUES:
+        return False
+    return _share_enclosed(sample == low) <= _MAX_ENCLOSED
+
+
+def _share_enclosed(padding: Mask) -> float:
+    """Return the share of a picture, or of the middle slice of a volume, that is padding with picture all around.
+
+    The lungs in drawn CT lie so. Padding reaches the edge, except for a few broken pixels.
+    """
+    from scipy.ndimage import binary_fill_holes
+
+    plane = padding[len(padding) // 2] if padding.ndim == 3 else padding
+    if plane.ndim != 2:
+        return 0.0
+    return float((binary_fill_holes(~plane) & plane).mean())
 
 
 def _sample(values: np.ndarray) -> np.ndarray:

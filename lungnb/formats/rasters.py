@@ -11,10 +11,12 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from lungnb.formats.deep import (
     DEEP_BYTES,
+    MAX_PAGES,
     ORIENTATION_TAG,
     PHOTOMETRIC_TAG,
     black_from_zero,
     deep_mode,
+    is_smaller_copy,
     read_deep,
     read_tiff,
     refuse_tile,
@@ -22,7 +24,7 @@ from lungnb.formats.deep import (
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES
 from lungnb.formats.jpeg import refuse_jpeg
 from lungnb.formats.opening import Refused, open_file, refuse_memory, refuse_shape
-from lungnb.formats.pixels import luminance
+from lungnb.formats.pixels import has_colours, luminance
 from lungnb.masks import Mask
 
 RASTER_FORMATS = {  # suffix, and Pillow's name of the format
@@ -42,11 +44,17 @@ UPRIGHT = 1  # the orientation of EXIF that turns nothing
 _OUTLINE_SHARE = 0.75  # of the outline of a mask has the colour of the background; lungs touch little of it
 _MIN_CONTRAST = 1 / 16  # of the brightest value, between colours that differ; the noise of JPEG is less
 _GREY_MARGIN = 0.1  # of the range of values, at each end: what a drawing has, and little of a photograph
+_LINE_SHARE = 100  # a line is thinner than twice this part of the longer side
+_MIN_BLACK_SHARE = 0.01  # of a picture: what is left of black areas without their edges, if they are drawn
+_MAX_FRAME_SHARE = 0.3  # of a picture: what a transparent frame takes
+_SAMPLE_SIDE = 256  # px; look at so many rows and columns to see whether a picture has colours
 _MAX_ALIKE = 0.75  # of the neighbours in a photograph have one grey
 _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo themselves
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", **dict.fromkeys(_TIFF_STARTS, ".tif")}
 _PAIR_SUFFIXES = (".hdr", ".img")
+_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")
+_REDUCED_TAG = 254  # NewSubfileType of TIFF: bit 0 says that a page is a smaller copy of another one
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
 
 
@@ -61,8 +69,13 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         raise Refused(f"{path}: one of two files of a volume (.hdr and .img). Convert them to a single .nii file.")
     if suffix not in RASTER_FORMATS:
         open_file(path).close()  # refuses what is not there, for a better reason
+        if path.name == "DICOMDIR":
+            raise Refused(
+                f"{path}: not an image format, but a list of the files of a disc. Name the folder in which it lies."
+            )
         kind, known = kind_of(path), ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
-        remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else "Convert it"
+        remedy = "Unpack it" if suffix in _ARCHIVES else "Convert it"
+        remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else remedy
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). {remedy}.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.
     with open_file(path) as file:
@@ -154,6 +167,7 @@ class Raster(NamedTuple):
     pixels: np.ndarray  # (height, width), upright, of the depth of the file
     has_more: bool
     orientation: int  # 1 to 8, in which way EXIF turns what the file stores
+    is_coloured: bool = False  # whether much of an image has strong colours, of which only the brightness is left
 
 
 def read_raster(path: Path, is_mask: bool = False) -> Raster:
@@ -162,10 +176,11 @@ def read_raster(path: Path, is_mask: bool = False) -> Raster:
         deep, file = deep_mode(opened), getattr(opened, "fp", None)  # which Pillow forgets when it has read
         orientation = orientation_of(opened)
         if deep and file:
-            pixels = flattened(read_deep(file, opened.format or "", deep), is_mask, path)
+            colours = read_deep(file, opened.format or "", deep)
+            pixels, is_coloured = flattened(colours, is_mask, path), has_colours(colours)
         else:
-            pixels = _pixels(opened, is_mask, path)
-        return Raster(pixels, has_more(opened), orientation)
+            pixels, is_coloured = _pixels(opened, is_mask, path)
+        return Raster(pixels, has_more(opened), orientation, is_coloured)
 
 
 def refuse_pages(raster: Raster, path: object) -> None:
@@ -174,32 +189,37 @@ def refuse_pages(raster: Raster, path: object) -> None:
         raise Refused(f"{path}: holds several pictures (pages or frames). Save each as a file, or a volume as NIfTI.")
 
 
-def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> np.ndarray:
+def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> tuple[np.ndarray, bool]:
+    """Return the pixels of an opened file as `read_raster` does, and whether an image has strong colours."""
     is_deep = opened.mode.startswith("I;16")
     has_wide_numbers = is_deep or opened.mode in ("I", "F")  # Pillow inverts all others
     is_zero_white = has_wide_numbers and not _tiff_tag(opened, PHOTOMETRIC_TAG, 1)
     is_unsigned = opened.mode == "I" and _tiff_tag(opened, _BITS_TAG) == 32 and _tiff_tag(opened, _SIGN_TAG, 1) == 1
     image = ImageOps.exif_transpose(opened)
     if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
-        return flattened(np.asarray(image.convert("RGBA")), is_mask, path)
+        return flattened(np.asarray(image.convert("RGBA")), is_mask, path), False
+    is_coloured = False
     if image.mode not in ("L", "I", "F") and not is_deep:
-        image = image.convert("RGB").convert("L") if image.mode != "1" else image.convert("L")
+        image = image.convert("RGB") if image.mode != "1" else image
+        sample = image.resize((_SAMPLE_SIDE, _SAMPLE_SIDE), Image.Resampling.NEAREST)
+        is_coloured = image.mode == "RGB" and has_colours(np.asarray(sample))
+        image = image.convert("L")
     pixels = np.asarray(image)
     if is_unsigned:
         pixels = pixels.view(np.uint32)  # Pillow takes them for signed numbers
     if is_mask and opened.mode == "L" and not _tiff_tag(opened, PHOTOMETRIC_TAG, 1):
-        return black_from_zero(~pixels, is_mask)  # which Pillow has inverted
-    return black_from_zero(pixels, is_mask) if is_zero_white else pixels
+        return black_from_zero(~pixels, is_mask), False  # which Pillow has inverted
+    return black_from_zero(pixels, is_mask) if is_zero_white else pixels, is_coloured
 
 
 def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, or if
-    it cuts out a part of a photograph, return that. If the background is a colour, return how far the colours
-    are from it. If colours are drawn on white, perhaps in a dark frame, return the saturation. If all colours are
-    equally strong, return which pixels have another one than the outline; raises Refused, naming `path`, if it has
-    several.
+    it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the
+    background is a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark
+    frame, return the saturation, and black areas. If all colours are equally strong, return which pixels have another
+    one than the outline; raises Refused, naming `path`, if it has several.
     """
     if pixels.ndim == 2:
         return pixels
@@ -208,8 +228,11 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
         grey = colours[..., 0] if colours.shape[-1] == 1 else luminance(colours)
         return np.rint(grey).astype(pixels.dtype) if pixels.dtype.kind in "ui" else grey
     strongest, opacity = colours.max(axis=-1), pixels[..., -1]
-    if pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
-        drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
+    drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
+    if pixels.shape[-1] % 2 == 0 and _is_frame(~drawn):
+        colours = _without_frame(colours, drawn)
+        strongest = colours.max(axis=-1)
+    elif pixels.shape[-1] % 2 == 0 and np.ptp(opacity):
         is_drawing = np.ptp(strongest[drawn]) and not _is_photograph(strongest, drawn)
         return np.where(drawn, strongest, 0) if is_drawing else opacity
     distance = _from_background(colours)
@@ -220,10 +243,40 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     # Such as colours on white: the background is as bright as the drawing, except perhaps a dark frame.
     is_on_white = 2 * float(strongest.min()) > brightest or _is_background(weakest > brightest / 2)
     if is_on_white and 4 * float(np.ptp(saturation)) > brightest:
-        return np.asarray(saturation)
+        return _with_black(saturation, 4 * strongest.astype(np.float32) < brightest)
     if not np.ptp(strongest) and _MIN_CONTRAST * brightest < np.ptp(colours, axis=(0, 1)).max():  # such as red on blue
         return np.asarray((colours != _background(colours, path)).any(axis=-1))
     return np.asarray(strongest)
+
+
+def _with_black(saturation: np.ndarray, black: Mask) -> np.ndarray:
+    """Return the saturation of colours on white; black areas inside the picture are as strong as the colours.
+
+    One of two lungs may be black. Frames, which touch the edge, and thin lines, as of outlines and letters, stay 0.
+    """
+    from scipy.ndimage import binary_erosion, label
+
+    regions, _ = label(black)
+    inside = black & ~np.isin(regions, _outline(regions))
+    line_px = max(max(black.shape) // _LINE_SHARE, 1)
+    if binary_erosion(inside, iterations=line_px).mean() <= _MIN_BLACK_SHARE:
+        return np.asarray(saturation)
+    return np.where(inside, saturation.max(), saturation)
+
+
+def _is_frame(clear: Mask) -> bool:
+    """Return whether only the edges or the round corners of a picture are transparent, so that all of it is drawn."""
+    height, width = clear.shape
+    inside = clear[height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None]
+    return bool(0 < clear.mean() < _MAX_FRAME_SHARE and not inside.any())
+
+
+def _without_frame(colours: np.ndarray, drawn: Mask) -> np.ndarray:
+    """Return colours with those of a transparent frame replaced by the colour beside it."""
+    from scipy.ndimage import binary_dilation
+
+    beside = np.median(colours[drawn & binary_dilation(~drawn, iterations=2)], axis=0)
+    return np.where(drawn[..., None], colours, beside.astype(colours.dtype))
 
 
 def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
@@ -305,10 +358,30 @@ def turned_otherwise(mask: Mask, orientation: int, other: int) -> Mask:
 
 
 def has_more(image: Image.Image) -> bool:
-    """Return whether an opened file holds more pictures; a count would take minutes for a million empty pages."""
+    """Return whether an opened file holds more pictures; a count would take minutes for a million empty pages.
+
+    Smaller copies of the first page do not count, such as the thumbnail that scanners add.
+    """
     try:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            return _has_other_pages(image)
         return bool(
             image.info.get("has_more", getattr(image, "is_animated", False))
         )  # of a GIF, Pillow reads on to tell
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
+
+
+def _has_other_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether an opened TIFF file holds a page besides the first that is no smaller copy of it."""
+    size = image.size
+    try:
+        for number in range(1, MAX_PAGES):
+            image.seek(number)
+            if not is_smaller_copy(image.size, size, bool(_tiff_tag(image, _REDUCED_TAG) & 1)):
+                return True
+        return True
+    except EOFError:
+        return False
+    finally:
+        image.seek(0)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
-from lungnb.formats.folders import image_files, image_folders, is_image, stem_of
+from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
@@ -52,7 +52,8 @@ def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = Non
     files = [file for file in files if not (out and _is_written(file, [out]))]
     if not files:
         kinds = ", ".join((*IMAGE_SUFFIXES, *NIFTI_SUFFIXES))
-        raise Refused(f"no image files ({kinds}) in {', '.join(map(str, given)) or 'an empty list'}.")
+        others = next(filter(None, (other_files(path) for path in given if path.is_dir())), "")
+        raise Refused(f"no image files ({kinds}) in {', '.join(map(str, given)) or 'an empty list'}.{others}")
     unique: dict[str, Path] = {}
     for file in files:
         unique.setdefault(os.path.abspath(file), file)

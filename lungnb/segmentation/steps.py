@@ -18,8 +18,8 @@ from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
 from lungnb.formats.nifti import write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import shrink
-from lungnb.formats.ranges import grey_range
+from lungnb.formats.pixels import LIKE_MASK, doubt_of, shrink
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
 from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, chest_of_volume, is_doubtful
@@ -142,7 +142,9 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
         chest.append(predicted.chest)
         if number in to_show:
             shown[number] = grey
-    note = ", ".join(filter(None, [volume.note, note]))
+    doubts = {*map(doubt_of, filter(np.any, shown.values()))} if shown_hu != LUNG_WINDOW else set()
+    like_mask = LIKE_MASK if doubts == {LIKE_MASK} else ""
+    note = ", ".join(filter(None, [volume.note, note, like_mask]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
     of_volume = chest_of_volume(chest, mask)
     return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note, of_volume)
