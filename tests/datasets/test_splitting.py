@@ -194,6 +194,7 @@ def test_a_split_that_comes_with_the_data_set_is_found_there(raw):
     write_scans(raw, "abc")
     pd.DataFrame(zip("abc", SPLITS, strict=True), columns=["id", "split"]).to_csv(raw / "official.csv", index=False)
     assert prepared(raw, split_file="official.csv")[1]["split"].tolist() == [*SPLITS]
+    assert splitting.split_path("montgomery-gaal2020", "montgomery").is_file()  # it comes with lungnb
 
 
 def test_patients_come_from_a_table(raw, tmp_path):
@@ -447,13 +448,15 @@ def test_tables_in_doubt_are_explained(raw, tmp_path, content, message):
         prepared(raw, patient_file=str(tmp_path / "table.csv"))
 
 
-def test_blanks_and_invisible_characters_make_no_other_patient(raw, tmp_path):
+def test_blanks_and_invisible_characters_make_no_other_patient_or_group(raw, tmp_path):
     names = ["P 1", "P  1 ", "P\u00a01", "P\u200b 1", "2.10", "2.1"]
     write_scans(raw, [f"{number:03}" for number in range(6)])
-    rows = [("id", "patient"), *((f"{number:03}", name) for number, name in enumerate(names))]
+    rows = [("id", "patient", "group")]
+    rows += [(f"{number:03}", name, "ill" + number * " ") for number, name in enumerate(names)]
     (tmp_path / "table.csv").write_text(as_text(rows=rows), encoding="utf-8")
     _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest.set_index("id")["patient"].tolist() == ["P 1"] * 4 + ["2.10", "2.1"]
+    assert {*manifest["group"]} == {"ill"}
 
 
 def test_some_lost_zeros_are_told_too(raw, tmp_path):
@@ -466,7 +469,8 @@ def test_some_lost_zeros_are_told_too(raw, tmp_path):
 def test_an_id_that_is_an_image_is_no_other_image_s(raw, tmp_path):
     write_scans(raw, ["a1", "b", "c", "d"])
     write_scans(raw, ["A2"])
-    (tmp_path / "table.csv").write_text("id,patient\nA1,p\na2.png,q\nA2,r\nb,s\nc,t\n")
+    rows = ["A1,p", "a2.png,q", "A2,r", "b,s", "c,t", "ward1/d,u", "ward2/d,v"]  # two may be d, so neither is
+    (tmp_path / "table.csv").write_text("\n".join(["id,patient", *rows]))
     settings, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest.set_index("id")["patient"].to_dict() == {"a1": "p", "A2": "r", "b": "s", "c": "t"}
     assert open_prepared(settings).excluded["file"].tolist() == ["images/d.png"]
