@@ -99,10 +99,10 @@ def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
 def test_groups_come_from_the_names_of_images(raw, monkeypatch):
     source = Source("scans", "", "own", "", "", group_endings=(("_0", "well"), ("_1", "sick")))
     monkeypatch.setattr(prepare, "find_source", lambda _: source)
-    write_scans(raw, [f"p{n:02}_{int(n >= 12)}" for n in range(20)])
+    write_scans(raw, [f"p_0{n:02}_{int(n >= 12)}" for n in range(20)])  # only the end of a name counts
     settings, manifest = prepared(raw)
     assert manifest["group"].tolist() == ["well"] * 12 + ["sick"] * 8
-    assert open_prepared(settings).groups["p19_1"] == "sick"
+    assert open_prepared(settings).groups["p_019_1"] == "sick"
     sizes = open_prepared(settings).sizes()
     assert sizes.to_numpy().tolist() == [
         ["train", "sick", 6, 6], ["train", "well", 8, 8], ["validation", "sick", 1, 1], ["validation", "well", 2, 2],
@@ -126,6 +126,7 @@ def test_groups_sex_and_age_come_from_a_table(raw, tmp_path, capsys):
     assert main(["prepare", str(raw), "--set", f"patient_file={tmp_path / 'patients.csv'}"]) == 0
     said = capsys.readouterr().out
     assert "Group rare has 1 patient, too few for each of the 3 splits.\n" in said and " sick " in said
+    assert said.count("too few") == 1  # images whose group is not stated are no group
 
 
 @pytest.mark.parametrize(
