@@ -144,11 +144,12 @@ def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_m
 
 
 def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
-    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    write_png(tmp_path / "films" / "B.png", BLOCKS)
     films, out = tmp_path / "films", tmp_path / "out"
     segment_files(films, out, file_of_model, progress=False)
-    write_png(tmp_path / "films" / "A" / "a.png", BLOCKS.T)  # comes before the other
+    write_png(tmp_path / "films" / "A" / "b.png", BLOCKS.T)  # comes before the other
     table = segment_files(films, out, file_of_model, progress=False)
+    assert table["mask"].str.lower().is_unique
     for file, name in zip(table["file"], table["mask"], strict=True):
         assert np.asarray(Image.open(out / name)).shape == np.asarray(Image.open(file)).shape
 
