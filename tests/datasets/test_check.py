@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy import ndimage
@@ -6,7 +7,7 @@ from scipy import ndimage
 from helpers.figures import drawn
 from helpers.scans import save
 from lungnb.__main__ import main
-from lungnb.datasets.check import check_dataset
+from lungnb.datasets.check import _left_out, check_dataset, judge_mask
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
@@ -176,6 +177,47 @@ def test_a_hole_in_a_lung_is_found(raw):
     assert findings["masks/good07.png", "warning"].startswith("the mask has a hole of ")
 
 
+def judged(parts, hole=None, grey=0):
+    """Judge a mask of rectangles `(top, bottom, left, right)` in a bright image; a hole in it may have another grey."""
+    image, mask = np.full((100, 100), 200, np.uint8), np.zeros((100, 100), bool)
+    for top, bottom, left, right in parts:
+        mask[top:bottom, left:right] = True
+    image[mask] = 50
+    if hole:
+        area = (slice(*hole[:2]), slice(*hole[2:]))
+        mask[area], image[area] = False, grey
+    return [what for _, what, _ in judge_mask(image, mask)]
+
+
+BOTH = [(20, 80, 10, 40), (20, 80, 60, 90)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "hole", "grey", "says"),
+    [
+        (BOTH, None, 0, None), (BOTH[:1], None, 0, "the mask is in one half"), (BOTH[1:], None, 0, "the mask is in"),
+        ([(48, 52, 45, 55)], None, 0, "the mask covers 0.4% of"), ([(4, 96, 4, 96)], None, 0, "the mask covers 84.6%"),
+        (BOTH, (30, 37, 20, 27), 60, "the mask has a hole of 1.4%"), (BOTH, (30, 37, 20, 27), 200, None),
+        (BOTH, (30, 34, 20, 24), 60, None), (BOTH, (30, 50, 15, 35), 200, "the mask has a hole of 12.5%"),
+    ],
+)  # fmt: skip
+def test_each_limit_of_a_mask_holds(parts, hole, grey, says):
+    found = judged(parts, hole, grey)
+    assert found == [] if says is None else len(found) == 1 and found[0].startswith(says)
+
+
+def test_files_that_were_left_out_are_as_bad_as_their_reason():
+    reasons = [
+        "no mask of this name",
+        "not in the patient file",
+        "another organ's",
+        "a.png: cannot be read as an image",
+    ]
+    findings = _left_out(pd.DataFrame({"file": "a.png", "reason": reasons}))
+    assert [severity for _, severity, *_ in findings] == ["warning", "warning", "note", "error"]
+    assert findings[3][2] == "left out: cannot be read as an image"
+
+
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_masks_that_may_be_turned_apart_are_found(raw, orientation):
     exif = Image.Exif()
@@ -208,6 +250,14 @@ def test_folders_that_may_be_patients_are_told(tmp_path):
     told = check_dataset(make_settings(str(tmp_path / "a")), progress=False)
     (told,) = told[told["file"] != "manifest.csv"].itertuples()
     assert (told.severity, told.what) == ("warning", "images lie in 4 folders, and each image is taken for a patient")
+    rows = "".join(f"{number},{number},{'usual' if number else 'rare'}\n" for number in range(20))
+    (tmp_path / "list.csv").write_text(f"id,patient,group\n{rows}")
+    settings = make_settings(str(tmp_path / "a"), patient_file=str(tmp_path / "list.csv"))
+    told = check_dataset(settings, progress=False)["what"]  # the table says who the patients are
+    assert (
+        "group rare has 1 patient, too few for each of the 3 splits" in [*told]
+        and not told.str.contains("folder").any()
+    )
 
 
 def test_two_drawings_of_one_mask_are_found_and_parts_are_not(raw):

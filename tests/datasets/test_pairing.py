@@ -337,3 +337,19 @@ def test_a_word_that_fits_two_images_is_no_pair(raw):
     touch(raw, ["images/b/1.png", "images/b_1.png", "images/2.png", "masks/b/1/left.png", "masks/2.png"])
     pairs, excluded = find_pairs(raw, OWN)
     assert [pair.image for pair in pairs] == [Path("images/2.png")] and len(excluded) == 3
+
+
+def test_folders_named_after_splits_are_splits_in_any_of_their_spellings(raw):
+    splits = dict.fromkeys(("train", "Training"), "train") | dict.fromkeys(("test", "TESTING"), "test")
+    splits |= dict.fromkeys(("val", "Valid", "validation"), "validation") | {"others": ""}
+    touch(raw, [f"{folder}/{kind}/{folder}1.png" for folder in splits for kind in ("images", "masks")])
+    pairs, _ = find_pairs(raw, OWN)
+    assert {pair.image.parts[0]: pair.split for pair in pairs} == splits
+
+
+def test_a_patient_in_two_splits_is_one_patient_with_masks_of_each_branch_alone(raw):
+    branches = [f"set/{split}/{patient}" for split in ("test", "train") for patient in ("anna", "bert")]
+    touch(raw, [f"{branch}/{kind}/1.png" for branch in branches for kind in ("images", "masks")])
+    pairs, _ = find_pairs(raw, OWN)
+    assert [pair.masks for pair in pairs] == [(Path(branch, "masks/1.png"),) for branch in branches]
+    assert [pair.patient for pair in pairs] == ["set_anna", "set_bert"] * 2

@@ -99,10 +99,10 @@ def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
 def test_groups_come_from_the_names_of_images(raw, monkeypatch):
     source = Source("scans", "", "own", "", "", group_endings=(("_0", "well"), ("_1", "sick")))
     monkeypatch.setattr(prepare, "find_source", lambda _: source)
-    write_scans(raw, [f"p{n:02}_{int(n >= 12)}" for n in range(20)])
+    write_scans(raw, [f"p_0{n:02}_{int(n >= 12)}" for n in range(20)])  # only the end of a name counts
     settings, manifest = prepared(raw)
     assert manifest["group"].tolist() == ["well"] * 12 + ["sick"] * 8
-    assert open_prepared(settings).groups["p19_1"] == "sick"
+    assert open_prepared(settings).groups["p_019_1"] == "sick"
     sizes = open_prepared(settings).sizes()
     assert sizes.to_numpy().tolist() == [
         ["train", "sick", 6, 6], ["train", "well", 8, 8], ["validation", "sick", 1, 1], ["validation", "well", 2, 2],
@@ -126,6 +126,7 @@ def test_groups_sex_and_age_come_from_a_table(raw, tmp_path, capsys):
     assert main(["prepare", str(raw), "--set", f"patient_file={tmp_path / 'patients.csv'}"]) == 0
     said = capsys.readouterr().out
     assert "Group rare has 1 patient, too few for each of the 3 splits.\n" in said and " sick " in said
+    assert said.count("too few") == 1  # images whose group is not stated are no group
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,7 @@ def test_a_split_that_comes_with_the_data_set_is_found_there(raw):
     write_scans(raw, "abc")
     pd.DataFrame(zip("abc", SPLITS, strict=True), columns=["id", "split"]).to_csv(raw / "official.csv", index=False)
     assert prepared(raw, split_file="official.csv")[1]["split"].tolist() == [*SPLITS]
+    assert splitting.split_path("montgomery-gaal2020", "montgomery").is_file()  # it comes with lungnb
 
 
 def test_patients_come_from_a_table(raw, tmp_path):
@@ -447,13 +449,15 @@ def test_tables_in_doubt_are_explained(raw, tmp_path, content, message):
         prepared(raw, patient_file=str(tmp_path / "table.csv"))
 
 
-def test_blanks_and_invisible_characters_make_no_other_patient(raw, tmp_path):
+def test_blanks_and_invisible_characters_make_no_other_patient_or_group(raw, tmp_path):
     names = ["P 1", "P  1 ", "P\u00a01", "P\u200b 1", "2.10", "2.1"]
     write_scans(raw, [f"{number:03}" for number in range(6)])
-    rows = [("id", "patient"), *((f"{number:03}", name) for number, name in enumerate(names))]
+    rows = [("id", "patient", "group")]
+    rows += [(f"{number:03}", name, "ill" + number * " ") for number, name in enumerate(names)]
     (tmp_path / "table.csv").write_text(as_text(rows=rows), encoding="utf-8")
     _, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest.set_index("id")["patient"].tolist() == ["P 1"] * 4 + ["2.10", "2.1"]
+    assert {*manifest["group"]} == {"ill"}
 
 
 def test_some_lost_zeros_are_told_too(raw, tmp_path):
@@ -466,7 +470,8 @@ def test_some_lost_zeros_are_told_too(raw, tmp_path):
 def test_an_id_that_is_an_image_is_no_other_image_s(raw, tmp_path):
     write_scans(raw, ["a1", "b", "c", "d"])
     write_scans(raw, ["A2"])
-    (tmp_path / "table.csv").write_text("id,patient\nA1,p\na2.png,q\nA2,r\nb,s\nc,t\n")
+    rows = ["A1,p", "a2.png,q", "A2,r", "b,s", "c,t", "ward1/d,u", "ward2/d,v"]  # two may be d, so neither is
+    (tmp_path / "table.csv").write_text("\n".join(["id,patient", *rows]))
     settings, manifest = prepared(raw, patient_file=str(tmp_path / "table.csv"))
     assert manifest.set_index("id")["patient"].to_dict() == {"a1": "p", "A2": "r", "b": "s", "c": "t"}
     assert open_prepared(settings).excluded["file"].tolist() == ["images/d.png"]

@@ -139,6 +139,23 @@ def test_a_network_that_gives_logits_is_refused_and_one_with_a_sigmoid_added_is_
     picture = np.random.default_rng(0).random((2, 8, 8, 1), np.float32)
     added = load_model(tmp_path / "added.keras").predict_on_batch(picture)
     np.testing.assert_allclose(added, 1 / (1 + np.exp(-logits.predict_on_batch(picture))), atol=1e-6)
+    logits.layers[-1].set_weights([np.full((1, 1, 1, 1), np.nan), np.zeros(1)])
+    logits.save(tmp_path / "nan.keras")
+    with pytest.raises(ValueError, match=r"nan\.keras: gives values from nan to nan, not probabilities"):
+        load_model(tmp_path / "nan.keras")
+
+
+@pytest.mark.parametrize("activations", [(None, "sigmoid"), ("sigmoid", None), ("relu", "sigmoid")])
+def test_each_of_two_outputs_must_be_a_probability(tmp_path, activations):
+    constant = keras.initializers.Constant
+    steep = {"kernel_initializer": constant(40), "bias_initializer": constant(-20)}
+    image = keras.Input((8, 8, 1))
+    lung = keras.layers.Conv2D(1, 1, activation=activations[0], **steep)(image)
+    average = keras.layers.GlobalAveragePooling2D()(image)
+    chest = keras.layers.Dense(1, activation=activations[1], name="chest", **steep)(average)
+    keras.Model(image, [lung, chest]).save(tmp_path / "both.keras")
+    with pytest.raises(ValueError, match=r"both\.keras: gives values from .*, not probabilities"):
+        load_model(tmp_path / "both.keras")
 
 
 def test_an_empty_model_is_named(tmp_path):

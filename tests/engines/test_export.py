@@ -22,6 +22,7 @@ from lungnb.engines.parity import (
     measure_parity,
     parities,
     read_reference,
+    write_reference,
 )
 from lungnb.formats.images import write_png
 from lungnb.networks.backend import keras
@@ -170,11 +171,24 @@ def test_check_tells_by_how_much_masks_differ():
     found = measure_parity(shifted, reference)
     assert found.worst_dice == pytest.approx(0.75) and found.mean_dice == pytest.approx((3 * 0.75 + 1) / 4)
     assert not found.passed
+    fainter, too_faint = (Engine("faint", 8, lambda batch, share=share: share * batch) for share in (0.55, 0.5))
+    assert measure_parity(fainter, reference).passed and measure_parity(too_faint, reference).worst_dice == 0
 
 
-@pytest.mark.parametrize(("mean", "worst", "passed"), [(0.9995, 0.995, True), (0.9994, 1, False), (1, 0.9949, False)])
-def test_both_bounds_hold(mean, worst, passed):
-    assert Parity(mean, worst, 24, 24).passed is passed
+def test_check_tells_by_how_much_the_output_chest_differs():
+    masks = np.zeros((2, 8, 8), bool)
+    masks[0, 2:6, 2:6] = True
+    reference = Reference(masks.astype(np.uint8) * np.uint8(255), masks, np.array([1, 0], np.float32))
+    lower = Engine("lower", 8, lambda batch: [batch, np.array([[0.9 * batch.max()]], np.float32)])
+    assert measure_parity(lower, reference) == Parity(1.0, 1.0, 2, 1, chest_difference=0.1)
+
+
+@pytest.mark.parametrize(
+    ("mean", "worst", "chest", "passed"),
+    [(0.9995, 0.995, 0.05, True), (0.9994, 1, 0, False), (1, 0.9949, 0, False), (1, 1, 0.0501, False)],
+)
+def test_each_bound_holds(mean, worst, chest, passed):
+    assert Parity(mean, worst, 24, 24, chest).passed is passed
 
 
 def test_reference_is_always_the_same():
@@ -317,7 +331,7 @@ def test_command_exports(tmp_path, capsys):
     ]  # fmt: skip
 
 
-GOOD = {"mean_dice": 1.0, "worst_dice": 1.0, "images": 40, "images_with_lung": 40}
+GOOD = Parity(1.0, 1.0, 40, 40)._asdict()
 
 
 @pytest.mark.parametrize("parity", [
@@ -333,6 +347,26 @@ def test_what_a_damaged_json_says_of_an_engine_is_forgotten(tmp_path, parity):
     assert parities(file) == {"onnx 2 f32": found}
 
 
+def test_parities_of_another_export_are_forgotten_and_those_of_the_same_one_kept(tmp_path):
+    file, found, digests = tmp_path / "x.onnx", Parity(**GOOD), {"model": "m", "file": "f"}
+    worse = found._replace(worst_dice=0.5)
+    add_parities(file, digests, {"onnx 1 f32": found, "onnx 2 f32": found})
+    add_parities(file, digests, {"onnx 2 f32": worse})
+    assert parities(file) == {"onnx 1 f32": found, "onnx 2 f32": worse}
+    add_parities(file, digests | {"file": "g"}, {"onnx 3 f32": found})
+    assert parities(file) == {"onnx 3 f32": found}
+
+
+@pytest.mark.parametrize("chest", [None, np.array([0.9, 0.1], np.float32)])
+def test_a_reference_is_read_as_it_was_written(tmp_path, chest):
+    images = np.random.default_rng(0).integers(0, 256, (2, 12, 12), np.uint8)  # 12 px do not fill two bytes
+    write_reference(tmp_path / "x.onnx", Reference(images, images > 127, chest))
+    found = read_reference(tmp_path / "x.onnx.npz", 12)
+    np.testing.assert_array_equal(found.images, images)
+    np.testing.assert_array_equal(found.masks, images > 127)
+    assert found.chest is None if chest is None else (found.chest == chest).all()
+
+
 def arrays(images, masks):
     return {"images": images, "masks": masks}
 
@@ -342,6 +376,8 @@ def arrays(images, masks):
     arrays(np.zeros((2, 16, 8), np.uint8), np.zeros((2, 16, 1), np.uint8)),
     arrays(np.zeros((2, 8, 8), float), np.zeros((2, 8, 1), np.uint8)),
     arrays(np.array([{}], dtype=object), np.zeros((1, 8, 1), np.uint8)), arrays(np.zeros(3), np.zeros(3, np.uint8)),
+    arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 1), np.uint8)) | {"chest": np.zeros(3, np.float32)},
+    arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 1), np.uint8)) | {"chest": np.zeros(2)},
 ])  # fmt: skip
 def test_other_arrays_are_no_reference(tmp_path, stored):
     np.savez_compressed(tmp_path / "x.npz", **stored)

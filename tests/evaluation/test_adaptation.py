@@ -164,7 +164,7 @@ def test_a_finished_run_is_not_repeated_and_another_one_is_kept(corrected, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(adaptation, "fine_tune", None)
         adapt(corrected, out, model_file, estimate=False, progress=False)
-    (corrected / "images" / "film_2.png").unlink()
+    write_png(corrected / "masks" / "film_2.png", make_phantom(2, size=64).mask)
     adapt(corrected, out, model_file, estimate=False)
     assert (tmp_path / "earlier" / "mine-1" / "model.keras").read_bytes() == first
     assert (
@@ -203,6 +203,11 @@ def test_other_patients_are_another_run(corrected, tmp_path, model_file):
 def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
         adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
+    windowed = tmp_path / "windowed.keras"
+    shutil.copy(model_file, windowed)
+    (tmp_path / "run.json").write_text('{"plan": {"settings": {"window": [-125.0, 275.0]}}}')
+    with pytest.raises(ValueError, match=r"no image with a mask can be used; .*Hounsfield"):
+        adapt(corrected, tmp_path / "mine", windowed)
     for file in (corrected / "masks").iterdir():
         write_png(file, np.zeros((64, 64), bool))
     with pytest.raises(ValueError, match="no image with a mask can be used; the last: film_2: its mask is empty"):

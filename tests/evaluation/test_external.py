@@ -284,6 +284,8 @@ def test_patients_and_groups_come_from_a_table_or_from_names(truth, tool, tmp_pa
     assert scoring.table[["patient", "group"]].to_numpy().tolist() == [["a", "ill"], ["a", "ill"], ["b", "well"]]
     assert "case_3.png: not in the patient file, so it is left out." in sentences(scoring)
     assert {*score(truth, tool, patient_pattern="(case)").table["patient"]} == {"case"}
+    some = score(truth, tool, patient_pattern="case_([01])").table["patient"]
+    assert some.tolist() == ["0", "1", "case_2", "case_3"]
     with pytest.raises(ValueError, match="matches no name of an image, such as case_0"):
         score(truth, tool, patient_pattern="(film)")
 

@@ -17,6 +17,9 @@ def test_what_is_unusual_is_reviewed_first():
         3: "",
     }
     assert found.index.tolist() == [4, 2, 1, 0, 3]
+    usual = examined(area=[0.17, 0.49], disagreement=[0.06, 0.04])  # from 0.8 x 0.2 to 1.25 x 0.4, and about the median
+    assert review_reasons(usual, validation)["reasons"].tolist() == ["", ""]
+    assert review_reasons(usual, validation, share=0.5)["reasons"].tolist() == ["predictions disagree", ""]
 
 
 def test_slices_with_one_lung_are_usual_where_validation_has_them():
@@ -34,6 +37,7 @@ def test_usefulness_by_hand():
     assert found["mean"] == pytest.approx(0.7) and found["mean_left"] == pytest.approx(2.2 / 3)
     two = review_gain(reviewed, 0.5)
     assert two["worst_by_chance"] == pytest.approx(0.5 * 0.5 + 0.5 * (2 / 3 * 0.6 + 1 / 3 * 0.8))
+    assert [review_gain(reviewed, share)["looked_at"] for share in (0.01, 0.4, 1)] == [1, 2, 3]  # one at least is left
     with pytest.raises(ValueError, match="two images at least"):
         review_gain(reviewed.head(1))
 

@@ -35,6 +35,12 @@ def test_cleaned_masks_are_scored_beside_raw_ones(prepared, monkeypatch):
     assert (table["dice"] == 1).all() and (table["raw_dice"] < 1).all() and (table["raw_hd95"] > table["hd95"]).all()
     raw = score_images(engine, data, ["test"], clean=False, progress=False)
     assert raw["dice"].tolist() == table["raw_dice"].tolist() and raw["hd95"].tolist() == table["raw_hd95"].tolist()
+    data.manifest = data.manifest.assign(pixel_height_mm=0.5, pixel_width_mm=0.25)
+    monkeypatch.setattr("lungnb.evaluation.scoring.shows_films", lambda _: False)
+    in_mm = score_images(engine, data, ["test"], progress=False)
+    assert "costophrenic" not in in_mm
+    image, truth = data.pair(data.rows("test")[0])
+    assert in_mm["raw_hd95"][0] == surface_scores(truth, with_speck(None, image) > 0.5, (0.5, 0.25))["hd95"]
     assert has_all_scores(table) and "costophrenic" in table and table[[*SCORE_COLUMNS]].notna().all(axis=None)
 
 
@@ -76,8 +82,8 @@ def test_masks_that_failed_are_counted():
 def test_scores_in_pixels_are_of_an_earlier_version():
     table = table_of(unet=[0.9, 0.8])
     assert has_all_scores(table)
-    assert not has_all_scores(table.assign(unit="px"))
-    assert not has_all_scores(table.drop(columns="raw_dice"))
+    assert not has_all_scores(table.assign(unit="px")) and not has_all_scores(table.assign(unit=["%", "px"]))
+    assert not has_all_scores(table.drop(columns="raw_dice")) and not has_all_scores(table.drop(columns="unit"))
 
 
 def test_each_group_has_its_mean_and_its_number_of_patients():
@@ -91,6 +97,8 @@ def test_each_group_has_its_mean_and_its_number_of_patients():
     assert groups["patients"].tolist() == [2, 1, 1] * 2
     assert groups.loc[("unet", "tuberculosis"), "note"] == "one patient: no interval"
     assert np.isnan(groups.loc[("unet", "tuberculosis"), "dice_low"])
+    two = group_scores(table.assign(group="normal", patient=["a", "a", "a", "b"] * 2)).loc[("unet", "normal")]
+    assert two[["images", "patients"]].tolist() == [4, 2] and two["dice"] == pytest.approx((2.2 / 3 + 0.7) / 2)
     assert groups.loc[("unet", "normal"), "note"] == "" and groups.loc[("unet", "normal"), "dice_low"] < 0.85
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from lungnb.networks.backend import keras
-from lungnb.networks.callbacks import Backup, EarlyStopping, ReduceLROnPlateau
+from lungnb.networks.callbacks import Backup, Checkpoint, EarlyStopping, ReduceLROnPlateau
 from lungnb.networks.models import build_model
 
 LOSSES = [1.0, 0.9, 0.95, 0.94, 0.93, 0.92, 0.91, 0.905]
@@ -51,3 +51,20 @@ def test_what_draws_at_random_draws_the_same_in_an_epoch_that_is_gone_on_with(tm
 
     first, second = drawn(0), drawn(1)
     assert (drawn(1) == second).all() and (first != second).any() and (drawn(0) == first).all()
+
+
+def test_a_worse_epoch_after_an_interruption_replaces_no_better_network(tmp_path):
+    model, file = build_model("unet", size=8, filters=1, depth=1), tmp_path / "model.keras"
+    checkpoint = Checkpoint(file, best=0.5)
+    checkpoint.set_model(model)
+    for epoch, (loss, is_saved) in enumerate([(0.6, False), (0.4, True)]):
+        checkpoint.on_epoch_end(epoch, {"val_loss": loss})
+        assert [*tmp_path.iterdir()] == [file] * is_saved
+
+
+def test_a_damaged_backup_is_named(tmp_path):
+    model = build_model("unet", size=8, filters=1, depth=1)
+    (tmp_path / "unet" / "training").mkdir(parents=True)
+    (tmp_path / "unet" / "training" / "latest.weights.h5").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"latest\.weights\.h5: cannot be read; remove .* to train from the start"):
+        Backup(tmp_path / "unet" / "training" / "latest.weights.h5", 1).restore(model)

@@ -11,6 +11,7 @@ from PIL import Image
 from helpers.networks import BLOCKS, bright
 from lungnb.files import DiskFull, writable
 from lungnb.formats.images import read_image, write_png
+from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.formats.tables import read_table
 from lungnb.segmentation import predict, steps
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
@@ -58,8 +59,10 @@ def test_files_and_folders_are_segmented_with_a_row_each(tmp_path, model):
         assert mask.shape == np.asarray(Image.open(file)).shape == tuple(rows.loc[file, ["height", "width"]])
         assert (mask > 0).mean() == pytest.approx(rows.loc[file, "lung"], abs=1e-4)
         stem = name.removesuffix("_mask.png")
-        assert Image.open(out / f"{stem}_overlay.png").mode == "RGB"
-        assert Image.open(out / f"{stem}_cutout.png").mode == "RGBA"
+        shown, cut = (np.asarray(Image.open(out / f"{stem}_{kind}.png")) for kind in ("overlay", "cutout"))
+        lung, is_coloured = mask > 0, np.ptp(shown, axis=2) > 0
+        assert is_coloured[lung].all() and is_coloured.sum() <= 1.5 * lung.sum()  # the outline is a little outside
+        assert np.count_nonzero(cut[..., 3]) == lung.sum()
     assert len([file for file in out.iterdir() if not file.name.startswith(".")]) == 4 * 3 + 1
     whole = table.dropna(subset="mask")
     lung = (whole["right_px"] + whole["left_px"]) / (whole["height"] * whole["width"])
@@ -141,11 +144,12 @@ def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_m
 
 
 def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
-    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    write_png(tmp_path / "films" / "B.png", BLOCKS)
     films, out = tmp_path / "films", tmp_path / "out"
     segment_files(films, out, file_of_model, progress=False)
-    write_png(tmp_path / "films" / "A" / "a.png", BLOCKS.T)  # comes before the other
+    write_png(tmp_path / "films" / "A" / "b.png", BLOCKS.T)  # comes before the other
     table = segment_files(films, out, file_of_model, progress=False)
+    assert table["mask"].str.lower().is_unique
     for file, name in zip(table["file"], table["mask"], strict=True):
         assert np.asarray(Image.open(out / name)).shape == np.asarray(Image.open(file)).shape
 
@@ -352,25 +356,30 @@ def test_the_overlay_of_a_volume_shows_nine_slices(tmp_path, model):
     pytest.importorskip("nibabel")
     from helpers.volumes import write_nifti
 
-    path = write_nifti(tmp_path / "a.nii", np.full((12, 40, 30), -1000, np.float32))
+    chest = np.full((12, 40, 30), -1000, np.float32) + 40 * np.arange(12, dtype=np.float32)[:, None, None]
+    path = write_nifti(tmp_path / "a.nii", chest)
     segment_files(path, tmp_path / "out", model, overlays=True, cutouts=True, progress=False)
-    assert np.asarray(Image.open(tmp_path / "out" / "a_overlay.png")).shape == (120, 90, 3)
+    sheet = np.asarray(Image.open(tmp_path / "out" / "a_overlay.png"))
+    expected = through_window(chest[[1, 2, 3, 4, 6, 7, 8, 9, 10], 0, 0], LUNG_WINDOW)  # evenly spaced, without the ends
+    assert sheet.shape == (120, 90, 3) and sheet[20::40, 15::30, 0].ravel().tolist() == expected.tolist()
     few = write_nifti(tmp_path / "b.nii", np.full((2, 40, 30), -1000, np.float32))
     segment_files(few, tmp_path / "few", model, overlays=True, progress=False)
     assert np.asarray(Image.open(tmp_path / "few" / "b_overlay.png")).shape == (40, 90, 3)
 
 
-def test_a_blank_slice_of_a_volume_has_no_lung(tmp_path, model):
+def test_a_blank_slice_and_a_speck_of_a_volume_are_no_lung(tmp_path, model):
     nibabel = pytest.importorskip("nibabel")
     from helpers.volumes import write_nifti
 
     chest = np.full((6, 40, 40), -1000, np.float32)
     chest[:, 10:30, 6:16] = chest[:, 12:28, 24:34] = 350
     chest[5] = 400  # all of it bright, which the model takes for lung
+    chest[2, 2:7, 17:23] = 350
     path = write_nifti(tmp_path / "a.nii", chest, codes="LPS")
     segment_files(path, tmp_path / "out", model, progress=False)
     mask = np.asarray(nibabel.load(tmp_path / "out" / "a_mask.nii.gz").dataobj)
     assert sorted(mask.any(axis=(0, 1)).tolist()) == [False] + [True] * 5
+    assert mask[:, 10:].any() and not mask[:, :8].any()
 
 
 def test_two_films_of_a_forged_journal_do_not_share_a_mask(tmp_path, file_of_model):

@@ -8,7 +8,7 @@ from lungnb.engines.engines import Engine
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import read_image, write_png
 from lungnb.segmentation.batch import segment_files
-from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, predict_image, predict_upright
+from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, chest_of_volume, predict_image, predict_upright
 from lungnb.segmentation.predict import segment, segment_many
 
 SIZE = 64
@@ -61,6 +61,13 @@ def test_one_grey_is_no_chest(film):
     assert predict_image(always, film).chest == 1
 
 
+def test_the_chest_of_a_volume_is_the_median_over_slices_with_lung():
+    chest, mask = [0.1, 0.9, 0.8, 0.95], np.zeros((4, 2, 2), bool)
+    assert chest_of_volume(chest, mask) == pytest.approx(0.85)  # without lung, over all slices
+    mask[1:, 0] = True
+    assert chest_of_volume(chest, mask) == 0.9 and chest_of_volume([None] * 4, mask) is None
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_film_is_found_and_its_mask_lies_as_the_file(film, turns):
     turned = np.ascontiguousarray(np.rot90(film, turns))
@@ -79,6 +86,9 @@ def test_an_upright_film_and_an_unclear_one_are_not_turned(film):
     corner = film.copy()
     corner[0, 0] = 9  # only as it lies does it look wrong, and so three turns look right
     assert predict_upright(two, corner).turned_degrees == 0
+    both = Engine("both", SIZE, lambda batch: [batch, np.where(batch[:, 0, 0] > 0, 0.99, 0.1).astype(np.float32)])
+    corner[-1, -1] = 9  # as it lies it looks right, and upside down, too
+    assert predict_upright(both, corner).turned_degrees == 0
 
 
 def test_the_table_says_what_shows_no_chest(film, tmp_path, monkeypatch):

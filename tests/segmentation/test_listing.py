@@ -14,7 +14,7 @@ from lungnb.segmentation.predict import segment
 
 
 def test_names_that_meet_do_not_overwrite_each_other(tmp_path, model):
-    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg")]
+    files = [tmp_path / name for name in ("1/a.png", "x/1/a.png", "y/1/a.png", "1_a.png", "1/a.jpg", "A.png")]
     for number, file in enumerate(files):
         picture = np.zeros((40, 40), np.uint8)
         picture[8:20, 8 : 12 + 5 * number] = 255
