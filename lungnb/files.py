@@ -51,7 +51,7 @@ def written(path: str | Path, proof: str | None = None) -> Iterator[Path]:
                 os.replace(path, old)  # a rename, because a folder must never be half removed under its name
             os.replace(temporary, path)
     except NotWritten as error:  # of a file in the temporary folder, whose name means nothing to the user
-        raise NotWritten(str(error).replace(str(temporary), str(path))) from error
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
     finally:
         with suppress(OSError):
             remove(temporary)

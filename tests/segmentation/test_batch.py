@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.networks import BLOCKS, bright
-from lungnb.files import DiskFull, writable
+from lungnb.files import DiskFull, written
 from lungnb.formats.images import read_image, write_png
 from lungnb.formats.pixels import LUNG_WINDOW, through_window
 from lungnb.formats.tables import read_table
@@ -204,7 +204,7 @@ def test_a_full_disk_ends_the_work_and_names_the_file(tmp_path, model, monkeypat
     write_png(tmp_path / "a.png", BLOCKS)
 
     def fail(path, _):
-        with writable(path):
+        with written(path):
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(steps, "write_png", fail)
