@@ -4,8 +4,8 @@ A network errs in other places if it sees the mirror image, so the mean of both 
 round, the network learns these means, made by the network of the round before. It sees the drawings turned, scaled and
 with other contrast, which the network that made the means did not. So one prediction becomes about as good as the mean
 of two, and the next means become better (data distillation: Radosavovic and others 2018, doi 10.1109/CVPR.2018.00433;
-noisy student: Xie and others 2020, doi 10.1109/CVPR42600.2020.01070). So the network learns from itself where the line
-lies. Far from the drawn line it learns the drawn mask, so that it forgets no lung behind pneumonia.
+noisy student: Xie and others 2020, doi 10.1109/CVPR42600.2020.01070). The network learns from itself only near the
+drawn line. Far from it, it learns the drawn mask, so that it forgets no lung behind pneumonia.
 """
 
 from __future__ import annotations

@@ -37,16 +37,9 @@ _FORMULA_ERRORS = (
     "#WERT!",
     "#ZAHL!",
 )
-_NO_NAMES = (
-    "nan",
-    "none",
-    "null",
-    "n/a",
-    "unknown",
-    "unbekannt",
-    "?",
-    "-",
-)  # what programs and people write for no name
+_NO_NAMES = (  # what programs and people write for no name
+    "nan", "na", "<na>", "none", "null", "n/a", "unknown", "unbekannt", "?", "-",
+)  # fmt: skip
 _SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")

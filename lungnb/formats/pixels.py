@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BLOCK_PIXELS = 2**20  # convert so many pixels at once, because copies of a whole film would take a gigabyte
 _SAMPLE_SIDE = 256  # look at about so many rows and columns to describe a picture
-_COLOUR = 0.25  # of the brightest value, between the colours of a pixel: a strong colour
+_COLOUR = 0.25  # of the brightest value, between the colours of a pixel, without a tint of all: a strong colour
 _COLOUR_SHARE = 0.05  # of the pixels have one in a coloured picture
 _MIN_SIDE = 64  # px; a smaller picture is not judged
 _TWO_VIEWS = (1.8, 3)  # width of a picture to its height, if it may show two views
@@ -92,11 +92,16 @@ def has_colours(array: np.ndarray) -> bool:
 
     A drawn arrow is small, and the tint of a photograph weak. The colours of a colour map or of several CT windows
     are strong, and their brightness may rise and fall while the values rise.
+
+    >>> grey = np.arange(256.0).reshape(16, 16, 1)
+    >>> has_colours(grey * (1, 0.86, 0.68)), has_colours(np.dstack([grey, 255 - grey, grey]))
+    (False, True)
     """
     if array.ndim != 3 or array.shape[-1] < 3 or not array.size:
         return False
     step = [-(-side // _SAMPLE_SIDE) for side in array.shape[:2]]
     sample = array[:: step[0], :: step[1], :3].astype(float)
+    sample /= np.maximum(sample.mean(axis=(0, 1)), 1e-9)  # the tint, as of old photographs and blue films
     return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
 
 
@@ -105,7 +110,7 @@ def doubt_of(grey: Grey) -> str:
     if min(grey.shape) < _MIN_SIDE:
         return ""
     if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
-        return "far wider than high, as two views side by side: cut them apart"
+        return "far wider than high: if it shows two views, cut them apart"
     if 0 < (brightest := int(grey.max())) < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
     return LIKE_MASK if is_like_mask(grey) else ""

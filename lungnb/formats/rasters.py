@@ -253,13 +253,16 @@ def _with_black(saturation: np.ndarray, black: Mask) -> np.ndarray:
     """Return the saturation of colours on white; black areas inside the picture are as strong as the colours.
 
     One of two lungs may be black. Frames, which touch the edge, and thin lines, as of outlines and letters, stay 0.
+    Beside two lungs in colour, black is another organ, and stays 0, too.
     """
     from scipy.ndimage import binary_erosion, label
 
     regions, _ = label(black)
     inside = black & ~np.isin(regions, _outline(regions))
     line_px = max(max(black.shape) // _LINE_SHARE, 1)
-    if binary_erosion(inside, iterations=line_px).mean() <= _MIN_BLACK_SHARE:
+    coloured, _ = label(binary_erosion(2.0 * saturation > saturation.max(), iterations=line_px))
+    lungs = np.count_nonzero(np.bincount(coloured.ravel())[1:] > _MIN_BLACK_SHARE * black.size)
+    if lungs > 1 or binary_erosion(inside, iterations=line_px).mean() <= _MIN_BLACK_SHARE:
         return np.asarray(saturation)
     return np.where(inside, saturation.max(), saturation)
 

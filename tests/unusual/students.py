@@ -167,7 +167,7 @@ def overlay_of_lungs(folder):
 
 REVIEWED = {
     "a mask": (masks_to_segment, "mask"), "a sheet of slices": (sheet_of_slices, "chest"),
-    "two films side by side": (two_views, "side by side"), "a film upside down": (upside_down, "chest"),
+    "two films side by side": (two_views, "two views"), "a film upside down": (upside_down, "chest"),
     "a black picture": (all_black, ""), "noise": (noise, "chest"),
     "a film with red lungs": (overlay_of_lungs, "colour"),
 }  # fmt: skip
@@ -307,9 +307,14 @@ def palette_with_clear_background():
     return image
 
 
+HEART = np.zeros_like(BOTH)
+HEART[len(BOTH) // 2 : 3 * len(BOTH) // 4, 15 * len(BOTH) // 32 : 17 * len(BOTH) // 32] = True
+
 DRAWN = {
     "red on white with transparent corners": (clear_corners(np.where(BOTH[..., None], [255, 0, 0], 255)),),
     "red and blue on white, transparent corners": (clear_corners(smooth((255, 255, 255), (255, 0, 0), (0, 0, 255))),),
+    "red and blue lungs with a black heart on white": (
+        np.where(HEART[..., None], 0, smooth((255, 255, 255), (255, 0, 0), (0, 0, 255))).astype(np.uint8),),
     "white on black with transparent corners": (clear_corners(BOTH * 255),),
     "white on grey with transparent corners": (clear_corners(np.where(BOTH, 255, 120)),),
     "green on blue, transparent corners": (
