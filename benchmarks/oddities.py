@@ -5,7 +5,6 @@ explained in a sentence, or wrong.
 """
 
 import argparse
-import importlib
 import os
 import tempfile
 from pathlib import Path
@@ -21,9 +20,7 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="run cases with one of these words in their names")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
-    kinds = ("pictures", "volumes", "dicoms", "sets", "masks", "exports", "models", "storage", "scans", "drawings")
-    for name in (*kinds, "hospitals", "research", "students"):
-        importlib.import_module(f"unusual.{name}")
+    unusual.load_all()
     results = {}
     for name in unusual.CASES:
         if not options.words or any(word.lower() in name.lower() for word in options.words):

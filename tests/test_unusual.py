@@ -6,39 +6,9 @@ pytest.importorskip("pydicom")
 pytest.importorskip("nibabel")
 pytest.importorskip("tifffile")
 
-from unusual import (
-    CASES,
-    dicoms,
-    drawings,
-    exports,
-    hospitals,
-    masks,
-    models,
-    pictures,
-    research,
-    run,
-    scans,
-    sets,
-    storage,
-    students,
-    volumes,
-)
+from unusual import CASES, load_all, run
 
-KINDS = (
-    dicoms,
-    drawings,
-    exports,
-    hospitals,
-    masks,
-    models,
-    pictures,
-    research,
-    scans,
-    sets,
-    storage,
-    students,
-    volumes,
-)  # importing a module registers its cases
+KINDS = load_all()
 
 
 @pytest.mark.slow

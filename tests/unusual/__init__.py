@@ -8,7 +8,9 @@ import functools
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +33,11 @@ class Result(NamedTuple):
 
     verdict: str
     said: str = ""
+
+
+def load_all():
+    """Import all modules of cases, which registers them; return the modules."""
+    return [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
 
 
 def case(function):

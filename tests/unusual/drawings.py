@@ -14,7 +14,7 @@ from unusual import Result, case, cases, explained_by, film, out_folder
 from unusual.exports import judge_check, save
 from unusual.masks import BOTH, LEFT, RIGHT, SIZE, judge_mask
 from unusual.pictures import tiff
-from unusual.sets import COUNT, judge_set, phantoms, write_set
+from unusual.sets import COUNT, ROWS, judge_set, phantoms, write_set
 from unusual.storage import GREYS, bmp, png
 
 
@@ -385,7 +385,7 @@ TABLES = {
     "patients with blanks that do not break": (pairs_of("\u00a0"), 3),
     "patients with invisible characters": (pairs_of("\u200b"), 3),
     "two blanks inside a patient": ("id,patient\n001,A 1\n002,A  1\n003,B 1\n004,B  1\n005,C 1\n006,C  1\n", 3),
-    "a row of totals": ("id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) + "Total,6\n", 6),
+    "a row of totals": ("id,patient\n" + ROWS + "Total,6\n", 6),
     "names of masks": ("id,patient\n" + "".join(f"{n:03}_mask.png,P{n}\n" for n in range(1, 7)), 6, "patients.csv"),
     "numbers of thousands": ("id,patient\n" + "".join(f'{n:03},"1,{n:03}"\n' for n in range(1, 7)), 6),
 }  # fmt: skip

@@ -14,7 +14,7 @@ from unusual import Result, case, cases, film, judge
 from unusual.dicoms import DX, dicom
 from unusual.masks import BOTH, judge_mask, labelled, save
 from unusual.pictures import png16, tiff
-from unusual.sets import AFFINE, COUNT, judge_set, judge_volumes, phantoms, slices, write_set
+from unusual.sets import AFFINE, COUNT, ROWS, judge_set, judge_volumes, phantoms, slices, write_set
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]  # of Pascal VOC: background, first and second class
 
@@ -532,9 +532,9 @@ SHEETS = {
     "line ends of old Macs": "id,patient\r" + "".join(f"{n:03},P{n}\r" for n in range(1, 7)),
     "quotation marks around all cells": '"id","patient"\n' + "".join(f'"{n:03}","P{n}"\n' for n in range(1, 7)),
     "a decimal comma": "id;patient;pixel_mm\n" + "".join(f"{n:03};P{n};0,175\n" for n in range(1, 7)),
-    "an id twice, of two patients": "id,patient\n001,P9\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)),
+    "an id twice, of two patients": "id,patient\n001,P9\n" + ROWS,
     "empty lines": "\n\nid,patient\n\n" + "".join(f"{n:03},P{n}\n\n" for n in range(1, 7)),
-    "a title above": "Patients of 2026\nid,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)),
+    "a title above": "Patients of 2026\nid,patient\n" + ROWS,
     "an error of Excel as patient": "id,patient\n" + "".join(f"{n:03},#REF!\n" for n in range(1, 7)),
 }  # fmt: skip
 

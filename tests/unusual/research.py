@@ -17,7 +17,7 @@ from unusual.drawings import soft
 from unusual.exports import judge_check, resave, save, voc, write_volumes
 from unusual.masks import BOTH, LEFT, RIGHT, judge_mask
 from unusual.pictures import png16, tiff
-from unusual.sets import AFFINE, COUNT, judge_set, judge_volumes, nifti, phantoms, slices, write_set
+from unusual.sets import AFFINE, COUNT, ROWS, judge_set, judge_volumes, nifti, phantoms, slices, write_set
 
 
 def judge_either(raw, *words):
@@ -381,7 +381,7 @@ def zarr(folder):
 # Read, or a sentence that names the table.
 SHEETS = {
     "pandas' index in front": ",id,patient\n" + "".join(f"{n},{n:03},P{n}\n" for n in range(1, 7)),
-    "other names of columns": "filename,subject\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)),
+    "other names of columns": "filename,subject\n" + ROWS,
     "whole paths of another machine": "id,patient\n" + "".join(f"/data/me/{n:03}.png,P{n}\n" for n in range(1, 7)),
     "line breaks in cells": "id,patient,note\n" + "".join(f'{n:03},P{n},"a\nb"\n' for n in range(1, 7)),
     "bars between cells": "id|patient\n" + "".join(f"{n:03}|P{n}\n" for n in range(1, 7)),
@@ -389,7 +389,7 @@ SHEETS = {
     "JSON": json.dumps({f"{n:03}": f"P{n}" for n in range(1, 7)}),
     "JSON lines": "".join(json.dumps({"id": f"{n:03}", "patient": f"P{n}"}) + "\n" for n in range(1, 7)),
     "a page": "<!DOCTYPE html><html><table><tr><td>id</td><td>patient</td></tr></table></html>",
-    "remarks in front": "# made by me\nid,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)),
+    "remarks in front": "# made by me\nid,patient\n" + ROWS,
     "NaN as patient": "id,patient\n" + "".join(f"{n:03},nan\n" for n in range(1, 7)),
     "unknown as patient": "id,patient\n" + "".join(f"{n:03},unknown\n" for n in range(1, 7)),
 }  # fmt: skip

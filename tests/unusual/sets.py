@@ -13,6 +13,7 @@ from unusual import Result, case, cases, explained_by
 from unusual.dicoms import dicom
 
 COUNT, SIZE = 6, 96
+ROWS = "".join(f"{n:03},P{n}\n" for n in range(1, COUNT + 1))  # of a table with the columns id and patient
 AFFINE = np.diag([-1.4, -1.4, 5.0, 1.0])
 
 
