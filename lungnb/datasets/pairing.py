@@ -253,7 +253,7 @@ def _patient_folder(image: Path) -> str:
 
 
 def _short(name: str) -> str:
-    """Return a name that a file may have: of a longer one the beginning, and a digest."""
+    """Return a name, or, if it is too long for a file, its beginning and a digest."""
     if len(name.encode()) <= _LONGEST_NAME_BYTES:
         return name
     return f"{name[: _LONGEST_NAME_BYTES // 8]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"

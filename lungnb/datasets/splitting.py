@@ -269,7 +269,7 @@ def _refuse_no_names(file: Path, patients: pd.Series) -> None:
     nameless = patients[patients.str.casefold().isin(_NO_NAMES)]
     if len(nameless) > 1:
         raise ValueError(
-            f"{file}: patient is {nameless.iloc[0]} in {len(nameless)} rows, which would make them one patient. Write "
+            f"{file}: {len(nameless)} rows have the patient {nameless.iloc[0]}, and would count as one patient. Write "
             "who they are; if nobody knows, give each row a patient of its own."
         )
 
