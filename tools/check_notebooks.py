@@ -1,7 +1,7 @@
 """Run notebooks and compare them with their stored outputs: a part of `make test`.
 
 With numbers, such as `08 13`, check these notebooks, after the ones that they need. Three run at a time, with one
-thread each: so the three trainings leave no core of two idle.
+thread each. With two at a time, the last of the three trainings would leave one of two cores idle.
 """
 
 import os

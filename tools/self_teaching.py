@@ -24,7 +24,7 @@ from lungnb.networks.model_files import read_network
 ROUNDS = 6
 LEARNING_RATE, AVERAGE_MOMENTUM = 5e-4, 0.995  # of a round; the average reaches back about 200 steps
 _CHUNK = 250  # drawings predicted at a time
-_NEAR_PX = 3  # so near to the drawn line, the predictions are learned; beyond, the drawn mask
+_NEAR_PX = 3  # up to here from the drawn line, the predictions are learned; farther away, the drawn mask
 
 Fit = Callable[[keras.Model, list[Arrays], int], keras.Model]  # a network, the drawings of a round, and its number
 

@@ -14,7 +14,7 @@ from unusual import Result, case, cases, explained_by, film, out_folder
 from unusual.exports import judge_check, save
 from unusual.masks import BOTH, LEFT, RIGHT, SIZE, judge_mask
 from unusual.pictures import tiff
-from unusual.sets import COUNT, ROWS, judge_set, phantoms, write_set
+from unusual.sets import COUNT, ROWS, changed_set, judge_set, phantoms, write_set
 from unusual.storage import GREYS, bmp, png
 
 
@@ -333,8 +333,7 @@ FOLDERS = {
 @cases("Folder with {}.", FOLDERS)
 def folders(folder, kind):
     change, *words = kind
-    raw = write_set(folder)
-    change(raw)
+    raw = changed_set(folder, change)
     result = judge_set(raw)
     return result if result.verdict == "right" or not words else judge_check(raw, *words)
 

@@ -17,7 +17,7 @@ from unusual.drawings import soft
 from unusual.exports import judge_check, resave, save, voc, write_volumes
 from unusual.masks import BOTH, LEFT, RIGHT, judge_mask
 from unusual.pictures import png16, tiff
-from unusual.sets import AFFINE, COUNT, ROWS, judge_set, judge_volumes, nifti, phantoms, slices, write_set
+from unusual.sets import AFFINE, COUNT, ROWS, changed_set, judge_set, judge_volumes, nifti, phantoms, slices, write_set
 
 
 def judge_either(raw, *words):
@@ -82,9 +82,7 @@ UNREAD = {
 @cases("Labels as files of {} in a set.", UNREAD)
 def unread(folder, kind):
     change, *words = kind
-    raw = write_set(folder)
-    change(raw)
-    return judge_check(raw, *words)
+    return judge_check(changed_set(folder, change), *words)
 
 
 @case

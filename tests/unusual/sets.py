@@ -37,6 +37,13 @@ def write_set(folder, image_name="images/{:03}.png", mask_name="masks/{:03}.png"
     return folder / "set"
 
 
+def changed_set(folder, change):
+    """Write a data set and change it; return it."""
+    raw = write_set(folder)
+    change(raw)
+    return raw
+
+
 def judge_set(raw, *words, **changes):
     """Prepare a data set: right if all pairs are there with the whole lungs, explained if an error has the words."""
     try:

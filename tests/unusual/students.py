@@ -185,22 +185,17 @@ def swapped(folder):
     return judge_check(write_set(folder, "masks/{:03}.png", "images/{:03}.png"), "swapped", "grey")
 
 
-@case
-def images_twice(folder):
-    """A data set whose masks are copies of its images."""  # a finding
-    raw = write_set(folder)
-    shutil.rmtree(raw / "masks")
-    shutil.copytree(raw / "images", raw / "masks")
-    return judge_check(raw, "not a mask", "grey")
+TWICE = {"masks": ("images", "not a mask", "grey"), "images": ("masks", "image", "mask")}
 
 
-@case
-def masks_twice(folder):
-    """A data set whose images are copies of its masks."""  # a finding
+@cases("A data set whose {} are copies of the other files.", TWICE)
+def twice(folder, kind):
+    copied, *words = kind  # a finding
     raw = write_set(folder)
-    shutil.rmtree(raw / "images")
-    shutil.copytree(raw / "masks", raw / "images")
-    return judge_check(raw, "image", "mask")
+    (lost,) = TWICE.keys() - {copied}
+    shutil.rmtree(raw / lost)
+    shutil.copytree(raw / copied, raw / lost)
+    return judge_check(raw, *words)
 
 
 COLOUR_MAPS = (
