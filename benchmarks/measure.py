@@ -63,6 +63,7 @@ def bars(table: pd.DataFrame, label: list[str], values: dict[str, str]) -> Figur
         )
         axis.set_xlabel(title)
         axis.margins(x=0.2)
+        axis.set_ylim(-0.6, len(names) - 0.4)  # or long tables have empty ends
     axes[0, 0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0, 0].invert_yaxis()
     return figure
