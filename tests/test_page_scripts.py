@@ -16,6 +16,7 @@ from lungnb.formats.images import read_image, read_picture
 from lungnb.formats.pixels import fit_square, to_grey, unfit_square
 from lungnb.masks import clean_mask
 from lungnb.phantoms.make import make_phantom
+from lungnb.segmentation.inference import is_negative
 from lungnb.segmentation.lungs import split_sides, why_implausible
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra `medical`")
@@ -67,6 +68,26 @@ def test_masks_are_cleaned_and_divided_as_in_python(tmp_path):
         assert np.array_equal(next(results).reshape(mask.shape), clean_mask(mask)), number
         right, left = split_sides(mask)
         assert next(results) == {"right": right.sum(), "left": left.sum()}, number
+
+
+def test_negatives_are_those_of_python(tmp_path):
+    pictures = [FILM, 255 - FILM, FILM // 2 + 60, 200 - FILM // 2, np.zeros_like(FILM)]
+    cases = [(fit_square(grey, SIZE), fit_square(mask, SIZE).array > 0) for grey in pictures for mask in full_masks()]
+    calls = [
+        ["network", "isNegative", {"pixels": square.array.ravel(), "size": SIZE}, mask.astype(np.float32).ravel(), 0.5]
+        for square, mask in cases
+    ]
+    expected = [is_negative(square.array, mask) for square, mask in cases]
+    assert call_scripts(tmp_path, calls) == expected and 3 < sum(expected) < len(expected) - 3
+
+
+def full_masks():
+    """Return the mask of the film, its right lung, a speck, everything but the lungs, and an empty and a full mask."""
+    mask = make_phantom(2, seed=9, size=300).mask
+    right, _ = split_sides(mask)
+    speck = np.zeros_like(mask)
+    speck[100:120, 100:120] = True
+    return [np.uint8(255 * each) for each in (mask, right, speck, ~mask, mask & False, mask | True)]
 
 
 def test_a_mask_gets_the_reasons_for_a_review_that_python_gives(tmp_path):

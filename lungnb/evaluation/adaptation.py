@@ -32,10 +32,11 @@ from lungnb.messages import say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
+from lungnb.networks.chest import has_chest
 from lungnb.networks.examples import Examples, examples_of
 from lungnb.networks.records import git_commit, trained_window
 from lungnb.networks.tuning import RECIPE, fine_tune, share_for, steps_for
-from lungnb.segmentation.inference import predict
+from lungnb.segmentation.inference import is_negative, predict
 from lungnb.settings import SHIPPED, counted
 
 MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
@@ -166,7 +167,10 @@ def _train(
 
 
 def _examples(films: list[Film], network: keras.Model) -> Examples:
-    return examples_of([(film.image, film.mask) for film in films], network.input_shape[1])
+    """Return the films as the network sees them: with dark lungs, if `predict` inverts negatives for it."""
+    is_inverted = [has_chest(network) and is_negative(film.image, film.mask) for film in films]
+    images = [255 - film.image if inverted else film.image for film, inverted in zip(films, is_inverted, strict=True)]
+    return examples_of(zip(images, (film.mask for film in films), strict=True), network.input_shape[1])
 
 
 def _estimate(

@@ -109,7 +109,8 @@ function show(name, picture, answer, network) {
   page.editor.open(film, name);
   $("name").textContent = name;
   const size = `${grouped(width)} x ${grouped(height)} px`;
-  $("note").textContent = [size, picture.note].filter(Boolean).join(", ");
+  const negative = answer.isNegative ? "inverted to segment it, because its lungs are bright" : "";
+  $("note").textContent = [size, picture.note, negative].filter(Boolean).join(", ");
   masked();
 }
 

@@ -47,6 +47,7 @@ class Segmentation(NamedTuple):
     probability: np.ndarray  # (height, width), float32, 0 to 1, corrected by the temperature if the network has one
     chest: float | None = None  # 0 to 1; below 0.5, the image does not look like a chest; None without this output
     turned_degrees: int = 0  # by which the image was turned counter-clockwise to segment it, if `upright` was asked for
+    is_negative: bool = False  # whether an image was inverted to segment it, because its lungs are bright
 
 
 @overload
@@ -162,7 +163,7 @@ def segment_grey(
     probability = turn.stored(predicted.probability)
     mask = probability > LUNG_THRESHOLD
     mask = clean_mask(mask) if clean else mask
-    return Segmentation(grey, mask, probability, predicted.chest, predicted.turned_degrees)
+    return Segmentation(grey, mask, probability, *predicted[1:])
 
 
 def load_pretrained() -> keras.Model:

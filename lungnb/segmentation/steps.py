@@ -122,12 +122,15 @@ def _segment(file: ReadFile, engine: Engine, window_hu: Window | None, upright: 
 
 
 def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upright: bool) -> SegmentedImage:
-    _, mask, probability, chest, degrees = segment_grey(picture.grey, engine, turn=picture.turn, upright=upright)
+    found = segment_grey(picture.grey, engine, turn=picture.turn, upright=upright)
+    notes, degrees = [picture.note], found.turned_degrees
+    if found.is_negative:
+        notes.append("inverted to segment it, because its lungs are bright")
     if degrees:
-        note = f"segmented after a turn of {degrees} degrees counter-clockwise; the mask lies as the file does"
-        note = ", ".join(filter(None, [picture.note, note]))
-        picture = picture._replace(turn=picture.turn.then(TURNS[degrees]), note=note)
-    return SegmentedImage(input_file, mask, picture, probability, engine.temperature, chest)
+        notes.append(f"segmented after a turn of {degrees} degrees counter-clockwise; the mask lies as the file does")
+        picture = picture._replace(turn=picture.turn.then(TURNS[degrees]))
+    picture = picture._replace(note=", ".join(filter(None, notes)))
+    return SegmentedImage(input_file, found.mask, picture, found.probability, engine.temperature, found.chest)
 
 
 def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) -> SegmentedVolume:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
 from lungnb.evaluation.adaptation import adapt
+from lungnb.evaluation.films import Film
 from lungnb.files import NotWritten
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import read_table
@@ -108,6 +110,15 @@ def test_a_patient_is_never_on_both_sides_of_the_estimate(corrected, tmp_path, m
     )
     result = adapt(corrected, tmp_path / "mine", model_file, patient_pattern=r"film_(\d)", progress=False)
     assert result.estimate["patient"].nunique() == 3 and sorted(counts[1:]) == [2, 3, 3]
+
+
+@pytest.mark.parametrize("has_chest", [True, False])
+def test_negatives_are_learned_as_they_are_predicted(monkeypatch, has_chest):
+    monkeypatch.setattr(adaptation, "has_chest", lambda network: has_chest)
+    image, mask = make_phantom(3, size=64)[:2]
+    films = [Film(name, name, picture, mask) for name, picture in {"film": image, "negative": 255 - image}.items()]
+    film, negative = adaptation._examples(films, SimpleNamespace(input_shape=(None, 32, 32, 1))).images
+    np.testing.assert_array_equal(negative, film if has_chest else 255 - film)
 
 
 def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model_file):
