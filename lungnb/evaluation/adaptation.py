@@ -41,6 +41,8 @@ from lungnb.settings import SHIPPED, counted
 
 MIN_PATIENTS_TO_ESTIMATE = 3  # with fewer, a network of the estimate would be adapted to one patient
 MAX_FOLDS = 3
+_FALL = 0.02  # of Dice, in the estimate; the mask of a film that loses more seems to follow other rules
+_MAX_NAMED = 5  # films in one sentence
 _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
 
 
@@ -210,6 +212,19 @@ def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
     return (
         f"Estimated on {counted(len(means), 'patient')}, each by a network adapted to the others: Dice {before:.3f} "
         f"before, {after:.3f} after; {gains} of them improve. With so few patients, this is only a hint."
+    ) + _say_rules(table)
+
+
+def _say_rules(table: pd.DataFrame) -> str:
+    """Return a sentence that names the images whose masks seem to follow other rules than the rest, or nothing."""
+    falls = table.assign(fall=table["before"] - table["after"]).query("fall > @_FALL").nlargest(len(table), "fall")
+    if falls.empty:
+        return ""
+    named, more = ", ".join(map(str, falls["id"][:_MAX_NAMED])), len(falls) - _MAX_NAMED
+    return (
+        f" Adapted to the others, the network became worse by more than {_FALL:g} on {named}"
+        f"{f' and {more} more' if more > 0 else ''}. Check that all masks follow the same rules: some readers include "
+        "the lung behind the heart, and others leave it out."
     )
 
 

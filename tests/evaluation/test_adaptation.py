@@ -117,8 +117,18 @@ def test_negatives_are_learned_as_they_are_predicted(monkeypatch, has_chest):
     monkeypatch.setattr(adaptation, "has_chest", lambda network: has_chest)
     image, mask = make_phantom(3, size=64)[:2]
     films = [Film(name, name, picture, mask) for name, picture in {"film": image, "negative": 255 - image}.items()]
-    film, negative = adaptation._examples(films, SimpleNamespace(input_shape=(None, 32, 32, 1))).images
+    film, negative = adaptation._examples(films, SimpleNamespace(input_shape=(None, 64, 64, 1))).images
     np.testing.assert_array_equal(negative, film if has_chest else 255 - film)
+
+
+def test_the_sentence_names_images_whose_masks_seem_to_follow_other_rules():
+    after = [0.97, 0.941, 0.948, 0.93, 0.93, 0.93, 0.9299]
+    table = pd.DataFrame({"id": [*"abcdefg"], "patient": [*"abcdefg"], "before": 0.96, "after": after})
+    said = adaptation._sentence(table, 7, True)
+    assert "worse by more than 0.02 on g, d, e, f. Check that all masks follow the same rules" in said
+    many = adaptation._sentence(table.assign(after=0.9), 7, True)
+    assert "on a, b, c, d, e and 2 more. Check" in many
+    assert "rules" not in adaptation._sentence(table.assign(after=0.95), 7, True)
 
 
 def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model_file):
