@@ -199,7 +199,7 @@ def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding if folders that are no patients may count as patients, or the other way round."""
+    """Return a finding if each folder counts as a patient although each image may be one, or the other way round."""
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
     folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))

@@ -32,7 +32,7 @@ _PLACES = [(scale, scale, 0.0, 0.0) for scale in (0.9, 1.0, 1.1)]
 _PLACES += [(1 + c * abs(x), 1 + c * abs(y), c * x / 2, c * y / 2) for c in (-0.05, 0.05) for x, y in _SIDES]
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
 _MAX_ERROR = 1.5  # standard deviations: an error counts as no more, so that markers do not decide the alignment
-# Images whose aligned fingerprints are further apart are no copies. Chosen on Montgomery and lung-ct-bmp, tested on
+# Images whose aligned fingerprints are further apart are not copies. Chosen on Montgomery and lung-ct-bmp, tested on
 # Shenzhen and other CT slices: results/published/near-duplicates.
 MAX_COPY_DISTANCE = 0.15
 

@@ -67,12 +67,13 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
 
     A file is a mask if one of its folders is named after masks or labels, or if its name ends in `_mask` or the like.
     An image and its mask have the same name, apart from upper and lower case and from words such as `mask`, `image` or
-    `left lung`. If a name is in several folders, they are also in the same branch of folders. So one folder per case
-    may hold an image and a file for each organ, and the image may be a DICOM series (`find_series_cases`). The image of
-    a NIfTI mask may also be a folder with the mask's name that holds a DICOM series. If files or folders are named
-    after several organs, the masks of lungs are used.
+    `left lung`. If several folders hold the same name, the image and its mask are also in the same branch of folders.
+    So one folder per case may hold an image and a file for each organ, and the image may be a DICOM series
+    (`find_series_cases`). The image of a NIfTI mask may also be a folder with the mask's name that holds a DICOM
+    series. If files or folders are named after several organs, the masks of lungs are used.
 
-    The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
+    `pattern` is a regular expression that searches the name, or, if it contains a slash, the path within `raw`. Its
+    first group is the patient.
     """
     images, masks, unclear = _files_by_name(raw)
     named = [(name, image) for name, paths in images.items() for image in paths]

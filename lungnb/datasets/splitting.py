@@ -171,7 +171,7 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
 
 
 def _by_short_name(listed: Table, names: set[str], ending: re.Pattern[str] | None = None) -> Table:
-    """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces.
+    """Return the values of ids that no image has as its name, by the id without folders, suffix, capitals and spaces.
 
     The short name also lacks an `ending`. Ids of one short name with different values are left out.
     """

@@ -62,7 +62,7 @@ class Examination(NamedTuple):
 
 
 def examine(settings: Settings, model_name: str, split: str, progress: bool = True) -> Examination:
-    """Let a trained model predict each image of a split, as it is and augmented; compare with the ground truth.
+    """Let a trained model predict each image of a split, unchanged and augmented; compare with the ground truth.
 
     Probabilities are those of the network, before any temperature. Without a test split, take the validation images
     instead. Raises FileNotFoundError if the model is not trained, ValueError for another split without images.
@@ -82,9 +82,9 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 
 
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return the probabilities of lung of a uint8 image, `(height, width)`: first as it is, then changed.
+    """Return the probabilities of lung for a uint8 image, `(height, width)`: first unchanged, then augmented.
 
-    `times` limits their number, which is four.
+    There are four predictions, or the first `times` of them.
     """
     return [undo(predict(engine, change(grey))) for change, undo in [*AUGMENTATIONS.values()][:times]]
 
@@ -112,7 +112,7 @@ def compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict
 
 
 def best_threshold(validation: Examination) -> float:
-    """Return the threshold with the highest mean Dice on the validation images; of several, the nearest to 0.5."""
+    """Return the threshold with the highest mean Dice on the validation images; if several have it, the nearest to 0.5."""
     table = validation.thresholds
     best = table.loc[table["dice"] >= table["dice"].max() - 1e-9, "threshold"]
     return float(best.iloc[(best - 0.5).abs().argmin()])

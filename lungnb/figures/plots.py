@@ -53,7 +53,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
     """Draw a score of training, validation or test. Return a figure for each panel of `split_panels`.
 
-    Their names are such as `loss_train` and `dice_test`.
+    The names look like `loss_train` and `dice_test`.
     """
     figures = {}
     for score, column in _panel_names(scores):

@@ -12,7 +12,7 @@ from lungnb.masks import Floats
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Modalities that are no pictures of the patient, and what to call them
+# Modalities that are not pictures of the patient, and their names in messages
 _OTHER_OBJECTS = {
     **{"RTSTRUCT": "structure set", "RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record"},
     **{"SR": "report", "DOC": "document", "KO": "list of images", "PR": "presentation state", "REG": "registration"},

@@ -167,7 +167,7 @@ def doubt_of(path: Path, values: MaskValues) -> str:
 
 
 def _is_apart(bright: Mask, drawn: Mask) -> bool:
-    """Return whether most pixels around the bright ones are not drawn: a soft mask is nowhere black near its lungs."""
+    """Return whether most pixels around the bright ones are undrawn; in a soft mask, those around lungs are grey."""
     near, far = (ndimage.binary_dilation(bright, iterations=distance) for distance in _FAR)
     return bool((drawn[far & ~near]).mean() < 0.5)
 

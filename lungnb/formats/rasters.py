@@ -140,7 +140,7 @@ def _is_misread(image: Image.Image) -> bool:
 
 
 def _has_lost_channel(image: Image.Image) -> bool:
-    """Return whether Pillow drops the second of two grey channels of a TIFF file, which is no opacity."""
+    """Return whether Pillow drops the second of two grey channels of a TIFF file, although it is not opacity."""
     is_grey = _tiff_tag(image, PHOTOMETRIC_TAG, 2) <= 1
     return is_grey and _tiff_tag(image, _SAMPLES_TAG, 1) > 1 and not _tiff_tag(image, _EXTRA_TAG)
 
@@ -215,7 +215,7 @@ def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> tuple[np.ndarray,
 def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
-    Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, or if
+    For a mask, return the strongest colour of each pixel, 0 where it is transparent. If only the opacity varies, or if
     it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the
     background is a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark
     frame, return the saturation, and black areas. If all colours are equally strong, return which pixels have another
@@ -376,7 +376,7 @@ def has_more(image: Image.Image) -> bool:
 
 
 def _has_other_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether an opened TIFF file holds a page besides the first that is no smaller copy of it."""
+    """Return whether an opened TIFF file holds another page than the first and its smaller copies."""
     size = image.size
     try:
         for number in range(1, MAX_PAGES):

@@ -19,7 +19,7 @@ MIN_SIZE = 32  # px; a smaller picture holds no chest
 class Phantom(NamedTuple):
     """A synthetic image and its exact lung mask."""
 
-    image: np.ndarray  # (size, size); uint8, or for a tame CT slice float32 in Hounsfield units
+    image: np.ndarray  # (size, size); uint8, or float32 in Hounsfield units for `kind` "ct"
     mask: Mask  # (size, size); True on the lungs
 
 

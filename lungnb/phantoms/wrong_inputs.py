@@ -1,4 +1,4 @@
-"""Draw more pictures that are no whole chest: turned and half films, photographs, slices of abdomen and head.
+"""Draw more pictures that do not show a whole chest: turned and half films, photographs, slices of abdomen and head.
 
 `lungnb.phantoms.others` chooses among these and others. Functions return greys, float32 `(size, size)`, 0 to 1.
 """

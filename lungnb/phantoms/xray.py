@@ -1,4 +1,4 @@
-"""Draw synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm); `expose` makes the film."""
+"""Draw synthetic frontal chest X-rays: add up the water (cm) that each ray crosses; `expose` makes the film of it."""
 
 import numpy as np
 from numpy.random import Generator
@@ -88,7 +88,7 @@ def _airways(chest: Chest, view: View) -> Floats:
 
 
 def _lung_vessels(rng: Generator, chest: Chest, view: View) -> Floats:
-    """Return the vessels, branching and fading from the hila outwards, and the finest, which are mere texture."""
+    """Return the vessels, which branch and fade from the hila outwards; the finest ones are only a texture."""
     sheet, draw = make_sheet()
     for side in SIDES:
         root = (side * 3.0, chest.height * (0.48 if side < 0 else 0.45))

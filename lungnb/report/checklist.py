@@ -94,7 +94,7 @@ def _parts(manifest: pd.DataFrame) -> str:
 
 
 def _level(manifest: pd.DataFrame) -> str:
-    """Return whether each patient is in one split."""
+    """Return a sentence on whether the splits are by patient or by image."""
     count = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
     return f"By image: {counted(count, 'patient')} of several images are in two or more." if count else "By patient."
 

@@ -137,7 +137,7 @@ def notebook_of(name: str) -> str:
 
 
 def _shown(file: Path) -> str:
-    """Return a chart or a table of the comparison as HTML. Of the main table, leave out the columns of the summary."""
+    """Return a chart or a table of the comparison as HTML. Leave the columns of the summary out of the main table."""
     if file.suffix == ".png":
         return picture(file)
     table = read_table(file)

@@ -48,7 +48,7 @@ def predict_image(engine: Engine, grey: np.ndarray) -> ImagePrediction:
 
 
 def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
-    """Return the prediction for an image, which may lie on its side or on its head, in the image's own orientation.
+    """Return the prediction for an image that may lie on its side or upside down, in the image's own orientation.
 
     If the image does not look like a chest, turn it by 90, 180 and 270 degrees. If exactly one of these clearly looks
     like one, return its prediction, turned back.
@@ -66,7 +66,7 @@ def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
 
 
 def is_doubtful(chest: float | None) -> bool:
-    """Return whether the output `chest` of a network says that an image is no chest film or CT slice.
+    """Return whether the output `chest` of a network says that an image is not a chest film or CT slice.
 
     >>> is_doubtful(0.2), is_doubtful(0.98), is_doubtful(None)
     (True, False, False)

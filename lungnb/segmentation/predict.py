@@ -79,7 +79,7 @@ def segment(
             installed (see `open_network`). For the first two, a network of your own is exported once.
         upright: if an image does not look like a chest, try it turned by 90, 180 and 270 degrees. If exactly one of
             these clearly looks like one, segment that. All results keep the orientation of the image. It needs a
-            network with the output `chest`, as the shipped one is, and is not for volumes.
+            network with the output `chest`, such as the shipped one, and is not for volumes.
 
     Raises ValueError for an image that cannot be read, FileNotFoundError if there is no model.
 
@@ -236,8 +236,8 @@ def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
 def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> tuple[Engine, Window | None]:
     """Return an opened network with its temperature, and the window: the given one, or else that of its training.
 
-    Raises ValueError if another engine shall run a Keras model, or if the `run.json` or `temperature.json`
-    beside the model is damaged, and what `open_network` raises.
+    Raises ValueError if another engine is asked to run a Keras model in memory, or if the `run.json` or
+    `temperature.json` beside the model is damaged. Also raises what `open_network` raises.
     """
     file = file_of(model)
     if file is not None:
