@@ -69,7 +69,7 @@ def raw_folder(dataset: str) -> Path:
 
 
 def refuse_name(name: str, dataset: str) -> None:
-    """Raise ValueError for a name that no data set can have, because its folders in data/ and results/ have it too."""
+    """Raise ValueError for a name that no data set can have, because folders in data/ and results/ get this name."""
     refuse_nul(dataset)
     if not name.strip() or name.startswith(".") or Path(name).name != name or name.lower() in RESERVED:
         raise ValueError(

@@ -84,7 +84,7 @@ def _are_numbers(values: object, count: int) -> bool:
 
 
 def has_data(dataset: str) -> bool:
-    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for a name it cannot have."""
+    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for an impossible name."""
     return dataset in DATASETS or raw_folder(dataset).is_dir()
 
 

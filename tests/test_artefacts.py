@@ -1,4 +1,4 @@
-"""Where data and results are, and which folders can be no data set."""
+"""Where data and results are, and which folders cannot be a data set."""
 
 import json
 import re
@@ -98,7 +98,7 @@ def test_home_is_the_project_around_the_working_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("own", ["scans", "a/../scans/", "./scans"])
-def test_a_path_of_ones_own_is_called_after_its_last_folder(home, monkeypatch, own):
+def test_a_users_folder_is_named_after_its_last_part(home, monkeypatch, own):
     monkeypatch.chdir(home)
     settings = make_settings(f"{home}/{own}")
     assert settings.name == "scans"

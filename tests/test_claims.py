@@ -17,7 +17,7 @@ LINK = re.compile(r"\]\([^)]*\)")
 
 
 def text_of(page):
-    """Return a page's text in one line, without what is no claim: where links lead, and what is made from tables."""
+    """Return a page's text in one line, without the targets of links and the parts that are made from tables."""
     text = re.sub(r"<!-- generated: .*? -->|(?s:```.*?```)", "", page.read_text(encoding="utf-8"))
     return LINK.sub("]", " ".join(text.split()))
 

@@ -133,7 +133,7 @@ class Page:
         return [image.get_attribute("src") for image in self.all("img.widget-image")]
 
     def _has_started(self):
-        """Whether the cell runs; JupyterLab drops what it is asked to run before the kernel is connected."""
+        """Return whether the cell runs. JupyterLab ignores the command to run before the kernel is connected."""
         self.find(".jp-CodeCell .cm-content").click()
         self.find('.jp-NotebookPanel-toolbar [data-command="notebook:run-cell-and-select-next"]').click()
         time.sleep(2)

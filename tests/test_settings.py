@@ -58,12 +58,12 @@ def test_settings_are_frozen_and_print_themselves_whole():
 
 
 @pytest.mark.parametrize("make", [make_settings, lambda name: Settings(dataset=name), Settings().replace])
-def test_a_misspelt_data_set_is_told_at_once(make):
+def test_a_misspelt_data_set_is_reported_at_once(make):
     with pytest.raises(ValueError, match=r"there is no data set 'montgommery'\. Did you mean montgomery\?.*shenzhen"):
         make(**{"name" if "lambda" in make.__name__ else "dataset": "montgommery"})
 
 
-def test_names_of_the_catalogue_and_of_ones_own_folders_are_known(home):
+def test_names_of_the_catalogue_and_of_users_folders_are_known(home):
     assert list(CATALOGUE) == list(DATASETS)
     for name in DATASETS:
         assert Settings(dataset=name).dataset == name  # though nothing is downloaded
@@ -86,12 +86,12 @@ def test_names_of_the_catalogue_and_of_ones_own_folders_are_known(home):
         ({"epochs": "20"}, "epochs must be a whole number from 1 to 100,000, not '20'"),
     ],
 )
-def test_values_that_nothing_can_be_made_of_are_told_at_once(changes, message):
+def test_unusable_values_are_reported_at_once(changes, message):
     with pytest.raises(ValueError, match=message):
         make_settings(**changes)
 
 
-def test_choices_are_those_there_are():
+def test_choices_are_the_known_ones():
     from lungnb.networks.encoders import BACKBONES
     from lungnb.networks.losses import LOSSES
 

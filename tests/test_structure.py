@@ -142,7 +142,7 @@ def test_every_offered_name_can_be_got(name):
 
 @pytest.mark.parametrize("package", ["", *PACKAGES])
 def test_no_offered_name_is_that_of_a_module_beside_it(package):
-    """Otherwise the order of imports would decide which of the two one gets."""
+    """Otherwise, the order of imports would decide which of the two a user gets."""
     folder = LUNGNB / package
     modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert not modules & {*lazy_names(folder / "__init__.py")}

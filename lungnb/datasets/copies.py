@@ -113,9 +113,9 @@ def _structure(image: Image.Image, side: int, sigma: float) -> np.ndarray:
 
 
 def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield, block by block, images, their candidates in other groups, and where the first lie in the second.
+    """Yield, block by block, images, their candidates in other groups, and the place of each image in its candidate.
 
-    The last are affine maps `(n, 2, 3)` from places in the candidate to places in the image; see `_sampled`.
+    The places are affine maps `(n, 2, 3)` from places in the candidate to places in the image; see `_sampled`.
     """
     points = _points(_COARSE[0] // 2)
     places = [[[sign * width, 0, x], [0, height, y]] for sign in (1, -1) for width, height, x, y in _PLACES]

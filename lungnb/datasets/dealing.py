@@ -16,10 +16,10 @@ def deal_splits(
 ) -> dict[str, str]:
     """Return the split of each patient; `group_of` has the group of each, empty if it is unknown.
 
-    Patients in `earlier` keep their split from there. The sizes are those of `split_sizes`, or, if the earlier splits
-    do not allow it, as near as they can be. Each group is divided in the same shares, except for rounding. The order of
-    the patients depends on their names only, so that all machines deal alike. If no patient could be given to a split
-    that has a share, the earlier splits do not count.
+    Patients in `earlier` keep their split from there. The sizes are those of `split_sizes`, or as near to them as the
+    earlier splits allow. Each group is divided in the same shares, except for rounding. The order of the patients
+    depends on their names only, so that all machines deal alike. If no patient could be given to a split that has a
+    share, the earlier splits do not count.
 
     Raises ValueError for fewer patients than splits.
 

@@ -42,7 +42,7 @@ def read_external(
     Args:
         files: PNG, BMP, TIFF, JPEG or GIF files, NIfTI volumes or DICOM Segmentations.
         labels: the labels of lung; by default as in `read_mask`.
-        grids: volumes, of which the first that is there gives the grid for a DICOM Segmentation of several slices.
+        grids: volumes; the first one that exists gives the grid for a DICOM Segmentation of several slices.
 
     A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are no
     numbers or several pictures, and if the files differ in size or place.

@@ -110,7 +110,7 @@ def _lies_in(file: Path, folders: list[str]) -> bool:
 
 
 def _is_beside_mask(folder: Path, file: Path) -> bool:
-    """Return whether a file has the name of what `segment` writes beside a mask, and that mask is there."""
+    """Return whether a file is named like an extra output of `segment` and lies beside the mask of that name."""
     stem = next((file.name.removesuffix(end) for end in _OTHER_ENDINGS if file.name.endswith(end)), None)
     return stem is not None and any((folder / file.parent / f"{stem}{end}").exists() for end in _MASK_ENDINGS)
 

@@ -24,7 +24,7 @@ _RESULTS = ("content", "origin", "notes", "news")  # parts of the record that do
 
 
 def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
-    """Return what the prepared folder depends on, for its record. `_FORMAT` stands for the way of pairing and reading.
+    """Return what the prepared folder depends on, for its record. `_FORMAT` is the version of pairing and reading.
 
     Raises FileNotFoundError or ValueError for a table of patients or splits that cannot be read.
     """

@@ -1,7 +1,7 @@
 """Open a network with OpenVINO, ONNX Runtime or Keras, each behind the same callable.
 
 `.keras` files are checked before Keras reads them (`networks.model_files`). Exported files hold no code, but their
-readers are not made for files of strangers. So lungnb opens only those that it wrote itself (`engines.export`).
+readers are not safe for untrusted files. So lungnb opens only the files that it wrote itself (`engines.export`).
 """
 
 from __future__ import annotations

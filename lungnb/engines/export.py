@@ -49,8 +49,8 @@ def export_model(
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
     check. The exported network takes `image`, `(batch, size, size, 1)` float32, 0 to 1, and gives `probability`, that
-    of lung, in the same shape. If the model has the output `chest`, `(batch, 1)`, so has the export. The metadata of
-    ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
+    of lung, in the same shape. If the model has the output `chest`, `(batch, 1)`, the export has it too. The metadata
+    of the ONNX file say how to use it; docs/how-to-onnx.md does so without lungnb.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.

@@ -57,13 +57,12 @@ def adapt(
     folder: str | Path, out: str | Path, model: str | Path | None = None, labels: Sequence[int] | None = None,
     patient_pattern: str | None = None, estimate: bool = True, progress: bool = True,
 ) -> Adaptation:  # fmt: skip
-    """Train a network further on images with masks of one's own; write it into `out`.
+    """Train a network further on your own images with masks; write it into `out`.
 
-    `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. From
-    three patients on, it also gets `estimate.csv`: the Dice of each image before and after, where the network that
-    segments it was adapted to the images of other patients. If the mean is lower after than before, `model.keras` is
-    the network from before. Steps, learning rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is
-    set aside.
+    `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. With
+    three patients or more, it also gets `estimate.csv`: the Dice of each image before and after adapting to the images
+    of other patients. If the mean is lower after than before, `model.keras` is the network from before. Steps, learning
+    rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is set aside.
 
     An interrupted run continues. A finished one is not repeated. If `out` holds a network that was adapted to other
     images, its folder is moved to `earlier/` beside it.

@@ -136,9 +136,9 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
     """Return the result for several seeds: the variances over patients and over each network's trainings add up.
 
     The degrees of freedom are those of Satterthwaite (1946), but at most those of the trainings: with two seeds, a
-    variance over seeds that is small by chance would count for more than it knows. Trainings of two networks with one
-    seed share no weights, so they are not paired. The part of chance that is neither of patients nor of trainings is
-    counted in both, so the variance is rather too large.
+    variance over seeds that is small by chance would count for too much. Trainings of two networks with one seed share
+    no weights, so they are not paired. Chance that comes neither from patients nor from trainings is counted in both,
+    so the variance is rather too large.
     """
     gaps = (first - second).groupby("patient").mean()
     parts = [(gaps.var(ddof=1) / len(gaps), len(gaps) - 1)]
@@ -152,7 +152,7 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
 def _over_folds(gaps: pd.Series) -> dict[str, float]:
     """Return the result for several folds: a t test over folds, weighted by their patients.
 
-    Networks of two folds share training images, so their differences are alike, and the variance over folds is too
+    Networks of two folds share training images, so their differences are correlated, and the variance over folds is too
     small. Nadeau and Bengio (2003, https://doi.org/10.1023/A:1024068626366) add the ratio of test to training images.
     """
     folds = gaps.groupby(["fold", "patient"]).mean().groupby("fold").agg(["mean", "size"])

@@ -99,7 +99,7 @@ def score_boxes(table: pd.DataFrame) -> Figure:
 def distance_boxes(table: pd.DataFrame) -> Figure:
     """Draw the distances between borders of every image, one panel per score, one colour per model.
 
-    The box shows median and quartiles. A mean would say little: an empty mask is an image diagonal away.
+    The box shows median and quartiles. A mean would say little, because the distance of one empty mask is the diagonal.
     """
     figure, axes = subplots(1, 3, figsize=(10.5, 4))
     tolerance = f"{TOLERANCE_MM:g} mm" if table["unit"].iloc[0] == "mm" else f"{TOLERANCE_PERCENT:g} %"

@@ -53,7 +53,7 @@ def read_deep(file: BinaryIO, kind: str, deep: str) -> np.ndarray:
 
 
 def _unpacked(file: BinaryIO, kind: str, mode: str) -> np.ndarray:
-    """Return what Pillow makes of a file if its bytes lie as `mode` says, upright."""
+    """Return the pixels, turned upright, that Pillow decodes from a file whose bytes are ordered as `mode` says."""
     file.seek(0)
     image = Image.open(file, formats=[kind])
     for number, tile in enumerate(image.tile):

@@ -89,7 +89,7 @@ def find_values(array: np.ndarray) -> MaskValues:
     """Return what the values of a mask mean. Those that are not numbers (NaN, infinite) count as 0.
 
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
-      the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
+        the smallest. Values between labels, as at soft edges and in JPEG files, belong to the nearest label.
     - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1. If
       the background is lighter than that, lung is nearer to the largest value than to the background.
     - A map of distances is a problem, and so are blurred lungs of which one has a label near the background: half of

@@ -1,4 +1,4 @@
-"""Open files from strangers within limits, and turn every error about a file into one sentence.
+"""Open untrusted files within limits of memory, and turn every error about a file into one sentence.
 
 All readers open their files with `open_file`. They check what a header claims with `refuse_memory` before they unpack
 anything, and work inside `guarded`.
@@ -32,7 +32,7 @@ class Refused(ValueError):
 
 
 def need_package(name: str, path: object, purpose: str) -> None:
-    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; silence the package's log."""
+    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; silence its log."""
     try:
         importlib.import_module(name)
     except ImportError as error:

@@ -106,7 +106,7 @@ def kind_of(path: Path) -> str:
 
 
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
-    """Return an opened file as Pillow opens it. Return a TIFF that Pillow cannot read as a picture of float32."""
+    """Return a file as Pillow opens it. A TIFF file that Pillow cannot read becomes a picture of float32."""
     file.seek(0)
     try:
         image: Image.Image = Image.open(file, formats=_PILLOW_FORMATS)
@@ -300,7 +300,7 @@ def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
 
 
 def _from_background(colours: np.ndarray) -> np.ndarray | None:
-    """Return how far the colours of a mask are from its background, if that is a colour, as blue is.
+    """Return how far the colours of a mask are from its background, if the background has a colour, such as blue.
 
     Return None for another background: one that is nearly black, grey or white, or that has less than most of the
     picture and of its outline, as a frame has.
@@ -352,7 +352,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turned_otherwise(mask: Mask, orientation: int, other: int) -> Mask:
-    """Return a mask that the EXIF orientation of its file has turned, as another orientation would turn the file."""
+    """Return a mask, turned by the EXIF orientation of its file, as if the file had the orientation `other`."""
     image = Image.fromarray(mask)
     for turn in (_BACK.get(orientation, orientation), other):
         image.getexif()[ORIENTATION_TAG] = turn
@@ -370,7 +370,7 @@ def has_more(image: Image.Image) -> bool:
             return _has_other_pages(image)
         return bool(
             image.info.get("has_more", getattr(image, "is_animated", False))
-        )  # of a GIF, Pillow reads on to tell
+        )  # for a GIF, Pillow reads the next frame
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
 

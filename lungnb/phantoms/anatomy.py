@@ -91,7 +91,7 @@ class Patient(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Half the width of the chest."""
+        """Return half the width of the chest (cm)."""
         return sum(self.widths) / 2
 
 

@@ -1,4 +1,4 @@
-"""What a phantom is, how far it may go beyond what is real, and how the patient lies in its picture.
+"""Define what a phantom is, how much it varies beyond real images, and where the patient lies in the picture.
 
 Phantoms are drawn in the patient's frame, in cm: x to the picture's right (the patient's left), y downwards.
 """

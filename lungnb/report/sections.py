@@ -47,7 +47,7 @@ SECTIONS = (
     ReportSection(
         "Other patients, seeds and folds",
         "SD is the standard deviation. It says how much the mean Dice would change. Tests over several trainings "
-        "count how trainings differ.",
+        "allow for the differences between trainings.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
     ReportSection(

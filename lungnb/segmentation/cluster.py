@@ -1,4 +1,4 @@
-"""Segment very many files on one machine or many: Ray Data gives workers chunks of files, and each has the network.
+"""Segment very many files on one machine or many: Ray Data gives chunks of files to workers that hold the network.
 
 The driver never sees the files. Workers list folders, segment a chunk of one folder at a time, and write its masks and
 its table, a Parquet file. If a worker dies, another one takes its chunk. A chunk that is done is not done again.

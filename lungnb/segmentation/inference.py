@@ -77,7 +77,8 @@ def is_doubtful(chest: float | None) -> bool:
 def chest_of_volume(chest: list[float | None], mask: np.ndarray) -> float | None:
     """Return the median of `chest` over the slices of a volume that have lung, or over all if none has.
 
-    The median, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height, width)`.
+    The median is used, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height,
+    width)`.
 
     >>> chest_of_volume([0.1, 0.9, 0.8, 0.95], np.array([0, 1, 1, 1])[:, None, None])
     0.9

@@ -94,7 +94,7 @@ def why_implausible(
 
 
 def uncertainty(probability: np.ndarray, mask: np.ndarray) -> float:
-    """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by that of the mask.
+    """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by the number of mask pixels.
 
     Both arrays are `(height, width)`. In large images, only some rows and columns count. An empty mask gives infinity.
 

@@ -194,8 +194,8 @@ def best_model(settings: Settings) -> Path:
 def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path, str]:
     """Return the file of the model to segment images with, and a sentence that says which it is, and why.
 
-    If all images lie in the raw folder of the settings' data set, and a model was trained on that data set, it is
-    `best_model`. Otherwise it is the one that lungnb ships, because a network is worse on images of another kind.
+    If all images lie in the raw folder of the settings' data set, and a model was trained on that data set, choose
+    `best_model`. Otherwise choose the network that lungnb ships, because a network is worse on images of another kind.
     """
     raw, why = raw_folder(settings.dataset).resolve(), f"not all images are from the data set {settings.name}"
     if all(Path(image).resolve().is_relative_to(raw) for image in images):

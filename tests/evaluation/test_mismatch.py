@@ -136,7 +136,7 @@ def test_a_set_that_the_network_does_not_know_is_one_sentence(flip):
 
 
 def test_the_slices_of_a_volume_are_one_mask():
-    """A slice with a wrong mask among many good ones is no finding; masks are exchanged between equal volumes only."""
+    """One wrong slice among many good ones gives no finding; masks are exchanged only between equal volumes."""
     prediction = np.concatenate([lungs(0, height=height) for height in range(20, 40)])
     one_wrong = prediction.copy()
     one_wrong[3] = False

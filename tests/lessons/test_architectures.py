@@ -59,7 +59,7 @@ def test_a_network_too_large_for_the_budget_has_no_dice():
     assert "U-Net is ahead: 0.700 after 2 epochs" in architectures.say_budgets(table)
 
 
-def test_seeds_that_overlap_are_named_apart_from_lower_ones():
+def test_networks_with_overlapping_seeds_are_listed_apart_from_lower_ones():
     said = architectures.say_chance(summary_of(A=[0.97, 0.98], B=[0.96, 0.972], C=[0.94, 0.95])).splitlines()
     assert said[0].startswith("A has the highest mean Dice, 0.975,")
     assert said[1] == "Some seeds are as good: B (mean 0.009 lower)."

@@ -38,7 +38,7 @@ def test_films_have_two_lungs_of_human_size_on_their_sides(films):
 
 
 def test_lungs_are_darker_than_what_surrounds_them(films, plain):
-    """In all plain films; disease fills some of the others."""
+    """This holds in all plain films; disease fills some of the other lungs."""
     for cases, least in ((films, 0.9), (plain, 1.0)):
         darker = [image[mask].mean() < image[around(mask)].mean() for image, mask in cases]
         assert np.mean(darker) >= least

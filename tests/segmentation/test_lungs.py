@@ -78,7 +78,7 @@ def test_of_a_volume_the_share_that_is_lung_is_not_judged():
 
 
 def test_a_mask_of_which_the_network_is_uncertain_is_flagged():
-    """On a film of 1,600 x 2,400 px."""
+    """The film has 1,600 x 2,400 px."""
     sure = np.kron(np.where(LUNGS, 0.97, 0.02), np.ones((40, 40))).astype(np.float32)
     mask = sure > 0.5
     unsure = np.where(np.roll(mask, 200, axis=1), np.float32(0.6), sure)

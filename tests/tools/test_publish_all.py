@@ -22,7 +22,7 @@ FAIL = """python -c "import sys; sys.exit('broken')" """
 
 @pytest.fixture
 def steps(tmp_path, monkeypatch):
-    """Call with steps, which then are all there are."""
+    """Call with steps, which then replace all steps."""
     monkeypatch.setattr(publish_all, "WORK", tmp_path / "work")
     monkeypatch.setattr(publish_all, "PUBLISHED", tmp_path / "published")
     monkeypatch.setenv("LUNGNB_RAW", str(tmp_path / "raw"))

@@ -20,7 +20,7 @@ PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]  # of Pascal VOC: background, first an
 
 
 def judge_check(raw, *words):
-    """Check a data set: explained if a finding that is no note has one of the words."""
+    """Check a data set: explained if an error or a warning has one of the words."""
     try:
         findings = check_dataset(make_settings(str(raw)), progress=False)
     except ValueError as error:
