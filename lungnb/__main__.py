@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
                 status = 2
             return output.finish() or status
     except KeyboardInterrupt:
-        print("\nlungnb: stopped. Run the same command again to go on where it was.", file=sys.stderr)
+        print("\nlungnb: stopped. Run the same command again to continue.", file=sys.stderr)
         return 130
 
 

@@ -116,7 +116,7 @@ def test_ctrl_c_while_imports_run(tmp_path):
     for verb in ("recipes", "segment"):
         status, output, errors = run(verb, "x", PYTHONPATH=path)
         assert (status, output) == (130, "")
-        assert errors == "\nlungnb: stopped. Run the same command again to go on where it was.\n"
+        assert errors == "\nlungnb: stopped. Run the same command again to continue.\n"
 
 
 def test_main_itself_imports_next_to_nothing():

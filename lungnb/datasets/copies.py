@@ -139,7 +139,7 @@ def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndar
 
 
 def _aligned(images: Fingerprints, one: np.ndarray, other: np.ndarray, maps: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield, batch by batch, rows of a pair's lower number, its higher number and its distance after alignment."""
+    """Yield, batch by batch, a row for each pair: the lower and the higher number, and the distance when aligned."""
     for start in range(0, len(one), _BATCH):
         batch = slice(start, start + _BATCH)
         first, second, at = one[batch], other[batch], maps[batch]

@@ -175,7 +175,7 @@ def words_of(path: Path, ignored: re.Pattern[str], is_flat: bool = False) -> Wor
 
 
 def sides_of(path: Path) -> set[str]:
-    """Return which lungs the names of a file and its folders tell, `left` and `right`; none if they tell no side.
+    """Return which lungs a file or its folders are named after: `left`, `right`, both or none.
 
     >>> sides_of(Path("left/film.png")), sides_of(Path("film_R.png")), sides_of(Path("film.png"))
     ({'left'}, {'right'}, set())
@@ -238,7 +238,7 @@ def is_mask(path: Path) -> bool:
 
 
 def shared_name(path: Path) -> str:
-    """Return the name that an image and its masks have in common, an umlaut as one character, not two as on macOS."""
+    """Return the name that an image and its masks share, with each umlaut as one character (macOS uses two)."""
     return normalize("NFC", _MASK_SUFFIX.sub("", stem_of(path)))
 
 

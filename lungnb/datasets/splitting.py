@@ -298,5 +298,5 @@ def _text_of(file: Path) -> str:
         raise ValueError(f"{file}: is not in UTF-8, so its letters may be read wrongly. {_SAVE}") from error
     if "\0" in text:
         raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
-    # macOS writes an umlaut as two characters. Excel writes a first line such as `sep=;`, which is no row.
+    # macOS writes an umlaut as two characters. Excel writes a first line such as `sep=;`, which is not a row.
     return re.sub(r"^sep=.\r?\n", "", unicodedata.normalize("NFC", text))

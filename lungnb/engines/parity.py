@@ -88,8 +88,8 @@ def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
     if not parity.passed:
         raise ExportError(
             f"{file}: {name} is not used: the Dice of its masks with those of Keras is {parity.mean_dice:.4f} on "
-            f"average and {parity.worst_dice:.4f} at worst, where {MIN_MEAN_DICE} and {MIN_WORST_DICE} are asked for; "
-            f"chest differs by {parity.chest_difference:.4f}, where {MAX_CHEST_DIFFERENCE} is allowed."
+            f"average and {parity.worst_dice:.4f} at worst, but {MIN_MEAN_DICE} and {MIN_WORST_DICE} are required; "
+            f"chest differs by {parity.chest_difference:.4f}, and {MAX_CHEST_DIFFERENCE} is allowed."
         )
 
 

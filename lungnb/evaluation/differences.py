@@ -119,7 +119,7 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
 
 
 def _of_one_training(gaps: np.ndarray) -> dict[str, float]:
-    """Return the result for the patients' differences, a value a patient, between two trained networks."""
+    """Return the result for the differences between two trained networks, one value per patient."""
     (low, high), (low_90, high_90) = interval(gaps), interval(gaps, _EQUIVALENCE_LEVEL)
     result = {"difference": gaps.mean(), "low": low, "high": high, "low_90": low_90, "high_90": high_90}
     if len(gaps) < 2 or not gaps.any():

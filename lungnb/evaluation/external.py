@@ -96,7 +96,7 @@ def score(
 
     Args:
         truth: the folder of the ground truth.
-        masks: one or more folders, one a program.
+        masks: one or more folders, one per program.
         labels: the labels of lung in label maps, for all programs, or as a dict by the name of the folder.
         truth_labels: the same for the ground truth.
         images: the folder of the images, which gives pixel sizes (DICOM) and the grid of DICOM Segmentations.

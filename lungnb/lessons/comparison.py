@@ -119,7 +119,7 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
     `comparison` is a table of `compare`, and `tests` one of `paired_tests` on the same networks.
     """
     if len(comparison) == 1:
-        return "One network alone leaves no choice."
+        return "With one network, there is nothing to choose."
     best = comparison["dice"].idxmax()
     alike = {
         title_of(test["second"] if title_of(test["first"]) == best else test["first"])

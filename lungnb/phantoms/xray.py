@@ -15,9 +15,9 @@ _SMALLEST_LUNG = 0.01  # of the picture; smaller parts of a lung's mask are drop
 def xray_phantom(rng: Generator, size: int = 256, acquisition: Generator | None = None, wild: Wild = TAME) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
-    The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
-    fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and noise, so that one
-    patient can be taken twice.
+    The mask is the lung field as a reader draws it: without heart, mediastinum, and the parts that lie under the
+    diaphragm or that fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and
+    noise, so that one patient can be taken twice.
     """
     acquisition = acquisition or rng
     chest = draw_chest(rng, wild)

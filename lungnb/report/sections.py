@@ -121,7 +121,7 @@ def review_sections(settings: Settings, notebooks: Container[str] = ()) -> str:
     if cards := [card for name in settings.models if (card := folder / f"card_{name}.txt").exists()]:
         parts.append(folded("Model cards", "".join(card_html(card.read_text(encoding="utf-8")) for card in cards)))
     if (folder / CLAIM).exists():
-        text = "<p>Filled in as far as a run can. The author fills in the rest.</p>"
+        text = "<p>Filled in from the records of the run. The author fills in the rest.</p>"
         parts.append(folded("CLAIM checklist", text + html_table(read_table(folder / CLAIM))))
     return "\n".join(parts)
 

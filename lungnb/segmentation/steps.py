@@ -124,7 +124,7 @@ def _segment(file: ReadFile, engine: Engine, window_hu: Window | None, upright: 
 def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upright: bool) -> SegmentedImage:
     _, mask, probability, chest, degrees = segment_grey(picture.grey, engine, turn=picture.turn, upright=upright)
     if degrees:
-        note = f"segmented after a turn of {degrees} degrees counter-clockwise; the mask lies as the file does"
+        note = f"segmented after a turn of {degrees} degrees counter-clockwise; the mask has the direction of the file"
         note = ", ".join(filter(None, [picture.note, note]))
         picture = picture._replace(turn=picture.turn.then(TURNS[degrees]), note=note)
     return SegmentedImage(input_file, mask, picture, probability, engine.temperature, chest)
