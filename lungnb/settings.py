@@ -224,7 +224,7 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Return the folder of the results, named like the prepared data set, with `.seed<seed>` for other seeds than 1."""
+        """Return the folder of the results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
 

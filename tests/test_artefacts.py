@@ -40,7 +40,7 @@ def busy_home(home, monkeypatch):
         *("published", "./benchmarks", "./Published", "a\0b", "./a\0b", "~"),
     ],
 )
-def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(
+def test_a_folder_that_can_be_no_data_set_gives_a_sentence_and_nothing_is_touched(
     busy_home, tmp_path_factory, monkeypatch, capsys, place
 ):
     monkeypatch.setenv("HOME", str(busy_home))

@@ -108,7 +108,7 @@ def test_every_number_among_the_settings_has_a_range_and_nothing_else_has():
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
-def test_a_number_out_of_its_range_is_a_sentence(field):
+def test_a_number_out_of_its_range_gives_a_sentence(field):
     low, high = LIMITS[field.name]
     for value in (low - 1, -1, high * 2, -(10**20), 10**40, float("nan"), float("inf"), True, None, "1", "10^20", 1j):
         with pytest.raises(ValueError) as raised:
@@ -131,7 +131,7 @@ def test_both_ends_of_each_range_are_settings():
     "changes",
     [{"flip": 1}, {"deterministic": "no"}, {"split_fractions": 0.7}, {"split_fractions": "abc"}, {"window": (True, 2)}],
 )
-def test_values_of_another_kind_are_a_sentence(changes):
+def test_values_of_another_kind_give_a_sentence(changes):
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
         make_settings(**changes)
 

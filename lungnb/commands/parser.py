@@ -71,7 +71,7 @@ def _add_training_verbs(verbs: _Verbs) -> None:
             "--model",
             action="append",
             choices=tuple(TITLES),
-            help="can be repeated; default: those of the setting models",
+            help="can be repeated; default: all models of the setting models",
         )
 
 

@@ -42,7 +42,7 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
     Files belong together if their names differ in words for parts of lungs only, such as `left` or `lower lobe`, or if
     they have one name in folders that differ in such words only. If one folder per case holds files of several organs,
     those whose names contain `lung` count. Overlays and other pictures that `segment` wrote beside masks do not count
-    as masks. Folders within this one that are among `others` are left out without a reason.
+    as masks. Folders within this one that are among `others` are skipped, and not listed.
     """
     inner = [os.path.realpath(other) for other in others if _lies_in(other, [os.path.realpath(folder)])]
     files = [file for file in image_files(folder) if not _lies_in(folder / file, inner)]

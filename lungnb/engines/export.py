@@ -55,8 +55,8 @@ def export_model(
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
 
-    Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree less with
-    those of Keras than MIN_MEAN_DICE and MIN_WORST_DICE ask for. Such an export is removed.
+    Raises ValueError for an unknown format, a package that is not installed, and an export whose masks differ too much
+    from those of Keras (MIN_MEAN_DICE, MIN_WORST_DICE). Such an export is removed.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")
@@ -103,7 +103,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
         try:
             file = _export(path, "onnx", _cached(digest_of_file(path)))
         except OSError as error:
-            hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
+            hint = "set LUNGNB_CACHE to another folder, or take engine keras, which needs none"
             raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
     *faster, last = engines.precisions(engine)
     for precision in faster:

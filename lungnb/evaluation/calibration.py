@@ -130,7 +130,7 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 
 
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
-    """Return, from examinations by model, one row per model: how well its probabilities fit the test images.
+    """Return how well the probabilities of each model fit the test images, one row per model, from its examinations.
 
     `calibration_error` is the network's error near the border, and `corrected_error` the error after correction by the
     `temperature`, which is chosen on the validation images. Further columns are the best threshold on the validation

@@ -22,7 +22,7 @@ _BATCH = 1000  # permutations at a time
 
 
 def paired_tests(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> pd.DataFrame:
-    """Return, for each pair of models, the difference of their Dice, how sure it is, and what may be concluded.
+    """Return the difference of Dice of each pair of models, how sure it is, and what may be concluded.
 
     The `difference` of `first` minus `second` is the mean over patients. A patient's Dice is the mean over their
     images, seeds and folds. `low` and `high` bound its 95 % interval, `low_90` and `high_90` its 90 % interval. `p`

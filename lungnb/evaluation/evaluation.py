@@ -88,8 +88,8 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """Return one row per model: its scores, how sure they are, and what the model costs.
 
-    Scores are means over patients, each patient's score being the mean over their images, except `pooled_dice` and
-    `pooled_iou`, which are of all pixels together, and distances in `unit`, which are medians and quartiles over images
+    Scores are means over patients, and a patient's score is the mean over their images. But `pooled_dice` and
+    `pooled_iou` are of all pixels together, and distances, in `unit`, are medians and quartiles over images
     (`distance_summary`). `dice_low` and `dice_high` bound the 95 % interval of the mean. `first` is how often the model
     has the best mean Dice when patients are resampled (`first_places`).
     """

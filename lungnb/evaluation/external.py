@@ -67,7 +67,7 @@ class Scoring(NamedTuple):
 
     @property
     def compared(self) -> pd.DataFrame:
-        """The rows of images of which all programs have a mask."""
+        """Return the rows of images of which all programs have a mask."""
         return self.table[self.table["compared"]].reset_index(drop=True)
 
     def problem_lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Read pictures that Pillow reduces to 8 bits, misreads or refuses: 16-bit colours, and TIFF files of other numbers."""
+"""Read pictures that Pillow reduces to 8 bits, misreads or refuses: 16-bit colours, and TIFF of other number types."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
 
 
 def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
-    """Invert values of which 0 is white, so that 0 is black. Values with negative ones are measurements, and stay.
+    """Invert values of which 0 is white, so that 0 is black. If some are negative, all are measurements, and stay.
 
     In a mask, floats, signed numbers, and unsigned numbers up to half of their type's maximum stay too. They are
     labels, even if the file says that 0 is white.

@@ -166,7 +166,7 @@ def resample_mm(
 
 
 class Square(NamedTuple):
-    """An image fitted into a square, and where it lies there (px)."""
+    """An image fitted into a square, and its place and size in the square (px)."""
 
     array: Grey  # (size, size), black around the image
     top: int

@@ -119,7 +119,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("here", ["fetched", "by hand"])
-def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
+def test_hostile_archive_gives_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
     content, says = HOSTILE[name]
     monkeypatch.setattr(archives, "MAX_FILES", 10)
     address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()

@@ -183,7 +183,7 @@ def endless_chunks(answer):
         (drip_body, "bytes in 1 seconds"),
     ],
 )  # fmt: skip
-def test_hostile_answer_is_a_sentence_and_nothing_is_kept(fetch, monkeypatch, answer, says):
+def test_hostile_answer_gives_a_sentence_and_nothing_is_kept(fetch, monkeypatch, answer, says):
     monkeypatch.setattr(web, "MAX_DOWNLOAD", 8 * 2**20)
     if says is None:  # a length that is none is ignored, and so is the encoding that is none
         assert len(fetch(answer)) == 300_000

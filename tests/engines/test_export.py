@@ -282,7 +282,7 @@ def test_an_export_that_cannot_be_checked_is_not_used(model_file, cached, monkey
 def test_an_export_that_cannot_be_kept_is_replaced_by_keras_once_for_all(model_file, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "file" / "own"))
-    with pytest.raises(ExportError, match=r"cannot be kept in .*own: LUNGNB_CACHE names another folder"):
+    with pytest.raises(ExportError, match=r"cannot be kept in .*own: set LUNGNB_CACHE to another folder"):
         open_network(model_file, "onnx")
     with pytest.warns(UserWarning, match="LUNGNB_CACHE"):
         first = open_network(model_file)

@@ -288,7 +288,7 @@ def test_files_do_not_depend_on_the_number_of_cores(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_interrupted_it_leaves_nothing(tmp_path, monkeypatch, error):
+def test_an_interruption_leaves_no_files(tmp_path, monkeypatch, error):
     write = make._write_case
 
     def fails_at_the_third(folder, patient, *rest):

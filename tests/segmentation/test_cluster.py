@@ -143,7 +143,7 @@ def test_a_cluster_of_this_machine_sends_nothing_beyond_it(tmp_path, films):
 
 
 @needs_cluster
-def test_what_a_worker_cannot_write_is_a_sentence(tmp_path, address, films):
+def test_what_a_worker_cannot_write_gives_a_sentence(tmp_path, address, films):
     folder, model = films
     (tmp_path / "001_mask.png" / "in the way").mkdir(parents=True)
     total = segment_on_cluster([folder / "001.png"], tmp_path, address, model, progress=False)
