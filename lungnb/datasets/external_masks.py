@@ -30,7 +30,7 @@ class ExternalMask(NamedTuple):
     mask: Mask  # (height, width) or (slices, height, width)
     spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
     volume: Volume | None = None  # of a NIfTI file, with its place
-    grey_share: float = 0.0  # of the pixels of a picture file, whose value is near no label
+    grey_share: float = 0.0  # of the pixels of a picture file, whose value is not near a label
     doubt: str = ""  # why its values are not to be trusted
 
 

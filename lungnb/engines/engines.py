@@ -43,7 +43,7 @@ Outputs: TypeAlias = np.ndarray | Sequence[np.ndarray]  # of a network with one 
 
 
 class Prediction(NamedTuple):
-    """What a network predicts for a batch."""
+    """The prediction of a network for a batch."""
 
     probability: np.ndarray  # (batch, size, size, 1), float32, of lung, 0 to 1
     chest: np.ndarray | None = None  # (batch, 1), float32, 0 to 1, near 1 for a chest; None without that output

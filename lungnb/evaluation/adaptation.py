@@ -44,7 +44,7 @@ _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it 
 
 
 class Adaptation(NamedTuple):
-    """What `adapt` returns."""
+    """The results of `adapt`: the network to use, the images, and the estimate of the benefit."""
 
     file: Path  # the network to use: `model.keras` in the folder
     images: int

@@ -57,7 +57,7 @@ class ScoreOptions(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """What `score_folders` returns."""
+    """The results of `score_folders`: tables of scores, missing masks and problems, and the sets of masks."""
 
     table: pd.DataFrame  # one row per image and program, with the columns of `score`
     coverage: pd.DataFrame  # one row per program: how many masks were scored, are missing, or cannot be used

@@ -69,7 +69,7 @@ class MaskSets(NamedTuple):
 
 
 class Problems:
-    """What is wrong with folders and files, a sentence each."""
+    """The problems of folders and files, one sentence each."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, str]] = []

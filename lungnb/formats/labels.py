@@ -40,11 +40,11 @@ _BLURRED = (
 
 
 class MaskValues(NamedTuple):
-    """What the values of a mask mean."""
+    """The meaning of the values of a mask: which of them are lung."""
 
     labels: tuple[float, ...]  # those of lung, ascending
     threshold: float  # lung is this value and above
-    grey_share: float = 0.0  # of pixels whose value is near no label, as in a picture
+    grey_share: float = 0.0  # of pixels whose value is not near a label, as in a picture
     problem: str = ""  # why the values do not say what is lung, and what to do
 
 

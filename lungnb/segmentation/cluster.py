@@ -201,7 +201,7 @@ def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
 
 
 def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
-    """Return the folders to list, and those of single files with the files' names as JSON. No folder is in another."""
+    """Return one row per folder to list; `names` (JSON) limits a folder to some files. No folder lies in another."""
     given: set[Path] = set()
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if "://" in str(path):

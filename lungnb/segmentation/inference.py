@@ -15,7 +15,7 @@ TURNS = {90: Turn(True, (0,)), 180: Turn(False, (0, 1)), 270: Turn(True, (1,))} 
 
 
 class ImagePrediction(NamedTuple):
-    """What a network predicts for one image."""
+    """The prediction of a network for one image."""
 
     probability: np.ndarray  # (height, width), float32, of lung, 0 to 1
     chest: float | None = None  # 0 to 1, near 1 for a chest; None for a network without this output

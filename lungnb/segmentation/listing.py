@@ -108,7 +108,7 @@ def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None
 
 
 def _listed(path: Path, out: Path | None) -> list[Path]:
-    """Return what a path, a folder or a pattern names."""
+    """Return the files and series that a path, a folder or a pattern names."""
     if os.path.isdir(path):
         files = [path / file for file in image_files(path)]
         return _with_series(_without_written(files, out) if out else files)

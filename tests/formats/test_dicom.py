@@ -501,7 +501,7 @@ def test_what_a_header_lacks_to_read_its_pixels_is_named(tmp_path, name):
         read_image(tmp_path / "a.dcm")
 
 
-def test_cut_pixels_of_floats_lack_no_element(tmp_path):
+def test_cut_float_pixels_are_called_damaged(tmp_path):
     file = pydicom.dcmread(dicom(tmp_path / "a.dcm", FILM, "DX", BitsAllocated=32))
     for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
         delattr(file, name)

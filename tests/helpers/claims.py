@@ -332,7 +332,7 @@ CLAIMS = [
     Claim("| 0.5 | 0.7 | 6 |", [*SEGMENT.loc[["onnx", "openvino", "keras"], "first_mask_s"]]),
     Claim("| 103 | 92 | 65 |", [*SEGMENT.loc[["onnx", "openvino", "keras"], "files_a_second_512"]]),
     Claim(
-        "1, 2 and 4 workers: 42, 40 and 44 a second (the plain command 41)",
+        "1, 2 and 4 workers: 42, 40 and 44 (the plain command: 41)",
         [1, 2, 4, *CLUSTER.loc[[1, 2, 4, 0], "films_a_second"]],
     ),
     Claim(

@@ -79,7 +79,7 @@ def test_conclusions_are_counted_whichever_network_comes_first():
     ]
     tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
     said = architectures.say_tests(tests, "unet")
-    verdicts = "2 times better, 0 times no relevant difference, 1 times undecided."
+    verdicts = "better than 2, no relevant difference to 0, undecided for 1."
     assert said == f"U-Net against 3 other networks: {verdicts}"
 
 

@@ -67,7 +67,7 @@ def test_a_lung_that_is_a_fifth_of_the_other_is_a_lung():
         (100, 90, 9001, "the lungs have 9001 mL"), (100, 49, None, "one lung is 2.0 times"),
     ],
 )  # fmt: skip
-def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
+def test_implausible_masks_are_flagged(right, left, millilitres, says):
     mask = (np.arange(1000) < right + left).reshape(20, 50)
     found = why_implausible(mask, right, left, millilitres)
     assert says in found and bool(says) == bool(found)
