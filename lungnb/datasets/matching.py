@@ -61,7 +61,7 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
 
 
 def as_masks(*files: Path) -> MaskFiles:
-    """Return files of one image, as paths in their folder, with their id and the words of their names."""
+    """Return the files of one image (paths within their folder) with their id and the words of their names."""
     place, name = _place_and_name(files[0])
     return MaskFiles(_id_of(files), _flat(files[0]), name or (place[-1] if place else ()), files)
 

@@ -30,7 +30,7 @@ _SEED = 11  # used by no data set
 
 
 class Parity(NamedTuple):
-    """How well an engine agrees with Keras: Dice of masks over the images of a `Reference`, and the output `chest`."""
+    """The agreement of an engine with Keras: Dice of masks over the images of a `Reference`, and the output `chest`."""
 
     mean_dice: float
     worst_dice: float

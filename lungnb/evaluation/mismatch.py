@@ -56,7 +56,7 @@ class MaskPair(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How well a mask fits an image after a change."""
+    """The fit of a mask to an image after a change."""
 
     dice: float
     change: str

@@ -216,10 +216,10 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
     For a mask, return the strongest colour of each pixel, 0 where it is transparent. If only the opacity varies, or if
-    it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the
-    background is a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark
-    frame, return the saturation, and black areas. If all colours are equally strong, return which pixels have another
-    one than the outline; raises Refused, naming `path`, if it has several.
+    it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the background is
+    a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark frame, return the
+    saturation, and black areas. If all colours are equally strong, return the pixels whose colour differs from that of
+    the outline; raises Refused, naming `path`, if the outline has several colours.
     """
     if pixels.ndim == 2:
         return pixels

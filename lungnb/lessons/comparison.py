@@ -128,7 +128,7 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
     }
     times = comparison.loc[[name for name in comparison.index if name in alike | {best}], "milliseconds_per_image"]
     if not alike:
-        return f"No network is shown to be as good as {best}, so a lower cost is no reason for another one yet."
+        return f"No network is shown to be as good as {best}, so do not choose another one for its lower cost yet."
     return (
         f"No relevant difference to {best}: {', '.join(sorted(alike))}. Of these networks, {times.idxmin()} is the "
         f"quickest, with {times.min():.1f} ms per image."

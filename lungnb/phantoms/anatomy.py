@@ -46,7 +46,7 @@ _SHRUNKEN, _RAISED_CM, _PULLED_CM, _SHIFTED_CM = (0.86, 0.97), (0.3, 2.5), (0.5,
 
 
 class Setting(NamedTuple):
-    """How a chest differs between upright films, portable films and children."""
+    """The measures in which a chest differs between upright films, portable films and children."""
 
     height: tuple[float, float]  # of the lungs, as a multiple of half the chest's width
     raised_cm: float  # of the diaphragm

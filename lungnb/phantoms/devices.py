@@ -1,4 +1,4 @@
-"""What lies on and in patients on portable films: breathing tubes, lines, drains, electrodes and pacemakers."""
+"""Draw the devices on and in patients on portable films: breathing tubes, lines, drains, electrodes, pacemakers."""
 
 from collections.abc import Sequence
 

@@ -24,7 +24,7 @@ class Phantom(NamedTuple):
 
 
 class Wild(NamedTuple):
-    """How much more phantoms vary than real images: 0 not at all, 1 for training data, more than 1 for wider ranges."""
+    """The amounts by which phantoms vary more than real images: 0 is none, 1 for training, above 1 for wider ranges."""
 
     shape: float = 0.0  # of chest and organs
     pathology: float = 0.0  # effusions, opacities, lesions, devices, gas in bowels

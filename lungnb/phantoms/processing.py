@@ -1,4 +1,4 @@
-"""What digital systems make of a film: contrast in tiles, in bands of detail, sharpening and S-shaped tone curves.
+"""Process a film as digital systems do: contrast in tiles, contrast in bands of detail, sharpening, S-shaped curves.
 
 All functions take and return a film, `(size, size)` float32, 0 to 1.
 """

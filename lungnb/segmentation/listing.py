@@ -93,7 +93,7 @@ def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], patter
 
 
 def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None:
-    """Raise ValueError if the masks in `out` are of another network than `network`; both as by `network_name`.
+    """Raise ValueError if masks in `out` are of another network (`before`) than `network`; see `network_name`.
 
     The same file with other content, as after another training, is not another network: its masks are replaced.
     """

@@ -244,5 +244,5 @@ def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> 
         window_hu = window_hu or trained_window(file.with_name(RUN))
         return open_network(file, engine)._replace(temperature=read_temperature(model_file(file))), window_hu
     if engine not in ("auto", "keras"):
-        raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
+        raise ValueError(f"engine {engine} needs a model in a file: save this one, and name the file.")
     return engine_of(model), window_hu

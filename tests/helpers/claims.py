@@ -90,7 +90,7 @@ CLAIMS = [
     ),
     Claim(
         "On films of Shenzhen, it lists 97 % of swapped masks and names the right one for 83 %. It lists 99.6 % of "
-        "mirrored masks, all that were shifted by 5 % of the image, and 3 % of the masks as they are",
+        "mirrored masks, all that were shifted by 5 % of the image, and 3 % of the unchanged masks",
         [found("swapped"), found("swapped", "named"), found("mirrored"), SHIFT_PERCENT, found("as they are")],
     ),
     Claim(
