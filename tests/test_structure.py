@@ -133,7 +133,7 @@ def test_importing_a_package_imports_none_of_its_modules():
 
 
 @pytest.mark.parametrize("name", ["lungnb", *(f"lungnb.{package}" for package in PACKAGES)])
-def test_every_offered_name_can_be_got(name):
+def test_every_offered_name_can_be_imported(name):
     package = importlib.import_module(name)
     assert package.__all__ and dir(package) == sorted(package.__all__)
     for offered in package.__all__:

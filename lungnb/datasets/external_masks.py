@@ -44,8 +44,8 @@ def read_external(
         labels: the labels of lung; by default as in `read_mask`.
         grids: volumes; the first one that exists gives the grid for a DICOM Segmentation of several slices.
 
-    A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are no
-    numbers or several pictures, and if the files differ in size or place.
+    A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are not
+    numbers, or holds several pictures, and if the files differ in size or place.
     """
     first, *others = sorted(files, key=lambda file: not is_nifti(file))  # a NIfTI gives DICOM Segmentations their grid
     union = _read_file(first, labels, grids)

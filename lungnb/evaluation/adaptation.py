@@ -121,7 +121,7 @@ def dice_of_film(network: keras.Model, film: Film) -> float:
 
 
 def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
-    """Yield a sentence for each film whose mask is far from that of the network. It may belong to another film."""
+    """Yield a sentence for each film whose mask is far from the network's, because it may belong to another film."""
     for film, score in zip(films, before, strict=True):
         if score < FAILED_DICE:
             doubt = f"its mask is far from that of the network (Dice {score:.2f})"

@@ -60,7 +60,7 @@ def _losses(probabilities: Sequence[np.ndarray], index: pd.Index) -> pd.DataFram
 
 
 def say_learning(history: pd.DataFrame) -> str:
-    """Return what a training history, one row per epoch, shows: the kept epoch, more epochs or not, overfitting.
+    """Return what a history, one row per epoch, shows: the kept epoch, whether more epochs may help, and overfitting.
 
     Example:
         >>> epochs = {"epoch": [0, 1], "loss": [0.9, 0.5], "val_loss": [0.8, 0.4], "val_dice": [0.9, 0.95]}

@@ -74,7 +74,7 @@ def as_path(path: str | Path) -> Path:
 
 
 def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:
-    """Raise ValueError if `out` holds masks of another origin: masks, and no `record` of an earlier run.
+    """Raise ValueError if `out` holds masks of another origin, that is, masks without the `record` of an earlier run.
 
     Masks are files with the names of lungnb's outputs, all images in a folder named after masks, labels or ground
     truth, and images with the name of an input in a folder without inputs, which may be a data set's ground truth.

@@ -14,7 +14,7 @@ from lungnb.phantoms.make import make_phantom
 
 
 class Dark:
-    """Takes what is dark for lung, and counts how often it is asked."""
+    """Predict dark pixels as lung, and count the predictions."""
 
     asked = 0
 
@@ -212,7 +212,7 @@ def test_marks_that_cannot_be_written_are_said(films, home):
 
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
     (films / "a<b>&.png").write_bytes(b"no image")
-    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
+    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is not a formula
     looked = in_file_order(films, network())
     assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
     assert "cannot be read as an image" in looked.caption.value

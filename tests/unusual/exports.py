@@ -449,7 +449,7 @@ def contours(folder):
 
 @case
 def overlays(folder):
-    """Masks that are films with red lungs."""  # a sentence that they are no masks
+    """Masks that are films with red lungs."""  # a sentence that they are not masks
     raw = write_set(folder)
     for file, (image, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
         lungs = (left | right)[..., None]
