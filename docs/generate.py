@@ -101,7 +101,7 @@ def _as_set(value: object) -> str:
 
 
 def readme(heading: str) -> str:
-    """Return the text under a heading of the README, which is no page of the site."""
+    """Return the text under a heading of the README, because the README is not a page of the site."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0].strip()
 

@@ -6,8 +6,8 @@ import sys  # import the rest in `main`, because Ctrl-C may come during imports
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return the exit status.
 
-    0: everything succeeded. 1: some input failed. 2: nothing could be done; a sentence says why. 130: Ctrl-C.
-    A reader of the output that leaves early, as in `lungnb recipes | head -1`, changes neither work nor status.
+    0: everything succeeded. 1: some input failed. 2: nothing could be done; a sentence says why. 130: Ctrl-C. If a pipe
+    closes early, as in `lungnb recipes | head -1`, the work continues and the status stays the same.
     """
     try:
         from lungnb.messages import explain, log_traceback, say, steady_output
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
                 status = 2
             return output.finish() or status
     except KeyboardInterrupt:
-        print("\nlungnb: stopped. Run the same command again to go on where it was.", file=sys.stderr)
+        print("\nlungnb: stopped. Run the same command again to continue.", file=sys.stderr)
         return 130
 
 

@@ -69,7 +69,7 @@ def raw_folder(dataset: str) -> Path:
 
 
 def refuse_name(name: str, dataset: str) -> None:
-    """Raise ValueError for a name that no data set can have, because its folders in data/ and results/ have it too."""
+    """Raise ValueError for a name that no data set can have, because folders in data/ and results/ get this name."""
     refuse_nul(dataset)
     if not name.strip() or name.startswith(".") or Path(name).name != name or name.lower() in RESERVED:
         raise ValueError(
@@ -174,7 +174,7 @@ ARTEFACTS = (
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
     Artefact(DIFFERENCES, "06", "these differences as a chart, with intervals and the equivalence margin"),
-    Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, which count how trainings differ"),
+    Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, with the spread of trainings"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
     Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, on the same images", False),
@@ -190,8 +190,8 @@ ARTEFACTS = (
     Artefact("score_against_cost.png", "06", "Dice against size and time"),
     Artefact("confusion_matrices.png", "06", "pixels by ground truth and prediction, one panel per network"),
     Artefact("bland_altman.png", "06", "area of the predicted lung against the true area"),
-    Artefact(CLAIM, "06", "the CLAIM checklist, filled in as far as a run can"),
-    Artefact("card_*.txt", "06", "a model card a network"),
+    Artefact(CLAIM, "06", "the CLAIM checklist, filled in from the records of the run"),
+    Artefact("card_*.txt", "06", "a model card for each network"),
     Artefact(FAILURES, "06", "how many masks failed, and the worst one, in words"),
     Artefact("worst_*.png", "06", "the images with the lowest Dice, one figure per network", False),
     Artefact("predictions_*.png", "06", "images, ground truth and prediction, one figure per network", False),

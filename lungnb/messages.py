@@ -133,7 +133,7 @@ class _Output:
             yield
         except OSError as error:
             self._error = error
-            with open(os.devnull, "w") as nowhere:  # also for what Python writes as it exits
+            with open(os.devnull, "w") as nowhere:  # because Python also writes when it exits
                 os.dup2(nowhere.fileno(), self._stream.fileno())
 
 

@@ -164,7 +164,7 @@ def _border(mask: Mask) -> NDArray[np.intp]:
 def _check_masks(truth: Mask, prediction: Mask) -> None:
     """Raise ValueError if two masks are not bool, or differ in shape."""
     if truth.shape != prediction.shape:
-        raise ValueError(f"truth and prediction must have one shape, not {truth.shape} and {prediction.shape}.")
+        raise ValueError(f"truth and prediction must have the same shape, not {truth.shape} and {prediction.shape}.")
     if truth.dtype != bool or prediction.dtype != bool:
         raise ValueError(
             f"truth and prediction must be bool, not {truth.dtype} and {prediction.dtype}: threshold first."

@@ -84,7 +84,7 @@ def _are_numbers(values: object, count: int) -> bool:
 
 
 def has_data(dataset: str) -> bool:
-    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for a name it cannot have."""
+    """Return whether the catalogue or the raw folder has a data set. Raise ValueError for an impossible name."""
     return dataset in DATASETS or raw_folder(dataset).is_dir()
 
 
@@ -214,23 +214,23 @@ class Settings:
 
     @property
     def name(self) -> str:
-        """The data set's name in folders: its name in the catalogue, or the last part of a path."""
+        """Return the data set's name in folders: its name in the catalogue, or the last part of a path."""
         return text_name(Path(self.dataset).expanduser().resolve().name) if is_path(self.dataset) else self.dataset
 
     @property
     def prepared(self) -> Path:
-        """The folder of the prepared data set: data/prepared/<dataset>[.<recipe>][.fold<fold>of<folds>]."""
+        """Return the folder of the prepared data set: data/prepared/<dataset>[.<recipe>][.fold<fold>of<folds>]."""
         return home() / "data" / "prepared" / self._folder
 
     @property
     def results(self) -> Path:
-        """The folder of the run's results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
+        """Return the folder of the results, named like the prepared data set; `.seed<seed>` follows unless it is 1."""
         seed = f".seed{self.seed}" if self.seed != 1 else ""
         return home() / "results" / (self._folder + seed)
 
     @property
     def comparison(self) -> Path:
-        """The folder of tables and charts in the results; while the series runs, the one that will replace it."""
+        """Return the folder of tables and charts in the results; during a series, the one that will replace it."""
         return self.results / os.environ.get(COMPARISON_VARIABLE, "comparison")
 
     @property

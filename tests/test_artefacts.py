@@ -1,4 +1,4 @@
-"""Where data and results are, and which folders can be no data set."""
+"""Where data and results are, and which folders cannot be a data set."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def busy_home(home, monkeypatch):
         *("published", "./benchmarks", "./Published", "a\0b", "./a\0b", "~"),
     ],
 )
-def test_a_folder_that_can_be_no_data_set_is_a_sentence_and_nothing_is_touched(
+def test_a_folder_that_can_be_no_data_set_gives_a_sentence_and_nothing_is_touched(
     busy_home, tmp_path_factory, monkeypatch, capsys, place
 ):
     monkeypatch.setenv("HOME", str(busy_home))
@@ -98,7 +98,7 @@ def test_home_is_the_project_around_the_working_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("own", ["scans", "a/../scans/", "./scans"])
-def test_a_path_of_ones_own_is_called_after_its_last_folder(home, monkeypatch, own):
+def test_a_users_folder_is_named_after_its_last_part(home, monkeypatch, own):
     monkeypatch.chdir(home)
     settings = make_settings(f"{home}/{own}")
     assert settings.name == "scans"

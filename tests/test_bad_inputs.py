@@ -54,7 +54,7 @@ def place(tmp_path, trained):
 
 
 def png(path, width, height, data=b"\0" * 100):
-    """Write a PNG whose header says what it likes."""
+    """Write a PNG with any header."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress(data)),
@@ -106,7 +106,7 @@ def pipe(place):
 
 
 def scans(place, count=6, **changes):
-    """Return the settings of a data set of one's own, to be spoiled."""
+    """Return the settings of a user's data set, which the test will damage."""
     folder = place.folder / "scans"
     for index in range(count):
         phantom = make_phantom(index, size=48)

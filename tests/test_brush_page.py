@@ -180,7 +180,7 @@ def test_a_finger_paints_and_two_pan_and_zoom(page, lungs):
     touch(page, "touchEnd")
     expected = mask(page)
     whole = lungs | swept(SHAPE, on_film(page, places), 12.5)
-    # Chromium takes the first move of a finger to be none if it is short, so that some pixels may lack.
+    # Chromium ignores the first move of a finger if it is short, so some pixels may be missing.
     assert not (expected & ~whole).any() and (expected & ~lungs).sum() > 0.8 * (whole & ~lungs).sum()
 
     scale = page.execute_script("return editor.scale")

@@ -50,7 +50,7 @@ def test_a_file_appears_whole_in_folders_that_were_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_an_interrupted_write_leaves_the_file_of_before_and_nothing_else(tmp_path, error):
+def test_an_interrupted_write_leaves_only_the_earlier_file(tmp_path, error):
     target = tmp_path / "table.csv"
     target.write_text("before")
     with pytest.raises(error), written(target) as part:
@@ -60,7 +60,7 @@ def test_an_interrupted_write_leaves_the_file_of_before_and_nothing_else(tmp_pat
     assert names(tmp_path) == ["table.csv"]
 
 
-def test_a_folder_takes_the_place_of_the_one_before(tmp_path):
+def test_a_folder_replaces_the_earlier_one(tmp_path):
     target = tmp_path / "tree"
     for name in ("old", "new"):
         with written(target, proof="made.json") as part:
@@ -119,8 +119,8 @@ def test_a_folder_that_is_empty_but_for_what_a_killed_run_left_is_replaced(tmp_p
     assert names(tmp_path) == []
 
 
-def test_what_proves_that_a_folder_may_be_removed_goes_last(tmp_path, monkeypatch):
-    """Else a removal that was interrupted could not be taken up again."""
+def test_the_file_that_proves_that_a_folder_may_be_removed_is_removed_last(tmp_path, monkeypatch):
+    """Otherwise, an interrupted removal could not be continued."""
     tree = tmp_path / "tree"
     for name in ("a", "made.json", "z"):
         tree.mkdir(exist_ok=True)
@@ -156,12 +156,12 @@ def test_an_old_folder_that_a_killed_run_set_aside_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\udcff", "[" * 100_000, '{"a": NaN'])
-def test_a_json_file_that_is_none_reads_as_empty(tmp_path, text):
+def test_an_invalid_json_file_is_read_as_empty(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text.encode(errors="surrogateescape"))
     assert read_json(tmp_path / "a.json") == read_json(tmp_path / "b.json") == {}
 
 
-def test_an_interrupted_folder_leaves_the_one_before(tmp_path):
+def test_an_interrupted_folder_leaves_the_earlier_one(tmp_path):
     (tmp_path / "tree").mkdir()
     with pytest.raises(KeyboardInterrupt), written(tmp_path / "tree") as part:
         part.mkdir()
@@ -171,7 +171,7 @@ def test_an_interrupted_folder_leaves_the_one_before(tmp_path):
     assert names(tmp_path / "tree") == []
 
 
-def test_what_an_earlier_process_left_does_not_get_in(tmp_path):
+def test_remains_of_an_earlier_process_do_not_get_in(tmp_path):
     target = tmp_path / "tree"
     with written(target) as part:
         part.mkdir()
@@ -277,7 +277,7 @@ def test_a_full_disk_is_said(tmp_path, error, says):
 
 
 def test_a_disk_that_is_really_full(tmp_path):
-    """As far as a process can tell: its files may have 4 KB."""
+    """A limit of 4 KB for the files of the process stands in for a full disk."""
     code = (
         "import resource, sys; from lungnb.files import written\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
@@ -368,12 +368,12 @@ def test_training_and_the_table_of_a_cluster_remove_no_folder_of_someone_else(pr
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_damaged_json_is_nothing(tmp_path, name):
+def test_damaged_json_is_read_as_empty(tmp_path, name):
     (tmp_path / "x.json").write_bytes(DAMAGED[name])
     assert read_json(tmp_path / "x.json") == {}
 
 
-def test_what_is_no_file_is_nothing(tmp_path):
+def test_a_path_that_is_not_a_file_is_read_as_empty(tmp_path):
     assert read_json(tmp_path / "none.json") == read_json(tmp_path) == {}
     (tmp_path / "large.json").write_text('{"a": 1}' + " " * 10_000_000)
     assert read_json(tmp_path / "large.json") == {}

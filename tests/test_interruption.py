@@ -58,7 +58,7 @@ def compare(settings):
 
 
 def work(home, address, epochs="4", stages=STAGES):
-    """Do what the tests interrupt, in a process of its own."""
+    """Do the work that the tests interrupt, in a separate process."""
     os.environ["LUNGNB_HOME"] = str(home)
     file = RemoteFile("scans.zip", (address,))
     settings_module.DATASETS += ("tiny",)
@@ -217,7 +217,7 @@ def all_whole(home):
 
 
 def results(home):
-    """Return what the work came to, without times."""
+    """Return the results of the work, without times."""
     folder = home / "results" / "tiny"
     tables = {
         name: pd.read_csv(file).drop(columns=TIMES, errors="ignore")
@@ -232,7 +232,7 @@ def results(home):
 
 
 def visible(home):
-    """Return the names of all files but locks."""
+    """Return the names of all files except locks."""
     return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.suffix != ".lock")
 
 
@@ -311,7 +311,7 @@ def test_work_on_a_disk_that_fills_says_so_and_goes_on_when_there_is_room(tmp_pa
 
 
 def test_two_at_once_do_not_harm_each_other(tmp_path, address):
-    """Each ends well, or says in a sentence that another is at work."""
+    """Each run ends well, or says in a sentence that another run is at work."""
     together = [begin(tmp_path / "home", address) for _ in range(2)]
     outputs = [process.communicate(timeout=300)[0] for process in together]
     assert any(output.endswith("done\n") for output in outputs), outputs

@@ -133,7 +133,7 @@ class Page:
         return [image.get_attribute("src") for image in self.all("img.widget-image")]
 
     def _has_started(self):
-        """Whether the cell runs; JupyterLab drops what it is asked to run before the kernel is connected."""
+        """Return whether the cell runs. JupyterLab ignores the command to run before the kernel is connected."""
         self.find(".jp-CodeCell .cm-content").click()
         self.find('.jp-NotebookPanel-toolbar [data-command="notebook:run-cell-and-select-next"]').click()
         time.sleep(2)
@@ -166,7 +166,7 @@ def test_a_reader_looks_through_films_and_marks_one(page, folder, request):
     handle.send_keys(Keys.ARROW_RIGHT * 30)
     page.wait(lambda _: page.pictures()[0] != before[0])
     page.button("disagreement").click()
-    page.wait_for("of four answers")
+    page.wait_for("of four predictions")
     page.button("Mark as wrong").click()
     page.wait(lambda _: page.button("Marked as wrong"))
     page.wait(lambda _: (folder / "marks.csv").exists())

@@ -27,7 +27,7 @@ def test_cleaning_leaves_what_needs_none(mask):
 
 
 def test_holes_of_a_volume_are_filled_slice_by_slice():
-    """A hole that goes through all slices is open at both ends, so in three dimensions it would be none."""
+    """A hole through all slices is open at both ends, so in three dimensions it would not count as a hole."""
     volume = np.ones((3, 9, 9), bool)
     volume[:, 4, 4] = False
     assert clean_mask(volume).all()
@@ -68,7 +68,7 @@ def test_the_outline_of_a_large_image_is_wider_and_does_not_follow_its_edge():
         assert np.flatnonzero(is_amber[row]).tolist() == [297, 298, 299, 300, 301]
 
 
-def test_specks_are_no_regions():
+def test_specks_are_not_regions():
     mask = np.zeros((100, 100), bool)
     mask[10:40, 10:30] = mask[10:40, 60:80] = True
     mask[90, 90] = True

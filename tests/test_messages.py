@@ -84,7 +84,7 @@ def test_the_log_has_kinds_and_places_and_no_messages(tmp_path, monkeypatch):
         (OSError(errno.EIO, "Input/output error", b"\xff.csv"), r"\xff.csv: input/output error."),
     ],
 )
-def test_any_error_is_one_sentence(error, says, monkeypatch, capsys, tmp_path):
+def test_any_error_gives_one_sentence(error, says, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(actions, "_settings", lambda options: fail(error))
     assert main(["prepare"]) == 2
     shown = capsys.readouterr()
@@ -116,7 +116,7 @@ def test_ctrl_c_while_imports_run(tmp_path):
     for verb in ("recipes", "segment"):
         status, output, errors = run(verb, "x", PYTHONPATH=path)
         assert (status, output) == (130, "")
-        assert errors == "\nlungnb: stopped. Run the same command again to go on where it was.\n"
+        assert errors == "\nlungnb: stopped. Run the same command again to continue.\n"
 
 
 def test_main_itself_imports_next_to_nothing():

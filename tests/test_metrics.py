@@ -139,7 +139,7 @@ def test_shifted_squares_lie_as_far_apart_as_their_sides():
 
 @pytest.mark.parametrize(("shift", "spacing"), [(0, 1.0), (4, 1.0), (10, 0.5), (25, 2.0)])
 def test_shifted_disks_lie_as_far_apart_as_geometry_says(shift, spacing):
-    """From a circle to the same one moved by s, a point at the angle t has | |p - s| - r | to go."""
+    """The distance of a point p of a circle of radius r from the same circle, moved by s, is | |p - s| - r |."""
     radius, angles = 80, np.linspace(0, 2 * np.pi, 100_001)
     distances = abs(np.hypot(radius * np.cos(angles) - shift, radius * np.sin(angles)) - radius)
     unit = spacing
@@ -185,7 +185,7 @@ def test_distances_are_those_of_a_distance_transform(seed, spacing):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 0.8)])
 def test_near_what_another_library_measures(seed, spacing):
-    """DeepMind's surface-distance weighs a border's pieces by their length, so that it is near, not the same."""
+    """DeepMind's surface-distance weighs a border's pieces by their length, so its results are near, but not equal."""
     truth, found = blobs(seed)
     there = surface_distance.compute_surface_distances(truth, found, spacing)
     scored = surface_scores(truth, found, spacing)
@@ -196,7 +196,7 @@ def test_near_what_another_library_measures(seed, spacing):
 
 
 @pytest.mark.parametrize(("spacing", "diagonal"), [(None, 125), (2.0, 100), ((3.0, 0.25), np.hypot(90, 10))])
-def test_an_empty_mask_against_lungs_is_a_whole_image_away(spacing, diagonal):
+def test_an_empty_mask_against_lungs_has_the_diagonal_as_its_distance(spacing, diagonal):
     empty, some = np.zeros((30, 40), bool), np.zeros((30, 40), bool)
     some[3:9, 20:30] = True
     for pair in ((empty, some), (some, empty)):

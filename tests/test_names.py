@@ -1,4 +1,4 @@
-"""Names of files as strangers give them: through tables, through each step, and back unchanged."""
+"""Hostile file names pass through tables and each step, and come back unchanged."""
 
 import csv
 import os
@@ -92,7 +92,7 @@ def test_labels_are_cells_too(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv", index_col=0), table)
 
 
-def test_text_that_is_no_file_s_name_can_be_written(tmp_path):
+def test_text_that_cannot_name_a_file_can_be_written(tmp_path):
     write_table(pd.DataFrame({"file": ["\ud800"]}), tmp_path / "table.csv")
     assert len(read_table(tmp_path / "table.csv")) == 1
 

@@ -24,7 +24,7 @@ def test_the_environment_changes_settings_everywhere(monkeypatch):
         make_settings()
 
 
-def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
+def test_a_users_folder_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
     (tmp_path / "mine" / "images").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert make_settings("mine").dataset == make_settings("./mine").dataset == str(tmp_path / "mine")
@@ -61,14 +61,14 @@ def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_pat
         ("window=-1000", "window must be two rising numbers"),
     ],
 )
-def test_settings_as_text_keep_to_the_ranges_too(monkeypatch, change, message):
+def test_settings_as_text_are_within_the_ranges_too(monkeypatch, change, message):
     monkeypatch.setenv("LUNGNB_SET", change)
     with pytest.raises(ValueError) as raised:
         make_settings()
     assert message in str(raised.value)
 
 
-def test_recipes_and_profiles_keep_to_the_ranges():
+def test_recipes_and_profiles_are_within_the_ranges():
     for name in (*PROFILES, *RECIPES):
         assert make_settings(profile=name).profile == name
 
@@ -93,7 +93,7 @@ def test_phantom_weights_bring_the_structure_that_they_belong_to():
     assert make_settings(weights="phantom", encoder="mobilenetv2").models == make_settings().models
 
 
-def test_each_seed_meets_each_fold(prepared):
+def test_each_seed_is_combined_with_each_fold(prepared):
     assert repetitions(prepared) == [prepared]
     runs = repetitions(prepared.replace(folds=2, seed=4), seeds=3)
     assert [(run.seed, run.fold) for run in runs] == [(4, 1), (4, 2), (5, 1), (5, 2), (6, 1), (6, 2)]

@@ -49,7 +49,7 @@ def test_the_readme_is_a_front_page():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_can_be_parsed(page):
-    """Also those of the other pages."""
+    """The commands of the other pages can be parsed, too."""
     for line in re.findall(r"(?m)^    (lungnb \S.*)$", page.read_text(encoding="utf-8")):
         words = shlex.split(line, comments=True)[1:]
         if "--help" not in words:

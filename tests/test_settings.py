@@ -58,12 +58,12 @@ def test_settings_are_frozen_and_print_themselves_whole():
 
 
 @pytest.mark.parametrize("make", [make_settings, lambda name: Settings(dataset=name), Settings().replace])
-def test_a_misspelt_data_set_is_told_at_once(make):
+def test_a_misspelt_data_set_is_reported_at_once(make):
     with pytest.raises(ValueError, match=r"there is no data set 'montgommery'\. Did you mean montgomery\?.*shenzhen"):
         make(**{"name" if "lambda" in make.__name__ else "dataset": "montgommery"})
 
 
-def test_names_of_the_catalogue_and_of_ones_own_folders_are_known(home):
+def test_names_of_the_catalogue_and_of_users_folders_are_known(home):
     assert list(CATALOGUE) == list(DATASETS)
     for name in DATASETS:
         assert Settings(dataset=name).dataset == name  # though nothing is downloaded
@@ -86,12 +86,12 @@ def test_names_of_the_catalogue_and_of_ones_own_folders_are_known(home):
         ({"epochs": "20"}, "epochs must be a whole number from 1 to 100,000, not '20'"),
     ],
 )
-def test_values_that_nothing_can_be_made_of_are_told_at_once(changes, message):
+def test_unusable_values_are_reported_at_once(changes, message):
     with pytest.raises(ValueError, match=message):
         make_settings(**changes)
 
 
-def test_choices_are_those_there_are():
+def test_choices_are_the_known_ones():
     from lungnb.networks.encoders import BACKBONES
     from lungnb.networks.losses import LOSSES
 
@@ -108,7 +108,7 @@ def test_every_number_among_the_settings_has_a_range_and_nothing_else_has():
 
 
 @pytest.mark.parametrize("field", NUMBERS, ids=lambda field: field.name)
-def test_a_number_out_of_its_range_is_a_sentence(field):
+def test_a_number_out_of_its_range_gives_a_sentence(field):
     low, high = LIMITS[field.name]
     for value in (low - 1, -1, high * 2, -(10**20), 10**40, float("nan"), float("inf"), True, None, "1", "10^20", 1j):
         with pytest.raises(ValueError) as raised:
@@ -131,7 +131,7 @@ def test_both_ends_of_each_range_are_settings():
     "changes",
     [{"flip": 1}, {"deterministic": "no"}, {"split_fractions": 0.7}, {"split_fractions": "abc"}, {"window": (True, 2)}],
 )
-def test_values_of_another_kind_are_a_sentence(changes):
+def test_values_of_another_kind_give_a_sentence(changes):
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
         make_settings(**changes)
 

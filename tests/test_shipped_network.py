@@ -44,8 +44,8 @@ def test_its_masks_do_not_depend_on_the_output_chest():
     np.testing.assert_array_equal(model.predict_on_batch(batch)[0], probability_part(model).predict_on_batch(batch))
 
 
-def test_it_says_what_is_no_chest():
-    """On drawings that it has not seen: nearly all chests are accepted, and nearly all other pictures are flagged."""
+def test_its_output_chest_flags_images_without_a_chest():
+    """Of drawings that it has not seen, it accepts nearly all chests and flags nearly all other pictures."""
     chests = [make_phantom(index, seed=79, kind="mixed") for index in range(30)]
     values = [segment(case.image).chest for case in chests if case.mask.mean() > 0.05]
     others = [segment(make_phantom(index, seed=79, kind="other").image).chest for index in range(30)]
@@ -72,7 +72,7 @@ def test_it_finds_the_lungs_of_phantoms_it_has_not_seen(kind):
     ("dataset", "least"), [("montgomery", 0.94), ("finding-lungs-in-ct-data", 0.94), ("lung-ct-bmp", 0.94)]
 )
 def test_it_finds_the_lungs_of_patients(real, dataset, least):
-    """On one image in ten; the figures of all are published."""
+    """The test takes one image in ten; the figures of all images are published."""
     real(dataset)
     settings = make_settings(dataset)
     download(dataset, progress=False)
@@ -83,7 +83,7 @@ def test_it_finds_the_lungs_of_patients(real, dataset, least):
 
 
 def test_bright_lungs_are_found_too(real):
-    """A film printed the other way round; https://en.wikipedia.org/wiki/Negative_(photography)."""
+    """Some films are printed as negatives (https://en.wikipedia.org/wiki/Negative_(photography))."""
     folder = real("montgomery")
     files = sorted(folder.rglob("CXR_png/*.png"))[::20]
     films = [images.read_image(file) for file in files]

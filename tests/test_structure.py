@@ -133,7 +133,7 @@ def test_importing_a_package_imports_none_of_its_modules():
 
 
 @pytest.mark.parametrize("name", ["lungnb", *(f"lungnb.{package}" for package in PACKAGES)])
-def test_every_offered_name_can_be_got(name):
+def test_every_offered_name_can_be_imported(name):
     package = importlib.import_module(name)
     assert package.__all__ and dir(package) == sorted(package.__all__)
     for offered in package.__all__:
@@ -142,7 +142,7 @@ def test_every_offered_name_can_be_got(name):
 
 @pytest.mark.parametrize("package", ["", *PACKAGES])
 def test_no_offered_name_is_that_of_a_module_beside_it(package):
-    """Otherwise the order of imports would decide which of the two one gets."""
+    """Otherwise, the order of imports would decide which of the two a user gets."""
     folder = LUNGNB / package
     modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert not modules & {*lazy_names(folder / "__init__.py")}

@@ -134,7 +134,7 @@ def kill(process, is_there, delay, kernel=True):
 
 
 def files(home):
-    """Return the names of all files but locks, and what Jupyter and Python keep."""
+    """Return the names of all files except locks and the files that Jupyter and Python keep."""
     return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.suffix != ".lock")
 
 

@@ -37,7 +37,7 @@ def adapt_in_thread(
 ) -> threading.Thread:  # fmt: skip
     """Start `adapt_network` in a thread and return the thread.
 
-    `on_line` takes each line that it prints. In the end, `on_end` takes the network's file and the last line, or None
+    `on_line` takes each line that it prints. At the end, `on_end` takes the network's file and the last line, or None
     and a sentence on the error.
     """
 

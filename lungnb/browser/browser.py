@@ -214,7 +214,7 @@ class Browser(Controls):
         return clean_mask(probability > self.threshold.value)
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
-        """Return the controls, which need a kernel, and a picture of the first cases, which does not, with its text."""
+        """Return the controls for pages with a kernel, and a described picture for pages without one."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         figure = self.picture()
         jpeg = io.BytesIO()

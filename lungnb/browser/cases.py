@@ -77,7 +77,7 @@ def _read_row(prepared: Prepared, row: ManifestRow, _slice: int | None) -> CaseI
 def _read_source(
     prepared: Prepared, row: ManifestRow, raw: Path, window_hu: Window | None, _slice: int | None
 ) -> CaseImage:
-    """Return the raw image of a row at full size. If it does not give the prepared image any more, return that one."""
+    """Return the raw image of a row at full size, or the prepared image if the raw file is a volume or has changed."""
     shown, _ = prepared.pair(row)
     try:
         whole = read_picture(raw / row["source_image"], window_hu).grey

@@ -77,12 +77,12 @@ class Corrector:
 
     @property
     def is_on(self) -> bool:
-        """Whether the person corrects masks now."""
+        """Return whether the person corrects masks now."""
         return bool(self.correct.value)
 
     @property
     def has_strokes(self) -> bool:
-        """Whether there are strokes that are not saved."""
+        """Return whether there are strokes that are not saved."""
         return self._drawn != self._saved
 
     def open(self, title: str, name: str, grey: Grey, mask: Mask) -> None:

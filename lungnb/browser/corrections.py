@@ -25,9 +25,9 @@ _LIKE_MASK = re.compile(r"(mask|label|seg|segmentation|annotation|gt|ground[-_ ]
 class Corrections:
     """The corrected pairs in a folder: `images/<name>.png` and `masks/<name>.png`.
 
-    Images are 8-bit grey as the network saw them, at their own size: films of 16 bits and DICOM films become their
-    grey values as shown, and nothing of a header is written. Masks are 0 and 255. A pair belongs to the image whose
-    pixels it holds. So two films of one name get two pairs, and a film is known again wherever its file is.
+    Images are 8-bit grey as the network saw them, at their own size. 16-bit and DICOM films become the grey values that
+    are shown, and no header is written. Masks are 0 and 255. A pair belongs to the image with the same pixels. So two
+    films of one name get two pairs, and a film that was moved keeps its pair.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -42,5 +42,5 @@ def scale_legend(view: str) -> str:
     """Return the legend of the colours of a view as HTML."""
     colors = ", ".join(map(matplotlib.colors.to_hex, matplotlib.colormaps[_COLORS](np.linspace(0, 1, 9))))
     bar = f'<span style="display:inline-block;width:9em;height:.8em;background:linear-gradient(to right, {colors})">'
-    title = {"probability": "probability of lung", "disagreement": "highest minus lowest of four answers"}[view]
+    title = {"probability": "probability of lung", "disagreement": "highest minus lowest of four predictions"}[view]
     return f"0 {bar}</span> 1 &emsp;{title}"

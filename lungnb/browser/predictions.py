@@ -18,7 +18,7 @@ _PREDICTIONS_KEPT = 24  # some 5 MB each at most
 
 
 class Predicted(NamedTuple):
-    """A case's image and ground truth, and the network's probabilities for it: as it is, then augmented."""
+    """A case's image and ground truth, and its probabilities of lung: first unchanged, then for each augmentation."""
 
     image: Grey  # (height, width), shrunk to LONGEST_SIDE px at most
     truth: Mask | None
@@ -29,7 +29,7 @@ class Predicted(NamedTuple):
 
     @property
     def uncertainty(self) -> float:
-        """How uncertain the network is; see `uncertainty` in `lungnb/segmentation/lungs.py`."""
+        """Return how uncertain the network is; see `uncertainty` in `lungnb/segmentation/lungs.py`."""
         uncorrected = with_temperature(self.probabilities[0], 1 / self.temperature)  # as `segment_files` judges it
         return uncertainty(uncorrected, uncorrected > LUNG_THRESHOLD)
 
@@ -59,7 +59,7 @@ class Predictions:
         return self.kept[key]
 
     def open(self, index: int, number: int | None) -> Opened | str:
-        """Read a case at its own size and predict it there; this is not kept, because a film takes 50 MB."""
+        """Read a case and predict it at its own size. The result is not kept, because a film takes 50 MB."""
         return self.pool.submit(self._open, index, number).result()
 
     def by_uncertainty(self, report: Callable[[int], None]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What each verb of the command line does, from the options that were given. A function returns the exit status."""
+"""Run each verb of the command line with the given options. A function returns the exit status; None means 0."""
 
 import argparse
 import json

@@ -71,7 +71,7 @@ def _add_training_verbs(verbs: _Verbs) -> None:
             "--model",
             action="append",
             choices=tuple(TITLES),
-            help="can be repeated; default: those of the setting models",
+            help="can be repeated; default: all models of the setting models",
         )
 
 
@@ -138,7 +138,7 @@ def _add_score(verbs: _Verbs) -> None:
     examples = ("score truth/ masks/ other_masks/", "score truth/ masks/ totalseg/ --labels totalseg=10,11,12,13,14")
     add = _verb(verbs, "score", actions.run_score, "score masks of any program against the ground truth", *examples)
     add("truth", help="folder of the ground truth")
-    add("masks", nargs="+", help="folders of masks, one a program")
+    add("masks", nargs="+", help="folders of masks, one per program")
     add("--out", help="folder of the report; default: results/scores/<name of the truth's folder>")
     about = "the labels of lung in label maps; NAME= limits them to one folder; can be repeated"
     add("--labels", action="append", metavar="[NAME=]1,2", help=about)
@@ -146,7 +146,7 @@ def _add_score(verbs: _Verbs) -> None:
     add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")
     add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group and pixel_mm")
     add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
-    add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not tell it")
+    add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not state it")
 
 
 def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:

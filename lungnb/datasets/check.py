@@ -35,7 +35,7 @@ _RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' 
 _HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airways are smaller
 _HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
 _LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels are smaller
-_MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is near no label; JPEG makes some
+_MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is not near a label; JPEG makes some
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
 _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
@@ -188,7 +188,7 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each patient with images in several splits, as a split file or folders may have it."""
+    """Return a finding for each patient with images in several splits, which a split file or folders may cause."""
     splits = manifest.groupby("patient")["split"].unique()
     what = "patient {} has images in the splits {}: scores will be too high"
     advice = "move all images of a patient to one split"
@@ -199,7 +199,7 @@ def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding if folders that are no patients may count as patients, or the other way round."""
+    """Return a finding if each folder counts as a patient although each image may be one, or the other way round."""
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
     folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))

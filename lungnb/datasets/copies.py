@@ -32,7 +32,7 @@ _PLACES = [(scale, scale, 0.0, 0.0) for scale in (0.9, 1.0, 1.1)]
 _PLACES += [(1 + c * abs(x), 1 + c * abs(y), c * x / 2, c * y / 2) for c in (-0.05, 0.05) for x, y in _SIDES]
 _IDENTITY = np.eye(2, 3, dtype=np.float32)
 _MAX_ERROR = 1.5  # standard deviations: an error counts as no more, so that markers do not decide the alignment
-# Images whose aligned fingerprints are further apart are no copies. Chosen on Montgomery and lung-ct-bmp, tested on
+# Images whose aligned fingerprints are further apart are not copies. Chosen on Montgomery and lung-ct-bmp, tested on
 # Shenzhen and other CT slices: results/published/near-duplicates.
 MAX_COPY_DISTANCE = 0.15
 
@@ -113,9 +113,9 @@ def _structure(image: Image.Image, side: int, sigma: float) -> np.ndarray:
 
 
 def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield, block by block, images, their candidates in other groups, and where the first lie in the second.
+    """Yield, block by block, images, their candidates in other groups, and the place of each image in its candidate.
 
-    The last are affine maps `(n, 2, 3)` from places in the candidate to places in the image; see `_sampled`.
+    The places are affine maps `(n, 2, 3)` from places in the candidate to places in the image; see `_sampled`.
     """
     points = _points(_COARSE[0] // 2)
     places = [[[sign * width, 0, x], [0, height, y]] for sign in (1, -1) for width, height, x, y in _PLACES]
@@ -139,7 +139,7 @@ def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndar
 
 
 def _aligned(images: Fingerprints, one: np.ndarray, other: np.ndarray, maps: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield, batch by batch, rows of a pair's lower number, its higher number and its distance after alignment."""
+    """Yield, batch by batch, a row for each pair: the lower and the higher number, and the distance when aligned."""
     for start in range(0, len(one), _BATCH):
         batch = slice(start, start + _BATCH)
         first, second, at = one[batch], other[batch], maps[batch]

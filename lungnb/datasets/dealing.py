@@ -16,10 +16,10 @@ def deal_splits(
 ) -> dict[str, str]:
     """Return the split of each patient; `group_of` has the group of each, empty if it is unknown.
 
-    Patients in `earlier` keep their split from there. The sizes are those of `split_sizes`, or, if the earlier splits
-    do not allow it, as near as they can be. Each group is divided in the same shares, except for rounding. The order of
-    the patients depends on their names only, so that all machines deal alike. If no patient could be given to a split
-    that has a share, the earlier splits do not count.
+    Patients in `earlier` keep their split from there. The sizes are those of `split_sizes`, or as near to them as the
+    earlier splits allow. Each group is divided in the same shares, except for rounding. The order of the patients
+    depends on their names only, so that all machines deal alike. If no patient could be given to a split that has a
+    share, the earlier splits do not count.
 
     Raises ValueError for fewer patients than splits.
 
@@ -77,9 +77,10 @@ def split_sizes(count: int, fractions: tuple[float, ...]) -> dict[str, int]:
 def deal_folds(group_of: Mapping[str, str], folds: int, fold: int, fractions: tuple[float, ...]) -> dict[str, str]:
     """Return the split of each patient in one fold. Each patient is in the test split of exactly one fold.
 
-    Folds have the same size and the same shares of each group, because patients are dealt in turn, group by group.
-    Other patients may change a patient's fold. Training and validation share the rest in the ratio of their fractions.
-    Raises ValueError for fewer than three patients a fold.
+    The sizes of folds differ by one patient at most, and their shares of each group are nearly the same, because
+    patients are dealt in turn, group by group. If patients are added or removed, other patients may change their fold.
+    Training and validation share the rest in the ratio of their fractions. Raises ValueError for fewer than three
+    patients per fold.
     """
     if len(group_of) < _MIN_FOLD_PATIENTS * folds:
         raise ValueError(f"{folds} folds need three patients each, and {len(group_of)} are too few; set fewer folds.")

@@ -30,7 +30,7 @@ class ExternalMask(NamedTuple):
     mask: Mask  # (height, width) or (slices, height, width)
     spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
     volume: Volume | None = None  # of a NIfTI file, with its place
-    grey_share: float = 0.0  # of the pixels of a picture file, whose value is near no label
+    grey_share: float = 0.0  # of the pixels of a picture file, whose value is not near a label
     doubt: str = ""  # why its values are not to be trusted
 
 
@@ -42,10 +42,10 @@ def read_external(
     Args:
         files: PNG, BMP, TIFF, JPEG or GIF files, NIfTI volumes or DICOM Segmentations.
         labels: the labels of lung; by default as in `read_mask`.
-        grids: volumes, of which the first that is there gives the grid for a DICOM Segmentation of several slices.
+        grids: volumes; the first one that exists gives the grid for a DICOM Segmentation of several slices.
 
-    A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are no
-    numbers or several pictures, and if the files differ in size or place.
+    A volume of one slice is an image. Raises Refused, naming the file, if one cannot be read, holds values that are not
+    numbers, or holds several pictures, and if the files differ in size or place.
     """
     first, *others = sorted(files, key=lambda file: not is_nifti(file))  # a NIfTI gives DICOM Segmentations their grid
     union = _read_file(first, labels, grids)

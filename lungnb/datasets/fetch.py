@@ -65,7 +65,7 @@ def _fetch_all(source: Source, folder: Path, progress: bool) -> None:
 
 
 def _move_entries(source: Path, target: Path) -> None:
-    """Move the entries of a folder that another one lacks into that one; remove the folder if it is empty."""
+    """Move the entries of `source` that `target` lacks to `target`; remove `source` if it is empty then."""
     for entry in source.iterdir() if source.is_dir() else ():
         target.mkdir(parents=True, exist_ok=True)
         if not os.path.lexists(target / entry.name):

@@ -41,8 +41,8 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
 
     Files belong together if their names differ in words for parts of lungs only, such as `left` or `lower lobe`, or if
     they have one name in folders that differ in such words only. If one folder per case holds files of several organs,
-    those whose names contain `lung` count. Overlays and other pictures that `segment` wrote beside masks are no masks.
-    Folders within this one that are among `others` are left out without a reason.
+    those whose names contain `lung` count. Overlays and other pictures that `segment` wrote beside masks do not count
+    as masks. Folders within this one that are among `others` are skipped, and not listed.
     """
     inner = [os.path.realpath(other) for other in others if _lies_in(other, [os.path.realpath(folder)])]
     files = [file for file in image_files(folder) if not _lies_in(folder / file, inner)]
@@ -61,7 +61,7 @@ def find_masks(folder: Path, others: Iterable[Path] = ()) -> tuple[list[MaskFile
 
 
 def as_masks(*files: Path) -> MaskFiles:
-    """Return files of one image, as paths in their folder, with their id and the words of their names."""
+    """Return the files of one image (paths within their folder) with their id and the words of their names."""
     place, name = _place_and_name(files[0])
     return MaskFiles(_id_of(files), _flat(files[0]), name or (place[-1] if place else ()), files)
 
@@ -110,7 +110,7 @@ def _lies_in(file: Path, folders: list[str]) -> bool:
 
 
 def _is_beside_mask(folder: Path, file: Path) -> bool:
-    """Return whether a file has the name of what `segment` writes beside a mask, and that mask is there."""
+    """Return whether a file is named like an extra output of `segment` and lies beside the mask of that name."""
     stem = next((file.name.removesuffix(end) for end in _OTHER_ENDINGS if file.name.endswith(end)), None)
     return stem is not None and any((folder / file.parent / f"{stem}{end}").exists() for end in _MASK_ENDINGS)
 

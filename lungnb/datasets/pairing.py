@@ -67,12 +67,13 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
 
     A file is a mask if one of its folders is named after masks or labels, or if its name ends in `_mask` or the like.
     An image and its mask have the same name, apart from upper and lower case and from words such as `mask`, `image` or
-    `left lung`. If a name is in several folders, they are also in the same branch of folders. So one folder per case
-    may hold an image and a file for each organ, and the image may be a DICOM series (`find_series_cases`). The image of
-    a NIfTI mask may also be a folder with the mask's name that holds a DICOM series. If files or folders are named
-    after several organs, the masks of lungs are used.
+    `left lung`. If several folders hold the same name, the image and its mask are also in the same branch of folders.
+    So one folder per case may hold an image and a file for each organ, and the image may be a DICOM series
+    (`find_series_cases`). The image of a NIfTI mask may also be a folder with the mask's name that holds a DICOM
+    series. If files or folders are named after several organs, the masks of lungs are used.
 
-    The first group of `pattern` is the patient. It searches the name, or, if it contains a slash, the path in `raw`.
+    `pattern` is a regular expression that searches the name, or, if it contains a slash, the path within `raw`. Its
+    first group is the patient.
     """
     images, masks, unclear = _files_by_name(raw)
     named = [(name, image) for name, paths in images.items() for image in paths]
@@ -174,7 +175,7 @@ def words_of(path: Path, ignored: re.Pattern[str], is_flat: bool = False) -> Wor
 
 
 def sides_of(path: Path) -> set[str]:
-    """Return which lungs the names of a file and its folders tell, `left` and `right`; none if they tell no side.
+    """Return which lungs a file or its folders are named after: `left`, `right`, both or none.
 
     >>> sides_of(Path("left/film.png")), sides_of(Path("film_R.png")), sides_of(Path("film.png"))
     ({'left'}, {'right'}, set())
@@ -237,7 +238,7 @@ def is_mask(path: Path) -> bool:
 
 
 def shared_name(path: Path) -> str:
-    """Return the name that an image and its masks have in common, an umlaut as one character, not two as on macOS."""
+    """Return the name that an image and its masks share, with each umlaut as one character (macOS uses two)."""
     return normalize("NFC", _MASK_SUFFIX.sub("", stem_of(path)))
 
 

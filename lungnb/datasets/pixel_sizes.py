@@ -14,7 +14,7 @@ def with_pixel_sizes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
     The table is text. It has a column `pixel_mm`, or columns `pixel_height_mm` and `pixel_width_mm`. Without them, it
     is returned as it is. The pair of an empty cell is empty. Raises ValueError, naming the file and the id, for a cell
-    that is no number within PIXEL_MM, and for other combinations of these columns.
+    that is not a number within PIXEL_MM, and for other combinations of these columns.
 
     Example:
         >>> table = pd.DataFrame({"id": ["a", "b"], "pixel_mm": ["0.2", ""]})

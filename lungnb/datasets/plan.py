@@ -20,11 +20,11 @@ _FORMAT = 9  # of prepared folders; raise it if files are read in another way, s
 _SPLIT_FORMAT = 2  # of the splits; raise it if patients are dealt in another way, so that all are dealt again
 # If one of these parts of the plan changes, all patients are dealt again.
 _SPLIT_PARTS = ("split_format", "dataset", "split_fractions", "split_file", "patient_pattern", "folds", "fold")
-_RESULTS = ("content", "origin", "notes", "news")  # parts of the record that are no part of the plan
+_RESULTS = ("content", "origin", "notes", "news")  # parts of the record that do not belong to the plan
 
 
 def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object]:
-    """Return what the prepared folder depends on, for its record. `_FORMAT` stands for the way of pairing and reading.
+    """Return what the prepared folder depends on, for its record. `_FORMAT` is the version of pairing and reading.
 
     Raises FileNotFoundError or ValueError for a table of patients or splits that cannot be read.
     """

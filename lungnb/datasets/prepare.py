@@ -53,7 +53,7 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
 
 
 def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, object], progress: bool) -> None:
-    """Make the prepared folder from a raw one, and write the record of how."""
+    """Make the prepared folder from a raw one, and record how it was made."""
     pairs, excluded = find_pairs(raw, source, settings.patient_pattern)
     pairs, unlisted = assign_patients(pairs, settings.patient_file)
     earlier, why_anew = earlier_splits(settings.prepared, plan, pairs)

@@ -34,33 +34,33 @@ class Prepared:
 
     @cached_property
     def excluded(self) -> pd.DataFrame:
-        """The files that preparation left out: `file` and `reason`."""
+        """Return the files that preparation left out: `file` and `reason`."""
         return read_table(self.folder / EXCLUDED)
 
     @cached_property
     def digest(self) -> str:
-        """A digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
+        """Return a digest of manifest and pixels, which does not depend on the place or the time of the raw files."""
         manifest = map_text(self.manifest, escape).to_csv(index=False)
         return digest_of([manifest, str(read_json(self.folder / PREPARED_RECORD).get("content", ""))])
 
     @cached_property
     def notes(self) -> list[tuple[str, str, str, str]]:
-        """The findings about files that were read: file, severity, what, and advice."""
+        """Return the findings about files that were read: file, severity, what, and advice."""
         return [tuple(note) for note in read_json(self.folder / PREPARED_RECORD).get("notes", [])]
 
     @property
     def news(self) -> str:
-        """What the last preparation did to the splits, such as how many patients it kept and added; or nothing."""
+        """Return what the last preparation did to the splits, such as how many patients it kept and added, or ""."""
         return str(read_json(self.folder / PREPARED_RECORD).get("news", ""))
 
     @cached_property
     def groups(self) -> pd.Series:
-        """The group of each image by its id, such as a diagnosis; empty text if it is unknown."""
+        """Return the group of each image by its id, such as a diagnosis; empty text if the group is unknown."""
         return self.manifest.set_index("id")["group"]
 
     @property
     def has_pixel_size(self) -> bool:
-        """Whether the pixel size in mm is known for every image."""
+        """Return whether the pixel size in mm is known for every image."""
         return bool(self.manifest[["pixel_height_mm", "pixel_width_mm"]].notna().all(axis=None))
 
     def scoring_split(self, split: str = "test") -> str:

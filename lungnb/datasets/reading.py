@@ -45,7 +45,7 @@ _APART = "EXIF data turn the image and its mask differently"
 
 
 class ReadOptions(NamedTuple):
-    """How to read images and masks: the settings of the same names, or the labels of lung in the catalogue."""
+    """The options for reading images and masks: settings of the same names; labels of lung may be of the catalogue."""
 
     window: tuple[float, float] | None = None
     spacing: float = Settings.spacing

@@ -67,7 +67,7 @@ def find_series_cases(
 def _possible_masks(
     files: list[Path], series: Collection[Path], is_mask: Callable[[Path], bool]
 ) -> tuple[defaultdict[Path, list[Path]], defaultdict[str, list[Path]]]:
-    """Return files that may be masks of series, by each folder above them, and those in folders of masks by its name.
+    """Return the possible masks of series by each folder above them; and those in mask folders by the folder's name.
 
     In the folder of a series, only files with the name of a mask may be masks.
     """

@@ -189,7 +189,7 @@ PHANTOMS = {"xray": 120, "ct": 600, "wild": 16_000}
 
 
 def catalogue() -> pd.DataFrame:
-    """Return the catalogue, one row per data set; `comes` is the way to get it, `here` whether it is here.
+    """Return the catalogue, one row per data set; `comes` is the way to get it, `here` says if its data are on disk.
 
     Example:
         >>> table = catalogue()

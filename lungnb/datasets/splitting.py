@@ -53,8 +53,8 @@ def assign_patients(pairs: list[Pair], patient_file: str | Path | None) -> tuple
     The file is a CSV with the columns `id` (an image's name, with or without its suffix) and `patient`, such as a
     manifest. It may also have the columns `group`, `sex` and `age`, and the pixel size of files that do not state it
     (`with_pixel_sizes`). Their cells may be empty. The pixel sizes in a manifest are not used, because they are those
-    of prepared images. Raises FileNotFoundError or ValueError for another file, ValueError for a file that lists no
-    image, or whose ids have lost the zeros in front of numbers.
+    of prepared images. Raises FileNotFoundError without the file, ValueError if it has another form, lists no image, or
+    has ids that lost the zeros in front of numbers.
     """
     return _assigned(pairs, Path(patient_file), "patient") if patient_file else (pairs, [])
 
@@ -67,7 +67,8 @@ def assign_splits(
     `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
     come the folders, if each image is in one named after a split; a split without a folder gets patients of the
     training folder. Otherwise patients are dealt to the splits group by group; those in `earlier` keep the split that
-    they have there. Raises FileNotFoundError or ValueError for another file, ValueError for fewer patients than splits.
+    they have there. Raises FileNotFoundError without the file, ValueError if it has another form, or for fewer patients
+    than splits.
     """
     if settings.split_file:
         return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS)
@@ -171,7 +172,7 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
 
 
 def _by_short_name(listed: Table, names: set[str], ending: re.Pattern[str] | None = None) -> Table:
-    """Return the values of ids that are no image's name, by the id without folders, suffix, capitals and spaces.
+    """Return the values of ids that no image has as its name, by the id without folders, suffix, capitals and spaces.
 
     The short name also lacks an `ending`. Ids of one short name with different values are left out.
     """
@@ -298,5 +299,5 @@ def _text_of(file: Path) -> str:
         raise ValueError(f"{file}: is not in UTF-8, so its letters may be read wrongly. {_SAVE}") from error
     if "\0" in text:
         raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
-    # macOS writes an umlaut as two characters. Excel writes a first line such as `sep=;`, which is no row.
+    # macOS writes an umlaut as two characters. Excel writes a first line such as `sep=;`, which is not a row.
     return re.sub(r"^sep=.\r?\n", "", unicodedata.normalize("NFC", text))

@@ -97,7 +97,7 @@ def fetch_web(url: str, target: Path, progress: bool = True) -> None:
 
 
 def room_for_download(folder: Path, arrived: int = 0) -> int:
-    """Return how many bytes a file in `folder` may have if `arrived` of them are there."""
+    """Return the largest size, in bytes, that a download into `folder` may have; `arrived` bytes are there already."""
     # Half of the free disk, because the other half is for the unpacked files.
     return min(MAX_DOWNLOAD, (shutil.disk_usage(folder).free + arrived) // 2)
 

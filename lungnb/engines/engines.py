@@ -1,7 +1,7 @@
 """Open a network with OpenVINO, ONNX Runtime or Keras, each behind the same callable.
 
 `.keras` files are checked before Keras reads them (`networks.model_files`). Exported files hold no code, but their
-readers are not made for files of strangers. So lungnb opens only those that it wrote itself (`engines.export`).
+readers are not safe for untrusted files. So lungnb opens only the files that it wrote itself (`engines.export`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Outputs: TypeAlias = np.ndarray | Sequence[np.ndarray]  # of a network with one 
 
 
 class Prediction(NamedTuple):
-    """What a network predicts for a batch."""
+    """The prediction of a network for a batch."""
 
     probability: np.ndarray  # (batch, size, size, 1), float32, of lung, 0 to 1
     chest: np.ndarray | None = None  # (batch, 1), float32, 0 to 1, near 1 for a chest; None without that output

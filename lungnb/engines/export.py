@@ -49,14 +49,14 @@ def export_model(
 
     Write `<stem>.onnx`, or `<stem>.xml` with `<stem>.bin`, and beside it the `.npz` and the `.json` of the parity
     check. The exported network takes `image`, `(batch, size, size, 1)` float32, 0 to 1, and gives `probability`, that
-    of lung, in the same shape. If the model has the output `chest`, `(batch, 1)`, so has the export. The metadata of
-    ONNX say the rest; docs/how-to-onnx.md uses them without lungnb.
+    of lung, in the same shape. If the model has the output `chest`, `(batch, 1)`, the export has it too. The metadata
+    of the ONNX file say how to use it; docs/how-to-onnx.md does so without lungnb.
 
     `model` is a `.keras` file, None for the network that lungnb ships. `format` is `onnx` or `openvino`. With `half`,
     the weights of ONNX are stored in half precision, which halves the file, and computed in float32.
 
-    Raises ValueError for an unknown format, a package that is not installed, and an export whose masks agree less with
-    those of Keras than MIN_MEAN_DICE and MIN_WORST_DICE ask for. Such an export is removed.
+    Raises ValueError for an unknown format, a package that is not installed, and an export whose masks differ too much
+    from those of Keras (MIN_MEAN_DICE, MIN_WORST_DICE). Such an export is removed.
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")
@@ -103,7 +103,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
         try:
             file = _export(path, "onnx", _cached(digest_of_file(path)))
         except OSError as error:
-            hint = "LUNGNB_CACHE names another folder, and engine keras needs none"
+            hint = "set LUNGNB_CACHE to another folder, or take engine keras, which needs none"
             raise ExportError(f"{path}: its export cannot be kept in {cache_folder()}: {hint} ({error}).") from error
     *faster, last = engines.precisions(engine)
     for precision in faster:

@@ -30,7 +30,7 @@ _SEED = 11  # used by no data set
 
 
 class Parity(NamedTuple):
-    """How well an engine agrees with Keras: Dice of masks over the images of a `Reference`, and the output `chest`."""
+    """The agreement of an engine with Keras: Dice of masks over the images of a `Reference`, and the output `chest`."""
 
     mean_dice: float
     worst_dice: float
@@ -40,7 +40,7 @@ class Parity(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the engine may be used."""
+        """Return whether the engine may be used."""
         is_same_mask = self.mean_dice >= MIN_MEAN_DICE and self.worst_dice >= MIN_WORST_DICE
         return is_same_mask and self.chest_difference <= MAX_CHEST_DIFFERENCE
 
@@ -63,7 +63,7 @@ def draw_reference(model: keras.Model) -> Reference:
 
 
 def measure_parity(engine: Engine, reference: Reference) -> Parity:
-    """Return how well an engine's masks agree with those of Keras, image by image."""
+    """Return how well an engine agrees with Keras: the Dice of their masks, and the largest difference of `chest`."""
     masks, chest = _answers(engine, reference.images)
     pairs = zip(reference.masks, masks, strict=True)
     dice = [scores(count_pixels(*pair))["dice"] for pair in pairs]
@@ -84,12 +84,12 @@ def _answers(engine: Engine, images: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def refuse_disagreement(name: str, parity: Parity, file: Path) -> None:
-    """Raise ExportError if the masks of the engine called `name` are not those of Keras."""
+    """Raise ExportError if the masks or `chest` of the engine called `name` differ too much from those of Keras."""
     if not parity.passed:
         raise ExportError(
             f"{file}: {name} is not used: the Dice of its masks with those of Keras is {parity.mean_dice:.4f} on "
-            f"average and {parity.worst_dice:.4f} at worst, where {MIN_MEAN_DICE} and {MIN_WORST_DICE} are asked for; "
-            f"chest differs by {parity.chest_difference:.4f}, where {MAX_CHEST_DIFFERENCE} is allowed."
+            f"average and {parity.worst_dice:.4f} at worst, but {MIN_MEAN_DICE} and {MIN_WORST_DICE} are required; "
+            f"chest differs by {parity.chest_difference:.4f}, and {MAX_CHEST_DIFFERENCE} is allowed."
         )
 
 

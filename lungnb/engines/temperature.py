@@ -1,7 +1,7 @@
 """Temperature scaling: correct over-confident or under-confident probabilities without changing any mask.
 
 The logit of each probability is divided by one number, the temperature (Guo and others 2017,
-https://arxiv.org/abs/1706.04599). A temperature above 1 makes probabilities less sure. It is chosen on validation
+https://arxiv.org/abs/1706.04599). A temperature above 1 moves probabilities towards 0.5. It is chosen on validation
 images (`lungnb.evaluation.scaling`), stored beside the network, and applied to what any engine returns.
 """
 
@@ -22,7 +22,7 @@ _HALF = np.float32(LUNG_THRESHOLD)
 def with_temperature(probability: np.ndarray, temperature: float) -> np.ndarray:
     """Return probabilities, float32 of the same shape, with their logits divided by the temperature.
 
-    A temperature of 1 changes nothing. A pixel stays on its side of 0.5, also after rounding, so that its mask does.
+    A temperature of 1 changes nothing. No probability crosses 0.5, not even by rounding, so the mask stays the same.
 
     Example:
         >>> with_temperature(np.array([0.0, 0.1, 0.5, 0.9], np.float32), 2.0).round(2).tolist()

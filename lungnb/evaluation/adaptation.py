@@ -47,7 +47,7 @@ _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it 
 
 
 class Adaptation(NamedTuple):
-    """What `adapt` returns."""
+    """The results of `adapt`: the network to use, the images, and the estimate of the benefit."""
 
     file: Path  # the network to use: `model.keras` in the folder
     images: int
@@ -60,13 +60,12 @@ def adapt(
     folder: str | Path, out: str | Path, model: str | Path | None = None, labels: Sequence[int] | None = None,
     patient_pattern: str | None = None, estimate: bool = True, progress: bool = True,
 ) -> Adaptation:  # fmt: skip
-    """Train a network further on images with masks of one's own; write it into `out`.
+    """Train a network further on your own images with masks; write it into `out`.
 
-    `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. From
-    three patients on, it also gets `estimate.csv`: the Dice of each image before and after, where the network that
-    segments it was adapted to the images of other patients. If the mean is lower after than before, `model.keras` is
-    the network from before. Steps, learning rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is
-    set aside.
+    `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. With
+    three patients or more, it also gets `estimate.csv`: the Dice of each image before and after adapting to the images
+    of other patients. If the mean is lower after than before, `model.keras` is the network from before. Steps, learning
+    rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is set aside.
 
     An interrupted run continues. A finished one is not repeated. If `out` holds a network that was adapted to other
     images, its folder is moved to `earlier/` beside it.
@@ -125,7 +124,7 @@ def dice_of_film(network: keras.Model, film: Film) -> float:
 
 
 def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
-    """Yield a sentence for each film whose mask is far from that of the network. It may belong to another film."""
+    """Yield a sentence for each film whose mask is far from the network's, because it may belong to another film."""
     for film, score in zip(films, before, strict=True):
         if score < FAILED_DICE:
             doubt = f"its mask is far from that of the network (Dice {score:.2f})"

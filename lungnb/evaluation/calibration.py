@@ -1,6 +1,6 @@
-"""Examine a network: are its probabilities true, which threshold is best, how much do augmented predictions disagree?
+"""Examine a network: are its probabilities right, which threshold is best, how much do augmented predictions disagree?
 
-A network predicts each image as it is, mirrored, brighter and darker (test-time augmentation).
+A network predicts each image unchanged, mirrored, brighter and darker (test-time augmentation).
 """
 
 import sys
@@ -50,8 +50,8 @@ class Examination(NamedTuple):
 
     Attributes:
         images: one row per image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean prediction,
-            `disagreement` (see there), `regions` and `area` (share of the image) of the mask, and `true_regions` and
-            `true_area` of the ground truth. Masks are cleaned, as `segment` gives them.
+            `disagreement` (see the function), `regions` and `area` (share of the image) of the mask, and `true_regions`
+            and `true_area` of the ground truth. Masks are cleaned, as `segment` gives them.
         thresholds: one row per threshold: `threshold` and the mean `dice` over images.
         border: one row per bin of logits near the true border, see `border_bins`.
     """
@@ -62,7 +62,7 @@ class Examination(NamedTuple):
 
 
 def examine(settings: Settings, model_name: str, split: str, progress: bool = True) -> Examination:
-    """Let a trained model predict each image of a split, as it is and augmented; compare with the ground truth.
+    """Let a trained model predict each image of a split, unchanged and augmented; compare with the ground truth.
 
     Probabilities are those of the network, before any temperature. Without a test split, take the validation images
     instead. Raises FileNotFoundError if the model is not trained, ValueError for another split without images.
@@ -82,9 +82,9 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 
 
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return the probabilities of lung of a uint8 image, `(height, width)`: first as it is, then changed.
+    """Return the probabilities of lung for a uint8 image, `(height, width)`: first unchanged, then augmented.
 
-    `times` limits their number, which is four.
+    There are four predictions, or the first `times` of them.
     """
     return [undo(predict(engine, change(grey))) for change, undo in [*AUGMENTATIONS.values()][:times]]
 
@@ -112,7 +112,7 @@ def compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict
 
 
 def best_threshold(validation: Examination) -> float:
-    """Return the threshold with the highest mean Dice on the validation images; of several, the nearest to 0.5."""
+    """Return the threshold with the highest mean Dice on the validation images; of equal ones, the nearest to 0.5."""
     table = validation.thresholds
     best = table.loc[table["dice"] >= table["dice"].max() - 1e-9, "threshold"]
     return float(best.iloc[(best - 0.5).abs().argmin()])
@@ -121,8 +121,8 @@ def best_threshold(validation: Examination) -> float:
 def save_temperature(settings: Settings, model_name: str, validation: Examination) -> float:
     """Choose the temperature of a model on validation images, write it beside the model, and return it.
 
-    It is that of `choose_temperature`, and replaces an earlier one. Raises ValueError if the examination is of other
-    images than those of the validation split.
+    `choose_temperature` chooses the same one. An earlier temperature is replaced. Raises ValueError if the examination
+    is not of the validation split.
     """
     if not (validation.images["split"] == "validation").all():
         raise ValueError("the temperature is chosen on validation images: examine the split `validation`.")
@@ -130,11 +130,12 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 
 
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
-    """Return, from examinations by model, one row per model: how well its probabilities fit the test images.
+    """Return how well the probabilities of each model fit the test images, one row per model, from its examinations.
 
-    `calibration_error` is that of the network near the border, and `corrected_error` that with the `temperature`, which
-    is chosen on the validation images. Further columns are the best threshold on the validation images, the mean Dice
-    of the test images at 0.5 and at that threshold, and the mean Dice of the mean over the augmented predictions.
+    `calibration_error` is the network's error near the border, and `corrected_error` the error after correction by the
+    `temperature`, which is chosen on the validation images. Further columns are the best threshold on the validation
+    images, the mean Dice of the test images at 0.5 and at that threshold, and the mean Dice of the mean over the
+    augmented predictions.
     """
     rows = {}
     for name, examination in test.items():

@@ -24,7 +24,7 @@ _CLIP_LIMIT = 0.01  # of CLAHE; scikit-image has the same default
 
 
 def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a film as a phone takes it from a light box: askew, unevenly lit, a little blurred, as a JPEG."""
+    """Return a film as a phone takes it from a light box (askew, unevenly lit, blurred, JPEG), and its moved mask."""
     height, width = image.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     seen = corners + rng.uniform(-0.06, 0.1, (4, 2)) * (width, height) * np.sign((width, height) - 2 * corners)

@@ -187,7 +187,7 @@ def _cost(comparison: pd.DataFrame) -> str:
 
 
 def _differences(trainings: Iterable[Settings]) -> str:
-    """Return in what the models' trainings differ besides the model, as a sentence, or nothing."""
+    """Return a sentence on the settings in which the models' trainings differ, or "" if they differ in none."""
     trained = [dataclasses.asdict(settings) for settings in trainings]
     values = {name: [each[name] for each in trained] for name in trained[0] if name not in ("models", "profile")}
     unlike = [f"{name} {', '.join(map(str, each))}" for name, each in values.items() if any(each[0] != v for v in each)]

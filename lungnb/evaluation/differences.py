@@ -22,7 +22,7 @@ _BATCH = 1000  # permutations at a time
 
 
 def paired_tests(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> pd.DataFrame:
-    """Return, for each pair of models, the difference of their Dice, how sure it is, and what may be concluded.
+    """Return the difference of Dice of each pair of models, how sure it is, and what may be concluded.
 
     The `difference` of `first` minus `second` is the mean over patients. A patient's Dice is the mean over their
     images, seeds and folds. `low` and `high` bound its 95 % interval, `low_90` and `high_90` its 90 % interval. `p`
@@ -119,7 +119,7 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
 
 
 def _of_one_training(gaps: np.ndarray) -> dict[str, float]:
-    """Return the result for the patients' differences, a value a patient, between two trained networks."""
+    """Return the result for the differences between two trained networks, one value per patient."""
     (low, high), (low_90, high_90) = interval(gaps), interval(gaps, _EQUIVALENCE_LEVEL)
     result = {"difference": gaps.mean(), "low": low, "high": high, "low_90": low_90, "high_90": high_90}
     if len(gaps) < 2 or not gaps.any():
@@ -136,9 +136,9 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
     """Return the result for several seeds: the variances over patients and over each network's trainings add up.
 
     The degrees of freedom are those of Satterthwaite (1946), but at most those of the trainings: with two seeds, a
-    variance over seeds that is small by chance would count for more than it knows. Trainings of two networks with one
-    seed share no weights, so they are not paired. The part of chance that is neither of patients nor of trainings is
-    counted in both, so the variance is rather too large.
+    variance over seeds that is small by chance would count for too much. Trainings of two networks with one seed share
+    no weights, so they are not paired. Chance that comes neither from patients nor from trainings is counted in both,
+    so the variance is rather too large.
     """
     gaps = (first - second).groupby("patient").mean()
     parts = [(gaps.var(ddof=1) / len(gaps), len(gaps) - 1)]
@@ -152,7 +152,7 @@ def _over_seeds(first: pd.Series, second: pd.Series) -> dict[str, float]:
 def _over_folds(gaps: pd.Series) -> dict[str, float]:
     """Return the result for several folds: a t test over folds, weighted by their patients.
 
-    Networks of two folds share training images, so their differences are alike, and the variance over folds is too
+    Networks of two folds share training images, so their differences are correlated, and the variance over folds is too
     small. Nadeau and Bengio (2003, https://doi.org/10.1023/A:1024068626366) add the ratio of test to training images.
     """
     folds = gaps.groupby(["fold", "patient"]).mean().groupby("fold").agg(["mean", "size"])

@@ -48,10 +48,10 @@ def evaluate(settings: Settings, model_name: str, split: str = "test", progress:
 def summarise(run: RunRecord, table: pd.DataFrame, dataset: str) -> dict[str, object]:
     """Return what `summary.json` says of a trained model and its table of scores on a data set.
 
-    `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, with the
-    95 % interval of `mean_interval`, which is null for a single patient. `distances` holds the `distance_summary` in
-    `unit`. `device` and `wall_seconds` are those of the training, and `milliseconds_per_image` is the median.
-    `processor`, `git_commit` and `code_digest` are those of the scoring; `run.json` has those of the training.
+    `metrics` holds the mean of each score and of the loss over the patients of `split`, which has `n` images, and its
+    95 % interval from `mean_interval` (null for a single patient). `distances` holds the `distance_summary` in `unit`.
+    `device` and `wall_seconds` are those of the training, and `milliseconds_per_image` is the median. `processor`,
+    `git_commit` and `code_digest` are those of the scoring; `run.json` has those of the training.
     """
     trained, model_name, metrics = settings_of(run), run["plan"]["model"], {}
     for name in (*mean_columns(table), "loss"):
@@ -88,8 +88,8 @@ def read_scores(settings: Settings, model_names: list[str]) -> pd.DataFrame:
 def compare(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """Return one row per model: its scores, how sure they are, and what the model costs.
 
-    Scores are means over patients, each patient's score being the mean over their images, except `pooled_dice` and
-    `pooled_iou`, which are of all pixels together, and distances in `unit`, which are medians and quartiles over images
+    Scores are means over patients, and a patient's score is the mean over their images. But `pooled_dice` and
+    `pooled_iou` are of all pixels together, and distances, in `unit`, are medians and quartiles over images
     (`distance_summary`). `dice_low` and `dice_high` bound the 95 % interval of the mean. `first` is how often the model
     has the best mean Dice when patients are resampled (`first_places`).
     """

@@ -57,7 +57,7 @@ class ScoreOptions(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """What `score_folders` returns."""
+    """The results of `score_folders`: tables of scores, missing masks and problems, and the sets of masks."""
 
     table: pd.DataFrame  # one row per image and program, with the columns of `score`
     coverage: pd.DataFrame  # one row per program: how many masks were scored, are missing, or cannot be used
@@ -67,7 +67,7 @@ class Scoring(NamedTuple):
 
     @property
     def compared(self) -> pd.DataFrame:
-        """The rows of images of which all programs have a mask."""
+        """Return the rows of images of which all programs have a mask."""
         return self.table[self.table["compared"]].reset_index(drop=True)
 
     def problem_lines(self) -> list[str]:
@@ -96,7 +96,7 @@ def score(
 
     Args:
         truth: the folder of the ground truth.
-        masks: one or more folders, one a program.
+        masks: one or more folders, one per program.
         labels: the labels of lung in label maps, for all programs, or as a dict by the name of the folder.
         truth_labels: the same for the ground truth.
         images: the folder of the images, which gives pixel sizes (DICOM) and the grid of DICOM Segmentations.

@@ -35,19 +35,19 @@ class MaskSet(NamedTuple):
     unmatched: int = 0  # masks that have no ground truth
 
     def paths(self, image: str) -> list[Path]:
-        """Return the files of an image; none if there are none."""
+        """Return the files of an image, or an empty sequence."""
         return [self.folder / file for file in self.masks[image].files] if image in self.masks else []
 
 
 class MaskSets(NamedTuple):
-    """The ground truth, the programs, and the images if their folder was given."""
+    """The masks of the ground truth and of each program, and the images if their folder was given."""
 
     truth: MaskSet
     programs: list[MaskSet]
     images: MaskSet | None
 
     def image(self, image: str) -> Path | None:
-        """Return the file of an image, or the folder of its series; None if it was not given."""
+        """Return the file of an image, or the folder of its series; None if there is no file of the image."""
         return next(iter(self.images.paths(image)), None) if self.images else None
 
     def read(self, each: MaskSet, image: str) -> ExternalMask:
@@ -69,7 +69,7 @@ class MaskSets(NamedTuple):
 
 
 class Problems:
-    """What is wrong with folders and files, a sentence each."""
+    """The problems of folders and files, one sentence each."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[str, str]] = []
@@ -125,7 +125,7 @@ def _need_folder(given: str | Path) -> Path:
 
 
 def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) -> dict[str, Path]:
-    """Return the folders of masks by their names; of folders of one name, with the folders above them.
+    """Return the folders of masks by their names. If folders share a name, add the folders above them to it.
 
     Leave out a folder that does not exist, that was given before, or that is the ground truth.
     """
@@ -147,7 +147,7 @@ def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) 
 
 
 def _own_name(folder: Path, folders: list[Path]) -> str:
-    """Return the shortest end of a folder's path that is no end of another one's path."""
+    """Return the shortest end of a folder's path with which no other folder's path ends."""
     for length in range(1, len(folder.parts)):
         titles = [title_of("/".join(each.parts[-length:])).casefold() for each in folders]
         if titles.count(titles[folders.index(folder)]) == 1:  # because charts show titles

@@ -56,7 +56,7 @@ class MaskPair(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """How well a mask fits an image after a change."""
+    """The fit of a mask to an image after a change."""
 
     dice: float
     change: str
@@ -72,7 +72,7 @@ def find_mismatches(settings: Settings, engine: Engine | None = None, progress: 
     If the median is below `MIN_DICE`, the network cannot judge these images, and one row says so.
 
     Pairs that cannot be read and empty masks are left out, because `check_dataset` lists them. If the shipped network
-    is missing, the only row says so. `engine` is another network that shall judge. Errors are those of `open_prepared`.
+    is missing, the only row says so. `engine` is another network to compare with. Errors are those of `open_prepared`.
     """
     prepared = open_prepared(settings)
     try:
@@ -139,7 +139,7 @@ def shrink_mask(mask: Mask) -> Mask:
 
 
 def _best_move(pair: MaskPair) -> Fit | None:
-    """Return the move after which the mask agrees best with the network's, if it gains enough and then fits."""
+    """Return the move after which the mask agrees best with the network's; None if the gain or the Dice is too low."""
     now, whole = dice(pair.truth, pair.prediction), int(pair.truth.sum() + pair.prediction.sum())
     fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in MOVES.items()]
     pairs = zip(pair.prediction.astype(np.float32), pair.truth.astype(np.float32), strict=True)
@@ -163,7 +163,7 @@ def _shift_name(down: int, right: int) -> str:
 
 
 def _best_other(pair: MaskPair, pairs: Sequence[MaskPair]) -> Fit | None:
-    """Return the mask of another image that agrees best with the network's mask, if it gains enough and then fits."""
+    """Return the mask of another image that agrees best with the network's; None if the gain or the Dice is too low."""
     others = [
         other
         for other in pairs

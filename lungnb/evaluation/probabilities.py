@@ -47,7 +47,7 @@ def mean_bins(images: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def reliability_table(border: pd.DataFrame, temperature: float = 1.0) -> pd.DataFrame:
-    """Return, from a table of `mean_bins`, one row per bin of probability, with logits divided by the temperature.
+    """Return one row per bin of probability from a table of `mean_bins`, with logits divided by the temperature.
 
     Columns: mean `probability`, `observed` share of lung, `share` of the pixels near the border, number of `pixels`.
     Probability and observed share of an empty bin are NaN.

@@ -61,9 +61,9 @@ def remove_runs(settings: Settings, names: Sequence[str]) -> None:
 def untrained_models(settings: Settings) -> list[str]:
     """Return the settings' models that must still be trained before they are compared.
 
-    A model is ready if it was trained on the prepared data, and if a notebook of its own trained it or if it was
-    trained on from weights (`weights`) that these settings do not have. All others are to be trained with the settings;
-    `train` repeats nothing.
+    A trained model on the prepared data is ready in two cases: it has its own notebook, or it began with initial
+    weights (`weights`) while these settings have none. All other models must be trained with these settings; `train`
+    does not repeat a finished training.
     """
     ready = [
         name

@@ -35,7 +35,7 @@ def choose_temperature(settings: Settings, model_name: str, progress: bool = Tru
         image, truth = prepared.pair(row)
         probability = predict(engine, image)
         if not np.isfinite(probability).all():
-            raise ValueError(f"{model_name} gives probabilities of {row['id']} that are no numbers; train it again.")
+            raise ValueError(f"{model_name} gives probabilities of {row['id']} that are not numbers; train it again.")
         bins.append(border_bins(truth, probability))
     return store_temperature(model, mean_bins(bins), len(bins))
 

@@ -1,6 +1,6 @@
 """Score the masks of a network on a prepared data set: one row per image.
 
-What is scored is what `segment` gives the user: a pixel is lung if its probability, resized to the prepared image's
+The scored masks are those that `segment` gives: a pixel is lung if its probability, resized to the prepared image's
 size, is above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. No choice is made on the test
 images.
 """
@@ -74,7 +74,7 @@ def score_images(
         mask = clean_mask(raw) if clean else raw
         milliseconds = 1000 * (time.perf_counter() - started)
         if not np.isfinite(probability).all():
-            raise ValueError(f"{title} gives probabilities of {row['id']} that are no numbers; train it again.")
+            raise ValueError(f"{title} gives probabilities of {row['id']} that are not numbers; train it again.")
         spacing_mm = (row["pixel_height_mm"], row["pixel_width_mm"]) if prepared.has_pixel_size else None
         scored: dict[str, Any] = {key: row[key] for key in ("id", "patient", "split", "group") if key in row}
         scored |= _score_masks(truth, raw, mask, spacing_mm, are_films)
@@ -122,8 +122,8 @@ def mean_columns(table: pd.DataFrame) -> list[str]:
 def distance_summary(table: pd.DataFrame) -> dict[str, float]:
     """Return the median and the quartiles of each distance score over images, and how many masks failed.
 
-    A mean would say little: one empty mask is an image diagonal away. `empty` counts masks without a pixel although
-    there is lung, and `failed` those with a Dice below `FAILED_DICE`, the empty ones among them.
+    A mean would say little, because the distance of one empty mask is the image diagonal. `empty` counts empty masks of
+    images with lung. `failed` counts masks with a Dice below `FAILED_DICE`, including the empty ones.
 
     Example:
         >>> images = dict.fromkeys(["hd95", "assd", "nsd", "raw_hd95"], [1.0, 2.0, 9.0])

@@ -125,7 +125,7 @@ def _validation_dice(settings: Settings, model_name: str, bar: tqdm[NoReturn], t
 
 
 def suggest(trial: optuna.Trial, rate: float, filters: int) -> dict[str, Any]:
-    """Return the hyper-parameters that Optuna suggests: near a learning rate and a number of filters."""
+    """Return the hyper-parameters that Optuna suggests, with the learning rate and the filters near the given ones."""
     trial.suggest_float("learning_rate", rate / 10, rate * 10, log=True)
     trial.suggest_categorical("loss", [*LOSSES])
     trial.suggest_categorical("filters", sorted({max(filters // 2, 1), filters, filters * 2}))

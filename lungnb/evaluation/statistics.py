@@ -70,7 +70,7 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 
 def _pivots(values: np.ndarray) -> np.ndarray:
-    """Return, of bootstrap resamples, how many standard errors their mean is above the mean of the values."""
+    """Return how many standard errors the mean of each bootstrap resample is above the mean of the values."""
     rng, count, pivots = np.random.default_rng(0), len(values), [np.zeros(1)]
     for _ in range(_RESAMPLES // _BATCH):
         resampled = values[rng.integers(0, count, (_BATCH, count))]

@@ -196,7 +196,7 @@ def _with_groups(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.Data
 
 
 def few_shot_sentence(table: pd.DataFrame) -> str:
-    """Return a sentence on how many real images a network from scratch needs, from a table of `few_shot`."""
+    """Return a sentence on how many real images a network from scratch needs to reach the shipped one (`few_shot`)."""
     shipped = table.loc[table["images"] == 0, "dice"].iloc[0]
     scratch = table[table["start"] == "scratch"].groupby("images")["dice"].mean()
     reached = scratch.index[scratch >= shipped]

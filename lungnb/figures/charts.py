@@ -29,8 +29,8 @@ _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
 def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     """Draw how often pixels of a given probability are lung, and how many pixels each bin holds, one line per model.
 
-    Only pixels near the true border count, and each image counts the same (`lungnb.evaluation.probabilities`). Over the
-    points of the lower panel stands the number of pixels, in thousands, of the first model.
+    Only pixels near the true border count, and each image counts the same (`lungnb.evaluation.probabilities`). The
+    numbers over the points of the lower panel count the pixels, in thousands, of the first model.
     """
     figure, (axis, below) = subplots(2, 1, figsize=(6, 6), height_ratios=(3, 1.2), sharex=True)
     axis.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")

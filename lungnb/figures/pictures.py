@@ -193,7 +193,7 @@ def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None 
 
 
 def pick_images(scores: pd.DataFrame, which: str = "spread", count: int = 3) -> pd.DataFrame:
-    """Return `count` images of a score table: the `worst` by Dice (mean over models), or a `spread` to the best."""
+    """Return `count` images of a score table by Dice (mean over models): the `worst`, or a `spread` over all."""
     names = [name for name in ("id", "split") if name in scores]
     ranked = scores.groupby(names)["dice"].mean().reset_index().sort_values("dice")
     if which == "worst":

@@ -53,7 +53,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
     """Draw a score of training, validation or test. Return a figure for each panel of `split_panels`.
 
-    Their names are such as `loss_train` and `dice_test`.
+    The names look like `loss_train` and `dice_test`.
     """
     figures = {}
     for score, column in _panel_names(scores):
@@ -99,7 +99,7 @@ def score_boxes(table: pd.DataFrame) -> Figure:
 def distance_boxes(table: pd.DataFrame) -> Figure:
     """Draw the distances between borders of every image, one panel per score, one colour per model.
 
-    The box shows median and quartiles. A mean would say little: an empty mask is an image diagonal away.
+    The box shows median and quartiles. A mean would say little, because the distance of one empty mask is the diagonal.
     """
     figure, axes = subplots(1, 3, figsize=(10.5, 4))
     tolerance = f"{TOLERANCE_MM:g} mm" if table["unit"].iloc[0] == "mm" else f"{TOLERANCE_PERCENT:g} %"

@@ -1,4 +1,4 @@
-"""Read pictures that Pillow reduces to 8 bits, misreads or refuses: 16-bit colours, and TIFF files of other numbers."""
+"""Read pictures that Pillow reduces to 8 bits, misreads or refuses: 16-bit colours, and TIFF of other number types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPACITY = (1, 2)  # ExtraSamples of TIFF that are opacity; 0 is not
 def deep_mode(opened: Image.Image) -> str:
     """Return how the bytes of 16-bit colours, or grey with opacity, lie in an opened file, such as RGB;16B, or "".
 
-    CMYK counts as no 16-bit colours, because it is no light but ink. Pillow converts its upper 8 bits.
+    CMYK is left out, because its values are amounts of ink, not of light. Pillow converts its upper 8 bits.
     """
     args = opened.tile[0].args if isinstance(opened, ImageFile.ImageFile) and opened.tile else None
     mode = args if isinstance(args, str) else str(args[0]) if args else ""
@@ -53,7 +53,7 @@ def read_deep(file: BinaryIO, kind: str, deep: str) -> np.ndarray:
 
 
 def _unpacked(file: BinaryIO, kind: str, mode: str) -> np.ndarray:
-    """Return what Pillow makes of a file if its bytes lie as `mode` says, upright."""
+    """Return the pixels, turned upright, that Pillow decodes from a file whose bytes are ordered as `mode` says."""
     file.seek(0)
     image = Image.open(file, formats=[kind])
     for number, tile in enumerate(image.tile):
@@ -95,10 +95,10 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
 
 
 def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
-    """Return numbers that are white at 0 as numbers that are black at 0. Negative ones are measurements, and stay.
+    """Invert values of which 0 is white, so that 0 is black. If some are negative, all are measurements, and stay.
 
-    In a mask, floats, signed numbers, and unsigned numbers up to half of the largest of their type stay too: they are
-    labels, whatever the file says of white.
+    In a mask, floats, signed numbers, and unsigned numbers up to half of their type's maximum stay too. They are
+    labels, even if the file says that 0 is white.
 
     >>> black_from_zero(np.array([0, 255], np.uint8)).tolist(), black_from_zero(np.array([1.0, 4.0])).tolist()
     ([255, 0], [4.0, 1.0])
@@ -153,7 +153,7 @@ def is_smaller_copy(size: tuple[int, int], first: tuple[int, int], is_marked: bo
 
 
 def _has_second(tiff: TiffFile) -> bool:
-    """Return whether a TIFF file has a page besides the first that is no smaller copy of it."""
+    """Return whether a TIFF file has another page than the first and its smaller copies."""
     from tifffile import TiffPage
 
     first_size = (tiff.pages.first.imagewidth, tiff.pages.first.imagelength)

@@ -45,7 +45,7 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
 
     CT comes in Hounsfield units and colours as they are, as 3 channels. Everything else comes as grey from 0 to 1,
     float32, shown through the file's own VOI LUT or window, with bone white. If that does not fit its values, or is
-    absent, `grey_range` says what is black and white. Padding is black, of CT at most -1000 HU.
+    absent, `grey_range` says what is black and white. Padding is black; in CT, it is at most -1000 HU.
 
     Raises Refused, naming the file, if it cannot be read as an image, if it is a DICOM Segmentation or CT with several
     frames, and if pydicom is missing.

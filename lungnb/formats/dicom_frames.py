@@ -35,7 +35,7 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     """Return a frame of an opened DICOM file as it is stored, `(height, width)`, or colours as 3 channels.
 
     Values begin at bit 0, wherever HighBit places them. Bits beyond BitsStored, such as those of an overlay, are
-    cleared, except of padding.
+    cleared, except in padding.
 
     Raises Refused, naming the file, if it holds no picture, too large a picture, or one that cannot be decoded.
     """
@@ -196,8 +196,8 @@ def _roughness(pixels: np.ndarray) -> float:
 def _from_bit_0(pixels: np.ndarray, file: Dataset, unused: int) -> np.ndarray:
     """Return integers moved down to bit 0 if HighBit says that they end above BitsStored - 1 (PS3.5, 8.1.1).
 
-    A HighBit that the values contradict is not believed: none of them uses the bits above BitsStored, and some use the
-    bits that would be moved out. Neither is one that leaves no room for the value.
+    HighBit is ignored if the values contradict it: none of them uses the bits above BitsStored, and some use the bits
+    that would be moved out. It is also ignored if it leaves no room for the value.
     """
     shift = whole_number(file.get("HighBit")) + 1 - whole_number(file.get("BitsStored"))
     if not 0 < shift <= unused:
@@ -225,7 +225,7 @@ def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
 
 
 def check_lookup_table(descriptor: Sequence[int]) -> tuple[int, int]:
-    """Return how many entries a lookup table has and the bits of an entry. Raises ValueError if no table has these."""
+    """Return how many entries a lookup table has, and the bits of an entry. Raises ValueError if these are invalid."""
     entries, _, bits = descriptor  # the second number is the first value that the table maps
     entries = entries or MAX_LUT_ENTRIES
     if not (0 < entries <= MAX_LUT_ENTRIES and 0 < bits <= MAX_LUT_BITS):

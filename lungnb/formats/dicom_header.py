@@ -12,7 +12,7 @@ from lungnb.masks import Floats
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Modalities that are no pictures of the patient, and what to call them
+# Modalities that are not pictures of the patient, and their names in messages
 _OTHER_OBJECTS = {
     **{"RTSTRUCT": "structure set", "RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record"},
     **{"SR": "report", "DOC": "document", "KO": "list of images", "PR": "presentation state", "REG": "registration"},
@@ -68,7 +68,7 @@ def modality_of(file: Dataset) -> str:
 
 
 def other_object(file: Dataset) -> str:
-    """Return the kind of an opened DICOM file that shows no image of the body, such as "report"; "" for other files."""
+    """Return what an opened DICOM file holds instead of CT in Hounsfield units, such as "report"; "" if it holds CT."""
     modality = modality_of(file)
     if modality in _OTHER_OBJECTS:
         return _OTHER_OBJECTS[modality]
@@ -84,7 +84,7 @@ def other_object(file: Dataset) -> str:
 
 
 def other_units(header: Dataset) -> str:
-    """Return the RescaleType of CT whose values are no Hounsfield units, such as densities, or ""."""
+    """Return the RescaleType of CT whose values are not Hounsfield units, such as densities, or ""."""
     units = str(header.get("RescaleType") or "").strip().upper()
     return units if units in _OTHER_UNITS and modality_of(header) == "CT" else ""
 

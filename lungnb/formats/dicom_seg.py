@@ -185,7 +185,7 @@ def _frames(path: Path, numbers: tuple[int, ...] | None) -> Iterator[tuple[Mask,
 
 
 def _lung_numbers(file: Dataset, path: Path) -> tuple[int, ...]:
-    """Return the numbers of the segments that are lungs; raise Refused if none is called that and there are many."""
+    """Return the numbers of the segments called lungs, or of all if none is; raise Refused for many or for lesions."""
     lungs, has_lesion = [], False
     for segment in file.SegmentSequence:
         kinds = segment.get("SegmentedPropertyTypeCodeSequence") or []

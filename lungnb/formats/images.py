@@ -90,8 +90,8 @@ def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:
     """Return a mask file as `(height, width)`, bool.
 
     Args:
-        path: a PNG, JPEG, BMP, TIFF or GIF file. Of colours, the strongest counts, so that blue is as bright as red.
-            Or a DICOM Segmentation of one image; see `read_flat_seg`.
+        path: a PNG, JPEG, BMP, TIFF or GIF file, or a DICOM Segmentation of one image (see `read_flat_seg`). In a file
+            with colours, the strongest colour of a pixel counts, so that blue is as bright as red.
         values: the values of the lungs, for data sets that mark several organs. By default, lung is every label except
             0, whatever the labels; in a mask of many greys, every pixel above half of the largest. See `find_values`.
 

@@ -13,7 +13,8 @@ MAX_FILLING = 10_000  # refuse this many bytes between segments, which Pillow wo
 _STREAM_START, _SCAN, _PICTURE_END = b"\xff\xd8", 0xDA, 0xD9
 _FRAME_HEADERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the segments that hold the size
 _JPEG2000_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # first bytes of a codestream and of a file
-# Inside a scan, 0xFF is followed by 0, by a restart marker (D0 to D7) or by another 0xFF. Else a new segment begins.
+# Inside a scan, 0xFF is followed by 0, by a restart marker (D0 to D7) or by another 0xFF. Otherwise, a new segment
+# begins.
 _NEXT_SEGMENT = re.compile(rb"\xff(?=[\x01-\xcf\xd8-\xfe])")
 
 

@@ -40,11 +40,11 @@ _BLURRED = (
 
 
 class MaskValues(NamedTuple):
-    """What the values of a mask mean."""
+    """The meaning of the values of a mask: which of them are lung."""
 
     labels: tuple[float, ...]  # those of lung, ascending
     threshold: float  # lung is this value and above
-    grey_share: float = 0.0  # of pixels whose value is near no label, as in a picture
+    grey_share: float = 0.0  # of pixels whose value is not near a label, as in a picture
     problem: str = ""  # why the values do not say what is lung, and what to do
 
 
@@ -89,7 +89,7 @@ def find_values(array: np.ndarray) -> MaskValues:
     """Return what the values of a mask mean. Those that are not numbers (NaN, infinite) count as 0.
 
     - A few values that fill areas are labels, whatever they are. All are lung except 0, or, if no pixel is 0, except
-      the smallest. What lies between, as at soft edges and in JPEG files, belongs to the nearest label.
+        the smallest. Values between labels, as at soft edges and in JPEG files, belong to the nearest label.
     - In other masks, such as probabilities, lung is above half of the largest value; above 0.5 for floats up to 1. If
       the background is lighter than that, lung is nearer to the largest value than to the background.
     - A map of distances is a problem, and so are blurred lungs of which one has a label near the background: half of
@@ -167,7 +167,7 @@ def doubt_of(path: Path, values: MaskValues) -> str:
 
 
 def _is_apart(bright: Mask, drawn: Mask) -> bool:
-    """Return whether most pixels around the bright ones are not drawn: a soft mask is nowhere black near its lungs."""
+    """Return whether most pixels around the bright ones are undrawn; in a soft mask, those around lungs are grey."""
     near, far = (ndimage.binary_dilation(bright, iterations=distance) for distance in _FAR)
     return bool((drawn[far & ~near]).mean() < 0.5)
 

@@ -1,4 +1,4 @@
-"""Open files from strangers within limits, and turn every error about a file into one sentence.
+"""Open untrusted files within limits of memory, and turn every error about a file into one sentence.
 
 All readers open their files with `open_file`. They check what a header claims with `refuse_memory` before they unpack
 anything, and work inside `guarded`.
@@ -32,7 +32,7 @@ class Refused(ValueError):
 
 
 def need_package(name: str, path: object, purpose: str) -> None:
-    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; else silence its log."""
+    """Raise Refused, naming the file `path`, if a package of the extra `medical` is missing; silence its log."""
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -106,8 +106,8 @@ def open_file(path: str | Path) -> BufferedReader:
 def guarded(path: object, kind: str = "an image", step: str = "read") -> Iterator[None]:
     """Turn every exception of the block into Refused, with one sentence that names `path`, its `kind` and the `step`.
 
-    Sentences of lungnb (Refused) and a full disk (NotWritten) pass unchanged. The messages of libraries are dropped
-    because they may repeat values of a DICOM header. The file that LUNGNB_LOG names gets the place of the error.
+    The errors of lungnb itself (Refused, NotWritten) pass unchanged. Messages of libraries are dropped, because they
+    may repeat values of a DICOM header. The lines of code that failed go to the file that LUNGNB_LOG names.
     """
     try:
         with _quiet:

@@ -101,7 +101,7 @@ def has_colours(array: np.ndarray) -> bool:
         return False
     step = [-(-side // _SAMPLE_SIDE) for side in array.shape[:2]]
     sample = array[:: step[0], :: step[1], :3].astype(float)
-    with np.errstate(invalid="ignore"):  # what is no number is refused later
+    with np.errstate(invalid="ignore"):  # NaN and infinite values are refused later
         sample /= np.maximum(sample.mean(axis=(0, 1)), 1e-9)  # the tint, as of old photographs and blue films
     return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
 
@@ -166,7 +166,7 @@ def resample_mm(
 
 
 class Square(NamedTuple):
-    """An image fitted into a square, and where it lies there (px)."""
+    """An image fitted into a square, and its place and size in the square (px)."""
 
     array: Grey  # (size, size), black around the image
     top: int

@@ -35,7 +35,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     """Return the values of an image or a volume that are shown as black and as white.
 
     - `window_hu`, if it is given; the values must then be Hounsfield units.
-    - CT, that is values below -200, which are not all padding, as a single -999 is: LUNG_WINDOW.
+    - CT, which has values below -200 that are not only padding (such as -999): LUNG_WINDOW.
     - bools and floats from 0 to 1: 0 and 1. Other values from 0 to 255: 0 and 255, except floats of a few units.
     - All others: the smallest and the largest value of the picture. Values far from all others are not part of it: the
       few different ones of padding, and 1 % at either end, such as those of markers, metal and broken pixels.
@@ -79,7 +79,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
 
 
 def _is_one_padding(values: np.ndarray, low: float) -> bool:
-    """Return whether `low` pads a picture without other negative values, such as -999 for no data. CT has others."""
+    """Return whether `low` is padding and the only negative value, such as -999 for no data. CT has more of them."""
     sample = _sample(values)
     picture = sample[sample > low]
     if not picture.size or picture.min() < 0 or len(np.unique(picture)) <= _FEW_VALUES:
@@ -90,7 +90,7 @@ def _is_one_padding(values: np.ndarray, low: float) -> bool:
 def _share_enclosed(padding: Mask) -> float:
     """Return the share of a picture, or of the middle slice of a volume, that is padding with picture all around.
 
-    The lungs in drawn CT lie so. Padding reaches the edge, except for a few broken pixels.
+    In drawn CT, only the lungs are enclosed in this way. Real padding reaches the edge, except for a few broken pixels.
     """
     from scipy.ndimage import binary_fill_holes
 

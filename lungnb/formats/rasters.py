@@ -106,7 +106,7 @@ def kind_of(path: Path) -> str:
 
 
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
-    """Return an opened file as Pillow opens it. Return a TIFF that Pillow cannot read as a picture of float32."""
+    """Return a file as Pillow opens it. A TIFF file that Pillow cannot read becomes a picture of float32."""
     file.seek(0)
     try:
         image: Image.Image = Image.open(file, formats=_PILLOW_FORMATS)
@@ -140,7 +140,7 @@ def _is_misread(image: Image.Image) -> bool:
 
 
 def _has_lost_channel(image: Image.Image) -> bool:
-    """Return whether Pillow drops the second of two grey channels of a TIFF file, which is no opacity."""
+    """Return whether Pillow drops the second of two grey channels of a TIFF file, although it is not opacity."""
     is_grey = _tiff_tag(image, PHOTOMETRIC_TAG, 2) <= 1
     return is_grey and _tiff_tag(image, _SAMPLES_TAG, 1) > 1 and not _tiff_tag(image, _EXTRA_TAG)
 
@@ -215,11 +215,11 @@ def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> tuple[np.ndarray,
 def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     """Return colours, `(height, width, 1 to 4)`, as `(height, width)`: the luminance, without the opacity.
 
-    Of a mask, return what it draws: the strongest colour, 0 where it is transparent. If only the opacity varies, or if
-    it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the
-    background is a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark
-    frame, return the saturation, and black areas. If all colours are equally strong, return which pixels have another
-    one than the outline; raises Refused, naming `path`, if it has several.
+    For a mask, return the strongest colour of each pixel, 0 where it is transparent. If only the opacity varies, or if
+    it cuts out a part of a photograph, return that. A transparent frame gets the colour beside it. If the background is
+    a colour, return how far the colours are from it. If colours are drawn on white, perhaps in a dark frame, return the
+    saturation, and black areas. If all colours are equally strong, return the pixels whose colour differs from that of
+    the outline; raises Refused, naming `path`, if the outline has several colours.
     """
     if pixels.ndim == 2:
         return pixels
@@ -300,7 +300,7 @@ def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
 
 
 def _from_background(colours: np.ndarray) -> np.ndarray | None:
-    """Return how far the colours of a mask are from its background, if that is a colour, as blue is.
+    """Return how far the colours of a mask are from its background, if the background has a colour, such as blue.
 
     Return None for another background: one that is nearly black, grey or white, or that has less than most of the
     picture and of its outline, as a frame has.
@@ -352,7 +352,7 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def turned_otherwise(mask: Mask, orientation: int, other: int) -> Mask:
-    """Return a mask that the EXIF orientation of its file has turned, as another orientation would turn the file."""
+    """Return a mask, turned by the EXIF orientation of its file, as if the file had the orientation `other`."""
     image = Image.fromarray(mask)
     for turn in (_BACK.get(orientation, orientation), other):
         image.getexif()[ORIENTATION_TAG] = turn
@@ -370,13 +370,13 @@ def has_more(image: Image.Image) -> bool:
             return _has_other_pages(image)
         return bool(
             image.info.get("has_more", getattr(image, "is_animated", False))
-        )  # of a GIF, Pillow reads on to tell
+        )  # for a GIF, Pillow reads the next frame
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
 
 
 def _has_other_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether an opened TIFF file holds a page besides the first that is no smaller copy of it."""
+    """Return whether an opened TIFF file holds another page than the first and its smaller copies."""
     size = image.size
     try:
         for number in range(1, MAX_PAGES):

@@ -1,4 +1,4 @@
-"""What only the notebooks need: sentences that interpret the reader's own results, and the charts of the lessons."""
+"""Write sentences that interpret the reader's own results, and draw the charts of the lessons, for notebooks only."""
 
 import lazy_loader
 

@@ -111,10 +111,11 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
     wins = against["conclusion"].where(
         against["first"] == best, against["conclusion"].map({BETTER: WORSE, WORSE: BETTER})
     )
+    better = int((wins == BETTER).sum())
     counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
     return (
-        f"{title_of(best)} against {counted(len(against), 'other network')}: {int((wins == BETTER).sum())} times "
-        f"better, {counts[EQUIVALENT]} times no relevant difference, {counts[UNDECIDED]} times undecided."
+        f"{title_of(best)} against {counted(len(against), 'other network')}: better than {better}, no relevant "
+        f"difference to {counts[EQUIVALENT]}, undecided for {counts[UNDECIDED]}."
     )
 
 

@@ -119,7 +119,7 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
     `comparison` is a table of `compare`, and `tests` one of `paired_tests` on the same networks.
     """
     if len(comparison) == 1:
-        return "One network alone leaves no choice."
+        return "With one network, there is nothing to choose."
     best = comparison["dice"].idxmax()
     alike = {
         title_of(test["second"] if title_of(test["first"]) == best else test["first"])
@@ -128,7 +128,7 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
     }
     times = comparison.loc[[name for name in comparison.index if name in alike | {best}], "milliseconds_per_image"]
     if not alike:
-        return f"No network is shown to be as good as {best}, so a lower cost is no reason for another one yet."
+        return f"No network is shown to be as good as {best}, so do not choose another one for its lower cost yet."
     return (
         f"No relevant difference to {best}: {', '.join(sorted(alike))}. Of these networks, {times.idxmin()} is the "
         f"quickest, with {times.min():.1f} ms per image."

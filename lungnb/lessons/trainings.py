@@ -20,7 +20,7 @@ from lungnb.settings import Settings, title_of
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
 _CONFIDENCE = 0.95  # probability inside the shifted disk; 1 - this outside
-BORDER_PX = 4  # a quarter of what a place at the bottom of a U-Net of four levels covers
+BORDER_PX = 4  # a quarter of the 16 px that one value at the bottom of a U-Net of four levels covers
 GOOD_DICE = 0.95  # the table counts the epochs up to this validation Dice
 _OVERFITTING = 1.2  # a validation loss above this multiple of the training loss is a sign of overfitting
 
@@ -60,7 +60,7 @@ def _losses(probabilities: Sequence[np.ndarray], index: pd.Index) -> pd.DataFram
 
 
 def say_learning(history: pd.DataFrame) -> str:
-    """Return what a training history, one row per epoch, shows: the kept epoch, more epochs or not, overfitting.
+    """Return what a history, one row per epoch, shows: the kept epoch, whether more epochs may help, and overfitting.
 
     Example:
         >>> epochs = {"epoch": [0, 1], "loss": [0.9, 0.5], "val_loss": [0.8, 0.4], "val_dice": [0.9, 0.95]}
@@ -106,7 +106,7 @@ def say_loss(scores: pd.DataFrame) -> str:
 
 
 def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
-    """Return the gain by skip connections in validation Dice, from two histories, after as many epochs of each."""
+    """Return the gain by skip connections in validation Dice, from two histories, after the same number of epochs."""
     epochs = min(len(with_skips), len(without))
     dice, dice_without = (float(history["val_dice"].iloc[epochs - 1]) for history in (with_skips, without))
     return (

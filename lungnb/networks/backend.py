@@ -68,8 +68,8 @@ with quiet_stderr():
             tf.config.experimental.set_memory_growth(device, True)
 
 layers, ops, Tensor = keras.layers, keras.ops, keras.KerasTensor
-HAS_TENSORFLOW = keras.backend.backend() == "tensorflow"  # or else JAX computes
-USE_XLA = keras.backend.backend() == "jax"  # which needs it; TensorFlow trains more slowly with it on CPUs
+HAS_TENSORFLOW = keras.backend.backend() == "tensorflow"  # otherwise JAX computes
+USE_XLA = keras.backend.backend() == "jax"  # JAX needs XLA; TensorFlow trains more slowly with XLA on CPUs
 
 
 def fix_seeds(seed: int, deterministic: bool = False) -> None:

@@ -38,7 +38,7 @@ class Costs(NamedTuple):
 
 def network_costs(config: dict[str, Any]) -> Costs:
     """Return the costs of the network with this configuration; raise Unfit if its sizes are not fixed."""
-    with ThreadPoolExecutor(1) as pool:  # because Keras remembers such variables until their thread ends
+    with ThreadPoolExecutor(1) as pool:  # because Keras keeps variables without values until their thread ends
         return pool.submit(_measure, config).result()
 
 
@@ -182,7 +182,7 @@ def stage_table(model: keras.Model) -> pd.DataFrame:
     """Return one row per stage: its output's shape, the side of the square that one place covers (px), its parameters.
 
     The columns are `height`, `width`, `channels`, `pixels_per_place` and `parameters`. The last row, `lung`, is the
-    output. Of a pretrained encoder, only the layers that lungnb adds count.
+    output. For a pretrained encoder, only the layers that lungnb adds count.
 
     Example: `stage_table(build_model("unet", size=128, filters=8)).loc["bridge", "height"]` is 8.
     """

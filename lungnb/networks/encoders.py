@@ -79,7 +79,8 @@ def take_weights(network: keras.Model, file: Path, part: str | None = None) -> N
     """Copy weights into a network from a `.keras` model or from a `.weights.h5` file.
 
     The model's input size may differ. `part` is the name of the model's layer that has the network's structure; a
-    `.weights.h5` file holds the network itself. Raises FileNotFoundError or ValueError for another file.
+    `.weights.h5` file holds the network itself. Raises FileNotFoundError without the file, ValueError if its weights do
+    not fit the network.
     """
     need(file, "train it, or name another file,")
     origin = ""

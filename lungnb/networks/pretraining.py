@@ -17,7 +17,7 @@ def fetch_weights(settings: Settings, progress: bool = True) -> None:
     """Train the encoder on phantoms if the settings need it as initial weights, unless it exists already.
 
     A U-Net learns to segment synthetic CT slices of the settings' image size and window. This takes a few minutes.
-    Other weights need no preparation: they are a file, or Keras downloads them from ImageNet.
+    Other weights need no preparation: they are in a file, or Keras downloads those of ImageNet.
     """
     if not settings.encoder or settings.weights != "phantom":
         return

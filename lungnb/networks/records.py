@@ -123,7 +123,7 @@ def weights_digest(weights: str | None, encoder: str | None) -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the project's checkout, with `-dirty` if files were changed; None if it is no checkout.
+    """Return the commit of the project's checkout, with `-dirty` if files were changed; None without a checkout.
 
     Changes of results/published do not count, because results are written there while others are still being made.
     """
@@ -142,9 +142,8 @@ def git_commit() -> str | None:
 def code_digest(*more: Path, package: Path = PACKAGE) -> str:
     """Return the SHA-256 digest of the code: all Python files of lungnb, the shipped weights, and the files in `more`.
 
-    Results with the same digest are of the same code, whatever else a commit changed. Of Python files, comments,
-    docstrings and layout do not count; of notebooks, only the code does. Two versions of Python may give different
-    digests of the same code.
+    Results with the same digest come from the same code. Comments, docstrings and layout of Python files do not count.
+    In notebooks, only the code counts. Two versions of Python may give different digests of the same code.
 
     Example:
         >>> len(code_digest()), code_digest() == code_digest()
@@ -163,12 +162,12 @@ def code_digests(package: Path = PACKAGE) -> dict[str, str]:
 
 
 def file_digest(file: Path) -> str:
-    """Return the SHA-256 digest of what of a file decides results, see `code_digest`."""
+    """Return the SHA-256 digest of the part of a file that decides results; see `code_digest`."""
     return hashlib.sha256(_code_of(file)).hexdigest()
 
 
 def _code_of(file: Path) -> bytes:
-    """Return what of a file decides results."""
+    """Return the part of a file that decides results: its code without comments, or all bytes of other files."""
     if file.suffix == ".ipynb":
         cells = json.loads(file.read_bytes())["cells"]
         return json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()

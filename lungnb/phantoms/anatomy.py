@@ -34,7 +34,7 @@ _LEFT_HEART = (0.62, 0.8)  # share of the heart's width left of the midline; an 
 _HALF_WIDTH_CM = (12.0, 15.5)
 _DOME_SHARE = (0.13, 0.26)  # height of the right dome as a share of the lung's
 _DEPTH = (1.35, 1.85)  # of the trunk, as a multiple of half the chest's width
-_TIP = (0.24, 0.36)  # midline to the top of the lung, the same: the thoracic inlet is about 10 cm wide (Gray 1918)
+_TIP = (0.24, 0.36)  # midline to the lung's top, such a multiple: the thoracic inlet is about 10 cm wide (Gray 1918)
 _CONE, _CORNER = (0.42, 0.68), (1.4, 2.7)
 _HALF_SPINE_CM = (1.6, 2.05)  # of thoracic vertebrae, magnified a little
 _UPPER_WIDTH = (0.8, 1.25)  # of the upper mediastinum
@@ -46,7 +46,7 @@ _SHRUNKEN, _RAISED_CM, _PULLED_CM, _SHIFTED_CM = (0.86, 0.97), (0.3, 2.5), (0.5,
 
 
 class Setting(NamedTuple):
-    """How a chest differs between upright films, portable films and children."""
+    """The measures in which a chest differs between upright films, portable films and children."""
 
     height: tuple[float, float]  # of the lungs, as a multiple of half the chest's width
     raised_cm: float  # of the diaphragm
@@ -91,7 +91,7 @@ class Patient(NamedTuple):
 
     @property
     def width(self) -> float:
-        """Half the width of the chest."""
+        """Return half the width of the chest (cm)."""
         return sum(self.widths) / 2
 
 

@@ -1,6 +1,6 @@
 """Draw simple films of other parts of the body: hand, skull, knee, pelvis, and a chest from the side.
 
-They show a network what is no upright film of a chest. Functions return the water along each ray (cm).
+A network learns from them which films are not upright films of a chest. Functions return the water (cm) along each ray.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def hand(rng: Generator, size: int) -> Floats:
 
 
 def skull(rng: Generator, size: int) -> Floats:
-    """Return a skull from in front: vault, orbits, nose, teeth, lower jaw and neck."""
+    """Return a skull seen from the front: vault, orbits, nose, teeth, lower jaw and neck."""
     view, (sheet, draw) = _view(rng, size, 26, (0, 2)), make_sheet()
     vault = ellipse(view, 0, 0, 7.5, 9)
     water = 14 * thickness(vault, 7.5) + 9 * thickness(ellipse(view, 0, 9, 5.5, 6), 5)
@@ -67,7 +67,7 @@ def skull(rng: Generator, size: int) -> Floats:
 
 
 def knee(rng: Generator, size: int) -> Floats:
-    """Return one knee or two, from in front."""
+    """Return one knee or two, seen from the front."""
     is_pair = rng.random() < 0.5
     view, (sheet, draw) = _view(rng, size, 34 if is_pair else 20, (0, 0)), make_sheet()
     water = np.zeros_like(view.x)
@@ -86,7 +86,7 @@ def knee(rng: Generator, size: int) -> Floats:
 
 
 def pelvis(rng: Generator, size: int) -> Floats:
-    """Return pelvis and hips from in front, with gas in the bowels."""
+    """Return pelvis and hips seen from the front, with gas in the bowels."""
     view, (sheet, draw) = _view(rng, size, 40, (0, 2)), make_sheet()
     half = curve(view.y, [(-20, 15), (-4, 17), (6, 18.5), (20, 17)])
     water = 21 * np.clip(1 - np.abs(view.x / half) ** 3, 0, 1) ** np.float32(0.5)
@@ -109,7 +109,7 @@ def pelvis(rng: Generator, size: int) -> Floats:
 
 
 def lateral_chest(rng: Generator, size: int) -> Floats:
-    """Return a chest from the side: breastbone, heart, lungs over each other, and spine."""
+    """Return a chest seen from the side: breastbone, heart, both lungs one behind the other, and spine."""
     view, (sheet, draw) = _view(rng, size, 38, (0, 11)), make_sheet()
     back, h = rng.choice(SIDES), rng.uniform(20, 26)
     half = curve(view.y, [(-12, 6), (-3, 8), (6, 12), (16, 13), (34, 13)])

@@ -1,4 +1,4 @@
-"""What is burnt into a film: lead letters, boxes with text, lines of text, and the edges of the film."""
+"""Draw what is burnt into a film: lead letters, boxes with text, lines of text, and the edges of the film."""
 
 import numpy as np
 from numpy.random import Generator

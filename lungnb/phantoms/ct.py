@@ -23,7 +23,7 @@ def ct_phantom(rng: Generator, size: int = 256, wild: Wild = TAME) -> Phantom:
 
     The slice lies anywhere from just above the lung tips to just below the lungs, so the mask may be empty. The mask
     includes the lungs' vessels and lesions. It excludes trachea, main bronchi and fluid around the lungs. A `wild`
-    slice is a uint8 picture of some window.
+    slice is uint8, shown through a random window.
     """
     level = rng.uniform(-0.02, 1.02)
     grown = np.sqrt(1 - (1 - np.clip(level / 0.5, 0, 1)) ** 2)
@@ -154,7 +154,7 @@ def _scan(rng: Generator, image: Floats, wild: float) -> Floats:
 
 
 def _windowed(rng: Generator, hounsfield: Floats, wild: Wild) -> tuple[Grey, Mask]:
-    """Return a slice through a window, half of the slices distorted as X-rays are, and where it shows the patient."""
+    """Return a slice through a window, and a mask of where it shows the patient; half of the slices are distorted."""
     middle, width = rng.uniform(-650, 100), np.exp(rng.uniform(np.log(350), np.log(2200)))
     if not wild.tone:
         middle, width = -300, 1400

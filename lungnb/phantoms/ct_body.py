@@ -19,7 +19,7 @@ _BLOOD_HU, _HEART_HU, _OESOPHAGUS_HU = 45.0, 48.0, 30.0
 
 
 class CrossSection(NamedTuple):
-    """Which section of which patient a slice shows."""
+    """The section of a patient that a slice shows."""
 
     level: float  # 0 at the lung tips, 1 at the bases
     cage: Floats  # half axes of the rib cage, across and front to back, cm

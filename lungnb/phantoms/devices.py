@@ -1,4 +1,4 @@
-"""What lies on and in patients on portable films: breathing tubes, lines, drains, electrodes and pacemakers."""
+"""Draw the devices on and in patients on portable films: breathing tubes, lines, drains, electrodes, pacemakers."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ def _tube(draw: ImageDraw.ImageDraw, knots: Sequence[tuple[float, float]] | Floa
 
 
 def _pacemaker(rng: Generator, draw: ImageDraw.ImageDraw, patient: Patient) -> None:
-    """Draw the box below a clavicle, and its wire into the heart."""
+    """Draw a pacemaker: its box below a clavicle, and its wire into the heart."""
     side = rng.choice(SIDES, p=[0.2, 0.8])
     x, y = side * rng.uniform(0.55, 0.8) * patient.width, rng.uniform(0.12, 0.25) * patient.height
     turn = np.linspace(0, 2 * np.pi, 20)

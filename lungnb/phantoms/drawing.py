@@ -85,7 +85,7 @@ def vessel_tree(rng: Generator, root: tuple[float, float], side: int, step: floa
     """Return vessels that fork every `step` cm or so from the hilum `root`: x, y, x, y, width (cm), thin ones first."""
     start, angle = np.tile(root, (7, 1)), np.linspace(-1.25, 1.35, 7) + rng.normal(0, 0.12, 7)
     width, rows = rng.uniform(0.45, 0.75, 7), []
-    for _ in range(4):  # finer vessels are mere texture
+    for _ in range(4):  # finer vessels are only a texture
         length = step * rng.uniform(0.5, 1.3, len(angle))
         end = start + length[:, None] * np.column_stack([side * np.cos(angle), np.sin(angle)])
         rows.append(np.column_stack([start, end, width]))

@@ -1,4 +1,4 @@
-"""From cm of water along each ray to the greys of a film: absorption, scatter, window, tone, blur and noise."""
+"""Turn cm of water along each ray into the greys of a film: absorption, scatter, window, tone, blur and noise."""
 
 import numpy as np
 from numpy.random import Generator

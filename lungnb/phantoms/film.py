@@ -1,4 +1,4 @@
-"""What a film, a screen or a camera makes of a chest: exposure, tone, blur, noise, borders, writing."""
+"""Draw what a film, a screen or a camera adds to a chest: exposure, tone, blur, noise, borders, writing."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What a drawn patient has, and how often: disease, the way in which the film is taken, and which additions are on.
+"""Choose what a drawn patient has, and how often: disease, the way the film is taken, and the additions that are on.
 
 Shares without a source are chosen for training: what is rare in a hospital must be frequent enough to be learned.
 """
@@ -23,7 +23,7 @@ _DEVICES_SHARE = {"portable": 0.85, "child": 0.2, "upright": 0.1}
 
 
 class Findings(NamedTuple):
-    """What one film shows: how it was taken, and which findings the patient has."""
+    """The findings of one film: how it was taken, and what the patient has."""
 
     setting: str  # upright, portable or child
     has_tuberculosis: bool = False

@@ -1,4 +1,4 @@
-"""What a phantom is, how far it may go beyond what is real, and how the patient lies in its picture.
+"""Define what a phantom is, how much it varies beyond real images, and where the patient lies in the picture.
 
 Phantoms are drawn in the patient's frame, in cm: x to the picture's right (the patient's left), y downwards.
 """
@@ -19,12 +19,12 @@ MIN_SIZE = 32  # px; a smaller picture holds no chest
 class Phantom(NamedTuple):
     """A synthetic image and its exact lung mask."""
 
-    image: np.ndarray  # (size, size); uint8, or for a tame CT slice float32 in Hounsfield units
+    image: np.ndarray  # (size, size); uint8, or float32 in Hounsfield units for `kind` "ct"
     mask: Mask  # (size, size); True on the lungs
 
 
 class Wild(NamedTuple):
-    """How much more phantoms vary than real images: 0 not at all, 1 for training data, more than 1 for wider ranges."""
+    """The amounts by which phantoms vary more than real images: 0 is none, 1 for training, above 1 for wider ranges."""
 
     shape: float = 0.0  # of chest and organs
     pathology: float = 0.0  # effusions, opacities, lesions, devices, gas in bowels

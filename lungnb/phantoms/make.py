@@ -36,15 +36,15 @@ def make_phantom(
     Args:
         index: 0 or more.
         seed: 0 or more.
-        kind: "xray" and "ct" are as in reality, CT in Hounsfield units. "wild" are X-rays and CT slices in turn, uint8,
-            far beyond what is real in shape, posture, tone and artefacts (domain randomisation), on which networks
-            learn to segment what they have never seen. "wilder" come from still wider ranges, to validate these.
-            "film" are X-rays with disease, portable views and digital processing, and masks as readers draw them.
-            "mixed" are these and wild CT slices in turn, half of the films wild too; "mixed-wider" are to "mixed" as
-            "wilder" are to "wild". "other" shows no chest, and its mask is empty.
+        kind: "xray" and "ct" look real; "ct" is in Hounsfield units. "wild" gives X-rays and CT slices in turn, uint8,
+            whose shape, posture, tone and artefacts vary more than in real images (domain randomisation). Networks that
+            train on them can segment images of new kinds. "wilder" varies still more, for validation. "film" gives
+            X-rays with disease, portable views and digital processing, and masks as readers draw them. "mixed" gives
+            films, half of them wild, and wild CT slices in turn. "mixed-wider" is "mixed" with the wider ranges, for
+            validation. "other" gives pictures without a chest, with empty masks.
         size: px, 32 or more.
-        without: one name or several of what is left out: fields of `Wild` that stay as in reality, such as "tone"; for
-            films also names of `lungnb.phantoms.findings.ADDITIONS`, such as "portable".
+        without: the name or names of variations to leave out: fields of `Wild`, such as "tone"; for films also names of
+            `lungnb.phantoms.findings.ADDITIONS`, such as "portable".
 
     Raises ValueError for any other argument.
 
@@ -58,7 +58,7 @@ def make_phantom(
 
 
 def _check(kind: str, without: str | Collection[str] | None) -> frozenset[str]:
-    """Return the names of what is left out. Raise ValueError if they or the kind do not exist."""
+    """Return the names of the variations to leave out. Raise ValueError if a name or the kind does not exist."""
     kinds = (*KINDS, *FILM_KINDS, OTHER)
     names = frozenset([without] if isinstance(without, str) else without or ()) - {""}
     known = (*Wild._fields, *(ADDITIONS if kind in FILM_KINDS else ()))
@@ -89,13 +89,13 @@ def write_phantoms(
 ) -> None:  # fmt: skip
     """Write `count` phantoms to `folder/images` and their masks (0 and 255) to `folder/masks`, 8-bit greyscale BMP.
 
-    CT slices in Hounsfield units, of `kind` "ct", are written as TIFF. Names are such as `patient_001_image_1`. About a
-    quarter of the patients of `kind` "xray" have two or three images, those of other kinds have one. The first image of
-    patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images.
+    CT slices of `kind` "ct" are in Hounsfield units, and written as TIFF. `patient_001_image_1` is an example of a
+    name. About a quarter of the patients of `kind` "xray" have two or three images. Patients of other kinds have one.
+    The first image of patient 7 is `make_phantom(7, seed, kind)`, and a larger `count` begins with the same images.
 
     In a set of `kind` "wild", one X-ray in ten and one CT slice in ten are "wilder" in all respects, even if `without`
-    is given. In a set of `kind` "mixed" they are "mixed-wider". `folder/split.csv` has
-    these as validation. Other arguments are as in `make_phantom`.
+    is given. In a set of `kind` "mixed" they are "mixed-wider". `folder/split.csv` puts these into the validation
+    split. Other arguments are as in `make_phantom`.
 
     `folder` appears whole or not at all. Raises ValueError if it exists, and for other wrong arguments.
     """

@@ -1,4 +1,4 @@
-"""What digital systems make of a film: contrast in tiles, in bands of detail, sharpening and S-shaped tone curves.
+"""Process a film as digital systems do: contrast in tiles, contrast in bands of detail, sharpening, S-shaped curves.
 
 All functions take and return a film, `(size, size)` float32, 0 to 1.
 """
@@ -83,7 +83,7 @@ def multiscale(grey: Floats, power: float, coarse: float) -> Floats:
 
 
 def unsharp(grey: Floats, width: float, strength: float) -> Floats:
-    """Return a film from which its blurred self was taken; `width` of the blur is a share of the side."""
+    """Return a sharpened film: add its difference from a blurred copy; `width` of the blur is a share of the side."""
     return np.asarray(np.clip(grey + np.float32(strength) * (grey - blur(grey, width * len(grey))), 0, 1))
 
 

@@ -19,13 +19,13 @@ _PAD_CM = (1.6, 2.6)  # half axes
 def air_along(rng: Generator, patient: Patient, view: View, is_detailed: bool) -> Floats:
     """Return the air along each ray (cm), without disease.
 
-    Vessels and heart take what they are thick from the depth of the lung, so that lung shows behind them. If not
-    `is_detailed`, they hide it all.
+    Vessels and heart reduce the depth of the lung by their own thickness, so the lung behind them stays visible.
+    Without `is_detailed`, they hide the lung.
     """
     h, air = np.float32(patient.height), np.zeros_like(view.x)
     depth = rng.uniform(0.68, 0.8) * patient.depth * np.clip(0.45 + view.y / (0.55 * h), 0, 1)
     depth = depth * np.sqrt(np.clip(view.y / (0.14 * h) + 0.08, 0, 1))
-    behind, sulcus = rng.uniform(0.0, 0.28, 2).tolist() if is_detailed else (0.0, 0.3)  # the share that is left there
+    behind, sulcus = rng.uniform(0.0, 0.28, 2).tolist() if is_detailed else (0.0, 0.3)  # shares of the depth that stay
     beside_spine = rng.uniform(0.0, 0.25) if is_detailed else 0.0
     veiled = rng.uniform(0.3, 0.95)  # by the great vessels, above the heart
     lower = np.clip((view.y - 0.2 * h) / (0.25 * h), 0, 1)  # from the vessels to the heart
@@ -98,7 +98,7 @@ def airways(rng: Generator, patient: Patient, view: View) -> Floats:
 
 
 def lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
-    """Return the vessels, which branch and fade from the hila outwards, and the finest, which are mere texture.
+    """Return the vessels, which branch and fade from the hila outwards; the finest ones are only a texture.
 
     The left hilum is higher than the right by about 1 cm, which is the lower end of normal (1 to 2 cm: Radiopaedia,
     "Assessment of pulmonary hila on chest x-ray"). The right descending artery is up to 1.6 cm wide, the limit in men.

@@ -1,4 +1,4 @@
-"""Draw more pictures that are no whole chest: turned and half films, photographs, slices of abdomen and head.
+"""Draw more pictures that do not show a whole chest: turned and half films, photographs, slices of abdomen and head.
 
 `lungnb.phantoms.others` chooses among these and others. Functions return greys, float32 `(size, size)`, 0 to 1.
 """
@@ -52,7 +52,7 @@ def half_film(rng: Generator, size: int) -> Floats:
 def photograph(rng: Generator, size: int) -> Floats:
     """Return shaded shapes of all sizes that cover one another, as things do in photographs.
 
-    It is the dead leaves model (Lee, Mumford and Huang 2001, https://doi.org/10.1023/A:1011109015675).
+    This is the dead leaves model (Lee, Mumford and Huang 2001, https://doi.org/10.1023/A:1011109015675).
     """
     sheet, small, large = np.full((size, size), rng.uniform(0, 1), np.float32), *_LEAF_SIDES
     line = np.linspace(0, 1, size, dtype=np.float32)

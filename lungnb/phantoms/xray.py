@@ -1,4 +1,4 @@
-"""Draw synthetic frontal chest X-rays: how much water each ray crosses, part by part (cm); `expose` makes the film."""
+"""Draw synthetic frontal chest X-rays: add up the water (cm) that each ray crosses; `expose` makes the film of it."""
 
 import numpy as np
 from numpy.random import Generator
@@ -15,9 +15,9 @@ _SMALLEST_LUNG = 0.01  # of the picture; smaller parts of a lung's mask are drop
 def xray_phantom(rng: Generator, size: int = 256, acquisition: Generator | None = None, wild: Wild = TAME) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
-    The mask is the lung field as a reader draws it: without heart, mediastinum, what lies under the diaphragm, and what
-    fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and noise, so that one
-    patient can be taken twice.
+    The mask is the lung field as a reader draws it: without heart, mediastinum, and the parts that lie under the
+    diaphragm or that fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and
+    noise, so that one patient can be taken twice.
     """
     acquisition = acquisition or rng
     chest = draw_chest(rng, wild)
@@ -88,7 +88,7 @@ def _airways(chest: Chest, view: View) -> Floats:
 
 
 def _lung_vessels(rng: Generator, chest: Chest, view: View) -> Floats:
-    """Return the vessels, branching and fading from the hila outwards, and the finest, which are mere texture."""
+    """Return the vessels, which branch and fade from the hila outwards; the finest ones are only a texture."""
     sheet, draw = make_sheet()
     for side in SIDES:
         root = (side * 3.0, chest.height * (0.48 if side < 0 else 0.45))

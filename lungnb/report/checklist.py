@@ -1,4 +1,4 @@
-"""Fill in the CLAIM checklist and a model card for each model, as far as a run can.
+"""Fill in the CLAIM checklist and a model card for each model, as far as the records of a run allow.
 
 CLAIM is the Checklist for Artificial Intelligence in Medical Imaging in its update of 2024 (Tejani and others,
 https://doi.org/10.1148/ryai.240300); `claim.csv` paraphrases its items. Model cards are after Mitchell and others
@@ -31,7 +31,7 @@ _FORMS = Path(__file__).parent
 def claim(settings: Settings, model_names: list[str]) -> pd.DataFrame:
     """Return the CLAIM checklist of a finished run, one row per item: section, item, and what is known of the run.
 
-    What a run cannot know reads "not stated". Raises FileNotFoundError if a model is not trained and scored.
+    Items that a run does not record read "not stated". Raises FileNotFoundError if a model is not trained and scored.
     """
     scores, runs = read_scores(settings, model_names), [read_run(settings, name) for name in model_names]
     facts = _facts(settings, scores, runs)
@@ -94,7 +94,7 @@ def _parts(manifest: pd.DataFrame) -> str:
 
 
 def _level(manifest: pd.DataFrame) -> str:
-    """Return whether each patient is in one split."""
+    """Return a sentence on whether the splits are by patient or by image."""
     count = int((manifest.groupby("patient")["split"].nunique() > 1).sum())
     return f"By image: {counted(count, 'patient')} of several images are in two or more." if count else "By patient."
 

@@ -55,7 +55,7 @@ ABOUT_TESTS = (
 
 
 class ScoringReport(NamedTuple):
-    """What `score_report` returns."""
+    """The results of `score_report`: the page, the verdict, and the scores."""
 
     page: Path
     verdict: str

@@ -47,7 +47,7 @@ SECTIONS = (
     ReportSection(
         "Other patients, seeds and folds",
         "SD is the standard deviation. It says how much the mean Dice would change. Tests over several trainings "
-        "count how trainings differ.",
+        "allow for the differences between trainings.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
     ReportSection(
@@ -121,7 +121,7 @@ def review_sections(settings: Settings, notebooks: Container[str] = ()) -> str:
     if cards := [card for name in settings.models if (card := folder / f"card_{name}.txt").exists()]:
         parts.append(folded("Model cards", "".join(card_html(card.read_text(encoding="utf-8")) for card in cards)))
     if (folder / CLAIM).exists():
-        text = "<p>Filled in as far as a run can. The author fills in the rest.</p>"
+        text = "<p>Filled in from the records of the run. The author fills in the rest.</p>"
         parts.append(folded("CLAIM checklist", text + html_table(read_table(folder / CLAIM))))
     return "\n".join(parts)
 
@@ -137,7 +137,7 @@ def notebook_of(name: str) -> str:
 
 
 def _shown(file: Path) -> str:
-    """Return a chart or a table of the comparison as HTML. Of the main table, leave out the columns of the summary."""
+    """Return a chart or a table of the comparison as HTML. Leave the columns of the summary out of the main table."""
     if file.suffix == ".png":
         return picture(file)
     table = read_table(file)

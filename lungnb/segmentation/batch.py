@@ -55,12 +55,12 @@ def segment_files(
     `<stem>_mask.nii.gz` (0 and 1) on the volume's own grid, and on request an overlay of nine slices. `dicom_segs` adds
     `<stem>_seg.dcm`, which carries the patient's identifiers; all files must be DICOM.
 
-    Areas are those of the patient's right and left lung, which a picture shows on its left and right. They are in px,
-    and also in mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was
-    left out of a file. `network` is the one that made the mask: `shipped` or the path of its file, and the first digits
-    of the file's SHA-256. `chest`, 0 to 1, is low for what does not look like an upright chest film or an axial CT
-    slice; below 0.5 `review` says so. Of a volume it is the median of the slices with lung. It is empty for a network
-    without this output.
+    Areas are those of the patient's right lung (on the left of the picture) and left lung. They are in px, and also in
+    mm² or mL if the file gives the size of a pixel. `review` says why a person should look, `note` what was left out of
+    a file. `network` names the network that made the mask: `shipped` or the path of its file, and the first digits of
+    the file's SHA-256. `chest`, 0 to 1, is low if an image does not look like an upright chest film or an axial CT
+    slice; below 0.5, `review` says so. For a volume, `chest` is the median of the slices with lung. For a network
+    without this output, `chest` is empty.
 
     A file that cannot be used gets a row whose `error` says why, and the others are segmented. If only an output on
     request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if it, the

@@ -1,4 +1,4 @@
-"""Segment very many files on one machine or many: Ray Data gives workers chunks of files, and each has the network.
+"""Segment very many files on one machine or many: Ray Data gives chunks of files to workers that hold the network.
 
 The driver never sees the files. Workers list folders, segment a chunk of one folder at a time, and write its masks and
 its table, a Parquet file. If a worker dies, another one takes its chunk. A chunk that is done is not done again.
@@ -201,7 +201,7 @@ def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
 
 
 def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
-    """Return the folders to list, and those of single files with the files' names as JSON. No folder is in another."""
+    """Return one row per folder to list; `names` (JSON) limits a folder to some files. No folder lies in another."""
     given: set[Path] = set()
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if "://" in str(path):

@@ -21,7 +21,7 @@ TURNS = {90: Turn(True, (0,)), 180: Turn(False, (0, 1)), 270: Turn(True, (1,))} 
 
 
 class ImagePrediction(NamedTuple):
-    """What a network predicts for one image."""
+    """The prediction of a network for one image."""
 
     probability: np.ndarray  # (height, width), float32, of lung, 0 to 1
     chest: float | None = None  # 0 to 1, near 1 for a chest; None for a network without this output
@@ -85,7 +85,7 @@ def is_negative(grey: np.ndarray, mask: Mask) -> bool:
 
 
 def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
-    """Return the prediction for an image, which may lie on its side or on its head, in the image's own orientation.
+    """Return the prediction for an image that may lie on its side or upside down, in the image's own orientation.
 
     If the image does not look like a chest, turn it by 90, 180 and 270 degrees. If exactly one of these clearly looks
     like one, return its prediction, turned back.
@@ -103,7 +103,7 @@ def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
 
 
 def is_doubtful(chest: float | None) -> bool:
-    """Return whether the output `chest` of a network says that an image is no chest film or CT slice.
+    """Return whether the output `chest` of a network says that an image is not a chest film or CT slice.
 
     >>> is_doubtful(0.2), is_doubtful(0.98), is_doubtful(None)
     (True, False, False)
@@ -114,7 +114,8 @@ def is_doubtful(chest: float | None) -> bool:
 def chest_of_volume(chest: list[float | None], mask: np.ndarray) -> float | None:
     """Return the median of `chest` over the slices of a volume that have lung, or over all if none has.
 
-    The median, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height, width)`.
+    The median is used, because a few slices of neck or abdomen do not make a volume wrong. `mask` is `(slices, height,
+    width)`.
 
     >>> chest_of_volume([0.1, 0.9, 0.8, 0.95], np.array([0, 1, 1, 1])[:, None, None])
     0.9

@@ -74,7 +74,7 @@ def as_path(path: str | Path) -> Path:
 
 
 def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:
-    """Raise ValueError if `out` holds masks of another origin: masks, and no `record` of an earlier run.
+    """Raise ValueError if `out` holds masks of another origin, that is, masks without the `record` of an earlier run.
 
     Masks are files with the names of lungnb's outputs, all images in a folder named after masks, labels or ground
     truth, and images with the name of an input in a folder without inputs, which may be a data set's ground truth.
@@ -93,7 +93,7 @@ def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], patter
 
 
 def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None:
-    """Raise ValueError if the masks in `out` are of another network than `network`; both as by `network_name`.
+    """Raise ValueError if masks in `out` are of another network (`before`) than `network`; see `network_name`.
 
     The same file with other content, as after another training, is not another network: its masks are replaced.
     """
@@ -108,7 +108,7 @@ def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None
 
 
 def _listed(path: Path, out: Path | None) -> list[Path]:
-    """Return what a path, a folder or a pattern names."""
+    """Return the files and series that a path, a folder or a pattern names."""
     if os.path.isdir(path):
         files = [path / file for file in image_files(path)]
         return _with_series(_without_written(files, out) if out else files)

@@ -57,7 +57,7 @@ def _is_across(region: Region, middle: float) -> bool:
 
 
 def _thinnest_column(region: Region) -> int:
-    """Return the column with the fewest pixels in the region's middle third; of several, the nearest to its middle."""
+    """Return the column with the fewest pixels in the region's middle third; if several are equal, the most central."""
     heights = region.columns()
     third = len(heights) // 3
     inner = heights[third : len(heights) - third]
@@ -94,9 +94,9 @@ def why_implausible(
 
 
 def uncertainty(probability: np.ndarray, mask: np.ndarray) -> float:
-    """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by that of the mask.
+    """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by the number of mask pixels.
 
-    Both arrays are `(height, width)`. Of large images, look at some rows and columns. An empty mask gives infinity.
+    Both arrays are `(height, width)`. In large images, only some rows and columns count. An empty mask gives infinity.
 
     >>> uncertainty(np.array([[0.99, 0.7, 0.02, 0.01]]), np.array([[True, True, False, False]]))
     0.5

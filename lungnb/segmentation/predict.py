@@ -80,7 +80,7 @@ def segment(
             installed (see `open_network`). For the first two, a network of your own is exported once.
         upright: if an image does not look like a chest, try it turned by 90, 180 and 270 degrees. If exactly one of
             these clearly looks like one, segment that. All results keep the orientation of the image. It needs a
-            network with the output `chest`, as the shipped one is, and is not for volumes.
+            network with the output `chest`, such as the shipped one, and is not for volumes.
 
     Raises ValueError for an image that cannot be read, FileNotFoundError if there is no model.
 
@@ -195,8 +195,8 @@ def best_model(settings: Settings) -> Path:
 def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path, str]:
     """Return the file of the model to segment images with, and a sentence that says which it is, and why.
 
-    If all images lie in the raw folder of the settings' data set, and a model was trained on that data set, it is
-    `best_model`. Otherwise it is the one that lungnb ships, because a network is worse on images of another kind.
+    If all images lie in the raw folder of the settings' data set, and a model was trained on that data set, choose
+    `best_model`. Otherwise choose the network that lungnb ships, because a network is worse on images of another kind.
     """
     raw, why = raw_folder(settings.dataset).resolve(), f"not all images are from the data set {settings.name}"
     if all(Path(image).resolve().is_relative_to(raw) for image in images):
@@ -237,13 +237,13 @@ def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
 def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> tuple[Engine, Window | None]:
     """Return an opened network with its temperature, and the window: the given one, or else that of its training.
 
-    Raises ValueError if another engine shall run a Keras model, or if the `run.json` or `temperature.json`
-    beside the model is damaged, and what `open_network` raises.
+    Raises ValueError if another engine is asked to run a Keras model in memory, or if the `run.json` or
+    `temperature.json` beside the model is damaged. Also raises what `open_network` raises.
     """
     file = file_of(model)
     if file is not None:
         window_hu = window_hu or trained_window(file.with_name(RUN))
         return open_network(file, engine)._replace(temperature=read_temperature(model_file(file))), window_hu
     if engine not in ("auto", "keras"):
-        raise ValueError(f"engine {engine} runs a model that is a file: save this one, and name the file.")
+        raise ValueError(f"engine {engine} needs a model in a file: save this one, and name the file.")
     return engine_of(model), window_hu

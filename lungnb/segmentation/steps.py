@@ -68,7 +68,7 @@ Segmented: TypeAlias = SegmentedImage | SegmentedVolume
 
 
 def read_input(input_file: InputFile, window_hu: Window | None = None) -> ReadFile | JournalRow:
-    """Read an image file. Of a volume, only compute the digest of its files; `segment_input` reads it."""
+    """Read an image file. For a volume, only compute the digest of its files; `segment_input` reads the volume."""
 
     def read() -> ReadFile:
         stamped = input_file._replace(stamp=stamp_of(input_file.path))
@@ -89,7 +89,7 @@ def segment_input(
 def write_results(segmented: Segmented | JournalRow, out: Path, options: Options) -> JournalRow:
     """Write the mask, and what `options` ask for; return the file's row of the journal.
 
-    If one of the options cannot be written, the mask is, and the row's `error` says why.
+    If one of the optional outputs cannot be written, the mask is still written, and the row's `error` says why.
     """
     if isinstance(segmented, dict):
         return segmented
@@ -127,7 +127,9 @@ def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upri
     if found.is_negative:
         notes.append("inverted to segment it, because its lungs are bright")
     if degrees:
-        notes.append(f"segmented after a turn of {degrees} degrees counter-clockwise; the mask lies as the file does")
+        notes.append(
+            f"segmented after a turn of {degrees} degrees counter-clockwise; the mask has the direction of the file"
+        )
         picture = picture._replace(turn=picture.turn.then(TURNS[degrees]))
     picture = picture._replace(note=", ".join(filter(None, notes)))
     return SegmentedImage(input_file, found.mask, picture, found.probability, engine.temperature, found.chest)

@@ -14,7 +14,7 @@ from lungnb.phantoms.make import make_phantom
 
 
 class Dark:
-    """Takes what is dark for lung, and counts how often it is asked."""
+    """Predict dark pixels as lung, and count the predictions."""
 
     asked = 0
 
@@ -212,7 +212,7 @@ def test_marks_that_cannot_be_written_are_said(films, home):
 
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):
     (films / "a<b>&.png").write_bytes(b"no image")
-    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is no formula
+    write_png(films / "b$_^$.png", np.zeros((64, 64), np.uint8))  # which is not a formula
     looked = in_file_order(films, network())
     assert "a&lt;b&gt;&amp;.png" in looked.caption.value and "<b>&" not in looked.caption.value
     assert "cannot be read as an image" in looked.caption.value
@@ -233,7 +233,7 @@ def test_arrays_are_known_by_what_they_hold(home):
     assert "expected (height, width)" in in_file_order([np.zeros((2, 2, 2, 2))], network()).caption.value
 
 
-def test_of_a_prepared_set_the_truth_is_shown(trained):
+def test_the_truth_of_a_prepared_set_is_shown(trained):
     looked = in_file_order(trained)
     rows = read_manifest(trained).query("split == 'validation'").to_dict("records")
     assert [case.name for case in looked.cases] == [row["id"] for row in rows]
@@ -259,12 +259,12 @@ def test_nothing_to_look_at_is_said(prepared, home):
         in_file_order(home / "empty", network())
 
 
-def test_large_films_are_looked_at_as_prepared_ones(home):
+def test_large_films_are_shown_like_prepared_ones(home):
     looked = in_file_order(np.zeros((3000, 1500), np.uint8), network())
     assert "512 x 1024 px" in looked.caption.value
 
 
-def test_what_stands_for_it_is_a_picture_of_the_first_few(looked, home):
+def test_without_a_kernel_the_first_cases_are_shown(looked, home):
     bundle, metadata = looked._repr_mimebundle_()
     assert bundle["text/plain"] == "<Browser of 12 images>" and bundle["image/jpeg"][:2] == b"\xff\xd8"
     assert len(bundle["image/jpeg"]) < 150_000

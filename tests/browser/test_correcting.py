@@ -98,7 +98,7 @@ def test_a_large_film_is_corrected_at_its_own_size(home):
     assert np.array_equal(Corrections(home / "data" / "corrected").load("array_1", grey), drawn)
 
 
-def test_going_on_saves_strokes_and_nothing_else(looked, corrected, films):
+def test_going_to_another_image_saves_only_strokes(looked, corrected, films):
     looked.next.click()
     assert len(corrected) == 0
     looked.previous.click()

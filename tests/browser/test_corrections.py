@@ -131,7 +131,7 @@ def test_on_a_full_disk_nothing_changes(corrections, monkeypatch, kind):
     assert not [*corrections.folder.rglob(".*")]
 
 
-def test_two_that_save_at_once_do_not_mix(corrections):
+def test_two_browsers_that_save_at_once_do_not_mix(corrections):
     with locked(corrections.folder):
         errors = []
 

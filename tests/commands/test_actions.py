@@ -13,7 +13,7 @@ def test_recipes_are_listed_with_what_they_are(capsys):
 
 
 @pytest.mark.parametrize("seeds", ["abc", "0", "-3", "1.5", "²", "1e9"])
-def test_a_number_of_seeds_that_is_none(seeds, capsys, monkeypatch):
+def test_an_invalid_number_of_seeds_is_refused(seeds, capsys, monkeypatch):
     for arguments, variable in ((["report", f"--seeds={seeds}"], "1"), (["report"], seeds)):
         monkeypatch.setenv("LUNGNB_SEEDS", variable)
         assert main(arguments) == 2
@@ -22,7 +22,7 @@ def test_a_number_of_seeds_that_is_none(seeds, capsys, monkeypatch):
     assert main(["recipes"]) == 0  # which has nothing to do with seeds
 
 
-def test_a_profile_that_is_none(capsys, monkeypatch):
+def test_an_unknown_profile_is_refused(capsys, monkeypatch):
     monkeypatch.setenv("LUNGNB_PROFILE", "nonsense")
     assert main(["prepare"]) == 2
     error = capsys.readouterr().err

@@ -33,7 +33,7 @@ def make_zip(members, method=zipfile.ZIP_DEFLATED):
 
 
 def special(name, kind):
-    """A member that is no plain file, such as a pipe."""
+    """Return a member that is not a plain file, such as a pipe."""
     member = zipfile.ZipInfo(name)
     member.external_attr = (kind | 0o666) << 16
     return member
@@ -53,7 +53,7 @@ def damaged(content):
 
 
 def table_only(entries):
-    """An archive that is a table of contents alone, of `entries` members without a byte."""
+    """Return an archive that has only a table of contents, with `entries` empty members."""
     table = (struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, *7 * [0], 1, *6 * [0]) + b"a") * entries
     counts = struct.pack("<QQQQ", entries, entries, len(table), 0)
     end = (
@@ -119,7 +119,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("here", ["fetched", "by hand"])
-def test_hostile_archive_is_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
+def test_hostile_archive_gives_a_sentence_and_nothing_stays(home, monkeypatch, name, here):
     content, says = HOSTILE[name]
     monkeypatch.setattr(archives, "MAX_FILES", 10)
     address = ("http://127.0.0.1/a.zip",) if here == "fetched" else ()
@@ -162,7 +162,7 @@ def test_real_ratios_pass(tmp_path):
 
 
 def test_the_limits_of_what_an_archive_may_grow_to():
-    """256 MiB at any ratio, otherwise 200-fold; never more than 100 GiB, or than the disk has."""
+    """The limit is 256 MiB at any ratio, otherwise 200-fold; never above 100 GiB or the free disk space."""
     gib = 2**30
     for size, packed, free in ((gib // 4, 1, gib), (100 * gib, gib // 2, 100 * gib)):
         archives._refuse_large(size, packed, free)
@@ -183,7 +183,7 @@ def test_a_web_page_is_named_however_it_begins(tmp_path, start):
 
 
 def test_a_disk_without_room_keeps_the_archive(tmp_path, monkeypatch):
-    """An OSError is no fault of the archive, so that it is not fetched again."""
+    """An OSError does not mean that the archive is damaged, so the archive is not fetched again."""
     usage = archives.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage._replace(free=10))
     (tmp_path / "a.zip").write_bytes(PLAIN)
@@ -191,7 +191,7 @@ def test_a_disk_without_room_keeps_the_archive(tmp_path, monkeypatch):
         unpack(tmp_path / "a.zip", tmp_path / "in", progress=False)
 
 
-def test_a_disk_that_fills_while_unpacking_is_no_fault_of_the_archive(tmp_path, monkeypatch):
+def test_a_disk_that_fills_while_unpacking_does_not_blame_the_archive(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.ENOSPC, "no space left")
 
@@ -223,7 +223,7 @@ def test_names_and_rights_are_those_of_plain_files(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @pytest.mark.parametrize("make", [getattr(os, "mkfifo", None), os.mkdir, lambda path: os.symlink("/dev/zero", path)])
-def test_a_pipe_a_folder_or_a_device_is_no_archive(home, monkeypatch, make):
+def test_a_pipe_a_folder_or_a_device_is_not_an_archive(home, monkeypatch, make):
     source = Source("tiny", "Tiny", "xray", "MIT", "None", files=(RemoteFile("a.zip"),))
     monkeypatch.setitem(CATALOGUE, "tiny", source)
     raw_folder("tiny").mkdir(parents=True)

@@ -24,7 +24,7 @@ def inverted(mask):
 
 
 def air():
-    """What surrounds a round body in the scanner's field, instead of what is in it."""
+    """Return the mask of the air around a round body in the scanner's field, instead of the air in the body."""
     return np.where(np.hypot(X - 0.5, Y - 0.5) > 0.42, 255, 0).astype(np.uint8)
 
 
@@ -230,7 +230,7 @@ def test_masks_that_may_be_turned_apart_are_found(raw, orientation):
     assert findings["images/good07.png", "note"] == "turned by its EXIF data"
 
 
-def test_folders_that_may_not_be_patients_are_told(tmp_path):
+def test_folders_that_may_not_be_patients_are_reported(tmp_path):
     for part, kind in enumerate(("normal", "covid")):
         for number, (image, mask) in enumerate(PHANTOMS[10 * part : 10 * part + 10]):
             save(tmp_path / "a" / kind / "images" / f"{number}.png", image)
@@ -243,7 +243,7 @@ def test_folders_that_may_not_be_patients_are_told(tmp_path):
     ]
 
 
-def test_folders_that_may_be_patients_are_told(tmp_path):
+def test_folders_that_may_be_patients_are_reported(tmp_path):
     for number, (image, mask) in enumerate(PHANTOMS):
         save(tmp_path / "a" / f"P{number // 5}" / "images" / f"{number}.png", image)
         save(tmp_path / "a" / f"P{number // 5}" / "masks" / f"{number}.png", mask.astype(np.uint8) * 255)

@@ -1,4 +1,4 @@
-"""Copies of images are found whatever was done to them, and different images are no copies."""
+"""Altered copies of images are found, and different images do not count as copies."""
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ def test_images_of_one_group_are_not_compared(phantoms, monkeypatch):
     assert pairs["distance"].to_numpy() == pytest.approx(0, abs=1e-5)
 
 
-def test_pairs_that_are_no_copies_have_larger_distances(phantoms):
+def test_pairs_that_are_not_copies_have_larger_distances(phantoms):
     prints = stack([fingerprint(image) for image in phantoms])
     pairs = compare_candidates(prints, np.arange(len(phantoms)))
     assert list(pairs) == ["first", "second", "distance"]
@@ -67,7 +67,7 @@ def test_pairs_that_are_no_copies_have_larger_distances(phantoms):
 
 
 @pytest.mark.parametrize("image", [np.zeros((64, 64), np.uint8), np.full((1, 300), 7, np.uint8)])
-def test_images_of_one_grey_are_no_copies(image):
+def test_images_of_one_grey_are_not_copies(image):
     assert find_copies(stack([fingerprint(image)] * 2), np.arange(2)).empty
 
 

@@ -104,12 +104,12 @@ BIG = make_zip({"set/images/a.png": bytes(2_000_000)})  # more than gdown holds 
 
 
 def tree(folder):
-    """All that is under a folder, hidden or not, with sizes and times."""
+    """Return everything under a folder, hidden or not, with sizes and times."""
     return sorted((str(path.relative_to(folder)), path.stat().st_mtime_ns) for path in folder.rglob("*"))
 
 
 def entries(folder):
-    """Return what is in a folder, but for locks."""
+    """Return the names in a folder, except those of locks."""
     found = folder.iterdir() if folder.exists() else ()
     return sorted(path.name for path in found if path.suffix != ".lock")
 
@@ -291,7 +291,7 @@ def test_what_another_run_has_just_downloaded_is_not_fetched_again(server, add, 
 
 @pytest.mark.parametrize("error", [OSError("too small a disk"), OSError(errno.ENOSPC, "no space")])
 def test_a_disk_without_room_keeps_what_was_fetched(server, add, monkeypatch, error):
-    """Also the archive is not said to be damaged, and no other address is tried."""
+    """The error does not blame the archive, and no other address is tried."""
     server.files["/tiny.zip"] = make_zip()
     add(RemoteFile("tiny.zip", (server.url("/tiny.zip"), server.url("/other.zip"))))
 
@@ -455,7 +455,7 @@ def test_hostile_archive_is_refused_whole(server, add, raw, tmp_path, monkeypatc
     assert not (raw / "tiny").exists() and not list(tmp_path.parent.glob("evil"))
 
 
-def test_real_masks_are_no_bombs(server, add):
+def test_real_masks_are_not_taken_for_bombs(server, add):
     server.files["/tiny.zip"] = make_zip({"masks/empty.bmp": bytes(2**20)}, compression=zipfile.ZIP_DEFLATED)
     add(RemoteFile("tiny.zip", (server.url("/tiny.zip"),)))
     assert (download("tiny", progress=False) / "masks/empty.bmp").stat().st_size == 2**20

@@ -20,7 +20,7 @@ def found(folder, *others):
     return {each.id: sorted(map(str, each.files)) for each in masks}, left_out
 
 
-def test_what_segment_writes_beside_masks_is_no_mask(tmp_path):
+def test_other_outputs_of_segment_are_not_taken_for_masks(tmp_path):
     endings = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")
     write(tmp_path, "segmentation.csv", *(f"film{end}" for end in endings), "scan_mask.nii.gz", "scan_overlay.png")
     write(tmp_path, "in/other_mask.png", "in/other_overlay.png")

@@ -32,7 +32,7 @@ def train_by_hand(settings):
 
 @pytest.mark.parametrize("what", ["prepared", "trained", "in training"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_second_folder_of_one_name_gets_nothing_of_the_first_one_s_and_says_why(home, capsys, verb, what):
+def test_a_second_folder_of_one_name_gets_no_files_of_the_first_and_says_why(home, capsys, verb, what):
     one, other = namesakes(home)
     settings = make_settings(str(one))
     prepare_dataset(settings, progress=False)
@@ -81,7 +81,7 @@ def test_a_folder_called_as_a_data_set_of_the_catalogue_is_another(home, monkeyp
         (("x", "ct-bmp", {"folds": 2}), ("x.ct-bmp", "quick", {"folds": 2})),
     ],
 )
-def test_names_that_come_to_the_same_with_a_recipe_or_a_fold_are_told_apart(home, first, second):
+def test_names_that_become_equal_with_a_recipe_or_a_fold_are_distinguished(home, first, second):
     (name, profile, changes), (twin, twin_profile, twin_changes) = first, second
     prepare_dataset(make_settings(str(write_pairs(home / name)), profile, **changes), progress=False)
     settings = make_settings(str(write_pairs(home / twin)), twin_profile, **twin_changes)
@@ -90,7 +90,7 @@ def test_names_that_come_to_the_same_with_a_recipe_or_a_fold_are_told_apart(home
             work()
 
 
-def test_results_of_another_seed_are_told_from_those_of_a_folder_called_so(home):
+def test_results_of_another_seed_are_distinguished_from_those_of_a_folder_with_that_name(home):
     train_by_hand(make_settings(str(write_pairs(home / "x")), seed=2))
     settings = make_settings(str(write_pairs(home / "x.seed2")))
     with pytest.raises(ValueError, match=r"was made from .*/x, not from .*/x\.seed2"):
@@ -160,7 +160,7 @@ def test_a_data_set_of_the_catalogue_is_the_same_wherever_its_files_lie(home, mo
     prepare_dataset(make_settings(str(home / "disk" / "montgomery")), progress=False)  # the same by its path
 
 
-def test_what_an_earlier_version_prepared_stands_and_learns_its_origin(home):
+def test_data_of_an_earlier_version_stay_valid_and_get_their_origin(home):
     settings = make_settings(str(write_pairs(home / "mine")))
     prepare_dataset(settings, progress=False)
     record = settings.prepared / "prepared.json"
@@ -178,7 +178,7 @@ def test_what_an_earlier_version_prepared_stands_and_learns_its_origin(home):
     [b"", b"{", b"[]", b'{"origin": 3}', b'{"origin": ""}', b'{"origin": "\\u0000"}', b'{"plan": []}', b"\xff"]
     + [json.dumps({"plan": {"settings": {"dataset": name}}}).encode() for name in (3, "/", "\0", "", "x" * 5000, "..")],
 )
-def test_a_damaged_record_is_no_record(home, content):
+def test_a_damaged_record_is_ignored(home, content):
     settings = make_settings(str(write_pairs(home / "mine")))
     prepare_dataset(settings, progress=False)
     (settings.prepared / "prepared.json").write_bytes(content)

@@ -79,7 +79,7 @@ def test_names_that_repeat_in_several_folders_belong_to_those_folders(raw):
         np.testing.assert_array_equal(pixels(settings, row["mask"]) > 0, expected)
 
 
-def test_folders_within_images_and_masks_are_told_apart_too(raw):
+def test_folders_within_images_and_masks_are_distinguished_too(raw):
     for number, patient in enumerate(("anna", "bert", "carl")):
         save(raw / "images" / patient / "1.png", IMAGE)
         save(raw / "masks" / patient / "1.png", np.roll(LEFT, number, axis=0))
@@ -89,7 +89,7 @@ def test_folders_within_images_and_masks_are_told_apart_too(raw):
         np.testing.assert_array_equal(pixels(settings, part) > 0, np.roll(LEFT, number, axis=0))
 
 
-def test_a_patient_pattern_of_ones_own_goes_before_folders(raw):
+def test_a_given_patient_pattern_has_precedence_over_folders(raw):
     for folder in ("normal", "ill"):
         for n in range(4):
             save(raw / folder / "images" / f"p{n}_{folder[0] if n else 'x'}.png", IMAGE)  # px repeats
@@ -98,7 +98,7 @@ def test_a_patient_pattern_of_ones_own_goes_before_folders(raw):
     assert manifest["patient"].value_counts().to_dict() == {"p0": 2, "p1": 2, "p2": 2, "p3": 2}
 
 
-def test_a_patient_pattern_of_the_data_set_goes_before_folders_too(raw):
+def test_a_patient_pattern_of_the_data_set_has_precedence_over_folders_too(raw):
     names = ("p1_1", "p2_1", "other")
     touch(raw, [f"{folder}/{kind}/{name}.png" for folder in "ab" for kind in ("images", "masks") for name in names])
     pairs, _ = find_pairs(raw, replace(OWN, patient_pattern=r"(p\d+)_"))
@@ -115,7 +115,7 @@ def test_no_pair_at_all_is_an_error_that_says_what_to_do(raw, layout):
     assert not make_settings(str(raw)).prepared.exists()
 
 
-def test_a_pattern_that_is_none_is_named(raw):
+def test_an_invalid_pattern_is_named(raw):
     write_scans(raw, "abc")
     with pytest.raises(ValueError, match="patient_pattern is not a regular expression"):
         prepared(raw, patient_pattern="(p")
@@ -264,7 +264,7 @@ def test_organs_of_volumes_too(raw):
     assert open_prepared(settings).excluded["file"].tolist() == [f"case{n}/heart.nii.gz" for n in (1, 2, 3)]
 
 
-def test_words_in_names_of_images_are_no_organs(raw):
+def test_words_in_names_of_images_are_not_taken_for_organs(raw):
     for name in ("lung_1", "lung_2", "lung_3"):
         save(raw / "images" / f"{name}.png", IMAGE)
         for organ, mask in (("lungs", LEFT), ("heart", RIGHT)):
@@ -333,7 +333,7 @@ def test_a_word_may_name_a_folder_or_a_file(raw, image, masks):
         assert pair.image == Path(image.format(n)) and pair.masks == tuple(Path(mask.format(n)) for mask in masks)
 
 
-def test_a_word_that_fits_two_images_is_no_pair(raw):
+def test_a_word_that_fits_two_images_makes_no_pair(raw):
     touch(raw, ["images/b/1.png", "images/b_1.png", "images/2.png", "masks/b/1/left.png", "masks/2.png"])
     pairs, excluded = find_pairs(raw, OWN)
     assert [pair.image for pair in pairs] == [Path("images/2.png")] and len(excluded) == 3

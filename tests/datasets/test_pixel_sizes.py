@@ -48,7 +48,7 @@ def test_shrunk_images_have_larger_pixels(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["wide", "0", "-0.2", "nan", "inf", "200", '"0,2"'])
-def test_a_cell_that_is_no_pixel_size_is_named(raw, text):
+def test_a_cell_without_a_valid_pixel_size_is_named(raw, text):
     message = r"list\.csv: pixel_mm of b must be a number of mm from 0\.001 to 100, such as 0\.2, not "
     with pytest.raises(ValueError, match=message):
         with_table(raw, f"id,patient,pixel_mm\na,1,0.2\nb,2,{text}\nc,3,0.2\nd,4,0.2\n")

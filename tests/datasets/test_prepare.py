@@ -411,7 +411,7 @@ def test_the_size_of_a_film_s_pixels_is_kept(raw, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OverflowError("cannot convert"), TypeError("DOE^JANE")])
-def test_whatever_one_pair_fails_of_the_others_are_prepared(raw, monkeypatch, error):
+def test_a_failing_pair_does_not_stop_the_others(raw, monkeypatch, error):
     write_scans(raw, [f"good{number:02}" for number in range(12)])
     read = reading.read_turned_mask
 
@@ -560,7 +560,7 @@ def test_a_film_that_states_its_pixel_spacing_keeps_it(raw):
     np.testing.assert_allclose(manifest[["pixel_height_mm", "pixel_width_mm"]], [[0.2, 0.1]] * 3)
 
 
-def test_a_file_is_no_data_set(tmp_path):
+def test_a_file_is_not_a_data_set(tmp_path):
     (tmp_path / "scans.zip").write_bytes(b"PK\3\4")
     with pytest.raises(ValueError, match=r"scans\.zip: is a file\. Unpack it if it is an archive"):
         prepared(tmp_path / "scans.zip")

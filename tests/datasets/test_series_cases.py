@@ -76,7 +76,7 @@ def test_one_mask_beside_a_series(raw, name):
     "place", ["seg.dcm", "ct/seg.dcm", "ct/-1.dcm", "ct/999.dcm", "300-Segmentation/1-1.dcm", "other/1-1.dcm"]
 )
 def test_segmentations_among_or_beside_the_slices(raw, place):
-    """The last two as public archives lay them out: a folder for each DICOM series of a study."""
+    """The last two cases have the layout of public archives: a folder for each DICOM series of a study."""
     for number in range(3):
         write_case(raw / f"case{number}" / "ct", number)
         write_seg(raw / f"case{number}" / "ct", raw / f"case{number}" / place)
@@ -117,7 +117,7 @@ def test_series_that_are_unclear_are_one_row_each(raw):
     check(raw, excluded=[("bare", no_mask), unclear, *left, ("twice/after", no_mask), ("twice/before", no_mask)])
 
 
-def test_a_nifti_image_goes_before_the_series_it_was_made_of(raw):
+def test_a_nifti_image_has_precedence_over_its_series(raw):
     for number in range(3):
         write_case(raw / f"case{number}" / "dicom", number)
         write_nifti(raw / f"case{number}" / "ct.nii.gz", CHEST)

@@ -1,4 +1,4 @@
-"""The catalogue of data sets, and folders of the reader's own."""
+"""The catalogue of data sets, and users' own folders."""
 
 import dataclasses
 

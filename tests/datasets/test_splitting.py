@@ -35,7 +35,7 @@ def counts(manifest):
     return manifest.drop_duplicates("patient")["split"].value_counts().to_dict()
 
 
-def test_old_images_keep_their_split_when_others_come(raw):
+def test_old_images_keep_their_split_when_images_are_added(raw):
     write_scans(raw, [f"b{n}" for n in range(25)])
     settings, before = prepared(raw)
     assert counts(before) == {"train": 17, "validation": 4, "test": 4}
@@ -211,7 +211,7 @@ def test_patients_come_from_a_table(raw, tmp_path):
 @pytest.mark.parametrize("ending", ["", ".nii.gz"])
 @pytest.mark.parametrize("has_channel", [True, False])
 def test_ids_may_have_the_channel_that_images_lack_and_lack_the_one_that_they_have(raw, tmp_path, ending, has_channel):
-    """As lists of nnU-Net data do: the channel is in names of images, and in some lists."""
+    """In nnU-Net data, the channel is in the names of images, and in some lists."""
     write_scans(raw, ["a", "b", "c"] if has_channel else ["a_0000", "b_0000", "c_0000"])
     end = f"{'_0000' if has_channel else ''}{ending}"
     (tmp_path / "list.csv").write_text("id,patient\n" + "".join(f"{name}{end},patient {name}\n" for name in "abc"))
@@ -258,7 +258,7 @@ def test_a_file_of_another_form_is_named(raw, tmp_path, field, content, message)
 
 
 def test_a_manifest_reproduces_its_split_elsewhere(raw, tmp_path):
-    """Also where patients would be told apart otherwise, and where others came since."""
+    """This holds even if patients would be separated otherwise, and if other patients were added since."""
     write_scans(raw, [f"p{n // 2}_{n}" for n in range(12)])
     settings, first = prepared(raw, patient_pattern=r"(p\d+)_")
     handed = str((settings.prepared / "manifest.csv").rename(tmp_path / "manifest.csv"))
@@ -342,7 +342,7 @@ def test_too_few_patients_for_a_split_without_a_folder_are_an_error(raw):
         prepared(raw)
 
 
-def test_folds_go_before_folders(raw):
+def test_folds_have_precedence_over_folders(raw):
     write_folders(raw, ["train", "test"], 10)
     assert (prepared(raw, folds=5, fold=2)[1]["split"] == "test").sum() == 4
 
@@ -449,7 +449,7 @@ def test_tables_in_doubt_are_explained(raw, tmp_path, content, message):
         prepared(raw, patient_file=str(tmp_path / "table.csv"))
 
 
-def test_blanks_and_invisible_characters_make_no_other_patient_or_group(raw, tmp_path):
+def test_blanks_and_invisible_characters_do_not_make_another_patient_or_group(raw, tmp_path):
     names = ["P 1", "P  1 ", "P\u00a01", "P\u200b 1", "2.10", "2.1"]
     write_scans(raw, [f"{number:03}" for number in range(6)])
     rows = [("id", "patient", "group")]
@@ -460,14 +460,14 @@ def test_blanks_and_invisible_characters_make_no_other_patient_or_group(raw, tmp
     assert {*manifest["group"]} == {"ill"}
 
 
-def test_some_lost_zeros_are_told_too(raw, tmp_path):
+def test_some_lost_zeros_are_reported_too(raw, tmp_path):
     write_scans(raw, ["099", "100", "101"])
     (tmp_path / "table.csv").write_text("id,patient\n99,a\n100,b\n101,c\n")
     with pytest.raises(ValueError, match=r"some of its ids are no images: it has 99, the images 099"):
         prepared(raw, patient_file=str(tmp_path / "table.csv"))
 
 
-def test_an_id_that_is_an_image_is_no_other_image_s(raw, tmp_path):
+def test_an_id_that_names_an_image_is_not_used_for_another(raw, tmp_path):
     write_scans(raw, ["a1", "b", "c", "d"])
     write_scans(raw, ["A2"])
     rows = ["A1,p", "a2.png,q", "A2,r", "b,s", "c,t", "ward1/d,u", "ward2/d,v"]  # two may be d, so neither is
@@ -492,7 +492,7 @@ def test_umlauts_in_tables_may_be_one_character_or_two(raw, tmp_path, form):
     "error",
     ["#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "#NV", "#BEZUG!", "#WERT!", "#ZAHL!"],
 )
-def test_the_error_of_a_formula_is_no_patient(tmp_path, error):
+def test_an_error_value_of_a_formula_is_not_taken_for_a_patient(tmp_path, error):
     (tmp_path / "table.csv").write_text(f"id,patient\na,p\nb,{error}\n")
     with pytest.raises(ValueError, match=f"patient of b is {re.escape(error)}, the error of a formula"):
         splitting.assign_patients([], tmp_path / "table.csv")

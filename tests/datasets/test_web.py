@@ -1,4 +1,4 @@
-"""Downloads from a hostile server on this machine: one sentence, nothing kept that is wrong, and an end."""
+"""Downloads from a hostile server on this machine end soon, give one sentence, and keep no wrong file."""
 
 import gzip
 import http.server
@@ -183,7 +183,7 @@ def endless_chunks(answer):
         (drip_body, "bytes in 1 seconds"),
     ],
 )  # fmt: skip
-def test_hostile_answer_is_a_sentence_and_nothing_is_kept(fetch, monkeypatch, answer, says):
+def test_hostile_answer_gives_a_sentence_and_nothing_is_kept(fetch, monkeypatch, answer, says):
     monkeypatch.setattr(web, "MAX_DOWNLOAD", 8 * 2**20)
     if says is None:  # a length that is none is ignored, and so is the encoding that is none
         assert len(fetch(answer)) == 300_000
@@ -298,7 +298,7 @@ def test_a_server_without_ranges_or_with_a_new_file_begins_anew(server, fetch):
 
 
 def test_the_part_and_the_version_of_an_earlier_answer_are_kept_as_they_belong(server, fetch, monkeypatch):
-    """The room that a part takes is there already; an answer without a version keeps the version that began."""
+    """The part does not need disk space again; an answer without a version keeps the version of the first answer."""
     refused(fetch, broken, "broke")
     let_free(monkeypatch, 2 * len(WHOLE) - HALF)
 
@@ -390,7 +390,7 @@ def test_a_part_of_another_address_or_unknown_origin_is_not_continued(server, fe
 
 
 def test_a_download_that_is_interrupted_writes_nothing_any_more(server, tmp_path):
-    """As Ctrl-C in a notebook does, after which the kernel lives on."""
+    """After Ctrl-C in a notebook, the kernel stays alive, so the thread must stop by itself."""
     server.answer = lambda a: (a.say(200, WHOLE[:HALF], Content_Length=len(WHOLE)), time.sleep(1), a.wfile.write(WHOLE))
 
     def interrupt(*_, **__):

@@ -56,7 +56,7 @@ def grey_network(*more, channels=1, outputs=1, activation="sigmoid"):
 
 @keras.saving.register_keras_serializable()
 class Attention(keras.layers.Layer):
-    """A layer of a user's own."""
+    """A layer that a user wrote."""
 
     def call(self, features):
         return features
@@ -64,7 +64,7 @@ class Attention(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable()
 class OwnNetwork(keras.Model):
-    """A network of a user's own class."""
+    """A network whose class a user wrote."""
 
     def call(self, image):
         return image

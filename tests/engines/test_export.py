@@ -1,4 +1,4 @@
-"""Exports: the same masks as Keras, from every network, or a refusal."""
+"""Each export gives the masks of Keras, or it is refused."""
 
 import json
 import shutil
@@ -204,7 +204,7 @@ def test_reference_is_always_the_same():
 
 
 def spoil(monkeypatch, *names):
-    """Let the engines whose names begin so give what no network would."""
+    """Let the engines whose names begin or end with one of `names` give wrong probabilities."""
     honest = engines.open_exported
 
     def opened(engine, file, precision="f32"):
@@ -279,10 +279,10 @@ def test_an_export_that_cannot_be_checked_is_not_used(model_file, cached, monkey
 
 
 @exports
-def test_where_an_export_cannot_be_kept_keras_is_taken_once_for_all(model_file, monkeypatch, tmp_path):
+def test_an_export_that_cannot_be_kept_is_replaced_by_keras_once_for_all(model_file, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("LUNGNB_CACHE", str(tmp_path / "file" / "own"))
-    with pytest.raises(ExportError, match=r"cannot be kept in .*own: LUNGNB_CACHE names another folder"):
+    with pytest.raises(ExportError, match=r"cannot be kept in .*own: set LUNGNB_CACHE to another folder"):
         open_network(model_file, "onnx")
     with pytest.warns(UserWarning, match="LUNGNB_CACHE"):
         first = open_network(model_file)
@@ -379,7 +379,7 @@ def arrays(images, masks):
     arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 1), np.uint8)) | {"chest": np.zeros(3, np.float32)},
     arrays(np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 1), np.uint8)) | {"chest": np.zeros(2)},
 ])  # fmt: skip
-def test_other_arrays_are_no_reference(tmp_path, stored):
+def test_other_arrays_are_not_a_reference(tmp_path, stored):
     np.savez_compressed(tmp_path / "x.npz", **stored)
     with pytest.raises(ExportError, match=r"x\.npz: is damaged"):
         read_reference(tmp_path / "x.npz", 8)

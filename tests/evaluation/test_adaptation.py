@@ -221,7 +221,7 @@ def test_other_patients_are_another_run(corrected, tmp_path, model_file):
     assert first.estimate is not None and again.estimate is None
 
 
-def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
+def test_nothing_to_adapt_to_gives_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
         adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
     windowed = tmp_path / "windowed.keras"
@@ -236,7 +236,7 @@ def test_nothing_to_adapt_to_is_a_sentence(corrected, tmp_path, model_file):
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_place_that_cannot_hold_the_network_is_a_sentence(corrected, model_file):
+def test_a_place_that_cannot_hold_the_network_gives_a_sentence(corrected, model_file):
     with pytest.raises(ValueError, match="mine: lies in the folder of the images"):
         adapt(corrected, corrected / "mine", model_file)
     with pytest.raises(ValueError, match=r"film_0\.png: is a file\. Name the folder with images"):
@@ -248,7 +248,7 @@ def test_a_place_that_cannot_hold_the_network_is_a_sentence(corrected, model_fil
         adapt(corrected, corrected.parent / "other", corrected / "nowhere")
 
 
-def test_a_full_disk_is_a_sentence(corrected, tmp_path, model_file, monkeypatch):
+def test_a_full_disk_gives_a_sentence(corrected, tmp_path, model_file, monkeypatch):
     class Full(tuning.Backup):
         def on_epoch_end(self, epoch, logs=None):
             raise OSError(28, "Can't synchronously write data (error message = 'No space left on device')")
@@ -258,7 +258,7 @@ def test_a_full_disk_is_a_sentence(corrected, tmp_path, model_file, monkeypatch)
         adapt(corrected, tmp_path / "mine", model_file, progress=False)
 
 
-def test_labels_that_no_mask_has_are_a_sentence(corrected, tmp_path, model_file):
+def test_labels_that_no_mask_has_give_a_sentence(corrected, tmp_path, model_file):
     with pytest.raises(ValueError, match="film_2: its mask has no pixel of the labels 7, 8"):
         adapt(corrected, tmp_path / "mine", model_file, labels=[7, 8])
 

@@ -230,7 +230,7 @@ def test_one_model_makes_no_pair():
     assert tests.empty and {"p_holm", "conclusion"} <= {*tests}
 
 
-def test_images_of_one_patient_are_one_witness():
+def test_images_of_one_patient_count_once():
     table = table_of(unet=np.arange(48) / 100, resunet=np.arange(48) / 100 + np.tile([0.05, -0.01, -0.01], 16))
     table["patient"] = table["id"].astype(int) % 3
     test = only(paired_tests(table))

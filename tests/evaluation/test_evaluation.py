@@ -68,10 +68,10 @@ def test_perfect_predictions_score_1(trained, monkeypatch):
     assert (raw[list(OVERLAP_SCORES)] == 0).all(axis=None)
 
 
-def test_probabilities_that_are_no_numbers_are_named(trained, monkeypatch):
+def test_probabilities_that_are_not_numbers_are_named(trained, monkeypatch):
     monkeypatch.setattr(scoring, "predict", lambda model, image: np.full(image.shape, np.nan, np.float32))
     first = read_manifest(trained).query("split == 'test'")["id"].iloc[0]
-    with pytest.raises(ValueError, match=f"unet gives probabilities of {first} that are no numbers"):
+    with pytest.raises(ValueError, match=f"unet gives probabilities of {first} that are not numbers"):
         evaluate(trained, "unet", progress=False)
     assert not (trained.results / "unet" / "scores.csv").exists()
 
@@ -194,7 +194,7 @@ def test_distances_are_in_mm_of_all_images_or_of_none(trained):
         manifest.loc[0, sizes] = np.nan
 
 
-def test_the_summary_says_what_a_run_came_to(trained):
+def test_the_summary_has_the_results_of_a_run(trained):
     table = evaluate(trained, "unet", progress=False)
     summary = json.loads((trained.results / "unet" / "summary.json").read_text())
     run = json.loads((trained.results / "unet" / "run.json").read_text())

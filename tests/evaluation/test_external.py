@@ -244,7 +244,7 @@ def test_copies_of_the_ground_truth_and_empty_masks_are_doubted(truth, tmp_path)
     assert scoring.table.groupby("model")["dice"].mean().to_dict() == {"copy": 1, "nothing": 0}
 
 
-def test_a_folder_within_the_ground_truth_is_no_ground_truth(tmp_path):
+def test_a_folder_within_the_ground_truth_is_not_ground_truth(tmp_path):
     truth = write_masks(tmp_path / "truth", TRUTHS)
     inner = write_masks(truth / "predictions", map(shifted, TRUTHS))
     scoring = score(truth, inner)
@@ -318,7 +318,7 @@ def test_no_tensorflow_is_loaded(truth, tool):
     assert (truth.parent / "out" / "report.html").exists()
 
 
-def test_many_files_that_are_no_masks_are_one_sentence(truth, tool, tmp_path):
+def test_many_files_without_masks_give_one_sentence(truth, tool, tmp_path):
     write_masks(tmp_path / "set" / "CXR_png", TRUTHS)
     write_masks(tmp_path / "set" / "masks", TRUTHS)
     scoring = score(tmp_path / "set", tool)
@@ -377,7 +377,7 @@ def test_small_labels_as_jpeg_are_doubted(truth, tmp_path):
     assert "case_0: its mask is a JPEG file with labels up to" in sentences(score(truth, tmp_path / "small"))
 
 
-def test_soft_masks_are_no_pictures(truth, tmp_path):
+def test_soft_masks_are_not_taken_for_pictures(truth, tmp_path):
     soft = [np.rint(255 * ndimage.gaussian_filter(mask.astype(float), 1)).astype(np.uint8) for mask in TRUTHS]
     scoring = score(truth, write_masks(tmp_path / "soft", soft))
     assert scoring.problems.empty and (scoring.table["dice"] > 0.95).all()

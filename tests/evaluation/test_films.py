@@ -45,7 +45,7 @@ def test_slices_with_lung_of_a_volume_are_one_patient(volume):
     assert all(film.mask.any() for film in films) and min(numbers) == 0 and max(numbers) == 19
 
 
-def test_an_empty_mask_of_a_volume_is_one_sentence(volume, corrected):
+def test_an_empty_mask_of_a_volume_gives_one_sentence(volume, corrected):
     write_nifti(volume / "masks" / "scan.nii.gz", np.zeros((40, 32, 32)), dtype=np.uint8)
     shutil.copytree(corrected, volume, dirs_exist_ok=True)
     films, left_out = read_films(volume, OPTIONS, None)

@@ -124,7 +124,7 @@ def test_a_mask_that_nothing_explains_says_to_look():
 
 
 @pytest.mark.parametrize("flip", [np.s_[..., ::-1, :], None])
-def test_a_set_that_the_network_does_not_know_is_one_sentence(flip):
+def test_a_set_that_the_network_does_not_know_gives_one_sentence(flip):
     """If most masks are moved in the same way, the sentence says how."""
     cases = [
         each._replace(truth=each.truth[flip] if flip else lungs(0, down=18, height=4 * number + 12) & (number > 9))
@@ -136,7 +136,7 @@ def test_a_set_that_the_network_does_not_know_is_one_sentence(flip):
 
 
 def test_the_slices_of_a_volume_are_one_mask():
-    """A slice with a wrong mask among many good ones is no finding; masks are exchanged between equal volumes only."""
+    """One wrong slice among many good ones gives no finding; masks are exchanged only between equal volumes."""
     prediction = np.concatenate([lungs(0, height=height) for height in range(20, 40)])
     one_wrong = prediction.copy()
     one_wrong[3] = False
@@ -159,7 +159,7 @@ def test_empty_masks_and_files_that_cannot_be_read_are_left_to_check(raw):
     assert find_mismatches(make_settings(str(raw)), progress=False).empty
 
 
-def test_a_missing_network_is_a_sentence(raw, monkeypatch):
+def test_a_missing_network_gives_a_sentence(raw, monkeypatch):
     _, prepared = find(raw)
     monkeypatch.setattr(engines, "SHIPPED", raw / "nothing.keras")
     table = find_mismatches(make_settings(str(raw)), progress=False)

@@ -28,7 +28,7 @@ def test_the_band_is_a_share_of_the_longer_side(size):
 
 
 def test_the_band_of_a_lung_in_the_corner_of_a_wide_image():
-    """The band has 8 px, 8/256 of the longer side, on either side of the border. The image's edge is no border."""
+    """The band has 8 px, 8/256 of the longer side, on either side of the border. The image's edge is not a border."""
     truth = np.zeros((64, 256), bool)
     truth[40:, 200:] = True
     near = near_border(truth)

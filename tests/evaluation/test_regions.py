@@ -87,7 +87,7 @@ def test_the_catalogue_says_which_data_sets_show_films(prepared, name, expected)
     assert shows_films(data) == expected
 
 
-def test_slices_of_volumes_are_no_films(prepared):
+def test_slices_of_volumes_are_not_films(prepared):
     data = open_prepared(prepared)
     data.manifest = data.manifest.assign(source_image="chest.nii.gz")
     assert not shows_films(data)

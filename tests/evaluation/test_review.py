@@ -28,7 +28,7 @@ def test_slices_with_one_lung_are_usual_where_validation_has_them():
     assert found["reasons"].tolist() == ["", "", "number of lungs"]
 
 
-def test_usefulness_by_hand():
+def test_the_gain_by_a_review_by_hand():
     reviewed = examined(dice=[0.6, 0.9, 0.5, 0.8])
     found = review_gain(reviewed, 0.25)
     assert found["looked_at"] == 1 and found["worst"] == 0.5

@@ -53,9 +53,9 @@ def test_training_by_the_command_line_chooses_it(trained, model_file, monkeypatc
     assert has_temperature(model_file)
 
 
-def test_probabilities_that_are_no_numbers_are_refused(trained, monkeypatch):
+def test_probabilities_that_are_not_numbers_are_refused(trained, monkeypatch):
     monkeypatch.setattr(scaling, "predict", lambda _, grey: np.full(grey.shape, np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"unet gives probabilities of case_.. that are no numbers; train it again"):
+    with pytest.raises(ValueError, match=r"unet gives probabilities of case_.. that are not numbers; train it again"):
         choose_temperature(trained, "unet", progress=False)
 
 

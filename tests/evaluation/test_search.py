@@ -54,7 +54,7 @@ def test_a_search_writes_a_table_and_is_not_repeated(prepared, capsys):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_fails_its_trial_alone(prepared):
+def test_a_loss_that_is_not_a_number_fails_only_its_trial(prepared):
     settings = prepared.replace(learning_rate=1e30)
     table = search_settings(settings, "unet", trials=2, progress=False)
     assert table["state"].tolist() == ["failed", "failed"]
@@ -163,7 +163,7 @@ def test_an_interrupted_search_proposes_what_the_uninterrupted_one_does(prepared
 
 
 @pytest.mark.parametrize("change", ["settings", "data", "more trials"])
-def test_only_the_same_search_is_gone_on_with(prepared, quick_fit, change):
+def test_only_the_same_search_is_continued(prepared, quick_fit, change):
     first = search_settings(prepared, "unet", trials=3, progress=False)
     settings, trials, manifest = prepared, 3, prepared.prepared / "manifest.csv"
     if change == "settings":

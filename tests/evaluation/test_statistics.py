@@ -93,7 +93,7 @@ def test_variances_add_up_with_the_degrees_of_freedom_of_satterthwaite():
 
 
 def test_an_interval_is_at_least_students_t():
-    """Of five values, the bootstrap knows little of the tails; of many values, both agree."""
+    """With five values, the bootstrap misses the tails; with many values, both intervals agree."""
     rng = np.random.default_rng(0)
     for count, ratio in ((3, 1), (5, 1), (400, 0.93)):
         values = rng.normal(0, 1, count)
@@ -195,7 +195,7 @@ def test_the_classification_table_of_empty_masks():
     assert table.loc["lung"].tolist() == [0, 0, 0, 0] and table.loc["accuracy", "f1-score"] == 1
 
 
-def test_who_comes_first_is_a_draw_between_equals_and_sure_where_one_is_always_better():
+def test_first_places_are_shared_by_equals_and_sure_if_one_is_always_better():
     rng = np.random.default_rng(0)
     worse = rng.uniform(0.8, 0.9, 30)
     first = first_places(table_of(unet=worse, resunet=worse + 0.01, r2unet=worse - 0.01))
@@ -205,7 +205,7 @@ def test_who_comes_first_is_a_draw_between_equals_and_sure_where_one_is_always_b
     assert first_places(table_of(a=worse)).tolist() == [1]
 
 
-def test_who_comes_first_is_as_the_normal_law_says():
+def test_first_places_agree_with_the_normal_law():
     rng = np.random.default_rng(1)
     one = rng.uniform(0.8, 0.9, 400)
     gain = 0.001 + 0.02 * stats.zscore(rng.normal(size=400))  # its mean is one standard error above 0

@@ -55,7 +55,7 @@ def test_the_shipped_and_the_trained_network_are_compared_with_masks_cleaned_up(
 
 
 def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypatch):
-    """Random masks get their holes filled."""
+    """The holes of random masks are filled."""
     noise = np.random.default_rng(0).random((1, 32, 32, 1), "float32")
     monkeypatch.setattr(scoring, "predict", lambda model, grey: np.resize(noise, grey.shape))
     table = score_untrained(trained, progress=False)
@@ -73,7 +73,7 @@ def test_another_model_leaves_no_table_of_the_shipped_one(trained):
     assert not (trained.results / "pretrained.csv").exists()
 
 
-def test_each_data_set_meets_each(trained):
+def test_each_data_set_is_tested_with_each(trained):
     write_phantoms(raw_folder("other"), 24, seed=5, size=64, progress=False)
     runs = [trained, trained.replace(dataset="other", epochs=1)]
     table = train_across(runs, progress=False)
@@ -132,7 +132,7 @@ def test_what_the_phantom_is_worth_in_real_images():
 
 
 @pytest.mark.slow
-def test_a_way_of_being_wild_is_left_out(trained, monkeypatch):
+def test_a_kind_of_variation_is_left_out(trained, monkeypatch):
     settings = trained.replace(epochs=1)
     for _ in range(2):  # the second time from what is there
         table = leave_one_out(settings, {"phantoms": trained}, 24, ["tone"], progress=False)

@@ -17,7 +17,7 @@ AIR, TISSUE = -900.0, 40.0
 
 
 def lungs():
-    """Two boxes of air from the second slice to the last but one, and the Hounsfield units of their slices."""
+    """Return two boxes of air, in all slices except the first and the last, and the slices in Hounsfield units."""
     mask = np.zeros(SHAPE, bool)
     mask[1:-1, 10:40, 6:26] = mask[1:-1, 10:40, 36:58] = True
     return mask, np.where(mask, AIR, TISSUE).astype(np.float32)
@@ -65,7 +65,7 @@ def test_apex_and_base_count(scans, monkeypatch):
     assert (scored(scans, monkeypatch, mask)[["dice", "nsd"]] == 1).all(axis=None)
 
 
-def test_an_empty_volume_is_its_diagonal_away(scans, monkeypatch):
+def test_an_empty_volume_has_the_diagonal_as_its_distance(scans, monkeypatch):
     table = scored(scans, monkeypatch, np.zeros(SHAPE, bool))
     np.testing.assert_allclose(table["hd95"], np.linalg.norm(np.multiply(SHAPE, SPACING)))
     assert (table["dice"] == 0).all()
@@ -78,7 +78,7 @@ def test_the_volume_is_cleaned_as_a_whole(scans, monkeypatch):
     assert (scored(scans, monkeypatch, with_speck)["dice"] == 1).all()
 
 
-def test_images_that_are_no_volumes_give_an_empty_table(prepared):
+def test_images_that_are_not_volumes_give_an_empty_table(prepared):
     table = volume_scores(prepared, ["unet"], progress=False)
     assert list(table) == list(VOLUME_COLUMNS) and not len(table)
 

@@ -80,7 +80,7 @@ def test_nine_panels_of_loss_iou_and_dice(models, split, last):
     titles = [axis.get_title() for axis in whole.axes]
     assert titles[:3] == ["Loss, training", "Loss, validation", f"Loss, {split}"]
     assert [figure.axes[0].get_title() for figure in singles.values()] == titles
-    for axis in (whole.axes[1], singles["loss_validation"].axes[0]):  # one line per model, told apart without colours
+    for axis in (whole.axes[1], singles["loss_validation"].axes[0]):  # one dash per model
         assert len(axis.lines) == len(models) == len({line.get_linestyle() for line in axis.lines})
         for line, history in zip(axis.lines, histories.values(), strict=True):
             np.testing.assert_allclose(line.get_ydata(), history["val_loss"])

@@ -145,7 +145,7 @@ def test_a_dicom_of_many_items_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("spacing", [["inf", "inf"], ["1e200", "1e200"], ["-1", "-1"], ["0", "0"], ["1", "1", "1"]])
-def test_a_size_of_a_pixel_that_makes_no_sense_is_not_believed(tmp_path, spacing):
+def test_a_pixel_size_that_makes_no_sense_is_ignored(tmp_path, spacing):
     path = dicom(tmp_path / "a.dcm", FILM, "DX", PixelSpacing=["0.125", "0.125"])
     assert read_picture(path).pixel_mm == (0.125, 0.125)
     text, other = b"0.125\\0.125 ", "\\".join(spacing).encode()
@@ -216,7 +216,7 @@ def test_a_voi_table_may_be_of_other_bits_than_it_states(tmp_path, bits):
     np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 62, 93, 125, 255], atol=1)
 
 
-def test_a_window_of_no_width_is_none(tmp_path):
+def test_a_window_without_width_is_ignored(tmp_path):
     path = dicom(tmp_path / "a.dcm", FILM, "DX", WindowCenter=100, WindowWidth=0)
     np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 62, 93, 125, 255], atol=1)
 
@@ -226,7 +226,7 @@ def test_padding_around_a_film_does_not_darken_it(tmp_path):
     np.testing.assert_allclose(read_image(path)[0].astype(int), [0, 128, 255, 0], atol=1)
 
 
-def test_frames_of_ct_are_no_picture(tmp_path):
+def test_frames_of_ct_are_not_read_as_a_picture(tmp_path):
     frames = np.zeros((40, 30))
     path = dicom(tmp_path / "a.dcm", frames, "CT", Rows=20, NumberOfFrames=2, RescaleSlope=1, RescaleIntercept=-1024)
     with pytest.raises(ValueError, match=r"a\.dcm: holds 2 pictures of CT, so it is a volume"):
@@ -256,7 +256,7 @@ def test_a_dicom_of_many_elements_is_refused(tmp_path, group):
 
 
 def test_a_palette_in_segments_is_not_unfolded(tmp_path):
-    """Six bytes of it stand for 65,535 entries."""
+    """Six bytes of the palette stand for 65,535 entries."""
     tags = {}
     for colour in ("Red", "Green", "Blue"):
         tags[f"{colour}PaletteColorLookupTableDescriptor"] = [0, 0, 16]
@@ -302,7 +302,7 @@ CT_12 = {"BitsStored": 12, "RescaleSlope": 1}
 @pytest.mark.parametrize("is_signed", [0, 1])
 @pytest.mark.parametrize(("high", "beside"), [(15, 0), (15, 0b1010), (13, 0), (13, 0x8001)])
 def test_values_end_at_the_high_bit(tmp_path, is_signed, high, beside):
-    """Also with an overlay in the bits beside them, as old files have (PS3.5, 8.1.1)."""
+    """The other bits may hold an overlay, as in old files (PS3.5, 8.1.1)."""
     values = np.array([[-1000, -300, 400, 2000]]) + 1024 * (1 - is_signed)
     stored = ((values & 0x0FFF) << high - 11) | beside
     tags = CT_12 | {"HighBit": high, "PixelRepresentation": is_signed, "RescaleIntercept": -1024 * (1 - is_signed)}
@@ -311,7 +311,7 @@ def test_values_end_at_the_high_bit(tmp_path, is_signed, high, beside):
 
 
 @pytest.mark.parametrize("overlay", [0, 1 << 13])
-def test_a_sign_that_tears_the_picture_apart_is_not_believed(tmp_path, overlay):
+def test_a_sign_that_tears_the_picture_apart_is_ignored(tmp_path, overlay):
     smooth = np.tile(np.linspace(0, 4095, 60).astype(np.int16), (40, 1))
     tags = CT_12 | {"HighBit": 11, "PixelRepresentation": 1, "RescaleIntercept": -1024}
     path = dicom(tmp_path / "a.dcm", smooth | overlay, "CT", **tags)
@@ -323,7 +323,7 @@ def test_a_sign_that_tears_the_picture_apart_is_not_believed(tmp_path, overlay):
 
 @pytest.mark.parametrize("is_signed", [0, 1])
 @pytest.mark.parametrize("high", [15, 3, 40])
-def test_a_high_bit_that_the_values_contradict_is_not_believed(tmp_path, is_signed, high):
+def test_a_high_bit_that_the_values_contradict_is_ignored(tmp_path, is_signed, high):
     values = np.array([[-1001, -300, 400, 2000]]) + 1024 * (1 - is_signed)
     tags = CT_12 | {"HighBit": high, "PixelRepresentation": is_signed, "RescaleIntercept": -1024 * (1 - is_signed)}
     path = dicom(tmp_path / "a.dcm", values & 0xFFFF, "CT", **tags)
@@ -331,7 +331,7 @@ def test_a_high_bit_that_the_values_contradict_is_not_believed(tmp_path, is_sign
 
 
 def test_signed_values_of_few_bits_keep_their_sign(tmp_path):
-    """Although the bits beyond BitsStored are 0."""
+    """The sign is kept although the bits beyond BitsStored are 0."""
     pixels = np.array([[-1000, -300, 400, 2000]])
     tags = TWELVE_BITS | {"PixelRepresentation": 1, "RescaleSlope": 1, "RescaleIntercept": 0}
     path = dicom(tmp_path / "a.dcm", pixels & 0x0FFF, "CT", **tags)
@@ -375,7 +375,7 @@ def test_a_window_that_does_not_fit_is_not_used(tmp_path, tags, interpretation):
         {"WindowCenter": 2047.5, "WindowWidth": 4095, "VOILUTFunction": "LINEAR_EXACT"},
     ],
 )
-def test_windows_that_are_written_oddly_are_no_reason_to_refuse(tmp_path, tags):
+def test_oddly_written_windows_are_not_refused(tmp_path, tags):
     picture = read_picture(dicom(tmp_path / "a.dcm", film_pixels(), "DX", **TWELVE_BITS, **tags))
     np.testing.assert_allclose(picture.grey, np.tile(np.arange(256), (64, 1)), atol=1)
     assert picture.note == ""
@@ -419,7 +419,7 @@ def test_ct_that_does_not_say_how_it_is_scaled_is_shown_as_usual_and_flagged(tmp
     assert picture.note == f"no RescaleIntercept: {-offset} is taken for it"
 
 
-def test_a_segmentation_is_no_picture(tmp_path):
+def test_a_segmentation_is_not_read_as_a_picture(tmp_path):
     path = dicom(tmp_path / "a.dcm", FILM, "SEG")
     with pytest.raises(ValueError, match=r"a\.dcm: no picture, but a segmentation\. Put it into a folder of masks\."):
         read_image(path)
@@ -465,7 +465,7 @@ def test_lossless_jpeg_is_read_or_its_decoder_named(tmp_path, end, monkeypatch):
 
 
 @pytest.mark.parametrize("padding", [65_535, -2000, 300])
-def test_padding_that_the_pixels_cannot_be_is_none(tmp_path, padding):
+def test_padding_values_that_pixels_cannot_have_are_ignored(tmp_path, padding):
     film = np.tile(np.arange(256), (64, 1))
     path = dicom(tmp_path / "a.dcm", film, "DX")
     file = pydicom.dcmread(path)
@@ -484,7 +484,7 @@ def test_a_slope_of_zero_is_named(tmp_path, modality):
 
 
 @pytest.mark.parametrize("modality", ["CT", "DX"])
-def test_an_intercept_without_a_value_is_as_none(tmp_path, modality):
+def test_an_intercept_without_a_value_counts_as_missing(tmp_path, modality):
     pixels = np.tile(np.linspace(0, 2500, 256).astype(int), (64, 1))
     plain = read_picture(dicom(tmp_path / "a.dcm", pixels, modality))
     empty = read_picture(dicom(tmp_path / "b.dcm", pixels, modality, RescaleSlope=1, RescaleIntercept=""))
@@ -501,7 +501,7 @@ def test_what_a_header_lacks_to_read_its_pixels_is_named(tmp_path, name):
         read_image(tmp_path / "a.dcm")
 
 
-def test_cut_pixels_of_floats_lack_no_element(tmp_path):
+def test_cut_float_pixels_are_called_damaged(tmp_path):
     file = pydicom.dcmread(dicom(tmp_path / "a.dcm", FILM, "DX", BitsAllocated=32))
     for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
         delattr(file, name)

@@ -32,7 +32,7 @@ def write_object(path, modality, preamble=True):
 
 
 def bare(path):
-    """Take away what a DICOM file begins with: preamble and file meta information."""
+    """Remove the beginning of a DICOM file: preamble and file meta information."""
     file = pydicom.dcmread(path)
     file.preamble = None
     file.file_meta = pydicom.dataset.FileMetaDataset()
@@ -51,7 +51,7 @@ def test_objects_without_a_picture_are_named_and_left_out(tmp_path, modality, na
     assert table["note"][0] == f"left out: {name} ({kind})"
 
 
-def test_pictures_that_are_no_slices_are_named_and_left_out(tmp_path):
+def test_pictures_that_are_not_slices_are_named_and_left_out(tmp_path):
     folder = tmp_path / "series"
     write_series(folder)
     side = {"PixelSpacing": [1, 1], "ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}
@@ -90,7 +90,7 @@ def test_copies_are_left_out_and_other_phases_are_named(tmp_path):
 
 
 def test_a_series_is_never_split(tmp_path):
-    """Although none of its slices says how its values become Hounsfield units."""
+    """The series stays whole although no slice says how its values become Hounsfield units."""
     write_series(tmp_path / "series", RescaleIntercept=None)
     table = segment_files(tmp_path / "series", tmp_path / "out", bright(), progress=False)
     assert len(table) == 1 and "not CT in Hounsfield units (RescaleIntercept)" in table["error"][0]

@@ -128,7 +128,7 @@ def test_bool_is_written_as_0_and_255(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".dcm"])
 @pytest.mark.parametrize("content", [b"", b"this is a text\n" * 20, "truncated"])
-def test_what_is_no_whole_image_is_named_in_one_sentence(tmp_path, suffix, content):
+def test_incomplete_images_are_named_in_one_sentence(tmp_path, suffix, content):
     if suffix == ".dcm":
         pytest.importorskip("pydicom")
     path = tmp_path / f"a{suffix}"
@@ -262,7 +262,7 @@ def test_a_mask_may_be_drawn_in_colours_on_white_or_on_nothing(tmp_path, backgro
     np.testing.assert_array_equal(read_mask(path), MASK | OTHER)
 
 
-def test_a_transparent_margin_of_white_is_no_lung(tmp_path):
+def test_a_transparent_margin_of_white_is_not_lung(tmp_path):
     picture = drawing((0, 0, 0, 255), (255, 255, 255, 255), (255, 255, 255, 255))
     picture[:2] = (255, 255, 255, 0)
     np.testing.assert_array_equal(read_mask(saved(tmp_path / "a.png", picture)), MASK | OTHER)
@@ -278,7 +278,7 @@ def test_a_mask_may_be_drawn_on_a_strong_colour(tmp_path, lung, suffix):
     assert (mask == shape).mean() > 0.99
 
 
-def test_a_frame_is_no_background(tmp_path):
+def test_a_frame_is_not_the_background(tmp_path):
     shape = np.zeros((160, 160), bool)
     shape[40:120, 30:130] = True
     colours = np.where(shape[..., None], np.uint8((0, 255, 0)), np.uint8((128, 0, 0)))

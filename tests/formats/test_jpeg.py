@@ -45,7 +45,7 @@ def fresh_jpeg(tmp_path, **options):
 
 
 def test_what_follows_a_jpeg_is_not_looked_at(tmp_path):
-    """As the video that phones put behind a photo."""
+    """Phones, for example, put a video behind a photo."""
     path = fresh_jpeg(tmp_path)
     expected = read_image(path)
     path.write_bytes(path.read_bytes() + b"\xff\xda" * 1000)

@@ -69,13 +69,13 @@ SMALL = {
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_small_dark_area_beside_soft_lungs_is_no_lung(name):
+def test_a_small_dark_area_beside_soft_lungs_is_not_lung(name):
     place, value = SMALL[name]
     soft = ndimage.gaussian_filter(BOTH * 255.0, 1)
     assert dice(lung_mask(np.where(place, soft.clip(value), soft).astype(np.uint8))) > 0.97
 
 
-def test_a_soft_mask_on_dark_grey_is_no_label_beside_another():
+def test_a_soft_mask_on_dark_grey_is_not_a_label_beside_another():
     soft = (ndimage.gaussian_filter(BOTH * 255.0, 2) + 1).clip(0, 255).astype(np.uint8)
     soft[:9] = soft[-9:] = 0  # a border, as of a picture that was made square
     assert dice(lung_mask(soft)) > 0.97
@@ -138,7 +138,7 @@ def test_a_probability_counts_as_it_is():
     assert not lung_mask(soft / 2).any()
 
 
-def test_what_is_not_a_number_is_no_lung():
+def test_values_that_are_not_numbers_are_not_lung():
     values = labelled(1, 2, np.float32)
     values[:10], values[-10:] = np.nan, np.inf
     np.testing.assert_array_equal(lung_mask(values), BOTH)
@@ -170,7 +170,7 @@ def test_maps_of_the_whole_body_are_refused_and_say_how_to_choose():
         lung_mask(stripes)
 
 
-def test_labels_of_flesh_are_told_from_those_of_air():
+def test_labels_of_flesh_are_distinguished_from_labels_of_air():
     hu = np.where(BOTH, -800.0, 40.0)
     heart = np.where(np.hypot(X - 0.5, Y - 0.5) < 0.1, 7, 0)
     np.testing.assert_array_equal(lung_mask(labelled(3, 4), hu=hu), BOTH)
@@ -212,7 +212,7 @@ COLOURS = {  # of the background and the lungs, as Matplotlib's `imsave` draws a
 
 
 @pytest.mark.parametrize("colours", COLOURS.values(), ids=COLOURS)
-def test_colours_of_one_strength_are_told_from_that_of_the_outline(tmp_path, colours):
+def test_colours_of_one_strength_are_distinguished_from_the_outline(tmp_path, colours):
     background, lung = colours
     lungs = np.roll(BOTH, -30, axis=1)  # which touch the outline, as in a slice that was cropped
     drawing = np.where(lungs[..., None], lung, background).astype(np.uint8)

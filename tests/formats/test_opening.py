@@ -22,7 +22,7 @@ def test_too_many_pixels_are_refused_and_the_sentence_names_the_setting(tmp_path
 
 
 @pytest.mark.parametrize("value", ["many", "0", "-1", "nan", "inf"])
-def test_a_limit_that_is_no_number_of_gigabytes_is_said(tmp_path, monkeypatch, value):
+def test_a_limit_that_is_not_a_number_of_gigabytes_is_named(tmp_path, monkeypatch, value):
     monkeypatch.setenv("LUNGNB_MAX_GB", value)
     with pytest.raises(ValueError, match="LUNGNB_MAX_GB must be a positive number of GB"):
         read_image(saved(tmp_path / "a.png", GREY))

@@ -25,7 +25,7 @@ def test_the_window_ends_are_black_and_white_and_it_must_rise():
         (MASK, "0 to 1"),
     ],
 )
-def test_what_is_rescaled_already_is_no_hounsfield_units(array, found):
+def test_rescaled_values_are_not_hounsfield_units(array, found):
     with pytest.raises(ValueError, match=f"slice 7: not in Hounsfield units: its values run from {found}, .* leave wi"):
         to_grey(array, (-125, 275), "slice 7")
 
@@ -72,7 +72,7 @@ def test_resampling_blurs_away_what_is_too_fine_for_the_new_spacing():
 
 
 @pytest.mark.parametrize(("spacing", "new"), [((1, 1, 1), 1), ((1, 0), 1), ((1, 1), 0), ((1, np.nan), 1)])
-def test_spacings_that_are_none_are_refused(spacing, new):
+def test_invalid_spacings_are_refused(spacing, new):
     with pytest.raises(ValueError, match="spacing_mm needs a positive number for each of 2 axes"):
         resample_mm(GREY, spacing, new)
 
@@ -95,7 +95,7 @@ def test_arrays_become_grey(array, expected):
 
 
 @pytest.mark.parametrize("array", [np.zeros(3), np.zeros((2, 2, 5)), np.zeros((0, 4)), np.full((2, 2), np.nan)])
-def test_arrays_that_are_no_image_are_refused(array):
+def test_arrays_that_are_not_images_are_refused(array):
     with pytest.raises(ValueError, match="the array: "):
         to_grey(array)
 

@@ -39,7 +39,7 @@ def with_broken_pixels():
     ids=["marker", "lower marker", "dark", "broken pixels", "white", "black", "three values", "both ends", "32 bits"],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["i4", "f4", "f8"])
-def test_what_is_no_picture_does_not_move_the_range(film, kind):
+def test_values_outside_the_picture_do_not_move_the_range(film, kind):
     inside = film == FILM
     low, high = int(FILM[inside].min()), int(FILM[inside].max())
     shown = grey_range(film.astype(kind))
@@ -50,7 +50,7 @@ def test_what_is_no_picture_does_not_move_the_range(film, kind):
 
 
 @pytest.mark.parametrize("value", [-999, -1000, -1024])
-def test_one_value_below_0_is_padding_and_no_ct(value):
+def test_one_value_below_0_is_padding_not_ct(value):
     film = with_padding(value)
     inside = film[film >= 0]
     assert grey_range(film) == GreyRange((inside.min(), inside.max()), f"values of {value} are left out")
@@ -85,7 +85,7 @@ def test_ct_with_an_offset_and_padding_keeps_its_contrast():
     assert grey_range(stored.astype(np.uint16)).window == (stored[60:].min(), stored[60:].max())
 
 
-def test_what_is_no_number_is_black():
+def test_values_that_are_not_numbers_become_black():
     values = SLICE.astype(np.float32)
     values[:10], values[10:12, :5] = np.nan, np.inf
     grey, note = show_grey(values)

@@ -110,7 +110,7 @@ def test_names_of_nifti():
         ({"ImageOrientationPatient": [1, 0, 0]}, "does not say how it lies in the volume"),
     ],
 )
-def test_files_that_are_no_slice_are_named(tmp_path, tags, message):
+def test_files_that_are_not_slices_are_named(tmp_path, tags, message):
     write_series(tmp_path / "a", **tags)
     with pytest.raises(ValueError, match=message) as raised:
         read_dicom_series(tmp_path / "a")
@@ -147,7 +147,7 @@ def test_series_that_make_no_volume_are_refused(tmp_path):
     refused("one slice only")
 
 
-def test_nifti_that_is_no_volume_is_refused(tmp_path):
+def test_nifti_that_is_not_a_volume_is_refused(tmp_path):
     def refused(message, path):
         with pytest.raises(ValueError, match=message) as raised:
             read_nifti(path)
@@ -192,8 +192,8 @@ def test_a_series_of_too_many_voxels_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("offset", [2.0**31, -1.0, float("nan"), float("inf")])
-def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
-    """Before the file is unpacked as far as there."""
+def test_voxels_with_an_invalid_offset_are_refused(tmp_path, offset):
+    """The refusal comes before the file is unpacked up to the offset."""
     content = bytearray(write_nifti(tmp_path / "a.nii").read_bytes())
     content[108:112] = np.float32(offset).tobytes()
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(content))
@@ -203,7 +203,7 @@ def test_voxels_that_begin_nowhere_are_refused(tmp_path, offset):
 
 @pytest.mark.parametrize("side", [3e38, 1e4])
 def test_voxels_larger_than_a_body_are_refused(tmp_path, side):
-    """Volumes in mL that no number holds, else."""
+    """Otherwise, a volume in mL would be too large for a number."""
     nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.diag([side, side, side, 1])), tmp_path / "a.nii")
     with pytest.raises(ValueError, match=r"a\.nii: its header says that a voxel measures .* mm, which cannot be"):
         read_nifti(tmp_path / "a.nii")
@@ -265,7 +265,7 @@ def test_a_nifti_of_two_dimensions_is_one_slice(tmp_path):
 
 
 @pytest.mark.parametrize("slope", [0.0, float("nan"), float("inf")])
-def test_a_slope_that_means_nothing_scales_nothing(tmp_path, slope):
+def test_an_invalid_slope_is_ignored(tmp_path, slope):
     content = bytearray(write_nifti(tmp_path / "a.nii").read_bytes())
     content[112:116] = np.float32(slope).tobytes()
     (tmp_path / "a.nii").write_bytes(content)
@@ -368,7 +368,7 @@ def test_lengths_in_metres_and_microns_become_mm(tmp_path, unit, factor):
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 10, 64, 123, 255])  # 1 is metre, 2 mm, 3 micron; some are unknown
-def test_a_unit_that_no_chest_has_is_not_believed(tmp_path, code):
+def test_a_unit_that_makes_the_chest_too_large_or_small_is_ignored(tmp_path, code):
     image = nibabel.load(write_nifti(tmp_path / "a.nii"))
     image.header["xyzt_units"] = code
     (tmp_path / "b.nii").write_bytes(image.to_bytes())

@@ -90,7 +90,7 @@ CLAIMS = [
     ),
     Claim(
         "On films of Shenzhen, it lists 97 % of swapped masks and names the right one for 83 %. It lists 99.6 % of "
-        "mirrored masks, all that were shifted by 5 % of the image, and 3 % of the masks as they are",
+        "mirrored masks, all that were shifted by 5 % of the image, and 3 % of the unchanged masks",
         [found("swapped"), found("swapped", "named"), found("mirrored"), SHIFT_PERCENT, found("as they are")],
     ),
     Claim(
@@ -332,7 +332,7 @@ CLAIMS = [
     Claim("| 0.5 | 0.7 | 6 |", [*SEGMENT.loc[["onnx", "openvino", "keras"], "first_mask_s"]]),
     Claim("| 103 | 92 | 65 |", [*SEGMENT.loc[["onnx", "openvino", "keras"], "files_a_second_512"]]),
     Claim(
-        "1, 2 and 4 workers: 42, 40 and 44 a second (the plain command 41)",
+        "1, 2 and 4 workers: 42, 40 and 44 (the plain command: 41)",
         [1, 2, 4, *CLUSTER.loc[[1, 2, 4, 0], "films_a_second"]],
     ),
     Claim(

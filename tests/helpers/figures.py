@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 
 def drawn(figure):
-    """Render a figure; return its axes that show something."""
+    """Render a figure; return its axes that are not empty."""
     assert isinstance(figure, Figure) and not plt.get_fignums()  # or a notebook would show it twice
     sentence = figure.about
     assert len(sentence) > 20 and sentence[0].isupper() and sentence.endswith(".") and "`" not in sentence

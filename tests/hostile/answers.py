@@ -1,4 +1,4 @@
-"""What an answer is worth: a mask or a sentence is right, all else is a fault with a name in capitals."""
+"""Judge answers: a mask or a sentence is right, everything else is a fault with a name in capitals."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ def _fault(case: Case, answer: str, sentence: str, path: Path, out: Path, log: s
 
 
 def over_limits(taken: Taken, kilobytes: float) -> str:
-    """Return SLOW or LARGE for what took too much, nothing for what did not or is too large to be promised for."""
+    """Return SLOW or LARGE if a case took too much; nothing if it did not, or if the input is above the stated size."""
     if kilobytes > LIMIT_KB:
         return ""
     return "SLOW" if taken.seconds > LIMIT_SECONDS else "LARGE" if taken.mb > LIMIT_MB else ""

@@ -1,4 +1,4 @@
-"""Unusual but good files, which must give a mask: a limit that refuses them is too low."""
+"""Unusual but good files, which must give a mask. A limit that refuses one of them is too low."""
 
 import io
 import struct

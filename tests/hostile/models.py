@@ -1,4 +1,4 @@
-"""Files called `.keras`: structures that grow, that hold code, that are no network, and damaged ones."""
+"""Files called `.keras`: structures that grow, that hold code, that are not networks, and damaged ones."""
 
 import json
 import zipfile

@@ -59,7 +59,7 @@ def test_a_network_too_large_for_the_budget_has_no_dice():
     assert "U-Net is ahead: 0.700 after 2 epochs" in architectures.say_budgets(table)
 
 
-def test_seeds_that_overlap_are_named_apart_from_lower_ones():
+def test_networks_with_overlapping_seeds_are_listed_apart_from_lower_ones():
     said = architectures.say_chance(summary_of(A=[0.97, 0.98], B=[0.96, 0.972], C=[0.94, 0.95])).splitlines()
     assert said[0].startswith("A has the highest mean Dice, 0.975,")
     assert said[1] == "Some seeds are as good: B (mean 0.009 lower)."
@@ -79,7 +79,7 @@ def test_conclusions_are_counted_whichever_network_comes_first():
     ]
     tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
     said = architectures.say_tests(tests, "unet")
-    verdicts = "2 times better, 0 times no relevant difference, 1 times undecided."
+    verdicts = "better than 2, no relevant difference to 0, undecided for 1."
     assert said == f"U-Net against 3 other networks: {verdicts}"
 
 

@@ -35,7 +35,7 @@ def test_one_network_has_no_pair():
     table = table_of(unet=[0.9, 0.8])
     tests = paired_tests(table)
     assert say_pairs(tests, 0.005) == "One network alone has no pair to compare."
-    assert say_choice(tests, comparison_table(table)) == "One network alone leaves no choice."
+    assert say_choice(tests, comparison_table(table)) == "With one network, there is nothing to choose."
     assert readable(tests, TEST_COLUMNS).empty
 
 

@@ -17,7 +17,7 @@ def left_out(films, slices):
         (0.951, 0.969, "Too little to tell after one training each: without tone (Dice +0.000)."),
     ],
 )
-def test_an_ablation_is_read_in_the_right_direction(films, slices, verdict):
+def test_a_part_that_is_left_out_counts_in_the_right_direction(films, slices, verdict):
     assert verdict in lesson.say_left_out(left_out(films, slices))
 
 

@@ -44,7 +44,7 @@ def test_a_perfect_mask_has_a_loss_as_long_as_the_network_is_unsure():
         (history_of([0.8, 0.4], [0.9, 0.2]), ["Epoch 2 of 2", "more epochs", "a sign of overfitting"]),
     ],
 )
-def test_learning_is_said_as_the_history_is(history, expected):
+def test_the_sentence_on_learning_agrees_with_the_history(history, expected):
     lines = trainings.say_learning(history).splitlines()
     assert len(lines) == 3
     assert all(part in line for part, line in zip(expected, lines, strict=True))
@@ -62,7 +62,7 @@ def test_scores_and_losses_in_words():
     )
 
 
-def test_skips_are_compared_after_as_many_epochs():
+def test_skips_are_compared_after_the_same_number_of_epochs():
     longer, shorter = history_of([1, 1, 1], [1, 1, 1], [0.5, 0.9, 0.99]), history_of([1, 1], [1, 1], [0.4, 0.8])
     assert "After 2 epochs the validation Dice is 0.900 with skip connections and 0.800" in trainings.say_skips(
         longer, shorter

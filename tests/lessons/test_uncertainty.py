@@ -48,7 +48,7 @@ def test_confidence_is_said_of_both_sides(observed, expected):
         ({"corrected_error": 0.099}, "The error hardly changes, from 0.100 to 0.099. A temperature cannot correct"),
     ],
 )
-def test_a_temperature_is_said_as_it_is(columns, expected):
+def test_the_sentence_on_a_temperature_agrees_with_it(columns, expected):
     assert expected in lesson.say_temperature(calibration(**columns))
 
 

@@ -38,7 +38,7 @@ def test_early_stopping_and_plateaus_remember(cut):
     assert stopped == 6  # the fifth after epoch 1
 
 
-def test_what_draws_at_random_draws_the_same_in_an_epoch_that_is_gone_on_with(tmp_path):
+def test_random_layers_draw_the_same_in_a_resumed_epoch(tmp_path):
     keras.utils.set_random_seed(1)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
     model.compile("sgd", "mse")

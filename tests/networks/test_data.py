@@ -200,7 +200,7 @@ def test_the_seed_decides(prepared):
     assert np.abs(one_epoch(prepared)[0] - one_epoch(other)[0]).mean() > 0.01
 
 
-def test_a_seed_of_0_is_a_seed(prepared):
+def test_a_seed_of_0_works(prepared):
     fix_seeds(0)
     try:
         assert len([*load_batches(prepared.replace(seed=0, epochs=1), "train", training=True)]) == count_steps(
@@ -221,7 +221,7 @@ def test_the_last_batch_may_be_smaller(prepared):
 
 
 def test_a_few_training_images_are_drawn_with_the_seed(prepared):
-    """The same ones in each epoch, others with another seed, and none fewer for validation."""
+    """They are the same in each epoch, and others with another seed. Validation keeps all its images."""
     everything = {image.tobytes() for image in one_epoch(prepared.replace(**PLAIN))[0]}
     drawn = []
     for seed in (1, 1, 2, 3):
@@ -250,7 +250,7 @@ def test_a_file_added_by_hand_is_noticed(prepared):
         load_batches(prepared, "train")
 
 
-def test_a_split_that_is_none_or_was_not_made_is_named(prepared):
+def test_an_unknown_or_missing_split_is_named(prepared):
     with pytest.raises(ValueError, match="split must be one of train, validation, test, not 'exam'"):
         load_batches(prepared, "exam")
     settings = prepared.replace(split_fractions=(0.85, 0.15, 0.0))

@@ -38,7 +38,7 @@ def test_the_wrong_way_round_costs_most(name):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("dice", 1 - 1 / 65), ("iou", 1 - 1 / 65)])
-def test_lung_where_there_is_none_and_none_where_there_is(name, expected):
+def test_false_lung_and_missed_lung_have_a_high_loss(name, expected):
     assert value(name, EMPTY, FULL) == pytest.approx([expected])
     assert value(name, FULL, EMPTY) == pytest.approx([expected])
 
@@ -62,7 +62,7 @@ def test_masks_may_be_whole_numbers(name):
     assert value(name, TRUTH.astype("uint8"), FOUND) == pytest.approx(value(name, TRUTH, FOUND))
 
 
-def test_an_unknown_name_lists_those_there_are():
+def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="loss must be one of bce, dice, iou, bce_dice, bce_iou, not 'focal'"):
         get_loss("focal")
 

@@ -1,4 +1,4 @@
-"""`.keras` files of strangers: each is refused with a sentence or loaded, in 10 s and 1 GB, and runs no code."""
+"""Untrusted `.keras` files: each is refused with a sentence or loaded, in 10 s and 1 GB, and runs no code."""
 
 import io
 import itertools
@@ -110,7 +110,7 @@ def many_calls():
 
 
 def backwards(count):
-    """Return a structure whose layers stand in the order from the last to the first."""
+    """Return a structure whose layers are listed from the last to the first."""
     names = ["image", *(f"layer_{index}" for index in range(count))]
     layers = [layer(name, before, "Identity") for before, name in itertools.pairwise(names)]
     return functional(image(), *layers[::-1], output=names[-1])
@@ -365,7 +365,7 @@ def test_archives_are_refused(tmp_path, limited):
         load_model(tmp_path / "x.keras")
 
 
-def test_what_is_no_file_is_refused(tmp_path, limited):
+def test_paths_that_are_not_files_are_refused(tmp_path, limited):
     make_pipe(tmp_path / "pipe.keras")
     (tmp_path / "folder.keras").mkdir()
     (tmp_path / "zeros.keras").symlink_to("/dev/zero")
@@ -410,7 +410,7 @@ def test_weights_above_the_limit_of_memory_are_not_unpacked(tmp_path, monkeypatc
         load_model(tmp_path / "x.keras")
 
 
-def test_weights_that_are_no_regular_file_are_refused(tmp_path):
+def test_weights_that_are_not_a_regular_file_are_refused(tmp_path):
     make_pipe(tmp_path / "x.weights.h5")
     with pytest.raises(ValueError, match="is not a regular file; name a file of weights"):
         check_weights(tmp_path / "x.weights.h5")

@@ -100,7 +100,7 @@ def test_parameters_are_as_counted_by_hand(name, filters, depth):
     assert model.count_params() == COUNTS[name](filters, depth)
 
 
-def test_the_unet_of_16_filters_is_the_one_of_the_design():
+def test_the_unet_of_16_filters_has_1_94_million_parameters():
     assert unet_count(16, 4) == pytest.approx(1.94e6, rel=0.005)
 
 
@@ -126,7 +126,7 @@ def test_multiplications_count_each_use_and_what_lies_within():
 
 
 @SLOW
-def test_the_designs_networks_take_what_is_published():
+def test_the_designs_networks_take_the_published_settings():
     assert count_multiplications(build_model("unet", size=256)) == pytest.approx(3.0e9, rel=0.01)
     assert count_multiplications(build_model("r2unet", size=256)) == pytest.approx(8.5e9, rel=0.01)
     # Sandler 2018, table 4: MobileNetV2 takes 300 M.
@@ -177,12 +177,12 @@ def test_any_size_that_the_halvings_divide_works(name, size, depth):
         ({"depth": 0}, "depth must be at least 1, not 0"),
     ],
 )
-def test_sizes_that_do_not_go_are_named(name, arguments, message):
+def test_sizes_that_do_not_fit_are_named(name, arguments, message):
     with pytest.raises(ValueError, match=message):
         build_model(name, **arguments)
 
 
-def test_an_unknown_model_lists_those_there_are():
+def test_an_unknown_model_lists_the_known_ones():
     known = "unet, resunet, r2unet, attention_unet, transunet, compact_unet"
     with pytest.raises(ValueError, match=f"model must be one of {known}, not 'vnet'"):
         build_model("vnet")
@@ -190,7 +190,7 @@ def test_an_unknown_model_lists_those_there_are():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_stages_bear_the_names_and_sizes_of_the_figure(name):
+def test_stages_have_the_names_and_sizes_of_the_figure(name):
     if name == "compact_unet":  # whose U is half the image's size
         model = build_model(name, size=64, filters=3, depth=3)
         top = {"lung": (None, 64, 64, 1), "patches": (None, 32, 32, 4)}
@@ -312,7 +312,7 @@ assert "lungnb" not in sys.modules
 
 @pytest.mark.parametrize("name", MOSTLY_SLOW)
 def test_a_network_begins_with_the_weights_of_a_file(name, tmp_path):
-    """Also with those of one for another input size, which none of the layers knows."""
+    """The weights may come from a network with another input size, because no layer depends on it."""
     first = build_model(name, size=32, filters=2, depth=2)
     first.save(tmp_path / "first.keras")
     second = build_model(name, size=64, filters=2, depth=2, weights=str(tmp_path / "first.keras"))

@@ -37,7 +37,7 @@ def damage(file, name):
 
 
 @pytest.mark.parametrize("name", [*DAMAGED, *WRONG])
-def test_a_damaged_run_is_told_in_one_sentence(trained, tmp_path, name, capsys):
+def test_a_damaged_run_is_reported_in_one_sentence(trained, tmp_path, name, capsys):
     folder = trained.results / "unet"
     damage(folder / "run.json", name)
     options = [trained.dataset, "--set", "models=unet"]
@@ -54,7 +54,7 @@ def test_a_damaged_run_is_told_in_one_sentence(trained, tmp_path, name, capsys):
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_is_damaged_is_made_anew(trained, no_fit, name):
+def test_damaged_data_are_prepared_anew(trained, no_fit, name):
     prepared, run = trained.prepared / "prepared.json", trained.results / "unet" / "run.json"
     content = prepared.read_text()
     prepared.write_bytes(DAMAGED[name])
@@ -74,7 +74,7 @@ def test_a_damaged_run_is_replaced(trained):
 
 
 @pytest.mark.parametrize("content", HISTORIES)
-def test_a_damaged_history_is_told(trained, content):
+def test_a_damaged_history_is_reported(trained, content):
     file = trained.results / "unet" / "history.csv"
     file.write_text(content)
     for read in (lambda: read_history(trained, "unet"), lambda: best_model(trained), lambda: train(trained, "unet")):

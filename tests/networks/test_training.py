@@ -34,7 +34,7 @@ COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "a
 COLUMNS |= {"learning_rate", "seconds"}
 
 
-def test_the_run_folder_tells_all(trained):
+def test_the_run_folder_has_all_records(trained):
     folder = trained.results / "unet"
     assert {path.name for path in folder.iterdir()} == {"model.keras", "history.csv", "run.json"}
 
@@ -185,12 +185,12 @@ def test_progress_is_one_bar_on_standard_output(prepared, capsys):
     assert shown.err == ""
 
 
-def test_a_loss_that_is_no_number_is_a_sentence(prepared):
+def test_a_loss_that_is_not_a_number_gives_a_sentence(prepared):
     settings = prepared.replace(learning_rate=1e30)
     with pytest.raises(ValueError, match=r"unet: the loss became NaN; try a lower learning_rate than 1e\+30\."):
         train(settings, "unet", progress=False)
     assert not (settings.results / "unet" / "run.json").exists()
-    assert not (settings.results / "unet" / "training").exists()  # or it would go on with weights that are no numbers
+    assert not (settings.results / "unet" / "training").exists()  # or it would go on with weights that are not numbers
 
 
 def test_mistakes_are_named_before_training(prepared):
@@ -305,7 +305,7 @@ def on_two_devices(settings, batch_size, how):
 
 @pytest.mark.slow
 def test_two_devices_train_one_network(prepared):
-    """With an image in the last batch that would leave one of the devices nothing; and with a kill between epochs."""
+    """The last batch has one image, too few for two devices, and the process is killed between epochs."""
     assert on_two_devices(prepared, 2, "killed").returncode == 9
     assert (prepared.results / "unet" / "training").exists()
     done = on_two_devices(prepared, 2, "whole")
@@ -361,7 +361,7 @@ def test_normalising_at_once_reaches_layers_of_models_within_models(stub_encoder
 
 
 @pytest.mark.slow
-def test_masks_that_were_mended_are_learned_anew(tmp_path):
+def test_corrected_masks_are_learned_anew(tmp_path):
     settings = make_settings(str(write_pairs(tmp_path / "scans")), **TINY | {"epochs": 1})
     prepare_dataset(settings, progress=False)
     train(settings, "unet", progress=False)

@@ -14,12 +14,12 @@ def many(setting="upright", *without, **findings):
 
 
 def ratios(patients):
-    """Cardiothoracic ratios."""
+    """Return cardiothoracic ratios."""
     return np.array([sum(patient.heart) / (2 * patient.width) for patient in patients])
 
 
 def domes(patients):
-    """How much higher the right dome is (cm)."""
+    """Return how much higher the right dome is (cm)."""
     return np.array([patient.domes[0] - patient.domes[1] for patient in patients])
 
 

@@ -1,4 +1,4 @@
-"""Disease lies where it lies in patients."""
+"""Disease is drawn where patients have it."""
 
 import numpy as np
 import pytest

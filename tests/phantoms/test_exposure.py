@@ -1,4 +1,4 @@
-"""From water to greys."""
+"""The exposure of a film turns water into greys."""
 
 import numpy as np
 

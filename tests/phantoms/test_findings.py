@@ -1,4 +1,4 @@
-"""How often a drawn patient has what, and that each addition can be left out."""
+"""Findings are as frequent as stated, and each addition can be left out."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def findings():
 
 
 def near(flags, share):
-    """Within four standard errors of the stated share."""
+    """Return whether a share is within four standard errors of the stated one."""
     flags = list(flags)
     return abs(np.mean(flags) - share) < 4 * np.sqrt(share * (1 - share) / len(flags))
 
@@ -31,7 +31,7 @@ def test_settings_are_as_frequent_as_stated(findings, setting, share):
 
 
 @pytest.mark.parametrize(("name", "share"), TUBERCULOSIS_SHARES.items())
-def test_tuberculosis_shows_what_is_stated(findings, name, share):
+def test_tuberculosis_is_shown_as_stated(findings, name, share):
     """Woodring and others 1986: upper lobes 91 %, cavities 45 %, fibrosis 29 %, effusion 18 %."""
     assert near((getattr(one, name) for one in findings if one.has_tuberculosis), share)
 
@@ -44,7 +44,7 @@ def test_disease_is_as_frequent_as_stated(findings):
     }  # fmt: skip
 
 
-def test_what_is_left_out_does_not_occur():
+def test_additions_that_are_left_out_do_not_occur():
     assert not any(one.has_tuberculosis or one.has_cavity for one in many("tuberculosis"))
     assert not any(one.setting == "portable" or one.has_devices or one.has_pneumonia for one in many("portable"))
     assert not any(one.setting == "child" for one in many("children"))

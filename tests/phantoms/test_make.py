@@ -39,7 +39,7 @@ def around(mask: np.ndarray, width: int = 5) -> np.ndarray:
 
 
 def correlation(image: np.ndarray, mask: np.ndarray) -> float:
-    """How well darkness and mask agree in the lungs' neighbourhood, the air around the body left out."""
+    """Return the correlation of darkness and mask around the lungs, without the air around the body."""
     near = ndimage.binary_dilation(mask, iterations=4)
     return float(np.corrcoef(-image[near].astype(float), mask[near])[0, 1])
 
@@ -250,7 +250,7 @@ def test_a_wild_set_is_validated_on_wilder_ones_of_both_kinds(tmp_path):
 
 
 def test_wilder_ones_come_from_wider_ranges():
-    """Not from others: the same draws, further from the middle."""
+    """The same random numbers lie further from the middle."""
     kinds = ("xray", "wild", "wilder")
     chests = [[draw_chest(np.random.default_rng(index), KINDS[kind]) for index in range(200)] for kind in kinds]
     for measure in ("width", "depth", "tip", "arms", "corner", "shift"):
@@ -262,7 +262,7 @@ def test_wilder_ones_come_from_wider_ranges():
 
 @pytest.mark.parametrize("field", Wild._fields)
 @pytest.mark.parametrize("index", [2, 3])  # an X-ray, a CT slice
-def test_what_is_left_out_is_as_in_reality(field, index):
+def test_variations_that_are_left_out_are_as_in_real_images(field, index):
     """A part left out changes the phantom; with all parts left out, a chest is drawn as that of a real patient."""
     whole, less = (make_phantom(index, kind="wild", size=SIZE, without=without) for without in (None, field))
     assert not np.array_equal(whole.image, less.image)
@@ -288,7 +288,7 @@ def test_files_do_not_depend_on_the_number_of_cores(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_interrupted_it_leaves_nothing(tmp_path, monkeypatch, error):
+def test_an_interruption_leaves_no_files(tmp_path, monkeypatch, error):
     write = make._write_case
 
     def fails_at_the_third(folder, patient, *rest):

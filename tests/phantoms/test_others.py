@@ -1,4 +1,4 @@
-"""Pictures that show no chest as one takes films of it."""
+"""Pictures that are not upright chest films."""
 
 import time
 

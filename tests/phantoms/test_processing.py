@@ -29,7 +29,7 @@ def test_processed_films_stay_films(film, index):
 
 
 def test_clahe_is_that_of_scikit_image(film):
-    """Of another implementation, up to the handling of borders and bins."""
+    """Both implementations agree, except for the handling of borders and bins."""
     ours, theirs = clahe(film, 8, 2.56), equalize_adapthist(film, clip_limit=0.01)
     assert np.corrcoef((ours - film).ravel(), (theirs - film).ravel())[0, 1] > 0.8
 

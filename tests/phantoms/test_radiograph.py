@@ -38,7 +38,7 @@ def test_films_have_two_lungs_of_human_size_on_their_sides(films):
 
 
 def test_lungs_are_darker_than_what_surrounds_them(films, plain):
-    """In all plain films; disease fills some of the others."""
+    """This holds in all plain films; disease fills some of the other lungs."""
     for cases, least in ((films, 0.9), (plain, 1.0)):
         darker = [image[mask].mean() < image[around(mask)].mean() for image, mask in cases]
         assert np.mean(darker) >= least
@@ -58,7 +58,7 @@ def test_masks_lie_on_their_images(plain):
 
 @pytest.mark.parametrize("name", ADDITIONS)
 def test_each_addition_changes_films_and_can_be_left_out(name):
-    """Some film of the first hundred differs; the reader's line changes no image, but every mask."""
+    """At least one of the first hundred films differs in its image or, without the reader's line, in its mask."""
 
     def changes(index):
         pairs = [film_phantom(np.random.default_rng([2, index]), 32, without=without) for without in ((), (name,))]

@@ -40,7 +40,7 @@ def test_ribs_of_portable_films_are_flatter():
 
 @pytest.mark.parametrize("draw", [skeleton, devices])
 def test_bones_and_devices_absorb(draw):
-    """No ray has less than none; bones are some cm of water."""
+    """No ray has a negative amount of water; bones count as a few cm of water."""
     for rng, patient in patients(count=6):
         view = make_view(rng, 96, 36, np.array([0, 12]), tilt=0, bend_cm=0)
         water = draw(rng, patient, view)

@@ -1,4 +1,4 @@
-"""Pictures that are no whole chest: turned and half films, photographs, slices of other parts."""
+"""Pictures that do not show a whole chest: turned and half films, photographs, slices of other parts."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_films_are_turned_by_all_right_angles(monkeypatch):
 
 
 def test_half_a_film_shows_about_half_of_its_width(monkeypatch):
-    """Within black borders, or an enlarged square part of it."""
+    """The half lies within black borders, or a square part of it is enlarged."""
     film = film_phantom(np.random.default_rng(9), SIZE)
     bright = film._replace(image=np.maximum(film.image, 1))
     monkeypatch.setattr(wrong_inputs, "film_phantom", lambda *_: bright)

@@ -86,7 +86,7 @@ def test_the_gallery_shows_the_image_or_grey(folders):
     assert np.ptp(_cell(done.scoring, "near", "f2", 0.9).image) == 0
 
 
-def test_a_report_replaces_the_one_before_but_no_other_files(folders):
+def test_a_report_replaces_the_earlier_one_but_no_other_files(folders):
     out = folders / "out"
     first = write(folders, "near", "far", out=out)
     write(folders, "near", out=out)

@@ -73,7 +73,7 @@ def test_the_main_table_is_not_repeated(trained):
     assert "<th>Accuracy, mean</th>" in page and "<th>Parameters</th>" not in page and "IoU, mean" not in page
 
 
-def test_a_model_card_becomes_html_and_its_text_does_not():
+def test_a_model_card_becomes_html_but_html_in_its_text_is_escaped():
     card = "**U-Net**, `a && b`.\n\n- *Takes* <script>.\n- *Is not*\n  a device.\n"
     assert card_html(card) == (
         "<p><b>U-Net</b>, <code>a &amp;&amp; b</code>.</p>"

@@ -143,7 +143,7 @@ def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_m
     assert network_name(None) == f"shipped, {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:8]}"
 
 
-def test_new_files_of_old_names_take_no_mask_away(tmp_path, file_of_model):
+def test_a_new_file_with_an_old_name_does_not_replace_a_mask(tmp_path, file_of_model):
     write_png(tmp_path / "films" / "B.png", BLOCKS)
     films, out = tmp_path / "films", tmp_path / "out"
     segment_files(films, out, file_of_model, progress=False)
@@ -181,7 +181,7 @@ STEPS = {"read": "read_picture", "segmented": "segment_grey", "written": "write_
         (TypeError("DOE^JANE"), "(TypeError)"),
     ],
 )
-def test_whatever_one_file_fails_of_the_others_do_not(tmp_path, model, monkeypatch, step, error, words):
+def test_a_failing_file_does_not_stop_the_others(tmp_path, model, monkeypatch, step, error, words):
     for number, name in enumerate(("a", "b")):
         write_png(tmp_path / f"{name}.png", BLOCKS[number:])
     work = getattr(steps, STEPS[step])
@@ -248,7 +248,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("changes", [*FORGED, "[]", "null", '"key"', "{", "[" * 100_000, '{"key": 1}', "\xff\0"])
-def test_a_forged_journal_is_not_believed(tmp_path, file_of_model, changes):
+def test_a_forged_journal_is_ignored(tmp_path, file_of_model, changes):
     film, out = tmp_path / "films" / "a.png", tmp_path / "deep" / "er" / "out"
     write_png(film, BLOCKS)
     segment_files(film, out, file_of_model, progress=False)
@@ -270,7 +270,7 @@ def test_what_a_killed_run_was_writing_is_removed(tmp_path, model):
     assert not [*(tmp_path / "out").glob(".*.part.*")]
 
 
-def test_pages_that_are_not_read_are_told(tmp_path, model):
+def test_pages_that_are_not_read_are_reported(tmp_path, model):
     first, second = Image.fromarray(BLOCKS), Image.fromarray(BLOCKS[::-1])
     first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
     assert segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"][0].startswith(
@@ -367,7 +367,7 @@ def test_the_overlay_of_a_volume_shows_nine_slices(tmp_path, model):
     assert np.asarray(Image.open(tmp_path / "few" / "b_overlay.png")).shape == (40, 90, 3)
 
 
-def test_a_blank_slice_and_a_speck_of_a_volume_are_no_lung(tmp_path, model):
+def test_a_blank_slice_and_a_speck_of_a_volume_are_not_lung(tmp_path, model):
     nibabel = pytest.importorskip("nibabel")
     from helpers.volumes import write_nifti
 

@@ -143,7 +143,7 @@ def test_a_cluster_of_this_machine_sends_nothing_beyond_it(tmp_path, films):
 
 
 @needs_cluster
-def test_what_a_worker_cannot_write_is_a_sentence(tmp_path, address, films):
+def test_what_a_worker_cannot_write_gives_a_sentence(tmp_path, address, films):
     folder, model = films
     (tmp_path / "001_mask.png" / "in the way").mkdir(parents=True)
     total = segment_on_cluster([folder / "001.png"], tmp_path, address, model, progress=False)
@@ -153,7 +153,7 @@ def test_what_a_worker_cannot_write_is_a_sentence(tmp_path, address, films):
 
 
 def test_names_that_are_not_utf_8_come_back(tmp_path, films):
-    """Arrow, by which Ray hands out work, takes no such text."""
+    """Ray sends work through Arrow, which accepts only UTF-8."""
     parquet = pytest.importorskip("pyarrow.parquet")
     folder, model = films
     place = tmp_path / "ward\udcff"

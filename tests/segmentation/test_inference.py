@@ -63,7 +63,7 @@ def test_one_output_gives_no_chest(film):
     np.testing.assert_array_equal(found.mask, film == 0)
 
 
-def test_one_grey_is_no_chest(film):
+def test_an_image_of_one_grey_does_not_count_as_a_chest(film):
     always = Engine("always", SIZE, lambda batch: [batch, np.ones((len(batch), 1), np.float32)])
     assert predict_image(always, np.full((50, 70), 9, np.uint8)).chest == 0
     assert predict_image(always, film).chest == 1
@@ -99,7 +99,7 @@ def test_an_upright_film_and_an_unclear_one_are_not_turned(film):
     assert predict_upright(both, corner).turned_degrees == 0
 
 
-def test_the_table_says_what_shows_no_chest(film, tmp_path, monkeypatch):
+def test_the_table_flags_images_without_a_chest(film, tmp_path, monkeypatch):
     for name, picture in {"good": film, "side": np.rot90(film), "bad": film[::-1, ::-1]}.items():
         write_png(tmp_path / "films" / f"{name}.png", np.ascontiguousarray(picture))
     monkeypatch.setattr("lungnb.segmentation.batch.open_model", lambda *_: (chest_engine(), None))

@@ -1,4 +1,4 @@
-"""Which rows of a journal are believed, and which outputs are up to date."""
+"""Which rows of a journal are read, and which outputs are up to date."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_of_two_files_with_one_stem_the_first_is_kept(tmp_path):
     assert read(tmp_path, ROW, other) == [ROW]
 
 
-def test_a_journal_that_is_no_file_is_not_read(tmp_path):
+def test_a_journal_that_is_not_a_file_is_not_read(tmp_path):
     make_pipe(tmp_path / JOURNAL)
     assert read_journal(tmp_path) == {}
 

@@ -58,7 +58,7 @@ def test_an_empty_folder_among_those_that_a_pattern_names_is_passed_by(tmp_path,
     assert len(segment_files(str(tmp_path / "scans" / "*"), tmp_path / "out", model, progress=False)) == 1
 
 
-def test_masks_beside_the_images_are_no_images_later(tmp_path, model):
+def test_masks_beside_the_images_are_not_taken_for_images_later(tmp_path, model):
     write_png(tmp_path / "a.png", BLOCKS)
     for _ in range(2):
         table = segment_files(tmp_path, tmp_path, model, overlays=True, progress=False)
@@ -79,7 +79,7 @@ def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
     [("masks", "images"), ("masks", "."), ("labelsTr", "images"), ("Lung_Mask", "images/a.png"), ("drawn", "images")],
 )
 def test_the_masks_of_a_data_set_get_no_files(tmp_path, model, out, inputs):
-    """Not even if they are called as nothing that lungnb writes; the last ones have the names of the images."""
+    """This holds even if their names differ from those that lungnb writes. The last masks are named like the images."""
     write_png(tmp_path / "images" / "a.png", BLOCKS)
     write_png(tmp_path / out / ("a.png" if out == "drawn" else "left/b.png"), BLOCKS > 100)
     with pytest.raises(ValueError, match=r"(a|b)\.png: is not of an earlier run of lungnb"):
@@ -110,7 +110,7 @@ def test_names_of_any_length_and_encoding(tmp_path, model):
     assert len(pd.read_csv(tmp_path / "out" / "segmentation.csv")) == 3
 
 
-def test_masks_of_an_earlier_run_among_the_films_are_no_films(tmp_path, model):
+def test_masks_of_an_earlier_run_among_the_films_are_not_taken_for_films(tmp_path, model):
     write_png(tmp_path / "films" / "a.png", BLOCKS)
     write_png(tmp_path / "films" / "drawn_mask.png", BLOCKS)  # a film that is merely called so
     segment_files(tmp_path / "films" / "a.png", tmp_path / "films" / "masks", model, overlays=True, progress=False)
@@ -140,7 +140,7 @@ def test_slices_of_many_patients_in_one_folder_are_images(tmp_path, model):
 
 
 @pytest.mark.parametrize(("name", "target"), [("x.png", "y" * 300), ("x_mask.png", "x_mask.png"), ("x.png", "gone")])
-def test_a_link_that_leads_nowhere_stops_no_other_film(tmp_path, model, name, target):
+def test_a_broken_link_does_not_stop_other_films(tmp_path, model, name, target):
     write_png(tmp_path / "films" / "a.png", BLOCKS)
     (tmp_path / "films" / name).symlink_to(target)
     table = segment_files(tmp_path / "films", tmp_path / "out", model, progress=False).set_index("file")
@@ -149,7 +149,7 @@ def test_a_link_that_leads_nowhere_stops_no_other_film(tmp_path, model, name, ta
 
 
 def test_masks_that_are_named_are_taken(tmp_path, model):
-    """And `browse` shows what lungnb wrote."""
+    """`browse` shows the files that lungnb wrote, too."""
     write_png(tmp_path / "a.png", BLOCKS)
     segment_files(tmp_path / "a.png", tmp_path / "masks", model, progress=False)
     mask = tmp_path / "masks" / "a_mask.png"

@@ -67,7 +67,7 @@ def test_a_lung_that_is_a_fifth_of_the_other_is_a_lung():
         (100, 90, 9001, "the lungs have 9001 mL"), (100, 49, None, "one lung is 2.0 times"),
     ],
 )  # fmt: skip
-def test_masks_that_lungs_do_not_look_like_are_flagged(right, left, millilitres, says):
+def test_implausible_masks_are_flagged(right, left, millilitres, says):
     mask = (np.arange(1000) < right + left).reshape(20, 50)
     found = why_implausible(mask, right, left, millilitres)
     assert says in found and bool(says) == bool(found)
@@ -78,7 +78,7 @@ def test_of_a_volume_the_share_that_is_lung_is_not_judged():
 
 
 def test_a_mask_of_which_the_network_is_uncertain_is_flagged():
-    """On a film of 1,600 x 2,400 px."""
+    """The film has 1,600 x 2,400 px."""
     sure = np.kron(np.where(LUNGS, 0.97, 0.02), np.ones((40, 40))).astype(np.float32)
     mask = sure > 0.5
     unsure = np.where(np.roll(mask, 200, axis=1), np.float32(0.6), sure)

@@ -109,7 +109,7 @@ def test_predictions_are_those_of_the_network(model_file):
 
 
 def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
-    """As the window of a recipe in Hounsfield units, which `run.json` beside the model names."""
+    """The window in Hounsfield units is in the `run.json` beside the model, as for a recipe."""
     hounsfield = np.full((32, 32), 40.0, np.float32)
     hounsfield[8:24, 8:24] = -850
     bright().save(tmp_path / "model.keras")

@@ -22,7 +22,7 @@ FAIL = """python -c "import sys; sys.exit('broken')" """
 
 @pytest.fixture
 def steps(tmp_path, monkeypatch):
-    """Call with steps, which then are all there are."""
+    """Call with steps, which then replace all steps."""
     monkeypatch.setattr(publish_all, "WORK", tmp_path / "work")
     monkeypatch.setattr(publish_all, "PUBLISHED", tmp_path / "published")
     monkeypatch.setenv("LUNGNB_RAW", str(tmp_path / "raw"))
@@ -115,7 +115,7 @@ def test_a_step_whose_code_changed_while_it_ran_is_not_done(steps, digest, monke
     assert not publish_all.PUBLISHED.exists() and publish_all.state_of(publish_all.STEPS[0]) == "outdated"
 
 
-def test_missing_data_and_packages_are_one_sentence(steps, digest, capsys):
+def test_missing_data_and_packages_give_one_sentence(steps, digest, capsys):
     steps(step("one", COUNT, data=("lung-ct-bmp", "shenzhen")), step("two", COUNT, packages=("no_such_package",)))
     assert publish_all.main([]) == 0
     lines = capsys.readouterr().out.splitlines()

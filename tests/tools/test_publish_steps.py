@@ -1,4 +1,4 @@
-"""The steps name commands, files, data sets and notebooks that there are."""
+"""The steps name commands, files, data sets and notebooks that exist."""
 
 import shlex
 

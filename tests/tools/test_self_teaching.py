@@ -38,7 +38,7 @@ def test_far_from_the_line_the_mask_is_learned(start):
     np.testing.assert_array_equal(lesson[0, 20, 7:13], means[0, 20, 7:13])
 
 
-def test_each_round_learns_from_the_one_before_and_finished_rounds_are_kept(start, monkeypatch, tmp_path):
+def test_each_round_learns_from_the_earlier_one_and_finished_rounds_are_kept(start, monkeypatch, tmp_path):
     monkeypatch.setattr(self_teaching, "ROUNDS", 3)
     images, seen = np.zeros((2, 32, 32), np.uint8), []
 

@@ -23,7 +23,7 @@ def test_a_training_is_shipped_without_its_optimizer(trained, tmp_path):
 
 
 def test_it_is_shipped_with_the_output_chest(trained, tmp_path):
-    """Its probabilities are, bit for bit, those that it has without."""
+    """The probabilities are, bit for bit, those of the network without this output."""
     for folder, extend in {"plain": lambda model: model, "both": with_chest}.items():
         ship(trained.results / "unet", tmp_path / folder, extend)
     plain, both = (load_model(tmp_path / folder / SHIPPED.name) for folder in ("plain", "both"))

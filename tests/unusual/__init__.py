@@ -63,7 +63,7 @@ def cases(title, kinds):
 
 
 def run(name):
-    """Run a case in a new folder. An exception that is no sentence of lungnb is wrong."""
+    """Run a case in a new folder. If the case raises an exception, its result is wrong."""
     with tempfile.TemporaryDirectory(prefix="lungnb-") as folder:
         try:
             result = CASES[name](Path(folder))

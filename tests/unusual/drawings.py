@@ -246,7 +246,7 @@ def two_channels(file, image, lungs):
     channels(file.with_suffix(".tif"), left, lungs & ~left)
 
 
-# Read as the lungs, or a finding that is no note.
+# Read as the lungs, or a finding that is an error or a warning.
 SETS = {
     "films with a red outline": (with_outline, "not a mask"),
     "red outlines on white": (polygon_in_red, "hole", "covers"),
@@ -268,7 +268,7 @@ def sets(folder, kind):
     return result if result.verdict == "right" or not words else judge_check(raw, *words)
 
 
-# Right: all pairs with the whole lungs; for masks that are no pictures, a sentence with the ending.
+# Right: all pairs with the whole lungs; for masks that are not pictures, a sentence with the ending.
 def as_run_lengths(raw):
     shutil.rmtree(raw / "masks")
     (raw / "train-rle.csv").write_text("ImageId,EncodedPixels\n001,1 5 20 7\n")

@@ -20,7 +20,7 @@ PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]  # of Pascal VOC: background, first an
 
 
 def judge_check(raw, *words):
-    """Check a data set: explained if a finding that is no note has one of the words."""
+    """Check a data set: explained if an error or a warning has one of the words."""
     try:
         findings = check_dataset(make_settings(str(raw)), progress=False)
     except ValueError as error:
@@ -449,7 +449,7 @@ def contours(folder):
 
 @case
 def overlays(folder):
-    """Masks that are films with red lungs."""  # a sentence that they are no masks
+    """Masks that are films with red lungs."""  # a sentence that they are not masks
     raw = write_set(folder)
     for file, (image, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
         lungs = (left | right)[..., None]
