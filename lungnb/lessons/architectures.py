@@ -114,8 +114,8 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
     better = int((wins == BETTER).sum())
     counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
     return (
-        f"{title_of(best)} against {counted(len(against), 'other network')}: better than {better}, no relevant "
-        f"difference to {counts[EQUIVALENT]}, undecided for {counts[UNDECIDED]}."
+        f"{title_of(best)} against {counted(len(against), 'other network')}: better than {better} of them, not "
+        f"relevantly different from {counts[EQUIVALENT]}, undecided for {counts[UNDECIDED]}."
     )
 
 

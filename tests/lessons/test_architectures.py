@@ -79,7 +79,7 @@ def test_conclusions_are_counted_whichever_network_comes_first():
     ]
     tests = pd.DataFrame(rows, columns=["first", "second", "conclusion"])
     said = architectures.say_tests(tests, "unet")
-    verdicts = "better than 2, no relevant difference to 0, undecided for 1."
+    verdicts = "better than 2 of them, not relevantly different from 0, undecided for 1."
     assert said == f"U-Net against 3 other networks: {verdicts}"
 
 
