@@ -1,6 +1,7 @@
 """Check a data set before training: find what is wrong, in which raw or prepared file, and say what to do."""
 
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
+from lungnb.datasets.pairing import split_of, without_studies_of
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
@@ -41,6 +43,11 @@ _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
 _MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
 
+_PATIENT_BEGINNING = r"^(\D*\d+)"  # what may name the patient in the names of images
+_BEGINNING = re.compile(rf"{_PATIENT_BEGINNING}(?=[-_ ])")
+_FOLD_FOLDER = re.compile(r"(cv|folds?)[-_ ]?\d+", re.IGNORECASE)
+
+_KEEP_SPLITS = "to keep these splits, list id and split of each image in a CSV, and set split_file"
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _SMALL_GROUP = "add patients, or do not report scores of this group"
@@ -70,6 +77,9 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     findings += _small_splits(manifest)
     if source.kind == "own" and not settings.patient_file and not settings.patient_pattern:
         findings += _doubtful_patients(manifest)
+    if source.kind == "own" and not settings.split_file and not settings.folds:
+        findings += _unused_splits(manifest)
+    findings += _shared_masks(manifest)
     findings += _torn_patients(manifest)
     findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
@@ -199,20 +209,70 @@ def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding if each folder counts as a patient although each image may be one, or the other way round."""
+    """Return a finding if folders that are not patients may count as patients, or the other way round.
+
+    The names of images may also begin with what may be a patient, such as `P7` in `P7_day2`.
+    """
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
-    folder_of = manifest["source_image"].map(lambda file: str(Path(file).parent))
+    places = manifest["source_image"].map(lambda file: without_studies_of(Path(file)).parent)
+    folder_of = places.map(str)
     images, patients, folders = len(manifest), manifest["patient"].nunique(), folder_of.nunique()
     if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
         what = f"each of the {folders} folders of images is taken for a patient"
         return [(folder_of.iloc[0], "warning", what, "if each image is a patient, set patient_pattern='(.+)'")]
-    if folders >= _MIN_PATIENT_FOLDERS and patients == images >= _MIN_PATIENT_IMAGES * folders:
+    if patients < images:
+        return []
+    severity = "warning" if images < _MIN_CLASS_IMAGES * folders else "note"
+    if folders >= _MIN_PATIENT_FOLDERS and images >= _MIN_PATIENT_IMAGES * folders:
         what = f"images lie in {folders} folders, and each image is taken for a patient"
-        severity = "warning" if images < _MIN_CLASS_IMAGES * folders else "note"
-        advice = "if each folder is a patient, set patient_pattern='([^/]+)/[^/]+$'"
+        below = "/[^/]+" * (len(Path(manifest["source_image"].iloc[0]).parts) - len(places.iloc[0].parts))
+        advice = f"if each folder is a patient, set patient_pattern='([^/]+){below}$'"
         return [(folder_of.iloc[0], severity, what, advice)]
+    return _shared_beginnings(manifest["source_image"])
+
+
+def _shared_beginnings(sources: pd.Series) -> list[Finding]:
+    """Return a finding if most names of images begin alike with a number, as those of one patient may."""
+    beginnings = sources.map(lambda file: _BEGINNING.match(Path(file).stem)).dropna().map(lambda match: match[0])
+    counts = beginnings.value_counts()
+    several = counts[counts > 1]
+    if len(several) < _MIN_PATIENT_FOLDERS or several.sum() < len(sources) / 2:
+        return []
+    first = several.index[0]
+    what = f"{counts[first]} names of images begin with {first}, and each image is taken for a patient"
+    severity = "warning" if len(sources) < _MIN_CLASS_IMAGES * len(counts) else "note"
+    advice = f"if this is the patient, set patient_pattern='{_PATIENT_BEGINNING}'"
+    return [(sources[beginnings[beginnings == first].index[0]], severity, what, advice)]
+
+
+def _unused_splits(manifest: pd.DataFrame) -> list[Finding]:
+    """Return a finding if folders are named after splits or folds, and do not count as such."""
+    folders = [*dict.fromkeys(Path(file).parent for file in manifest["source_image"])]
+    splits = {folder: {*map(split_of, folder.parts)} - {""} for folder in folders}
+    named = [folder for folder in folders if splits[folder]]
+    others = [folder for folder in folders if not splits[folder]]
+    if named and (others or not any("train" in split for split in splits.values())):
+        missing = f"{others[0]} is not" if others else "none after train"
+        what = f"is named after a split, and {missing}: folders do not count, and patients were dealt to splits"
+        return [(str(named[0]), "warning", what, _KEEP_SPLITS)]
+    folds = dict.fromkeys(part for folder in folders for part in folder.parts if _FOLD_FOLDER.fullmatch(part))
+    if len(folds) > 1 and not named:
+        what = f"{' and '.join([*folds][:2])} seem to be folds: they do not count, and patients were dealt to splits"
+        return [(str(folders[0]), "warning", what, _KEEP_SPLITS)]
     return []
+
+
+def _shared_masks(manifest: pd.DataFrame) -> list[Finding]:
+    """Return a finding for each image that has the masks of an earlier one, as an overlay or an edited copy may."""
+    pairs = manifest[["source_image", "source_mask"]].drop_duplicates()
+    advice = "if it is an overlay, a prediction or an edited copy, take it out"
+    first_of: dict[str, str] = {}
+    findings: list[Finding] = []
+    for image, mask in pairs.to_numpy():
+        if (first := first_of.setdefault(mask, image)) != image:
+            findings.append((image, "warning", f"has the same mask as {first}", advice))
+    return findings
 
 
 def _copies(manifest: pd.DataFrame, images: Fingerprints) -> list[Finding]:

@@ -13,7 +13,7 @@ from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
 from lungnb.formats.images import is_volume, read_volume
-from lungnb.formats.labels import doubt_of, find_values, lung_mask
+from lungnb.formats.labels import MaskValues, doubt_of, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import read_raster, refuse_pages
@@ -32,6 +32,8 @@ class ExternalMask(NamedTuple):
     volume: Volume | None = None  # of a NIfTI file, with its place
     grey_share: float = 0.0  # of the pixels of a picture file, whose value is not near a label
     doubt: str = ""  # why its values are not to be trusted
+    labels: tuple[float, ...] = ()  # of lung, if there are several and the user named none
+    numbers: np.ndarray | None = None  # uint8, of the mask's shape: 1 for the first of `labels`, and so on
 
 
 def read_external(
@@ -52,7 +54,7 @@ def read_external(
     for file in others:
         part = _read_file(file, labels, [first] if union.volume else grids)
         refuse_unlike(part, union, file, str(first))
-        union = union._replace(mask=union.mask | part.mask)
+        union = union._replace(mask=union.mask | part.mask, labels=(), numbers=None)
     return union
 
 
@@ -106,7 +108,8 @@ def turned_like(mask: ExternalMask, film: Path) -> ExternalMask:
     if turn.transposed and mask.mask.shape != (header.Rows, header.Columns):
         return mask
     upright_mm = spacing_mm[::-1] if spacing_mm and turn.transposed else spacing_mm
-    return mask._replace(mask=turn.upright(mask.mask), spacing_mm=upright_mm)
+    numbers = None if mask.numbers is None else turn.upright(mask.numbers)
+    return mask._replace(mask=turn.upright(mask.mask), spacing_mm=upright_mm, numbers=numbers)
 
 
 def _header_of(path: Path) -> Dataset | None:
@@ -130,16 +133,31 @@ def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) 
             return ExternalMask(lung_mask(raster.pixels, _as_values(labels), file))
         values = find_values(raster.pixels)
         mask = lung_mask(raster.pixels, None, file, values=values)
-        return ExternalMask(mask, grey_share=values.grey_share, doubt=doubt_of(file, values))
+        doubt = doubt_of(file, values)
+        return _with_labels(ExternalMask(mask, None, None, values.grey_share, doubt), raster.pixels, values)
 
 
 def _read_nifti(file: Path, labels: Sequence[int] | None) -> ExternalMask:
     volume = read_nifti(file)
     _refuse_no_numbers(volume.hounsfield, file)
-    mask = lung_mask(volume.hounsfield, _as_values(labels), file)
-    if len(mask) == 1:
-        return ExternalMask(mask[0], volume.spacing_mm[1:], volume)
-    return ExternalMask(mask, volume.spacing_mm, volume)
+    values = None if labels else find_values(volume.hounsfield)
+    mask = lung_mask(volume.hounsfield, _as_values(labels), file, values=values)
+    external = ExternalMask(mask, volume.spacing_mm, volume)
+    external = _with_labels(external, volume.hounsfield, values) if values else external
+    if len(mask) > 1:
+        return external
+    numbers = None if external.numbers is None else external.numbers[0]
+    return external._replace(mask=mask[0], spacing_mm=volume.spacing_mm[1:], numbers=numbers)
+
+
+def _with_labels(external: ExternalMask, array: np.ndarray, values: MaskValues) -> ExternalMask:
+    """Return a mask with the labels in its file, if there are several."""
+    if len(values.labels) < 2:
+        return external
+    numbers = np.zeros(array.shape, np.uint8)
+    for number, label in enumerate(values.labels, 1):
+        numbers[array == label] = number
+    return external._replace(labels=values.labels, numbers=numbers)
 
 
 def _read_seg(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:

@@ -178,16 +178,33 @@ def _id_of(parts: Sequence[Path]) -> str:
 def _without_organs(masks: list[MaskFiles]) -> tuple[list[MaskFiles], Excluded]:
     """Return the masks without those of other organs, if the lungs of the case are in files of their own.
 
-    The names of such organs are that of the case and a word more.
+    The names of such organs are that of the case and a word more. Or they lie in folders whose names have words more,
+    beside folders named after lungs.
     """
     lungs = {each.words for each in masks if all("lung" in stem_of(file).lower() for file in each.files)}
+    in_folders = {each.words for each in masks if all(_in_lung_folder(file) for file in each.files)}
     is_organ = [
         any(each.words[:end] in lungs and not each.words[end].isdigit() for end in range(1, len(each.words)))
+        or (in_folders and not any(map(_in_lung_folder, each.files)) and in_folders & {*_with_less(each.words)})
         for each in masks
     ]
     kept = [each for each, is_other in zip(masks, is_organ, strict=True) if not is_other]
     organs = [each for each, is_other in zip(masks, is_organ, strict=True) if is_other]
     return kept, [(str(file), OTHER_ORGAN) for each in organs for file in each.files]
+
+
+def _in_lung_folder(file: Path) -> bool:
+    return "lung" in file.parent.name.lower()
+
+
+def _with_less(words: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return words without each run of them that are no numbers.
+
+    >>> _with_less(("1", "clavicle", "7"))
+    [('1', '7')]
+    """
+    runs = ((start, end) for end in range(1, len(words) + 1) for start in range(end))
+    return [(*words[:start], *words[end:]) for start, end in runs if not any(map(str.isdigit, words[start:end]))]
 
 
 def _with_own_ids(masks: list[MaskFiles]) -> list[MaskFiles]:

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import re
 from collections import defaultdict
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,8 @@ from unicodedata import normalize
 from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
-from lungnb.formats.dicom_opening import is_dicom
+from lungnb.formats.dicom_header import STRUCTURE_SET, other_object
+from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
 
@@ -35,12 +37,23 @@ MASK_WORD, MASK_WORDS = (
     re.compile(_WORD),
     re.compile(f"{_WORD}|{_PARTS}"),
 )  # which even a name without other words does not need
-_SPLIT_FOLDERS = dict.fromkeys(("train", "training", "imagestr"), "train")
+_SPLIT_FOLDERS = dict.fromkeys(("train", "training", "trainval", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
-_SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation"), "validation")
+_SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
+# What names of folders of splits have besides: a number in front, a year, a version, a stage, or `set` without a blank
+_BESIDE_SPLIT = re.compile(
+    r"^\d{1,2}[-_. ]+|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
+)
 _SET_WORDS = ("set", "data", "dataset", "split")  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
+_MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
+_STUDY_FOLDER = re.compile(  # one of several studies of a patient, or a part of one
+    r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}|anat"
+    r"|baseline|follow[-_ ]?up[-_ ]?\d*|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
+    re.IGNORECASE,
+)
+_MIN_PATIENTS = 3  # so many patients have to be left if folders of studies do not count
 OTHER_ORGAN = "another organ's"
 Words = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
 
@@ -90,6 +103,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     channels = {image for image, found in loose.items() if not CHANNEL.search(stem_of(found[0]))}
     named = [(CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
     patients = find_patients(named, pattern or source.patient_pattern)
+    shared = _shared_places(partners)
+    folders = _patients_of_folders([image for image in partners if partners[image] and image not in shared])
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
@@ -98,11 +113,12 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         if not partners[image]:
             continue
         branch = _branch(image) if _branch(image) in repeated else ""
-        patient = _patient_folder(image) if branch and not (has_pattern and patients[image]) else patients[image]
+        of_folder = shared[image] if image in shared else folders[image]
+        patient = of_folder if branch and not (has_pattern and patients[image]) else patients[image]
         lungs = tuple(mask for mask in partners[image] if _is_of_lungs(mask, image))
         excluded += [(str(mask), OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
         pair_id = _short(text_name(f"{branch}_{name}" if branch else name))
-        split = next(filter(None, map(_split_of, image.parts[:-1])), "")
+        split = next(filter(None, map(split_of, image.parts[:-1])), "")
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
         pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
@@ -247,10 +263,52 @@ def _branch(image: Path) -> str:
     return "_".join(part for part in image.parent.parts if not IMAGE_FOLDER.match(part))
 
 
+def _patients_of_folders(images: list[Path]) -> dict[Path, str]:
+    """Return the folders of each image that may name its patient: its branch without folders named after a split.
+
+    Folders of studies, such as `visit2` and `2020-01-31`, do not count either, unless too few patients were left.
+    """
+    patients = {image: _patient_folder(image) for image in images}
+    without_studies = {image: _patient_folder(without_studies_of(image)) for image in images}
+    return without_studies if len({*without_studies.values()}) >= _MIN_PATIENTS else patients
+
+
 def _patient_folder(image: Path) -> str:
-    """Return the folders of an image that may name its patient: its branch without folders named after a split."""
-    folders = (part for part in image.parent.parts if not _split_of(part))
+    folders = (part for part in image.parent.parts if not split_of(part))
     return _branch(Path(*folders, image.name))
+
+
+def without_studies_of(image: Path) -> Path:
+    """Return the path of an image without the folders of studies at the end of its folders.
+
+    The folder above them may be that of a patient, because it has a number. Otherwise the path stays as it is.
+
+    >>> str(without_studies_of(Path("P7/visit2/film.png"))), str(without_studies_of(Path("visit2/film.png")))
+    ('P7/film.png', 'visit2/film.png')
+    """
+    folders = [part for part in image.parent.parts if not IMAGE_FOLDER.match(part)]
+    kept = [*folders]
+    while kept and _STUDY_FOLDER.fullmatch(kept[-1]):
+        kept.pop()
+    is_patient = bool(kept) and any(map(str.isdigit, kept[-1]))
+    return Path(*kept, image.name) if is_patient and len(kept) < len(folders) else image
+
+
+def _shared_places(partners: dict[Path, list[Path]]) -> dict[Path, str]:
+    """Return the patient of each image whose masks are also those of another image, such as an edited copy.
+
+    Such images are of one patient: the folders of the mask, or else its name, and not the folders of the images.
+    """
+    images: defaultdict[tuple[Path, ...], list[Path]] = defaultdict(list)
+    for image, paths in partners.items():
+        images[tuple(paths)].append(image)
+    places: dict[Path, str] = {}
+    for masks, alike in images.items():
+        if masks and len(alike) > 1:
+            mask = Path(*(part for part in masks[0].parent.parts if not _MASK_FOLDER.search(part)), masks[0].name)
+            place = _patient_folder(without_studies_of(mask)) or shared_name(masks[0])
+            places |= dict.fromkeys(alike, place)
+    return places
 
 
 def _short(name: str) -> str:
@@ -260,13 +318,13 @@ def _short(name: str) -> str:
     return f"{name[: _LONGEST_NAME_BYTES // 8]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _split_of(folder: str) -> str:
+def split_of(folder: str) -> str:
     """Return the split that a folder is named after, with words such as `images` or `set` or without; "" for others.
 
-    >>> _split_of("test_images"), _split_of("Training Set"), _split_of("test 7")
-    ('test', 'train', '')
+    >>> split_of("test_images"), split_of("Training Set"), split_of("val2017"), split_of("test 7")
+    ('test', 'train', 'validation', '')
     """
-    words = [word for word in _words(folder, KIND_WORDS) if word not in _SET_WORDS]
+    words = [word for word in _words(_BESIDE_SPLIT.sub(" ", folder), KIND_WORDS) if word not in _SET_WORDS]
     return _SPLIT_FOLDERS.get(folder.lower(), _SPLIT_FOLDERS.get(words[0], "") if len(words) == 1 else "")
 
 
@@ -301,4 +359,18 @@ def _no_pairs(raw: Path, excluded: Excluded) -> str:
     """Return the error message for a folder without a usable pair."""
     why = f" The first of the {len(excluded)} files left out: {': '.join(excluded[0])}." if excluded else ""
     message = f"{raw}: no image with a mask found; put images in images/ and masks of the same names in masks/."
-    return message + why + other_files(raw)
+    return message + why + _structure_sets(raw, excluded) + other_files(raw)
+
+
+def _structure_sets(raw: Path, excluded: Excluded) -> str:
+    """Return a sentence, after a space, on DICOM structure sets among the files that are left out, or "".
+
+    They have the lungs as outlines. Only the first file of each folder is looked at.
+    """
+    first_of = {Path(file).parent: raw / file for file, _ in reversed(excluded)}
+    for file in [*first_of.values()][:_MAX_FOLDERS]:
+        with suppress(ValueError, OSError):
+            if is_dicom(file) and other_object(open_dicom(file, header_only=True)) == STRUCTURE_SET:
+                name = file.relative_to(raw)
+                return f" {name} is a DICOM structure set (RTSTRUCT), which is not read: convert it to a NIfTI mask."
+    return ""

@@ -1,10 +1,9 @@
 """Read an image with its masks, or a volume with its masks as slices, on one grid."""
 
-import operator
 import os
 import re
 import threading
-from functools import partial, reduce
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +39,7 @@ SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
+_SLICES_TO_COMPARE = 16  # of the masks of a volume, to see whether two are drawings of the same lungs
 _WIDER_SHARE = 0.4  # of a drawing: by so little another one of the same lungs is larger; a second lung is larger
 _APART = "EXIF data turn the image and its mask differently"
 
@@ -145,7 +145,12 @@ def _read_volumes(
     """Return slices of a volume and its masks, NIfTI or DICOM Segmentations, and notes on them."""
     with _ONE_VOLUME:
         volume = read_volume(raw / pair.image)
-        lung = reduce(operator.or_, (read_lung(raw / mask, volume, options.mask_values) for mask in pair.masks))
+        parts: list[Mask] = []  # some slices of each mask, to see whether two show the same
+        lung = np.zeros(volume.hounsfield.shape, bool)
+        for mask in pair.masks:
+            one = read_lung(raw / mask, volume, options.mask_values)
+            lung |= one
+            parts.append(one[:: -(-len(one) // _SLICES_TO_COMPARE)].copy())
         count = options.volume_slices
         indices = drawn_slices(lung, count) if is_drawn else central_slices(len(lung), count)
         if not indices:
@@ -156,6 +161,7 @@ def _read_volumes(
         lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
+    notes += _drawn_twice(pair.masks, parts)
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
     if options.spacing:  # resample within slices only, because resampling between them would only blur each
         grid = np.multiply(images[0].shape, spacing_mm) / options.spacing

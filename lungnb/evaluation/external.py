@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import binary_fill_holes
 from tqdm import tqdm
 
 from lungnb.datasets.external_masks import ExternalMask, image_pixel_mm, refuse_unlike
@@ -32,6 +33,9 @@ _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer be
 _LOST_DICE, _FOUND_DICE = 0.05, 0.5  # mean Dice of a lung that masks lack, and of the other lung
 _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the masks seem to be inverted
 _TURNED_DICE, _TURNED_GAIN = 0.8, 0.1  # if a turn raises the mean Dice so high, and by so much, masks seem to be turned
+_OUTSIDE_SHARE, _INSIDE_SHARE = 0.1, 0.5  # of a label in the masks of the other side: another organ has less, lung more
+_LUNG_RATIO = 0.4  # of the larger of two labels: the smaller may be the other lung
+_LOW_DICE, _OUTLINE_GAIN = 0.5, 2.5  # an outline has a lower Dice, and encloses so many times its own area
 _TURNED_SIDE = 256  # px; look at about so many rows and columns, because films are large
 _TURNS: dict[str, Callable[[Mask], Mask]] = {  # how masks may be turned, and what undoes it
     "mirrored left to right": lambda mask: mask[..., ::-1],
@@ -75,6 +79,39 @@ class Scoring(NamedTuple):
         lines = [f"{folder}: {problem}" for folder, problem in self.problems.to_numpy()]
         more = len(lines) - _MAX_LINES
         return [*lines[:_MAX_LINES], *([f"There are {more:,} more such sentences."] if more > 0 else [])]
+
+
+class LabelShares:
+    """How much of each label that is taken for lung lies in the masks of the other side, over all images."""
+
+    def __init__(self) -> None:
+        self._pixels: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)  # by folder and other folder
+        self._inside: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)
+
+    def add(self, name: str, truth: ExternalMask, mask: ExternalMask) -> None:
+        """Count the labels of a mask of a program in the ground truth, and those of the ground truth in the mask."""
+        for pair, each, other in (((name, TRUTH), mask, truth), ((TRUTH, name), truth, mask)):
+            if each.numbers is None:
+                continue
+            for number, label in enumerate(each.labels, 1):
+                part = each.numbers == number
+                self._pixels[pair][label] += int(np.count_nonzero(part))
+                self._inside[pair][label] += int(np.count_nonzero(part & other.mask))
+
+    def say(self, problems: Problems) -> None:
+        """Add a sentence for each folder with a label that lies outside the lungs, if another one lies inside."""
+        for (name, other), pixels in self._pixels.items():
+            if len(pixels) == 2 and min(pixels.values()) > _LUNG_RATIO * max(pixels.values()):
+                continue  # two lungs, of which one is missing
+            shares = {label: self._inside[name, other][label] / count for label, count in pixels.items() if count}
+            outside = [f"label {label:g} lies" for label, share in sorted(shares.items()) if share < _OUTSIDE_SHARE]
+            inside = [f"{label:g}" for label, share in sorted(shares.items()) if share > _INSIDE_SHARE]
+            if outside and inside:
+                option = "--truth-labels" if name == TRUTH else "--labels"
+                place = "the ground truth" if other == TRUTH else other
+                what = f"all labels are taken for lung, but {' and '.join(outside)} outside the lungs of {place}"
+                remedy = f"If that is another organ, name the labels of lung: {option} {','.join(inside)}"
+                problems.add(name, f"{what}. {remedy}.")
 
 
 def score(
@@ -151,6 +188,7 @@ def _score_all(
     doubts: dict[str, str] = {}  # a sentence on the first mask of each folder that looks doubtful
     seen: dict[str, Counter[bytes]] = defaultdict(Counter)  # by program, how often each mask was read
     turned: dict[str, list[dict[str, float]]] = defaultdict(list)  # by program, `_turned_dice` of each mask
+    shares = LabelShares()
     for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
         if not any(image in program.masks for program in sets.programs):
             continue
@@ -168,7 +206,10 @@ def _score_all(
         truth = read.pop(TRUTH)
         for name, mask in read.items():
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
+            shares.add(name, truth, mask)
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
+            if scored["dice"] < _LOW_DICE and _is_outline(mask.mask):
+                doubts.setdefault(name, f"{image}: its mask draws an outline only. Fill it.")
             if mask.mask.any() and not mask.mask.all():
                 seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1
             if dice := _turned_dice(truth.mask, mask.mask):
@@ -180,7 +221,13 @@ def _score_all(
         if len(masks) == 1 and masks.total() > 1:
             problems.add(name, f"the masks of {masks.total()} images are all the same. Are they of these images?")
     _add_turned_masks(turned, problems)
+    shares.say(problems)
     return rows
+
+
+def _is_outline(mask: Mask) -> bool:
+    """Return whether most of what a flat mask encloses is not set."""
+    return mask.ndim == 2 and bool(binary_fill_holes(mask).sum() > _OUTLINE_GAIN * mask.sum())
 
 
 def _turned_dice(truth: Mask, mask: Mask) -> dict[str, float]:

@@ -190,6 +190,13 @@ def _add_missing(
     if not found:
         problems.add(name, f"no mask found in this folder. Name the folder with the masks.{other_files(folder)}")
         return
+    if not matched and len(twice := [each for each in found if each.name == truths[0].name]) > 1:
+        problems.add(
+            name,
+            f"{' and '.join(str(each.files[0]) for each in twice[:2])} are both of the name {truths[0].id}. Name the "
+            "folder with the masks, within this one.",
+        )
+        return
     if not matched:
         problems.add(
             name,

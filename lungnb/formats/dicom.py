@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lungnb.formats.dicom_frames import PIXEL_ELEMENTS, check_lookup_table, is_padding, read_frame
+from lungnb.formats.dicom_frames import (
+    PIXEL_ELEMENTS,
+    check_lookup_table,
+    is_padding,
+    padding_note,
+    read_frame,
+    shape_note,
+)
 from lungnb.formats.dicom_header import (
     count_frames,
     frame_header,
@@ -60,7 +67,8 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
         header = frame_header(file)
         if units := other_units(header):
             raise Refused(f"{path}: its values are {units} (RescaleType), not Hounsfield units. Export the CT itself.")
-        pixels, note = read_frame(file, path), view_note(header)
+        pixels = read_frame(file, path)
+        note = ", ".join(filter(None, [view_note(header), shape_note(pixels, file)]))
         for name in PIXEL_ELEMENTS:
             file.pop(name, None)  # frees memory, because making the values grey takes more
             header.pop(name, None)
@@ -68,8 +76,10 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
             return pixels, header, note
         if is_in_hounsfield(header):
             return to_hounsfield(pixels, header, path), header, note
-        values, of_window = _to_shown(_to_values(pixels, header, path), is_padding(pixels, header), header, path)
-        return values, header, ", ".join(filter(None, [note, of_window]))
+        hidden = is_padding(pixels, header)
+        of_padding = padding_note(pixels, hidden) if hidden is not None else ""
+        values, of_window = _to_shown(_to_values(pixels, header, path), hidden, header, path)
+        return values, header, ", ".join(filter(None, [note, of_padding, of_window]))
 
 
 def to_hounsfield(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:

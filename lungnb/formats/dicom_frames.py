@@ -28,6 +28,11 @@ _OF_WHOLE = ("BitsStored", "PixelRepresentation")
 _COLOURS = ("Red", "Green", "Blue")
 _MAX_SURPLUS = 0.05  # of the bytes that a header needs; some writers fill up the pixels to a round number of bytes
 _ROWS = 256  # look at so many rows to see how much neighbours differ
+_MAX_PADDING, _PADDING_VALUES = 0.25, 16  # padding of more of the picture and of more values may be none
+# Of the usual difference of two pixels: neighbours in a column are so alike, if the width is right, and so alike as to
+# be sure that another width is right
+_ALIKE, _FITS = 0.5, 0.5
+_PLACES, _ASPECT = 4096, 3  # look at so many pixels, and at pictures with sides of this ratio at most
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 
 
@@ -222,6 +227,51 @@ def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
     first, *_, last = np.sort(np.array([*values, values[0]]).astype(pixels.dtype))
     hidden = (pixels >= first) & (pixels <= last)
     return hidden if hidden.any() and not hidden.all() else None
+
+
+def padding_note(pixels: np.ndarray, hidden: Mask) -> str:
+    """Return a note if padding, `(height, width)`, is large and has many values, as a picture has; or ""."""
+    step = [-(-side // _ROWS) for side in pixels.shape]
+    share = float(hidden.mean())
+    some = pixels[:: step[0], :: step[1]][hidden[:: step[0], :: step[1]]]
+    if share < _MAX_PADDING or len(np.unique(some)) <= _PADDING_VALUES:
+        return ""
+    return f"PixelPaddingValue and PixelPaddingRangeLimit of its header hide {share:.0%} of the picture as black"
+
+
+def shape_note(pixels: np.ndarray, file: Dataset) -> str:
+    """Return a note if pixels of an uncompressed film, `(height, width)`, fit another width than the header's, or "".
+
+    With the true width, neighbours in a column are alike; with another one, they lie far from one another.
+    """
+    if (
+        pixels.ndim != 2
+        or len(pixels) < _ASPECT
+        or "PixelData" not in file
+        or file.file_meta.TransferSyntaxUID.is_encapsulated
+    ):
+        return ""
+    flat, width = pixels.reshape(-1), pixels.shape[1]
+    places = np.linspace(0, flat.size - 1, _PLACES).astype(int)
+
+    def step_below(columns: int) -> float:
+        below = places + columns
+        inside = below < flat.size
+        return float(np.abs(flat[below[inside]].astype(float) - flat[places[inside]]).mean())
+
+    usual = float(np.abs(np.diff(flat[places[np.argsort(places % 997)]].astype(float))).mean())  # of any two pixels
+    ours = step_below(width)
+    is_alike = ours < _ALIKE * usual
+    if is_alike and all(step_below(width // part) > ours for part in (2, 3, 4)):  # nearly always
+        return ""
+    widths = [each for each in range(math.isqrt(flat.size // _ASPECT), math.isqrt(_ASPECT * flat.size) + 1)
+              if flat.size % each == 0 and each != width]  # fmt: skip
+    steps = {each: step_below(each) for each in widths}
+    best = min(steps, key=steps.__getitem__, default=0)
+    if not best or steps[best] >= _FITS * (usual if is_alike else ours) or steps[best] > ours:
+        return ""
+    rows = flat.size // best
+    return f"its pixels fit {rows} rows of {best}, not the Rows and Columns of its header: export it again"
 
 
 def check_lookup_table(descriptor: Sequence[int]) -> tuple[int, int]:

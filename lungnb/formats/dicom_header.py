@@ -12,9 +12,10 @@ from lungnb.masks import Floats
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+STRUCTURE_SET = "structure set"
 # Modalities that are not pictures of the patient, and their names in messages
 _OTHER_OBJECTS = {
-    **{"RTSTRUCT": "structure set", "RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record"},
+    **{"RTSTRUCT": STRUCTURE_SET, "RTPLAN": "treatment plan", "RTDOSE": "dose", "RTRECORD": "treatment record"},
     **{"SR": "report", "DOC": "document", "KO": "list of images", "PR": "presentation state", "REG": "registration"},
     **{"SEG": "segmentation"},
 }
@@ -22,6 +23,15 @@ _CT_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.2{end}" for end in ("", ".1", ".2")
 _OTHER_UNITS = ("OD", "MGML", "Z_EFF", "ED", "EDW", "PCT")  # RescaleType of maps that scanners make from CT
 # Lateral views by ViewPosition, and by the codes of ViewCodeSequence (SNOMED). LLD and RLD are frontal.
 _LATERAL = ("LL", "RL", "LAT", "LATERAL", "R-10232", "R-10236", "399173006", "399198007", "399067008")
+# Modalities and parts of the body of which no picture is a film or CT of a chest, by their terms in the standard
+_OTHER_MODALITIES = {
+    **{"MR": "magnetic resonance", "US": "ultrasound", "PT": "PET", "NM": "nuclear medicine", "MG": "mammography"},
+    **{"OP": "ophthalmology", "ES": "endoscopy", "BMD": "bone density", "IO": "film of teeth", "PX": "film of teeth"},
+}
+_OTHER_PARTS = (
+    *("HAND", "FOOT", "KNEE", "SKULL", "HEAD", "BRAIN", "ABDOMEN", "PELVIS", "BREAST", "ANKLE", "ELBOW", "HIP", "LEG"),
+    *("ARM", "WRIST", "FOREARM", "FEMUR", "JAW", "LSPINE", "CSPINE", "NECK"),
+)
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # beginning of the SOP classes of secondary captures
 # Functional groups that hold what a header of one frame says at its top
 _FRAME_GROUPS = (
@@ -90,11 +100,19 @@ def other_units(header: Dataset) -> str:
 
 
 def view_note(file: Dataset) -> str:
-    """Return a note on an opened DICOM file that shows a chest from the side, or raw values of a detector, or ""."""
+    """Return a note on an opened DICOM file that is no frontal film or axial slice of a chest by its header, or "".
+
+    It may be a chest from the side, raw values of a detector, a scout, another modality, or another part of the body.
+    """
     codes = [str(item.get("CodeValue")) for item in file.get("ViewCodeSequence") or ()]
     is_lateral = {*_LATERAL} & {str(file.get("ViewPosition")).strip().upper(), *codes}
     is_raw = str(file.get("PresentationIntentType")).strip().upper() == "FOR PROCESSING"
+    modality, part = modality_of(file), str(file.get("BodyPartExamined")).strip().upper()
+    kind = _OTHER_MODALITIES.get(modality)
     notes = (
+        f"{kind} by its header (Modality {modality}), and the network knows films and CT only" if kind else "",
+        f"not of a chest by its header (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
+        "a scout (localizer) by its header, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
         "a lateral view by its header, and the network knows frontal ones only" if is_lateral else "",
         "raw values of the detector (FOR PROCESSING): export the image for display" if is_raw else "",
     )

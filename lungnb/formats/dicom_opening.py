@@ -33,7 +33,7 @@ _COLOURS = ("Red", "Green", "Blue", "Alpha")
 _ELEMENTS = (
     *["SOPClassUID", "Modality", "ImageType", "SeriesInstanceUID", "PixelSpacing", "ImagerPixelSpacing"],
     *["AcquisitionNumber", "ImageOrientationPatient", "ImagePositionPatient", "PatientOrientation"],
-    *["ViewPosition", "ViewCodeSequence", "PresentationIntentType", "RescaleType"],
+    *["ViewPosition", "ViewCodeSequence", "PresentationIntentType", "RescaleType", "BodyPartExamined"],
     *["Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration"],
     *["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "LossyImageCompression"],
     *["PixelPaddingValue", "PixelPaddingRangeLimit", *FUNCTIONAL_GROUPS],

@@ -13,6 +13,8 @@ from lungnb.settings import counted
 # Folders of copies that systems make, in small letters: archives of macOS, network storages, bins
 _OF_SYSTEMS = ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "$recycle.bin", "lost+found")
 
+_FILES_OF_SYSTEMS = ("thumbs.db", "desktop.ini", ".ds_store")
+
 
 def image_files(raw: Path) -> list[Path]:
     """Return all files of images and volumes under `raw`, except hidden ones, as sorted paths relative to `raw`."""
@@ -55,7 +57,7 @@ def stem_of(path: Path) -> str:
 
 def other_files(folder: Path) -> str:
     """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name.lower() not in _FILES_OF_SYSTEMS]
     kinds = Counter(path.suffix.lower() for path in files if path.suffix and not is_image(path))
     nameless = Counter(filter(None, map(kind_of, files)))
     if nameless and nameless.total() > max(kinds.values(), default=0):

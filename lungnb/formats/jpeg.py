@@ -12,6 +12,7 @@ MAX_SEGMENTS = 1_000  # refuse streams with more segments besides scans; a colou
 MAX_FILLING = 10_000  # refuse this many bytes between segments, which Pillow would skip one by one
 _STREAM_START, _SCAN, _PICTURE_END = b"\xff\xd8", 0xDA, 0xD9
 _FRAME_HEADERS = {0xF7, *range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of the segments that hold the size
+_OTHER_FRAMES = dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless JPEG") | {0xF7: "JPEG-LS"}
 _JPEG2000_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # first bytes of a codestream and of a file
 # Inside a scan, 0xFF is followed by 0, by a restart marker (D0 to D7) or by another 0xFF. Otherwise, a new segment
 # begins.
@@ -45,6 +46,18 @@ def refuse_jpeg(stream: bytes, path: Path) -> None:
             raise Refused(f"{path}: has more than {MAX_SCANS} scans. Save it as a usual JPEG or PNG.")
         if number - scans > MAX_SEGMENTS:
             raise Refused(f"{path}: has more than {MAX_SEGMENTS:,} segments. Save it as a usual JPEG or PNG.")
+
+
+def refuse_other_jpeg(stream: bytes, path: Path) -> None:
+    """Raise Refused for JPEG that Pillow does not read: lossless JPEG, JPEG-LS, and JPEG of 12 bits."""
+    for marker, place in _segments(stream, path):
+        if marker in _FRAME_HEADERS:
+            kind = _OTHER_FRAMES.get(marker, "")
+            if not kind and len(stream) > place + 4 and stream[place + 4] > 8:
+                kind = f"JPEG of {stream[place + 4]} bits"
+            if kind:
+                raise Refused(f"{path}: is {kind}, which is not read. Convert it to PNG of 16 bits.")
+            return
 
 
 def _segments(stream: bytes, path: Path) -> Iterator[tuple[int, int]]:

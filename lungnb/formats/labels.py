@@ -29,6 +29,9 @@ _FAR = (3, 6)  # steps of the sampled grid from the bright label: beyond its blu
 _MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
 _BELOW_SHARE = 0.05  # of the pixels of such a map are below 0; where interpolation overshoots, fewer are
 _LUNG_HU = -500.0  # the median of aerated lung is below
+# The airways have at most this share of the air in a mask, and their median, HU, is below the first number, and below
+# that of all of it by the second
+_AIRWAY_SHARE, _AIRWAY_HU, _AIRWAY_GAP_HU = 0.05, -900.0, 50.0
 _DISTANCES = (
     "has many values below 0 and above, as maps of distances, logits and CT have. Save the lungs as 1 and everything "
     "else as 0."
@@ -60,7 +63,7 @@ def lung_mask(
 
     Raises Refused, naming `name`, if values are below 0 and none above, if `find_values` has a problem with them, and
     if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or, in the volume `hu` of the
-    mask's shape, some of air like lung and some of flesh.
+    mask's shape, some of air like lung and some of flesh, or a small one of air like the trachea.
     """
     if mask_values:
         return np.isin(np.rint(array), mask_values)
@@ -187,10 +190,20 @@ def _lungs_among(labels: tuple[float, ...], mask: np.ndarray, hu: Floats | None)
         mask, hu = (array[(slice(None, None, step),) * mask.ndim] for array in (mask, hu))
         medians = {round(label): np.median(hu[mask == label]) for label in labels if (mask == label).any()}
         air = tuple(label for label, median in medians.items() if median < _LUNG_HU)
+        of_air = hu[np.isin(mask, air)]
+        lungs = tuple(label for label in air if not _is_airway(hu[mask == label], of_air))
         if air and max(medians.values()) > LUNG_RANGE[1]:
-            return lobes or air
+            return lobes if lobes and {*lobes} <= {*air} else lungs or air
+        if lungs and len(lungs) < len(air):
+            return lungs
     is_of_body = len(labels) > MAX_LABELS or (len(lobes) > 1 and len(labels) > len(lobes))
     return (lobes or LOBES) if is_of_body else None
+
+
+def _is_airway(hu: np.ndarray, of_air: np.ndarray) -> bool:
+    """Return whether a label is small, and darker than all labels of air, as the trachea is beside the lungs; in HU."""
+    limit = min(_AIRWAY_HU, float(np.median(of_air)) - _AIRWAY_GAP_HU)
+    return bool(hu.size < _AIRWAY_SHARE * of_air.size and np.median(hu) < limit)
 
 
 def _in_words(labels: tuple[float, ...]) -> str:

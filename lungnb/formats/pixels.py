@@ -27,6 +27,10 @@ _DARK = 32  # a picture of 8 bits without a brighter pixel was not scaled to 0 t
 _GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
 _MASK_GREY_SHARE = 0.01  # a picture with fewer grey pixels looks like a mask
 LIKE_MASK = "hardly any greys, as in a mask: give the image itself"
+_LABEL_GREYS = 8  # a picture of so few greys is a map of labels
+_EVEN = 8  # greys, of 255, by which an even background may differ
+_MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of the picture is the smaller lung
+CUT_OUT = "two regions on an even background, as lungs that are cut out: give the whole picture"
 COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
@@ -83,7 +87,8 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
         return array, ", ".join(filter(None, [coloured, doubt_of(array)]))
     shown, note = grey_range(array, window, name)
     grey = through_window(array, shown)
-    doubt = "" if shown == LUNG_WINDOW else doubt_of(grey)  # CT may be drawn with few values
+    # CT may be drawn with few values.
+    doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else doubt_of(grey)
     return grey, ", ".join(filter(None, [coloured, doubt, note]))
 
 
@@ -107,14 +112,16 @@ def has_colours(array: np.ndarray) -> bool:
 
 
 def doubt_of(grey: Grey) -> str:
-    """Return a note on a picture that is nearly black, has hardly any greys, as a mask has, or seems to be two."""
+    """Return a note on a picture that is nearly black, is like a mask, seems to be two, or is cut out; or ""."""
     if min(grey.shape) < _MIN_SIDE:
         return ""
     if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
         return "far wider than high: if it shows two views, cut them apart"
+    if is_like_mask(grey) or 1 < len(np.unique(_sample(grey))) <= _LABEL_GREYS:
+        return LIKE_MASK
     if 0 < (brightest := int(grey.max())) < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
-    return LIKE_MASK if is_like_mask(grey) else ""
+    return CUT_OUT if is_cut_out(grey) else ""
 
 
 def is_like_mask(image: np.ndarray) -> bool:
@@ -123,12 +130,43 @@ def is_like_mask(image: np.ndarray) -> bool:
     >>> is_like_mask(np.array([[0, 255]])), is_like_mask(np.array([[0, 128, 255]]))
     (True, False)
     """
-    step = [-(-side // _SAMPLE_SIDE) for side in image.shape]
-    sample = image[:: step[0], :: step[1]]
+    sample = _sample(image)
     black, white = float(sample.min()), float(sample.max())
     margin = _GREY_MARGIN * (white - black)
     is_grey = (sample > black + margin) & (sample < white - margin)
     return black < white and float(is_grey.mean()) < _MASK_GREY_SHARE
+
+
+def is_cut_out(grey: Grey) -> bool:
+    """Return whether a picture shows two regions side by side on one even grey, as lungs that are cut out.
+
+    In a film, and in a CT slice with a black frame, the body joins the lungs.
+    """
+    from scipy.ndimage import binary_fill_holes, label
+
+    sample = _sample(grey).astype(np.int16)
+    if min(sample.shape) < _MIN_SIDE:
+        return False
+    outline = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
+    background = int(np.median(outline))
+    if (np.abs(outline - background) > _EVEN).mean() > _MAX_OUTLINE_SHARE:
+        return False
+    regions, _ = label(binary_fill_holes(np.abs(sample - background) > _EVEN))
+    sizes = np.bincount(regions.ravel())
+    sizes[0] = 0
+    if len(sizes) < 3:
+        return False
+    second, first = np.argsort(sizes)[-2:]
+    one, other = (np.flatnonzero((regions == number).any(axis=0)) for number in (first, second))
+    shared = min(one[-1], other[-1]) - max(one[0], other[0])
+    is_large = sizes[second] > _MIN_LUNG_SHARE * sample.size and sizes[[first, second]].sum() > 0.95 * sizes.sum()
+    return bool(is_large and shared < 0.5 * min(np.ptp(one), np.ptp(other)))
+
+
+def _sample(image: np.ndarray) -> np.ndarray:
+    """Return some rows and columns of a picture."""
+    step = [-(-side // _SAMPLE_SIDE) for side in image.shape]
+    return image[:: step[0], :: step[1]]
 
 
 def luminance(array: np.ndarray) -> Floats:

@@ -14,6 +14,8 @@ from lungnb.masks import Mask, Window
 
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
+FLESH_RANGE = (-200.0, 200.0)  # HU of fat, muscle and blood
+_MIN_FLESH_SHARE = 0.01  # of a picture of CT; a chest has far more
 MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
 MAX_UNITS = 16  # floats from 0 to this were normalised in some way: no 8-bit picture is so dark
 _SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whatever its other values are
@@ -67,7 +69,7 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     if low >= 0 and high <= 255 and (values.dtype.kind != "f" or high > MAX_UNITS):
         return GreyRange((0.0, 255.0), note)
     if _share_of_lung(values) > _SHARE_OF_LUNG:
-        return GreyRange(LUNG_WINDOW, note)
+        return GreyRange(LUNG_WINDOW, ", ".join(filter(None, [_doubt_of_units(values), note])))
     first, last = _ends_of_picture(values)
     picture_low = float(values.min(where=values >= first, initial=high))
     if low < LUNG_RANGE[1] and picture_low < 0:
@@ -76,6 +78,15 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
         low, high = picture_low, float(values.max(where=values <= last, initial=low))
         note = ", ".join(filter(None, [f"values outside {low:g} to {high:g} are left out", note]))
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
+
+
+def _doubt_of_units(values: np.ndarray) -> str:
+    """Return a note on CT in which hardly any value is flesh: it is shifted, or the lungs are cut out; or ""."""
+    sample = _sample(values)
+    is_flesh = (sample >= FLESH_RANGE[0]) & (sample <= FLESH_RANGE[1])
+    if is_flesh.mean() > _MIN_FLESH_SHARE or len(np.unique(sample)) <= _FEW_VALUES:  # CT may be drawn
+        return ""
+    return "hardly any values of flesh (-200 to 200 HU): the values are shifted from Hounsfield units, or cut out"
 
 
 def _is_one_padding(values: np.ndarray, low: float) -> bool:

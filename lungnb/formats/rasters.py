@@ -22,7 +22,7 @@ from lungnb.formats.deep import (
     refuse_tile,
 )
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES
-from lungnb.formats.jpeg import refuse_jpeg
+from lungnb.formats.jpeg import refuse_jpeg, refuse_other_jpeg
 from lungnb.formats.opening import Refused, open_file, refuse_memory, refuse_shape
 from lungnb.formats.pixels import has_colours, luminance
 from lungnb.masks import Mask
@@ -65,6 +65,11 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
     A TIFF file of numbers for which Pillow has no mode becomes a picture of float32; see `flattened` for its colours.
     """
     suffix = path.suffix.lower()
+    if suffix == ".img" and not any(path.with_suffix(end).exists() for end in (".hdr", ".HDR")):
+        raise Refused(
+            f"{path}: numbers without a header (.hdr), as JSRT's films of 2,048 x 2,048 pixels are. Convert it to PNG "
+            "of 16 bits."
+        )
     if suffix in _PAIR_SUFFIXES:
         raise Refused(f"{path}: one of two files of a volume (.hdr and .img). Convert them to a single .nii file.")
     if suffix not in RASTER_FORMATS:
@@ -83,7 +88,9 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
         refuse_memory(path, 2 * size, f"a file of {size / 1e6:,.0f} MB", "Save it in another format")
         if file.read(2) == b"\xff\xd8":
             file.seek(0)
-            refuse_jpeg(file.read(), path)
+            stream = file.read()
+            refuse_jpeg(stream, path)
+            refuse_other_jpeg(stream, path)
         with _open_known(file, path, is_mask) as image:
             tile = (_tiff_tag(image, _TILE_TAGS[1]), _tiff_tag(image, _TILE_TAGS[0]))
             refuse_tile(path, tile, (image.height, image.width))
@@ -197,7 +204,7 @@ def _pixels(opened: Image.Image, is_mask: bool, path: Path) -> tuple[np.ndarray,
     is_unsigned = opened.mode == "I" and _tiff_tag(opened, _BITS_TAG) == 32 and _tiff_tag(opened, _SIGN_TAG, 1) == 1
     image = ImageOps.exif_transpose(opened)
     if is_mask and image.mode not in ("1", "L", "I", "F") and not is_deep:
-        return flattened(np.asarray(image.convert("RGBA")), is_mask, path), False
+        return flattened(np.asarray(image if image.mode == "LA" else image.convert("RGBA")), is_mask, path), False
     is_coloured = False
     if image.mode not in ("L", "I", "F") and not is_deep:
         image = image.convert("RGB") if image.mode != "1" else image
@@ -228,6 +235,8 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
         grey = colours[..., 0] if colours.shape[-1] == 1 else luminance(colours)
         return np.rint(grey).astype(pixels.dtype) if pixels.dtype.kind in "ui" else grey
     strongest, opacity = colours.max(axis=-1), pixels[..., -1]
+    if pixels.shape[-1] == 2:
+        _refuse_two_classes(strongest, opacity, path)
     drawn = opacity > 0  # whatever colour lies hidden where nothing is drawn
     if pixels.shape[-1] % 2 == 0 and _is_frame(~drawn):
         colours = _without_frame(colours, drawn)
@@ -247,6 +256,16 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     if not np.ptp(strongest) and _MIN_CONTRAST * brightest < np.ptp(colours, axis=(0, 1)).max():  # such as red on blue
         return np.asarray((colours != _background(colours, path)).any(axis=-1))
     return np.asarray(strongest)
+
+
+def _refuse_two_classes(one: np.ndarray, other: np.ndarray, path: object) -> None:
+    """Raise Refused for two channels that have one sum everywhere and are soft: probabilities, and no opacity."""
+    total = one.astype(np.float64) + other
+    if np.ptp(total) <= _MIN_CONTRAST * float(total.max()) and len(np.unique(one[:: max(len(one) // 64, 1)])) > 2:
+        raise Refused(
+            f"{path}: has two channels that add up to one value, as probabilities of two classes do, and which of them "
+            "is lung is unknown. Save that of the lungs alone."
+        )
 
 
 def _with_black(saturation: np.ndarray, black: Mask) -> np.ndarray:

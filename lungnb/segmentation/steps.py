@@ -18,7 +18,7 @@ from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
 from lungnb.formats.nifti import write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import LIKE_MASK, doubt_of, shrink
+from lungnb.formats.pixels import CUT_OUT, LIKE_MASK, doubt_of, is_cut_out, shrink
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
@@ -147,12 +147,18 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
         chest.append(predicted.chest)
         if number in to_show:
             shown[number] = grey
-    doubts = {*map(doubt_of, filter(np.any, shown.values()))} if shown_hu != LUNG_WINDOW else set()
-    like_mask = LIKE_MASK if doubts == {LIKE_MASK} else ""
-    note = ", ".join(filter(None, [volume.note, note, like_mask]))
+    note = ", ".join(filter(None, [volume.note, note, _doubt_of_slices([*shown.values()], shown_hu == LUNG_WINDOW)]))
     volume = volume._replace(hounsfield=np.empty((0, 0, 0)))  # frees memory, because cleaning the mask takes more
     of_volume = chest_of_volume(chest, mask)
     return SegmentedVolume(file.input_file, clean_mask(mask), volume, shown, note, of_volume)
+
+
+def _doubt_of_slices(greys: list[np.ndarray], is_ct: bool) -> str:
+    """Return a note on slices that are all like masks, or of which most show lungs that are cut out; or ""."""
+    drawn = [*filter(np.any, greys)]
+    if not is_ct and {*map(doubt_of, drawn)} == {LIKE_MASK}:
+        return LIKE_MASK
+    return CUT_OUT if drawn and sum(map(is_cut_out, drawn)) > len(drawn) / 2 else ""
 
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalRow:

@@ -97,6 +97,7 @@ def test_a_film_can_have_one(tmp_path):
     segmentation = highdicom.seg.segread(tmp_path / "out" / "film_seg.dcm")
     found = segmentation.get_pixels_by_source_instance(["1.2.3"])
     assert [*found.sum(axis=(0, 1, 2))] == [*table.loc[1, ["right_px", "left_px"]]]
+    assert not found[:, :, 50:, 0].any() and not found[:, :, :50, 1].any()  # the right lung is shown on the left
 
 
 def test_what_cannot_have_one_is_said_and_the_rest_goes_on(tmp_path, monkeypatch):

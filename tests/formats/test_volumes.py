@@ -218,10 +218,12 @@ def test_a_volume_of_colours_or_in_two_files_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"its voxels are colours.*\. Convert the CT itself"):
         read_nifti(tmp_path / "a.nii")
     nibabel.save(nibabel.Nifti1Pair(np.zeros((4, 4, 4), np.int16), AFFINE), tmp_path / "b.img")
+    with pytest.raises(ValueError, match=r"b\.img: one of two files of a volume .*Convert them to a single \.nii file"):
+        read_picture(tmp_path / "b.img")
     (tmp_path / "b.hdr").rename(tmp_path / "b.nii")
     with pytest.raises(ValueError, match="keeps its voxels in another file"):
         read_nifti(tmp_path / "b.nii")
-    with pytest.raises(ValueError, match=r"b\.img: one of two files of a volume .*Convert them to a single \.nii file"):
+    with pytest.raises(ValueError, match=r"b\.img: numbers without a header .*Convert it to PNG"):
         read_picture(tmp_path / "b.img")
 
 
