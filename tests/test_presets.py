@@ -20,8 +20,10 @@ def test_the_environment_changes_settings_everywhere(monkeypatch):
     assert (settings.epochs, settings.loss, settings.flip) == (3, "bce", False)
     assert (settings.split_fractions, settings.patient_pattern) == ((0.85, 0.15, 0.0), "(a=b)")
     monkeypatch.setenv("LUNGNB_SET", "flip=perhaps")
-    with pytest.raises(ValueError, match="flip takes a value like True, not 'perhaps'"):
+    with pytest.raises(ValueError, match="LUNGNB_SET: flip takes a value like True, not 'perhaps'"):
         make_settings()
+    monkeypatch.setenv("LUNGNB_SET", " epochs = 3 ; ")
+    assert make_settings().epochs == 3
 
 
 def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
@@ -59,6 +61,12 @@ def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_pat
         ("window=nan,400", "window must be two rising numbers"),
         ("window=-inf,inf", "window must be two rising numbers"),
         ("window=-1000", "window must be two rising numbers"),
+        ("dataset=montgomery", "dataset is not changed as a setting: name it as DATASET in a notebook, after the verb"),
+        ("profile=full", "profile is not changed as a setting: name it as PROFILE in a notebook, with --profile"),
+        ("patient_file=", "patient_file takes a value like None, not ''"),
+        ("patient_pattern= ", "patient_pattern takes a value like None, not ''"),
+        ("models=unet,unet", "models must name each network once, not unet, unet"),
+        ("fold=2", "fold 2 needs folds: set folds too, such as folds=5"),
     ],
 )
 def test_settings_as_text_keep_to_the_ranges_too(monkeypatch, change, message):

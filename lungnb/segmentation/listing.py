@@ -10,6 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.artefacts import given_path
 from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
@@ -67,10 +68,11 @@ def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def as_path(path: str | Path) -> Path:
-    """Return the path that a user gave; raise Refused if it is empty, because that would mean the working folder."""
-    if not str(path).strip():
-        raise Refused("the path of an image is empty: name a file or a folder ('.' for this one).")
-    return Path(path)
+    """Return the path that a user gave, as `given_path` does; raise Refused if it is empty."""
+    try:
+        return given_path(path, "the path of an image")
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:

@@ -128,6 +128,12 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
+def test_a_wrong_folder_of_raw_data_is_named(home, monkeypatch):
+    monkeypatch.setenv("LUNGNB_RAW", str(home / "unmounted"))
+    with pytest.raises(FileNotFoundError, match=r"check LUNGNB_RAW, because .*unmounted is not a folder, or run"):
+        prepare_dataset(make_settings("montgomery"))
+
+
 def test_nothing_is_prepared_twice_but_what_changed_is(raw):
     write_scans(raw, [f"{n}" for n in range(6)])
     settings, first = prepared(raw)
