@@ -56,7 +56,10 @@ def home() -> Path:
     """Return the folder with data/ and results/: LUNGNB_HOME, or else the project's folder, or else the current one."""
     if os.environ.get("LUNGNB_HOME"):
         return given_path(os.environ["LUNGNB_HOME"], "LUNGNB_HOME").resolve()
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise FileNotFoundError("the working folder was removed: change to another one, or set LUNGNB_HOME.") from error
     folders = (here, *here.parents)
     return next((folder for folder in folders if (folder / "notebooks" / "00_start.ipynb").exists()), here)
 

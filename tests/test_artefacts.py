@@ -1,6 +1,7 @@
 """Where data and results are, and which folders can be no data set."""
 
 import json
+import os
 import re
 import shutil
 from fnmatch import fnmatchcase
@@ -42,6 +43,16 @@ def test_a_given_path_knows_the_home_folder_and_is_not_empty(tmp_path, monkeypat
     for name in ("", " "):
         with pytest.raises(ValueError, match="the folder is empty: name a file or a folder"):
             given_path(name, "the folder")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not remove a working folder")
+def test_a_working_folder_that_was_removed_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.delenv("LUNGNB_HOME")
+    assert main(["check", "montgomery"]) == 2
+    assert "the working folder was removed: change to another one, or set LUNGNB_HOME." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("variable", ["LUNGNB_HOME", "LUNGNB_RAW"])

@@ -104,6 +104,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         evaluation.evaluate(settings, name)
     table = evaluation.compare(settings, names).T.to_string(float_format="{:.4f}".format)
     say(*table.split("\n"), *evaluation.verdict(settings, names).split("\n"))
+    say(*evaluation.other_settings(settings, names))
 
 
 def run_segment(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.artefacts import given_path
+from lungnb.files import check_readable
 from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
@@ -112,6 +113,7 @@ def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None
 def _listed(path: Path, out: Path | None) -> list[Path]:
     """Return what a path, a folder or a pattern names."""
     if os.path.isdir(path):
+        check_readable(path)
         files = [path / file for file in image_files(path)]
         return _with_series(_without_written(files, out) if out else files)
     if not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
