@@ -65,7 +65,7 @@ _NOT_CHANGES = {  # what a run is called by; other settings depend on them
 }
 
 
-def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
+def make_settings(dataset: str | Path | None = None, profile: str = "quick", **changes: object) -> Settings:
     """Return the settings of a profile or a recipe for a data set, with `changes`.
 
     Without `dataset`, a recipe uses its own data set, and a profile uses the phantoms. The environment variable
@@ -81,12 +81,15 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         >>> make_settings(profile="simple-unet").loss  # a recipe
         'bce'
     """
-    if profile in RECIPES:
-        base = RECIPES[profile].settings.replace(profile=profile)
-    elif profile in PROFILES:
-        base = Settings(profile=profile).replace(**PROFILES[profile])
-    else:
-        raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
+    dataset = str(dataset) if isinstance(dataset, Path) else dataset
+    if dataset is not None and not isinstance(dataset, str):
+        raise ValueError(f"dataset must be a name or the path of a folder, as text, not {dataset!r}.")
+    profiles = (*PROFILES, *RECIPES)
+    if profile not in profiles:
+        raise ValueError(f"profile must be one of {', '.join(profiles)}, not {profile!r}.")
+    is_recipe = profile in RECIPES
+    base = RECIPES[profile].settings if is_recipe else Settings().replace(**PROFILES[profile])
+    base = base.replace(profile=profile)
     if dataset is not None:
         refuse_nul(dataset)
     if dataset and (

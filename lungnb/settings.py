@@ -61,9 +61,11 @@ PROFILES = {
 
 
 def _plain(value: object) -> object:
-    """Return NumPy's numbers, also those in a tuple or a list, as Python's, because JSON accepts no others."""
+    """Return NumPy's numbers, also those in a tuple or a list, as Python's, and paths as text, as JSON needs them."""
     if isinstance(value, (tuple, list)):
         return tuple(map(_plain, value))
+    if isinstance(value, Path):
+        return str(value)
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
@@ -178,6 +180,8 @@ class Settings:
                 _refuse_number(field.name, str(field.type), value)
             elif field.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{field.name} must be True or False, not {value!r}.")
+            elif field.type == "str | None" and value is not None and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{field.name} must be text that is not empty, or None, not {value!r}.")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 listed = ", ".join(filter(None, choices))
@@ -202,7 +206,7 @@ class Settings:
 
     def _check_tuples(self) -> None:
         """Raise ValueError for wrong models, shares, windows or labels."""
-        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
+        if not self.models or not isinstance(self.models, tuple) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
         if len({*self.models}) < len(self.models):
             raise ValueError(f"models must name each network once, not {', '.join(self.models)}.")

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +33,33 @@ def test_a_folder_of_ones_own_is_the_same_from_every_working_folder(tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert make_settings("mine").dataset == make_settings("./mine").dataset == str(tmp_path / "mine")
     assert make_settings("mine").name == "mine"
+
+
+def test_paths_may_be_given_as_paths(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    settings = make_settings(Path("mine"), patient_file=Path("patients.csv"), weights=Path("w.keras"))
+    assert settings.dataset == str(tmp_path / "mine")
+    assert (settings.patient_file, settings.weights) == ("patients.csv", "w.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dataset": 3}, "dataset must be a name or the path of a folder, as text, not 3"),
+        ({"dataset": ["phantom"]}, "dataset must be a name"),
+        ({"profile": ["quick"]}, r"profile must be one of quick, full, .* not \['quick'\]"),
+        ({"patient_file": 3}, "patient_file must be text that is not empty, or None, not 3"),
+        ({"patient_file": ""}, "patient_file must be text that is not empty, or None, not ''"),
+        ({"weights": True}, "weights must be text"),
+        ({"patient_pattern": re.compile("a")}, "patient_pattern must be text"),
+        ({"models": (name for name in ["unet"])}, "models must be some of unet"),
+        ({"models": {"unet"}}, "models must be some of unet"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        make_settings(**arguments)
 
 
 def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
