@@ -1,6 +1,7 @@
 """The folders of data and results, and every file of a run."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,11 +33,33 @@ _INSTALLED = Path(__file__).parent / "series"  # setup.py puts it there in the w
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 
+def given_path(path: str | Path, what: str = "the path") -> Path:
+    """Return a path that a user gave, with the home folder for `~`; raise ValueError if it is empty or an address.
+
+    An empty path would mean the working folder, and comes from a variable that is not set. A `~` stays in a path that
+    exists as it is, and where it names no user.
+
+    Example:
+        >>> given_path("~a film.png").as_posix()
+        '~a film.png'
+    """
+    if not str(path).strip():
+        raise ValueError(f"{what} is empty: name a file or a folder ('.' for this one).")
+    if os.path.lexists(path):
+        return Path(path)
+    if re.match(r"\w\w+:/", str(path)):  # a drive of Windows has one letter
+        raise ValueError(f"{path} is an address, not a path: download the file or folder, and name that.")
+    return Path(os.path.expanduser(path))  # because `Path.expanduser` raises an error for a user that is unknown
+
+
 def home() -> Path:
     """Return the folder with data/ and results/: LUNGNB_HOME, or else the project's folder, or else the current one."""
     if os.environ.get("LUNGNB_HOME"):
-        return Path(os.environ["LUNGNB_HOME"]).expanduser().resolve()
-    here = Path.cwd()
+        return given_path(os.environ["LUNGNB_HOME"], "LUNGNB_HOME").resolve()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise FileNotFoundError("the working folder was removed: change to another one, or set LUNGNB_HOME.") from error
     folders = (here, *here.parents)
     return next((folder for folder in folders if (folder / "notebooks" / "00_start.ipynb").exists()), here)
 
@@ -48,7 +71,7 @@ def series_folder() -> Path:
 
 def raw_root() -> Path:
     """Return the folder with the raw data sets: LUNGNB_RAW (relative to home()) if it is set, otherwise data/raw."""
-    return home() / Path(os.environ.get("LUNGNB_RAW") or "data/raw").expanduser()
+    return home() / given_path(os.environ.get("LUNGNB_RAW") or "data/raw", "LUNGNB_RAW")
 
 
 def raw_folder(dataset: str) -> Path:
@@ -58,7 +81,7 @@ def raw_folder(dataset: str) -> Path:
     """
     if is_path(dataset):
         refuse_nul(dataset)
-        folder = Path(dataset).expanduser().resolve()
+        folder = given_path(dataset).resolve()
         refuse_name(folder.name, str(folder))
     else:
         refuse_name(dataset, dataset)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import unicodedata
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -83,7 +84,7 @@ def writable(path: Path) -> Iterator[None]:
         raise  # because it names the file already
     except Exception as error:  # HDF5, Keras and SQLite have other errors for a full disk
         number = getattr(error, "errno", None)
-        is_here = str(getattr(error, "filename", None) or "").startswith(str(path.parent))
+        is_here = _is_beside(getattr(error, "filename", None), path)
         kind = NotWritten
         if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
@@ -92,6 +93,31 @@ def writable(path: Path) -> Iterator[None]:
         else:
             raise
         raise kind(f"{path}: cannot be written: {reason}; what is done so far is kept.") from error
+
+
+def _is_beside(filename: object, path: Path) -> bool:
+    """Return whether the file of an error lies in the folder of `path`, or is one of the folders above `path`."""
+    if not isinstance(filename, str) or not filename:
+        return False
+    place, folder = Path(os.path.abspath(filename)), Path(os.path.abspath(path.parent))
+    return place.is_relative_to(folder) or folder.is_relative_to(place)
+
+
+def check_readable(folder: Path) -> None:
+    """Raise PermissionError if a folder cannot be read; warn of each folder below it that cannot, unless it is hidden.
+
+    Searches for files pass over such folders without a word.
+    """
+
+    def report(error: OSError) -> None:
+        place, reason = Path(error.filename), (error.strerror or "").lower()
+        if place == folder:
+            raise PermissionError(f"{folder}: cannot be read: {reason}. Check its permissions.") from error
+        if not place.name.startswith("."):
+            warnings.warn(f"{place}: cannot be read: {reason}. Its files are left out.", stacklevel=4)
+
+    for _ in os.walk(folder, onerror=report):
+        pass
 
 
 @contextmanager
@@ -108,7 +134,7 @@ def locked(path: Path) -> Iterator[None]:
     except Timeout as error:
         raise RuntimeError(
             f"{path}: another run is at work there; wait until it is done, or give this one another place with "
-            "LUNGNB_HOME."
+            "--out or LUNGNB_HOME."
         ) from error
     try:
         for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*{glob.escape(path.suffix)}"):

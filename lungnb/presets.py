@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from lungnb.artefacts import is_path, refuse_nul
+from lungnb.artefacts import given_path, is_path, refuse_nul
 from lungnb.settings import FILES, PROFILES, SHIPPED_STRUCTURE, Settings, Value, has_data, known_changes
 
 if TYPE_CHECKING:
@@ -59,9 +59,13 @@ RECIPES: dict[str, Recipe] = {
     ),
 }  # fmt: skip
 _EXAMPLES = {"window": "-1000,400", "mask_values": "1,2", "split_fractions": "0.7,0.15,0.15"}  # as they are written
+_NOT_CHANGES = {  # what a run is called by; other settings depend on them
+    "dataset": "name it as DATASET in a notebook, after the verb on the command line, or in LUNGNB_DATASET",
+    "profile": "name it as PROFILE in a notebook, with --profile or --recipe, or in LUNGNB_PROFILE",
+}
 
 
-def make_settings(dataset: str | None = None, profile: str = "quick", **changes: object) -> Settings:
+def make_settings(dataset: str | Path | None = None, profile: str = "quick", **changes: object) -> Settings:
     """Return the settings of a profile or a recipe for a data set, with `changes`.
 
     Without `dataset`, a recipe uses its own data set, and a profile uses the phantoms. The environment variable
@@ -77,18 +81,21 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
         >>> make_settings(profile="simple-unet").loss  # a recipe
         'bce'
     """
-    if profile in RECIPES:
-        base = RECIPES[profile].settings.replace(profile=profile)
-    elif profile in PROFILES:
-        base = Settings(profile=profile).replace(**PROFILES[profile])
-    else:
-        raise ValueError(f"profile must be one of {', '.join((*PROFILES, *RECIPES))}, not {profile!r}.")
+    dataset = str(dataset) if isinstance(dataset, Path) else dataset
+    if dataset is not None and not isinstance(dataset, str):
+        raise ValueError(f"dataset must be a name or the path of a folder, as text, not {dataset!r}.")
+    profiles = (*PROFILES, *RECIPES)
+    if profile not in profiles:
+        raise ValueError(f"profile must be one of {', '.join(profiles)}, not {profile!r}.")
+    is_recipe = profile in RECIPES
+    base = RECIPES[profile].settings if is_recipe else Settings().replace(**PROFILES[profile])
+    base = base.replace(profile=profile)
     if dataset is not None:
         refuse_nul(dataset)
     if dataset and (
         is_path(dataset) or Path(dataset, "images").is_dir() or (Path(dataset).is_dir() and not has_data(dataset))
     ):
-        dataset = str(Path(dataset).expanduser().resolve())  # because a notebook runs in another folder than a terminal
+        dataset = str(given_path(dataset).resolve())  # because a notebook runs in another folder than a terminal
     if dataset is not None and dataset != base.dataset:
         base = base.replace(dataset=dataset, split_file=None)  # because a published split lists one data set's images
     changed = changes_everywhere() | known_changes(changes)
@@ -101,7 +108,11 @@ def make_settings(dataset: str | None = None, profile: str = "quick", **changes:
 
 def changes_everywhere() -> dict[str, Value]:
     """Return the settings that the environment variable LUNGNB_SET changes, such as `epochs=20;loss=dice`."""
-    return parse_changes(filter(None, os.environ.get("LUNGNB_SET", "").split(";")))
+    texts = [text for text in os.environ.get("LUNGNB_SET", "").split(";") if text.strip()]
+    try:
+        return parse_changes(texts)
+    except ValueError as error:
+        raise ValueError(f"the environment variable LUNGNB_SET: {error}") from error
 
 
 def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
@@ -114,10 +125,12 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
     fields = {field.name: field for field in dataclasses.fields(Settings)}
     changes: dict[str, Value] = {}
     for text in texts:
-        name, equals, value = text.strip().partition("=")
+        name, equals, value = (part.strip() for part in text.partition("="))
         if not equals:
             raise ValueError(f"a setting is changed by NAME=VALUE, not by {text!r}.")
         known_changes({name: value})
+        if instead := _NOT_CHANGES.get(name):
+            raise ValueError(f"{name} is not changed as a setting: {instead}.")
         try:
             changes[name] = _read_value(value, str(fields[name].type))
         except (ValueError, KeyError) as error:
@@ -127,7 +140,9 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
 
 
 def _read_value(text: str, kind: str) -> Value:
-    """Return `text` as a value of a setting's declared type, such as `str | None`."""
+    """Return `text` as a value of a setting's declared type, such as `str | None`; raise ValueError if it is empty."""
+    if not text:
+        raise ValueError("a setting needs a value; none switches it off")
     if "None" in kind and text.lower() == "none":
         return None
     if kind.startswith("tuple"):

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from lungnb.artefacts import home, is_path, raw_folder
+from lungnb.artefacts import given_path, home, is_path, raw_folder
 from lungnb.files import text_name
 
 Value = str | float | bool | tuple[str, ...] | tuple[float, ...] | tuple[int, ...] | None  # of a setting
@@ -61,9 +61,11 @@ PROFILES = {
 
 
 def _plain(value: object) -> object:
-    """Return NumPy's numbers, also those in a tuple or a list, as Python's, because JSON accepts no others."""
+    """Return NumPy's numbers, also those in a tuple or a list, as Python's, and paths as text, as JSON needs them."""
     if isinstance(value, (tuple, list)):
         return tuple(map(_plain, value))
+    if isinstance(value, Path):
+        return str(value)
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
@@ -81,6 +83,17 @@ def _are_numbers(values: object, count: int) -> bool:
     if not isinstance(values, tuple) or len(values) != count:
         return False
     return all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+
+
+def is_window(values: object) -> bool:
+    """Return whether values are a window: two rising numbers, the HU shown as black and as white.
+
+    Example:
+        >>> is_window((-1000, 400)), is_window((400, -1000)), is_window("lung")
+        (True, False, False)
+    """
+    pair = tuple(values) if isinstance(values, list) else values
+    return _are_numbers(pair, 2) and -_MAX_HU <= pair[0] < pair[1] <= _MAX_HU  # type: ignore[index]
 
 
 def has_data(dataset: str) -> bool:
@@ -167,6 +180,8 @@ class Settings:
                 _refuse_number(field.name, str(field.type), value)
             elif field.type == "bool" and not isinstance(value, bool):
                 raise ValueError(f"{field.name} must be True or False, not {value!r}.")
+            elif field.type == "str | None" and value is not None and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{field.name} must be text that is not empty, or None, not {value!r}.")
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 listed = ", ".join(filter(None, choices))
@@ -180,6 +195,8 @@ class Settings:
             raise ValueError(
                 f"image_size must be a multiple of {2**self.depth} for a depth of {self.depth}, not {self.image_size}."
             )
+        if not self.folds and self.fold != 1:
+            raise ValueError(f"fold {self.fold} needs folds: set folds too, such as folds=5.")
         if self.folds and self.fold > self.folds:
             raise ValueError(f"fold must be from 1 to the number of folds, {self.folds}, not {self.fold}.")
         if self.folds and self.split_file:
@@ -189,15 +206,17 @@ class Settings:
 
     def _check_tuples(self) -> None:
         """Raise ValueError for wrong models, shares, windows or labels."""
-        if not self.models or isinstance(self.models, str) or not set(self.models) <= set(TITLES):
+        if not self.models or not isinstance(self.models, tuple) or not set(self.models) <= set(TITLES):
             raise ValueError(f"models must be some of {', '.join(TITLES)}, not {self.models!r}.")
+        if len({*self.models}) < len(self.models):
+            raise ValueError(f"models must name each network once, not {', '.join(self.models)}.")
         shares, hu = self.split_fractions, self.window
         if not _are_numbers(shares, 3) or not (min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= 1e-6):
             raise ValueError(
                 "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {shares!r}."
             )
-        if hu is not None and not (_are_numbers(hu, 2) and -_MAX_HU <= hu[0] < hu[1] <= _MAX_HU):
+        if hu is not None and not is_window(hu):
             raise ValueError(
                 f"window must be two rising numbers from {-_MAX_HU:,} to {_MAX_HU:,}, the HU shown as black and as "
                 f"white, such as -1000,400, not {hu!r}."
@@ -215,7 +234,7 @@ class Settings:
     @property
     def name(self) -> str:
         """Return the data set's name in folders: its name in the catalogue, or the last part of a path."""
-        return text_name(Path(self.dataset).expanduser().resolve().name) if is_path(self.dataset) else self.dataset
+        return text_name(given_path(self.dataset).resolve().name) if is_path(self.dataset) else self.dataset
 
     @property
     def prepared(self) -> Path:

@@ -1,6 +1,7 @@
 """Where data and results are, and which folders cannot be a data set."""
 
 import json
+import os
 import re
 import shutil
 from fnmatch import fnmatchcase
@@ -13,7 +14,7 @@ from helpers.files import tree
 from helpers.paths import ROOT
 from helpers.scans import write_pairs
 from lungnb.__main__ import main
-from lungnb.artefacts import ARTEFACTS, holds_data, raw_folder
+from lungnb.artefacts import ARTEFACTS, given_path, holds_data, raw_folder
 from lungnb.artefacts import home as project_folder
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.presets import make_settings
@@ -29,6 +30,36 @@ def busy_home(home, monkeypatch):
     (home / "results" / "mine" / "unet" / "model.keras").write_text("hours of work")
     monkeypatch.chdir(home)
     return home
+
+
+def test_a_given_path_knows_the_home_folder_and_is_not_empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert given_path("~/a.png") == tmp_path / "home" / "a.png"
+    (tmp_path / "~").mkdir()
+    for name in ("~", "~nobody-at-all/a.png", "a~/b.png"):  # a folder with this name, no user, and no tilde in front
+        assert given_path(name) == Path(name)
+    for name in ("", " "):
+        with pytest.raises(ValueError, match="the folder is empty: name a file or a folder"):
+            given_path(name, "the folder")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not remove a working folder")
+def test_a_working_folder_that_was_removed_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.delenv("LUNGNB_HOME")
+    assert main(["check", "montgomery"]) == 2
+    assert "the working folder was removed: change to another one, or set LUNGNB_HOME." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("variable", ["LUNGNB_HOME", "LUNGNB_RAW"])
+def test_a_folder_of_an_unknown_user_is_not_an_error_of_python(monkeypatch, capsys, variable):
+    monkeypatch.setenv(variable, "~nobody-at-all/lungs")
+    assert main(["check", "montgomery"]) == 2
+    assert "montgomery is not there yet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

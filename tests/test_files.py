@@ -15,6 +15,7 @@ from helpers.files import DAMAGED
 from lungnb import files
 from lungnb.files import (
     NotWritten,
+    check_readable,
     locked,
     move_aside,
     need,
@@ -312,6 +313,33 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
         open(tmp_path / "other")  # what has nothing to do with the place stays what it is
     with pytest.raises(PermissionError), written(tmp_path / "b.txt"):
         raise PermissionError(errno.EACCES, "Permission denied", "elsewhere/film.png")
+
+
+@pytest.mark.parametrize("closed", [".", "a", "a/b", "a/b/.c.csv.lock"])
+def test_a_closed_folder_is_said_wherever_it_is_above_the_file(tmp_path, monkeypatch, closed):
+    monkeypatch.chdir(tmp_path)
+    for path, place in ((Path("a/b/c.csv"), tmp_path / closed), (tmp_path / "a" / "b" / "c.csv", Path(closed))):
+        with pytest.raises(NotWritten, match=r"c\.csv: cannot be written: permission denied; name another"):
+            with writable(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, recwarn):
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name in ("closed", ".Trash"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    for name in ("open/closed", "open/.Trash"):
+        write_png(tmp_path / name / "a.png", make_phantom(1, size=64).image)
+    with pytest.raises(PermissionError, match=r"closed: cannot be read: permission denied\. Check its permissions"):
+        check_readable(tmp_path / "open" / "closed")
+    check_readable(tmp_path / "open")
+    (warning,) = recwarn
+    assert str(warning.message).endswith("closed: cannot be read: permission denied. Its files are left out.")
 
 
 def test_a_full_disk_is_said_once_and_by_the_file_s_name(tmp_path):

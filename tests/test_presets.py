@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -20,8 +22,10 @@ def test_the_environment_changes_settings_everywhere(monkeypatch):
     assert (settings.epochs, settings.loss, settings.flip) == (3, "bce", False)
     assert (settings.split_fractions, settings.patient_pattern) == ((0.85, 0.15, 0.0), "(a=b)")
     monkeypatch.setenv("LUNGNB_SET", "flip=perhaps")
-    with pytest.raises(ValueError, match="flip takes a value like True, not 'perhaps'"):
+    with pytest.raises(ValueError, match="LUNGNB_SET: flip takes a value like True, not 'perhaps'"):
         make_settings()
+    monkeypatch.setenv("LUNGNB_SET", " epochs = 3 ; ")
+    assert make_settings().epochs == 3
 
 
 def test_a_users_folder_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
@@ -29,6 +33,33 @@ def test_a_users_folder_is_the_same_from_every_working_folder(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert make_settings("mine").dataset == make_settings("./mine").dataset == str(tmp_path / "mine")
     assert make_settings("mine").name == "mine"
+
+
+def test_paths_may_be_given_as_paths(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    settings = make_settings(Path("mine"), patient_file=Path("patients.csv"), weights=Path("w.keras"))
+    assert settings.dataset == str(tmp_path / "mine")
+    assert (settings.patient_file, settings.weights) == ("patients.csv", "w.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dataset": 3}, "dataset must be a name or the path of a folder, as text, not 3"),
+        ({"dataset": ["phantom"]}, "dataset must be a name"),
+        ({"profile": ["quick"]}, r"profile must be one of quick, full, .* not \['quick'\]"),
+        ({"patient_file": 3}, "patient_file must be text that is not empty, or None, not 3"),
+        ({"patient_file": ""}, "patient_file must be text that is not empty, or None, not ''"),
+        ({"weights": True}, "weights must be text"),
+        ({"patient_pattern": re.compile("a")}, "patient_pattern must be text"),
+        ({"models": (name for name in ["unet"])}, "models must be some of unet"),
+        ({"models": {"unet"}}, "models must be some of unet"),
+    ],
+)
+def test_a_setting_of_another_type_is_named(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        make_settings(**arguments)
 
 
 def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_path, monkeypatch):
@@ -59,6 +90,12 @@ def test_a_file_among_the_settings_is_the_same_from_every_working_folder(tmp_pat
         ("window=nan,400", "window must be two rising numbers"),
         ("window=-inf,inf", "window must be two rising numbers"),
         ("window=-1000", "window must be two rising numbers"),
+        ("dataset=montgomery", "dataset is not changed as a setting: name it as DATASET in a notebook, after the verb"),
+        ("profile=full", "profile is not changed as a setting: name it as PROFILE in a notebook, with --profile"),
+        ("patient_file=", "patient_file takes a value like None, not ''"),
+        ("patient_pattern= ", "patient_pattern takes a value like None, not ''"),
+        ("models=unet,unet", "models must name each network once, not unet, unet"),
+        ("fold=2", "fold 2 needs folds: set folds too, such as folds=5"),
     ],
 )
 def test_settings_as_text_are_within_the_ranges_too(monkeypatch, change, message):

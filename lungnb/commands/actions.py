@@ -7,14 +7,20 @@ import shlex
 import sys
 from collections import Counter
 from contextlib import redirect_stdout
+from pathlib import Path
 
 # The packages import their modules when a name is used, so that each verb imports only what it needs.
 from lungnb import datasets, engines, evaluation, figures, networks, page, report, segmentation
 from lungnb.artefacts import EXCLUDED
 from lungnb.files import written
 from lungnb.messages import say
-from lungnb.presets import make_settings, parse_changes, recipes
+from lungnb.presets import RECIPES, make_settings, parse_changes, recipes
 from lungnb.settings import Settings, counted
+
+_ALTERNATIVES = (  # options that name the same thing in two ways
+    ("dataset", "named_dataset", "a data set"),
+    ("profile", "recipe", "a profile or a recipe"),
+)
 
 
 def run_download(options: argparse.Namespace) -> None:
@@ -65,8 +71,8 @@ def run_check(options: argparse.Namespace) -> int:
         say(f"{severity}: {file}: {problem} {advice}.")
     counts = Counter(severity for _, severity, _, _ in rows)
     say(", ".join(counted(counts[name], name) for name in ("error", "warning", "note")))
-    profile = ["--profile", options.profile] if options.profile != "quick" else []
-    system = ["--recipe", options.recipe] if options.recipe else profile
+    kind = "--recipe" if settings.profile in RECIPES else "--profile"
+    system = [kind, settings.profile] if settings.profile != "quick" else []
     changes = [part for change in options.set for part in ("--set", change)]
     same = shlex.join([settings.dataset, *system, *changes])
     if counts["error"]:
@@ -82,7 +88,7 @@ def run_train(options: argparse.Namespace) -> None:
     settings = _settings(options)
     datasets.prepare_dataset(settings)
     networks.fetch_weights(settings)
-    for name in options.model or settings.models:
+    for name in _models(options, settings):
         history = networks.train(settings, name)
         evaluation.choose_temperature(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
@@ -93,11 +99,12 @@ def run_train(options: argparse.Namespace) -> None:
 def run_evaluate(options: argparse.Namespace) -> None:
     """Score trained models, and print what the scores support."""
     settings = _settings(options)
-    names = options.model or [*settings.models]
+    names = _models(options, settings)
     for name in names:
         evaluation.evaluate(settings, name)
     table = evaluation.compare(settings, names).T.to_string(float_format="{:.4f}".format)
     say(*table.split("\n"), *evaluation.verdict(settings, names).split("\n"))
+    say(*evaluation.other_settings(settings, names))
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -106,7 +113,7 @@ def run_segment(options: argparse.Namespace) -> int:
         options.overlay, options.cutout, options.probability, options.dicom_seg, options.upright
     )
     if options.ray:
-        file = f"{options.out}/segmentation.parquet"
+        file = str(Path(options.out) / "segmentation.parquet")
         if options.json:
             raise ValueError(f"--json prints a whole table; with --ray, read {file}.")
         total = segmentation.segment_on_cluster(
@@ -119,7 +126,7 @@ def run_segment(options: argparse.Namespace) -> int:
         )
         errors, failed = table["error"].dropna(), (table["status"] == "failed").sum()
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
-        file = f"{options.out}/segmentation.csv"
+        file = str(Path(options.out) / "segmentation.csv")
         review = (table["review"] != "").sum()
         status = _say_segmented(options, file, len(table), failed, len(errors) - failed, review)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
@@ -195,12 +202,19 @@ def _labels_by_name(texts: list[str]) -> dict[str, list[int]] | list[int] | None
     """Return the labels of lung that `--labels` gives: for all folders, or by the name of a folder."""
     pairs = [text.rpartition("=") for text in texts]
     if not any(name for name, _, _ in pairs):
-        return _whole_numbers(texts[-1], "--labels") if texts else None
+        if len(texts) > 1:
+            raise ValueError("--labels is given twice for all folders: give all labels at once, such as 1,2.")
+        return _whole_numbers(texts[0], "--labels") if texts else None
     if nameless := next((text for name, _, text in pairs if not name), None):
         raise ValueError(
             f"--labels {nameless} is for all folders, and another --labels for one: name a folder in each."
         )
-    return {name: _whole_numbers(text, "--labels") for name, _, text in pairs}
+    named: dict[str, list[int]] = {}
+    for name, _, text in pairs:
+        if name in named:
+            raise ValueError(f"--labels is given twice for {name}: give all its labels at once, such as {name}=1,2.")
+        named[name] = _whole_numbers(text, "--labels")
+    return named
 
 
 def _whole_numbers(text: str, option: str) -> list[int]:
@@ -236,7 +250,17 @@ def run_publish(options: argparse.Namespace) -> None:
     say(report.publish(_settings(options), options.out))
 
 
+def _models(options: argparse.Namespace, settings: Settings) -> list[str]:
+    """Return the models that `--model` names, each once, or else those of the settings."""
+    return [*dict.fromkeys(options.model or settings.models)]
+
+
 def _settings(options: argparse.Namespace) -> Settings:
+    for one, other, what in _ALTERNATIVES:
+        names = {getattr(options, one), getattr(options, other)} - {None}
+        if len(names) > 1:
+            raise ValueError(f"the command takes {what}, not both {' and '.join(sorted(names))}: name one of them.")
     datasets = (options.dataset, options.named_dataset, os.environ.get("LUNGNB_DATASET") or None)
     dataset = next((name for name in datasets if name is not None), None)  # an empty name is refused later
-    return make_settings(dataset, options.recipe or options.profile, **parse_changes(options.set))
+    profile = options.recipe or options.profile or os.environ.get("LUNGNB_PROFILE") or "quick"
+    return make_settings(dataset, profile, **parse_changes(options.set))

@@ -49,7 +49,7 @@ def _add_data_verbs(verbs: _Verbs) -> None:
     add = _verb(
         verbs, "download", actions.run_download, "download a data set; without a name, list them", "download montgomery"
     )
-    add("dataset", nargs="?", help="a name in the catalogue")
+    add("dataset", nargs="?", type=str, help="a name in the catalogue")
     _verb(verbs, "recipes", actions.run_recipes, "list the recipes: systems with all their settings", "recipes")
     examples = ("prepare montgomery", "prepare data/mine/ --set split_fractions=0.85,0.15,0")
     _add_settings(_verb(verbs, "prepare", actions.run_prepare, "pair, check, split and convert a data set", *examples))
@@ -146,22 +146,38 @@ def _add_score(verbs: _Verbs) -> None:
     add("--images", help="folder of the images, to draw contours on; also gives the pixel size of DICOM images")
     add("--patients", metavar="CSV", help="table with the columns id and patient, and perhaps group and pixel_mm")
     add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
-    add("--pixel-mm", type=float, metavar="MM", help="side of a pixel, if files such as PNG do not state it")
+    add("--pixel-mm", type=_number, metavar="MM", help="side of a pixel, if files such as PNG do not state it")
 
 
 def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:
-    """Add a verb and return its `add_argument`."""
+    """Add a verb and return its `add_argument`, for arguments that may not be empty."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
     sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small
     verb = verbs.add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
     verb.set_defaults(run=run)
+    verb.register("type", None, _given)  # the type of arguments that name no other
     return verb.add_argument
 
 
+def _given(text: str) -> str:
+    """Return the value of an argument; refuse an empty one, which a variable that is not set leaves."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("its value is empty; give one")
+    return text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be a number, such as 0.5, not {text!r}") from error
+
+
 def _add_settings(add: _Add) -> None:
-    add("dataset", nargs="?", help="a name in the catalogue, or a folder; default: the recipe's, or phantom")
-    add("--dataset", dest="named_dataset", help=argparse.SUPPRESS)  # the same as an option
-    add("--profile", choices=PROFILES, default=os.environ.get("LUNGNB_PROFILE") or "quick", help="default: quick")
+    # The settings refuse an empty data set.
+    add("dataset", nargs="?", type=str, help="a name in the catalogue, or a folder; default: the recipe's, or phantom")
+    add("--dataset", dest="named_dataset", type=str, help=argparse.SUPPRESS)  # the same as an option
+    add("--profile", choices=PROFILES, help="default: quick")
     add("--recipe", choices=RECIPES, help="a system with all its settings, instead of a profile; see `lungnb recipes`")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting; can be repeated")

@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from lungnb.artefacts import MANIFEST, PREPARED_RECORD
+from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import origin_of
 from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import digest_of
@@ -43,9 +43,21 @@ def make_plan(settings: Settings, source: Source, raw: Path) -> dict[str, object
 
 
 def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
-    """Return whether the prepared folder exists and was made by the same plan."""
+    """Return whether the prepared folder exists, was made by the same plan, and is whole."""
     stored = read_json(folder / PREPARED_RECORD)
-    return stored == plan | {name: stored[name] for name in _RESULTS if name in stored}
+    return stored == plan | {name: stored[name] for name in _RESULTS if name in stored} and _is_whole(folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Return whether the tables of a prepared folder can be read, and all its images and masks are there."""
+    try:
+        read_table(folder / EXCLUDED)
+        manifest = read_table(folder / MANIFEST)
+        return "group" in manifest and all(
+            (folder / file).is_file() for file in [*manifest["image"], *manifest["mask"]]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def record_origin(folder: Path, dataset: str) -> None:

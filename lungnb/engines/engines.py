@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from lungnb.artefacts import MODEL
+from lungnb.artefacts import MODEL, given_path
 from lungnb.files import need
 from lungnb.networks.machine import cores, has_fast_bf16
 from lungnb.settings import SHIPPED
@@ -74,6 +74,8 @@ def engine_of(model: keras.Model | Engine) -> Engine:
     """Return a Keras model as an engine; return an engine as it is."""
     if isinstance(model, Engine):
         return model
+    if not hasattr(model, "predict_on_batch"):
+        raise ValueError(f"a model is the path of a .keras file, a Keras model or an Engine, not {model!r}.")
     # `predict_on_batch` is as fast as a `tf.function`, and returns NumPy arrays with every backend of Keras.
     return Engine(engine_name("keras"), model.input_shape[1], model.predict_on_batch)
 
@@ -116,8 +118,12 @@ def open_exported(engine: str, file: Path, precision: str = "f32") -> Engine:
         ) from error
 
 
-def in_folder(path: Path) -> Path:
-    """Return the model in the folder of a training; return another path as it is."""
+def network_path(model: str | Path | None = None) -> Path:
+    """Return the path of a network: the given one, its `model.keras` if it is a folder, or the one that lungnb ships.
+
+    Raises ValueError for an empty path, because a variable that is not set must not mean another network.
+    """
+    path = SHIPPED if model is None else given_path(model, "the path of the network")
     return path / MODEL if (path / MODEL).is_file() else path
 
 
@@ -137,9 +143,13 @@ def model_file(model: str | Path | None = None) -> Path:
 
     Raises the errors of `load_model`.
     """
-    path = in_folder(Path(model or SHIPPED))
+    path = network_path(model)
     if not path.suffix:
         need(path, "train or adapt a network, or name another file,")
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        networks = ", ".join(str(file.parent) for file in sorted(path.glob(f"*/{MODEL}")))
+        what = f"Name one of {networks}." if networks else "Name a .keras file, or the folder of a training."
+        raise ValueError(f"{path}: is a folder without a {MODEL}. {what}")
     if path.suffix != ".keras":
         kinds = [kind for end, kind in _OTHER_KINDS.items() if path.name.lower().endswith(end)]
         kinds += ["is a SavedModel folder; "] if (path / "saved_model.pb").is_file() else [""]

@@ -21,12 +21,12 @@ import numpy as np
 import platformdirs
 
 from lungnb import __version__
-from lungnb.artefacts import RUN
+from lungnb.artefacts import RUN, given_path
 from lungnb.engines import engines, parity
 from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, model_file, open_exported
 from lungnb.engines.parity import Parity, digest_of_file
 from lungnb.engines.temperature import read_temperature
-from lungnb.files import written
+from lungnb.files import writable, written
 from lungnb.masks import CHEST_THRESHOLD, LUNG_THRESHOLD, Window
 from lungnb.messages import say
 from lungnb.networks.records import trained_window
@@ -60,8 +60,10 @@ def export_model(
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}.")
-    path = model_file(model)
-    return _export(path, format, Path(folder) / path.stem, half)
+    path, folder = model_file(model), given_path(folder, "the folder of the export")
+    with writable(folder / path.name):  # before minutes of work
+        folder.mkdir(parents=True, exist_ok=True)
+    return _export(path, format, folder / path.stem, half)
 
 
 def open_network(model: str | Path | None = None, engine: str = "auto") -> Engine:
@@ -81,7 +83,7 @@ def open_network(model: str | Path | None = None, engine: str = "auto") -> Engin
 
 def cache_folder() -> Path:
     """Return the folder of exported networks: LUNGNB_CACHE, else lungnb's folder in the user's cache."""
-    return Path(os.environ.get("LUNGNB_CACHE") or platformdirs.user_cache_path("lungnb")).expanduser()
+    return given_path(os.environ.get("LUNGNB_CACHE") or platformdirs.user_cache_path("lungnb"), "LUNGNB_CACHE")
 
 
 def _cached(digest: str) -> Path:

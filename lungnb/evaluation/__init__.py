@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "readable_tables": ["column_title", "readable"],
         "conclusions": ["verdict", "verdict_on_masks"],
         "repeats": ["compare_seeds", "seed_summary", "train_repeatedly", "variation"],
-        "runs": ["list_runs", "remove_runs", "say_runs", "untrained_models"],
+        "runs": ["list_runs", "other_settings", "remove_runs", "say_runs", "untrained_models"],
         "calibration": ["calibration_table", "examine", "save_temperature"],
         "review": ["review_gain", "review_reasons"],
         "mismatch": ["find_mismatches"],

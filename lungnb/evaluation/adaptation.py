@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from lungnb import __version__
-from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN
+from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN, given_path
 from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import engine_of, load_model, model_file
 from lungnb.engines.parity import digest_of_file
@@ -85,7 +85,8 @@ def adapt(
     """
     if not backend.HAS_TENSORFLOW:
         raise RuntimeError("lungnb adapt needs TensorFlow: install it, and set KERAS_BACKEND=tensorflow.")
-    folder, out, start = Path(folder).expanduser(), Path(out).expanduser().absolute(), model_file(model)
+    folder, start = given_path(folder, "the folder of the images"), model_file(model)
+    out = given_path(out, "the folder for the network").absolute()
     if not need(folder, "make it, with images/ and masks/ in it,").is_dir():
         raise ValueError(f"{folder}: is a file. Name the folder with images/ and masks/ in it.")
     if out.resolve().is_relative_to(folder.resolve()) or out.is_file():

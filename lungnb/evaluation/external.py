@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from lungnb.formats.tables import make_table
 from lungnb.masks import Mask
 from lungnb.messages import say
 from lungnb.metrics import count_pixels
+from lungnb.settings import LIMITS
 
 _MAX_LINES = 20  # sentences that are printed; the table has all
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
@@ -157,8 +159,10 @@ def score_folders(
 ) -> Scoring:
     """Score folders of masks as `score` does; return the table, what is missing, and how to read the masks again."""
     options = options or ScoreOptions()
-    if options.pixel_mm is not None and not options.pixel_mm > 0:
-        raise ValueError(f"pixel_mm must be above 0 mm, not {options.pixel_mm}.")
+    low, high = LIMITS["pixel_mm"]
+    side_mm = options.pixel_mm
+    if side_mm is not None and not (isinstance(side_mm, Real) and low <= side_mm <= high):
+        raise ValueError(f"pixel_mm must be a number from {low} to {high} (mm), not {side_mm!r}.")
     problems = Problems()
     sets = find_sets(truth, masks, options.labels, options.truth_labels, options.images, problems)
     pairs = with_patients(sets.truth, options.patients, options.patient_pattern, problems)

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lungnb.artefacts import is_same
+from lungnb.artefacts import given_path, is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
+from lungnb.files import check_readable
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
@@ -114,14 +115,19 @@ def find_sets(
         matched = match_masks(truths, found)
         programs.append(MaskSet(name, place, of_program, matched, len(found) - len(matched)))
         _add_missing(truths, found, matched, name, place, problems)
-    return MaskSets(truth_set, programs, _find_images(images, truths) if images else None)
+    return MaskSets(truth_set, programs, None if images is None else _find_images(images, truths))
 
 
 def _need_folder(given: str | Path) -> Path:
-    folder = Path(given).expanduser().resolve()
+    folder = given_path(given, "the path of a folder").resolve()
     if not folder.is_dir():
-        raise FileNotFoundError(f"{given}: there is no such folder. Check its name.")
+        raise FileNotFoundError(f"{given}: {_no_folder(folder)}")
     return folder
+
+
+def _no_folder(path: Path) -> str:
+    """Return why a path is not a folder, and what to do."""
+    return "is a file. Name the folder that holds it." if path.exists() else "there is no such folder. Check its name."
 
 
 def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) -> dict[str, Path]:
@@ -131,9 +137,9 @@ def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) 
     """
     folders: list[Path] = []
     for given in masks:
-        folder = Path(given).expanduser().resolve()
+        folder = given_path(given, "the path of a folder").resolve()
         if not folder.is_dir():
-            problems.add(str(given), "there is no such folder. Check its name.")
+            problems.add(str(given), _no_folder(folder))
         elif is_same(folder, truth):
             problems.add(str(given), "is the folder of the ground truth, so it is not scored.")
         elif any(is_same(folder, other) for other in folders):
@@ -157,6 +163,7 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
+    check_readable(folder)
     found, left_out = find_masks(folder, [other for other in every if other != folder])
     usual = (NO_MASK, OTHER_ORGAN)  # reasons that many files may have
     no_masks = [pair for pair in left_out if pair[1].endswith(usual)]
@@ -235,7 +242,8 @@ def with_patients(
         if not any(found.values()):
             raise ValueError(f"patient_pattern {pattern!r} matches no name of an image, such as {pairs[0].id}.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
-    assigned, unlisted = assign_patients(pairs, patients)
+    table = None if patients is None else given_path(patients, "the path of the table of patients")
+    assigned, unlisted = assign_patients(pairs, table)
     for file, reason in unlisted:
         problems.add(TRUTH, f"{file}: {reason}, so it is left out.")
     return {pair.id: pair for pair in assigned}

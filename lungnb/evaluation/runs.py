@@ -15,6 +15,7 @@ from lungnb.presets import changes_of
 from lungnb.settings import Settings, title_of
 
 _COLUMNS = ("run", "model", "trained", "validation_dice", "profile", "changes")
+_NO_PART_OF_TRAINING = ("dataset", "profile", "models")  # names; what they stand for is compared
 _IN_NOTEBOOKS = ("unet", "resunet", "r2unet")  # the models that notebooks 03 to 05 train
 
 
@@ -79,6 +80,24 @@ def trained(settings: Settings, model_names: Sequence[str]) -> list[str]:
     digest, folders = open_prepared(settings).digest, {name: settings.results / name for name in model_names}
     done = [name for name, folder in folders.items() if (folder / MODEL).exists() and (folder / RUN).exists()]
     return [name for name in done if plan_of(folders[name]).get("data") == digest]
+
+
+def other_settings(settings: Settings, model_names: Sequence[str]) -> list[str]:
+    """Return a sentence for each trained network whose settings were others than these.
+
+    Its scores are those of the network as it was trained, whatever the settings say now.
+    """
+    sentences = []
+    for name in model_names:
+        trained, asked = settings_of(read_run_file(settings.results / name / RUN)).training(), settings.training()
+        changed = [key for key in asked if key not in _NO_PART_OF_TRAINING and trained[key] != asked[key]]
+        differences = "; ".join(f"{key}={trained[key]}, not {asked[key]}" for key in changed)
+        if changed:
+            sentences.append(
+                f"{name} was trained with {differences}. Its scores are of that training. To train it with the "
+                "settings that you gave, run `lungnb train` with them first."
+            )
+    return sentences
 
 
 def say_runs(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lungnb import __version__
+from lungnb.artefacts import given_path
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
 from lungnb.settings import SHIPPED
@@ -23,7 +24,7 @@ def write_page(out: str | Path, bundle: Path | None = None) -> Path:
 
     Raises FileNotFoundError if the bundle was not built, ValueError if `out` does not end in `.html` or `.htm`.
     """
-    out, bundle = Path(out), bundle or BUNDLE
+    out, bundle = given_path(out, "the path of the page"), bundle or BUNDLE
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: the page needs a name that ends in .html, so that browsers open it.")
     if not bundle.exists():

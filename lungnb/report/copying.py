@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from lungnb.artefacts import NOTEBOOKS, PUBLISHED, series_folder
+from lungnb.artefacts import NOTEBOOKS, PUBLISHED, given_path, series_folder
 from lungnb.files import written
 
 
@@ -15,7 +15,7 @@ def copy_notebooks(folder: str | Path) -> Path:
 
     Raises NotWritten if the folder already has notebooks, so that no changed notebook is lost.
     """
-    source, folder = series_folder(), Path(folder).expanduser()
+    source, folder = series_folder(), given_path(folder, "the folder for the notebooks")
     with written(folder / NOTEBOOKS) as temporary:
         temporary.mkdir()
         for notebook in sorted((source / NOTEBOOKS).glob("[0-9][0-9]_*.ipynb")):

@@ -20,6 +20,7 @@ from lungnb.artefacts import (
     TEMPERATURE,
     TRAININGS,
     VERDICT,
+    given_path,
     home,
     raw_folder,
 )
@@ -52,7 +53,9 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     models are not compared.
     """
     name = settings.profile if settings.profile in RECIPES else settings.name
-    folder = Path(folder or home() / "results" / "published" / name)
+    folder = (
+        home() / "results" / "published" / name if folder is None else given_path(folder, "the folder to publish in")
+    )
     compared = settings.comparison
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     need(compared / VERDICT, run_first("compared"))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, home
+from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, given_path, home
 from lungnb.evaluation.conclusions import verdict_on_masks
 from lungnb.evaluation.differences import paired_tests
 from lungnb.evaluation.external import ScoreOptions, Scoring, score_folders
@@ -33,6 +33,10 @@ _WORST = 9  # masks of each program that are drawn
 _MAX_PROBLEMS = 100  # rows on the page; the table has all
 _MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
 _GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
+_FILES = (  # of a report, as patterns
+    "report.html", VERDICT, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv", "problems.csv",
+    "paired_tests.csv", "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
+)  # fmt: skip
 _NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
 AS_GIVEN = (
     "Masks are scored as they are given. The networks of lungnb are scored cleaned in other reports: the two largest "
@@ -71,12 +75,15 @@ def score_report(
     By default, `out` is results/scores/ with the name of the folder of the ground truth. A report that is there is
     replaced. Raises NotWritten if `out` holds other files or lies among the masks, and errors as `lungnb.score`.
     """
-    name = Path(truth).expanduser().resolve().name
-    folder = Path(out).expanduser().resolve() if out else home() / "results" / "scores" / name
+    name = given_path(truth, "the path of the ground truth").resolve().name
+    folder = (
+        home() / "results" / "scores" / name if out is None else given_path(out, "the folder of the report").resolve()
+    )
     for given in (truth, *masks):
-        if Path(given).expanduser().resolve() in (folder, *folder.parents):
+        if given_path(given, "the path of a folder").resolve() in (folder, *folder.parents):
             raise NotWritten(f"{folder}: lies among the masks in {given}. Name another folder with --out.")
     refuse_foreign(folder, SCORES)
+    _refuse_other_files(folder)
     scoring = score_folders(truth, masks, options, progress)
     verdict = verdict_on_masks(scoring.compared, name) if len(scoring.compared) else _NO_COMPARISON
     with written(folder, SCORES) as new:
@@ -92,6 +99,20 @@ def score_report(
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
         write_page(new / "report.html", "scoring.html", filled)
     return ScoringReport(folder / "report.html", verdict, scoring)
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """Raise NotWritten for a folder that holds more than a report, because a new report replaces the whole folder.
+
+    Such folders are those of trained networks, which have a table of scores too, and reports to which masks or notes
+    were added.
+    """
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not entry.name.startswith(".") and not (entry.is_file() and any(map(entry.match, _FILES))):
+            raise NotWritten(
+                f"{folder}: holds {entry.name}, which is not part of such a report and would be lost. Move it away, or "
+                "name another folder with --out."
+            )
 
 
 def _write_tables(scoring: Scoring, folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import pandas as pd
 from tqdm import tqdm
 
+from lungnb.artefacts import given_path
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, remove, writable
 from lungnb.formats.tables import make_table, write_table
@@ -73,7 +74,10 @@ def segment_files(
     Raises ValueError if there is nothing to segment, or if `out` holds masks of another origin or of another network;
     FileNotFoundError if there is no model, RuntimeError if another run works in the same folder.
     """
-    out, options = Path(out), Options(overlays, cutouts, probabilities, dicom_segs, upright)
+    out, options = (
+        given_path(out, "the folder for masks"),
+        Options(overlays, cutouts, probabilities, dicom_segs, upright),
+    )
     files = list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):

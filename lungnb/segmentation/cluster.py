@@ -19,7 +19,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lungnb.artefacts import environment
+from lungnb.artefacts import environment, given_path
+from lungnb.engines.engines import network_path
 from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
 from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
@@ -74,7 +75,8 @@ def segment_on_cluster(
     Raises ValueError if there is nothing to segment or ray is missing, FileNotFoundError if there is no model,
     RuntimeError if no cluster answers or another run works in `out`.
     """
-    out, model = Path(out).absolute(), model and Path(model).absolute()
+    out = given_path(out, "the folder for masks").absolute()
+    model = None if model is None else network_path(model).absolute()
     folders = _folders(paths)
     if not folders:
         raise ValueError("no image files in an empty list: name files or folders.")

@@ -10,6 +10,8 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.artefacts import given_path
+from lungnb.files import check_readable
 from lungnb.formats.dicom_header import count_frames, other_object
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
@@ -67,10 +69,11 @@ def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def as_path(path: str | Path) -> Path:
-    """Return the path that a user gave; raise Refused if it is empty, because that would mean the working folder."""
-    if not str(path).strip():
-        raise Refused("the path of an image is empty: name a file or a folder ('.' for this one).")
-    return Path(path)
+    """Return the path that a user gave, as `given_path` does; raise Refused if it is empty."""
+    try:
+        return given_path(path, "the path of an image")
+    except ValueError as error:
+        raise Refused(str(error)) from error
 
 
 def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:
@@ -110,6 +113,7 @@ def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None
 def _listed(path: Path, out: Path | None) -> list[Path]:
     """Return the files and series that a path, a folder or a pattern names."""
     if os.path.isdir(path):
+        check_readable(path)
         files = [path / file for file in image_files(path)]
         return _with_series(_without_written(files, out) if out else files)
     if not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):

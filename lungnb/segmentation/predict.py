@@ -6,26 +6,26 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.engines.engines import Engine, engine_of, in_folder, load_model, model_file
+from lungnb.engines.engines import Engine, engine_of, load_model, model_file, network_path
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
-from lungnb.formats.opening import guarded
+from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
 from lungnb.segmentation.inference import ImagePrediction, chest_of_volume, predict_image, predict_upright
-from lungnb.segmentation.listing import list_images
-from lungnb.settings import SHIPPED, Settings
+from lungnb.segmentation.listing import as_path, list_images
+from lungnb.settings import SHIPPED, Settings, is_window
 
 if TYPE_CHECKING:
     import keras
@@ -106,22 +106,37 @@ def segment_many(
 def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
     """Return the images if `segment` was given a list, a folder or a pattern; None if it was given one image."""
     if isinstance(image, (list, tuple)):
-        is_list = all(
-            isinstance(item, (str, Path)) or (isinstance(item, np.ndarray) and item.ndim > 1) for item in image
-        )
-        return image if is_list else None  # because these are the rows of one image
-    if not isinstance(image, (str, Path)) or (str(image).strip() and os.path.isfile(image)):
+        return image if all(map(_is_image, image)) else None  # because these are the rows of one image
+    if not isinstance(image, (str, Path)) or os.path.isfile(path := as_path(image)):
         return None
-    files = list_images(image)
-    return files if files != [Path(image)] else None
+    files = list_images(path)
+    return files if files != [path] else None
+
+
+def _is_image(item: Any) -> bool:  # noqa: ANN401  # users give anything
+    """Return whether an item of a list is an image: a path, an array, or an image of another library, such as Pillow.
+
+    A list or a tuple is rows of pixels.
+    """
+    return isinstance(item, (str, Path)) or (not isinstance(item, (list, tuple)) and np.ndim(item) > 1)
+
+
+def _as_array(image: object) -> np.ndarray:
+    """Return an image as an array; raise Refused if it has masked values, or rows of different lengths."""
+    if np.ma.is_masked(image):
+        raise Refused("the array: some of its values are masked; give them a value with its method filled.")
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise Refused("the array: its rows do not have the same length; give (height, width).") from error
 
 
 def _segment_one(
     image: OneImage | ImageList, engine: Engine, clean: bool, window_hu: Window | None, upright: bool
 ) -> Segmentation:
     if not isinstance(image, (str, Path)):
-        return segment_grey(to_grey(np.asarray(image), window_hu), engine, clean, upright=upright)
-    path = Path(image)
+        return segment_grey(to_grey(_as_array(image), window_hu), engine, clean, upright=upright)
+    path = as_path(image)
     if is_volume(path):
         return _segment_volume(path, engine, clean, window_hu)
     picture = read_picture(path, window_hu)
@@ -210,7 +225,7 @@ def choose_model(settings: Settings, images: Sequence[str | Path]) -> tuple[Path
 
 def file_of(model: Model) -> Path | None:
     """Return the file of a model; None if the model is in memory."""
-    return in_folder(Path(model or SHIPPED)) if model is None or isinstance(model, (str, Path)) else None
+    return network_path(model) if model is None or isinstance(model, (str, Path)) else None
 
 
 def network_name(model: Model) -> str:
@@ -230,16 +245,18 @@ def masks_folder(settings: Settings, model: str | Path | None = None) -> Path:
 
     It is called `shipped` or after the folder of the model's file.
     """
-    file = Path(model or SHIPPED).resolve()
+    file = network_path(model).resolve()
     return settings.results / "segmented" / ("shipped" if file == SHIPPED.resolve() else file.parent.name)
 
 
 def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> tuple[Engine, Window | None]:
     """Return an opened network with its temperature, and the window: the given one, or else that of its training.
 
-    Raises ValueError if another engine is asked to run a Keras model in memory, or if the `run.json` or
-    `temperature.json` beside the model is damaged. Also raises what `open_network` raises.
+    Raises ValueError if the window does not rise, if another engine is asked to run a Keras model in memory, or if the
+    `run.json` or `temperature.json` beside the model is damaged. Also raises what `open_network` raises.
     """
+    if window_hu is not None and not is_window(window_hu):
+        raise ValueError(f"window must rise: two numbers (HU), such as (-1000, 400), not {window_hu!r}.")
     file = file_of(model)
     if file is not None:
         window_hu = window_hu or trained_window(file.with_name(RUN))

@@ -1,7 +1,10 @@
+import pandas as pd
 import pytest
 
 from lungnb.__main__ import main
+from lungnb.formats.images import write_png
 from lungnb.page import writing
+from lungnb.phantoms.make import make_phantom
 from lungnb.presets import RECIPES
 
 
@@ -27,6 +30,50 @@ def test_an_unknown_profile_is_refused(capsys, monkeypatch):
     assert main(["prepare"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "profile must be one of quick, full" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["phantom", "--dataset", "montgomery"], "takes a data set, not both montgomery and phantom: name one of them"),
+        (["--profile", "full", "--recipe", "ct-bmp"], "takes a profile or a recipe, not both ct-bmp and full: name"),
+    ],
+)
+def test_options_that_contradict_each_other(words, sentence, capsys):
+    for verb in ("prepare", "check", "train", "evaluate", "report", "runs", "publish"):
+        assert main([verb, *words]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_the_profile_of_the_environment_gives_way_to_a_recipe(capsys, monkeypatch):
+    monkeypatch.setenv("LUNGNB_PROFILE", "full")
+    assert main(["runs", "--recipe", "ct-bmp"]) == 0
+    assert "lung-ct-bmp.ct-bmp: no runs yet" in capsys.readouterr().out
+
+
+def test_a_model_that_is_named_twice_is_trained_once(monkeypatch, capsys):
+    trained = []
+    history = pd.DataFrame({"val_loss": [0.1], "val_dice": [0.9]})
+    monkeypatch.setattr("lungnb.datasets.prepare_dataset", lambda _: None)
+    monkeypatch.setattr("lungnb.networks.fetch_weights", lambda _: None)
+    monkeypatch.setattr("lungnb.networks.train", lambda _, name: trained.append(name) or history)
+    monkeypatch.setattr("lungnb.evaluation.choose_temperature", lambda *_: None)
+    assert main(["train", "--model", "unet", "--model", "unet"]) == 0
+    assert trained == ["unet"] and capsys.readouterr().out.count("validation Dice") == 1
+
+
+def test_paths_with_a_home_folder_that_the_shell_did_not_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir((tmp_path / "elsewhere").mkdir() or tmp_path / "elsewhere")
+    write_png(tmp_path / "films" / "a.png", make_phantom(1, size=64).image)
+    assert main(["segment", "~/films", "--out=~/masks"]) == 0
+    assert (tmp_path / "masks" / "segmentation.csv").is_file() and not [*(tmp_path / "elsewhere").iterdir()]
+    assert main(["segment", "~/films", "--out=~/masks", "--model=~/none.keras"]) == 2
+    assert f"{tmp_path / 'none.keras'} is not there yet" in capsys.readouterr().err
+    for words in (["score", "~nobody-at-all/truth", "masks"], ["check", "~nobody-at-all/scans"]):
+        assert main(words) == 2
+        assert "unexpected" not in capsys.readouterr().err
 
 
 def test_the_notebooks_are_copied_and_the_next_command_is_named(tmp_path, capsys):

@@ -128,6 +128,12 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"}
 
 
+def test_a_wrong_folder_of_raw_data_is_named(home, monkeypatch):
+    monkeypatch.setenv("LUNGNB_RAW", str(home / "unmounted"))
+    with pytest.raises(FileNotFoundError, match=r"check LUNGNB_RAW, because .*unmounted is not a folder, or run"):
+        prepare_dataset(make_settings("montgomery"))
+
+
 def test_nothing_is_prepared_twice_but_what_changed_is(raw):
     write_scans(raw, [f"{n}" for n in range(6)])
     settings, first = prepared(raw)
@@ -138,6 +144,38 @@ def test_nothing_is_prepared_twice_but_what_changed_is(raw):
     (raw / "images" / "3.png").unlink()
     assert "3" not in prepared(raw, split_fractions=(0.85, 0.15, 0.0))[1]["id"].tolist()
     assert not list(settings.prepared.glob("*/*/3.png"))
+
+
+def remove_image(folder):
+    next(folder.glob("train/images/*.png")).unlink()
+
+
+def spread(folder):
+    """Save the manifest as a spreadsheet program does where the comma is the decimal sign."""
+    text = (folder / "manifest.csv").read_text()
+    (folder / "manifest.csv").write_text(text.replace(",", ";"), encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        remove_image,
+        spread,
+        lambda folder: (folder / "manifest.csv").unlink(),
+        lambda folder: (folder / "manifest.csv").write_bytes(b""),
+        lambda folder: (folder / "excluded.csv").unlink(),
+        lambda folder: shutil.rmtree(folder / "test"),
+    ],
+)
+def test_a_folder_of_which_something_was_removed_is_prepared_again(raw, spoil):
+    write_scans(raw, [f"{n}" for n in range(6)])
+    settings, first = prepared(raw)
+    digest = open_prepared(settings).digest
+    spoil(settings.prepared)
+    manifest = prepared(raw)[1]
+    assert all((settings.prepared / file).is_file() for file in manifest["image"])
+    assert {*manifest["id"]} == {*first["id"]} and len(open_prepared(settings).excluded) == 0
+    assert open_prepared(settings).digest == digest or not manifest["split"].equals(first["split"])
 
 
 def test_other_mask_values_in_the_catalogue_prepare_anew(raw, monkeypatch):

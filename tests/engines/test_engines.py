@@ -31,6 +31,24 @@ def test_formats_that_can_carry_code_are_refused(tmp_path, name, kind):
         load_model(tmp_path / name)
 
 
+def test_a_folder_of_networks_is_not_taken_for_one(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"is a folder without a model\.keras\. Name a \.keras file, or the folder of a"
+    ):
+        load_model(tmp_path)
+    for name in ("unet", "resunet"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
+    with pytest.raises(ValueError) as raised:
+        load_model(tmp_path)
+    assert str(raised.value).endswith(f"Name one of {tmp_path / 'resunet'}, {tmp_path / 'unet'}.")
+
+
+def test_an_empty_path_does_not_mean_the_shipped_network():
+    with pytest.raises(ValueError, match="the path of the network is empty"):
+        load_model("")
+
+
 def test_a_lambda_layer_is_refused(tmp_path):
     inputs = keras.Input((8, 8, 1))
     keras.Model(inputs, keras.layers.Lambda(lambda x: x * 2, output_shape=(8, 8, 1))(inputs)).save(tmp_path / "a.keras")

@@ -24,6 +24,7 @@ from lungnb.engines.parity import (
     read_reference,
     write_reference,
 )
+from lungnb.files import NotWritten
 from lungnb.formats.images import write_png
 from lungnb.networks.backend import keras
 from lungnb.networks.models import MODELS, build_model
@@ -269,6 +270,15 @@ def test_a_damaged_export_is_made_anew(model_file, cached, capsys, spoilt):
 
 
 @exports
+def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_export", lambda *_: pytest.fail("the work began"))
+    (tmp_path / "out").touch()
+    with pytest.raises(NotWritten, match="cannot be written: file exists; name another place"):
+        export.export_model(None, "onnx", tmp_path / "out")
+    with pytest.raises(ValueError, match="the folder of the export is empty"):
+        export.export_model(None, "onnx", "")
+
+
 def test_an_export_that_cannot_be_checked_is_not_used(model_file, cached, monkeypatch):
     next(cached.glob("*.npz")).write_bytes(b"no images")
     monkeypatch.setattr(engines, "engine_name", lambda engine, precision="f32": f"{engine} 99 {precision}")

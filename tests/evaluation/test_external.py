@@ -231,7 +231,7 @@ def test_without_any_mask_to_score_an_error_says_why(truth, tmp_path):
         score(tmp_path / "empty", truth)
     with pytest.raises(ValueError, match=r"no mask could be scored\. empty: no mask found"):
         score(truth, tmp_path / "empty")
-    with pytest.raises(ValueError, match="pixel_mm must be above 0"):
+    with pytest.raises(ValueError, match=r"pixel_mm must be a number from 0.01 to 20 \(mm\), not -1"):
         score(truth, tmp_path / "empty", pixel_mm=-1)
 
 

@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from lungnb.__main__ import main
-from lungnb.evaluation.runs import list_runs, remove_runs, say_runs, untrained_models
+from lungnb.evaluation.runs import list_runs, other_settings, remove_runs, say_runs, untrained_models
 from lungnb.files import write_json
 from lungnb.networks.records import plan_of
 
@@ -36,6 +36,16 @@ def test_runs_are_listed_with_what_differs(two_runs):
     assert "learning_rate=0.5" in runs.loc["earlier/unet-1", "changes"]
     assert "learning_rate" not in runs.loc["unet", "changes"]
     assert runs.loc["earlier/unet-2", "changes"] == "unfinished or damaged"
+
+
+def test_a_network_that_was_trained_with_other_settings_is_named(trained):
+    assert other_settings(trained, ["unet"]) == []
+    assert other_settings(trained.replace(models=("unet", "resunet"), equivalence_margin=0.1), ["unet"]) == []
+    (sentence,) = other_settings(trained.replace(epochs=50, split_fractions=(0.6, 0.2, 0.2)), ["unet"])
+    assert sentence.startswith(
+        f"unet was trained with split_fractions={trained.split_fractions}, not (0.6, 0.2, 0.2); "
+        f"epochs={trained.epochs}, not 50. Its scores are of that training."
+    )
 
 
 def test_the_report_says_which_runs_it_compares(two_runs):

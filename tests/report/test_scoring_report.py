@@ -99,6 +99,21 @@ def test_a_report_replaces_the_earlier_one_but_no_other_files(folders):
             write(folders, "near", out=place)
 
 
+@pytest.mark.parametrize("name", ["model.keras", "segmentation.csv", "notes.docx", "truth/"])
+def test_a_report_does_not_take_the_place_of_other_results(folders, name):
+    out = folders / "out"
+    write(folders, "near", out=out)
+    (out / name).mkdir() if name.endswith("/") else (out / name).write_text("hours of work")
+    with pytest.raises(NotWritten, match=f"holds {name.strip('/')}, which is not part of such a report and would be"):
+        write(folders, "far", out=out)
+    assert (out / name).exists() and (out / "worst_1_near.png").exists()
+
+
+def test_a_file_of_masks_is_not_called_missing(folders):
+    with pytest.raises(ValueError, match=r"f0_mask\.png: is a file\. Name the folder that holds it\."):
+        write(folders, "near/f0_mask.png")
+
+
 def test_programs_without_a_common_image_are_not_compared(folders):
     for file in (folders / "near").glob("f[2-6]*"):
         file.unlink()
@@ -140,10 +155,26 @@ def test_the_command_says_what_is_better_and_what_is_wrong(folders, capsys):
         (["--images", "nowhere"], "nowhere: there is no such folder"),
         (["--patients", "nowhere.csv"], "nowhere.csv"),
         (["--patient-pattern", "("], "not a regular expression"),
-        (["--pixel-mm", "0"], "pixel_mm must be above 0"),
+        (["--pixel-mm", "0"], "pixel_mm must be a number from 0.01 to 20 (mm), not 0.0"),
+        (["--pixel-mm", "inf"], "pixel_mm must be a number from 0.01 to 20 (mm), not inf"),
+        (["--pixel-mm", "0.000143"], "pixel_mm must be a number from 0.01 to 20 (mm), not 0.000143"),  # in metres
+        (["--labels", "near=1", "--labels", "near=255"], "--labels is given twice for near: give all its labels at"),
+        (["--labels", "1", "--labels", "255"], "--labels is given twice for all folders"),
+        (["--images", "{folder}/films/f0.png"], "f0.png: is a file. Name the folder that holds it."),
     ],
 )
 def test_a_bad_option_gets_a_sentence(folders, options, words, capsys):
-    assert main(["score", str(folders / "truth"), str(folders / "near"), str(folders / "far"), *options]) == 2
+    assert (
+        main(
+            [
+                "score",
+                str(folders / "truth"),
+                str(folders / "near"),
+                str(folders / "far"),
+                *(part.format(folder=folders) for part in options),
+            ]
+        )
+        == 2
+    )
     error = capsys.readouterr().err
     assert words in error and "Traceback" not in error and "unexpected" not in error

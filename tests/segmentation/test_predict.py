@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from helpers.networks import BLOCKS, bright
 from lungnb.engines.engines import engine_of, load_model
@@ -45,6 +46,47 @@ def test_arrays_of_every_kind_mean_the_same(model):
     expected = segment(BLOCKS, model).mask
     for picture in (BLOCKS / 255.0, np.stack([BLOCKS] * 3, axis=2), BLOCKS[..., None], BLOCKS > 0, BLOCKS.tolist()):
         np.testing.assert_array_equal(segment(picture, model).mask, expected)
+
+
+def test_a_path_in_the_home_folder_is_one_image(tmp_path, model, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    write_png(tmp_path / "a.png", BLOCKS)
+    np.testing.assert_array_equal(segment("~/a.png", model).mask, segment(BLOCKS, model).mask)
+    with pytest.raises(ValueError, match="the path of an image is empty"):
+        segment(" ", model)
+
+
+def test_images_of_another_library_are_one_image_each(model):
+    expected = segment(BLOCKS, model).mask
+    found = segment([Image.fromarray(BLOCKS)] * 2, model)
+    assert len(found) == 2
+    for each in (*found, segment(Image.fromarray(BLOCKS), model), *segment((BLOCKS, Image.fromarray(BLOCKS)), model)):
+        np.testing.assert_array_equal(each.mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.ma.masked_greater(BLOCKS, 200), "some of its values are masked; give them a value with its method filled"),
+        ([[1, 2], [3]], "its rows do not have the same length"),
+        ("https://example.org/a.png", "https://example.org/a.png is an address, not a path"),
+    ],
+)
+def test_an_array_that_is_no_image_is_explained(image, words, model):
+    with pytest.raises(ValueError, match=words):
+        segment(image, model)
+
+
+@pytest.mark.parametrize("window", [(1,), "lung", (400, -1000), (1, "a"), 5])
+def test_a_window_that_is_none_is_named(window, model):
+    with pytest.raises(ValueError, match="window must rise: two numbers"):
+        segment(BLOCKS * -4.0, model, window=window)
+
+
+def test_something_that_is_no_model_is_named():
+    with pytest.raises(ValueError, match=r"a model is the path of a \.keras file, a Keras model or an Engine, not 3"):
+        segment(BLOCKS, 3)
 
 
 def test_hounsfield_units_are_windowed(model):
