@@ -90,13 +90,17 @@ def test_the_patient_is_named_in_the_file_and_nowhere_else(tmp_path, capsys):
 
 def test_a_film_can_have_one(tmp_path):
     film = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "StudyInstanceUID": "1.2.5"}
-    write_slice(tmp_path / "film.dcm", BLOCKS, **film)  # films have no frame of reference
+    shown = BLOCKS.copy()
+    shown[45:55, 10:40] = 255  # the patient's right lung, which is on the left, is the larger one
+    write_slice(tmp_path / "film.dcm", shown, **film)  # films have no frame of reference
     write_slice(tmp_path / "dark.dcm", BLOCKS * 0, **film)
     table = segment_files(tmp_path, tmp_path / "out", bright(), dicom_segs=True, progress=False)
     assert table["status"].tolist() == ["no lung found", "ok"]
     segmentation = highdicom.seg.segread(tmp_path / "out" / "film_seg.dcm")
     found = segmentation.get_pixels_by_source_instance(["1.2.3"])
-    assert [*found.sum(axis=(0, 1, 2))] == [*table.loc[1, ["right_px", "left_px"]]]
+    right_px, left_px = found.sum(axis=(0, 1, 2))
+    assert [right_px, left_px] == [*table.loc[1, ["right_px", "left_px"]]] and right_px > 1.1 * left_px
+    assert segmentation.segment_labels == ["Right lung", "Left lung"] and not found[0, :, 50:, 0].any()
 
 
 def test_what_cannot_have_one_is_said_and_the_rest_goes_on(tmp_path, monkeypatch):
