@@ -31,6 +31,10 @@ from lungnb.settings import CHOICES, DATASETS, LIMITS, Settings
         ({"split_fractions": (0.8, 0.15, 0.15)}, "that sum to 1"),
         ({"split_fractions": (1.0, 0.0, 0.0)}, "the first two above 0"),
         ({"split_fractions": (0.9, 0.2, -0.1)}, "such as"),
+        ({"window": (400, 400)}, "window must be two rising numbers from -100,000 to 100,000"),
+        ({"window": (-100_001, 0)}, "window must be two rising numbers"),
+        ({"frozen_epochs": 3}, "frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0."),
+        ({"dataset": "q"}, "there is no data set 'q'. The catalogue has phantom"),  # no name is near
     ],
 )
 def test_mistakes_are_named(arguments, message):
