@@ -52,6 +52,14 @@ def test_replace_refuses_what_make_settings_refuses():
         settings.replace(epochs=0)
 
 
+def test_each_seed_fold_and_recipe_has_a_folder(home):
+    settings = make_settings("montgomery", folds=5, fold=2)
+    assert settings.results == home / "results" / "montgomery.fold2of5"
+    assert settings.replace(seed=3).results.name == "montgomery.fold2of5.seed3"
+    assert settings.replace(seed=3).prepared == home / "data" / "prepared" / "montgomery.fold2of5"  # of all seeds
+    assert make_settings(profile="simple-unet").results.name == "montgomery.simple-unet"
+
+
 def test_settings_are_frozen_and_print_themselves_whole():
     settings = make_settings(seed=77)
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from lungnb import datasets, evaluation, networks, report, segmentation
+from lungnb import datasets, engines, evaluation, networks, report, segmentation
 from lungnb.__main__ import main
 from lungnb.page import writing
 from lungnb.presets import RECIPES
@@ -128,6 +128,13 @@ def test_labels_are_for_all_folders_or_for_named_ones(given, labels, capsys, mon
         assert status == 0 and options[0].labels == labels
 
 
+def test_score_passes_its_options_on(monkeypatch):
+    given = ["--truth-labels=7", "--images=films", "--patients=p.csv", "--patient-pattern=(x)", "--pixel-mm=0.5"]
+    options = stub_score(monkeypatch, (3, 0))
+    assert main(["score", "truth", "a", *given]) == 0
+    assert options == [evaluation.ScoreOptions(None, [7], "films", "p.csv", "(x)", 0.5)]
+
+
 def test_train_names_the_dice_of_the_weights_that_are_saved(capsys, monkeypatch):
     history = pd.DataFrame({"val_loss": [0.3, 0.1, 0.2], "val_dice": [0.5, 0.7, 0.9]})
     stub(monkeypatch, datasets, "prepare_dataset", lambda _: None)
@@ -159,3 +166,39 @@ def test_ctrl_c_while_a_verb_runs(capsys, monkeypatch):
     stub(monkeypatch, datasets, "download", stop)
     assert main(["download", "montgomery"]) == 130
     assert "lungnb: stopped. Run the same command again" in capsys.readouterr().err
+
+
+def arguments_of(monkeypatch, module, name, result):
+    """Put a function that returns `result` in the place of another one; return the list of its arguments."""
+    taken = []
+
+    def take(*arguments):
+        taken.extend(arguments)
+        return result
+
+    stub(monkeypatch, module, name, take)
+    return taken
+
+
+@pytest.mark.parametrize(("options", "estimate"), [([], True), (["--no-estimate"], False)])
+def test_adapt_estimates_the_benefit_unless_told_not_to(tmp_path, options, estimate, monkeypatch):
+    adaptation = SimpleNamespace(file=tmp_path / "model.keras", estimate=None)
+    taken = arguments_of(monkeypatch, evaluation, "adapt", adaptation)
+    assert main(["adapt", "corrected", "--out", "mine", "--labels", "1,2", *options]) == 0
+    assert taken == ["corrected", "mine", None, [1, 2], None, estimate]
+
+
+def test_export_writes_whole_onnx_here_unless_told_otherwise(tmp_path, monkeypatch):
+    (tmp_path / "a.onnx").touch()
+    taken = arguments_of(monkeypatch, engines, "export_model", tmp_path / "a.onnx")
+    stub(monkeypatch, engines, "parities", lambda _: {})
+    assert main(["export"]) == 0 and main(["export", "m.keras", "--format=openvino", "--out=x", "--half"]) == 0
+    assert taken == [None, "onnx", ".", False, "m.keras", "openvino", "x", True]
+
+
+def test_report_runs_the_core_with_one_seed_unless_told_otherwise(monkeypatch):
+    taken = arguments_of(monkeypatch, report, "run_series", "done")
+    assert main(["report"]) == 0 and taken == ["phantom", "quick", False, {}, 1]
+    taken.clear()
+    assert main(["report", "--series=all", "--seeds=3", "--set", "epochs=2", "--profile=full"]) == 0
+    assert taken == ["phantom", "full", True, {"epochs": 2}, 3]

@@ -22,10 +22,10 @@ def test_formulas_and_what_cannot_be_printed_are_encoded(text, cell):
 
 
 def test_columns_of_names_hold_text_and_others_numbers(tmp_path):
-    (tmp_path / "table.csv").write_text("id,patient,group,what,dice\n001,NA,,NA,0.5\n%3D1,null,1e5,%0A,\n")
+    (tmp_path / "table.csv").write_text("id,patient,group,what,dice\n001,NA,,NA,0.5\n%3D1,null,1e5,%0A%FF,\n")
     table = read_table(tmp_path / "table.csv")
     assert table[["id", "patient", "group", "what"]].to_numpy().tolist() == [
-        ["001", "NA", "", "NA"], ["=1", "null", "1e5", "\n"]
+        ["001", "NA", "", "NA"], ["=1", "null", "1e5", "\n\udcff"]
     ]  # fmt: skip
     np.testing.assert_array_equal(table["dice"], [0.5, np.nan])
 
