@@ -241,6 +241,13 @@ def test_a_segmentation_of_a_film_is_a_mask(tmp_path):
     file.save_as(path)
     with pytest.raises(ValueError, match=r"film_seg\.dcm: none of its 5 segments is called lung"):
         read_mask(path)
+    del file.SegmentSequence[3:]
+    file.save_as(path)
+    with pytest.raises(ValueError, match="none of its 3 segments"):
+        read_mask(path)
+    del file.SegmentSequence[2:]
+    file.save_as(path)
+    np.testing.assert_array_equal(read_mask(path), expected)
     with pytest.raises(ValueError, match=r"film\.dcm: DICOM, but not a Segmentation"):
         read_mask(tmp_path / "film.dcm")
 
