@@ -43,6 +43,11 @@ def test_mistakes_are_named(arguments, message):
     assert message in str(raised.value)
 
 
+def test_shares_may_sum_to_one_less_a_rounding_error():
+    shares = (0.6, 0.3, 0.1)
+    assert sum(shares) != 1 and make_settings(split_fractions=shares).split_fractions == shares
+
+
 def test_replace_refuses_what_make_settings_refuses():
     settings = make_settings()
     assert settings.replace(epochs=2) == make_settings(epochs=2)

@@ -411,16 +411,22 @@ def test_few_files_are_in_memory_at_once(tmp_path, model):
     rows.close()
 
 
-def test_the_note_of_a_volume_names_values_that_are_left_out(tmp_path, model):
+def test_the_note_of_a_volume_names_what_is_left_out_or_odd(tmp_path, model):
     pytest.importorskip("nibabel")
     from helpers.volumes import HOUNSFIELD, write_nifti
 
     scan = HOUNSFIELD.copy()
     scan[0, 0, 0] = np.nan
     write_nifti(tmp_path / "scan.nii.gz", scan, dtype=np.float32)
-    write_nifti(tmp_path / "mask.nii.gz", np.pad(np.ones((3, 40, 40)), ((3, 3), (20, 20), (20, 20))), dtype=np.uint8)
+    lungs = np.pad(np.ones((3, 40, 40)), ((3, 3), (20, 20), (20, 20)))
+    write_nifti(tmp_path / "mask.nii.gz", lungs, dtype=np.uint8)
+    lungs[5, 40] = np.linspace(0, 1, 80)
+    lungs[5] *= np.linspace(0.5, 1, 80)  # one slice has many greys
+    write_nifti(tmp_path / "grey.nii.gz", 255 * lungs, dtype=np.uint8)
+    write_nifti(tmp_path / "drawn.nii.gz", np.where(lungs > 0, -850, 40))  # CT, which may have few values
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
-    assert table["note"].tolist() == [LIKE_MASK, "values that are not numbers are black"]
+    notes = ["", "", LIKE_MASK, "values that are not numbers are black"]
+    assert table["note"].fillna("").tolist() == notes
 
 
 def test_the_journal_keeps_up_with_the_work(tmp_path):

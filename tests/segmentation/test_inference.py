@@ -108,3 +108,18 @@ def test_the_table_says_what_shows_no_chest(film, tmp_path, monkeypatch):
     assert "turn of 270 degrees" in upright.loc["side", "note"] and "turn of 180 degrees" in upright.loc["bad", "note"]
     assert upright[["right_px", "left_px"]].nunique().to_list() == [1, 1]  # sides are named as in the upright film
     np.testing.assert_array_equal(read_image(tmp_path / "outTrue" / "side_mask.png") > 0, np.rot90(film) > 0)
+
+
+def test_a_dicom_film_is_turned_as_its_header_says_and_then_upright(film, tmp_path, monkeypatch):
+    """It lies on its side and is stored mirrored. The note on its values stays."""
+    pytest.importorskip("pydicom")
+    from helpers.films import dicom
+
+    stored, window = np.rot90(film)[:, ::-1], {"WindowCenter": 60000, "WindowWidth": 2}
+    path = dicom(tmp_path / "film.dcm", stored, "DX", PatientOrientation=["R", "F"], **window)
+    monkeypatch.setattr("lungnb.segmentation.batch.open_model", lambda *_: (chest_engine(), None))
+    row = segment_files(path, tmp_path / "out", progress=False, upright=True).iloc[0]
+    assert row["note"].startswith("its window does not fit its values and is not used, ")
+    assert "segmented after a turn of 270 degrees" in row["note"]
+    assert (row["right_px"], row["left_px"]) == (22 * 22, 20 * 20)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "film_mask.png") > 0, stored > 0)
