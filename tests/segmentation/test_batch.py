@@ -423,7 +423,7 @@ def test_the_note_of_a_volume_names_what_is_left_out_or_odd(tmp_path, model):
     lungs[5, 40] = np.linspace(0, 1, 80)
     lungs[5] *= np.linspace(0.5, 1, 80)  # one slice has many greys
     write_nifti(tmp_path / "grey.nii.gz", 255 * lungs, dtype=np.uint8)
-    write_nifti(tmp_path / "drawn.nii.gz", np.where(lungs > 0, -850, 40))  # CT, which may have few values
+    write_nifti(tmp_path / "drawn.nii.gz", np.where(lungs > 0, 40, -1000))  # CT, which may have few values
     table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
     notes = ["", "", LIKE_MASK, "values that are not numbers are black"]
     assert table["note"].fillna("").tolist() == notes
