@@ -31,12 +31,21 @@ from lungnb.settings import CHOICES, DATASETS, LIMITS, Settings
         ({"split_fractions": (0.8, 0.15, 0.15)}, "that sum to 1"),
         ({"split_fractions": (1.0, 0.0, 0.0)}, "the first two above 0"),
         ({"split_fractions": (0.9, 0.2, -0.1)}, "such as"),
+        ({"window": (400, 400)}, "window must be two rising numbers from -100,000 to 100,000"),
+        ({"window": (-100_001, 0)}, "window must be two rising numbers"),
+        ({"frozen_epochs": 3}, "frozen_epochs needs an encoder to freeze: set encoder, or set frozen_epochs to 0."),
+        ({"dataset": "q"}, "there is no data set 'q'. The catalogue has phantom"),  # no name is near
     ],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ValueError) as raised:
         make_settings(**arguments)
     assert message in str(raised.value)
+
+
+def test_shares_may_sum_to_one_less_a_rounding_error():
+    shares = (0.6, 0.3, 0.1)
+    assert sum(shares) != 1 and make_settings(split_fractions=shares).split_fractions == shares
 
 
 def test_replace_refuses_what_make_settings_refuses():
@@ -46,6 +55,14 @@ def test_replace_refuses_what_make_settings_refuses():
         settings.replace(epochz=2)
     with pytest.raises(ValueError, match="epochs must be"):
         settings.replace(epochs=0)
+
+
+def test_each_seed_fold_and_recipe_has_a_folder(home):
+    settings = make_settings("montgomery", folds=5, fold=2)
+    assert settings.results == home / "results" / "montgomery.fold2of5"
+    assert settings.replace(seed=3).results.name == "montgomery.fold2of5.seed3"
+    assert settings.replace(seed=3).prepared == home / "data" / "prepared" / "montgomery.fold2of5"  # of all seeds
+    assert make_settings(profile="simple-unet").results.name == "montgomery.simple-unet"
 
 
 def test_settings_are_frozen_and_print_themselves_whole():

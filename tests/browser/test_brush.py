@@ -46,6 +46,13 @@ def test_an_image_is_sent_without_loss_with_its_mask():
     assert {"picture", "mask", "opened"} <= {name for name, _ in states}
 
 
+def test_image_and_mask_are_sent_in_one_message(monkeypatch):
+    brush, grey, sent = Brush(print), np.zeros((4, 5), np.uint8), []
+    monkeypatch.setattr(brush, "send_state", lambda names: sent.append({*names}))
+    brush.show("film", grey, grey > 0)
+    assert sent == [{"title", "picture", "mask", "opened"}]
+
+
 def test_a_stroke_is_told_with_the_number_of_its_image():
     told = []
     brush, grey = Brush(lambda *stroke: told.append(stroke)), np.zeros((4, 5), np.uint8)

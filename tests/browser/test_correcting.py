@@ -156,6 +156,18 @@ def test_an_empty_mask_is_asked_about(looked, corrected):
     draw(looked, np.zeros(SIZE, bool))
     looked.corrector.save_button.click()
     assert len(corrected) == 1  # another stroke, another question
+    looked.next.click()
+    assert looked.number.value == 2 and len(corrected) == 1  # only Save is an answer
+
+
+def test_each_image_with_an_empty_mask_is_asked_about(films, corrected):
+    looked = in_file_order(films, Engine("nothing", 64, np.zeros_like))
+    looked.corrector.correct.value = True
+    for number in (1, 2):
+        assert looked.number.value == number
+        looked.corrector.save_button.click()
+        assert "press Save once more" in said(looked) and len(corrected) == 0
+        looked.next.click()
 
 
 @pytest.mark.parametrize("leave", ["next", "order", "correct", "adapt", "save_button"])
@@ -182,6 +194,17 @@ def test_what_cannot_be_saved_stays_in_the_brush(looked, corrected, monkeypatch,
     assert len(corrected) == 1 and looked.number.value == 2
 
 
+def test_while_another_process_writes_strokes_stay_in_the_brush(looked, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("another run is at work there")
+
+    stroke(looked)
+    with monkeypatch.context() as patch:
+        patch.setattr(looked.corrector.corrections, "save", fail)
+        looked.next.click()
+    assert looked.number.value == 1 and looked.corrector.has_strokes and "another run is at work" in said(looked)
+
+
 def test_a_stroke_that_comes_late_is_saved_with_its_image(looked, corrected):
     number, image = looked.corrector.brush.opened, looked.corrector._image
     looked.next.click()
@@ -190,6 +213,8 @@ def test_a_stroke_that_comes_late_is_saved_with_its_image(looked, corrected):
     draw(looked, late, number)
     assert "after the next image was opened" in said(looked) and np.array_equal(mask_in(looked), shown)
     assert np.array_equal(corrected.load("film", image.grey), late) and not looked.corrector.has_strokes
+    draw(looked, np.zeros(SIZE, bool), number)  # of an empty mask, nobody could be asked any more
+    assert np.array_equal(corrected.load("film", image.grey), late)
 
 
 def test_a_late_stroke_that_cannot_be_saved_is_not_lost(looked, corrected, monkeypatch):
@@ -202,6 +227,7 @@ def test_a_late_stroke_that_cannot_be_saved_is_not_lost(looked, corrected, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", fail)
+        draw(looked, ~late, number)
         draw(looked, late, number)
         assert "the disk is full" in said(looked)
         looked.next.click()
@@ -316,6 +342,9 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
     while "Dice 0.9" not in said(looked):
         assert looked.corrector.thread.is_alive()
     assert looked.corrector.adapt.disabled and "network <b>dark</b>" in said(looked)
+    thread = looked.corrector.thread
+    looked.corrector.adapt.click()  # a click that came before the page had disabled the button
+    assert looked.corrector.thread is thread
     stroke(looked)
     assert "not saved yet" in said(looked) and "Dice 0.9" in said(looked)
     draw(looked, before)

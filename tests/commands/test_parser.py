@@ -42,3 +42,10 @@ def test_help_names_products_as_they_are_written(capsys):
             main(arguments)
         shown = " ".join(capsys.readouterr().out.split())
         assert "xport a model for ONNX Runtime or OpenVINO, and check it" in shown
+
+
+def test_an_unknown_option_does_not_steer_the_terminal(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["segment", "films", "--out", "masks", "--\x1b[31mred"])
+    error = capsys.readouterr().err
+    assert done.value.code == 2 and "red" in error and "\x1b" not in error

@@ -130,7 +130,8 @@ def test_masks_of_a_film_that_is_turned_upright_are_turned_with_it(tmp_path, ori
     )
     assert np.array_equal(scoring.sets.read(scoring.sets.truth, "case").mask, SHOWN)
     transposed = orientation[0] == "F"
-    assert _spacing_of(scoring.sets, "case", [scoring.sets.read(scoring.sets.truth, "case")], None) == (
+    given_mm = (9.0, 9.0)  # not used, because the film states its pixel size
+    assert _spacing_of(scoring.sets, "case", [scoring.sets.read(scoring.sets.truth, "case")], given_mm) == (
         (0.3, 0.2) if transposed else (0.2, 0.3)
     )
 

@@ -341,7 +341,7 @@ def test_a_word_that_fits_two_images_makes_no_pair(raw):
 
 def test_folders_named_after_splits_are_splits_in_any_of_their_spellings(raw):
     splits = dict.fromkeys(("train", "Training"), "train") | dict.fromkeys(("test", "TESTING"), "test")
-    splits |= dict.fromkeys(("val", "Valid", "validation"), "validation") | {"others": ""}
+    splits |= dict.fromkeys(("val", "Valid", "validation"), "validation") | {"others": "", "test of time": ""}
     touch(raw, [f"{folder}/{kind}/{folder}1.png" for folder in splits for kind in ("images", "masks")])
     pairs, _ = find_pairs(raw, OWN)
     assert {pair.image.parts[0]: pair.split for pair in pairs} == splits
@@ -353,3 +353,41 @@ def test_a_patient_in_two_splits_is_one_patient_with_masks_of_each_branch_alone(
     pairs, _ = find_pairs(raw, OWN)
     assert [pair.masks for pair in pairs] == [(Path(branch, "masks/1.png"),) for branch in branches]
     assert [pair.patient for pair in pairs] == ["set_anna", "set_bert"] * 2
+
+
+def test_an_image_with_a_mask_takes_no_mask_of_a_less_similar_name(raw):
+    touch(raw, [f"{kind}_{n}.png" for n in "123" for kind in ("images/ct", "masks/manual")] + ["masks/1_left.png"])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert [pair.masks for pair in pairs] == [(Path(f"masks/manual_{n}.png"),) for n in "123"]
+    assert [file for file, _ in excluded] == ["masks/1_left.png"]
+
+
+def test_a_mask_and_an_image_of_one_pair_are_no_masks_of_another_image(raw):
+    touch(raw, ["images/lung_1_ct.png", "masks/lung_1_manual.png", "images/1_film.png"])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert [(pair.image, pair.masks) for pair in pairs] == [
+        (Path("images/lung_1_ct.png"), (Path("masks/lung_1_manual.png"),))
+    ]
+    assert [file for file, _ in excluded] == ["images/1_film.png"]
+
+
+def test_a_pattern_may_fit_some_names_and_need_no_group(raw):
+    touch(raw, [f"{folder}/{name}.png" for folder in ("images", "masks") for name in ("p12_a", "p12_b", "other")])
+    for pattern, patient in ((r"p(\d+)", "12"), (r"p\d+", "p12")):
+        pairs, _ = find_pairs(raw, OWN, pattern)
+        assert {pair.id: pair.patient for pair in pairs} == {"p12_a": patient, "p12_b": patient, "other": "other"}
+
+
+def test_names_are_short_enough_for_files_and_differ_in_more_than_case(raw):
+    long = [f"{'a' * 150}/{letter * 100}" for letter in "bc"]
+    touch(raw, [f"{folder}/{kind}/1.png" for folder in long for kind in ("images", "masks")])
+    touch(raw, [f"{kind}/{name}.png" for kind in ("images", "masks") for name in ("film", "FILM")])
+    pairs, excluded = find_pairs(raw, OWN)
+    assert len({pair.id for pair in pairs}) == 3 and max(len(pair.id) for pair in pairs) <= 200
+    assert excluded == [("images/film.png", "the name is taken by images/FILM.png")]
+
+
+def test_names_that_are_far_apart_are_no_hint(raw):
+    touch(raw, ["images/a.png", "masks/a.png", "images/bcde.png", "masks/7788.png"])
+    _, excluded = find_pairs(raw, OWN)
+    assert excluded == [("images/bcde.png", "no mask of this name"), ("masks/7788.png", "no image of this name")]

@@ -167,6 +167,8 @@ def test_the_variances_of_both_networks_seeds_count():
 def test_seeds_without_any_chance_and_seeds_of_one_patient():
     alike, ahead = (only(paired_tests(trainings_of(np.full(4, gap), seeds=2))) for gap in (0.0, 0.1))
     assert (alike["p"], alike["conclusion"]) == (1, EQUIVALENT) and (ahead["p"], ahead["conclusion"]) == (0, BETTER)
+    limits = ("low", "high", "low_90", "high_90")
+    assert [alike[name] for name in limits] == [0] * 4 and [ahead[name] for name in limits] == pytest.approx([0.1] * 4)
     one = only(paired_tests(trainings_of(np.array([[0.03], [0.04]]), seeds=2)))
     assert (one["patients"], one["p"], one["conclusion"]) == (1, 1, UNDECIDED)
 

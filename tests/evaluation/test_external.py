@@ -231,8 +231,9 @@ def test_without_any_mask_to_score_an_error_says_why(truth, tmp_path):
         score(tmp_path / "empty", truth)
     with pytest.raises(ValueError, match=r"no mask could be scored\. empty: no mask found"):
         score(truth, tmp_path / "empty")
-    with pytest.raises(ValueError, match=r"pixel_mm must be a number from 0.01 to 20 \(mm\), not -1"):
-        score(truth, tmp_path / "empty", pixel_mm=-1)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match="pixel_mm must be a number from 0.01 to 20"):
+            score(truth, tmp_path / "empty", pixel_mm=size)
 
 
 def test_copies_of_the_ground_truth_and_empty_masks_are_doubted(truth, tmp_path):
@@ -354,6 +355,25 @@ def test_turned_masks_are_doubted_and_scored_as_they_are(truth, tool, tmp_path, 
     assert scoring.table.groupby("model")["dice"].mean()["turned"] < 0.8
 
 
+def strip(first, last):
+    """A mask of 40 columns, of which these are lung."""
+    return (np.arange(40) >= first) & (np.arange(40) <= last) & np.ones((20, 1), bool)
+
+
+@pytest.mark.parametrize(
+    ("lung", "predicted", "is_doubted"),
+    [
+        ((0, 35), (4, 39), True),  # Dice 32/36, and 36/36 if it is mirrored
+        ((0, 35), (3, 38), False),  # 33/36 and 35/36
+        ((0, 9), (27, 36), False),  # 0 and 7/10
+    ],
+)
+def test_masks_are_turned_if_the_dice_rises_by_a_tenth_and_is_high_then(tmp_path, lung, predicted, is_doubted):
+    truth, tool = (write_masks(tmp_path / name, [strip(*columns)]) for name, columns in (("a", lung), ("b", predicted)))
+    said = sentences(score(truth, tool))
+    assert said.startswith("b: the masks seem to be mirrored left to right") if is_doubted else said == ""
+
+
 def test_two_empty_masks_do_not_hide_that_the_others_are_turned(tmp_path):
     empty = [np.zeros_like(TRUTHS[0])] * 4
     truth = write_masks(tmp_path / "truth", [*TRUTHS, *empty])
@@ -392,3 +412,40 @@ def test_files_that_are_not_read_are_named(truth, tmp_path):
         score(truth, tmp_path / "arrays")
     with pytest.raises(ValueError, match=r"no mask found\. .*\.npy cannot be read"):
         score(tmp_path / "arrays", truth)
+
+
+def test_a_mask_with_a_third_of_grey_is_doubted(truth, tmp_path):
+    picture = np.zeros((64, 64), np.uint8)
+    picture[:, 40:] = 255
+    picture[:, 10:31] = np.random.default_rng(0).integers(60, 200, (64, 21))
+    scoring = score(truth, write_masks(tmp_path / "tool", [picture, *TRUTHS[1:]]))
+    assert re.search(r"tool: case_0: 3\d% of its mask is grey, as in a picture", sentences(scoring))
+
+
+def test_masks_that_hit_no_lung_well_lack_neither(tmp_path):
+    """The Dice of the left lung is 2/5, and that of the right one 0."""
+    lungs, predicted = np.zeros((2, 20, 40), bool)
+    lungs[5:15, 2:12] = lungs[5:15, 28:38] = predicted[5:15, 35:40] = predicted[1:4, 16:20] = True
+    truth, tool = write_masks(tmp_path / "truth", [lungs]), write_masks(tmp_path / "tool", [predicted])
+    scoring = score(truth, tool)
+    assert scoring.table[["right_dice", "left_dice"]].to_numpy().tolist() == [[0, 0.4]]
+    assert "lack the" not in sentences(scoring)
+
+
+def test_angles_are_left_out_beside_volumes(tmp_path):
+    pytest.importorskip("nibabel")
+    from helpers.volumes import write_nifti
+
+    scan = np.zeros((5, 40, 40), np.float32)
+    scan[1:4, 10:30, 5:15] = scan[1:4, 10:30, 25:35] = 1
+    for folder in ("truth", "tool"):
+        write_png(tmp_path / folder / "film.png", TRUTHS[0])
+        write_nifti(tmp_path / folder / "scan.nii.gz", scan)
+    table = score(tmp_path / "truth", tmp_path / "tool").table
+    assert len(table) == 2 and "costophrenic" not in table and not table.isna().any(axis=None)
+
+
+@pytest.mark.parametrize(("count", "last"), [(20, "tool: sentence 19"), (22, "There are 2 more such sentences.")])
+def test_twenty_sentences_are_printed(truth, tool, count, last):
+    problems = pd.DataFrame([("tool", f"sentence {number}") for number in range(count)], columns=["folder", "problem"])
+    assert score(truth, tool)._replace(problems=problems).problem_lines()[-1] == last

@@ -76,6 +76,16 @@ def test_the_interval_includes_how_trainings_differ():
     assert mean_interval(pd.concat([one, alike]), "hd95") == pytest.approx(mean_interval(one, "hd95"), rel=1e-3)
 
 
+def test_seeds_never_narrow_an_interval():
+    """Two seeds that hardly differ add degrees of freedom, with which t is smaller. Equal patients give no width."""
+    patients = {"a": 0.7, "b": 0.8, "c": 0.9}
+    rows = [(patient, seed, dice + seed / 100) for patient, dice in patients.items() for seed in (1, 2)]
+    table = pd.DataFrame(rows, columns=["patient", "seed", "dice"])
+    alone = interval(np.array([0.715, 0.815, 0.915]))
+    assert mean_interval(table, "dice") == pytest.approx((alone[0], min(alone[1], 1)))
+    assert mean_interval(table.assign(dice=0.9), "dice") == pytest.approx((0.9, 0.9))
+
+
 @pytest.mark.parametrize("seeds_sd", [0.1, 1, 5], ids=lambda sd: f"seeds_sd={sd}")
 def test_the_interval_covers_the_mean_over_patients_and_trainings(seeds_sd):
     rng = np.random.default_rng(0)

@@ -17,7 +17,8 @@ pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
 highdicom = pytest.importorskip("highdicom")
 from helpers.volumes import NAME, alter, write_nifti, write_series, write_slice  # noqa: E402  needs the above
-from lungnb.formats.dicom_seg import read_volume_seg  # noqa: E402
+from lungnb.formats import dicom_seg  # noqa: E402
+from lungnb.formats.dicom_seg import _lung_numbers, read_volume_seg  # noqa: E402
 
 CHEST = np.full((6, 40, 40), -1000, np.float32)
 CHEST[1:6, 10:30, 6:16] = CHEST[1:5, 12:28, 24:34] = 350  # right, left; "lung" to the model, which takes what is bright
@@ -90,14 +91,18 @@ def test_the_patient_is_named_in_the_file_and_nowhere_else(tmp_path, capsys):
 
 def test_a_film_can_have_one(tmp_path):
     film = {"Modality": "DX", "SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1", "StudyInstanceUID": "1.2.5"}
-    write_slice(tmp_path / "film.dcm", BLOCKS, **film)  # films have no frame of reference
+    shown = BLOCKS.copy()
+    shown[45:55, 10:40] = 255  # the patient's right lung, which is on the left, is the larger one
+    write_slice(tmp_path / "film.dcm", shown, **film)  # films have no frame of reference
     write_slice(tmp_path / "dark.dcm", BLOCKS * 0, **film)
     table = segment_files(tmp_path, tmp_path / "out", bright(), dicom_segs=True, progress=False)
     assert table["status"].tolist() == ["no lung found", "ok"]
     segmentation = highdicom.seg.segread(tmp_path / "out" / "film_seg.dcm")
     found = segmentation.get_pixels_by_source_instance(["1.2.3"])
-    assert [*found.sum(axis=(0, 1, 2))] == [*table.loc[1, ["right_px", "left_px"]]]
-    assert not found[:, :, 50:, 0].any() and not found[:, :, :50, 1].any()  # the right lung is shown on the left
+    right_px, left_px = found.sum(axis=(0, 1, 2))
+    assert [right_px, left_px] == [*table.loc[1, ["right_px", "left_px"]]] and right_px > 1.1 * left_px
+    labels = [segment.SegmentLabel for segment in segmentation.SegmentSequence]
+    assert labels == ["Right lung", "Left lung"] and not found[0, :, 50:, 0].any()
 
 
 def test_what_cannot_have_one_is_said_and_the_rest_goes_on(tmp_path, monkeypatch):
@@ -237,6 +242,13 @@ def test_a_segmentation_of_a_film_is_a_mask(tmp_path):
     file.save_as(path)
     with pytest.raises(ValueError, match=r"film_seg\.dcm: none of its 5 segments is called lung"):
         read_mask(path)
+    del file.SegmentSequence[3:]
+    file.save_as(path)
+    with pytest.raises(ValueError, match="none of its 3 segments"):
+        read_mask(path)
+    del file.SegmentSequence[2:]
+    file.save_as(path)
+    np.testing.assert_array_equal(read_mask(path), expected)
     with pytest.raises(ValueError, match=r"film\.dcm: DICOM, but not a Segmentation"):
         read_mask(tmp_path / "film.dcm")
 
@@ -308,3 +320,38 @@ def test_a_data_set_may_have_segmentations_for_masks(tmp_path):
     _, mask = prepared.pair(prepared.manifest.iloc[0].to_dict())
     index = int(prepared.manifest["id"][0][-3:])
     np.testing.assert_array_equal(mask, written_mask(tmp_path / "out" / "case0_mask.nii.gz")[index])
+
+
+def test_slices_that_share_a_number_get_no_segmentation(tmp_path):
+    for file in write_study(tmp_path / "series")[:2]:
+        alter(file, SOPInstanceUID="1.2.3.0")
+    row = segmented(tmp_path / "series", tmp_path / "out")
+    assert row["status"] == "ok" and "several files have one SOPInstanceUID" in row["error"]
+
+
+@pytest.mark.parametrize(
+    ("names", "lungs"),
+    [
+        (["lung_right", "lung_left", "heart"], [1, 2]), (["Lung, right", "Lung vessels", "Left upper lobe"], [1]),
+        (["Right lung", "Nodule in lung", "Tumor"], [1]), (["heart", "body", "Lungs excluding nodules"], [3]),
+    ],
+)  # fmt: skip
+def test_segments_of_lungs_are_known_by_their_names(tmp_path, names, lungs):
+    file = pydicom.Dataset()
+    file.SegmentSequence = [pydicom.Dataset() for _ in names]
+    for number, (segment, name) in enumerate(zip(file.SegmentSequence, names, strict=True), 1):
+        segment.SegmentNumber, segment.SegmentLabel = number, name
+    assert _lung_numbers(file, tmp_path) == tuple(lungs)
+
+
+def test_probabilities_above_one_half_are_lung(tmp_path):
+    write_slice(tmp_path / "film.dcm", FILM, **DX)
+    image, shares = pydicom.dcmread(tmp_path / "film.dcm"), np.zeros((1, 60, 100))
+    dicom_seg._mend(image, None)
+    shares[0, :, 10:40], shares[0, :, 50:80] = 0.4, 0.6
+    uid, (segment, _) = highdicom.UID, dicom_seg._segments()
+    written = highdicom.seg.Segmentation(
+        [image], shares, "FRACTIONAL", [segment], uid(), 1, uid(), 1, "a", "b", "1", "none", max_fractional_value=200
+    )
+    written.save_as(tmp_path / "seg.dcm")
+    np.testing.assert_array_equal(read_mask(tmp_path / "seg.dcm"), shares[0] > 0.5)

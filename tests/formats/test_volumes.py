@@ -13,7 +13,7 @@ from lungnb.formats.images import read_picture, read_volume
 from lungnb.formats.nifti import is_nifti, read_nifti, write_nifti_mask
 from lungnb.formats.pixels import through_window
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
-from lungnb.formats.volumes import central_slices
+from lungnb.formats.volumes import central_slices, refuse_size, refuse_slices, turn_to_axial
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -92,6 +92,9 @@ def test_nifti_slope_and_intercept_are_applied(tmp_path):
     path = write_nifti(tmp_path / "a.nii.gz", dtype=np.uint16, slope=2, intercept=-1024)
     assert np.asarray(nibabel.load(path).dataobj.get_unscaled()).min() == 12
     assert_is_the_volume(read_nifti(path))
+    for slope, intercept in ((1, -1024), (2, 0)):
+        scaled = write_nifti(tmp_path / "b.nii", slope=slope, intercept=intercept)
+        assert_is_the_volume(read_nifti(scaled))
 
 
 def test_names_of_nifti():
@@ -256,6 +259,10 @@ def test_two_affines_that_differ_are_noted(tmp_path):
     volume = read_nifti(with_forms(tmp_path / "a.nii", None, 1, AFFINE * [-1, 1, 1, 1], 1))
     assert volume.note == "sform and qform of the header, which say how it lies, differ: sform counts"
     assert_is_the_volume(volume)
+    affine = stored(HOUNSFIELD, AFFINE, "LPS")[1]
+    for shift_mm, is_noted in ((0.1, False), (0.2, True)):  # 5 % of the longest side of a voxel are 0.125 mm
+        moved = affine + shift_mm * np.eye(4, k=3)
+        assert bool(read_nifti(with_forms(tmp_path / "a.nii", None, 1, moved, 1)).note) == is_noted
     for codes in ((1, 0), (0, 1)):
         assert_is_the_volume(read_nifti(with_forms(tmp_path / "a.nii", None, codes[0], None, codes[1])))
 
@@ -358,7 +365,7 @@ def test_real_series_that_make_no_volume_are_refused(folder, message):
 @pytest.mark.parametrize(("unit", "factor"), [("meter", 0.001), ("micron", 1000.0)])
 def test_lengths_in_metres_and_microns_become_mm(tmp_path, unit, factor):
     image = nibabel.load(write_nifti(tmp_path / "a.nii", affine=np.diag([factor] * 3 + [1]) @ AFFINE))
-    image.header.set_xyzt_units(unit)
+    image.header.set_xyzt_units(unit, "sec")
     nibabel.save(image, tmp_path / "b.nii")
     volume = read_nifti(tmp_path / "b.nii")
     assert_is_the_volume(volume)
@@ -377,3 +384,47 @@ def test_a_unit_that_makes_the_chest_too_large_or_small_is_ignored(tmp_path, cod
     volume = read_nifti(tmp_path / "b.nii")
     assert_is_the_volume(volume)
     assert volume.note == ""
+
+
+@pytest.mark.parametrize(
+    ("sides_mm", "says"),
+    [
+        ((0.0015, 0.5, 0.5), None), ((1000, 1, 1), None), ((0.0009, 1, 1), "a voxel measures 1 x 1 x 0.0009 mm"),
+        ((1, 1001, 1), "a voxel measures 1 x 1001 x 1 mm"), ((1, 0, 1), "its affine has no inverse"),
+    ],
+)  # fmt: skip
+def test_sides_of_voxels_have_limits(sides_mm, says):
+    affine = np.diag([*sides_mm, 1.0])
+    if says is None:
+        volume = turn_to_axial(np.zeros((2, 3, 4)), affine, Path("a.nii"))
+        assert volume.spacing_mm == pytest.approx(sides_mm[::-1]) and volume.hounsfield.shape == (4, 3, 2)
+    else:
+        with pytest.raises(ValueError, match=rf"a\.nii: .*{says}"):
+            turn_to_axial(np.zeros((2, 3, 4)), affine, Path("a.nii"))
+
+
+def test_a_place_that_is_no_number_is_refused():
+    affine = AFFINE.copy()
+    affine[0, 3] = np.nan
+    with pytest.raises(ValueError, match="its affine has no inverse"):
+        turn_to_axial(HOUNSFIELD.transpose(), affine, Path("a.nii"))
+
+
+def test_sizes_of_volumes_have_limits():
+    refuse_size(Path("a.nii"), (1, 2048, 2048))  # one slice is not too thin
+    refuse_slices(Path("a.nii"), 1536)
+    for shape, says in (((1, 2048, 2049), "2,048 along an axis"), ((1, 10, 1001), "too thin"), ((3, 0, 3), "empty")):
+        with pytest.raises(ValueError, match=says):
+            refuse_size(Path("a.nii"), shape)
+    with pytest.raises(ValueError, match="1,537 slices, and 1,536 are the most"):
+        refuse_slices(Path("a.nii"), 1537)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "SAL", "AIL"])
+def test_slices_are_counted_along_the_body_however_a_file_stores_them(tmp_path, monkeypatch, codes):
+    write_nifti(tmp_path / "a.nii", codes=codes)
+    monkeypatch.setattr(volumes, "MAX_SLICES", SHAPE[0])
+    assert_is_the_volume(read_nifti(tmp_path / "a.nii"))
+    monkeypatch.setattr(volumes, "MAX_SLICES", SHAPE[0] - 1)
+    with pytest.raises(ValueError, match="9 slices, and 8 are the most"):
+        read_nifti(tmp_path / "a.nii")

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from PIL import Image
 
 from helpers.networks import BLOCKS, bright
-from lungnb.files import DiskFull, written
+from lungnb.engines.engines import Engine, engine_of
+from lungnb.files import DiskFull, locked, written
 from lungnb.formats.images import read_image, write_png
-from lungnb.formats.pixels import LUNG_WINDOW, through_window
+from lungnb.formats.pixels import LIKE_MASK, LUNG_WINDOW, through_window
 from lungnb.formats.tables import read_table
 from lungnb.segmentation import predict, steps
-from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files
+from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files, segment_inputs
+from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.predict import network_name, segment
 from lungnb.settings import SHIPPED
 
@@ -97,6 +100,7 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
         asked.extend([None, None])  # nothing is interrupted any more
         table = segment_files(films, out, file_of_model, progress=False, **options)
         assert table["status"].tolist() == ["ok", "ok", "ok", "failed"]
+        assert table["file"].tolist() == [str(films / f"{name}.png") for name in "abcd"]  # as they are named this time
         stored = pd.read_csv(out / "segmentation.csv").fillna({"review": ""})
         pd.testing.assert_frame_equal(stored, table, check_dtype=False)
         return len(asked) - 2
@@ -391,3 +395,66 @@ def test_two_films_of_a_forged_journal_do_not_share_a_mask(tmp_path, file_of_mod
     journal.write_text(journal.read_text().replace('"stem": "b"', '"stem": "A"').replace("b_mask", "A_mask"))
     table = segment_files(films, out, file_of_model, progress=False)
     assert table["mask"].str.lower().is_unique
+
+
+def test_few_files_are_in_memory_at_once(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    asked = []
+
+    def inputs():
+        for number in range(40):
+            asked.append(number)
+            yield InputFile(tmp_path / "a.png", str(number))
+
+    rows = segment_inputs(inputs(), engine_of(model), None, tmp_path / "out", Options())
+    assert next(rows)["stem"] == "0" and len(asked) <= 10
+    rows.close()
+
+
+def test_the_note_of_a_volume_names_what_is_left_out_or_odd(tmp_path, model):
+    pytest.importorskip("nibabel")
+    from helpers.volumes import HOUNSFIELD, write_nifti
+
+    scan = HOUNSFIELD.copy()
+    scan[0, 0, 0] = np.nan
+    write_nifti(tmp_path / "scan.nii.gz", scan, dtype=np.float32)
+    lungs = np.pad(np.ones((3, 40, 40)), ((3, 3), (20, 20), (20, 20)))
+    write_nifti(tmp_path / "mask.nii.gz", lungs, dtype=np.uint8)
+    lungs[5, 40] = np.linspace(0, 1, 80)
+    lungs[5] *= np.linspace(0.5, 1, 80)  # one slice has many greys
+    write_nifti(tmp_path / "grey.nii.gz", 255 * lungs, dtype=np.uint8)
+    write_nifti(tmp_path / "drawn.nii.gz", np.where(lungs > 0, 40, -1000))  # CT, which may have few values
+    table = segment_files(tmp_path, tmp_path / "out", model, progress=False)
+    notes = ["", "", LIKE_MASK, "values that are not numbers are black"]
+    assert table["note"].fillna("").tolist() == notes
+
+
+def test_the_journal_keeps_up_with_the_work(tmp_path):
+    """A run that is killed loses few masks."""
+    for number in range(20):
+        write_png(tmp_path / "films" / f"{number:02}.png", BLOCKS[number:])
+    lines = []
+
+    def run(batch):
+        lines.append((tmp_path / "out" / ".segmentation.jsonl").read_text().count("\n"))
+        return batch
+
+    segment_files(tmp_path / "films", tmp_path / "out", Engine("bright", 32, run), progress=False)
+    assert len(lines) == 20 and lines[-1] >= 10
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    with locked(tmp_path / "out" / "segmentation.csv"), ThreadPoolExecutor(1) as pool:
+        other = pool.submit(segment_files, tmp_path / "a.png", tmp_path / "out", model, progress=False)
+        with pytest.raises(RuntimeError, match="another run is at work there"):
+            other.result()
+
+
+def test_masks_of_another_origin_are_not_replaced(tmp_path, model):
+    write_png(tmp_path / "films" / "a.png", BLOCKS)
+    write_png(tmp_path / "out" / "a_mask.png", BLOCKS)
+    before = (tmp_path / "out" / "a_mask.png").read_bytes()
+    with pytest.raises(ValueError, match=r"a_mask\.png: is not of an earlier run of lungnb\. Name another folder"):
+        segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)
+    assert (tmp_path / "out" / "a_mask.png").read_bytes() == before

@@ -1,16 +1,19 @@
+import json
 import os
 import shutil
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from helpers import watching
-from helpers.networks import bright
+from helpers.networks import BLOCKS, bright
 from lungnb.__main__ import main
+from lungnb.engines.engines import Engine
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import unescape
 from lungnb.phantoms.make import make_phantom
@@ -181,3 +184,81 @@ def test_what_a_cluster_cannot_do_is_said(tmp_path, films, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"needs ray; pip install 'lungnb\[cluster\]'"):
         segment_on_cluster(tmp_path, tmp_path / "out", "local", model)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Do the work of a cluster in this process, without Ray and Parquet; return the batches that the network gets."""
+    batches = []
+
+    def run(folders, _workers, **arguments):
+        worker = cluster._Worker(**arguments)
+        for folder in folders:
+            for chunk in cluster._chunks({name: [value] for name, value in folder.items()}, arguments["out"]):
+                yield worker({name: value for name, (value,) in chunk.items()})
+
+    for pool in ("INTRA", "INTER"):  # which a worker sets
+        monkeypatch.setenv(f"TF_NUM_{pool}OP_THREADS", "1")
+    engine = Engine("bright", 128, lambda batch: batches.append(batch) or batch)
+    monkeypatch.setattr(cluster, "CHUNK", 2)
+    monkeypatch.setattr(cluster, "open_model", lambda *_: (engine, None))
+    monkeypatch.setattr(cluster, "_ray", lambda *_: nullcontext())
+    monkeypatch.setattr(cluster, "_run", run)
+    monkeypatch.setattr(cluster, "_write_rows", lambda rows, table: table.write_text(json.dumps(rows)))
+    monkeypatch.setattr(cluster, "_read_rows", lambda table: {row["file"]: row for row in rows_in(table)})
+    return batches
+
+
+def rows_in(*tables):
+    return [row for table in sorted(tables) if table.exists() for row in json.loads(table.read_text())]
+
+
+@pytest.fixture
+def ward(tmp_path):
+    """A folder of three films and a black one, and in it another folder with a film and a damaged file."""
+    for name in ("0", "1", "2", "ward/0"):
+        write_png(tmp_path / "films" / f"{name}.png", BLOCKS)
+    write_png(tmp_path / "films" / "black.png", BLOCKS * 0)
+    (tmp_path / "films" / "ward" / "damaged.png").write_bytes(b"nothing")
+    return tmp_path / "films"
+
+
+def test_a_folder_is_segmented_once_and_only_what_changed_again(tmp_path, ward, asked):
+    out = tmp_path / "out"
+    total = segment_on_cluster([ward, ward / "ward", ward / "1.png"], out, "local", progress=False)
+    assert total == {"images": 6, "failed": 1, "incomplete": 0, "review": 1} and len(asked) == 5
+    masks = {"0_mask.png", "1_mask.png", "2_mask.png", "black_mask.png", "ward/0_mask.png"}
+    assert {str(path.relative_to(out)) for path in out.rglob("*.png")} == masks
+    assert len([*(out / TABLE).glob("*.parquet")]) == 3 and not [*(out / TABLE).glob(".*.tries")]
+    for name in ("2.png", "black.png", "ward/damaged.png"):  # a whole chunk, and one file of another chunk
+        (ward / name).unlink()
+    total = segment_on_cluster(ward, out, "local", progress=False)
+    assert total == {"images": 3, "failed": 0, "incomplete": 0, "review": 0} and len(asked) == 5
+    kept = rows_in(*(out / TABLE).glob("*.parquet"))
+    assert sorted(row["file"] for row in kept) == sorted(map(str, ward.rglob("*.png")))
+    total = segment_on_cluster(ward, out, "local", options=Options(dicom_segs=True), progress=False)
+    assert total == {"images": 3, "failed": 0, "incomplete": 3, "review": 0}  # PNG files, which cannot have one
+    segmented = len(asked)
+    segment_on_cluster(ward, out, "local", options=Options(dicom_segs=True, upright=True), progress=False)
+    assert len(asked) == segmented + 3  # because another option may change the masks
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no image files in .*empty\."):
+        segment_on_cluster(tmp_path / "empty", out, "local", progress=False)
+
+
+@pytest.mark.parametrize(("tries", "failed"), [(TRIES - 1, 0), (TRIES, 1)])
+def test_a_chunk_is_given_up_after_five_workers(tmp_path, ward, asked, tries, failed):
+    (tmp_path / "out" / TABLE).mkdir(parents=True)
+    (tmp_path / "out" / TABLE / ".a.tries").write_text("." * tries)  # which workers that died have left
+    worker = cluster._Worker(None, tmp_path / "out", Options())
+    done = worker({"part": "a.parquet", "files": [str(ward / "1.png")], "stems": ["1"]})
+    assert TRIES == 5 and done["failed"] == failed == len(done["errors"]) == 1 - len(asked)
+
+
+def test_files_and_folders_within_a_given_folder_are_listed_once(tmp_path, ward):
+    write_png(tmp_path / "other" / "7.png", BLOCKS)
+    given = cluster._folders([ward / "ward", ward, ward / "1.png", tmp_path / "other" / "7.png"])
+    assert [(folder["folder"], json.loads(folder["names"])) for folder in given] == [
+        (str(ward), []), (str(tmp_path / "other"), ["7.png"])
+    ]  # fmt: skip
+    assert {folder["base"] for folder in given} == {str(tmp_path)}

@@ -144,3 +144,18 @@ def test_a_small_mask_and_a_weak_contrast_do_not_make_a_negative():
     assert not is_negative(255 * np.uint8(speck), speck)
     speck[4, :40] = True
     assert is_negative(255 * np.uint8(speck), speck)
+
+
+def test_a_dicom_film_is_turned_as_its_header_says_and_then_upright(film, tmp_path, monkeypatch):
+    """It lies on its side and is stored mirrored. The note on its values stays."""
+    pytest.importorskip("pydicom")
+    from helpers.films import dicom
+
+    stored, window = np.rot90(film)[:, ::-1], {"WindowCenter": 60000, "WindowWidth": 2}
+    path = dicom(tmp_path / "film.dcm", stored, "DX", PatientOrientation=["R", "F"], **window)
+    monkeypatch.setattr("lungnb.segmentation.batch.open_model", lambda *_: (chest_engine(), None))
+    row = segment_files(path, tmp_path / "out", progress=False, upright=True).iloc[0]
+    assert row["note"].startswith("its window does not fit its values and is not used, ")
+    assert "segmented after a turn of 270 degrees" in row["note"]
+    assert (row["right_px"], row["left_px"]) == (22 * 22, 20 * 20)
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "film_mask.png") > 0, stored == 0)

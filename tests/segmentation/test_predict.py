@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from helpers.networks import BLOCKS, bright
-from lungnb.engines.engines import engine_of, load_model
+from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.formats.images import write_png
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
@@ -44,7 +44,15 @@ def test_the_mask_lies_where_the_lung_is():
 
 def test_arrays_of_every_kind_mean_the_same(model):
     expected = segment(BLOCKS, model).mask
-    for picture in (BLOCKS / 255.0, np.stack([BLOCKS] * 3, axis=2), BLOCKS[..., None], BLOCKS > 0, BLOCKS.tolist()):
+    rows = [*BLOCKS]
+    for picture in (
+        BLOCKS / 255.0,
+        np.stack([BLOCKS] * 3, axis=2),
+        BLOCKS[..., None],
+        BLOCKS > 0,
+        BLOCKS.tolist(),
+        rows,
+    ):
         np.testing.assert_array_equal(segment(picture, model).mask, expected)
 
 
@@ -161,6 +169,8 @@ def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
     assert seen.image.max() == round((40 + 1000) / 1400 * 255)
     assert narrow.image.max() == round((40 + 125) / 400 * 255)
     assert np.array_equal(segment(hounsfield, bright(), window=(-125.0, 275.0)).image, narrow.image)
+    given = segment(hounsfield, tmp_path / "model.keras", window=(-1000.0, 400.0))  # goes before that of `run.json`
+    assert np.array_equal(given.image, seen.image)
     with pytest.raises(ValueError, match="Hounsfield"):
         segment(np.full((32, 32), 90, np.uint8), tmp_path / "model.keras")
     write_png(tmp_path / "grey.png", np.full((32, 32), 90, np.uint8))
@@ -183,6 +193,28 @@ def test_a_volume_is_segmented_whole(tmp_path):
     pytest.importorskip("nibabel")
     from helpers.volumes import HOUNSFIELD, write_nifti
 
-    found = segment(write_nifti(tmp_path / "a.nii"), bright())
+    path, model = write_nifti(tmp_path / "a.nii"), bright()
+    found, raw = segment(path, model), segment(path, model, clean=False)
     assert found.image.shape == found.mask.shape == found.probability.shape == HOUNSFIELD.shape
     assert found.image.dtype == np.uint8 and found.mask.dtype == bool and found.probability.dtype == np.float32
+    assert np.array_equal(raw.mask, raw.probability > 0.5) and not np.array_equal(raw.mask, found.mask)
+
+
+def test_the_folder_of_a_series_is_one_volume(tmp_path):
+    pytest.importorskip("pydicom")
+    from helpers.volumes import HOUNSFIELD, write_series
+
+    write_series(tmp_path / "series")
+    assert segment(tmp_path / "series", bright()).mask.shape == HOUNSFIELD.shape
+
+
+def test_a_model_in_memory_runs_with_keras_only(model):
+    for engine in ("auto", "keras"):
+        assert segment(BLOCKS, model, engine=engine).mask.any()
+    with pytest.raises(ValueError, match="engine onnx runs a model that is a file"):
+        segment(BLOCKS, model, engine="onnx")
+
+
+def test_a_probability_of_one_half_is_no_lung():
+    engine = Engine("half", 32, lambda batch: np.full(batch.shape, 0.5, np.float32))
+    assert not segment(BLOCKS, engine, clean=False).mask.any()
