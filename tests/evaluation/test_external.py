@@ -232,7 +232,7 @@ def test_without_any_mask_to_score_an_error_says_why(truth, tmp_path):
     with pytest.raises(ValueError, match=r"no mask could be scored\. empty: no mask found"):
         score(truth, tmp_path / "empty")
     for size in (0, -1):
-        with pytest.raises(ValueError, match="pixel_mm must be a number from 0.01 to 20"):
+        with pytest.raises(ValueError, match=r"pixel_mm must be a number from 0\.01 to 20"):
             score(truth, tmp_path / "empty", pixel_mm=size)
 
 
