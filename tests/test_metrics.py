@@ -255,7 +255,7 @@ def test_pooled_scores_come_from_sums():
 @pytest.mark.parametrize(
     ("truth", "found", "message"),
     [
-        (EMPTY, EMPTY[:4], r"one shape, not \(8, 8\) and \(4, 8\)"),
+        (EMPTY, EMPTY[:4], r"the same shape, not \(8, 8\) and \(4, 8\)"),
         (EMPTY, np.zeros((8, 8)), "must be bool, not bool and float64: threshold first"),
         (EMPTY.astype(np.uint8), EMPTY, "must be bool, not uint8 and bool"),
     ],

@@ -42,7 +42,11 @@ def pictures():
         "wide": film[300:303],
     }
     specks = np.kron(random.random((40, 50)) > 0.5, np.ones((7, 9))).astype(np.uint8) * np.uint8(255)  # many regions
-    return films | {"specks": specks, "blank": np.full((50, 70), 9, np.uint8), "pixel": np.array([[0, 255]], np.uint8)}
+    return films | {
+        "specks": specks,
+        "blank": np.full((50, 70), 9, np.uint8),
+        "pixel": np.array([[100, 105]], np.uint8),
+    }
 
 
 @needs_onnx

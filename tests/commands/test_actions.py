@@ -160,7 +160,7 @@ def test_score_returns_whether_all_masks_were_scored(coverage, status, monkeypat
 @pytest.mark.parametrize(
     ("given", "labels"),
     [
-        ([], None), (["1, 2"], [1, 2]), (["1", "3"], [3]), (["a=1", "b=2,3"], {"a": [1], "b": [2, 3]}),
+        ([], None), (["1, 2"], [1, 2]), (["a=1", "b=2,3"], {"a": [1], "b": [2, 3]}),
         (["a=1", "2"], "--labels 2 is for all folders"), (["²"], "must be whole numbers"), (["1.5"], "not '1.5'"),
         (["a="], "not ''"),
     ],

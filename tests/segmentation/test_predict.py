@@ -211,7 +211,7 @@ def test_the_folder_of_a_series_is_one_volume(tmp_path):
 def test_a_model_in_memory_runs_with_keras_only(model):
     for engine in ("auto", "keras"):
         assert segment(BLOCKS, model, engine=engine).mask.any()
-    with pytest.raises(ValueError, match="engine onnx runs a model that is a file"):
+    with pytest.raises(ValueError, match="engine onnx needs a model in a file"):
         segment(BLOCKS, model, engine="onnx")
 
 

@@ -32,7 +32,7 @@ def test_each_command_can_be_run(step, words, home):
     if words[0] == "lungnb":
         options = make_parser().parse_args(words[1:])
         if words[1] != "download":
-            make_settings(options.dataset, options.recipe or options.profile, **parse_changes(options.set))
+            make_settings(options.dataset, options.recipe or options.profile or "quick", **parse_changes(options.set))
         return
     assert words[0] == "python"
     if words[1] == "-c":

@@ -55,7 +55,7 @@ def cases(title, kinds):
             def one(folder, kind=kind):
                 return function(folder, kind)
 
-            one.__doc__ = title.format(name)
+            one.__doc__, one.__module__ = title.format(name), function.__module__
             case(one)
         return function
 
