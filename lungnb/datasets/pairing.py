@@ -53,6 +53,9 @@ _STUDY_FOLDER = re.compile(  # one of several studies of a patient, or a part of
     r"|baseline|follow[-_ ]?up[-_ ]?\d*|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
     re.IGNORECASE,
 )
+_GROUP_FOLDER = re.compile(  # one of several parts of a data set, which is no patient although it has a number
+    r"(batch|site|set|dataset|part|cohort|group|cent(er|re)|hospital|fold|disk|volume)[-_ ]?\d+", re.IGNORECASE
+)
 _MIN_PATIENTS = 3  # so many patients have to be left if folders of studies do not count
 OTHER_ORGAN = "another organ's"
 Words = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
@@ -281,7 +284,8 @@ def _patient_folder(image: Path) -> str:
 def without_studies_of(image: Path) -> Path:
     """Return the path of an image without the folders of studies at the end of its folders.
 
-    The folder above them may be that of a patient, because it has a number. Otherwise the path stays as it is.
+    The folder above them may be that of a patient, because it has a number and is not called `batch1` or the like.
+    Otherwise the path stays as it is.
 
     >>> str(without_studies_of(Path("P7/visit2/film.png"))), str(without_studies_of(Path("visit2/film.png")))
     ('P7/film.png', 'visit2/film.png')
@@ -290,7 +294,7 @@ def without_studies_of(image: Path) -> Path:
     kept = [*folders]
     while kept and _STUDY_FOLDER.fullmatch(kept[-1]):
         kept.pop()
-    is_patient = bool(kept) and any(map(str.isdigit, kept[-1]))
+    is_patient = bool(kept) and any(map(str.isdigit, kept[-1])) and not _GROUP_FOLDER.fullmatch(kept[-1])
     return Path(*kept, image.name) if is_patient and len(kept) < len(folders) else image
 
 

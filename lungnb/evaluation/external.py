@@ -106,12 +106,13 @@ class LabelShares:
             if len(pixels) == 2 and min(pixels.values()) > _LUNG_RATIO * max(pixels.values()):
                 continue  # two lungs, of which one is missing
             shares = {label: self._inside[name, other][label] / count for label, count in pixels.items() if count}
-            outside = [f"label {label:g} lies" for label, share in sorted(shares.items()) if share < _OUTSIDE_SHARE]
+            outside = [f"label {label:g}" for label, share in sorted(shares.items()) if share < _OUTSIDE_SHARE]
             inside = [f"{label:g}" for label, share in sorted(shares.items()) if share > _INSIDE_SHARE]
             if outside and inside:
                 option = "--truth-labels" if name == TRUTH else "--labels"
                 place = "the ground truth" if other == TRUTH else other
-                what = f"all labels are taken for lung, but {' and '.join(outside)} outside the lungs of {place}"
+                lie = "lies" if len(outside) == 1 else "lie"
+                what = f"all labels are taken for lung, but {' and '.join(outside)} {lie} outside the lungs of {place}"
                 remedy = f"If that is another organ, name the labels of lung: {option} {','.join(inside)}"
                 problems.add(name, f"{what}. {remedy}.")
 

@@ -30,6 +30,7 @@ LIKE_MASK = "hardly any greys, as in a mask: give the image itself"
 _LABEL_GREYS = 8  # a picture of so few greys is a map of labels
 _EVEN = 8  # greys, of 255, by which an even background may differ
 _MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of the picture is the smaller lung
+_MIN_SIZE_RATIO = 0.3  # of the smaller region to the larger; an arm beside the body is smaller
 CUT_OUT = "two regions on an even background, as lungs that are cut out: give the whole picture"
 COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
@@ -160,7 +161,8 @@ def is_cut_out(grey: Grey) -> bool:
     one, other = (np.flatnonzero((regions == number).any(axis=0)) for number in (first, second))
     shared = min(one[-1], other[-1]) - max(one[0], other[0])
     is_large = sizes[second] > _MIN_LUNG_SHARE * sample.size and sizes[[first, second]].sum() > 0.95 * sizes.sum()
-    return bool(is_large and shared < 0.5 * min(np.ptp(one), np.ptp(other)))
+    is_pair = sizes[second] > _MIN_SIZE_RATIO * sizes[first]
+    return bool(is_large and is_pair and shared < 0.5 * min(np.ptp(one), np.ptp(other)))
 
 
 def _sample(image: np.ndarray) -> np.ndarray:
