@@ -3,26 +3,12 @@
 import numpy as np
 from scipy import ndimage
 
-from lungnb.evaluation.external import score_folders
-from unusual import Result, cases, explained_by
+from unusual import cases
 from unusual.downloads import HEART, with_airways
 from unusual.exports import save
-from unusual.sets import COUNT, SIZE, nifti, phantoms, slices
+from unusual.sets import COUNT, SIZE, judge_folders, nifti, phantoms, slices
 
 UPPER = np.arange(SIZE)[:, None] < SIZE // 2
-
-
-def judge_folders(folder, count, *words):
-    """Score a folder: right if all masks have a Dice of about 1, explained if a problem or an error has the words."""
-    try:
-        scoring = score_folders(folder / "truth", [folder / "masks"], progress=False)
-    except ValueError as error:
-        return explained_by(error, *words) if words else Result("wrong", str(error))
-    said = " ".join(scoring.problems["problem"])
-    if words and all(word in said for word in words):
-        return Result("explained", said)
-    is_right = len(scoring.table) == count and scoring.table["dice"].min() > 0.97
-    return Result("right" if is_right and not words else "wrong", said)
 
 
 def judge_program(folder, write, *words):

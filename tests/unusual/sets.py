@@ -6,6 +6,7 @@ from PIL import Image
 
 from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepare import prepare_dataset
+from lungnb.evaluation.external import score_folders
 from lungnb.formats.images import read_mask, write_png
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
@@ -35,6 +36,19 @@ def write_set(folder, image_name="images/{:03}.png", mask_name="masks/{:03}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(array).save(file, "JPEG" if file.suffix.lower() == ".jpg" else "PNG")
     return folder / "set"
+
+
+def judge_folders(folder, count, *words):
+    """Score a folder: right if all masks have a Dice of about 1, explained if a problem or an error has the words."""
+    try:
+        scoring = score_folders(folder / "truth", [folder / "masks"], progress=False)
+    except ValueError as error:
+        return explained_by(error, *words) if words else Result("wrong", str(error))
+    said = " ".join(scoring.problems["problem"])
+    if words and all(word in said for word in words):
+        return Result("explained", said)
+    is_right = len(scoring.table) == count and scoring.table["dice"].min() > 0.97
+    return Result("right" if is_right and not words else "wrong", said)
 
 
 def changed_set(folder, change):
