@@ -59,10 +59,15 @@ def read_run_file(file: Path) -> RunRecord:
 
 
 def settings_of(run: RunRecord) -> Settings:
-    """Return the settings in a `run.json`; raise ValueError if they are damaged."""
+    """Return the settings in a `run.json`; raise ValueError if they are damaged.
+
+    Earlier versions allowed a fold without folds, which meant nothing, and the same model twice.
+    """
     stored = run["plan"]["settings"]
     try:
         values: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items()}
+        values |= {"fold": values["fold"] if values.get("folds") else 1} if "fold" in values else {}
+        values |= {"models": tuple(dict.fromkeys(values["models"]))} if "models" in values else {}
         return Settings(**values)
     except (TypeError, ValueError) as error:
         raise damaged(run.file) from error

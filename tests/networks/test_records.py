@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,15 @@ def test_a_window_must_be_two_rising_numbers(tmp_path, window):
     with pytest.raises(ValueError, match=r"run\.json: the window must be two rising numbers"):
         open_model(tmp_path / "model.keras", None, "keras")
     assert open_model(tmp_path / "model.keras", (-125, 275), "keras")[1] == (-125, 275)
+
+
+def test_runs_of_earlier_versions_may_have_a_fold_without_folds_and_a_model_twice():
+    settings = {"fold": 2, "folds": 0, "models": ["unet", "unet", "resunet"], "epochs": 3}
+    run = records.RunRecord(Path("run.json"), {"plan": {"settings": settings}})
+    read = records.settings_of(run)
+    assert (read.fold, read.models, read.epochs) == (1, ("unet", "resunet"), 3)
+    settings |= {"folds": 5}
+    assert records.settings_of(run).fold == 2
 
 
 def test_the_digest_of_the_code_changes_with_the_code_alone(tmp_path):
