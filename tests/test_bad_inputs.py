@@ -180,7 +180,7 @@ IMAGES = [
     ("a DICOM of a header", lambda at: read_image(put(at, "a.dcm", b"\0" * 128 + b"DICM")), "a.dcm: no picture"),
     ("one number for a window", lambda at: parse_settings("window=400"), "window must be two rising numbers"),
     ("grey as HU", lambda at: read_image(at.film, window=(-100, 200)), "film.png: not in Hounsfield units"),
-    ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "window must rise"),
+    ("a window upside down", lambda at: segment(GREY * -4.0, at.model, window=(400, -1000)), "two rising numbers"),
     ("an empty NIfTI", lambda at: read_nifti(put(at, "a.nii", b"")), "a.nii: the file is empty"),
     ("text called NIfTI", lambda at: read_nifti(put(at, "a.nii.gz", b"text")), "a.nii.gz: cannot be read as a NIfTI"),
     ("no series", lambda at: read_dicom_series(at.folder), "no DICOM"),

@@ -254,7 +254,9 @@ def _unused_splits(manifest: pd.DataFrame) -> list[Finding]:
     others = [folder for folder in folders if not splits[folder]]
     if named and (others or not any("train" in split for split in splits.values())):
         missing = f"{others[0]} is not" if others else "none after train"
-        what = f"is named after a split, and {missing}: folders do not count, and patients were dealt to splits"
+        what = (
+            f"is named after a split, and {missing}: so these folders are not used, and patients were dealt to splits"
+        )
         return [(str(named[0]), "warning", what, _KEEP_SPLITS)]
     folds = dict.fromkeys(part for folder in folders for part in folder.parts if _FOLD_FOLDER.fullmatch(part))
     if len(folds) > 1 and not named:

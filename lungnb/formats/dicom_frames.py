@@ -271,7 +271,7 @@ def shape_note(pixels: np.ndarray, file: Dataset) -> str:
     if not best or steps[best] >= _FITS * (usual if is_alike else ours) or steps[best] > ours:
         return ""
     rows = flat.size // best
-    return f"its pixels fit {rows} rows of {best}, not the Rows and Columns of its header: export it again"
+    return f"its pixels seem to be {rows} rows of {best}, not the Rows and Columns of its header: export it again"
 
 
 def check_lookup_table(descriptor: Sequence[int]) -> tuple[int, int]:

@@ -31,7 +31,7 @@ _LABEL_GREYS = 8  # a picture of so few greys is a map of labels
 _EVEN = 8  # greys, of 255, by which an even background may differ
 _MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of the picture is the smaller lung
 _MIN_SIZE_RATIO = 0.3  # of the smaller region to the larger; an arm beside the body is smaller
-CUT_OUT = "two regions on an even background, as lungs that are cut out: give the whole picture"
+CUT_OUT = "shows two regions on an even background, like lungs that were cut out: give the whole picture"
 COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 

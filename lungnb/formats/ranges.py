@@ -86,7 +86,7 @@ def _doubt_of_units(values: np.ndarray) -> str:
     is_flesh = (sample >= FLESH_RANGE[0]) & (sample <= FLESH_RANGE[1])
     if is_flesh.mean() > _MIN_FLESH_SHARE or len(np.unique(sample)) <= _FEW_VALUES:  # CT may be drawn
         return ""
-    return "hardly any values of flesh (-200 to 200 HU): the values are shifted from Hounsfield units, or cut out"
+    return "hardly any values of soft tissue (-200 to 200 HU): the values are shifted from Hounsfield units, or cut out"
 
 
 def _is_one_padding(values: np.ndarray, low: float) -> bool:

@@ -263,8 +263,8 @@ def _refuse_two_classes(one: np.ndarray, other: np.ndarray, path: object) -> Non
     total = one.astype(np.float64) + other
     if np.ptp(total) <= _MIN_CONTRAST * float(total.max()) and len(np.unique(one[:: max(len(one) // 64, 1)])) > 2:
         raise Refused(
-            f"{path}: has two channels that add up to one value, as probabilities of two classes do, and which of them "
-            "is lung is unknown. Save that of the lungs alone."
+            f"{path}: has two channels that add up to one value, like probabilities of two classes. It does not say "
+            "which is lung. Save the probability of lung alone."
         )
 
 

@@ -256,7 +256,7 @@ def open_model(model: Model, window_hu: Window | None, engine: str = "auto") -> 
     `run.json` or `temperature.json` beside the model is damaged. Also raises what `open_network` raises.
     """
     if window_hu is not None and not is_window(window_hu):
-        raise ValueError(f"window must rise: two numbers (HU), such as (-1000, 400), not {window_hu!r}.")
+        raise ValueError(f"window must be two rising numbers (HU), such as (-1000, 400), not {window_hu!r}.")
     file = file_of(model)
     if file is not None:
         window_hu = window_hu or trained_window(file.with_name(RUN))

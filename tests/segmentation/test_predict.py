@@ -88,7 +88,7 @@ def test_an_array_that_is_no_image_is_explained(image, words, model):
 
 @pytest.mark.parametrize("window", [(1,), "lung", (400, -1000), (1, "a"), 5])
 def test_a_window_that_is_none_is_named(window, model):
-    with pytest.raises(ValueError, match="window must rise: two numbers"):
+    with pytest.raises(ValueError, match="window must be two rising numbers"):
         segment(BLOCKS * -4.0, model, window=window)
 
 

@@ -50,7 +50,7 @@ def splits(folder, kind):
 @case
 def unknown_split(folder):
     """Downloaded folders train and eval."""  # a finding that the folders do not count
-    return judge_check(split_set(folder, "train", "eval"), "folders do not count")
+    return judge_check(split_set(folder, "train", "eval"), "these folders are not used")
 
 
 @cases("Downloaded folders of folds: {}.", {name: name for name in ("fold_{}", "fold{}", "Fold {}", "cv{}")})
