@@ -21,6 +21,13 @@ MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
 LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)
 
 
+class TrainedWindow(NamedTuple):
+    """The window with which a network was trained, HU. Pictures of 8 bits count as shown through it already."""
+
+    low: float
+    high: float
+
+
 def clean_mask(mask: Mask, regions: int = 2) -> Mask:
     """Keep the largest connected regions of a bool mask, at most `regions`, and fill their holes.
 

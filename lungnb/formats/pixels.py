@@ -12,7 +12,7 @@ from PIL import Image
 
 from lungnb.formats.opening import Refused
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
-from lungnb.masks import Floats, Grey, Window
+from lungnb.masks import Floats, Grey, TrainedWindow, Window
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -33,6 +33,7 @@ _MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of t
 _MIN_SIZE_RATIO = 0.3  # of the smaller region to the larger; an arm beside the body is smaller
 CUT_OUT = "shows two regions on an even background, like lungs that were cut out: give the whole picture"
 COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
+SHOWN = "8-bit values, which are taken for {:g} to {:g} HU, the window of the network's training"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
 
 
@@ -67,7 +68,7 @@ def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the
 
     Colours become luminance, and opacity is dropped. uint8 stays as it is. `grey_range` says which other values are
     black and white, and what `window` does. Raises ValueError, naming `name`, for another shape, for values that are
-    not numbers, and as `grey_range`.
+    not numbers, and as `grey_range`. With the window of a network's training, uint8 stays as it is, too.
 
     >>> to_grey(np.array([[0.0, 0.5, 1.0]])).tolist()
     [[0, 128, 255]]
@@ -84,8 +85,9 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
         array = array[..., 0] if array.shape[-1] < 3 else luminance(array)
     if array.ndim != 2 or not array.size:
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
-    if array.dtype == np.uint8 and window is None:
-        return array, ", ".join(filter(None, [coloured, doubt_of(array)]))
+    if array.dtype == np.uint8 and (window is None or isinstance(window, TrainedWindow)):
+        is_shown = SHOWN.format(*window) if window else ""
+        return array, ", ".join(filter(None, [coloured, doubt_of(array), is_shown]))
     shown, note = grey_range(array, window, name)
     grey = through_window(array, shown)
     # CT may be drawn with few values.

@@ -15,6 +15,7 @@ from lungnb.artefacts import HISTORY, PLAN, RUN
 from lungnb.files import read_json, remove
 from lungnb.formats.opening import open_file
 from lungnb.formats.tables import make_table, write_table
+from lungnb.masks import TrainedWindow
 from lungnb.settings import SHIPPED, Settings
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _without_docstrings(code: bytes) -> bytes:
     return ast.unparse(tree).encode()
 
 
-def trained_window(file: Path) -> tuple[float, float] | None:
+def trained_window(file: Path) -> TrainedWindow | None:
     """Return the window in HU with which a network was trained; None if it was trained without one.
 
     `file` is the `run.json` beside the model. A file from another program has no plan, and so no window.
@@ -206,4 +207,4 @@ def trained_window(file: Path) -> tuple[float, float] | None:
     is_pair = isinstance(run, list) and len(run) == 2 and all(type(number) in (int, float) for number in run)
     if not is_pair or not -math.inf < run[0] < run[1] < math.inf:
         raise ValueError(f"{file}: the window must be two rising numbers (HU). Restore or remove the file.")
-    return (run[0], run[1])
+    return TrainedWindow(*run)

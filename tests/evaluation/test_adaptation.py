@@ -221,14 +221,22 @@ def test_other_patients_are_another_run(corrected, tmp_path, model_file):
     assert first.estimate is not None and again.estimate is None
 
 
-def test_nothing_to_adapt_to_gives_a_sentence(corrected, tmp_path, model_file):
-    with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
-        adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
+def test_slices_that_the_browser_saved_are_shown_through_the_window_already(corrected, tmp_path, model_file):
+    """The browser saves corrected CT slices with 8 bits, through the window of the network."""
     windowed = tmp_path / "windowed.keras"
     shutil.copy(model_file, windowed)
     (tmp_path / "run.json").write_text('{"plan": {"settings": {"window": [-125.0, 275.0]}}}')
-    with pytest.raises(ValueError, match=r"no image with a mask can be used; .*Hounsfield"):
-        adapt(corrected, tmp_path / "mine", windowed)
+    result = adapt(corrected, tmp_path / "mine", windowed, estimate=False, progress=False)
+    adapted = adapt(corrected, tmp_path / "other", model_file, estimate=False, progress=False)
+    for one, other in zip(weights_of(result.file), weights_of(adapted.file), strict=True):
+        np.testing.assert_array_equal(one, other)
+    table = lungnb.segment_files(corrected / "images", tmp_path / "masks", result.file, progress=False)
+    assert all("taken for -125 to 275 HU" in note for note in table["note"])
+
+
+def test_nothing_to_adapt_to_gives_a_sentence(corrected, tmp_path, model_file):
+    with pytest.raises(FileNotFoundError, match="nowhere is not there yet: make it, with images/"):
+        adapt(tmp_path / "nowhere", tmp_path / "mine", model_file)
     for file in (corrected / "masks").iterdir():
         write_png(file, np.zeros((64, 64), bool))
     with pytest.raises(ValueError, match="no image with a mask can be used; the last: film_2: its mask is empty"):

@@ -172,10 +172,10 @@ def test_a_model_trained_with_a_window_sees_through_it(tmp_path):
     given = segment(hounsfield, tmp_path / "model.keras", window=(-1000.0, 400.0))  # goes before that of `run.json`
     assert np.array_equal(given.image, seen.image)
     with pytest.raises(ValueError, match="Hounsfield"):
-        segment(np.full((32, 32), 90, np.uint8), tmp_path / "model.keras")
-    write_png(tmp_path / "grey.png", np.full((32, 32), 90, np.uint8))
-    table = segment_files(tmp_path / "grey.png", tmp_path / "out", tmp_path / "model.keras", progress=False)
-    assert table["status"].tolist() == ["failed"] and "Hounsfield" in table["error"][0]
+        segment(np.full((32, 32), 90, np.uint16), tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="Hounsfield"):
+        segment(np.full((32, 32), 90, np.uint8), tmp_path / "model.keras", window=(-125.0, 275.0))
+    assert (segment(np.full((32, 32), 90, np.uint8), tmp_path / "model.keras").image == 90).all()
 
 
 def test_several_images_get_a_list(tmp_path):
