@@ -165,6 +165,20 @@ def test_no_name_of_a_file_gets_into_the_report_as_html(films, tmp_path):
         assert page.count(f">{title}<") == 1
 
 
+def test_slices_in_hounsfield_units_have_a_report(tmp_path, monkeypatch):
+    """The reader of notebook 07 corrects slices of 8 bits, and the network was trained on Hounsfield units."""
+    folder = tmp_path / "films"
+    for index in range(16):
+        phantom = make_phantom(index, size=64, kind="ct")
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(phantom.image.astype(np.int32)).save(folder / "images" / f"{index}.tif")
+        write_png(folder / "masks" / f"{index}.png", phantom.mask)
+    monkeypatch.setattr(sys.modules[__name__], "TINY", f"{TINY};window=-125,275")
+    whole_report(folder, tmp_path / "home")
+    table = pd.read_csv(tmp_path / "home/results/films/reader_example/before/segmentation.csv")
+    assert table["note"].str.contains("taken for -125 to 275 HU").all()
+
+
 @pytest.mark.skipif(KILLS <= 3, reason="takes minutes: set LUNGNB_KILLS to more than 3, as `make robust` does")
 def test_a_series_that_was_killed_ends_as_one_that_was_not(films, tmp_path):
     whole, broken, rng, hits = tmp_path / "whole", tmp_path / "home", random.Random(KILLS), 0
