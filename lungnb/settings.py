@@ -51,6 +51,7 @@ DATASETS = (  # of the catalogue, `lungnb/datasets/sources.py`
 SHIPPED = Path(__file__).parent / "weights" / "phantom.keras"  # the network that comes with lungnb
 SHIPPED_STRUCTURE = {"models": ("compact_unet",), "image_size": 128, "filters": 16, "depth": 5}
 COMPARISON_VARIABLE = "LUNGNB_COMPARISON"  # set by `run_series` for its notebooks
+_OF_ONE_DATASET = ("split_file", "folds", "fold", "patient_file", "patient_pattern", "pixel_mm", "mask_values")
 FILES = ("split_file", "patient_file", "weights")  # settings whose value may be the path of a file
 
 PROFILES = {
@@ -266,6 +267,18 @@ class Settings:
             20
         """
         return dataclasses.replace(self, **known_changes(changes))
+
+    def for_dataset(self, dataset: str, **changes: object) -> Settings:
+        """Return the settings for another data set, without those that describe this one, and with some changed.
+
+        Splits, folds, patients, labels and pixel size are the defaults. A window in HU stays, so that CT looks alike.
+
+        Example:
+            >>> Settings(epochs=20, folds=5).for_dataset("montgomery").folds
+            0
+        """
+        described = {field.name: field.default for field in dataclasses.fields(self) if field.name in _OF_ONE_DATASET}
+        return self.replace(dataset=dataset, **described | changes)
 
     def __str__(self) -> str:
         return "\n".join(f"{field.name:18} {getattr(self, field.name)}" for field in dataclasses.fields(self))

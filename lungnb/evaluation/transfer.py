@@ -176,7 +176,7 @@ def leave_one_out(
         folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind=kind, without=field, progress=progress)
-        run = settings.replace(dataset=folder.name, split_file="split.csv")
+        run = settings.for_dataset(folder.name, split_file="split.csv", window=None)
         prepare_dataset(run, progress)
         fetch_weights(run, progress)
         train(run, model_name, progress)

@@ -166,8 +166,7 @@ def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
 
     All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
-    read = {"patient_pattern": None, "patient_file": None, "window": None, "mask_values": None, "pixel_mm": 0.0}
-    return settings.replace(dataset=join_sets(sets), split_file="split.csv", **read)
+    return settings.for_dataset(join_sets(sets), split_file="split.csv", window=None)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
