@@ -126,7 +126,7 @@ def add_variances(*parts: tuple[float, int]) -> tuple[float, float]:
 
 
 def decisive_patients(means: pd.Series) -> list[str]:
-    """Return the patients, three at most, who alone move the mean outside the interval of all others; often none.
+    """Return the patients, three at most, without whom the interval does not contain the mean of all; often none.
 
     `means` are `patient_means`, or differences of them. If there are such patients, failures are rare and large. Then
     no interval holds, because another sample may have more of them or none.

@@ -12,7 +12,6 @@ from lungnb.formats.images import write_png
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
-from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.inference import predict
 from lungnb.segmentation.predict import best_model, choose_model, masks_folder, segment
 from lungnb.settings import SHIPPED
