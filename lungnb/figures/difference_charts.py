@@ -19,11 +19,13 @@ def difference_chart(tests: pd.DataFrame, margin: float) -> Figure:
     """Draw the difference of Dice of each pair of networks, with its 95 % and 90 % intervals.
 
     `tests` is a table of `paired_tests`. The grey band reaches from minus `margin` to plus `margin`. The conclusion is
-    written beside each pair.
+    written beside each pair. If there is no pair, the chart says so.
     """
     figure, axis = subplots(figsize=(11, 0.75 * max(len(tests), 1) + 1.9))
     axis.axvspan(-margin, margin, color="0.9", label=f"equivalence margin, ±{margin:g}", zorder=0)
     axis.axvline(0, color="0.3", linewidth=1, zorder=1)
+    if tests.empty:
+        axis.text(0.5, 0.5, "one network: no pair to compare", ha="center", transform=axis.transAxes)
     for place, (_, pair) in enumerate(tests.iterrows()):
         color, marker = _CONCLUSIONS[pair["conclusion"]]
         labels = ("95 % interval", "90 % interval", "mean over patients") if place == 0 else (None,) * 3

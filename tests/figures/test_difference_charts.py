@@ -26,5 +26,7 @@ def test_differences_are_drawn_with_their_intervals_and_the_margin():
 
 def test_one_network_and_one_patient_have_a_chart_of_differences():
     alone, one = (paired_tests(table) for table in (table_of(unet=[0.9]), table_of(unet=[0.9], resunet=[0.8])))
-    assert not difference_chart(alone, 0.005).axes[0].texts
+    assert [text.get_text() for text in difference_chart(alone, 0.005).axes[0].texts] == [
+        "one network: no pair to compare"
+    ]
     assert [text.get_text() for text in difference_chart(one, 0.005).axes[0].texts] == ["undecided"]
