@@ -4,9 +4,9 @@ Overlap scores come from four counts of pixels: true positives (tp), false posit
 true negatives (tn). Surface scores come from the distances between the borders of the two masks. All scores of an image
 are `scores(count_pixels(truth, prediction)) | surface_scores(truth, prediction)`.
 
-If both masks are empty, every overlap score is 1 and every distance is 0. If only one is empty, the overlap is 0 and
-the distance is the image diagonal, which no other error can exceed. So a missed lung makes every score worse, and no
-score is NaN.
+If both masks are empty, all overlap scores and the NSD are 1, and HD95 and ASSD are 0. If only one is empty, Dice, IoU,
+precision, recall and NSD are 0, and HD95 and ASSD are the image diagonal, which no other error can exceed. No score is
+NaN.
 
 Distances are in mm if the pixel spacing is known, otherwise in percent of the longer image side, because distances in
 pixels cannot be compared between image sizes. The definitions follow Metrics Reloaded (Maier-Hein and others 2024,

@@ -142,7 +142,7 @@ def parse_changes(texts: Iterable[str]) -> dict[str, Value]:
 def _read_value(text: str, kind: str) -> Value:
     """Return `text` as a value of a setting's declared type, such as `str | None`; raise ValueError if it is empty."""
     if not text:
-        raise ValueError("a setting needs a value; none switches it off")
+        raise ValueError("a setting needs a value; the value none switches it off")
     if "None" in kind and text.lower() == "none":
         return None
     if kind.startswith("tuple"):

@@ -83,7 +83,7 @@ class Corrections:
         return stem.lower() not in self._names("images") | self._names("masks")
 
     def _stem_of(self, stems: Iterable[str], grey: Grey) -> str | None:
-        """Return the first name whose image has these pixels."""
+        """Return the first of the names whose stored image has the pixels of `grey`; None if there is none."""
         for stem in stems:
             file = self._file("images", stem)
             with suppress(ValueError):  # of a damaged file, which has no pixels

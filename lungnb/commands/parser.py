@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line; the options that it returns hold the verb's function as `run`."""
+    """Return the parser of the command line. The attribute `run` of parsed options is the function of the verb."""
     parser = _Parser("lungnb", description="Lung segmentation in chest X-rays and CT.")
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")

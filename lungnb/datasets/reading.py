@@ -57,7 +57,7 @@ class ReadOptions(NamedTuple):
 def read_pair(
     pair: Pair, raw: Path, options: ReadOptions, is_drawn: bool = False
 ) -> tuple[list[ImageWithMask], list[Finding]]:
-    """Return the image and the mask of a pair, or `options.volume_slices` of a volume, and notes on the files.
+    """Return the image and the mask of a pair, or several slices (`options.volume_slices`) of a volume, with notes.
 
     These slices are spaced evenly over the central half of the volume; with `is_drawn`, over those whose mask has lung.
 

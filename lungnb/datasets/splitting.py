@@ -266,7 +266,7 @@ def _without_blanks(text: str) -> str:
 
 
 def _refuse_no_names(file: Path, patients: pd.Series) -> None:
-    """Raise ValueError if rows share a patient called `nan`, `unknown` or the like, who would be one patient."""
+    """Raise ValueError if several rows have a patient such as `nan` or `unknown`, and would count as one patient."""
     nameless = patients[patients.str.casefold().isin(_NO_NAMES)]
     if len(nameless) > 1:
         raise ValueError(

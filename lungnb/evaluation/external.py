@@ -91,7 +91,7 @@ class LabelShares:
         self._inside: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)
 
     def add(self, name: str, truth: ExternalMask, mask: ExternalMask) -> None:
-        """Count the labels of a mask of a program in the ground truth, and those of the ground truth in the mask."""
+        """Count, for each label of both masks, its pixels, and how many of them are lung in the other mask."""
         for pair, each, other in (((name, TRUTH), mask, truth), ((TRUTH, name), truth, mask)):
             if each.numbers is None:
                 continue

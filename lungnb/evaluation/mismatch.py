@@ -193,7 +193,7 @@ def _judge(pair: MaskPair, overlap: float, fit: Fit | None) -> tuple[str, str, s
 
 
 def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None]) -> tuple[str, str, str, str, float]:
-    """Return the only finding of a set on which the network does badly; name a move that most masks need."""
+    """Return one finding for a set whose masks agree little with the network's; name a move that most masks need."""
     median = float(np.median(overlaps))
     what = f"the masks agree little with those of the network: median Dice {median:.2f}"
     changes = Counter(move.change if move.change in MOVES else "shifted" for move in moves if move).most_common(1)

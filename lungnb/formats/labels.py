@@ -81,7 +81,7 @@ def lung_mask(
     lungs = _lungs_among(values.labels, array, hu)
     if lungs is not None:
         raise Refused(
-            f"{name}: has the labels {_in_words(values.labels)}, which are not all of the lungs. Say which are with "
+            f"{name}: has the labels {_in_words(values.labels)}, and not all of them mark lung. Name those of lung by "
             f"the setting mask_values (`adapt` and `score`: --labels), such as mask_values={','.join(map(str, lungs))}."
         )
     # Compare numbers of one kind, because NumPy would make floats of all pixels.

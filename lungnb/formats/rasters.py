@@ -339,7 +339,7 @@ def _from_background(colours: np.ndarray) -> np.ndarray | None:
 
 
 def _is_background(white: Mask) -> bool:
-    """Return whether white pixels are most of a picture, and most of its outline within a frame that is not white."""
+    """Return whether white is the background: of most pixels, and of most of the outline within a dark frame."""
     if white.mean() <= 0.5:
         return False
     rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))

@@ -78,7 +78,7 @@ def refuse_size(path: Path, shape: tuple[int, ...]) -> None:
     if min(shape) < 1:
         raise Refused(f"{path}: {size} voxels: it is empty. Convert it again.")
     if max(shape) > MAX_SIDE:
-        raise Refused(f"{path}: {size} voxels, and {MAX_SIDE:,} along an axis are the most. Cut the volume.")
+        raise Refused(f"{path}: has {size} voxels, and at most {MAX_SIDE:,} along an axis are read. Cut the volume.")
     if max(shape) > MAX_ASPECT * sorted(shape)[1]:
         raise Refused(f"{path}: {size} voxels: it is too thin to show a chest. Crop it.")
     refuse_memory(path, VOXEL_BYTES * math.prod(shape), f"{size} voxels", "Cut the volume")

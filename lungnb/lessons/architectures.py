@@ -120,7 +120,7 @@ def say_tests(tests: pd.DataFrame, best: str) -> str:
 
 
 def say_price(summary: pd.DataFrame, margin: float) -> str:
-    """Return the network with the fewest multiply-accumulates whose mean Dice is within `margin` of the best.
+    """Return a sentence that names the network with the fewest multiply-accumulates within `margin` of the best Dice.
 
     Example:
         >>> columns = {"dice": [0.977, 0.976], "multiplications": [200e6, 150e6]}

@@ -57,7 +57,7 @@ class Backup(keras.callbacks.Callback):
                 variable.assign([int(variable[0]), epoch << 20])
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save, and only then replace the previous backup."""
+        """Save the weights to a temporary file, then replace the previous backup with it."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(self._part)
         os.replace(self._part, self._file)

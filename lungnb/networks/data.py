@@ -108,7 +108,7 @@ class MemoryBatches(keras.utils.PyDataset):
         return self._steps * (self._settings.epochs - self._first if self._is_training else 1)
 
     def __getitem__(self, step: int) -> Batch:
-        """Return a batch by its number, counted from the first epoch of these batches."""
+        """Return a batch by its number; batch 0 is the first one of the first epoch."""
         epoch, step_of_epoch = divmod(step, self._steps)
         number, chosen = self._order(self._first + epoch)[step_of_epoch]
         return self._batch(np.int32(number), chosen, *self._examples)  # compiled once, for any number

@@ -195,7 +195,7 @@ def _checked(item: Json, allowed: Classes, depth: int = 0) -> Json:
 
 
 def _wrong_class(item: dict[str, Any], allowed: Classes) -> str:
-    """Return why an object in a configuration is refused."""
+    """Return the reason for refusing an object in the configuration of a network."""
     name = str(item["config"] if item["class_name"] == "function" else item["class_name"])[:50]
     if name in _CODE:
         return f"holds code (a {name} layer), which is not run; build the network without it."

@@ -54,7 +54,8 @@ def r2unet(size: int = 256, filters: int = 16, depth: int = 4, steps: int = 2) -
     """Return an R2U-Net: a U-Net with residual units of convolutions that take their own output `steps` times.
 
     After Alom and others (2018), https://arxiv.org/abs/1802.06955. The steps of a recurrent layer share one kernel, so
-    that the number of parameters does not depend on `steps`. The other arguments are those of `unet`.
+    that the number of parameters does not depend on `steps`. In the paper, the input and the last output have a kernel
+    each; here they share it. The other arguments are those of `unet`.
     """
     if steps < 0:
         raise ValueError(f"steps must be at least 0, not {steps}.")

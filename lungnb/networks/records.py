@@ -77,7 +77,7 @@ def settings_of(run: RunRecord) -> Settings:
 def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
     """Return a `history.csv`, one row per epoch; raise ValueError if it is damaged or holds no epoch.
 
-    If the training is `finished` and all losses are NaN, the file is damaged, because such a training fails.
+    Losses that are all NaN are damage if the training is `finished`, because a training with such losses fails.
     """
     import pandas as pd  # takes half a second, which `segment` need not wait
 

@@ -59,7 +59,7 @@ def clahe(grey: Floats, tiles: int, steepest: float) -> Floats:
 
 
 def _between(curves: Floats, row: Wholes, columns: tuple[Wholes, Wholes], level: Wholes, part: Floats) -> Floats:
-    """Return the greys that the curves of a row of tiles give, interpolated between the tiles on the left and right."""
+    """Return the greys by the tone curves of a row of tiles, interpolated between the left and the right tile."""
     left, right = (curves[row, column[None, :], level] for column in columns)
     return np.asarray(left + part * (right - left))
 
