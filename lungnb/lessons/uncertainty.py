@@ -194,8 +194,3 @@ def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, _NOISE, grey.shape)
     blurred = gaussian_filter(_CONTRAST * grey + noise, _BLUR / 100 * max(grey.shape))
     return np.asarray(np.clip(np.rint(blurred), 0, 255).astype(np.uint8))
-
-
-def count_low(images: pd.DataFrame) -> tuple[int, int]:
-    """Return the number of images with a Dice below `LOW_DICE`, and the number of all images."""
-    return int((images["dice"] < LOW_DICE).sum()), len(images)

@@ -95,8 +95,6 @@ def test_a_temperature_corrects_the_over_confident_example():
 def test_damaged_images_are_worse_and_uncertain(trained):
     images = lesson.examine_damaged(trained, "unet", every=2, progress=False)
     assert images["damaged"].tolist() == [index % 2 == 0 for index in range(len(images))]
-    low, count = lesson.count_low(images)
-    assert count == len(images) and low == (images["dice"] < 0.9).sum()
 
 
 def test_gains_are_shown_under_readable_titles():
