@@ -63,7 +63,7 @@ class Fit(NamedTuple):
     advice: str
 
 
-def find_mismatches(settings: Settings, engine: Engine | None = None, progress: bool = True) -> pd.DataFrame:
+def find_mismatches(settings: Settings, progress: bool = True) -> pd.DataFrame:
     """Compare each prepared mask with that of the shipped network; return the findings, the lowest Dice first.
 
     The columns are those of `check_dataset` and `dice`, the Dice of both masks at 64x64 pixels, for a volume over all
@@ -72,11 +72,11 @@ def find_mismatches(settings: Settings, engine: Engine | None = None, progress: 
     If the median is below `MIN_DICE`, the network cannot judge these images, and one row says so.
 
     Pairs that cannot be read and empty masks are left out, because `check_dataset` lists them. If the shipped network
-    is missing, the only row says so. `engine` is another network to compare with. Errors are those of `open_prepared`.
+    is missing, the only row says so. Errors are those of `open_prepared`.
     """
     prepared = open_prepared(settings)
     try:
-        network = engine or open_network()
+        network = open_network()
     except FileNotFoundError:
         what = "the network that comes with lungnb is missing, so no mask was compared with its masks"
         return _table([(SHIPPED.name, "warning", what, "install lungnb again", math.nan)])
