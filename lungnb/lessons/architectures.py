@@ -1,27 +1,13 @@
 """Compare networks at an equal budget for notebook 08: computing, Dice, and differences that chance can explain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
-from lungnb.networks.costs import count_multiplications
 from lungnb.settings import counted, title_of
-
-
-def network_costs_table(networks: Sequence[keras.Model]) -> pd.DataFrame:
-    """Return the parameters and the multiply-accumulates per image of networks.
-
-    The column `times_the_first` divides the multiply-accumulates by those of the first network.
-    """
-    rows = {
-        network.name: {"parameters": network.count_params(), "multiplications": count_multiplications(network)}
-        for network in networks
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.assign(times_the_first=table["multiplications"] / table["multiplications"].iloc[0]).rename(title_of)
 
 
 def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

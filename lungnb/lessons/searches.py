@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
 from lungnb.settings import Settings, counted
 
@@ -90,20 +89,6 @@ def say_optimism(searches: pd.DataFrame) -> str:
         f"The measured Dice of the chosen trial is too high by {gap.mean():.4f} on average, and it is too high in "
         f"{(gap > 0).mean():.0%} of the searches."
     )
-
-
-def readable_trials(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials of a `search_settings` table for people, as `readable` does, the best trial first.
-
-    Example:
-        >>> row = {"number": 3, "state": "complete", "learning_rate": 0.00040791, "loss": "bce", "filters": 16}
-        >>> row |= {"augmentation": 1.3391, "validation_dice": 0.87, "epochs": 3, "seconds": 10.43}
-        >>> print(*readable_trials(pd.DataFrame([row])).loc["3"], sep="; ")
-        complete; 0.000408; bce; 16; 1.34; 0.870; 3; 10
-    """
-    ranked = table.sort_values("validation_dice", ascending=False).rename(columns={"number": "trial"})
-    rates = ranked["learning_rate"].map("{:.3g}".format).astype(float)
-    return readable(ranked.assign(learning_rate=rates).round({"augmentation": 2, "seconds": 0}))
 
 
 def say_search(table: pd.DataFrame) -> str:

@@ -6,7 +6,6 @@ from helpers.tables import assert_readable
 from lungnb.evaluation.published import published_networks
 from lungnb.lessons import architectures
 from lungnb.networks import build_model
-from lungnb.networks.costs import count_multiplications
 
 
 def curve_of(dice, cost):
@@ -25,15 +24,6 @@ def summary_of(**networks):
         },
         index=[*networks],
     )
-
-
-def test_costs_are_counted_from_the_networks():
-    networks = [build_model(name, size=32, filters=2) for name in ("unet", "compact_unet")]
-    table = architectures.network_costs_table(networks)
-    assert [*table.index] == ["U-Net", "Compact U-Net"]
-    assert table["multiplications"].tolist() == [count_multiplications(network) for network in networks]
-    assert_readable(table.rename_axis("model"))
-    assert table["times_the_first"].iloc[0] == 1 and table["times_the_first"].iloc[1] < 0.5
 
 
 def test_equal_computing_gives_the_cheap_network_more_epochs():
