@@ -86,7 +86,7 @@ def find_mismatches(settings: Settings, progress: bool = True) -> pd.DataFrame:
 def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFrame:
     """Return the table of `find_mismatches` for masks that were read."""
     overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
-    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", len(pairs), progress)]
+    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", progress)]
     if pairs and np.median(overlaps) < MIN_DICE:
         return _table([_judge_set(overlaps, moves)])
     rows = []
@@ -104,7 +104,7 @@ def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
 def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[MaskPair]:
     """Yield the masks of each image or volume, without those that cannot be read and those without lung."""
     groups = prepared.manifest.groupby(["source_image", "source_mask"], sort=False)
-    for (_, file), rows in _with_bar(groups, "Comparing masks", len(groups), progress):
+    for (_, file), rows in _with_bar(groups, "Comparing masks", progress):
         try:
             pairs = [_read_pair(row, prepared, engine) for row in rows.to_dict("records")]
         except (ValueError, OSError):
@@ -114,9 +114,9 @@ def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[M
             yield MaskPair(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
 
 
-def _with_bar(items: Iterable[Any], title: str, total: int, progress: bool) -> Iterable[Any]:
-    """Yield items, with a progress bar if that takes more than a moment."""
-    yield from tqdm(items, title, total, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
+def _with_bar(items: Iterable[Any], title: str, progress: bool) -> Iterable[Any]:
+    """Return items to loop over, with a progress bar if that takes more than a moment."""
+    return tqdm(items, title, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
 
 
 def _read_pair(row: ManifestRow, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:
