@@ -13,15 +13,6 @@ from lungnb.artefacts import MODEL
 from lungnb.messages import explain, log_traceback
 
 
-def adapt_network(folder: Path, out: Path, start: Path | None) -> Path:
-    """Train a network further on the corrected pairs in `folder`; return the file of the new network, in `out`.
-
-    `start` is the file of the network to start from; None means the one that lungnb ships.
-    """
-    lungnb.adapt(folder, out=out, model=start)
-    return out / MODEL
-
-
 def free_folder(place: Path) -> Path:
     """Return the path of a folder in `place` that holds no network yet: `adapted-1`, or the next number.
 
@@ -35,17 +26,19 @@ def adapt_in_thread(
     folder: Path, out: Path, start: Path | None, on_line: Callable[[str], None],
     on_end: Callable[[Path | None, str], None],
 ) -> threading.Thread:  # fmt: skip
-    """Start `adapt_network` in a thread and return the thread.
+    """Train a network further on the corrected pairs in `folder`, in a thread; return the thread.
 
-    `on_line` takes each line that it prints. At the end, `on_end` takes the network's file and the last line, or None
-    and a sentence on the error.
+    `start` is the file of the network to start from; None means the one that lungnb ships. `on_line` takes each line
+    that is printed. At the end, `on_end` takes the file of the new network, in `out`, and the last line, or None and a
+    sentence on the error.
     """
 
     def work() -> None:
         try:
             lines = _Lines(threading.get_ident(), on_line)
             with redirect_stdout(lines):
-                on_end(adapt_network(folder, out, start), lines.last)
+                lungnb.adapt(folder, out, start)
+                on_end(out / MODEL, lines.last)
         except Exception as error:
             log_traceback(error)
             on_end(None, explain(error))

@@ -3,8 +3,6 @@
 If no kernel runs, as on a page made from a notebook, a picture of the first cases takes its place.
 """
 
-from __future__ import annotations
-
 import html
 import io
 import sys

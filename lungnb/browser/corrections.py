@@ -1,7 +1,5 @@
 """Masks that a person corrected: pairs of PNG files at full size, in a folder that `prepare` and `adapt` read."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Iterator

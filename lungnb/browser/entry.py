@@ -1,7 +1,5 @@
 """Open the browser for files, arrays or a prepared data set."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

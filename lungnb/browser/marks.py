@@ -1,7 +1,5 @@
 """Marks that a person sets: a table of the images whose masks are wrong, written at each mark."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -65,14 +65,10 @@ def _add_training_verbs(verbs: _Verbs) -> None:
     evaluate = _verb(
         verbs, "evaluate", actions.run_evaluate, "score trained models on the test split", "evaluate montgomery"
     )
+    about = "can be repeated; default: all models of the setting models"
     for add in (train, evaluate):
         _add_settings(add)
-        add(
-            "--model",
-            action="append",
-            choices=tuple(TITLES),
-            help="can be repeated; default: all models of the setting models",
-        )
+        add("--model", action="append", choices=tuple(TITLES), help=about)
 
 
 def _add_image_verbs(verbs: _Verbs) -> None:

@@ -70,7 +70,10 @@ class Engine(NamedTuple):
         return Prediction(outputs) if isinstance(outputs, np.ndarray) else Prediction(*outputs)
 
 
-def engine_of(model: keras.Model | Engine) -> Engine:
+Network: TypeAlias = "Engine | keras.Model"  # a network in memory
+
+
+def engine_of(model: Network) -> Engine:
     """Return a Keras model as an engine; return an engine as it is."""
     if isinstance(model, Engine):
         return model

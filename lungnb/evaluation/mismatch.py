@@ -63,7 +63,7 @@ class Fit(NamedTuple):
     advice: str
 
 
-def find_mismatches(settings: Settings, engine: Engine | None = None, progress: bool = True) -> pd.DataFrame:
+def find_mismatches(settings: Settings, progress: bool = True) -> pd.DataFrame:
     """Compare each prepared mask with that of the shipped network; return the findings, the lowest Dice first.
 
     The columns are those of `check_dataset` and `dice`, the Dice of both masks at 64x64 pixels, for a volume over all
@@ -72,11 +72,11 @@ def find_mismatches(settings: Settings, engine: Engine | None = None, progress: 
     If the median is below `MIN_DICE`, the network cannot judge these images, and one row says so.
 
     Pairs that cannot be read and empty masks are left out, because `check_dataset` lists them. If the shipped network
-    is missing, the only row says so. `engine` is another network to compare with. Errors are those of `open_prepared`.
+    is missing, the only row says so. Errors are those of `open_prepared`.
     """
     prepared = open_prepared(settings)
     try:
-        network = engine or open_network()
+        network = open_network()
     except FileNotFoundError:
         what = "the network that comes with lungnb is missing, so no mask was compared with its masks"
         return _table([(SHIPPED.name, "warning", what, "install lungnb again", math.nan)])
@@ -86,7 +86,7 @@ def find_mismatches(settings: Settings, engine: Engine | None = None, progress: 
 def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFrame:
     """Return the table of `find_mismatches` for masks that were read."""
     overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
-    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", len(pairs), progress)]
+    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", progress)]
     if pairs and np.median(overlaps) < MIN_DICE:
         return _table([_judge_set(overlaps, moves)])
     rows = []
@@ -104,7 +104,7 @@ def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
 def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[MaskPair]:
     """Yield the masks of each image or volume, without those that cannot be read and those without lung."""
     groups = prepared.manifest.groupby(["source_image", "source_mask"], sort=False)
-    for (_, file), rows in _with_bar(groups, "Comparing masks", len(groups), progress):
+    for (_, file), rows in _with_bar(groups, "Comparing masks", progress):
         try:
             pairs = [_read_pair(row, prepared, engine) for row in rows.to_dict("records")]
         except (ValueError, OSError):
@@ -114,9 +114,9 @@ def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[M
             yield MaskPair(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
 
 
-def _with_bar(items: Iterable[Any], title: str, total: int, progress: bool) -> Iterable[Any]:
-    """Yield items, with a progress bar if that takes more than a moment."""
-    yield from tqdm(items, title, total, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
+def _with_bar(items: Iterable[Any], title: str, progress: bool) -> Iterable[Any]:
+    """Return items to loop over, with a progress bar if that takes more than a moment."""
+    return tqdm(items, title, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
 
 
 def _read_pair(row: ManifestRow, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:

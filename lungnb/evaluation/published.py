@@ -35,9 +35,9 @@ def published_networks() -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates("model").set_index("model")  # networks.csv may have all
 
 
-def of_different_images(table: pd.DataFrame, column: str = "dataset") -> pd.DataFrame:
+def of_different_images(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the rows of `lung-ct-bmp`: finding-lungs-in-ct-data has its 89 slices, too."""
-    return table[table[column] != "lung-ct-bmp"]
+    return table[table["dataset"] != "lung-ct-bmp"]
 
 
 def published_review() -> pd.DataFrame:

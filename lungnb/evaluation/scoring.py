@@ -17,7 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.datasets.prepared import Prepared
-from lungnb.engines.engines import Engine, engine_of
+from lungnb.engines.engines import Network, engine_of
 from lungnb.evaluation.regions import costophrenic_share, shows_films, side_scores
 from lungnb.evaluation.statistics import first_places, mean_interval, patient_means, pooled_counts
 from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
@@ -36,8 +36,6 @@ from lungnb.segmentation.inference import predict
 from lungnb.settings import SPLITS, title_of
 
 if TYPE_CHECKING:
-    import keras
-
     from lungnb.networks.losses import Loss
 
 SIDE_SCORES = ("right_dice", "left_dice")
@@ -48,8 +46,8 @@ UNITS = ("mm", "%")  # of distances; `%` of the longer image side
 
 
 def score_images(
-    model: keras.Model | Engine, prepared: Prepared, splits: Sequence[str] = SPLITS, loss: Loss | None = None,
-    clean: bool = True, title: str = "the model", progress: bool = True,
+    model: Network, prepared: Prepared, splits: Sequence[str] = SPLITS, loss: Loss | None = None,
+    title: str = "the model", progress: bool = True,
 ) -> pd.DataFrame:  # fmt: skip
     """Score a network on splits of a prepared data set; return one row per image.
 
@@ -58,8 +56,8 @@ def score_images(
     `raw_dice` and `raw_hd95` of the mask before it is cleaned, the counts of pixels, and `milliseconds`.
 
     Distances are in mm if the manifest has the pixel size of every image, otherwise in percent of the longer side.
-    With `clean=False`, all scores are of raw masks. With a `loss` from `losses.get_loss`, there is a column `loss` of
-    the probabilities. `milliseconds` is the time for one image at a time, with resizing and cleaning, without reading.
+    With a `loss` from `losses.get_loss`, there is a column `loss` of the probabilities. `milliseconds` is the time for
+    one image at a time, with resizing and cleaning, without reading.
 
     Raises ValueError for splits without an image, and if a probability is not a number.
     """
@@ -71,13 +69,15 @@ def score_images(
         started = time.perf_counter()
         probability = predict(engine, image)
         raw = probability > LUNG_THRESHOLD
-        mask = clean_mask(raw) if clean else raw
+        mask = clean_mask(raw)
         milliseconds = 1000 * (time.perf_counter() - started)
         if not np.isfinite(probability).all():
             raise ValueError(f"{title} gives probabilities of {row['id']} that are not numbers; train it again.")
         spacing_mm = (row["pixel_height_mm"], row["pixel_width_mm"]) if prepared.has_pixel_size else None
         scored: dict[str, Any] = {key: row[key] for key in ("id", "patient", "split", "group") if key in row}
-        scored |= _score_masks(truth, raw, mask, spacing_mm, are_films)
+        scored |= score_mask(truth, mask, spacing_mm, are_films)
+        raw_hd95 = scored["hd95"] if np.array_equal(raw, mask) else surface_scores(truth, raw, spacing_mm)["hd95"]
+        scored |= {"raw_dice": dice(truth, raw), "raw_hd95": raw_hd95}
         scored |= {"loss": _loss_of(loss, truth, probability)} if loss else {}
         table.append(scored | count_pixels(truth, mask)._asdict() | {"milliseconds": round(milliseconds, 2)})
     return pd.DataFrame(table)
@@ -91,15 +91,6 @@ def score_mask(truth: Mask, mask: Mask, spacing_mm: Sequence[float] | None, is_f
     scored = scores(count_pixels(truth, mask)) | surface_scores(truth, mask, spacing_mm) | side_scores(truth, mask)
     scored |= {ANGLES: costophrenic_share(truth, mask)} if is_film else {}
     return {"unit": distance_unit(spacing_mm)} | scored
-
-
-def _score_masks(
-    truth: Mask, raw: Mask, mask: Mask, spacing_mm: tuple[float, float] | None, is_film: bool
-) -> dict[str, Any]:
-    """Return the scores of a cleaned mask, and two scores of the raw one."""
-    scored = score_mask(truth, mask, spacing_mm, is_film)
-    raw_hd95 = scored["hd95"] if np.array_equal(raw, mask) else surface_scores(truth, raw, spacing_mm)["hd95"]
-    return scored | {"raw_dice": dice(truth, raw), "raw_hd95": raw_hd95}
 
 
 def _loss_of(loss: Loss, truth: Mask, probability: np.ndarray) -> float:

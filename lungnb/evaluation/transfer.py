@@ -1,12 +1,9 @@
 """Test networks on images of another kind: other data sets, patients after phantoms, and a few real images more."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,7 +12,7 @@ from lungnb.datasets.fetch import download
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.engines.engines import Engine, engine_of, load_model
+from lungnb.engines.engines import Network, engine_of, load_model
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import mean_interval, patient_means
 from lungnb.formats.tables import write_table
@@ -26,9 +23,6 @@ from lungnb.phantoms.frame import Wild
 from lungnb.phantoms.make import write_phantoms
 from lungnb.segmentation.predict import load_pretrained
 from lungnb.settings import EQUIVALENCE_MARGIN, SHIPPED, SPLITS, Settings, counted, title_of
-
-if TYPE_CHECKING:
-    import keras
 
 UNTRAINED_TITLE = "comes with lungnb"  # in the table of `compare_untrained`
 _FINE_TUNING = 0.1  # of the learning rate, if a network starts with trained weights
@@ -68,7 +62,7 @@ def train_across(runs: Sequence[Settings], model_name: str = "unet", progress: b
 
 
 def score_untrained(
-    settings: Settings, model: keras.Model | Engine | None = None, progress: bool = True, splits: Sequence[str] = SPLITS
+    settings: Settings, model: "Network | None" = None, progress: bool = True, splits: Sequence[str] = SPLITS
 ) -> pd.DataFrame:
     """Score the network that lungnb ships, or another, on all images of a prepared data set: one row per image.
 

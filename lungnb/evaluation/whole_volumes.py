@@ -25,10 +25,8 @@ from lungnb.settings import Settings
 VOLUME_COLUMNS = ("model", "volume", "patient", "split", "slices", "dice", "hd95", "assd", "nsd")
 
 
-def volume_scores(
-    settings: Settings, model_names: Sequence[str], split: str = "test", progress: bool = True
-) -> pd.DataFrame:
-    """Score trained models on the whole volumes of a split: one row per model and volume, with `VOLUME_COLUMNS`.
+def volume_scores(settings: Settings, model_names: Sequence[str], progress: bool = True) -> pd.DataFrame:
+    """Score trained models on the whole volumes of the test split: a row per model and volume, with `VOLUME_COLUMNS`.
 
     All slices count, at the resolution of the raw file, and the mask is that of `segment`: the two largest regions of
     the whole volume. The Dice is of all voxels together. Distances are in mm, in three dimensions. If the slices of a
@@ -39,8 +37,7 @@ def volume_scores(
     """
     prepared, raw = open_prepared(settings), raw_folder(settings.dataset)
     mask_values = settings.mask_values or find_source(settings.dataset).mask_values
-    split = prepared.scoring_split(split)
-    sources = {row["source_image"]: row for row in prepared.rows(split)}
+    sources = {row["source_image"]: row for row in prepared.rows(prepared.scoring_split())}
     volumes = [row for source, row in sources.items() if is_volume(raw / source)]
     table: list[dict[str, object]] = []
     for name in model_names if volumes else ():

@@ -59,23 +59,17 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
 
 
 @themed
-def show_images(images: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Draw greyscale images, three in a row, each with its title. Their shape is `(height, width)`."""
-    return outline_grid([Cell(title, image) for title, image in zip(titles, images, strict=True)])
-
-
-@themed
 def show_segmentation(*segmentations: Segmentation) -> Figure:
     """Draw the image, the mask on it, and the lungs cut out, a row for each result.
 
     The results are those of `segment`. For a volume, draw the middle slice.
     """
-    pictures: list[np.ndarray] = []
+    cells = []
     for image, mask, *_ in segmentations:
         if image.ndim == 3:
             image, mask = image[len(image) // 2], mask[len(mask) // 2]
-        pictures += [image, overlay(image, mask), cut_out(image, mask)]
-    return show_images(pictures, ["image", "overlay", "lungs"] * len(segmentations))
+        cells += [Cell("image", image), Cell("overlay", overlay(image, mask)), Cell("lungs", cut_out(image, mask))]
+    return outline_grid(cells)
 
 
 @themed

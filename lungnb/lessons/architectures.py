@@ -1,52 +1,21 @@
 """Compare networks at an equal budget for notebook 08: computing, Dice, and differences that chance can explain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
-from lungnb.networks.costs import count_multiplications
-from lungnb.networks.data import load_batches
-from lungnb.settings import Settings, counted, title_of
-
-_GIGA = 1e9
-
-
-def network_costs_table(networks: Sequence[keras.Model]) -> pd.DataFrame:
-    """Return the parameters and the multiply-accumulates per image of networks.
-
-    The column `times_the_first` divides the multiply-accumulates by those of the first network.
-    """
-    rows = {
-        network.name: {"parameters": network.count_params(), "multiplications": count_multiplications(network)}
-        for network in networks
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.assign(times_the_first=table["multiplications"] / table["multiplications"].iloc[0]).rename(title_of)
-
-
-def computed_curves(
-    histories: Mapping[str, pd.DataFrame], multiplications: Mapping[str, float], images: int
-) -> dict[str, pd.DataFrame]:
-    """Return histories with a column `computed`: multiply-accumulates of all forward passes up to each epoch, in 10^9.
-
-    `multiplications` has the multiply-accumulates of each network for one image. `images` is the number of images in an
-    epoch. The backward passes need about twice as many again. This factor is the same for each network.
-    """
-    return {
-        name: history.assign(computed=(history["epoch"] + 1) * images * multiplications[name] / _GIGA)
-        for name, history in histories.items()
-    }
+from lungnb.settings import counted, title_of
 
 
 def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the best validation Dice of each network at an equal budget, in the order of `curves`.
 
-    The budget is the computing of the cheapest network for all its epochs. Columns: `epochs`, the number of epochs that
-    fit into the budget; `dice`, the best validation Dice in these epochs, missing if none fits; and `dice_of_all`, the
-    best in all epochs.
+    `curves` are histories with a column `computed`, the computing up to each epoch. The budget is that of the cheapest
+    network for all its epochs. Columns: `epochs`, the number of epochs that fit into the budget; `dice`, the best
+    validation Dice in these epochs, missing if none fits; and `dice_of_all`, the best in all epochs.
 
     Example:
         >>> columns = {"epoch": [0, 1], "val_dice": [0.8, 0.9]}
@@ -134,12 +103,6 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
         f"Within {margin:g} of the best, {best.name} ({best['dice']:.3f}), the cheapest is {cheapest.name}: "
         f"{cheapest['dice']:.3f} at {cheapest['multiplications'] / best['multiplications']:.2f} times the computing."
     )
-
-
-def first_validation_pair(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first validation image, from 0 to 1, and its mask, bool, both in the size of the network's input."""
-    images, masks = next(iter(load_batches(settings, "validation")))
-    return np.asarray(images)[0, ..., 0], np.asarray(masks)[0, ..., 0] > 0.5
 
 
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:

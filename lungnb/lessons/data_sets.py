@@ -175,14 +175,6 @@ def say_sizes(table: pd.DataFrame, side: int) -> str:
     return text
 
 
-def lung_shares(prepared: Prepared) -> pd.DataFrame:
-    """Return the share of lung in each image. The columns are `split` and `lung`."""
-    rows = prepared.rows(*SPLITS)
-    return pd.DataFrame(
-        {"split": [row["split"] for row in rows], "lung": [prepared.pair(row)[1].mean() for row in rows]}
-    )
-
-
 def say_findings(findings: pd.DataFrame, images: int) -> str:
     """Return the numbers of errors, warnings and notes of `check_dataset`, for `images` images.
 
@@ -198,7 +190,7 @@ def say_findings(findings: pd.DataFrame, images: int) -> str:
 
 
 def say_data(areas: pd.DataFrame) -> str:
-    """Return how the share of lung differs between splits, from a table of `lung_shares`.
+    """Return how the share of lung differs between splits, from a table with the `split` and `lung` of each image.
 
     Example:
         >>> print(say_data(pd.DataFrame({"split": ["train", "test"], "lung": [0.2, 0.25]})))

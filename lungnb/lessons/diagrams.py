@@ -16,14 +16,8 @@ from lungnb.settings import title_of
 
 _SHIFT_SHOWN = 16  # px, of the disk in the picture
 _LOSS_TITLES = {"bce": "BCE", "dice": "1 - Dice", "iou": "1 - IoU", "bce_iou": "BCE + 1 - IoU"}
-_FILLS = {
-    "conv": COLORS[0],
-    "ReLU": COLORS[1],
-    "sigmoid": COLORS[1],
-    "norm": "0.75",
-    "up": "0.75",
-    "1×1": COLORS[2],
-}  # by the label's start
+# The colour of a box, by the start of its label.
+_FILLS = {"conv": COLORS[0], "ReLU": COLORS[1], "sigmoid": COLORS[1], "norm": "0.75", "up": "0.75", "1×1": COLORS[2]}
 _GAP = 1.5  # between the middles of neighbouring boxes, in the diagrams' own unit of about 0.8 inches
 _WIDTH, _HEIGHT = 1.25, 0.6  # of a box
 

@@ -1,11 +1,7 @@
 """Compare networks at home and on images of another hospital for notebook 10: the loss, its causes, and remedies."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,16 +9,13 @@ import pandas as pd
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepared import Prepared
-from lungnb.engines.engines import Engine, load_model
+from lungnb.engines.engines import Network
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
 from lungnb.files import written
 from lungnb.formats.tables import write_table
 from lungnb.metrics import LOW_DICE
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
-
-if TYPE_CHECKING:
-    import keras
 
 
 def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
@@ -102,27 +95,13 @@ def say_foreign(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def score_elsewhere(model: keras.Model | Engine, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
+def score_elsewhere(model: Network, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
     """Return the scores of a network on the test images of a data set, a row for each image.
 
     Leave out patients whose images the network has seen in the data set `trained`.
     """
     shown = without_seen(tested, trained, progress=False) if trained else tested
     return score_images(model, shown, ["test"], progress=False)
-
-
-def score_networks(
-    files: Mapping[str, Path | None], sets: Mapping[str, Prepared]
-) -> dict[str, dict[str, pd.DataFrame]]:
-    """Return the scores of networks on the test images of each data set, by network and data set.
-
-    `files` has the file of each network, by its name; None is the network that comes with lungnb.
-    """
-    networks = {name: load_model(file) for name, file in files.items()}
-    return {
-        name: {data: score_elsewhere(network, prepared) for data, prepared in sets.items()}
-        for name, network in networks.items()
-    }
 
 
 def say_errors(scores: pd.DataFrame) -> str:

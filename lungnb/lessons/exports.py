@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from lungnb.engines.engines import Engine
-from lungnb.evaluation.readable_tables import readable
 from lungnb.masks import LUNG_THRESHOLD
 
 _OPERATORS = {
@@ -39,21 +38,6 @@ def compare_pixels(first: Engine, second: Engine, images: np.ndarray) -> pd.Data
     return pd.DataFrame(
         {"difference": np.abs(one - other), "from_half": np.abs(one - LUNG_THRESHOLD), "flipped": flipped}
     )
-
-
-def readable_exports(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of `compare_exports` for people, as `readable` does.
-
-    The reason why a format has no file is shown only if a format has none.
-
-    Example:
-        >>> row = {"form": "onnx", "engine": "onnx 1.0", "megabytes": 1.26, "milliseconds": 2.5}
-        >>> table = readable_exports(pd.DataFrame([row | {"mean_dice": 1.0, "worst_dice": 0.9999, "said": ""}]))
-        >>> print(*table.loc["onnx"], sep="; ")
-        onnx 1.0; 1.3; 2.5; 1.00000; 0.99990
-    """
-    shown = table.rename(columns={"mean_dice": "mean_agreement", "worst_dice": "lowest_agreement"})
-    return readable(shown if table["said"].any() else shown.drop(columns="said"))
 
 
 def say_rounding(pixels: pd.DataFrame) -> str:

@@ -1,7 +1,5 @@
 """Interpret what notebook 09 shows, in sentences that are computed from its tables."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from lungnb.lessons.text import signed
@@ -31,18 +29,6 @@ def say_untrained(summary: pd.DataFrame) -> str:
         f"The mean Dice is {summary['dice'].min():.3f} ({low}) to {summary['dice'].max():.3f} ({high}).\n"
         f"Of all {images:,} images, {100 * bad:.0f} % have a Dice below 0.9.{rest}"
     )
-
-
-def change_means(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return the mean Dice of tables of `score_changed`: a row for each data set, a column for each change.
-
-    Example:
-        >>> table = pd.DataFrame({"id": ["a", "b"], "split": "test", "as it is": [0.9, 1.0], "inverted": [0.8, 0.9]})
-        >>> change_means({"films": table}).round(2).to_dict("index")
-        {'films': {'as it is': 0.95, 'inverted': 0.85}}
-    """
-    means = {name: table.drop(columns=["id", "split"]).mean() for name, table in tables.items()}
-    return pd.DataFrame.from_dict(means, orient="index")
 
 
 def say_changed(means: pd.DataFrame) -> str:
@@ -80,10 +66,10 @@ def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
     return changes.assign(mean=changes.mean(axis=1)).sort_values("mean")
 
 
-def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str:
+def say_left_out(table: pd.DataFrame) -> str:
     """Return what each part of the drawings was worth, from a table of `leave_one_out`.
 
-    Changes below `margin` are too small for one training each.
+    Changes below `EQUIVALENCE_MARGIN` are too small for one training each.
 
     Example:
         >>> columns = {"films": [0.95, 0.90, 0.96, 0.951], "ct": [0.97, 0.97, 0.99, 0.971]}
@@ -94,7 +80,7 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
     """
     lines, unclear = [], []
     for name, row in left_out_changes(table).iterrows():
-        if verdict := _verdict(row, margin):
+        if verdict := _verdict(row):
             lines.append(_say_part(str(name), row, verdict))
         else:
             unclear.append(f"without {name} (Dice {signed(row['mean'])})")
@@ -103,11 +89,11 @@ def say_left_out(table: pd.DataFrame, margin: float = EQUIVALENCE_MARGIN) -> str
     return "\n".join(lines)
 
 
-def _verdict(row: pd.Series, margin: float) -> str:
+def _verdict(row: pd.Series) -> str:
     """Return what a row of `left_out_changes` says of the part that was left out, or "" for nothing."""
-    if abs(row["mean"]) >= margin:
+    if abs(row["mean"]) >= EQUIVALENCE_MARGIN:
         return "it probably helped" if row["mean"] < 0 else "it probably did not help here"
-    return "it helps some data sets only" if row.drop("mean").min() <= -margin else ""
+    return "it helps some data sets only" if row.drop("mean").min() <= -EQUIVALENCE_MARGIN else ""
 
 
 def _say_part(name: str, row: pd.Series, verdict: str) -> str:

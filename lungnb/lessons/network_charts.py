@@ -14,8 +14,9 @@ from lungnb.settings import title_of
 def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the validation Dice over epochs and over computing.
 
-    `curves` are those of `computed_curves`. The dotted line marks the computing of the cheapest network for all its
-    epochs.
+    `curves` are histories with a column `computed`, the multiply-accumulates of all forward passes up to each epoch.
+    The backward passes need about twice as many again, for each network alike. The dotted line marks the computing of
+    the cheapest network for all its epochs.
     """
     figure, axes = subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
     for name, place in places_of([*curves]).items():

@@ -11,9 +11,8 @@ from scipy.ndimage import binary_dilation
 
 from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
-from lungnb.evaluation.readable_tables import readable
 from lungnb.files import remove
-from lungnb.formats.images import read_image, read_mask, write_png
+from lungnb.formats.images import write_png
 from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
@@ -84,18 +83,6 @@ def say_segmented_files(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def readable_files(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the main columns of a table of `segment_files` for people, as `readable` does: a row for each file.
-
-    Example:
-        >>> columns = {"file": ["films/a.png"], "status": "ok", "review": "", "lung": 0.284, "right_px": 10280}
-        >>> print(*readable_files(pd.DataFrame(columns | {"left_px": 8394})).loc["a.png"], sep="; ")
-        ok; ; 28%; 10,280; 8,394
-    """
-    named = table.assign(file=table["file"].map(_name)).rename(columns={"lung": "lung_share"})
-    return readable(named[["file", "status", "review", "lung_share", "right_px", "left_px"]])
-
-
 def _name(file: str) -> str:
     return printable(Path(file).name)
 
@@ -151,12 +138,6 @@ def start_practice(settings: Settings, images: Sequence[str | Path] = ()) -> Pra
             write_png(folder / name / "masks" / f"{row['id']}.png", binary_dilation(mask, iterations=_OUTSIDE_PX))
     unseen = folder / "unseen"
     return Practice(folder / "corrected", [unseen / "images"], unseen / "masks")
-
-
-def read_corrected(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the corrected pairs in a folder, by name: an image, uint8, and a mask, bool, both `(height, width)`."""
-    files = sorted((folder / "images").glob("*.png"))
-    return {file.stem: (read_image(file), read_mask(folder / "masks" / file.name)) for file in files}
 
 
 def say_rules(truths: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
 from lungnb.settings import Settings, counted
 
@@ -92,21 +91,7 @@ def say_optimism(searches: pd.DataFrame) -> str:
     )
 
 
-def readable_trials(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials of a `search_settings` table for people, as `readable` does, the best trial first.
-
-    Example:
-        >>> row = {"number": 3, "state": "complete", "learning_rate": 0.00040791, "loss": "bce", "filters": 16}
-        >>> row |= {"augmentation": 1.3391, "validation_dice": 0.87, "epochs": 3, "seconds": 10.43}
-        >>> print(*readable_trials(pd.DataFrame([row])).loc["3"], sep="; ")
-        complete; 0.000408; bce; 16; 1.34; 0.870; 3; 10
-    """
-    ranked = table.sort_values("validation_dice", ascending=False).rename(columns={"number": "trial"})
-    rates = ranked["learning_rate"].map("{:.3g}".format).astype(float)
-    return readable(ranked.assign(learning_rate=rates).round({"augmentation": 2, "seconds": 0}))
-
-
-def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
+def say_search(table: pd.DataFrame) -> str:
     """Return the best and the lowest Dice of a `search_settings` table, and whether the sampler had begun to learn.
 
     Example:
@@ -116,20 +101,20 @@ def say_search(table: pd.DataFrame, random_trials: int = RANDOM_TRIALS) -> str:
         All 2 trials were drawn at random, because the sampler learns from 5 trials on. They cannot show that it learns.
     """
     ranked = table.dropna(subset="validation_dice").sort_values("validation_dice")
-    best, learned = ranked.iloc[-1], len(table) - random_trials
+    best, learned = ranked.iloc[-1], len(table) - RANDOM_TRIALS
     first = (
         f"Best validation Dice {best['validation_dice']:.3f} in trial {best['number']}, lowest "
         f"{ranked['validation_dice'].iloc[0]:.3f}."
     )
     if learned <= 0:
         return (
-            f"{first}\nAll {len(table)} trials were drawn at random, because the sampler learns from {random_trials} "
+            f"{first}\nAll {len(table)} trials were drawn at random, because the sampler learns from {RANDOM_TRIALS} "
             "trials on. They cannot show that it learns."
         )
-    is_random = table["number"] <= random_trials
+    is_random = table["number"] <= RANDOM_TRIALS
     medians = [table.loc[part, "validation_dice"].median() for part in (is_random, ~is_random)]
     return (
-        f"{first}\nThe median of the {random_trials} random trials is {medians[0]:.3f}, of the {learned} later ones "
+        f"{first}\nThe median of the {RANDOM_TRIALS} random trials is {medians[0]:.3f}, of the {learned} later ones "
         f"{medians[1]:.3f}."
     )
 
@@ -152,11 +137,8 @@ def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
     `learning_rate` and `filters` are the values of the settings, around which the search tried others.
     """
     best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
-    places = {
-        "learning_rate": (np.log10(best["learning_rate"] / learning_rate) + 1)
-        / 2,  # the range: a tenth to ten times the rate
-        "augmentation": best["augmentation"] / MAX_AUGMENTATION,
-    }
+    decade = np.log10(best["learning_rate"] / learning_rate)  # -1 to 1, a tenth to ten times the rate
+    places = {"learning_rate": (decade + 1) / 2, "augmentation": best["augmentation"] / MAX_AUGMENTATION}
     near = [
         f"the {'lower' if place < _EDGE else 'upper'} end of {name}"
         for name, place in places.items()

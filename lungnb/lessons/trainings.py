@@ -8,10 +8,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.evaluation.runs import trained
 from lungnb.lessons.text import signed
-from lungnb.masks import LUNG_THRESHOLD
-from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR
-from lungnb.networks.data import load_batches
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord
 from lungnb.networks.training import read_history, read_run
@@ -113,18 +110,6 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
         f"After {epochs} epochs the validation Dice is {dice:.3f} with skip connections and {dice_without:.3f} "
         f"without them: a difference of {signed(dice - dice_without)}."
     )
-
-
-def predict_first(
-    settings: Settings, network: keras.Model, count: int = 3
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the first validation images, their ground truth, and the masks that a network predicts.
-
-    All have the shape `(count, height, width)`. Images are grey, 0 to 255. Masks are bool, and small regions stay.
-    """
-    images, masks = (np.asarray(part)[:count] for part in next(iter(load_batches(settings, "validation"))))
-    probabilities = np.asarray(network(images, training=False))
-    return 255 * images[..., 0], masks[..., 0] > LUNG_THRESHOLD, probabilities[..., 0] > LUNG_THRESHOLD
 
 
 def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:

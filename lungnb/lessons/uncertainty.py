@@ -15,7 +15,6 @@ from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import Examination, compare_with_truth, predict_augmented
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
-from lungnb.evaluation.readable_tables import readable
 from lungnb.evaluation.statistics import say_p
 from lungnb.lessons.text import signed
 from lungnb.metrics import LOW_DICE
@@ -121,19 +120,6 @@ def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
     return "\n".join(lines)
 
 
-def readable_gains(gains: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of `review_gain`, one for each model, for people, as `readable` does.
-
-    Example:
-        >>> gain = {"images": 17, "looked_at": 2, "worst": 0.97, "worst_left": 0.97, "worst_by_chance": 0.971}
-        >>> table = readable_gains(pd.DataFrame([gain | {"worst_ideal": 0.976, "mean": 0.98}], index=["unet"]))
-        >>> print(*table.loc["U-Net"], sep="; ")
-        17; 2; 0.9700; 0.9700; 0.9710; 0.9760
-    """
-    columns = ["images", "looked_at", "worst_of_all", "worst_left", "worst_by_chance", "worst_ideal"]
-    return readable(gains.rename(columns={"worst": "worst_of_all"}).rename_axis("model"), columns)
-
-
 def say_gain(gains: pd.DataFrame) -> str:
     """Return for each model whether the uncertainty finds bad masks better than chance, from rows of `review_gain`.
 
@@ -194,8 +180,3 @@ def damaged(grey: np.ndarray, seed: int = 0) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, _NOISE, grey.shape)
     blurred = gaussian_filter(_CONTRAST * grey + noise, _BLUR / 100 * max(grey.shape))
     return np.asarray(np.clip(np.rint(blurred), 0, 255).astype(np.uint8))
-
-
-def count_low(images: pd.DataFrame) -> tuple[int, int]:
-    """Return the number of images with a Dice below `LOW_DICE`, and the number of all images."""
-    return int((images["dice"] < LOW_DICE).sum()), len(images)

@@ -103,12 +103,11 @@ class Progress(_WithBar):
         """Start the epoch's clock."""
         self._started = time.perf_counter()
 
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Stop the clock of the epoch and advance the progress bar."""
-        if logs is not None:  # which is always so in training
-            logs["seconds"] = round(time.perf_counter() - self._started, 3)
-            dice, loss = logs["val_dice"], logs["val_loss"]
-            self._bar.set_postfix_str(f"validation Dice {dice:.3f}, loss {loss:.3f}", refresh=False)
+        logs["seconds"] = round(time.perf_counter() - self._started, 3)
+        dice, loss = logs["val_dice"], logs["val_loss"]
+        self._bar.set_postfix_str(f"validation Dice {dice:.3f}, loss {loss:.3f}", refresh=False)
         self._bar.update()
 
 

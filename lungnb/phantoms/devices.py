@@ -70,9 +70,5 @@ def _electrodes(rng: Generator, draw: ImageDraw.ImageDraw, patient: Patient) -> 
         stroke(draw, knots, 0.12, rng.uniform(0.6, 1.8))
     for _ in range(rng.integers(0, _MOST_CABLES + 1)):
         down = np.sort(rng.uniform(-0.3, 1.2, 4)) * patient.height
-        _tube(
-            draw,
-            np.column_stack([down, rng.uniform(-1.2, 1.2, 4) * patient.width]),
-            rng.uniform(0.1, 0.6),
-            rng.uniform(0.2, 1.2),
-        )
+        across = rng.uniform(-1.2, 1.2, 4) * patient.width
+        _tube(draw, np.column_stack([down, across]), rng.uniform(0.1, 0.6), rng.uniform(0.2, 1.2))

@@ -55,13 +55,8 @@ def reader_points(rng: Generator, patient: Patient, side: int) -> tuple[Floats, 
     corner = (max(float(edge(patient, np.array(corner_y), side)), spine), corner_y)
     reach = np.array([at * width for at in _ALONG_DOME if at * width > corner[0] + 0.8])
     dome = np.column_stack([reach, floor(patient, reach, side)])
-    chain = [
-        np.array([(width, h)]),
-        ribs,
-        np.array(tip + beside),
-        np.column_stack([inner, heights]),
-        np.array([corner]),
-    ]
+    parts = ([(width, h)], ribs, tip + beside, np.column_stack([inner, heights]), [corner])
+    chain = [np.array(part) for part in parts]
     points = np.vstack([*chain, dome])
     return points + rng.normal(0, _UNSTEADY_CM, points.shape), sum(map(len, chain)) - 1
 

@@ -107,23 +107,18 @@ def lung_vessels(rng: Generator, patient: Patient, view: View) -> Floats:
     sheet, draw = make_sheet()
     for side in SIDES:
         y = (0.44 if side < 0 else 0.40) * patient.height - patient.pull[side > 0]
-        root = (side * max(2.8, 0.85 * float(edge(patient, np.array(y), side))), y)
-        for x0, y0, x1, y1, width in vessel_tree(rng, root, side, 0.115 * patient.height):
+        x = side * max(2.8, 0.85 * float(edge(patient, np.array(y), side)))
+        for x0, y0, x1, y1, width in vessel_tree(rng, (x, y), side, 0.115 * patient.height):
             stroke(draw, [(x0, y0), (x1, y1)], width, 2.2 * width)
-        hilum = [
-            (root[0], y - 1.8),
-            (root[0] + 0.8 * side, y),
-            (root[0] + 0.9 * side, y + 2.2),
-            (root[0] + 0.5 * side, y + 4.5),
-        ]
+        hilum = [(x, y - 1.8), (x + 0.8 * side, y), (x + 0.9 * side, y + 2.2), (x + 0.5 * side, y + 4.5)]
         stroke(draw, hilum, rng.uniform(1.0, 1.6), rng.uniform(1.2, 2.8))
         for _ in range(rng.integers(2, 7)):  # arteries and veins of the lower lobe, beside the heart
-            end = (root[0] + side * rng.uniform(-0.8, 4), rng.uniform(0.7, 1.0) * patient.height)
-            half = ((root[0] + end[0]) / 2 + rng.normal(0, 0.5), (y + end[1]) / 2)
-            stroke(draw, [root, half, end], rng.uniform(0.2, 0.7), rng.uniform(0.6, 2.0))
+            end = (x + side * rng.uniform(-0.8, 4), rng.uniform(0.7, 1.0) * patient.height)
+            half = ((x + end[0]) / 2 + rng.normal(0, 0.5), (y + end[1]) / 2)
+            stroke(draw, [(x, y), half, end], rng.uniform(0.2, 0.7), rng.uniform(0.6, 2.0))
         for _ in range(5 if patient.pull[side > 0] else 0):  # strands of a scar
             end = (side * rng.uniform(0.3, 0.8) * patient.width, rng.uniform(0.02, 0.3) * patient.height)
-            stroke(draw, [root, end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
+            stroke(draw, [(x, y), end], rng.uniform(0.1, 0.4), rng.uniform(0.5, 1.5))
     grain = 0.25 * clouds(rng, len(view.x), 48) + 0.2 * clouds(rng, len(view.x), 90)
     return rng.uniform(0.8, 2.0) * as_seen([sheet], view, 0.14) + rng.uniform(0.3, 1.1) * grain
 

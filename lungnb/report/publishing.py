@@ -134,12 +134,8 @@ def _summary(settings: Settings, trainings: pd.DataFrame) -> dict[str, object]:
     words += [word for change in changes_of(settings) for word in ("--set", change)]
     known = {name: sorted(trainings[name].dropna().unique()) for name in ("processor", "git_commit", "code_digest")}
     models = trainings.groupby("model", sort=False)["dice"].mean().to_dict()
-    return {
-        "dataset": settings.name,
-        "models": models,
-        "trainings": len(trainings),
-        "command": shlex.join(words),
-    } | known
+    summary = {"dataset": settings.name, "models": models, "trainings": len(trainings), "command": shlex.join(words)}
+    return summary | known
 
 
 def _without_paths(content: bytes, paths: Iterable[str | None]) -> bytes:

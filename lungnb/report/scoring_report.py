@@ -33,9 +33,10 @@ _WORST = 9  # masks of each program that are drawn
 _MAX_PROBLEMS = 100  # rows on the page; the table has all
 _MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
 _GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
+_TESTS = "paired_tests.csv"
 _FILES = (  # of a report, as patterns
     "report.html", VERDICT, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv", "problems.csv",
-    "paired_tests.csv", "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
+    _TESTS, "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
 )  # fmt: skip
 _NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
 AS_GIVEN = (
@@ -89,12 +90,14 @@ def score_report(
     with written(folder, SCORES) as new:
         new.mkdir()
         (new / VERDICT).write_text(verdict + "\n", encoding="utf-8")
-        _write_tables(scoring, new)
+        tables = _tables(scoring)
+        for file, table in tables.items():
+            write_table(table, new / file)
         with plt.rc_context({"text.parse_math": False}):  # because names of folders may hold $
-            for file, figure in _charts(scoring):
+            for file, figure in _charts(scoring, tables):
                 figure.savefig(new / file, dpi=PICTURE_DPI)
         filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
-        sections = [*_sections(scoring, verdict, new)]
+        sections = [*_sections(scoring, verdict, tables, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
         write_page(new / "report.html", "scoring.html", filled)
@@ -115,29 +118,28 @@ def _refuse_other_files(folder: Path) -> None:
             )
 
 
-def _write_tables(scoring: Scoring, folder: Path) -> None:
-    """Write the tables; those of the comparison are about images of which all programs have a mask."""
-    write_table(scoring.table, folder / SCORES)
-    write_table(scoring.coverage, folder / "coverage.csv")
-    write_table(scoring.missing, folder / "missing.csv")
-    write_table(scoring.problems, folder / "problems.csv")
+def _tables(scoring: Scoring) -> dict[str, pd.DataFrame]:
+    """Return the tables by their files; those of the comparison are about images of which all programs have a mask."""
+    tables = {SCORES: scoring.table, "coverage.csv": scoring.coverage}
+    tables |= {"missing.csv": scoring.missing, "problems.csv": scoring.problems}
     if len(compared := scoring.compared):
-        write_table(comparison_table(compared), folder / COMPARISON, index=True)
+        tables[COMPARISON] = comparison_table(compared).reset_index()
         if compared["model"].nunique() > 1:
-            write_table(paired_tests(compared), folder / "paired_tests.csv")
+            tables[_TESTS] = paired_tests(compared)
         if len(groups := group_scores(compared)):
-            write_table(groups, folder / GROUPS, index=True)
+            tables[GROUPS] = groups.reset_index()
+    return tables
 
 
-def _charts(scoring: Scoring) -> Iterator[tuple[str, Figure]]:
+def _charts(scoring: Scoring, tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, Figure]]:
     """Yield each chart with the name of its file."""
     table = scoring.compared
     if not len(table):
         return
     yield "scores.png", plots.score_boxes(table)
     yield "distances.png", plots.distance_boxes(table)
-    if table["model"].nunique() > 1:
-        yield DIFFERENCES, difference_chart(paired_tests(table), EQUIVALENCE_MARGIN)
+    if _TESTS in tables:
+        yield DIFFERENCES, difference_chart(tables[_TESTS], EQUIVALENCE_MARGIN)
     yield "bland_altman.png", plots.bland_altman(table)
     by_model = table.groupby("model", sort=False)
     yield "confusion.png", plots.confusion_matrices({str(name): pooled_counts(rows) for name, rows in by_model})
@@ -175,26 +177,26 @@ def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
     return grey if grey.shape == mask.shape else plain
 
 
-def _sections(scoring: Scoring, verdict: str, folder: Path) -> Iterator[tuple[str, str]]:
+def _sections(
+    scoring: Scoring, verdict: str, tables: dict[str, pd.DataFrame], folder: Path
+) -> Iterator[tuple[str, str]]:
     """Yield the title and the HTML of each section that has something to show."""
-    table, programs = scoring.compared, scoring.coverage
     yield "Summary", f"<h2>Summary</h2>{verdict_html(verdict)}<p>{AS_GIVEN}</p>"
-    images = counted(table["id"].nunique(), "image")
-    yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), programs)
-    if len(table):
-        yield from _comparison_sections(table, folder)
+    images = counted(scoring.compared["id"].nunique(), "image")
+    yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), scoring.coverage)
+    if COMPARISON in tables:
+        yield from _comparison_sections(tables, folder)
     if len(problems := scoring.problems):
         yield "Problems", html_section("Problems", "The file problems.csv has all.", problems.head(_MAX_PROBLEMS))
 
 
-def _comparison_sections(table: pd.DataFrame, folder: Path) -> Iterator[tuple[str, str]]:
-    yield "Scores", html_section("Scores", ABOUT_SCORES, comparison_table(table).reset_index())
-    tests = paired_tests(table)
-    if len(tests):
-        body = html_section("Which is better", ABOUT_TESTS, tests, TEST_COLUMNS) + picture(folder / DIFFERENCES)
-        yield "Which is better", body
-    if len(groups := group_scores(table)):
-        yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", groups.reset_index())
+def _comparison_sections(tables: dict[str, pd.DataFrame], folder: Path) -> Iterator[tuple[str, str]]:
+    yield "Scores", html_section("Scores", ABOUT_SCORES, tables[COMPARISON])
+    if _TESTS in tables:
+        body = html_section("Which is better", ABOUT_TESTS, tables[_TESTS], TEST_COLUMNS)
+        yield "Which is better", body + picture(folder / DIFFERENCES)
+    if GROUPS in tables:
+        yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", tables[GROUPS])
     charts = {
         "How scores are spread": ("A point is an image, a diamond the mean over patients.", "scores.png distances.png"),
         "Area of the lungs": ("Prediction minus ground truth, with the limits of agreement.", "bland_altman.png"),

@@ -74,10 +74,8 @@ def segment_files(
     Raises ValueError if there is nothing to segment, or if `out` holds masks of another origin or of another network;
     FileNotFoundError if there is no model, RuntimeError if another run works in the same folder.
     """
-    out, options = (
-        given_path(out, "the folder for masks"),
-        Options(overlays, cutouts, probabilities, dicom_segs, upright),
-    )
+    out = given_path(out, "the folder for masks")
+    options = Options(overlays, cutouts, probabilities, dicom_segs, upright)
     files = list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):

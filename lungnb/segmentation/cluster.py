@@ -27,6 +27,7 @@ from lungnb.messages import printable
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
 from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, result_plan
 from lungnb.segmentation.listing import (
+    NO_EXTRAS,
     TABLE,
     InputFile,
     Options,
@@ -51,15 +52,9 @@ _TEXT = ("file", "status", "review", "note", "mask", "network", "error", "stem",
 
 
 def segment_on_cluster(
-    paths: str | Path | Iterable[str | Path],
-    out: str | Path,
-    address: str,
-    model: str | Path | None = None,
-    options: Options = Options(),  # noqa: B008
-    workers: int | None = None,
-    progress: bool = True,
-    engine: str = "auto",
-) -> Counter[str]:
+    paths: str | Path | Iterable[str | Path], out: str | Path, address: str, model: str | Path | None = None,
+    options: Options = NO_EXTRAS, workers: int | None = None, progress: bool = True, engine: str = "auto",
+) -> Counter[str]:  # fmt: skip
     """Segment as `segment_files` does, on a Ray cluster; return the numbers of `images`, `failed` and `review`.
 
     `incomplete` is the number of images that lack an output on request.

@@ -11,7 +11,7 @@ from lungnb.engines.engines import Engine, Prediction
 from lungnb.engines.temperature import with_temperature
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.pixels import Square, fit_square, unfit_square
-from lungnb.masks import CHEST_THRESHOLD, CLEAR_CHEST, LUNG_SHARE, LUNG_THRESHOLD, Mask
+from lungnb.masks import CHEST_THRESHOLD, CLEAR_CHEST, LUNG_SHARE, LUNG_THRESHOLD, Mask, bounding_box
 
 NOT_A_CHEST = "does not look like an upright chest film or axial CT slice"
 # By as many grey levels, 0 to 255, the lungs of a negative are brighter than what lies between and around them. On 819
@@ -76,8 +76,7 @@ def is_negative(grey: np.ndarray, mask: Mask) -> bool:
     """
     if mask.mean() < LUNG_SHARE[0]:
         return False
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = bounding_box(mask)
     inside, lung = grey[box], mask[box]
     if lung.all():
         return False

@@ -44,6 +44,9 @@ class Options(NamedTuple):
     upright: bool = False  # no output: find the turn of films that lie on their side or head
 
 
+NO_EXTRAS = Options()
+
+
 def list_images(paths: str | Path | Iterable[str | Path], out: Path | None = None) -> list[Path]:
     """Return the files, and the folders of series, that paths, folders and patterns name; each once.
 

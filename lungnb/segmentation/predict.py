@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 import numpy as np
 
 from lungnb.artefacts import HISTORY, RUN, home, raw_folder
-from lungnb.engines.engines import Engine, engine_of, load_model, model_file, network_path
+from lungnb.engines.engines import Engine, Network, engine_of, load_model, model_file, network_path
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature
@@ -30,7 +30,7 @@ from lungnb.settings import SHIPPED, Settings, is_window
 if TYPE_CHECKING:
     import keras
 
-Model: TypeAlias = "str | Path | Engine | keras.Model | None"  # what a user may give as a model
+Model: TypeAlias = "str | Path | Network | None"  # what a user may give as a model
 OneImage: TypeAlias = str | Path | np.ndarray
 ImageList: TypeAlias = list[str] | list[Path] | list[np.ndarray] | list[OneImage] | tuple[OneImage, ...]
 NO_TURN = Turn()

@@ -13,7 +13,6 @@ import lungnb
 from helpers.browsing import in_file_order
 from helpers.volumes import NAME, SHAPE, write_nifti, write_series
 from lungnb.artefacts import MODEL
-from lungnb.browser import adapting
 from lungnb.browser.brush import pack_mask, unpack_mask
 from lungnb.browser.corrections import Corrections
 from lungnb.engines.engines import Engine
@@ -321,10 +320,9 @@ def adapted(monkeypatch):
             raise Adapted.error
         out.mkdir(parents=True, exist_ok=True)
         (out / MODEL).touch()
-        return out / MODEL
 
     Adapted.calls, Adapted.released = [], threading.Event()
-    monkeypatch.setattr(adapting, "adapt_network", adapt)
+    monkeypatch.setattr("lungnb.adapt", adapt)
     monkeypatch.setattr("lungnb.browser.browser.open_model", lambda file, window: (Engine("b", 64, np.asarray), None))
     yield Adapted
     Adapted.released.set()

@@ -33,8 +33,6 @@ def test_cleaned_masks_are_scored_beside_raw_ones(prepared, monkeypatch):
         assert scored["raw_hd95"] == surface_scores(truth, raw)["hd95"]
         assert scored["tp"] == count_pixels(truth, clean_mask(raw)).tp
     assert (table["dice"] == 1).all() and (table["raw_dice"] < 1).all() and (table["raw_hd95"] > table["hd95"]).all()
-    raw = score_images(engine, data, ["test"], clean=False, progress=False)
-    assert raw["dice"].tolist() == table["raw_dice"].tolist() and raw["hd95"].tolist() == table["raw_hd95"].tolist()
     data.manifest = data.manifest.assign(pixel_height_mm=0.5, pixel_width_mm=0.25)
     monkeypatch.setattr("lungnb.evaluation.scoring.shows_films", lambda _: False)
     in_mm = score_images(engine, data, ["test"], progress=False)

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from lungnb.artefacts import raw_folder
-from lungnb.datasets.prepared import open_prepared, read_manifest
+from lungnb.datasets.prepared import read_manifest
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import scoring, transfer
-from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.transfer import (
     compare_untrained,
     dataset_summary,
@@ -63,8 +62,7 @@ def test_all_images_are_scored_with_masks_cleaned_up(shipped, trained, monkeypat
     assert table["id"].tolist() == manifest["id"].tolist() and set(table["split"]) == set(manifest["split"])
     stored = read_table(trained.results / "pretrained.csv")
     pd.testing.assert_frame_equal(stored, table)
-    rough = score_images(load_model(shipped), open_prepared(trained), clean=False, progress=False)
-    assert (table["tp"] + table["fp"]).sum() > (rough["tp"] + rough["fp"]).sum()
+    assert (table["dice"] != table["raw_dice"]).all()
     assert "loss" not in table
 
 

@@ -11,8 +11,8 @@ from lungnb.segmentation.predict import Segmentation
 
 
 def test_grids_of_images():
-    images = [np.full((20, 30), value, np.uint8) for value in range(7)]
-    assert len(drawn(pictures.show_images(images, [str(n) for n in range(7)]))) == 7
+    cells = [pictures.Cell(str(value), np.full((20, 30), value, np.uint8)) for value in range(7)]
+    assert len(drawn(pictures.outline_grid(cells))) == 7
 
 
 def test_pictures_of_a_prepared_set(prepared):

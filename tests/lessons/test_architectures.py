@@ -6,11 +6,12 @@ from helpers.tables import assert_readable
 from lungnb.evaluation.published import published_networks
 from lungnb.lessons import architectures
 from lungnb.networks import build_model
-from lungnb.networks.costs import count_multiplications
 
 
-def history_of(dice):
-    return pd.DataFrame({"epoch": range(len(dice)), "val_dice": dice})
+def curve_of(dice, cost):
+    """Return a history whose epochs cost the same computing."""
+    epochs = pd.Series(range(len(dice)))
+    return pd.DataFrame({"epoch": epochs, "val_dice": dice, "computed": (epochs + 1) * cost})
 
 
 def summary_of(**networks):
@@ -25,23 +26,8 @@ def summary_of(**networks):
     )
 
 
-def test_costs_are_counted_from_the_networks():
-    networks = [build_model(name, size=32, filters=2) for name in ("unet", "compact_unet")]
-    table = architectures.network_costs_table(networks)
-    assert [*table.index] == ["U-Net", "Compact U-Net"]
-    assert table["multiplications"].tolist() == [count_multiplications(network) for network in networks]
-    assert_readable(table.rename_axis("model"))
-    assert table["times_the_first"].iloc[0] == 1 and table["times_the_first"].iloc[1] < 0.5
-
-
-def test_computing_grows_with_epochs_images_and_multiplications():
-    curves = architectures.computed_curves({"unet": history_of([0.5, 0.6])}, {"unet": 2e9}, images=10)
-    assert curves["unet"]["computed"].tolist() == [20, 40]
-
-
 def test_equal_computing_gives_the_cheap_network_more_epochs():
-    histories = {"unet": history_of([0.5, 0.7, 0.9]), "compact_unet": history_of([0.4, 0.6, 0.8])}
-    curves = architectures.computed_curves(histories, {"unet": 3e9, "compact_unet": 1e9}, images=1)
+    curves = {"unet": curve_of([0.5, 0.7, 0.9], 3), "compact_unet": curve_of([0.4, 0.6, 0.8], 1)}
     table = architectures.at_equal_computing(curves)
     assert_readable(table.rename_axis("model"))
     assert table["epochs"].to_dict() == {"unet": 1, "compact_unet": 3}
@@ -52,8 +38,7 @@ def test_equal_computing_gives_the_cheap_network_more_epochs():
 
 
 def test_a_network_too_large_for_the_budget_has_no_dice():
-    histories = {"unet": history_of([0.5, 0.7]), "transunet": history_of([0.9, 0.95])}
-    curves = architectures.computed_curves(histories, {"unet": 1e9, "transunet": 5e9}, images=1)
+    curves = {"unet": curve_of([0.5, 0.7], 1), "transunet": curve_of([0.9, 0.95], 5)}
     table = architectures.at_equal_computing(curves)
     assert table.loc["transunet", "epochs"] == 0 and np.isnan(table.loc["transunet", "dice"])
     assert "U-Net is ahead: 0.700 after 2 epochs" in architectures.say_budgets(table)
@@ -120,9 +105,3 @@ def test_gates_that_do_not_vary_open_by_the_sigmoid():
             layer.set_weights([0 * weight for weight in layer.get_weights()])
     openings = architectures.gate_openings(network, np.ones((32, 32)))
     assert all(opening == pytest.approx(0.5) for opening in openings.values())
-
-
-def test_the_first_validation_pair_has_the_size_of_the_network(prepared):
-    image, mask = architectures.first_validation_pair(prepared)
-    assert image.shape == mask.shape == (prepared.image_size,) * 2
-    assert image.min() >= 0 and image.max() <= 1 and mask.dtype == bool and mask.any()

@@ -72,10 +72,7 @@ def test_the_table_of_sizes(prepared):
     assert "has no row for your image size of 96 px" in data_sets.say_sizes(table, 96)
 
 
-def test_shares_of_lung_are_compared_over_splits(prepared):
-    data = open_prepared(prepared)
-    shares = data_sets.lung_shares(data)
-    assert len(shares) == len(data.manifest) and shares["lung"].between(0.1, 0.5).all()
+def test_shares_of_lung_are_compared_over_splits():
     near = pd.DataFrame({"split": ["test", "train"], "lung": [0.21, 0.2]})
     said = data_sets.say_data(near)
     assert said.startswith("Lung covers 20% of the picture in train, 21% in test.")

@@ -106,10 +106,3 @@ def test_a_foreign_network_is_compared_on_the_same_images():
     assert said[0] == "On b: 0.960 by the network trained on b, 0.900 by the network trained on a: 0.060 lower."
     assert said[1] == "On a: 0.970 by the network trained on a, 0.965 by the network trained on b: 0.005 lower."
     assert elsewhere.say_foreign(TABLE.assign(dice=0.9)).count("not lower") == 2
-
-
-def test_networks_are_scored_on_each_set(sets, monkeypatch):
-    monkeypatch.setattr(elsewhere, "load_model", lambda file: FINDS_NO_LUNG)
-    scores = elsewhere.score_networks({"one": None, "other": None}, {each.name: each for each in sets})
-    assert [*scores] == ["one", "other"] and [*scores["other"]] == ["here", "there"]
-    assert len(scores["one"]["there"]) == len(sets[1].rows("test"))

@@ -30,13 +30,3 @@ def test_a_format_that_failed_is_not_the_fastest():
     said = lesson.say_exports(pd.DataFrame(rows, columns=["form", "engine", "milliseconds", "mean_dice", "said"]))
     assert "The fastest here is onnx 1.0 (onnx) with 2.5 ms" in said and "20 times as fast as model.predict" in said
     assert said.endswith("is 0.99990.")
-
-
-def test_the_reason_for_a_missing_file_is_a_column_only_if_there_is_one():
-    row = {"form": "onnx", "engine": "onnx 1.0", "megabytes": 1.26, "milliseconds": 2.5}
-    row |= {"mean_dice": 0.99997, "worst_dice": 1.0, "said": ""}
-    table = lesson.readable_exports(pd.DataFrame([row]))
-    assert table.loc["onnx"].tolist() == ["onnx 1.0", "1.3", "2.5", "0.99997", "1.00000"]
-    failed = lesson.readable_exports(pd.DataFrame([row, row | {"form": "openvino", "said": "not installed"}]))
-    assert failed.loc["openvino", "Why there is no file"] == "not installed"
-    assert not [title for title in [*failed.columns, failed.columns.name] if "_" in title or title in row]

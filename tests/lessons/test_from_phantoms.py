@@ -45,10 +45,3 @@ def test_bad_masks_lower_the_mean_only_if_there_are_some():
     table = {"dice": [0.95], "below_0.9": [0.0], "median_dice": [0.96], "images": [10]}
     assert "lower it" not in lesson.say_untrained(pd.DataFrame(table, index=["films"]))
     assert "lower it" in lesson.say_untrained(pd.DataFrame(table | {"below_0.9": [0.1]}, index=["films"]))
-
-
-def test_means_of_changed_images_have_a_row_for_each_data_set():
-    table = pd.DataFrame({"id": ["a", "b"], "split": "test", "as it is": [0.9, 1.0], "inverted": [0.7, 0.9]})
-    means = lesson.change_means({"films": table, "slices": table.head(1)})
-    assert means.loc["films"].tolist() == pytest.approx([0.95, 0.8]) and [*means.index] == ["films", "slices"]
-    assert "inverted: the mean Dice falls by 0.200 at most (slices)." in lesson.say_changed(means)

@@ -8,7 +8,7 @@ from lungnb.datasets.fetch import download
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.sources import PHANTOMS
 from lungnb.evaluation.published import published_adaptation
-from lungnb.formats.images import read_image, read_volume
+from lungnb.formats.images import read_image, read_mask, read_volume
 from lungnb.lessons import own_images
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import counted
@@ -24,9 +24,14 @@ def settings(tmp_path, monkeypatch):
     return settings
 
 
+def read_pairs(folder):
+    files = (folder / "images").glob("*.png")
+    return {file.stem: (read_image(file), read_mask(folder / "masks" / file.name)) for file in files}
+
+
 def test_the_example_draws_five_patients_to_correct_and_six_others_to_test_on(settings):
     practice = own_images.start_practice(settings)
-    corrected, unseen = (own_images.read_corrected(folder) for folder in (practice.corrected, practice.truth.parent))
+    corrected, unseen = (read_pairs(folder) for folder in (practice.corrected, practice.truth.parent))
     assert len(corrected) == 5 and len(unseen) == 6
     patients = [name.rpartition("_image")[0] for name in (*corrected, *unseen)]
     assert len(set(patients)) == 11
@@ -36,10 +41,7 @@ def test_the_example_draws_five_patients_to_correct_and_six_others_to_test_on(se
 def test_the_reader_draws_outside_the_ground_truth(settings):
     from lungnb.datasets.prepared import open_prepared
 
-    prepared, corrected = (
-        open_prepared(settings),
-        own_images.read_corrected(own_images.start_practice(settings).corrected),
-    )
+    prepared, corrected = open_prepared(settings), read_pairs(own_images.start_practice(settings).corrected)
     rows = [row for row in prepared.rows("train") if row["id"] in corrected]
     assert len(rows) == 5
     for row in rows:
@@ -60,7 +62,7 @@ def test_practice_begins_anew_but_keeps_an_adapted_network(settings):
 def test_own_images_have_no_truth_and_the_pairs_of_the_browser(settings, tmp_path):
     practice = own_images.start_practice(settings, ["films"])
     assert practice == (tmp_path / "data" / "corrected", ["films"], None)
-    assert own_images.read_corrected(practice.corrected) == {}
+    assert read_pairs(practice.corrected) == {}
 
 
 def test_images_to_begin_with_were_in_no_training(settings):
@@ -148,13 +150,3 @@ def test_published_figures_in_words():
         row = table.loc[(line.partition(":")[0], 5)]
         assert f"{row['before']:.3f} before, {row['after']:.3f} after five" in line
         assert line.endswith(f"higher in {row['helped']:.0f} of {counted(int(row['draws']), 'draw')}.")
-
-
-def test_files_that_have_no_mask_are_in_the_readable_table():
-    rows = [("films/a.png", "ok", "one lung only", 0.25, 2000, 1000), ("b.png", "failed", "", np.nan, np.nan, np.nan)]
-    table = own_images.readable_files(
-        pd.DataFrame(rows, columns=["file", "status", "review", "lung", "right_px", "left_px"])
-    )
-    assert table.loc["a.png"].tolist() == ["ok", "one lung only", "25%", "2,000", "1,000"]
-    assert table.loc["b.png"].tolist() == ["failed", "", "", "", ""]
-    assert [*table.columns][2:] == ["Share of lung in the image", "Right lung (px)", "Left lung (px)"]

@@ -62,13 +62,5 @@ def test_the_best_number_of_filters_may_be_an_end_and_few_trials_show_little():
     assert "A few trials cannot show" in lesson.say_edges(table, learning_rate=1e-3, filters=8)
 
 
-def test_trials_are_ranked_under_readable_titles():
-    table = trials(validation_dice=[0.8, 0.9], loss="bce", filters=8, epochs=3, seconds=[9.7, 10.2])
-    shown = lesson.readable_trials(table)
-    assert [*shown.index] == ["2", "1"] and shown["Validation Dice"].tolist() == ["0.900", "0.800"]
-    assert shown.columns.name == "Trial" and shown["Time (s)"].tolist() == ["10", "10"]
-    assert not {*shown.columns} & {*table.columns}
-
-
 def test_the_best_hyper_parameters_are_options_of_the_command_line():
     assert "--set filters=8 --set learning_rate=0.002" in lesson.options_of(Settings(learning_rate=0.002, filters=8))

@@ -4,7 +4,6 @@ import pytest
 
 from helpers.tables import assert_readable
 from lungnb.lessons import trainings
-from lungnb.networks.models import build_model
 from lungnb.networks.training import read_history
 from lungnb.settings import EQUIVALENCE_MARGIN
 
@@ -111,10 +110,3 @@ def test_the_border_is_counted_in_each_image_on_its_own():
         f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
     )
     assert trainings.say_border(truths, truths).startswith("0% of the wrong pixels")
-
-
-def test_the_first_validation_images_are_predicted(prepared):
-    network = build_model("unet", size=prepared.image_size, filters=2, depth=2)
-    images, truths, predictions = trainings.predict_first(prepared, network, count=2)
-    assert images.shape == truths.shape == predictions.shape == (2, prepared.image_size, prepared.image_size)
-    assert 1 < images.max() <= 255 and truths.dtype == predictions.dtype == bool and truths.any()

@@ -95,12 +95,3 @@ def test_a_temperature_corrects_the_over_confident_example():
 def test_damaged_images_are_worse_and_uncertain(trained):
     images = lesson.examine_damaged(trained, "unet", every=2, progress=False)
     assert images["damaged"].tolist() == [index % 2 == 0 for index in range(len(images))]
-    low, count = lesson.count_low(images)
-    assert count == len(images) and low == (images["dice"] < 0.9).sum()
-
-
-def test_gains_are_shown_under_readable_titles():
-    gains = pd.DataFrame({"unet": review_gain(examined(dice=[0.5, 0.9, 0.8, 0.7]), 0.25)}).T
-    table = lesson.readable_gains(gains)
-    assert [*table.index] == ["U-Net"] and not {*table.columns} & {*gains.columns}
-    assert table.loc["U-Net", "Lowest Dice of the others"] == "0.7000" and table.loc["U-Net", "Looked at"] == "1"
