@@ -175,6 +175,7 @@ COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
 DIFFERENCES = "differences.png"
+TESTS_AGAIN = "paired_tests_again.csv"
 FAILURES = "failures.txt"
 GROUPS = "groups.csv"
 VOLUMES = "volumes.csv"
@@ -197,7 +198,7 @@ ARTEFACTS = (
     Artefact(VERDICT, "06", "the conclusion in words"),
     Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
     Artefact(DIFFERENCES, "06", "these differences as a chart, with intervals and the equivalence margin"),
-    Artefact("paired_tests_again.csv", "06", "these tests over all seeds and folds, with the spread of trainings"),
+    Artefact(TESTS_AGAIN, "06", "these tests over all seeds and folds, with the spread of trainings"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),
     Artefact("classification_report.csv", "06", "precision and recall of lung and background over all pixels"),
     Artefact(UNTRAINED, "06", "scores of the shipped and the trained networks, on the same images", False),

@@ -86,7 +86,8 @@ def draw_boxes(axis: Axes, scores: pd.DataFrame, score: str, models: Sequence[st
     titles, places = [title_of(name) for name in models], places_of(models)
     columns = {"data": scores.assign(model=scores["model"].map(title_of)), "x": "model", "y": score, "order": titles}
     palette = [COLORS[places[name] % len(COLORS)] for name in models]
-    box = {"fill": False, "color": "0.3", "fliersize": 0, "width": 0.5 if len(models) > 1 else 0.25}
+    width, median = 0.5 if len(models) > 1 else 0.25, {"linewidth": 2.5}
+    box = {"fill": False, "color": "0.3", "fliersize": 0, "medianprops": median, "width": width}
     means = [patient_means(scores[scores["model"] == name], score).mean() for name in models]
     sns.stripplot(**columns, hue="model", hue_order=titles, palette=palette, size=3.5, alpha=0.6, ax=axis, zorder=1)
     sns.boxplot(**columns, **box, ax=axis)

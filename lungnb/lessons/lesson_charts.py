@@ -106,7 +106,7 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
     largest = max(pixels["difference"].max(), bins[0])
     axis.axvline(largest, color=COLORS[3], linewidth=2, label="largest difference between the engines")
     axis.set(xscale="log", yscale="log", xlabel="distance of a probability from 0.5", ylabel="pixels")
-    axis.legend(frameon=True, loc="upper left")
+    axis.legend(frameon=True, loc="upper right")
     return figure
 
 

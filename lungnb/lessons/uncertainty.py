@@ -138,12 +138,12 @@ def _say_gain(title: str, row: pd.Series) -> str:
     if left <= chance:
         verdict = "The uncertainty is no better than chance"
         verdict += ": it misses the worst mask." if left == row["worst"] else "."
-        if row["worst"] >= LOW_DICE:
-            gain = f"{ideal - row['worst']:.3f}"
-            verdict += f"\nBut no Dice is below {LOW_DICE:g}: even a perfect choice would gain only {gain}."
     else:
         much = "much" if left - chance >= _HELPS * (ideal - chance) else "a little"
         verdict = f"The uncertainty finds bad masks {much} better than chance."
+    if row["worst"] >= LOW_DICE:
+        gain = f"{ideal - row['worst']:.3f}"
+        verdict += f"\nBut no Dice is below {LOW_DICE:g}: even a perfect choice would gain only {gain}."
     digits = 3 if min(round(left, 3), round(ideal, 3)) != round(chance, 3) else 4
     return (
         f"{title}: without {counts}, the worst Dice is {left:.{digits}f}.\nChance would leave {chance:.{digits}f}, a "

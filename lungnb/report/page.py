@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, UNTRAINED, VERDICT
+from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, TESTS_AGAIN, UNTRAINED, VERDICT
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
@@ -98,6 +98,11 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
         "<p>Dice and IoU are means over patients; 1 is perfect. HD95 is the distance between the borders, without the "
         f"largest 5 % of distances; 0 is perfect. A mask with a Dice below {FAILED_DICE:g} failed.</p>"
     )
+    if (folder / TESTS_AGAIN).exists():
+        yield (
+            "<p>This table is of one training of each network. The verdict is about all trainings: their means are "
+            "below, under Other patients, seeds and folds.</p>"
+        )
     yield html_table(table, MAIN_COLUMNS)
     if (folder / DIFFERENCES).exists() and len(table) > 1:
         yield "<h2>Differences</h2>"
