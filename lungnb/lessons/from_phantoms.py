@@ -116,6 +116,6 @@ def say_few_shot(table: pd.DataFrame) -> str:
     wide = trained.groupby(["images", "start"])["dice"].mean().unstack("start")
     return "\n".join(
         f"With {images} real image{'' if images == 1 else 's'}: {row['phantom']:.3f} from phantom weights, "
-        f"{row['scratch']:.3f} from scratch, a gain of {row['phantom'] - row['scratch']:+.3f}."
+        f"{row['scratch']:.3f} from scratch, a gain of {signed(round(row['phantom'], 3) - round(row['scratch'], 3))}."
         for images, row in wide.iterrows()
     )

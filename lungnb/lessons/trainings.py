@@ -108,7 +108,7 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
     dice, dice_without = (float(history["val_dice"].iloc[epochs - 1]) for history in (with_skips, without))
     return (
         f"After {epochs} epochs the validation Dice is {dice:.3f} with skip connections and {dice_without:.3f} "
-        f"without them: a difference of {signed(dice - dice_without)}."
+        f"without them: a difference of {signed(round(dice, 3) - round(dice_without, 3))}."
     )
 
 
