@@ -239,7 +239,7 @@ def test_the_brush_has_a_size_that_is_shown(page):
 
 def test_every_control_has_a_name_and_can_be_reached(page):
     controls = page.find_elements("css selector", ".bar button, .bar select, .bar input")
-    assert len(controls) == 11
+    assert len(controls) == 12
     for control in controls:
         assert control.accessible_name and (control.get_attribute("title") or control.tag_name == "input")
     assert (

@@ -167,6 +167,20 @@ def test_the_policy_forbids_connections(browser, file):
     assert browser.execute_async_script(image + "image.src = 'http://127.0.0.1:9/a.png'") == "img-src"
 
 
+def paint(browser, places):
+    browser.execute_script("lungnbPage.editor.setTool('paint')")
+    drag(browser, places)
+
+
+def test_the_page_starts_with_a_tool_that_changes_no_mask(browser):
+    open_example(browser)
+    before = mask(browser)
+    left = browser.execute_script("return lungnbPage.editor.left")
+    drag(browser, [(300, 400), (340, 420)])
+    assert np.array_equal(mask(browser), before)
+    assert browser.execute_script("return lungnbPage.editor.left") != left  # it moves the picture
+
+
 def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
     image = make_phantom(3, size=200).image
     write_png(tmp_path / "my film.png", image)
@@ -175,7 +189,7 @@ def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
     left, top, scale = canvas_geometry(browser, *image.shape)
     places = [(left + x * scale, top + y * scale) for x, y in ((10, 20), (60, 20))]
     browser.execute_script("lungnbPage.editor.setSize(12)")
-    drag(browser, [(round(x), round(y)) for x, y in places])
+    paint(browser, [(round(x), round(y)) for x, y in places])
     path = [((round(x) - left) / scale, (round(y) - top) / scale) for x, y in places]
     expected = before | swept(image.shape, path, 6)
     assert np.array_equal(mask(browser), expected) and expected.sum() > before.sum() + 100
@@ -201,7 +215,7 @@ def test_corrections_are_downloaded_as_a_pair_for_adapt(browser, tmp_path):
 def test_a_download_that_fails_is_reported_and_corrections_stay_unsaved(browser, file):
     start(browser, file.as_uri())
     open_example(browser)
-    drag(browser, [(300, 400), (340, 420)])
+    paint(browser, [(300, 400), (340, 420)])
     browser.execute_script(
         "globalThis.working = CompressionStream;"
         "globalThis.CompressionStream = class { constructor() { throw new Error('no memory'); } };"
@@ -241,7 +255,7 @@ def test_an_earlier_film_that_fails_late_leaves_the_newer_one_alone(browser, fil
 def test_the_page_asks_before_it_drops_corrections(browser):
     open_example(browser)
     before = mask(browser)
-    drag(browser, [(300, 400), (340, 420)])
+    paint(browser, [(300, 400), (340, 420)])
     corrected = mask(browser)
     browser.find_elements("css selector", "#examples button")[1].click()
     question = browser.switch_to.alert
@@ -258,7 +272,7 @@ def test_the_page_asks_before_it_drops_corrections(browser):
 def test_the_threshold_changes_the_mask_and_undo_brings_it_back(browser):
     open_example(browser)
     first, places = mask(browser), [(300, 400), (340, 420)]
-    drag(browser, places)
+    paint(browser, places)
     corrected = mask(browser)
     assert not np.array_equal(first, corrected)
     script = (

@@ -10,14 +10,16 @@ const ZOOM = 1.25; // of one step
 const MAX_SCALE = 40; // screen px of an image px
 const STATES = 200; // for undo; each takes some kilobytes
 const HEIGHTS = [320, 640]; // of the canvas, CSS px
+const SHARE = 0.6; // of the window that it takes at most, if it can
 const SHOWN = ["outline", "fill", "hidden"];
 const PROBABILITY = "probability"; // offered too if the film has a probability
 const [UNLIKELY, TINT] = [[64, 130, 255], 0.6]; // colour of low probabilities (high ones are amber), opacity
 const LEVELS = 32; // colours for probabilities from 0 to 1
 const HELP =
-  "B paint · E or right button erase · [ ] size · Z undo · Y redo · + − zoom · 0 fit · arrows, space or middle button pan · " +
+  "V move · B paint · E or right button erase · [ ] size · Z undo · Y redo · + − zoom · 0 fit · arrows, space or middle button pan · " +
   "F outline, fill, hidden · , . contrast · click the picture, then the wheel zooms · two fingers pan and zoom";
 const ICONS = {
+  move: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
   paint: "M3 21c3 0 5-1 5-4 0-1.5 1-3 2.5-3S13 15.500 13 17c0 3-4 4-10 4zM11.500 13 20 3l1 1-8 10.500",
   erase: "M8 20h12M4 15 14 5l6 6-9 9H8zM9 10l6 6",
   undo: "M8 5 3 10l5 5M3 10h11a6 6 0 0 1 0 11h-3",
@@ -44,6 +46,7 @@ const STYLE = `
 .lungnb-brush .gap { width: 6px; }
 .lungnb-brush .view { position: relative; overflow: hidden; line-height: 0; }
 .lungnb-brush canvas { touch-action: none; cursor: none; border-radius: 2px; }
+.lungnb-brush canvas.moving { cursor: grab; }
 .lungnb-brush canvas.panning { cursor: grabbing; }
 .lungnb-brush :focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); outline-offset: 1px; }
 .lungnb-brush canvas:focus-visible { outline-offset: -2px; }
@@ -163,10 +166,10 @@ export class Film extends EventTarget {
   }
 }
 
-/** Shows a film in an element, with a toolbar, and lets a person paint. */
+/** Shows a film in an element, with a toolbar, and lets a person paint. The tool at the start is "move" or "paint". */
 export class Editor {
-  constructor(parent) {
-    Object.assign(this, { film: null, tool: "paint", diameter: 30, shown: "outline", contrast: 1, brightness: 0 });
+  constructor(parent, tool = "paint") {
+    Object.assign(this, { film: null, tool, diameter: 30, shown: "outline", contrast: 1, brightness: 0 });
     this.pointers = new Map(); // by id: where each is on the canvas, in screen px
     this.root = element("div", { className: "lungnb-brush" }, parent);
     // Otherwise JupyterLab would take B for "insert a cell below" and X for "cut the cell".
@@ -184,6 +187,7 @@ export class Editor {
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(this.view);
     this.setTable();
+    this.setTool(this.tool);
   }
 
   makeBar() {
@@ -204,7 +208,11 @@ export class Editor {
       made.append(text);
       return made;
     };
-    this.tools = { paint: tool("paint", "Paint", "Paint (B)"), erase: tool("erase", "Erase", "Erase (E, or right button)") };
+    this.tools = {
+      move: tool("move", "Move", "Move the picture (V)"),
+      paint: tool("paint", "Paint", "Paint (B)"),
+      erase: tool("erase", "Erase", "Erase (E, or right button)"),
+    };
     const scale = [0, 100, 1, sizeToSlider(this.diameter)];
     this.size = range("Size", "Diameter of the brush, image px ([ and ])", scale, (at) => this.setSize(sliderToSize(at)));
     this.sizeText = element("output", {}, this.size.parentNode);
@@ -220,7 +228,6 @@ export class Editor {
     const setBrightness = (brightness) => this.setWindow({ brightness });
     this.contrastSlider = range("Contrast", "Contrast (, and .)", [0.2, 5, 0.05, 1], setContrast);
     this.brightnessSlider = range("Brightness", "Brightness", [-1, 1, 0.02, 0], setBrightness);
-    this.setTool("paint");
     this.setSize(this.diameter);
   }
 
@@ -252,6 +259,8 @@ export class Editor {
   setTool(tool) {
     this.tool = tool;
     for (const [name, button] of Object.entries(this.tools)) button.setAttribute("aria-pressed", name === tool);
+    this.canvas.classList.toggle("moving", tool === "move");
+    this.moveRing();
   }
 
   setSize(diameter) {
@@ -293,7 +302,8 @@ export class Editor {
   resize(isNew = false) {
     const width = this.view.clientWidth;
     if (!this.film || !width) return;
-    const height = Math.min(Math.max((width * this.film.height) / this.film.width, HEIGHTS[0]), HEIGHTS[1]);
+    const most = Math.min(HEIGHTS[1], SHARE * window.innerHeight);
+    const height = Math.max(Math.min((width * this.film.height) / this.film.width, most), HEIGHTS[0]);
     this.ratio = window.devicePixelRatio || 1;
     const size = [Math.round(width * this.ratio), Math.round(height * this.ratio)];
     if (!isNew && this.canvas.width === size[0] && this.canvas.height === size[1]) return;
@@ -450,7 +460,7 @@ export class Editor {
       this.stroke = null;
       return;
     }
-    this.isPanning = event.button === 1 || this.isSpace;
+    this.isPanning = event.button === 1 || this.isSpace || this.tool === "move";
     this.canvas.classList.toggle("panning", this.isPanning);
     if (this.isPanning || event.button > 2 && event.button !== 5) return;
     const erases = this.tool === "erase" || event.button === 2 || event.button === 5; // 5: the other end of a pen
@@ -501,8 +511,9 @@ export class Editor {
   moveRing(place = this.ringPlace) {
     this.ringPlace = place;
     if (!this.ring) return;
-    this.ring.style.display = place && this.film ? "block" : "none";
-    if (!place || !this.film) return;
+    const isShown = place && this.film && this.tool !== "move";
+    this.ring.style.display = isShown ? "block" : "none";
+    if (!isShown) return;
     const size = Math.max((this.diameter * this.scale) / this.ratio, 3);
     const [x, y] = place.map((at) => at / this.ratio - size / 2);
     Object.assign(this.ring.style, { width: `${size}px`, height: `${size}px`, transform: `translate(${x}px, ${y}px)` });
@@ -512,7 +523,7 @@ export class Editor {
     const { key, ctrlKey, metaKey, shiftKey } = event;
     const step = 40 * this.ratio;
     const acts = {
-      b: () => this.setTool("paint"), e: () => this.setTool("erase"),
+      v: () => this.setTool("move"), b: () => this.setTool("paint"), e: () => this.setTool("erase"),
       "[": () => this.setSize(Math.floor(this.diameter / 1.2)), "]": () => this.setSize(Math.ceil(this.diameter * 1.2)),
       z: () => this.film?.go(shiftKey ? 1 : -1), y: () => this.film?.go(1),
       "+": () => this.zoom(ZOOM), "=": () => this.zoom(ZOOM), "-": () => this.zoom(1 / ZOOM), 0: () => this.fit(),

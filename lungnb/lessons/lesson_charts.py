@@ -29,7 +29,7 @@ WITHOUT_SHOWN = {
     },
     "wild": {"shape": 2, "pathology": 4, "tone": 6, "texture": 8, "acquisition": 10},
 }  # fmt: skip
-_PAIRS_IN_A_ROW = 3
+_PAIRS_IN_A_ROW = 2
 
 
 @themed
@@ -120,7 +120,7 @@ def without_grid(kind: str) -> Figure:
     for name, number in WITHOUT_SHOWN[kind].items():
         whole, part = (make_phantom(number, kind=kind, without=left_out) for left_out in (None, name))
         cells += [Cell(f"with {name}", whole.image, whole.mask), Cell("without", part.image, part.mask)]
-    return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.0)
+    return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.7)
 
 
 @themed

@@ -123,7 +123,8 @@ function masked() {
 }
 
 function makeEditor() {
-  const editor = new Editor($("editor"));
+  // It starts with a tool that cannot change the mask by a click that nobody meant.
+  const editor = new Editor($("editor"), "move");
   const update = () => ($("legend").hidden = editor.shown !== "probability");
   editor.select.addEventListener("change", update);
   editor.canvas.addEventListener("keyup", update);
@@ -172,9 +173,10 @@ function measure() {
 }
 
 function showReview(reasons, isWrong) {
+  document.querySelector(".lungs").classList.toggle("doubtful", isWrong); // areas of no lungs
   $("review").className = isWrong ? "wrong" : reasons.length ? "doubt" : "";
   const [title, list] = $("review").children;
-  title.textContent = "Nothing unusual in the mask";
+  title.textContent = "No warning for this mask. Look at it yourself";
   if (reasons.length) title.textContent = isWrong ? "Probably the wrong picture" : "Look at this mask";
   list.replaceChildren(...reasons.map((reason) => Object.assign(create("li"), { textContent: reason })));
   list.hidden = !reasons.length;
