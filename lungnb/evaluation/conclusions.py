@@ -73,14 +73,14 @@ def _answer(best: str, others: list[str], tests: pd.DataFrame) -> str:
     for other in others:
         conclusion = _pair_of(best, other, tests)["conclusion"]
         by_conclusion.setdefault(BETTER if conclusion == WORSE else conclusion, []).append(title_of(other))
-    forms = {
-        BETTER: "{best} is better than {others}.", EQUIVALENT: "No relevant difference between {best} and {others}.",
-        UNDECIDED: "Whether {best} is better than {others} is undecided.",
-    }  # fmt: skip
-    last_words = {BETTER: " and ", EQUIVALENT: " or ", UNDECIDED: " or "}
+    forms = {  # each with the word before the last of the others
+        BETTER: ("{best} is better than {others}.", " and "),
+        EQUIVALENT: ("No relevant difference between {best} and {others}.", " or "),
+        UNDECIDED: ("Whether {best} is better than {others} is undecided.", " or "),
+    }
     return " ".join(
-        form.format(best=title_of(best), others=_listed(by_conclusion[conclusion], last_words[conclusion]))
-        for conclusion, form in forms.items()
+        form.format(best=title_of(best), others=_listed(by_conclusion[conclusion], last_word))
+        for conclusion, (form, last_word) in forms.items()
         if conclusion in by_conclusion
     )
 

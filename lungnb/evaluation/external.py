@@ -312,11 +312,11 @@ def _finished(rows: list[ScoreRow], names: list[str]) -> pd.DataFrame:
 def _coverage(sets: MaskSets, pairs: dict[str, Pair], table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per program: images with ground truth; masks that are scored, missing, unusable and spare."""
     scored = Counter(table["model"])
-    rows: list[tuple[str, int, int, int, int, int]] = []
+    rows = []
     for each in sets.programs:
         missing = sum(image not in each.masks for image in pairs)
-        rows.append((each.name, len(pairs), scored[each.name], missing, len(pairs) - missing - scored[each.name],
-                     each.unmatched))  # fmt: skip
+        unusable = len(pairs) - missing - scored[each.name]
+        rows.append((each.name, len(pairs), scored[each.name], missing, unusable, each.unmatched))
     return make_table(rows, ("model", "images", "scored", "missing", "unusable", "without_truth"))
 
 

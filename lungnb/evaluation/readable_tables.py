@@ -43,6 +43,8 @@ TITLES = {
     "worst_dice": "Lowest Dice", "class": "Class", "f1-score": "F1", "support": "Pixels",
     "scored": "Scored", "missing": "Missing", "unusable": "Unusable", "without_truth": "Masks without ground truth",
     "folder": "Folder", "problem": "Problem", "trained_on": "Trained on", "tested_on": "Tested on", "start": "Start",
+    "dice_low": "Dice, lower limit", "dice_high": "Dice, upper limit", "low": "Lower limit", "high": "Upper limit",
+    "low_90": "Lower limit of 90 %", "high_90": "Upper limit of 90 %",
     "step": "Step", "setting": "Setting", "number": "Item", "section": "Section", "item": "Question",
     "statement": "Answer", "left out": "Left out",
     "calibration_error": "Calibration error", "temperature": "Temperature",
@@ -101,9 +103,7 @@ def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
     if score in _DISTANCES:
         words = {"median": ", median", "q1": ", lower quartile", "q3": ", upper quartile"}.get(level, "")
         return _DISTANCES[score] + _in_unit(score, unit) + words
-    limits = {"dice_low": "Dice, lower limit", "dice_high": "Dice, upper limit", "low": "Lower limit"}
-    limits |= {"high": "Upper limit", "low_90": "Lower limit of 90 %", "high_90": "Upper limit of 90 %"}
-    return (TITLES | limits).get(name, re.sub(r"_+", " ", name).strip())
+    return TITLES.get(name, re.sub(r"_+", " ", name).strip())
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:

@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from lungnb.evaluation.scoring import distance_summary
 from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, places_of, score_title, subplots, themed
-from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT, Counts
+from lungnb.metrics import FAILED_DICE, TOLERANCE_MM, TOLERANCE_PERCENT, Counts
 from lungnb.settings import title_of
 
 
@@ -109,10 +108,8 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
         draw_boxes(axis, table, name, [*table["model"].unique()], has_mean=False)
         axis.set(title=score_title(name), ylabel=label)
         axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
-    failed = {
-        title_of(str(name)): distance_summary(rows)["failed"] for name, rows in table.groupby("model", sort=False)
-    }
-    listed = ", ".join(f"{name} {count:.0f}" for name, count in failed.items())
+    failed = (table["dice"] < FAILED_DICE).groupby(table["model"], sort=False).sum()
+    listed = ", ".join(f"{title_of(str(name))} {count}" for name, count in failed.items())
     figure.suptitle(f"Distances of {table['id'].nunique()} images; failed masks: {listed}", fontsize=12)
     return figure
 
