@@ -158,7 +158,8 @@ def run_adapt(options: argparse.Namespace) -> None:
     if adaptation.estimate is not None:
         with written(out / "estimate.png") as file:
             figures.adaptation_chart(adaptation.estimate).savefig(file)
-    say(f"The network is in {out}. Next: `lungnb segment IMAGES --out masks --model {shlex.quote(str(out))}`.")
+    masks = shlex.quote(f"masks-{out.name}")  # because `masks` may hold masks of the network from before
+    say(f"The network is in {out}. Next: `lungnb segment IMAGES --out {masks} --model {shlex.quote(str(out))}`.")
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -247,7 +248,8 @@ def run_notebooks(options: argparse.Namespace) -> None:
 
 def run_publish(options: argparse.Namespace) -> None:
     """Copy what may be published."""
-    say(report.publish(_settings(options), options.out))
+    settings = _settings(options)
+    say(report.publish(settings, options.out), *evaluation.other_settings(settings, settings.models))
 
 
 def _models(options: argparse.Namespace, settings: Settings) -> list[str]:

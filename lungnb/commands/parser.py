@@ -76,7 +76,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add = _verb(verbs, "segment", actions.run_segment, "write the lung masks of images and volumes", *examples)
     add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
-    add("--model", help="a model.keras, such as results/montgomery/unet/model.keras; default: the shipped one")
+    add("--model", help="a model.keras or its folder, such as results/montgomery/unet; default: the shipped one")
     add("--engine", choices=("auto", *engines.ENGINES), default="auto", help="auto: the first engine that is installed")
     add("--overlay", action="store_true", help="write <stem>_overlay.png, the mask on the image or on nine slices")
     add("--cutout", action="store_true", help="images only: write <stem>_cutout.png, the lungs cropped")
@@ -99,7 +99,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add = _verb(
         verbs, "export", actions.run_export, "export a model for ONNX Runtime or OpenVINO, and check it", example
     )
-    add("model", nargs="?", help="a model.keras; default: the shipped one")
+    add("model", nargs="?", help="a model.keras or its folder; default: the shipped one")
     add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
     add("--out", default=".", help="folder; default: the current one")
     add("--half", action="store_true", help="store the weights in half precision")

@@ -64,8 +64,8 @@ def adapt(
 
     `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. With
     three patients or more, it also gets `estimate.csv`: the Dice of each image before and after adapting to the images
-    of other patients. If the mean is lower after than before, `model.keras` is the network from before. Steps, learning
-    rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is set aside.
+    of other patients. If the mean over patients is lower after than before, `model.keras` is the network from before.
+    Steps, learning rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is set aside.
 
     An interrupted run continues. A finished one is not repeated. If `out` holds a network that was adapted to other
     images, its folder is moved to `earlier/` beside it.
@@ -107,12 +107,15 @@ def adapt(
         _set_aside(out, plan, progress)
         if not _is_done(out, plan):
             _train(out, plan, films, network, window, progress)
+        estimate = estimate or (out / ESTIMATE).is_file()
         table = _estimate(out, films, before, network, progress) if estimate else None
         sentence = _sentence(table, len({film.patient for film in films}), estimate)
-        if table is not None and table["after"].mean() < table["before"].mean():
+        adapted = MODEL
+        if table is not None and _is_worse(table):
             _keep_start(out, start)
+            adapted = _ADAPTED
             sentence += f" So {MODEL} is the network from before, and {_ADAPTED} the adapted one."
-        (out / CARD).write_text(_card(folder, start, films, sentence), encoding="utf-8")
+        (out / CARD).write_text(_card(folder, start, films, sentence, adapted), encoding="utf-8")
         remove(out / "training")
     if progress:
         say(sentence)
@@ -207,12 +210,22 @@ def _sentence(table: pd.DataFrame | None, patients: int, is_asked: bool) -> str:
         these = f"these are of {counted(patients, 'patient')}"
         few = f"The benefit was not estimated: it takes images of {MIN_PATIENTS_TO_ESTIMATE} patients, and {these}."
         return few if is_asked else "The benefit was not estimated."
-    means = table.groupby("patient")[["before", "after"]].mean()
+    means = _means_of_patients(table)
     before, after, gains = means["before"].mean(), means["after"].mean(), (means["after"] > means["before"]).sum()
     return (
         f"Estimated on {counted(len(means), 'patient')}, each by a network adapted to the others: Dice {before:.3f} "
         f"before, {after:.3f} after; {gains} of them improve. With so few patients, this is only a hint."
     ) + _say_rules(table)
+
+
+def _means_of_patients(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean Dice `before` and `after` of each patient."""
+    return table.groupby("patient")[["before", "after"]].mean()
+
+
+def _is_worse(table: pd.DataFrame) -> bool:
+    means = _means_of_patients(table).mean()
+    return bool(means["after"] < means["before"])
 
 
 def _say_rules(table: pd.DataFrame) -> str:
@@ -237,18 +250,19 @@ def _keep_start(out: Path, start: Path) -> None:
             shutil.copyfile(start, file)
 
 
-def _card(folder: Path, start: Path, films: list[Film], sentence: str) -> str:
-    """Return the model card of an adapted network."""
+def _card(folder: Path, start: Path, films: list[Film], sentence: str, adapted: str) -> str:
+    """Return the model card of an adapted network, which is in the file `adapted`."""
     origin = "the network that comes with lungnb" if start.resolve() == SHIPPED.resolve() else f"`{start.name}`"
     patients = counted(len({film.patient for film in films}), "patient")
     return f"""# A network adapted to the masks of one reader
 
-`{MODEL}` is {origin}, trained further on {counted(len(films), "image")} of {patients} from the folder
-`{folder.resolve().name}`. Use it with `lungnb segment film.png --out masks --model` and the path of this folder.
+`{adapted}` is {origin}, trained further on {counted(len(films), "image")} of {patients} from the folder
+`{folder.resolve().name}`. `lungnb segment film.png --out masks --model` with the path of this folder uses `{MODEL}`.
 
 **How.** {steps_for(len(films))} steps of {RECIPE["batch_size"]} augmented images by Adam. The learning rate falls from
-{RECIPE["learning_rate"]:g} to 0, and no image was set aside. `{MODEL}` lies {share_for(len(films)):.0%} of the way from
-the old weights to the new ones: {RECIPE["share_of_one"]:.0%} after one image, which may be unlike the others, and up to
+{RECIPE["learning_rate"]:g} to 0, and no image was set aside.
+`{adapted}` lies {share_for(len(films)):.0%} of the way from the old weights to the new ones:
+{RECIPE["share_of_one"]:.0%} after one image, which may be unlike the others, and up to
 {RECIPE["share"]:.0%} from {RECIPE["few_images"]} on. These figures were chosen on films of the Montgomery set only.
 
 **Benefit.** {sentence}

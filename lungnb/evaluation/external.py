@@ -321,7 +321,7 @@ def _coverage(sets: MaskSets, pairs: dict[str, Pair], table: pd.DataFrame) -> pd
 
 
 def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None:
-    """Add a sentence for each program whose masks are all empty, full, inverted, or those of the ground truth."""
+    """Add a sentence for each folder whose masks are all empty, and for full or inverted masks and copies."""
     for name, rows in table.groupby("model", sort=False):
         if (rows["tp"] + rows["fp"] == 0).all():
             hint = "Are the labels right?" if labels else "Are these the masks?"
@@ -334,6 +334,8 @@ def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None
             problems.add(str(name), f"the masks seem to lack the {side} lung. Give masks, or labels, of both lungs.")
         elif (rows["fp"] + rows["fn"] == 0).all():
             problems.add(str(name), "all masks that were scored equal the ground truth. Are they copies of it?")
+    if (table["tp"] + table["fn"] == 0).all():
+        problems.add(TRUTH, "all its masks are empty. Are these the masks?")
     if not table["compared"].any():
         problems.add(
             TRUTH, "no image has masks of all programs, so they are not compared. Score fewer programs at once."

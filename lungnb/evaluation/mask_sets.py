@@ -241,6 +241,9 @@ def with_patients(
         found = find_patients([(pair.id, pair.image) for pair in pairs], pattern)
         if not any(found.values()):
             raise ValueError(f"patient_pattern {pattern!r} matches no name of an image, such as {pairs[0].id}.")
+        if alone := [pair.id for pair in pairs if not found[pair.image]]:
+            count = counted(len(alone), "image")
+            problems.add(TRUTH, f"patient_pattern finds no patient in {count}, such as {alone[0]}: each counts as one.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
     table = None if patients is None else given_path(patients, "the path of the table of patients")
     assigned, unlisted = assign_patients(pairs, table)

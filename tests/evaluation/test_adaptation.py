@@ -131,6 +131,13 @@ def test_the_sentence_names_images_whose_masks_seem_to_follow_other_rules():
     assert "rules" not in adaptation._sentence(table.assign(after=0.95), 7, True)
 
 
+def test_patients_and_not_images_decide_whether_the_network_got_worse():
+    """One patient has two films. The sentence gives means over patients too."""
+    table = pd.DataFrame({"id": [*"abc"], "patient": [*"xxy"], "before": 0.90, "after": [0.88, 0.88, 0.93]})
+    assert not adaptation._is_worse(table) and "Dice 0.900 before, 0.905 after" in adaptation._sentence(table, 2, True)
+    assert adaptation._is_worse(table.assign(after=0.89))
+
+
 def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model_file):
     (corrected / "images" / "film_2.png").unlink()
     result = adapt(corrected, tmp_path / "mine", model_file, progress=False)
@@ -148,7 +155,11 @@ def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, m
     result = adapt(corrected, out, model_file, progress=False)
     assert (out / "model.keras").read_bytes() == model_file.read_bytes()
     assert (out / "adapted.keras").is_file() and "model.keras is the network from before" in result.sentence
-    assert "model.keras is the network from before" in (out / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert "model.keras is the network from before" in card and "`adapted.keras` lies 57% of the way" in card
+    scores = iter([0.9] * 3)  # `estimate.csv` is there, so the card still says what is in the folder
+    adapt(corrected, out, model_file, estimate=False, progress=False)
+    assert (out / "README.md").read_text() == card
 
 
 @pytest.mark.slow
@@ -312,7 +323,7 @@ def test_the_command_draws_the_estimate(corrected, tmp_path, model_file, capsys)
     out = tmp_path / "mine"
     assert main(["adapt", str(corrected), "--out", str(out), "--model", str(model_file)]) == 0
     assert (out / "estimate.png").stat().st_size > 5_000
-    assert f"lungnb segment IMAGES --out masks --model {out}" in capsys.readouterr().out
+    assert f"lungnb segment IMAGES --out masks-mine --model {out}" in capsys.readouterr().out
 
 
 def test_tuning_does_not_change_the_network_that_it_starts_from(model_file, tmp_path):

@@ -243,6 +243,8 @@ def test_copies_of_the_ground_truth_and_empty_masks_are_doubted(truth, tmp_path)
     assert "copy: all masks that were scored equal the ground truth" in sentences(scoring)
     assert "nothing: all masks that were scored are empty" in sentences(scoring)
     assert scoring.table.groupby("model")["dice"].mean().to_dict() == {"copy": 1, "nothing": 0}
+    assert "ground truth" not in sentences(scoring).splitlines()[-1]
+    assert "ground truth: all its masks are empty" in sentences(score(tmp_path / "nothing", tmp_path / "copy"))
 
 
 def test_a_folder_within_the_ground_truth_is_not_ground_truth(tmp_path):
@@ -285,8 +287,10 @@ def test_patients_and_groups_come_from_a_table_or_from_names(truth, tool, tmp_pa
     assert scoring.table[["patient", "group"]].to_numpy().tolist() == [["a", "ill"], ["a", "ill"], ["b", "well"]]
     assert "case_3.png: not in the patient file, so it is left out." in sentences(scoring)
     assert {*score(truth, tool, patient_pattern="(case)").table["patient"]} == {"case"}
-    some = score(truth, tool, patient_pattern="case_([01])").table["patient"]
-    assert some.tolist() == ["0", "1", "case_2", "case_3"]
+    scoring = score(truth, tool, patient_pattern="case_([01])")
+    some = scoring.table
+    assert "finds no patient in 2 images, such as case_2: each counts as one." in sentences(scoring)
+    assert some["patient"].tolist() == ["0", "1", "case_2", "case_3"]
     with pytest.raises(ValueError, match="matches no name of an image, such as case_0"):
         score(truth, tool, patient_pattern="(film)")
 

@@ -172,6 +172,7 @@ def test_patients_who_decide_a_mean_are_named():
     assert decisive_patients(two[:20]) == []  # two of 20 are not rare
     assert decisive_patients(usual[:1]) == [] and decisive_patients(usual[:2]) == []
     assert decisive_patients(pd.Series(0.5, usual.index)) == []
+    assert decisive_patients(pd.Series(0.7, [*"abcdef"])) == []  # their mean has a rounding error
 
 
 def test_a_p_of_one_in_a_thousand_is_still_a_number():
