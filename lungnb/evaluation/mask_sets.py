@@ -11,7 +11,6 @@ from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
-from lungnb.files import check_readable
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
@@ -163,7 +162,6 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
-    check_readable(folder)
     found, left_out = find_masks(folder, [other for other in every if other != folder])
     usual = (NO_MASK, OTHER_ORGAN)  # reasons that many files may have
     no_masks = [pair for pair in left_out if pair[1].endswith(usual)]
