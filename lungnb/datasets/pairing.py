@@ -19,7 +19,7 @@ from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
 
-_WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
+_WORD = r"(?:lung)?(?:mask|msk|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
 # SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export
 _MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$|^segmentation(class(png)?|object)$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
@@ -28,8 +28,8 @@ IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECAS
 CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
-    rf"{_WORD}|ground|truths?|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
-    r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
+    rf"{_WORD}|ground|truths?|manual|(image|img|im|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
+    r"|orig(inal)?|org|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
 _LEFT, _RIGHT = "l|left|leftlung|lungleft", "r|right|rightlung|lungright"
 _PARTS = f"lungs?|{_LEFT}|{_RIGHT}|both|upper|middle|lower|lobes?"
@@ -44,6 +44,7 @@ _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validati
 _BESIDE_SPLIT = re.compile(
     r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
+_SET_WORDS = re.compile(f"{KIND_WORDS.pattern}|(data)?set|data|split")  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
@@ -270,13 +271,14 @@ def _patients_of_folders(images: list[Path]) -> dict[Path, str]:
     """Return the folders of each image that may name its patient: its branch without folders named after a split.
 
     Folders of studies, such as `visit2` and `2020-01-31`, do not count either, unless too few patients were left. If
-    few folders, such as classes or copies of a data set, have no numbers, the names of images are patients.
+    all images lie in one folder without a number, apart from splits and copies of it, their names are patients.
     """
     patients, repeated = {image: _patient_folder(image) for image in images}, repeated_folders(images)
     without_studies = {image: _patient_folder(without_studies_of(image, repeated)) for image in images}
     if len({*without_studies.values()}) >= _MIN_PATIENTS:
         return without_studies
-    if len({*patients.values()}) >= _MIN_PATIENTS or all(any(map(str.isdigit, name)) for name in patients.values()):
+    last = min(patients.values(), key=len, default="")
+    if any(map(str.isdigit, last)) or not all(f"_{name}".endswith(f"_{last}") for name in patients.values()):
         return patients
     return {image: "_".join(filter(None, (_split_of_path(image), shared_name(image)))) for image in images}
 
@@ -345,14 +347,14 @@ def _short(name: str) -> str:
 
 
 def split_of(folder: str) -> str:
-    """Return the split that a folder is named after, with other words or without; "" for others and for numbered ones.
+    """Return the split that a folder is named after, with another word or without; "" for others and for numbered ones.
 
     >>> split_of("org_test"), split_of("Training Set"), split_of("val2017"), split_of("test 7"), split_of("val, test")
     ('test', 'train', 'validation', '', '')
     """
-    words = _words(_BESIDE_SPLIT.sub(" ", folder), KIND_WORDS)
+    words = _words(_BESIDE_SPLIT.sub(" ", folder), _SET_WORDS)
     splits = {_SPLIT_FOLDERS[word] for word in (*words, folder.lower()) if word in _SPLIT_FOLDERS}
-    return splits.pop() if len(splits) == 1 and not any(map(str.isdigit, words)) else ""
+    return splits.pop() if len(splits) == 1 and len(words) < 3 and not any(map(str.isdigit, words)) else ""
 
 
 def _split_of_path(image: Path) -> str:

@@ -332,8 +332,8 @@ def _add_doubts(sets: MaskSets, table: pd.DataFrame, labels: Labels, problems: P
         elif (2 * rows["fn"] / (2 * rows["fn"] + rows["tn"] + rows["tp"])).mean() > _INVERTED_DICE:
             problems.add(str(name), "the masks seem to be inverted, or those of the ground truth are. Invert one.")
         elif side := _lost_side(rows):
-            all_sets = sets.programs if rows["fn"].sum() > rows["fp"].sum() else [sets.truth]
-            lacking = next((each for each in all_sets if each.name == name), sets.truth)
+            program = next(each for each in sets.programs if each.name == name)
+            lacking = program if rows["fn"].sum() > rows["fp"].sum() else sets.truth
             what = f"the masks seem to lack the {side} lung. Give masks, or labels, of both lungs."
             problems.add(lacking.name, what + _labels_in(lacking, rows["id"].iloc[0]))
         elif (rows["fp"] + rows["fn"] == 0).all():
@@ -355,7 +355,7 @@ def _labels_in(masks: MaskSet, image: str) -> str:
     """Return a sentence, after a space, on the labels in the mask of an image if there are several, or ""."""
     with suppress(ValueError):
         if labels := read_external(masks.paths(image)).labels:
-            return f" Its labels are {', '.join(f'{label:g}' for label in labels)}."
+            return f" Its masks have the labels {', '.join(f'{label:g}' for label in labels)}."
     return ""
 
 

@@ -195,19 +195,12 @@ def _add_missing(
     if not found:
         problems.add(name, f"no mask found in this folder. Name the folder with the masks.{other_files(folder)}")
         return
-    if not matched and len(twice := [each for each in found if each.name == truths[0].name]) > 1:
-        problems.add(
-            name,
-            f"{' and '.join(str(each.files[0]) for each in twice[:2])} are both of the name {truths[0].id}. Name the "
-            "folder with the masks, within this one.",
-        )
-        return
     if not matched:
-        problems.add(
-            name,
-            f"none of its names, such as {found[0].id}, matches the ground truth, such as {truths[0].id}. Rename "
-            "its masks.",
-        )
+        files = [str(each.files[0]) for each in found if each.name == truths[0].name]
+        no_match = f"none of its names, such as {found[0].id}, matches the ground truth, such as {truths[0].id}."
+        both = f"{' and '.join(files[:2])} are both of the name {truths[0].id}."
+        remedy = "Name the folder with the masks, within this one." if len(files) > 1 else "Rename its masks."
+        problems.add(name, f"{both if len(files) > 1 else no_match} {remedy}")
         return
     used = {each.id for each in matched.values()}
     spare, missing = [each.id for each in found if each.id not in used], [t.id for t in truths if t.id not in matched]
