@@ -155,11 +155,11 @@ def _with_series(files: list[Path]) -> list[Path]:
 
 def _series_in(files: list[Path]) -> list[str]:
     """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ."""
-    ends = [next(filter(None, map(series_of, order)), None) for order in (files, reversed(files))]
-    ends = [*dict.fromkeys(filter(None, ends))]
-    if len({series for _, series in ends}) > 1:
-        ends = [each for each in map(series_of, files) if each]
-    return [series for _, series in ends]
+    ends = (next(filter(None, map(series_of, order)), None) for order in (files, reversed(files)))
+    slices = [*dict.fromkeys(filter(None, ends))]
+    if len({series for _, series in slices}) > 1:  # hardly ever; otherwise the others need not be read
+        slices = [each for each in map(series_of, files) if each]
+    return [series for _, series in slices]
 
 
 def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
