@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import unicodedata
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -101,23 +100,6 @@ def _is_beside(filename: object, path: Path) -> bool:
         return False
     place, folder = Path(os.path.abspath(filename)), Path(os.path.abspath(path.parent))
     return place.is_relative_to(folder) or folder.is_relative_to(place)
-
-
-def check_readable(folder: Path) -> None:
-    """Raise PermissionError if a folder cannot be read; warn of each folder below it that cannot, unless it is hidden.
-
-    Searches for files pass over such folders without a word.
-    """
-
-    def report(error: OSError) -> None:
-        place, reason = Path(error.filename), (error.strerror or "").lower()
-        if place == folder:
-            raise PermissionError(f"{folder}: cannot be read: {reason}. Check its permissions.") from error
-        if not place.name.startswith("."):
-            warnings.warn(f"{place}: cannot be read: {reason}. Its files are left out.", stacklevel=4)
-
-    for _ in os.walk(folder, onerror=report):
-        pass
 
 
 @contextmanager

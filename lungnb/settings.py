@@ -87,7 +87,7 @@ def _are_numbers(values: object, count: int) -> bool:
 
 
 def is_window(values: object) -> bool:
-    """Return whether values are a window: two rising numbers, the HU shown as black and as white.
+    """Return whether values are a window: a tuple or list of two rising numbers, the HU shown as black and as white.
 
     Example:
         >>> is_window((-1000, 400)), is_window((400, -1000)), is_window("lung")

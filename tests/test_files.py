@@ -15,7 +15,6 @@ from helpers.files import DAMAGED
 from lungnb import files
 from lungnb.files import (
     NotWritten,
-    check_readable,
     locked,
     move_aside,
     need,
@@ -27,6 +26,7 @@ from lungnb.files import (
     write_json,
     written,
 )
+from lungnb.formats.folders import image_files
 from lungnb.formats.images import write_png
 from lungnb.networks.training import train
 from lungnb.phantoms.make import make_phantom
@@ -336,8 +336,8 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, recwarn):
     for name in ("open/closed", "open/.Trash"):
         write_png(tmp_path / name / "a.png", make_phantom(1, size=64).image)
     with pytest.raises(PermissionError, match=r"closed: cannot be read: permission denied\. Check its permissions"):
-        check_readable(tmp_path / "open" / "closed")
-    check_readable(tmp_path / "open")
+        image_files(tmp_path / "open" / "closed")
+    image_files(tmp_path / "open")
     (warning,) = recwarn
     assert str(warning.message).endswith("closed: cannot be read: permission denied. Its files are left out.")
 

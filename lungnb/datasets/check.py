@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
-from lungnb.datasets.pairing import split_of, without_studies_of
+from lungnb.datasets.pairing import repeated_folders, split_of, without_studies_of
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
@@ -215,7 +215,8 @@ def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
     """
     if not manifest["source_image"].is_unique:  # slices of volumes
         return []
-    places = manifest["source_image"].map(lambda file: without_studies_of(Path(file)).parent)
+    repeated = repeated_folders(map(Path, manifest["source_image"]))
+    places = manifest["source_image"].map(lambda file: without_studies_of(Path(file), repeated).parent)
     folder_of = places.map(str)
     images, patients, folders = len(manifest), manifest["patient"].nunique(), folder_of.nunique()
     if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
@@ -254,9 +255,7 @@ def _unused_splits(manifest: pd.DataFrame) -> list[Finding]:
     others = [folder for folder in folders if not splits[folder]]
     if named and (others or not any("train" in split for split in splits.values())):
         missing = f"{others[0]} is not" if others else "none after train"
-        what = (
-            f"is named after a split, and {missing}: so these folders are not used, and patients were dealt to splits"
-        )
+        what = f"is named after a split, and {missing}: these folders are not used, and patients were dealt to splits"
         return [(str(named[0]), "warning", what, _KEEP_SPLITS)]
     folds = dict.fromkeys(part for folder in folders for part in folder.parts if _FOLD_FOLDER.fullmatch(part))
     if len(folds) > 1 and not named:

@@ -168,11 +168,8 @@ def _trimmed_correlation(known: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def _in_blocks(rows: np.ndarray) -> np.ndarray:
     """Return images `(n, side * side)` as `(n, blocks, points of a block)`."""
     size = round(rows.shape[1] ** 0.5) // _BLOCKS
-    return (
-        rows.reshape(len(rows), _BLOCKS, size, _BLOCKS, size)
-        .transpose(0, 1, 3, 2, 4)
-        .reshape(len(rows), _BLOCKS**2, size**2)
-    )
+    blocks = rows.reshape(len(rows), _BLOCKS, size, _BLOCKS, size).transpose(0, 1, 3, 2, 4)
+    return blocks.reshape(len(rows), _BLOCKS**2, size**2)
 
 
 def _align(

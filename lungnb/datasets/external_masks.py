@@ -13,7 +13,7 @@ from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
 from lungnb.formats.images import is_volume, read_volume
-from lungnb.formats.labels import MaskValues, doubt_of, find_values, lung_mask
+from lungnb.formats.labels import doubt_of, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.rasters import read_raster, refuse_pages
@@ -30,7 +30,7 @@ class ExternalMask(NamedTuple):
     mask: Mask  # (height, width) or (slices, height, width)
     spacing_mm: tuple[float, ...] | None = None  # along each axis of the mask
     volume: Volume | None = None  # of a NIfTI file, with its place
-    grey_share: float = 0.0  # of the pixels of a picture file, whose value is not near a label
+    grey_share: float = 0.0  # of the pixels, whose value is not near a label
     doubt: str = ""  # why its values are not to be trusted
     labels: tuple[float, ...] = ()  # of lung, if there are several and the user named none
     numbers: np.ndarray | None = None  # uint8, of the mask's shape: 1 for the first of `labels`, and so on
@@ -50,9 +50,10 @@ def read_external(
     numbers, or holds several pictures, and if the files differ in size or place.
     """
     first, *others = sorted(files, key=lambda file: not is_nifti(file))  # a NIfTI gives DICOM Segmentations their grid
-    union = _read_file(first, labels, grids)
+    values = tuple(labels) if labels else None
+    union = _read_file(first, values, grids)
     for file in others:
-        part = _read_file(file, labels, [first] if union.volume else grids)
+        part = _read_file(file, values, [first] if union.volume else grids)
         refuse_unlike(part, union, file, str(first))
         union = union._replace(mask=union.mask | part.mask, labels=(), numbers=None)
     return union
@@ -120,38 +121,34 @@ def _header_of(path: Path) -> Dataset | None:
         return frame_header(open_dicom(path, header_only=True))
 
 
-def _read_file(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:
+def _read_file(file: Path, labels: tuple[int, ...] | None, grids: Iterable[Path]) -> ExternalMask:
     with guarded(file, "a mask"):
         if is_nifti(file):
-            return _read_nifti(file, labels)
+            volume = read_nifti(file)
+            external = _of_array(volume.hounsfield, labels, file)._replace(spacing_mm=volume.spacing_mm, volume=volume)
+            if len(external.mask) > 1:
+                return external
+            numbers = None if external.numbers is None else external.numbers[0]
+            return external._replace(mask=external.mask[0], spacing_mm=volume.spacing_mm[1:], numbers=numbers)
         if is_dicom(file):
             return _read_seg(file, labels, grids)
         raster = read_raster(file, is_mask=True)
         refuse_pages(raster, file)
-        _refuse_no_numbers(raster.pixels, file)
-        if labels:
-            return ExternalMask(lung_mask(raster.pixels, _as_values(labels), file))
-        values = find_values(raster.pixels)
-        mask = lung_mask(raster.pixels, None, file, values=values)
-        doubt = doubt_of(file, values)
-        return _with_labels(ExternalMask(mask, None, None, values.grey_share, doubt), raster.pixels, values)
+        return _of_array(raster.pixels, labels, file)
 
 
-def _read_nifti(file: Path, labels: Sequence[int] | None) -> ExternalMask:
-    volume = read_nifti(file)
-    _refuse_no_numbers(volume.hounsfield, file)
-    values = None if labels else find_values(volume.hounsfield)
-    mask = lung_mask(volume.hounsfield, _as_values(labels), file, values=values)
-    external = ExternalMask(mask, volume.spacing_mm, volume)
-    external = _with_labels(external, volume.hounsfield, values) if values else external
-    if len(mask) > 1:
-        return external
-    numbers = None if external.numbers is None else external.numbers[0]
-    return external._replace(mask=mask[0], spacing_mm=volume.spacing_mm[1:], numbers=numbers)
+def _of_array(array: np.ndarray, labels: tuple[int, ...] | None, file: Path) -> ExternalMask:
+    """Return the mask in the values of a file; without `labels` also what the values say of themselves.
 
-
-def _with_labels(external: ExternalMask, array: np.ndarray, values: MaskValues) -> ExternalMask:
-    """Return a mask with the labels in its file, if there are several."""
+    Raises Refused for NaN and infinite values, which a mask must not have.
+    """
+    if array.dtype.kind == "f" and (count := np.count_nonzero(~np.isfinite(array))):
+        raise Refused(f"{file}: {count:,} of its values are not numbers (NaN or infinite). Save 0 and 1 instead.")
+    if labels:
+        return ExternalMask(lung_mask(array, labels, file))
+    values = find_values(array)
+    mask = lung_mask(array, None, file, values=values)
+    external = ExternalMask(mask, grey_share=values.grey_share, doubt=doubt_of(file, values))
     if len(values.labels) < 2:
         return external
     numbers = np.zeros(array.shape, np.uint8)
@@ -160,18 +157,8 @@ def _with_labels(external: ExternalMask, array: np.ndarray, values: MaskValues) 
     return external._replace(labels=values.labels, numbers=numbers)
 
 
-def _read_seg(file: Path, labels: Sequence[int] | None, grids: Iterable[Path]) -> ExternalMask:
+def _read_seg(file: Path, labels: tuple[int, ...] | None, grids: Iterable[Path]) -> ExternalMask:
     for grid in grids:
         if is_volume(grid) and len((volume := read_volume(grid)).hounsfield) > 1:
-            return ExternalMask(read_volume_seg(file, volume, _as_values(labels)), volume.spacing_mm, volume)
-    return ExternalMask(read_flat_seg(file, _as_values(labels)), image_pixel_mm(file))
-
-
-def _as_values(labels: Sequence[int] | None) -> tuple[int, ...] | None:
-    return tuple(labels) if labels else None
-
-
-def _refuse_no_numbers(array: np.ndarray, file: Path) -> None:
-    """Raise Refused if an array holds NaN or infinite values, which a mask must not have."""
-    if array.dtype.kind == "f" and (count := np.count_nonzero(~np.isfinite(array))):
-        raise Refused(f"{file}: {count:,} of its values are not numbers (NaN or infinite). Save 0 and 1 instead.")
+            return ExternalMask(read_volume_seg(file, volume, labels), volume.spacing_mm, volume)
+    return ExternalMask(read_flat_seg(file, labels), image_pixel_mm(file))

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ from lungnb.formats.folders import image_files, stem_of
 _MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes
 _OTHER_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # which `segment` may write beside
 NO_MASK = "is the mask of this name"  # why an image beside its mask is left out
+# Words in names that do not tell one image from another, also in what networks write
+_KINDS = re.compile(rf"{KIND_WORDS.pattern}|pred(ict(ion|ed)?)?s?|out(put)?s?|results?")
+_WORDS = re.compile(f"{_KINDS.pattern}|{LUNG_WORDS.pattern}")
 _MIN_SIMILARITY = 0.4  # of two names, 0 to 1, for the one to be a hint at the other
 
 
@@ -127,7 +131,7 @@ def _place_and_name(file: Path) -> Words:
 
     If no word is left, words for kinds of files count, so that `film.png` and `scan.png` differ.
     """
-    place, name = words_of(file, LUNG_WORDS)
+    place, name = words_of(file, _WORDS)
     return (place, name) if place or name else ((), words_of(file, MASK_WORDS)[1])
 
 
@@ -150,7 +154,7 @@ def _parts_of_one(group: list[Path]) -> tuple[list[Path], Excluded]:
     excluded = [(str(file), f"{named[0]} {NO_MASK}") for file in group if file not in named]
     by_part: defaultdict[tuple[object, ...], list[Path]] = defaultdict(list)
     for file in named:
-        by_part[(file.parent, words_of(file, KIND_WORDS))].append(file)
+        by_part[(file.parent, words_of(file, _KINDS))].append(file)
     for files in (files for files in by_part.values() if len(files) > 1):
         listed = " and ".join(map(str, files))
         return [], [*excluded, (listed, "have one name apart from case, signs and endings. Leave one of them")]
@@ -167,7 +171,7 @@ def _id_of(parts: Sequence[Path]) -> str:
     """
     place, name = _place_and_name(parts[0])
     if not name and place:
-        return next(folder for folder in reversed(parts[0].parent.parts) if words_of(Path(folder), LUNG_WORDS)[1])
+        return next(folder for folder in reversed(parts[0].parent.parts) if words_of(Path(folder), _WORDS)[1])
     names = {shared_name(file) for file in parts}
     if len(names) == 1:
         return names.pop()

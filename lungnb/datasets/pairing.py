@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import re
 from collections import defaultdict
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -18,43 +19,43 @@ from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
 
-_WORD = r"(?:lung)?(?:mask|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
-# SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT exports
-_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$|^segmentation(class|object)$", re.IGNORECASE)
+_WORD = r"(?:lung)?(?:mask|msk|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
+# SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export
+_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$|^segmentation(class(png)?|object)$", re.IGNORECASE)
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
 CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
-    rf"{_WORD}|ground|truth|manual|(image|img|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
-    r"|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
+    rf"{_WORD}|ground|truths?|manual|(image|img|im|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
+    r"|orig(inal)?|org|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
 _LEFT, _RIGHT = "l|left|leftlung|lungleft", "r|right|rightlung|lungright"
 _PARTS = f"lungs?|{_LEFT}|{_RIGHT}|both|upper|middle|lower|lobes?"
 LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
-MASK_WORD, MASK_WORDS = (
-    re.compile(_WORD),
-    re.compile(f"{_WORD}|{_PARTS}"),
-)  # which even a name without other words does not need
+# Words that even a name without other words does not need
+MASK_WORD, MASK_WORDS = re.compile(_WORD), re.compile(f"{_WORD}|{_PARTS}")
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "trainval", "imagestr"), "train")
 _SPLIT_FOLDERS |= dict.fromkeys(("test", "testing", "imagests"), "test")
 _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
-# What names of folders of splits have besides: a number in front, a year, a version, a stage, or `set` without a blank
+# What names of folders of splits have besides other words: a number in front or in brackets, a year, a version, a
+# stage, or `set` without a blank
 _BESIDE_SPLIT = re.compile(
-    r"^\d{1,2}[-_. ]+|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
+    r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
-_SET_WORDS = ("set", "data", "dataset", "split")  # in names of folders of splits
+_SET_WORDS = re.compile(f"{KIND_WORDS.pattern}|(data)?set|data|split")  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 _STUDY_FOLDER = re.compile(  # one of several studies of a patient, or a part of one
-    r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}|anat"
-    r"|baseline|follow[-_ ]?up[-_ ]?\d*|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
+    r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}"
+    r"|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
     re.IGNORECASE,
 )
 _GROUP_FOLDER = re.compile(  # one of several parts of a data set, which is no patient although it has a number
-    r"(batch|site|set|dataset|part|cohort|group|cent(er|re)|hospital|fold|disk|volume)[-_ ]?\d+", re.IGNORECASE
+    r"(batch|site|set|dataset|part|cohort|group|class|cent(er|re)|hospital|fold|disk|volume)[-_ ]?\d+|(19|20)\d\d",
+    re.IGNORECASE,
 )
 _MIN_PATIENTS = 3  # so many patients have to be left if folders of studies do not count
 OTHER_ORGAN = "another organ's"
@@ -121,7 +122,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         lungs = tuple(mask for mask in partners[image] if _is_of_lungs(mask, image))
         excluded += [(str(mask), OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
         pair_id = _short(text_name(f"{branch}_{name}" if branch else name))
-        split = next(filter(None, map(split_of, image.parts[:-1])), "")
+        split = _split_of_path(image)
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
         pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
@@ -269,11 +270,17 @@ def _branch(image: Path) -> str:
 def _patients_of_folders(images: list[Path]) -> dict[Path, str]:
     """Return the folders of each image that may name its patient: its branch without folders named after a split.
 
-    Folders of studies, such as `visit2` and `2020-01-31`, do not count either, unless too few patients were left.
+    Folders of studies, such as `visit2` and `2020-01-31`, do not count either, unless too few patients were left. If
+    all images lie in one folder without a number, apart from splits and copies of it, their names are patients.
     """
-    patients = {image: _patient_folder(image) for image in images}
-    without_studies = {image: _patient_folder(without_studies_of(image)) for image in images}
-    return without_studies if len({*without_studies.values()}) >= _MIN_PATIENTS else patients
+    patients, repeated = {image: _patient_folder(image) for image in images}, repeated_folders(images)
+    without_studies = {image: _patient_folder(without_studies_of(image, repeated)) for image in images}
+    if len({*without_studies.values()}) >= _MIN_PATIENTS:
+        return without_studies
+    last = min(patients.values(), key=len, default="")
+    if any(map(str.isdigit, last)) or not all(f"_{name}".endswith(f"_{last}") for name in patients.values()):
+        return patients
+    return {image: "_".join(filter(None, (_split_of_path(image), shared_name(image)))) for image in images}
 
 
 def _patient_folder(image: Path) -> str:
@@ -281,21 +288,37 @@ def _patient_folder(image: Path) -> str:
     return _branch(Path(*folders, image.name))
 
 
-def without_studies_of(image: Path) -> Path:
-    """Return the path of an image without the folders of studies at the end of its folders.
+def repeated_folders(images: Iterable[Path]) -> set[str]:
+    """Return the names of folders that several folders with a number hold, as P1 and P2 hold S1, and those beside.
+
+    >>> sorted(repeated_folders([Path("P1/S1/a.png"), Path("P1/S2/a.png"), Path("P2/S1/a.png"), Path("P3/X/a.png")]))
+    ['S1', 'S2']
+    """
+    above: defaultdict[str, set[Path]] = defaultdict(set)
+    for folder in {folder for image in images for folder in image.parents if not IMAGE_FOLDER.match(folder.name)}:
+        above[folder.name].add(folder.parent)
+    of_name = [folders for folders in above.values() if len(folders) > 1 and all(map(_may_be_patient, folders))]
+    return {name for name, folders in above.items() if folders & set().union(*of_name)}
+
+
+def without_studies_of(image: Path, repeated: Collection[str] = ()) -> Path:
+    """Return the path of an image without the folders of studies, or of `repeated` names, at the end of its folders.
 
     The folder above them may be that of a patient, because it has a number and is not called `batch1` or the like.
-    Otherwise the path stays as it is.
+    Otherwise they stay.
 
     >>> str(without_studies_of(Path("P7/visit2/film.png"))), str(without_studies_of(Path("visit2/film.png")))
     ('P7/film.png', 'visit2/film.png')
     """
     folders = [part for part in image.parent.parts if not IMAGE_FOLDER.match(part)]
-    kept = [*folders]
-    while kept and _STUDY_FOLDER.fullmatch(kept[-1]):
-        kept.pop()
-    is_patient = bool(kept) and any(map(str.isdigit, kept[-1])) and not _GROUP_FOLDER.fullmatch(kept[-1])
-    return Path(*kept, image.name) if is_patient and len(kept) < len(folders) else image
+    kept = Path(*folders)
+    while (_STUDY_FOLDER.fullmatch(kept.name) or kept.name in repeated) and _may_be_patient(kept.parent):
+        kept = kept.parent
+    return kept / image.name if len(kept.parts) < len(folders) else image
+
+
+def _may_be_patient(folder: Path) -> bool:
+    return any(map(str.isdigit, folder.name)) and not _GROUP_FOLDER.fullmatch(folder.name)
 
 
 def _shared_places(partners: dict[Path, list[Path]]) -> dict[Path, str]:
@@ -306,11 +329,12 @@ def _shared_places(partners: dict[Path, list[Path]]) -> dict[Path, str]:
     images: defaultdict[tuple[Path, ...], list[Path]] = defaultdict(list)
     for image, paths in partners.items():
         images[tuple(paths)].append(image)
+    repeated = repeated_folders(partners)
     places: dict[Path, str] = {}
     for masks, alike in images.items():
         if masks and len(alike) > 1:
             mask = Path(*(part for part in masks[0].parent.parts if not _MASK_FOLDER.search(part)), masks[0].name)
-            place = _patient_folder(without_studies_of(mask)) or shared_name(masks[0])
+            place = _patient_folder(without_studies_of(mask, repeated)) or shared_name(masks[0])
             places |= dict.fromkeys(alike, place)
     return places
 
@@ -323,13 +347,18 @@ def _short(name: str) -> str:
 
 
 def split_of(folder: str) -> str:
-    """Return the split that a folder is named after, with words such as `images` or `set` or without; "" for others.
+    """Return the split that a folder is named after, with another word or without; "" for others and for numbered ones.
 
-    >>> split_of("test_images"), split_of("Training Set"), split_of("val2017"), split_of("test 7")
-    ('test', 'train', 'validation', '')
+    >>> split_of("org_test"), split_of("Training Set"), split_of("val2017"), split_of("test 7"), split_of("val, test")
+    ('test', 'train', 'validation', '', '')
     """
-    words = [word for word in _words(_BESIDE_SPLIT.sub(" ", folder), KIND_WORDS) if word not in _SET_WORDS]
-    return _SPLIT_FOLDERS.get(folder.lower(), _SPLIT_FOLDERS.get(words[0], "") if len(words) == 1 else "")
+    words = _words(_BESIDE_SPLIT.sub(" ", folder), _SET_WORDS)
+    splits = {_SPLIT_FOLDERS[word] for word in (*words, folder.lower()) if word in _SPLIT_FOLDERS}
+    return splits.pop() if len(splits) == 1 and len(words) < 3 and not any(map(str.isdigit, words)) else ""
+
+
+def _split_of_path(image: Path) -> str:
+    return next(filter(None, map(split_of, image.parts[:-1])), "")
 
 
 def _is_of_lungs(mask: Path, image: Path) -> bool:

@@ -17,7 +17,7 @@ from lungnb.datasets.prepared import ManifestRow, digest_of, read_manifest
 from lungnb.datasets.reading import ReadOptions, read_pair
 from lungnb.datasets.sources import Source, find_source
 from lungnb.datasets.splitting import assign_patients, assign_splits
-from lungnb.files import check_readable, locked, need, refuse_foreign, write_json, written
+from lungnb.files import locked, need, refuse_foreign, write_json, written
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import make_table, write_table
 from lungnb.messages import run_first
@@ -45,7 +45,6 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     raw = need(raw_folder(settings.dataset), step)
     if not raw.is_dir():
         raise ValueError(f"{raw}: is a file. Unpack it if it is an archive, and name the folder of images and masks.")
-    check_readable(raw)
     plan = make_plan(settings, source, raw)
     if not is_prepared(settings.prepared, plan):
         with locked(settings.prepared):

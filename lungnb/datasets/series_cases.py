@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.formats.dicom_header import is_segmentation, other_object
+from lungnb.formats.dicom_header import is_segmentation
 from lungnb.formats.dicom_opening import open_dicom
+from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import stem_of
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.rasters import RASTER_FORMATS
@@ -85,11 +86,7 @@ def _possible_masks(
 
 def _is_series(raw: Path, slices: list[Path]) -> bool:
     """Return whether the first files of a folder hold two CT slices or more, all of one series."""
-    series = []
-    for file in slices[:_FILES_TO_LOOK_AT]:
-        with suppress(ValueError, OSError):
-            header = open_dicom(raw / file, header_only=True)
-            series += [] if other_object(header) else [str(header.get("SeriesInstanceUID"))]
+    series = [each[1] for file in slices[:_FILES_TO_LOOK_AT] if (each := series_of(raw / file))]
     return len(series) > 1 and len({*series}) == 1
 
 

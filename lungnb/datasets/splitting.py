@@ -25,17 +25,8 @@ from lungnb.settings import SPLITS, Settings
 MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
 # What spreadsheets write in English and German if a formula fails; the images of such rows would become one patient
 _FORMULA_ERRORS = (
-    "#N/A",
-    "#REF!",
-    "#NAME?",
-    "#VALUE!",
-    "#DIV/0!",
-    "#NULL!",
-    "#NUM!",
-    "#NV",
-    "#BEZUG!",
-    "#WERT!",
-    "#ZAHL!",
+    *("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!"),
+    *("#NV", "#BEZUG!", "#WERT!", "#ZAHL!"),
 )
 _NO_NAMES = (  # what programs and people write for no name
     "nan", "na", "<na>", "none", "null", "n/a", "unknown", "unbekannt", "?", "-",

@@ -8,6 +8,7 @@ import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,9 @@ import pandas as pd
 from scipy.ndimage import binary_fill_holes
 from tqdm import tqdm
 
-from lungnb.datasets.external_masks import ExternalMask, image_pixel_mm, refuse_unlike
+from lungnb.datasets.external_masks import ExternalMask, image_pixel_mm, read_external, refuse_unlike
 from lungnb.datasets.pairing import Pair
-from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_sets, with_patients
+from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSet, MaskSets, Problems, find_sets, with_patients
 from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.dicom_opening import is_dicom
@@ -176,7 +177,7 @@ def score_folders(
         )
         rows = _score_all(sets, pairs, None, Problems(), progress, in_mm=False)
     table = _finished(rows, [each.name for each in sets.programs])
-    _add_doubts(table, options.labels, problems)
+    _add_doubts(sets, table, options.labels, problems)
     _add_turned_films(sets, table, problems)
     scored = {*zip(table["model"], table["id"], strict=True)}
     every = [(program.name, image) for program in sets.programs for image in pairs]
@@ -320,7 +321,7 @@ def _coverage(sets: MaskSets, pairs: dict[str, Pair], table: pd.DataFrame) -> pd
     return make_table(rows, ("model", "images", "scored", "missing", "unusable", "without_truth"))
 
 
-def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None:
+def _add_doubts(sets: MaskSets, table: pd.DataFrame, labels: Labels, problems: Problems) -> None:
     """Add a sentence for each folder whose masks are all empty, and for full or inverted masks and copies."""
     for name, rows in table.groupby("model", sort=False):
         if (rows["tp"] + rows["fp"] == 0).all():
@@ -331,7 +332,10 @@ def _add_doubts(table: pd.DataFrame, labels: Labels, problems: Problems) -> None
         elif (2 * rows["fn"] / (2 * rows["fn"] + rows["tn"] + rows["tp"])).mean() > _INVERTED_DICE:
             problems.add(str(name), "the masks seem to be inverted, or those of the ground truth are. Invert one.")
         elif side := _lost_side(rows):
-            problems.add(str(name), f"the masks seem to lack the {side} lung. Give masks, or labels, of both lungs.")
+            program = next(each for each in sets.programs if each.name == name)
+            lacking = program if rows["fn"].sum() > rows["fp"].sum() else sets.truth
+            what = f"the masks seem to lack the {side} lung. Give masks, or labels, of both lungs."
+            problems.add(lacking.name, what + _labels_in(lacking, rows["id"].iloc[0]))
         elif (rows["fp"] + rows["fn"] == 0).all():
             problems.add(str(name), "all masks that were scored equal the ground truth. Are they copies of it?")
     if (table["tp"] + table["fn"] == 0).all():
@@ -347,6 +351,14 @@ def _lost_side(rows: pd.DataFrame) -> str:
     means = {side: rows[f"{side}_dice"].mean() for side in ("right", "left")}
     low, high = sorted(means, key=means.__getitem__)
     return low if means[low] < _LOST_DICE and means[high] > _FOUND_DICE else ""
+
+
+def _labels_in(masks: MaskSet, image: str) -> str:
+    """Return a sentence, after a space, on the labels in the mask of an image if there are several, or ""."""
+    with suppress(ValueError):
+        if labels := read_external(masks.paths(image)).labels:
+            return f" Its masks have the labels {', '.join(f'{label:g}' for label in labels)}."
+    return ""
 
 
 def _add_turned_films(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:

@@ -10,7 +10,6 @@ from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import digest_of
 from lungnb.datasets.reading import SLICE_ENDING, ReadOptions, read_pair
 from lungnb.datasets.sources import own_source
-from lungnb.files import check_readable
 from lungnb.masks import Mask
 
 
@@ -32,7 +31,6 @@ def read_films(
 
     Raises ValueError if there is no pair that can be used.
     """
-    check_readable(folder)
     pairs, left_out = find_pairs(folder, own_source(folder.resolve()), patient_pattern)
     films: list[Film] = []
     id_of_image: dict[bytes, str] = {}

@@ -11,7 +11,6 @@ from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
 from lungnb.datasets.splitting import assign_patients
-from lungnb.files import check_readable
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
@@ -163,7 +162,6 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
-    check_readable(folder)
     found, left_out = find_masks(folder, [other for other in every if other != folder])
     usual = (NO_MASK, OTHER_ORGAN)  # reasons that many files may have
     no_masks = [pair for pair in left_out if pair[1].endswith(usual)]
@@ -197,19 +195,12 @@ def _add_missing(
     if not found:
         problems.add(name, f"no mask found in this folder. Name the folder with the masks.{other_files(folder)}")
         return
-    if not matched and len(twice := [each for each in found if each.name == truths[0].name]) > 1:
-        problems.add(
-            name,
-            f"{' and '.join(str(each.files[0]) for each in twice[:2])} are both of the name {truths[0].id}. Name the "
-            "folder with the masks, within this one.",
-        )
-        return
     if not matched:
-        problems.add(
-            name,
-            f"none of its names, such as {found[0].id}, matches the ground truth, such as {truths[0].id}. Rename "
-            "its masks.",
-        )
+        files = [str(each.files[0]) for each in found if each.name == truths[0].name]
+        no_match = f"none of its names, such as {found[0].id}, matches the ground truth, such as {truths[0].id}."
+        both = f"{' and '.join(files[:2])} are both of the name {truths[0].id}."
+        remedy = "Name the folder with the masks, within this one." if len(files) > 1 else "Rename its masks."
+        problems.add(name, f"{both if len(files) > 1 else no_match} {remedy}")
         return
     used = {each.id for each in matched.values()}
     spare, missing = [each.id for each in found if each.id not in used], [t.id for t in truths if t.id not in matched]

@@ -30,7 +30,7 @@ from lungnb.formats.dicom_header import (
 )
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import row_blocks
+from lungnb.formats.pixels import row_blocks, thinned
 from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range
 from lungnb.masks import Floats, Mask
 
@@ -43,7 +43,6 @@ _USUAL_OFFSET = 1024  # that CT values have above Hounsfield units if the file d
 # white, and if its greys span more than the third share of those from black to white. A span of a quarter, such as of
 # 10 bits in a window of 12, costs a Dice of 0.04; 40 % white costs 0.06.
 _MIN_GREY_SHARE, _MAX_WHITE_SHARE, _MIN_SPAN = 0.15, 0.45, 0.3
-_SAMPLE_SIDE = 256  # look at about so many pixels in each direction to see whether a window fits
 Show = Callable[[np.ndarray], np.ndarray]  # from values to 0 (black) to 1 (white)
 
 
@@ -119,10 +118,7 @@ def _to_values(pixels: np.ndarray, header: Dataset, path: Path) -> Floats:
 
 def _to_shown(values: Floats, hidden: Mask | None, header: Dataset, path: Path) -> tuple[Floats, str]:
     """Return values after the modality LUT as 0 (black) to 1 (white), bone white, and a note if no window fits them."""
-    step = [-(-side // _SAMPLE_SIDE) for side in values.shape]
-    sample = values[:: step[0], :: step[1]]
-    if hidden is not None:
-        sample = sample[~hidden[:: step[0], :: step[1]]]
+    sample = thinned(values) if hidden is None else thinned(values)[~thinned(hidden)]
     is_ct = modality_of(header) == "CT"  # whose windows are in Hounsfield units, which these values are not
     is_inverse = header.get("PhotometricInterpretation") == "MONOCHROME1"
     views = _views(header) if sample.size and not is_ct else iter(())

@@ -13,6 +13,7 @@ import numpy as np
 from lungnb.formats.dicom_header import count_frames, modality_of, whole_number
 from lungnb.formats.jpeg import refuse_jpeg, stream_size
 from lungnb.formats.opening import Refused, refuse_shape
+from lungnb.formats.pixels import thinned
 from lungnb.masks import Mask
 
 if TYPE_CHECKING:
@@ -231,10 +232,8 @@ def is_padding(pixels: np.ndarray, file: Dataset) -> Mask | None:
 
 def padding_note(pixels: np.ndarray, hidden: Mask) -> str:
     """Return a note if padding, `(height, width)`, is large and has many values, as a picture has; or ""."""
-    step = [-(-side // _ROWS) for side in pixels.shape]
     share = float(hidden.mean())
-    some = pixels[:: step[0], :: step[1]][hidden[:: step[0], :: step[1]]]
-    if share < _MAX_PADDING or len(np.unique(some)) <= _PADDING_VALUES:
+    if share < _MAX_PADDING or len(np.unique(thinned(pixels)[thinned(hidden)])) <= _PADDING_VALUES:
         return ""
     return f"PixelPaddingValue and PixelPaddingRangeLimit of its header hide {share:.0%} of the picture as black"
 
@@ -269,6 +268,8 @@ def shape_note(pixels: np.ndarray, file: Dataset) -> str:
     steps = {each: step_below(each) for each in widths}
     best = min(steps, key=steps.__getitem__, default=0)
     if not best or steps[best] >= _FITS * (usual if is_alike else ours) or steps[best] > ours:
+        return ""
+    if step_below(best // 2) < steps[best]:  # a gradient, in which nearer pixels are more alike
         return ""
     rows = flat.size // best
     return f"its pixels seem to be {rows} rows of {best}, not the Rows and Columns of its header: export it again"

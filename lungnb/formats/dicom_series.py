@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -94,6 +95,15 @@ def read_dicom_series(path: str | Path) -> Volume:
             raise Refused(f"{path}: its slices are spaced unevenly and not axial. Resample it to even steps.")
         slice_mm = np.gradient(heights_mm)  # from halfway to the slice before to halfway to the next
         return volume._replace(slice_mm=slice_mm if affine[2, 2] > 0 else slice_mm[::-1])
+
+
+def series_of(file: Path) -> tuple[Path, str] | None:
+    """Return a file with the number of the series of which it is a slice of CT; None for all others."""
+    with suppress(Refused), guarded(file):
+        header = open_dicom(file, header_only=True)
+        if not other_object(header) and count_frames(header) == 1:
+            return file, str(header.get("SeriesInstanceUID") or "")
+    return None
 
 
 def dicom_files(folder: Path) -> list[Path]:

@@ -1,8 +1,10 @@
 """Find the image files in a folder and the folders below it."""
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
@@ -10,9 +12,11 @@ from lungnb.formats.nifti import is_nifti
 from lungnb.formats.rasters import IMAGE_SUFFIXES, kind_of
 from lungnb.settings import counted
 
-# Folders of copies that systems make, in small letters: archives of macOS, network storages, bins
-_OF_SYSTEMS = ("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "$recycle.bin", "lost+found")
-
+# Folders that systems make, in small letters: archives of macOS, network storages, bins, and folders of disks
+_OF_SYSTEMS = (
+    *("__macosx", "@eadir", "@recycle", "@recently-snapshot", "#recycle", "$recycle.bin", "recycler", "lost+found"),
+    "system volume information",
+)
 _FILES_OF_SYSTEMS = ("thumbs.db", "desktop.ini", ".ds_store")
 
 
@@ -24,15 +28,30 @@ def image_files(raw: Path) -> list[Path]:
 def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
     """Yield `raw` and each folder below it, with the names of the images and volumes that lie in it.
 
-    Hidden folders and those in which systems keep thumbnails and deleted files are left out.
+    Hidden folders and those that systems make are left out. Raises PermissionError if `raw` cannot be read, and warns
+    of each folder below it that cannot.
     """
     seen: set[str] = set()  # through links, a folder may contain itself
-    for folder, folders, names in os.walk(raw, followlinks=True):
+    for folder, folders, names in os.walk(raw, followlinks=True, onerror=partial(_report, raw)):
         place = os.path.realpath(folder)
         folders[:] = sorted(name for name in folders if place not in seen and not _is_hidden(name))
         if place not in seen:
             yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
         seen.add(place)
+
+
+def _report(raw: Path, error: OSError) -> None:
+    what = f"{error.filename}: cannot be read: {(error.strerror or '').lower()}."
+    if Path(error.filename) != raw:
+        _warn(f"{what} Its files are left out.")
+    elif os.path.isdir(raw):
+        raise PermissionError(f"{what} Check its permissions.") from error
+
+
+@cache
+def _warn(text: str) -> None:
+    """Warn once, although folders are searched several times."""
+    warnings.warn(text, stacklevel=4)
 
 
 def _is_hidden(folder: str) -> bool:
@@ -56,12 +75,12 @@ def stem_of(path: Path) -> str:
 
 
 def other_files(folder: Path) -> str:
-    """Return a sentence, after a space, on the most frequent kind of file in a folder that is not read, or ""."""
+    """Return a sentence, after a space, on the two main kinds of files in a folder that are not read; or ""."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.name.lower() not in _FILES_OF_SYSTEMS]
     kinds = Counter(path.suffix.lower() for path in files if path.suffix and not is_image(path))
     nameless = Counter(filter(None, map(kind_of, files)))
     if nameless and nameless.total() > max(kinds.values(), default=0):
         kind, _ = nameless.most_common(1)[0]
         return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
-    kind, count = kinds.most_common(1)[0] if kinds else ("", 0)
-    return f" {counted(count, 'file')} with the ending {kind} cannot be read." if kind else ""
+    parts = [f"{counted(count, 'file')} with the ending {kind}" for kind, count in kinds.most_common(2)]
+    return f" {' and '.join(parts)} cannot be read." if parts else ""

@@ -219,6 +219,5 @@ def _in_words(labels: tuple[float, ...]) -> str:
         else:
             runs.append([label])
     words = [f"{run[0]:g} to {run[-1]:g}" if len(run) > 1 else f"{run[0]:g}" for run in runs]
-    return ", ".join(
-        words if len(words) <= MAX_LABELS else [*words[:MAX_LABELS], f"and {len(words) - MAX_LABELS} more"]
-    )
+    more = [f"and {len(words) - MAX_LABELS} more"] if len(words) > MAX_LABELS else []
+    return ", ".join([*words[:MAX_LABELS], *more])

@@ -27,7 +27,7 @@ _DARK = 32  # a picture of 8 bits without a brighter pixel was not scaled to 0 t
 _GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black or as white
 _MASK_GREY_SHARE = 0.01  # a picture with fewer grey pixels looks like a mask
 LIKE_MASK = "hardly any greys, as in a mask: give the image itself"
-_LABEL_GREYS = 8  # a picture of so few greys is a map of labels
+_LABEL_GREYS, _LABEL_ALIKE = 8, 0.95  # a picture of so few greys is a map of labels if so many neighbours are alike
 _EVEN = 8  # greys, of 255, by which an even background may differ
 _MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of the picture is the smaller lung
 _MIN_SIZE_RATIO = 0.3  # of the smaller region to the larger; an arm beside the body is smaller
@@ -107,8 +107,7 @@ def has_colours(array: np.ndarray) -> bool:
     """
     if array.ndim != 3 or array.shape[-1] < 3 or not array.size:
         return False
-    step = [-(-side // _SAMPLE_SIDE) for side in array.shape[:2]]
-    sample = array[:: step[0], :: step[1], :3].astype(float)
+    sample = thinned(array)[..., :3].astype(float)
     with np.errstate(invalid="ignore"):  # NaN and infinite values are refused later
         sample /= np.maximum(sample.mean(axis=(0, 1)), 1e-9)  # the tint, as of old photographs and blue films
     return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
@@ -120,7 +119,9 @@ def doubt_of(grey: Grey) -> str:
         return ""
     if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
         return "far wider than high: if it shows two views, cut them apart"
-    if is_like_mask(grey) or 1 < len(np.unique(_sample(grey))) <= _LABEL_GREYS:
+    sample = thinned(grey)
+    is_map = 1 < len(np.unique(sample)) <= _LABEL_GREYS and (sample[1:] == sample[:-1]).mean() > _LABEL_ALIKE
+    if is_map or is_like_mask(grey):
         return LIKE_MASK
     if 0 < (brightest := int(grey.max())) < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
@@ -133,7 +134,7 @@ def is_like_mask(image: np.ndarray) -> bool:
     >>> is_like_mask(np.array([[0, 255]])), is_like_mask(np.array([[0, 128, 255]]))
     (True, False)
     """
-    sample = _sample(image)
+    sample = thinned(image)
     black, white = float(sample.min()), float(sample.max())
     margin = _GREY_MARGIN * (white - black)
     is_grey = (sample > black + margin) & (sample < white - margin)
@@ -147,7 +148,7 @@ def is_cut_out(grey: Grey) -> bool:
     """
     from scipy.ndimage import binary_fill_holes, label
 
-    sample = _sample(grey).astype(np.int16)
+    sample = thinned(grey).astype(np.int16)
     if min(sample.shape) < _MIN_SIDE:
         return False
     outline = np.concatenate([sample[0], sample[-1], sample[:, 0], sample[:, -1]])
@@ -167,9 +168,9 @@ def is_cut_out(grey: Grey) -> bool:
     return bool(is_large and is_pair and shared < 0.5 * min(np.ptp(one), np.ptp(other)))
 
 
-def _sample(image: np.ndarray) -> np.ndarray:
-    """Return some rows and columns of a picture."""
-    step = [-(-side // _SAMPLE_SIDE) for side in image.shape]
+def thinned(image: np.ndarray) -> np.ndarray:
+    """Return some rows and columns of a picture, of each at most _SAMPLE_SIDE."""
+    step = [-(-side // _SAMPLE_SIDE) for side in image.shape[:2]]
     return image[:: step[0], :: step[1]]
 
 

@@ -387,9 +387,7 @@ def has_more(image: Image.Image) -> bool:
     try:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             return _has_other_pages(image)
-        return bool(
-            image.info.get("has_more", getattr(image, "is_animated", False))
-        )  # for a GIF, Pillow reads the next frame
+        return bool(image.info.get("has_more", getattr(image, "is_animated", False)))  # reads a frame of a GIF
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
 

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import os
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
@@ -11,12 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.artefacts import given_path
-from lungnb.files import check_readable
-from lungnb.formats.dicom_header import count_frames, other_object
-from lungnb.formats.dicom_opening import open_dicom
+from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
-from lungnb.formats.opening import Refused, guarded
+from lungnb.formats.opening import Refused
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 
 LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
@@ -116,7 +115,6 @@ def refuse_other_network(out: Path, before: Iterable[str], network: str) -> None
 def _listed(path: Path, out: Path | None) -> list[Path]:
     """Return the files and series that a path, a folder or a pattern names."""
     if os.path.isdir(path):
-        check_readable(path)
         files = [path / file for file in image_files(path)]
         return _with_series(_without_written(files, out) if out else files)
     if not os.path.lexists(path) and (matches := sorted(glob.glob(str(path), recursive=True))):
@@ -139,39 +137,32 @@ def _is_written(file: Path, outputs: Iterable[Path]) -> bool:
 
 
 def _with_series(files: list[Path]) -> list[Path]:
-    """Return the files with each DICOM series replaced by its folder."""
-    slices = defaultdict(list)
+    """Return the files with each DICOM series replaced by its folder; warn of a series in several folders."""
+    slices, places = defaultdict(list), defaultdict(list)
     for file in files:
         if file.suffix.lower() not in RASTER_FORMATS and not is_nifti(file):
             slices[file.parent].append(file)
-    series = [folder for folder in slices if _is_series(slices[folder])]
+    series = []
+    for folder, inside in slices.items():
+        numbers = _series_in(inside)
+        # All files then belong to the series. Reading it says which are something else, and which cannot be read.
+        series += [folder] if len({*numbers}) < len(numbers) else []
+        for number in {*numbers} - {""}:
+            places[number].append(folder)
+    if apart := next((folders for folders in places.values() if len(folders) > 1), None):
+        what = f"slices of one series, as those in {apart[0]} and {apart[1]}, lie in {len(apart)} folders"
+        warnings.warn(f"{what}, and each folder is segmented alone. Put them into one folder.", stacklevel=2)
     in_series = {file for folder in series for file in slices[folder]}
     return [*series, *(file for file in files if file not in in_series)]
 
 
-def _is_series(files: list[Path]) -> bool:
-    """Return whether two or more of the DICOM files of one folder are slices of one series of CT.
-
-    All files then belong to the series. Reading it says which are something else, and which cannot be read.
-    """
-    first, last = (next(filter(None, map(_series_of, order)), None) for order in (files, reversed(files)))
-    if first is None or last is None or first[0] == last[0]:
-        return False
-    if first[1] == last[1]:  # nearly always; then the others need not be read
-        return True
-    series = [each[1] for each in map(_series_of, files) if each]
-    return len(set(series)) < len(series)
-
-
-def _series_of(file: Path) -> tuple[Path, str] | None:
-    """Return a file with the series of which it is a CT slice; None if it is something else or cannot be read."""
-    try:
-        with guarded(file):
-            header = open_dicom(file, header_only=True)
-            is_slice = not other_object(header) and count_frames(header) == 1
-            return (file, str(header.get("SeriesInstanceUID"))) if is_slice else None
-    except Refused:
-        return None
+def _series_in(files: list[Path]) -> list[str]:
+    """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ."""
+    ends = (next(filter(None, map(series_of, order)), None) for order in (files, reversed(files)))
+    slices = [*dict.fromkeys(filter(None, ends))]
+    if len({series for _, series in slices}) > 1:  # hardly ever; otherwise the others need not be read
+        slices = [each for each in map(series_of, files) if each]
+    return [series for _, series in slices]
 
 
 def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:

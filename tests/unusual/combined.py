@@ -84,6 +84,20 @@ def swapped_shape(folder, is_swapped):  # a note; nothing if it is true
     return result if is_swapped else Result("wrong" if result.verdict == "explained" else "right", result.said)
 
 
+# No note: nearer pixels are more alike.
+GRADIENTS = {
+    "a ramp over all rows": (np.arange(240 * 320) // 2).reshape(240, 320),
+    "a gradient from top to bottom": np.tile(np.arange(480)[:, None], (1, 640)),
+    "a gradient to a corner": np.add.outer(60 * np.arange(512), np.arange(512)),
+}
+
+
+@cases("DICOM picture of {}.", GRADIENTS)
+def gradients(folder, pixels):
+    result = judge_words(dicom(folder / "a.dcm", pixels.astype(np.uint16), DX), "Rows and Columns")
+    return Result("wrong" if result.verdict == "explained" else "right", result.said)
+
+
 # A word on what the header says.
 MODALITIES = {"MR": "4", "US": "6.1", "PT": "128", "NM": "20", "MG": "1.2"}  # and the ends of the SOP classes
 ELSEWHERE = {

@@ -11,7 +11,7 @@ from pydicom.encaps import encapsulate
 
 from lungnb.formats.images import read_image
 from lungnb.segmentation.batch import segment_files
-from unusual import Result, case, cases, ct_slice, film, is_right, judge, out_folder
+from unusual import Result, case, cases, ct_slice, explained_by, film, is_right, judge, out_folder
 from unusual.pictures import judge_alike
 
 CT, DX = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.1.1"
@@ -115,6 +115,18 @@ def two_acquisitions(folder):
     for number in range(6):
         dicom(folder / "ct" / f"P{number}.dcm", ct_slice() + 1, number=50 + number, z=5 * number, AcquisitionNumber=2)
     return judge(folder / "ct", "ct", "acquisition")
+
+
+@cases("A series with {} slices in each folder.", {"1": 1, "3": 3})
+def several_folders(folder, count):
+    """A warning that names two of the folders."""
+    for number, place in enumerate(range(0, 30, 5)):
+        dicom(folder / "ct" / f"{number // count}" / f"IM{number}.dcm", ct_slice(), number=number, z=place)
+    with out_folder() as out, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        segment_files(folder / "ct", out, progress=False)
+    said = "; ".join(str(each.message) for each in caught)
+    return explained_by(said, "one series", f"lie in {6 // count} folders", "Put them into one folder")
 
 
 @case

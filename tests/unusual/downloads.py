@@ -8,7 +8,7 @@ from scipy import ndimage
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask
 from lungnb.presets import make_settings
-from unusual import Result, case, cases, film, judge
+from unusual import Result, case, cases, explained_by, film, judge
 from unusual.dicoms import dicom, series, without_picture
 from unusual.exports import judge_check, save
 from unusual.hospitals import judge_error, judge_rows
@@ -20,12 +20,17 @@ HEART[48:70, 44:60] = True
 
 
 def split_set(folder, train, other):
-    """Write a data set with four images in the folder `train`, and 005 and 006 in the other one."""
-    raw = write_set(folder, train + "/images/{:03}.png", train + "/masks/{:03}.png")
+    """Write a data set with four images in the folder `train`, and 005 and 006 in the other one.
+
+    If a name has `{}`, it is filled with `images` or `masks`; otherwise the folder holds folders of these names.
+    """
+    train, other = (name if "{}" in name else f"{name}/{{}}" for name in (train, other))
+    raw = write_set(folder, *(f"{train.format(kind)}/{{:03}}.png" for kind in ("images", "masks")))
     for kind in ("images", "masks"):
-        (raw / other / kind).mkdir(parents=True)
+        (raw / other.format(kind)).mkdir(parents=True)
         for number in (5, 6):
-            (raw / train / kind / f"{number:03}.png").rename(raw / other / kind / f"{number:03}.png")
+            file = raw / train.format(kind) / f"{number:03}.png"
+            file.rename(raw / other.format(kind) / file.name)
     return raw
 
 
@@ -37,7 +42,11 @@ SPLITS = {
     "trainval and test": ("trainval", "test", "test"),
     "TestDataset beside TrainDataset": ("TrainDataset", "TestDataset", "test"), "dev": ("train", "dev", "validation"),
     "stage1_test beside stage1_train": ("stage1_train", "stage1_test", "test"),
-    "01_train and 02_test": ("01_train", "02_test", "test"),
+    "01_train and 02_test": ("01_train", "02_test", "test"), "train (1)": ("train (1)", "test (1)", "test"),
+    "Chest Xray train": ("Chest Xray train", "Chest Xray test", "test"),
+    "lung_train": ("lung_train", "lung_test", "test"),
+    "images_train and masks_train": ("{}_train", "{}_test", "test"),
+    "train_frames_images": ("train_frames_{}", "test_frames_{}", "test"),
 }  # fmt: skip
 
 
@@ -70,7 +79,10 @@ STUDIES = {
     "MIMIC": "p10/p1000000{p}/s5000{p}{s}/abc{p}{s}.png", "sessions": "sub-0{p}/ses-0{s}/cxr.png",
     "BIDS": "sub-0{p}/ses-0{s}/anat/sub-0{p}_ses-0{s}_cxr.png", "a day in the name": "P{p}_day{s}.png",
     "NIH": "0000000{p}_00{s}.png", "baseline and follow-up": "P{p}/{t}/cxr.png",
-    "train above": "train/patient0000{p}/study{s}/view1_frontal.png",
+    "train above": "train/patient0000{p}/study{s}/view1_frontal.png", "S1": "P{p}/S{s}/cxr.png",
+    "S1, names of their own": "P{p}/S{s}/cxr{p}{s}.png", "S1 in data": "data/P{p}/S{s}/cxr.png",
+    "S1 below a class": "COVID/P{p}/S{s}/cxr.png", "1": "patient{p}/{s}/cxr.png", "V1": "P{p}/V{s}/cxr.png",
+    "pre and post": "P{p}/{u}/cxr.png", "years": "{p}/202{s}/cxr.png", "S1 and a part": "P{p}/S{s}/CT/cxr.png",
 }  # fmt: skip
 
 
@@ -79,7 +91,8 @@ def two_studies(folder, pattern):
     raw = folder / "set"
     for number, (image, left, right) in enumerate(phantoms()):
         study = number % 2 + 1
-        file = raw / pattern.format(p=number // 2 + 1, s=study, t=("baseline", "followup")[study - 1])
+        file = raw / pattern.format(p=number // 2 + 1, s=study, t=("baseline", "followup")[study - 1],
+                                 u=("pre", "post")[study - 1])  # fmt: skip
         save(file, image)
         save(file.with_name(f"{file.stem}_mask.png"), left | right)
     count = prepare_dataset(make_settings(str(raw)), progress=False)["patient"].nunique()
@@ -96,6 +109,56 @@ def folders_of_classes(folder):
         save(file.with_name("cxr_mask.png"), left | right)
     manifest = prepare_dataset(make_settings(str(raw)), progress=False)
     return Result("right" if manifest["patient"].nunique() == COUNT else "wrong", str(manifest["patient"].unique()))
+
+
+# Right: six patients, or a sentence that two are too few.
+GROUPS = {
+    "batches": "batch{s}/P{p}/cxr.png", "classes, one with a number": "{c}/{p}/cxr.png",
+    "numbered classes": "class{s}/{p}/cxr.png", "years of examination": "201{s}/P{p}/cxr.png",
+    "classes, names alike": "{c}/{p}.png", "sites": "site {s}/P{p}/cxr.png",
+}  # fmt: skip
+
+
+@cases("Six people in folders of {}.", GROUPS)
+def groups(folder, pattern):
+    raw = folder / "set"
+    for number, (image, left, right) in enumerate(phantoms()):
+        group = number % 2
+        file = raw / pattern.format(p=number // 2 + 1, s=group + 1, c=("COVID-19", "Normal")[group])
+        save(file, image)
+        save(file.with_name(f"{file.stem}_mask.png"), left | right)
+    try:
+        patients = prepare_dataset(make_settings(str(raw)), progress=False)["patient"]
+    except ValueError as error:
+        return explained_by(error, "2 patients cannot make")
+    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
+
+
+@case
+def all_twice(folder):
+    """Kaggle's set of Montgomery and Shenzhen, all of which lies in two folders."""  # one patient for both copies
+    raw = folder / "set"
+    for number, (image, left, right) in enumerate(phantoms(), 1):
+        for place in (raw / "data" / "Lung Segmentation", raw / "Lung Segmentation"):
+            save(place / "CXR_png" / f"MCUCXR_{number:04}_0.png", image)
+            save(place / "masks" / f"MCUCXR_{number:04}_0.png", left | right)
+    manifest = prepare_dataset(make_settings(str(raw)), progress=False)
+    splits = manifest.groupby(manifest["id"].str[-6:])["split"].nunique()
+    return Result(
+        "right" if len(manifest) == 2 * COUNT and splits.max() == 1 else "wrong", str(manifest["id"].tolist())
+    )
+
+
+@case
+def equal_names_in_splits(folder):
+    """A folder with train and test, in which names are alike."""  # six patients
+    raw = folder / "set" / "Lung Segmentation"
+    for number, (image, left, right) in enumerate(phantoms()):
+        place = raw / ("train", "test")[number % 2]
+        save(place / "images" / f"{number // 2}.png", image)
+        save(place / "masks" / f"{number // 2}.png", left | right)
+    patients = prepare_dataset(make_settings(str(folder / "set")), progress=False)["patient"]
+    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
 
 
 # A finding that an image has the mask of another one, and one patient for both.

@@ -298,7 +298,7 @@ def network_storage(raw):
 
 
 def recycled(raw):
-    for name in ("#recycle", "$RECYCLE.BIN"):
+    for name in ("#recycle", "$RECYCLE.BIN", "RECYCLER", "System Volume Information", ".Trash-1000", "lost+found"):
         shutil.copytree(raw / "images", raw / name / "images")
         shutil.copytree(raw / "masks", raw / name / "masks")
 

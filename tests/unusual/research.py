@@ -50,6 +50,11 @@ LAYOUTS = {
     "image and mask in a folder of their own": ("{0:03}/{0:03}.png", "{0:03}/{0:03}_seg.png"),
     "BraTS's names": ("p{0:03}/p{0:03}_image.png", "p{0:03}/p{0:03}_seg.png"),
     "x and y": ("x/{:03}.png", "y/{:03}.png"), "inputs and targets": ("inputs/{:03}.png", "targets/{:03}.png"),
+    "img and msk": ("img/{:03}.png", "msk/{:03}.png"),
+    "Ground-truths": ("Images/{:03}.png", "Ground-truths/mask_{:03}.png"),
+    "original and segmentation": ("c{:03}/original.jpg", "c{:03}/segmentation.png"),
+    "LabelMe's SegmentationClassPNG": ("JPEGImages/{:03}.jpg", "SegmentationClassPNG/{:03}.png"),
+    "im and mask": ("im{:03}.png", "mask{:03}.png"),
     "img and ann": ("img/{:03}.png", "ann/{:03}.png"), "A and B, as pix2pix has": ("A/{:03}.png", "B/{:03}.png"),
 }  # fmt: skip
 
@@ -82,11 +87,18 @@ def label_studio(raw):
         file.rename(file.with_name(f"task-{number + 20}-annotation-{number}-by-1-tag-Lung-0.png"))
 
 
+def arrow(raw):
+    shutil.rmtree(raw)
+    (raw / "train").mkdir(parents=True)
+    for name in ("data-00000-of-00001.arrow", "state.json", "dataset_info.json"):
+        (raw / "train" / name).write_bytes(b"0" * 500)
+
+
 UNREAD = {
     "YOLO": (yolo, "txt"), "ROIs of ImageJ": (beside(".roi"), "roi"), "ROI archives of ImageJ": (beside(".zip"), "zip"),
     "LabelMe beside the images": (beside(".json"), "json"), "HDF5": (beside(".h5"), "h5"),
     "npz": (beside(".npz"), "npz"), "Slicer beside the images": (beside(".seg.nrrd"), "nrrd"),
-    "Label Studio": (label_studio, "no image with a mask"),
+    "Hugging Face (arrow)": (arrow, "arrow"), "Label Studio": (label_studio, "no image with a mask"),
 }  # fmt: skip
 
 

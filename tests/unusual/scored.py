@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
-from unusual import cases
+from lungnb.evaluation.external import ScoreOptions, score_folders
+from unusual import case, cases, explained_by
 from unusual.downloads import HEART, with_airways
 from unusual.exports import save
 from unusual.sets import COUNT, SIZE, judge_folders, nifti, phantoms, slices
@@ -82,6 +83,27 @@ PROGRAMS = {
 def programs(folder, kind):
     write, *words = kind
     return judge_program(folder, write, *words)
+
+
+# Right: the words for predictions do not count.
+NAMES = ("{:03}_pred", "predicted_mask_{:03}", "{:03}_OUT", "prediction/{:03}_result")
+
+
+@cases("Scored masks named {}.", {name.format(1): name for name in NAMES})
+def names(folder, name):
+    return judge_program(folder, lambda place, number, _, left, right: save(
+        place / f"{name.format(int(number))}.png", (left | right) * np.uint8(255)))  # fmt: skip
+
+
+@case
+def truth_of_one_label(folder):
+    """Scored against a ground truth of two labels, of which one is named."""  # a sentence with the labels
+    for number, (_, left, right) in enumerate(phantoms(), 1):
+        save(folder / "truth" / f"{number:03}.png", (left + 2 * right).astype(np.uint8))
+        save(folder / "masks" / f"{number:03}.png", left | right)
+    options = ScoreOptions(truth_labels=[1])
+    said = score_folders(folder / "truth", [folder / "masks"], options, progress=False).problem_lines()
+    return explained_by(" ".join(said), "ground truth: the masks seem to lack", "masks have the labels 1, 2.")
 
 
 @cases("Scored against a ground truth of lung 1 and heart {}.", {"2": 2, "0": 0})

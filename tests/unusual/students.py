@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 from PIL import Image
 
-from unusual import SIZE, case, cases, ct_slice, film, judge
+from unusual import SIZE, Result, case, cases, ct_slice, film, judge
 from unusual.drawings import smooth, soft
 from unusual.exports import judge_check, resave, save
 from unusual.hospitals import judge_rows, judge_words
@@ -179,6 +179,13 @@ def reviewed(folder, kind):
     return judge_words(make(folder), word)
 
 
+@cases("A film of 8 greys, {}.", {"0 to 7": (1, "very dark"), "0 to 252": (36,)})
+def few_greys(folder, kind):  # a word that it is dark, if it is; not that it is a mask
+    step, *words = kind
+    result = judge_words(save(folder / "a.png", (film() // 32 * step).astype(np.uint8)), *words)
+    return Result("wrong", result.said) if "as in a mask" in result.said else result
+
+
 @case
 def swapped(folder):
     """A data set whose masks lie in images and whose images lie in masks."""  # a finding
@@ -217,7 +224,6 @@ def judge_lungs(path, *words):
     """Read a mask: explained, too, if the check of a data set finds an error in it."""
     from lungnb.datasets.check import judge_mask as judge_pair
     from lungnb.formats.images import read_mask
-    from unusual import Result
 
     result = judge_mask(path, *words)
     if result.verdict == "wrong":
