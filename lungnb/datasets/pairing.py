@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import re
+import warnings
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -18,6 +19,7 @@ from lungnb.formats.dicom_header import STRUCTURE_SET, other_object
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
+from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|msk|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
 # SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export
@@ -131,6 +133,9 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     if pattern and not any(patients.values()):
         what, example = ("path", pairs[0].image.as_posix()) if "/" in pattern else ("name", pairs[0].id)
         raise ValueError(f"patient_pattern {pattern!r} matches no image's {what}, such as {example}.")
+    if pattern and (missed := [pair.id for pair in pairs if not patients[pair.image]]):
+        what = f"patient_pattern {pattern!r} does not match {counted(len(missed), 'image')}, such as {missed[0]}"
+        warnings.warn(f"{what}: each counts as a patient of its own.", stacklevel=2)
     return _without_same_ids(pairs, excluded)
 
 

@@ -75,6 +75,10 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
         notes = sorted({note for row in rows for note in row.pop("notes")})
         if not rows:
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
+        have_lung = [row.pop("has_lung") for row in rows]
+        if not any(have_lung):
+            hint = f"has one of the labels {', '.join(map(str, mask_values))}" if mask_values else "shows a lung"
+            raise ValueError(f"{raw}: no mask {hint}. Look at the masks, and name their labels in mask_values.")
         write_table(_manifest_of(rows), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)
@@ -102,6 +106,7 @@ def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[
             "pixel_width_mm": pixel_width_mm, "source_image": pair.image.as_posix(),
             "source_mask": ";".join(path.as_posix() for path in pair.masks),
             "content": hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest(), "notes": notes,
+            "has_lung": bool(mask.any()),
         }  # fmt: skip
         write_png(folder / row["image"], image)
         write_png(folder / row["mask"], mask)
