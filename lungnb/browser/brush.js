@@ -460,7 +460,7 @@ export class Editor {
       this.stroke = null;
       return;
     }
-    this.isPanning = event.button === 1 || this.isSpace || this.tool === "move";
+    this.isPanning = event.button === 1 || this.isSpace || (this.tool === "move" && event.button === 0);
     this.canvas.classList.toggle("panning", this.isPanning);
     if (this.isPanning || event.button > 2 && event.button !== 5) return;
     const erases = this.tool === "erase" || event.button === 2 || event.button === 5; // 5: the other end of a pen

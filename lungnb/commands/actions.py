@@ -158,7 +158,7 @@ def run_adapt(options: argparse.Namespace) -> None:
     if adaptation.estimate is not None:
         with written(out / "estimate.png") as file:
             figures.adaptation_chart(adaptation.estimate).savefig(file)
-    masks = shlex.quote(f"masks-{out.name}")  # because `masks` may hold masks of the network from before
+    masks = shlex.quote(f"masks-{out.resolve().name}")  # because `masks` may hold masks of the network from before
     say(f"The network is in {out}. Next: `lungnb segment IMAGES --out {masks} --model {shlex.quote(str(out))}`.")
 
 

@@ -46,13 +46,15 @@ _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validati
 _BESIDE_SPLIT = re.compile(
     r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
-_SET_WORDS = re.compile(f"{KIND_WORDS.pattern}|(data)?set|data|split")  # in names of folders of splits
+_SET_WORDS = re.compile(
+    f"{KIND_WORDS.pattern}|(data)?set|data|split|org|orig|original|final|full|all|new"
+)  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 _STUDY_FOLDER = re.compile(  # one of several studies of a patient, or a part of one
-    r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}"
-    r"|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
+    r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}|anat"
+    r"|baseline|follow[-_ ]?up[-_ ]?\d*|(19|20)\d\d(([-_.]?)[01]\d\5[0-3]\d([-_ T].*)?)?",
     re.IGNORECASE,
 )
 _GROUP_FOLDER = re.compile(  # one of several parts of a data set, which is no patient although it has a number
@@ -296,6 +298,8 @@ def _patient_folder(image: Path) -> str:
 def repeated_folders(images: Iterable[Path]) -> set[str]:
     """Return the names of folders that several folders with a number hold, as P1 and P2 hold S1, and those beside.
 
+    There must be fewer such names than folders that hold them.
+
     >>> sorted(repeated_folders([Path("P1/S1/a.png"), Path("P1/S2/a.png"), Path("P2/S1/a.png"), Path("P3/X/a.png")]))
     ['S1', 'S2']
     """
@@ -303,7 +307,10 @@ def repeated_folders(images: Iterable[Path]) -> set[str]:
     for folder in {folder for image in images for folder in image.parents if not IMAGE_FOLDER.match(folder.name)}:
         above[folder.name].add(folder.parent)
     of_name = [folders for folders in above.values() if len(folders) > 1 and all(map(_may_be_patient, folders))]
-    return {name for name, folders in above.items() if folders & set().union(*of_name)}
+    parents = set().union(*of_name)
+    if len(parents) <= len(of_name):  # many names below few folders are patients of several parts
+        return set()
+    return {name for name, folders in above.items() if folders & parents}
 
 
 def without_studies_of(image: Path, repeated: Collection[str] = ()) -> Path:
@@ -352,14 +359,13 @@ def _short(name: str) -> str:
 
 
 def split_of(folder: str) -> str:
-    """Return the split that a folder is named after, with another word or without; "" for others and for numbered ones.
+    """Return the split that a folder is named after, with words such as `images` or `set` or without; "" for others.
 
-    >>> split_of("org_test"), split_of("Training Set"), split_of("val2017"), split_of("test 7"), split_of("val, test")
+    >>> split_of("org_test"), split_of("Training Set"), split_of("val2017"), split_of("test 7"), split_of("no_test")
     ('test', 'train', 'validation', '', '')
     """
     words = _words(_BESIDE_SPLIT.sub(" ", folder), _SET_WORDS)
-    splits = {_SPLIT_FOLDERS[word] for word in (*words, folder.lower()) if word in _SPLIT_FOLDERS}
-    return splits.pop() if len(splits) == 1 and len(words) < 3 and not any(map(str.isdigit, words)) else ""
+    return _SPLIT_FOLDERS.get(folder.lower(), _SPLIT_FOLDERS.get(words[0], "") if len(words) == 1 else "")
 
 
 def _split_of_path(image: Path) -> str:

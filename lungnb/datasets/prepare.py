@@ -77,8 +77,10 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
             raise ValueError(f"{raw}: no image with a mask can be used; the last: {excluded[-1][1]}")
         have_lung = [row.pop("has_lung") for row in rows]
         if not any(have_lung):
-            hint = f"has one of the labels {', '.join(map(str, mask_values))}" if mask_values else "shows a lung"
-            raise ValueError(f"{raw}: no mask {hint}. Look at the masks, and name their labels in mask_values.")
+            if mask_values:
+                labels = ", ".join(map(str, mask_values))
+                raise ValueError(f"{raw}: no mask has the labels {labels}. Look at the masks, and correct mask_values.")
+            raise ValueError(f"{raw}: all masks are empty. Look at them: are these the masks of the lungs?")
         write_table(_manifest_of(rows), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)

@@ -159,10 +159,10 @@ def _warnings(table: pd.DataFrame, best: str, others: list[str]) -> list[str]:
     text = []
     for what, values in series.items():
         if patients := decisive_patients(values):
-            who = f"patient {patients[0]}" if len(patients) == 1 else " and ".join(patients)
+            who = f"patient {patients[0]}" if len(patients) == 1 else _listed(patients, " and ")
             text.append(
-                f"Without {who}, the interval of the mean {what} does not contain the mean of all patients. So its "
-                "interval and test are not reliable: look at these images."
+                f"Without {who}, the interval of the mean {what} does not contain the mean of all patients. So the "
+                "interval and the test are not reliable: look at these images."
             )
     if (count := len(by_patient)) < FEW_PATIENTS:
         unseen = 1 - 0.05 ** (1 / count)  # the share of failures that is absent from 5 % of such samples

@@ -76,7 +76,8 @@ class Problems:
 
     def add(self, folder: str, problem: str) -> None:
         """Keep a sentence about a folder; `folder` is its name in the table."""
-        self._rows.append((folder, problem))
+        if (folder, problem) not in self._rows:
+            self._rows.append((folder, problem))
 
     def lines(self) -> list[str]:
         """Return the sentences, each with the folder."""
@@ -234,7 +235,8 @@ def with_patients(
             raise ValueError(f"patient_pattern {pattern!r} matches no name of an image, such as {pairs[0].id}.")
         if alone := [pair.id for pair in pairs if not found[pair.image]]:
             count = counted(len(alone), "image")
-            problems.add(TRUTH, f"patient_pattern finds no patient in {count}, such as {alone[0]}: each counts as one.")
+            what = f"patient_pattern does not match {count}, such as {alone[0]}"
+            problems.add(TRUTH, f"{what}: each counts as a patient of its own.")
         pairs = [pair._replace(patient=found[pair.image] or pair.id) for pair in pairs]
     table = None if patients is None else given_path(patients, "the path of the table of patients")
     assigned, unlisted = assign_patients(pairs, table)

@@ -50,8 +50,8 @@ def _report(raw: Path, error: OSError) -> None:
 
 @cache
 def _warn(text: str) -> None:
-    """Warn once, although folders are searched several times."""
-    warnings.warn(text, stacklevel=4)
+    """Warn once in a process, although a command searches folders several times."""
+    warnings.warn(text, stacklevel=2)
 
 
 def _is_hidden(folder: str) -> bool:

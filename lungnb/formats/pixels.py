@@ -66,9 +66,9 @@ def row_blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 def to_grey(array: np.ndarray, window: Window | None = None, name: object = "the array") -> Grey:
     """Return an array of any depth, `(height, width)` or with 1 to 4 channels, as uint8 `(height, width)`.
 
-    Colours become luminance, and opacity is dropped. uint8 stays as it is. `grey_range` says which other values are
-    black and white, and what `window` does. Raises ValueError, naming `name`, for another shape, for values that are
-    not numbers, and as `grey_range`. With the window of a network's training, uint8 stays as it is, too.
+    Colours become luminance, and opacity is dropped. uint8 stays as it is, also with a `TrainedWindow`. `grey_range`
+    says which other values are black and white, and what `window` does. Raises ValueError, naming `name`, for another
+    shape, for values that are not numbers, and as `grey_range`.
 
     >>> to_grey(np.array([[0.0, 0.5, 1.0]])).tolist()
     [[0, 128, 255]]

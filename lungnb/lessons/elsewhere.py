@@ -63,9 +63,9 @@ def say_lost(lost: pd.DataFrame) -> str:
     lines = []
     for _, row in lost.sort_values("lost", ascending=False).iterrows():
         loss = f"The difference is below {EQUIVALENCE_MARGIN:g}."
-        if abs(row["lost"]) >= EQUIVALENCE_MARGIN:
-            change = abs(round(row["at_home"], 3) - round(row["elsewhere"], 3))
-            loss = f"It {'loses' if row['lost'] > 0 else 'gains'} {change:.3f}."
+        lost = round(round(row["at_home"], 3) - round(row["elsewhere"], 3), 3)  # of the numbers that are shown
+        if abs(lost) >= EQUIVALENCE_MARGIN:
+            loss = f"It {'loses' if lost > 0 else 'gains'} {abs(lost):.3f}."
         lines.append(
             f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
             f"{row['tested_on']}. {loss}"
@@ -88,7 +88,7 @@ def say_foreign(table: pd.DataFrame) -> str:
     home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name, gap = row["tested_on"], round(home[row["tested_on"]], 3) - round(row["dice"], 3)
+        name, gap = row["tested_on"], round(round(home[row["tested_on"]], 3) - round(row["dice"], 3), 3)
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
         behind = behind if gap > 0 else "not lower"
         foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"

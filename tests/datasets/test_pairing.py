@@ -371,6 +371,20 @@ def test_a_mask_and_an_image_of_one_pair_are_no_masks_of_another_image(raw):
     assert [file for file, _ in excluded] == ["images/1_film.png"]
 
 
+@pytest.mark.parametrize(
+    ("folders", "patients"),
+    [
+        ([f"device{device}/P{number}" for device in (1, 2, 3) for number in range(8)], 24),
+        ([f"P{number}/S{session}" for number in range(5) for session in (1, 2)], 5),
+        (["P1/baseline", "P1/follow-up", "P2", "P3", "P4"], 4),  # only one patient came again
+    ],
+)
+def test_numbered_folders_above_patients_are_no_patients_and_sessions_are_none(raw, folders, patients):
+    touch(raw, [f"{kind}/{folder}/a.png" for kind in ("images", "masks") for folder in folders])
+    pairs, _ = find_pairs(raw, OWN)
+    assert len({pair.patient for pair in pairs}) == patients
+
+
 def test_a_pattern_may_fit_some_names_and_need_no_group(raw):
     touch(raw, [f"{folder}/{name}.png" for folder in ("images", "masks") for name in ("p12_a", "p12_b", "other")])
     for pattern, patient in ((r"p(\d+)", "12"), (r"p\d+", "p12")):

@@ -351,11 +351,15 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
 
 def test_masks_without_lung_and_patterns_that_miss_names_are_reported(raw):
     write_scans(raw, ["p1_a", "p2_a", "p3_a", "p4_a", "other"])
-    with pytest.raises(ValueError, match=r"scans: no mask has one of the labels 7\. Look at the masks"):
+    with pytest.raises(ValueError, match=r"scans: no mask has the labels 7\. Look at the masks, and correct"):
         prepared(raw, mask_values=(7,))
     with pytest.warns(UserWarning, match=r"does not match 1 image, such as other: each counts as a patient of its own"):
         _, manifest = prepared(raw, patient_pattern="(p\\d)_")
     assert manifest["patient"].nunique() == 5
+    for file in (raw / "masks").iterdir():
+        save(file, np.zeros_like(LEFT, np.uint8))
+    with pytest.raises(ValueError, match="scans: all masks are empty"):
+        prepared(raw)
 
 
 def test_eight_bit_volumes_come_as_they_are_without_a_window(raw):
