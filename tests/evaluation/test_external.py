@@ -289,7 +289,7 @@ def test_patients_and_groups_come_from_a_table_or_from_names(truth, tool, tmp_pa
     assert {*score(truth, tool, patient_pattern="(case)").table["patient"]} == {"case"}
     scoring = score(truth, tool, patient_pattern="case_([01])")
     some = scoring.table
-    assert "finds no patient in 2 images, such as case_2: each counts as one." in sentences(scoring)
+    assert "does not match 2 images, such as case_2: each counts as a patient of its own." in sentences(scoring)
     assert some["patient"].tolist() == ["0", "1", "case_2", "case_3"]
     with pytest.raises(ValueError, match="matches no name of an image, such as case_0"):
         score(truth, tool, patient_pattern="(film)")
