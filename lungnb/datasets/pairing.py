@@ -47,7 +47,7 @@ _BESIDE_SPLIT = re.compile(
     r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
 _SET_WORDS = re.compile(
-    f"{KIND_WORDS.pattern}|(data)?set|data|split|org|orig|original|final|full|all|new"
+    f"{KIND_WORDS.pattern}|(data)?set|data|split|org|orig|original|final|full|all|new|lungs?|frames?"
 )  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
