@@ -296,7 +296,7 @@ def _patient_folder(image: Path) -> str:
 
 
 def repeated_folders(images: Iterable[Path]) -> set[str]:
-    """Return the names of folders that several folders with a number hold, as P1 and P2 hold S1, and those beside.
+    """Return the names of folders that lie in several numbered folders, as S1 in P1 and P2, and those beside them.
 
     There must be fewer such names than folders that hold them.
 

@@ -169,7 +169,7 @@ def is_cut_out(grey: Grey) -> bool:
 
 
 def thinned(image: np.ndarray) -> np.ndarray:
-    """Return some rows and columns of a picture, of each at most _SAMPLE_SIDE."""
+    """Return some rows and columns of a picture, at most 256 of each."""
     step = [-(-side // _SAMPLE_SIDE) for side in image.shape[:2]]
     return image[:: step[0], :: step[1]]
 
