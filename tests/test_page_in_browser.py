@@ -79,7 +79,7 @@ def open_file(driver, path):
 def open_example(driver, number=0):
     driver.execute_script("lungnbPage.seconds = null")
     driver.find_elements("css selector", "#examples button")[number].click()
-    wait(driver, OPENED)
+    wait(driver, "return lungnbPage.seconds")  # a problem of the file before is hidden by then
 
 
 def mask(driver):

@@ -75,7 +75,9 @@ _PRECISE = (
     "worst_of_all", "worst_left", "worst_by_chance", "worst_ideal",
 )  # fmt: skip
 _NEAR_ONE = ("mean_agreement", "lowest_agreement")  # at least 0.9995 and 0.995, so three digits say nothing
-_SCORES = ("dice", "pooled", "nsd", "f1", "before", "after", "validation_dice")  # beginnings of names: three digits
+_SCORES = (  # beginnings of names: three digits
+    "dice", "pooled", "nsd", "f1", "before", "after", "validation_dice", "median_dice", "worst_dice",
+)  # fmt: skip
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
 
 

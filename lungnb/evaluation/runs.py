@@ -104,11 +104,11 @@ def say_runs(settings: Settings) -> str:
     """Return which runs a comparison of the settings' models uses, and which earlier runs it leaves out, in words."""
     runs = list_runs(settings)
     rows = runs.assign(changes=runs["changes"].mask(runs["changes"] == "", "no changes")).to_dict("records")
+    compared = [row for name in settings.models for row in rows if row["run"] == name]
     used = [
         f"{title_of(row['run'])} of {row['trained']} ({row['profile']}, {row['changes']}; validation Dice "
         f"{row['validation_dice']})"
-        for row in rows
-        if row["run"] in settings.models
+        for row in compared
     ]
     others = [
         f"{row['run']} ({row['validation_dice'] or row['changes']})" for row in rows if EARLIER in row["run"].split("/")
