@@ -93,7 +93,7 @@ STEPS = (
         _report(f"{FILMS} --profile full --set folds=5 --set precision=auto"),
     ),
     Step(
-        "montgomery", "montgomery", 51, "montgomery/run_*.json", (FILMS,),
+        "montgomery", "montgomery", 31, "montgomery/step_montgomery.json, beside other work", (FILMS,),
         _report(f"{FILMS} --profile full --set split_file=montgomery-gaal2020"),
     ),
     _recipe("simple-unet", 48, "simple-unet/run.json", FILMS),

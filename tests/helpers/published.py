@@ -48,7 +48,11 @@ QUICK = table("quick/comparison.csv", ["dataset", "model"])
 PHANTOM = table("phantom/comparison.csv", "model")
 CT, BMP, FILMS = SHIPPED["finding-lungs-in-ct-data"]["dice"], SHIPPED["lung-ct-bmp"]["dice"], SHIPPED["montgomery"]
 WRONG = ["ID_0052_Z_0108", "ID_0079_Z_0072", "ID_0134_Z_0137"]  # the CT masks of which `lungnb check` warns
-TEST, OTHERS = FILMS[FILMS["split"] == "test"], FILMS[FILMS["split"] != "test"]
+TEST = FILMS[FILMS["split"] == "test"]
+FULL_DICE = pd.DataFrame(
+    {name: table(f"montgomery/{name}/scores.csv", "id")["dice"] for name in ("r2unet", "unet", "resunet")}
+)
+FULL_TEST, FULL_OTHERS = FILMS.loc[FULL_DICE.index], FILMS.drop(FULL_DICE.index)
 TUBERCULOSIS = FILMS.index.str.endswith("_1")
 SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
