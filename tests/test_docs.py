@@ -198,6 +198,11 @@ def test_names_are_in_the_files_that_are_named_with_them(page):
         assert re.search(rf"\b{name}\b", read(ROOT / path)), f"{name} in {path}"
 
 
+def test_tests_that_a_page_names_exist(page):
+    code = "".join(map(read, (ROOT / "tests").rglob("test_*.py")))
+    assert [name for name in re.findall(r"`(test_\w+)`", read(page)) if f"def {name}(" not in code] == []
+
+
 def test_the_architecture_lists_every_file_and_no_other():
     listed = re.findall(r"(?m)^\| `(lungnb/[\w/]+\.py)` \|", read(ARCHITECTURE))
     files = {file.relative_to(ROOT).as_posix() for file in find_modules(ROOT / "lungnb").values()}
