@@ -52,7 +52,7 @@ def published_review() -> pd.DataFrame:
 
 
 def say_review(table: pd.DataFrame) -> str:
-    """Return how many bad masks `review` found from rows of `published_review`: a line for each kind of image.
+    """Say how many bad masks `review` found, one line for each kind of image. `table` has rows of `published_review`.
 
     Example:
         >>> table = pd.DataFrame({"changed": [False, False], "images": [104, 50], "below_0.85": [4, 0]})
