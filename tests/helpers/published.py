@@ -38,8 +38,9 @@ SEEDS = table("montgomery-seeds/variation.csv", "model")
 FOLDS_TESTS = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])
 FOLDS_LEAD = FOLDS_TESTS["difference"]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
-NETWORKS = pd.concat([table("networks/networks.csv"), table("networks/compact_unet_16.csv")]).set_index("model")
-COMPACT = table("networks/compact_unet_8.csv", "model")
+NETWORKS = table("networks/networks.csv", "model")
+COMPACT_16 = table("networks/compact_unet_16.csv", "model")
+NETWORKS_TESTS = table("networks/networks_tests.csv", ["first", "second"])
 THREE = table("montgomery-three/comparison.csv", "model")
 DICE_OF_THREE = {
     name: table(f"montgomery-three/{name}/scores.csv", "id")["dice"] for name in ("unet", "resunet", "r2unet")
