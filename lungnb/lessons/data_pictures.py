@@ -140,7 +140,7 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
         part = square.array[square.top : square.top + square.height, square.left : square.left + square.width]
         seen = np.asarray(Image.fromarray(part).resize(image.shape[::-1], Image.Resampling.NEAREST))
         cells.append(Cell(f"{side} px, best Dice {dice(mask, best):.3f}", seen, mask, best))
-    return outline_grid(cells, columns=len(sides))
+    return outline_grid(cells, columns=len(sides), names=("true mask", "best mask at this size"))
 
 
 @themed
