@@ -238,6 +238,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
         fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
         axis.bar_label(bars, fmt=fmt, padding=3, fontsize=10)
         axis.set_xlabel(title)
+        axis.grid(visible=False)  # because each bar has its number
         axis.margins(x=0.2)
     axes[2].set_xlim(0, 1.4 * max(1 - MIN_MEAN_DICE, (1 - shown["mean_dice"]).max()))
     axes[2].axvline(1 - MIN_MEAN_DICE, color="0.3", linestyle="--", linewidth=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -92,15 +93,16 @@ def score_boxes(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, ("dice", "iou", "precision", "recall"), strict=True):
         draw_boxes(axis, table, name, [*table["model"].unique()])
         axis.set_title(score_title(name))
-        axis.tick_params(axis="x", rotation=_rotation(table["model"].unique()))
+        _fit_names(axis, [*table["model"].unique()])
     split = f"{table['split'].iloc[0]} " if "split" in table else ""
     figure.suptitle(f"Scores of each of {table['id'].nunique()} {split}images", fontsize=12)
     return figure
 
 
-def _rotation(models: Sequence[str]) -> int:
-    """Return by how many degrees to turn the networks' names below a panel: 0 if they fit."""
-    return 0 if len(models) * max(len(title_of(name)) for name in models) <= _FITTING else 20
+def _fit_names(axis: Axes, models: Sequence[str]) -> None:
+    """Turn the networks' names below a panel if they do not fit beside each other."""
+    if len(models) * max(len(title_of(name)) for name in models) > _FITTING:
+        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
 @themed
@@ -116,7 +118,7 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         draw_boxes(axis, table, name, [*table["model"].unique()], has_mean=False)
         axis.set(title=score_title(name), ylabel=label)
-        axis.tick_params(axis="x", rotation=_rotation(table["model"].unique()))
+        _fit_names(axis, [*table["model"].unique()])
     failed = (table["dice"] < FAILED_DICE).groupby(table["model"], sort=False).sum()
     listed = ", ".join(f"{title_of(str(name))} {count}" for name, count in failed.items())
     figure.suptitle(f"Distances of {table['id'].nunique()} images; failed masks: {listed}", fontsize=12)
@@ -198,6 +200,7 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
             level = gap.mean() + (shift * gap.std() if shift else 0)
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
             axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.set(title=title_of(name), xlabel="ground truth: lung, share of image")
     axes[0, 0].set_ylabel("predicted minus true area (%)")
     return figure
