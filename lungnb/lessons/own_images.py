@@ -52,7 +52,7 @@ def say_segmentation(segmentation: Segmentation) -> str:
         >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
         >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
         The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
-        Uncertain pixels (probability between 0.1 and 0.9): 0.0% of the size of the mask. Above 20% is unusual.
+        Uncertain pixels (probability 0.1 to 0.9): 0.0% of the size of the mask. Above 20% is unusual.
         Nothing about this mask is unusual.
     """
     mask, probability, temperature = segmentation.mask, segmentation.probability, segmentation.temperature
@@ -73,7 +73,7 @@ def _say_uncertainty(segmentation: Segmentation) -> str:
         return ""
     share = uncertainty(segmentation.probability, mask, segmentation.temperature)
     limit = f" Above {MAX_UNCERTAINTY:.0%} is unusual." if mask.ndim == 2 else ""
-    return f"Uncertain pixels (probability between {low:g} and {high:g}): {share:.1%} of the size of the mask.{limit}\n"
+    return f"Uncertain pixels (probability {low:g} to {high:g}): {share:.1%} of the size of the mask.{limit}\n"
 
 
 def say_segmented_files(table: pd.DataFrame) -> str:

@@ -124,7 +124,7 @@ def test_a_volume_has_slices_in_its_size():
     mask[:, 4:16, 2:8] = mask[:, 4:16, 12:18] = True
     said = own_images.say_segmentation(Segmentation(mask * np.uint8(9), mask, np.full(mask.shape, 0.5)))
     assert "has 3 x 20 x 20 pixels" in said and "36% of it: the right lung 18%, the left lung 18%" in said
-    assert "(probability between 0.1 and 0.9): 277.8% of the size of the mask.\n" in said
+    assert "(probability 0.1 to 0.9): 277.8% of the size of the mask.\n" in said
 
 
 def test_review_names_each_file_that_needs_a_look():
