@@ -4,7 +4,7 @@ import { rint } from "./square.js";
 
 const NOT_A_CHEST = "does not look like an upright chest film or axial CT slice";
 const LUNG_SHARE = [0.02, 0.6]; // plausible area of lungs (share of the image)
-const MAX_SIZE_RATIO = 2; // of the larger lung to the smaller
+const MAX_SIZE_RATIO = 2.5; // of the larger lung to the smaller
 const MAX_UNCERTAINTY = 0.2; // uncertain pixels, divided by those of the mask
 const UNCERTAIN = [0.1, 0.9]; // probabilities between these limits are uncertain
 const SAMPLES = 256; // of pixels along the shorter side are enough to see how uncertain a mask is

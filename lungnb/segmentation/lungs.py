@@ -6,9 +6,9 @@ from lungnb.engines.temperature import with_temperature
 from lungnb.masks import LUNG_SHARE, Region, largest_regions
 from lungnb.segmentation.inference import NOT_A_CHEST, is_doubtful
 
-# The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
-MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
+# How the next two were chosen, and what they find: results/published/README.md, section review
+MAX_SIZE_RATIO = 2.5  # of the larger lung to the smaller
 MAX_UNCERTAINTY = 0.2  # see `uncertainty`
 UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
