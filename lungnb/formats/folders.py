@@ -4,7 +4,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
@@ -34,7 +34,8 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
     seen: set[str] = set()  # through links, a folder may contain itself
     for folder, folders, names in os.walk(raw, followlinks=True, onerror=partial(_report, raw)):
         place = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if place not in seen and not _is_hidden(name))
+        folders[:] = sorted(name for name in folders if place not in seen and name.lower() not in _OF_SYSTEMS)
+        folders[:] = [name for name in folders if not name.startswith(".")]
         if place not in seen:
             yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
         seen.add(place)
@@ -43,19 +44,9 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
 def _report(raw: Path, error: OSError) -> None:
     what = f"{error.filename}: cannot be read: {(error.strerror or '').lower()}."
     if Path(error.filename) != raw:
-        _warn(f"{what} Its files are left out.")
+        warnings.warn(f"{what} Its files are left out.", stacklevel=1)  # which Python shows once for several searches
     elif os.path.isdir(raw):
         raise PermissionError(f"{what} Check its permissions.") from error
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once in a process, although a command searches folders several times."""
-    warnings.warn(text, stacklevel=2)
-
-
-def _is_hidden(folder: str) -> bool:
-    return folder.startswith(".") or folder.lower() in _OF_SYSTEMS
 
 
 def is_image(path: Path) -> bool:

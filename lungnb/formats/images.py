@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lungnb.files import written
 from lungnb.formats.deep import deep_mode
@@ -22,6 +22,8 @@ from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
+# Colours of a mask are taken for one if they differ by less than about this (of 255), as in JPEG; rare ones are edges
+_COLOUR_STEP, _COLOUR_SHARE = 64, 0.05
 _MODE_NAMES = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}  # by Pillow's modes
 
 
@@ -111,11 +113,25 @@ def read_turned_mask(path: str | Path, values: tuple[int, ...] | None = None) ->
         return lung_mask(raster.pixels, values, path), raster.orientation
 
 
-def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
-    """Return a mask file as it is, `(height, width)`, and what its values mean; errors as in `read_mask`."""
+def read_labels(path: str | Path) -> tuple[dict[str, Mask], MaskValues]:
+    """Return the areas of a mask file, each `(height, width)`, and what its values mean; errors as in `read_mask`.
+
+    The areas are those of `label 2` and the like, or, if the lungs have several colours, of `colour (0, 255, 0)`.
+    """
     with guarded(path):
         pixels = read_raster(Path(path), is_mask=True).pixels
-        return pixels, find_values(pixels)
+        values = find_values(pixels)
+        areas = {f"label {label:g}": pixels == label for label in values.labels}
+        with opened_raster(Path(path), is_mask=True) as opened:
+            if opened.mode not in ("P", "RGB", "RGBA"):
+                return areas, values
+            colours = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint16)
+        kinds = (colours + _COLOUR_STEP // 2) // _COLOUR_STEP @ np.array([1, 16, 256], np.uint16)
+        kinds[pixels < values.threshold] = 0
+        kind, counts = np.unique(kinds[kinds > 0], return_counts=True)
+        parts = [kinds == each for each in kind[counts > _COLOUR_SHARE * counts.sum()]]
+        named = {f"colour {tuple(np.median(colours[part], axis=0).astype(int).tolist())}": part for part in parts}
+        return (named if len(named) > 1 else areas), values
 
 
 def peculiarity(path: str | Path) -> str:

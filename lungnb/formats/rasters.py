@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -11,12 +12,11 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from lungnb.formats.deep import (
     DEEP_BYTES,
-    MAX_PAGES,
     ORIENTATION_TAG,
     PHOTOMETRIC_TAG,
     black_from_zero,
     deep_mode,
-    is_smaller_copy,
+    has_other_pages,
     read_deep,
     read_tiff,
     refuse_tile,
@@ -386,22 +386,16 @@ def has_more(image: Image.Image) -> bool:
     """
     try:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
-            return _has_other_pages(image)
+            more = has_other_pages(_pages(image))
+            image.seek(0)
+            return more
         return bool(image.info.get("has_more", getattr(image, "is_animated", False)))  # reads a frame of a GIF
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
 
 
-def _has_other_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether an opened TIFF file holds another page than the first and its smaller copies."""
-    size = image.size
-    try:
-        for number in range(1, MAX_PAGES):
+def _pages(image: TiffImagePlugin.TiffImageFile) -> Iterator[tuple[tuple[int, int], bool]]:
+    with suppress(EOFError):
+        for number in count():
             image.seek(number)
-            if not is_smaller_copy(image.size, size, bool(_tiff_tag(image, _REDUCED_TAG) & 1)):
-                return True
-        return True
-    except EOFError:
-        return False
-    finally:
-        image.seek(0)
+            yield image.size, bool(_tiff_tag(image, _REDUCED_TAG) & 1)

@@ -4,7 +4,6 @@ import functools
 import json
 import shutil
 
-import nibabel
 import numpy as np
 from PIL import Image
 
@@ -16,8 +15,7 @@ from lungnb.presets import make_settings
 from unusual import Result, case, cases, explained_by, film, judge
 from unusual.dicoms import DX, dicom, series
 from unusual.exports import judge_check, save
-from unusual.hospitals import judge_error, judge_rows, judge_words
-from unusual.research import judge_either
+from unusual.hospitals import judge_error, judge_words
 from unusual.sets import SIZE, judge_folders, judge_set, judge_volumes, nifti, phantoms, slices, write_set
 
 PEOPLE = 12
@@ -141,6 +139,9 @@ LAYOUTS = {
     "names of patients, one within another": lambda n: (
         f"{('smith', 'anna_smith', 'otto_smith', 'lee')[n // 3]}/images/{n % 3}.png",
         f"{('smith', 'anna_smith', 'otto_smith', 'lee')[n // 3]}/masks/{n % 3}.png", n // 3),
+    "names of patients that end alike": lambda n: (
+        f"{('smith', 'anna_smith', 'otto smith')[n // 4]}/images/{n % 4}.png",
+        f"{('smith', 'anna_smith', 'otto smith')[n // 4]}/masks/{n % 4}.png", n // 4),
     "names of patients": lambda n: (
         f"{('smith', 'meyer', 'garcia', 'lee')[n // 3]}/images/{n % 3}.png",
         f"{('smith', 'meyer', 'garcia', 'lee')[n // 3]}/masks/{n % 3}.png", n // 3),
@@ -376,34 +377,50 @@ def both(left, right):
     return left | right
 
 
+def two(left, right):
+    return left + 2 * right
+
+
+def with_infection(left, right):
+    return np.where(infected(left, right), 3, two(left, right))
+
+
+def one(left, _):
+    return left
+
+
+def other(_, right):
+    return right
+
+
 # Right: the whole lungs.
 VOLUMES = {
     "COVID-19-CT-Seg": ("COVID-19-CT-Seg_20cases/coronacases_{:03}.nii.gz", {
-        "Lung_Mask/coronacases_{:03}.nii.gz": lambda l, r: l + 2 * r, "Infection_Mask/coronacases_{:03}.nii.gz": infected}),
+        "Lung_Mask/coronacases_{:03}.nii.gz": two, "Infection_Mask/coronacases_{:03}.nii.gz": infected}),
     "COVID-19-CT-Seg with Lung_and_Infection_Mask": ("COVID-19-CT-Seg_20cases/coronacases_{:03}.nii.gz", {
-        "Lung_Mask/coronacases_{:03}.nii.gz": lambda l, r: l + 2 * r,
+        "Lung_Mask/coronacases_{:03}.nii.gz": two,
         "Infection_Mask/coronacases_{:03}.nii.gz": infected,
-        "Lung_and_Infection_Mask/coronacases_{:03}.nii.gz": lambda l, r: np.where(infected(l, r), 3, l + 2 * r)}),
+        "Lung_and_Infection_Mask/coronacases_{:03}.nii.gz": with_infection}),
     "Kaggle's covid19-ct-scans": ("ct_scans/coronacases_org_{:03}.nii", {
-        "lung_mask/coronacases_{:03}.nii": lambda l, r: l + 2 * r, "infection_mask/coronacases_{:03}.nii": infected,
-        "lung_and_infection_mask/coronacases_{:03}.nii": lambda l, r: np.where(infected(l, r), 3, l + 2 * r)}),
+        "lung_mask/coronacases_{:03}.nii": two, "infection_mask/coronacases_{:03}.nii": infected,
+        "lung_and_infection_mask/coronacases_{:03}.nii": with_infection}),
     "MedSeg's rp_im and rp_lung_msk": ("rp_im/{}.nii.gz", {"rp_lung_msk/{}.nii.gz": both, "rp_msk/{}.nii.gz": infected}),
     "MosMedData": ("studies/CT-1/study_{:04}.nii.gz", {"masks/study_{:04}_mask.nii.gz": both}),
     "COVID-19-20": ("Train/volume-covid19-A-{:04}_ct.nii.gz", {"Train/volume-covid19-A-{:04}_seg.nii.gz": both}),
-    "StructSeg": ("Thoracic_OAR/{}/data.nii.gz", {"Thoracic_OAR/{}/label.nii.gz": lambda l, r: l + 2 * r}),
+    "StructSeg": ("Thoracic_OAR/{}/data.nii.gz", {"Thoracic_OAR/{}/label.nii.gz": two}),
     "SegTHOR's names": ("train/Patient_{0:02}/Patient_{0:02}.nii.gz", {"train/Patient_{:02}/GT.nii.gz": both}),
     "CT-ORG's names": ("volume-{}.nii.gz", {"labels-{}.nii.gz": both}),
     "TotalSegmentator": ("s{:04}/ct.nii.gz", {
-        "s{:04}/segmentations/lung_upper_lobe_left.nii.gz": lambda l, r: l, "s{:04}/segmentations/trachea.nii.gz": infected,
-        "s{:04}/segmentations/lung_lower_lobe_right.nii.gz": lambda l, r: r, "s{:04}/segmentations/heart.nii.gz": infected}),
+        "s{:04}/segmentations/lung_upper_lobe_left.nii.gz": one, "s{:04}/segmentations/trachea.nii.gz": infected,
+        "s{:04}/segmentations/lung_lower_lobe_right.nii.gz": other, "s{:04}/segmentations/heart.nii.gz": infected}),
     "TotalSegmentator with lung_vessels": ("s{:04}/ct.nii.gz", {
-        "s{:04}/segmentations/lung_upper_lobe_left.nii.gz": lambda l, r: l, "s{:04}/segmentations/lung_vessels.nii.gz": infected,
-        "s{:04}/segmentations/lung_lower_lobe_right.nii.gz": lambda l, r: r}),
+        "s{:04}/segmentations/lung_upper_lobe_left.nii.gz": one, "s{:04}/segmentations/lung_vessels.nii.gz": infected,
+        "s{:04}/segmentations/lung_lower_lobe_right.nii.gz": other}),
     "AMOS's folders": ("imagesTr/amos_{:04}.nii.gz", {"labelsTr/amos_{:04}.nii.gz": both}),
     "3D Slicer, a folder each": ("P{}/2 Thorax.nii.gz", {"P{}/Segmentation.nii.gz": both}),
     "3D Slicer's Segmentation-label": ("P{}/CT.nii.gz", {"P{}/Segmentation-CT-label.nii.gz": both}),
     "a mask .nii beside images .nii.gz": ("images/{}.nii.gz", {"masks/{}.nii": both}),
-    "lungmask's output": ("ct/{:03}.nii.gz", {"lungmask/{:03}_lungmask.nii.gz": lambda l, r: 2 * l + r}),
+    "lungmask's output": ("ct/{:03}.nii.gz", {"lungmask/{:03}_lungmask.nii.gz": lambda left, right: 2 * left + right}),
     "MONAI's output": ("ct/{:03}.nii.gz", {"segmentations/{0:03}/{0:03}_trans.nii.gz": both}),
     "dcm2niix and ITK-SNAP": ("sub{0:02}/{0:02}_Thorax_20200101_3.nii.gz", {"sub{0:02}/{0:02}_Thorax_20200101_3_seg.nii.gz": both}),
 }  # fmt: skip
@@ -499,7 +516,7 @@ TABLES = {
     "Image Index and Patient ID": "Image Index,Patient ID\n" + "".join(f"{n:03}.png,{n}\n" for n in range(1, 7)),
     "rows twice": "id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) * 2,
     "DICOM's ages": "id,patient,age,sex\n" + "".join(f"{n:03},P{n},06{n}Y,M\n" for n in range(1, 7)),
-    "words for the sex": "id,patient,sex\n" + "".join(f"{n:03},P{n},{'male Male F'.split()[n % 3]}\n" for n in range(1, 7)),
+    "words for the sex": "id,patient,sex\n" + "".join(f"{n:03},P{n},{('male', 'Male', 'F')[n % 3]}\n" for n in range(1, 7)),
     "a row of totals": "id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) + "Total,6\n",
     "more columns than needed": "id,patient,diagnosis,remark\n" + "".join(f"{n:03},P{n},TB,\"old, new\"\n" for n in range(1, 7)),
     "single quotation marks": "id,patient\n" + "".join(f"'{n:03}',P{n}\n" for n in range(1, 7)),
@@ -513,11 +530,16 @@ def tables(folder, text):
 
 
 @cases("A table in which patients differ by {}.", {"zeros in front": ("007", "7"), "zeros in names": ("P07", "P7"),
-                                                  "a dash": ("P-7", "P7"), "an underscore": ("P_7", "P7")})  # fmt: skip
+                                                  "a dash": ("P-7", "P7"), "an underscore": ("P_7", "P7"),
+                                                  "a blank": ("Case 7", "Case7")})  # fmt: skip
 def alike(folder, names):  # a sentence that they may be one patient
     rows = "".join(f"{n:03},{names[n - 5] if n > 4 else n}\n" for n in range(1, 7))
     (folder / "patients.csv").write_text(f"id,patient\n{rows}")
-    return judge_set(write_set(folder), "patients", names[0], patient_file=str(folder / "patients.csv"))
+    try:
+        prepare_dataset(make_settings(str(write_set(folder)), patient_file=str(folder / "patients.csv")), progress=False)
+    except ValueError as error:
+        return explained_by(error, "patients.csv", *names)
+    return Result("wrong", "two patients")
 
 
 # Right: what people mix by hand.
