@@ -20,8 +20,6 @@ from unusual.sets import SIZE, judge_folders, judge_set, judge_volumes, nifti, p
 
 PEOPLE = 12
 CLASSES = ("COVID", "Lung_Opacity", "Normal", "Viral Pneumonia")
-SPLITS = ("train", "train", "validation", "test")
-PARTS = dict(zip(("train", "validation", "test"), ("Train", "Val", "Test"), strict=True))
 HEART = (slice(50, 66), slice(42, 58))
 
 
@@ -64,111 +62,81 @@ def judge_layout(raw, expected, *words):
     return Result("explained" if words and all(word in found for word in words) else "wrong", f"{found} | {said}")
 
 
-# Right: pairs, people and splits (if the folders name them) as given here: image, mask, person, split.
+# Right: pairs, people, and the splits that folders name. `{n}` is the number of the film, `{p}` of the person, `{i}` of
+# the film among those of the person, `{c}` a class, `{s}` the split. After the names of image and mask: how many films
+# a person has, the names of the folders of splits, and the split that the second of them is.
+TESTS = ("Train", "Test"), "test"
+VALIDATION = ("train", "val"), "validation"
 LAYOUTS = {
-    "COVID-19 Radiography": lambda n: (
-        f"COVID-19_Radiography_Dataset/{CLASSES[n % 4]}/images/{CLASSES[n % 4]}-{n // 4 + 1}.png",
-        f"COVID-19_Radiography_Dataset/{CLASSES[n % 4]}/masks/{CLASSES[n % 4]}-{n // 4 + 1}.png", n),
-    "COVID-QU-Ex": lambda n: (
-        f"Lung Segmentation Data/Lung Segmentation Data/{PARTS[SPLITS[n % 4]]}/Non-COVID/images/non_COVID ({n + 1}).png",
-        f"Lung Segmentation Data/Lung Segmentation Data/{PARTS[SPLITS[n % 4]]}/Non-COVID/lung masks/non_COVID ({n + 1}).png",
-        n, SPLITS[n % 4]),
-    "QaTa-COV19": lambda n: (
-        f"QaTa-COV19-v2/{'Test' if n % 4 == 3 else 'Train'} Set/Images/covid_{n + 1}.png",
-        f"QaTa-COV19-v2/{'Test' if n % 4 == 3 else 'Train'} Set/Ground-truths/mask_covid_{n + 1}.png", n,
-        "test" if n % 4 == 3 else None),
-    "miniJSRT's Segmentation01": lambda n: (
-        f"Segmentation01/{'Test' if n % 4 == 3 else 'Train'}/org/case{n + 1:03}.bmp",
-        f"Segmentation01/{'Test' if n % 4 == 3 else 'Train'}/label/case{n + 1:03}.png", n,
-        "test" if n % 4 == 3 else None),
-    "Shenzhen, from two sets of Kaggle": lambda n: (
-        f"ChinaSet_AllFiles/ChinaSet_AllFiles/CXR_png/CHNCXR_{n + 1:04}_{n % 2}.png",
-        f"shcxr-lung-mask/mask/mask/CHNCXR_{n + 1:04}_{n % 2}_mask.png", n),
-    "SIIM as PNG": lambda n: (
-        f"siim-acr-pneumothorax/png_images/{n}_train_{n % 2}_.png",
-        f"siim-acr-pneumothorax/png_masks/{n}_train_{n % 2}_.png", n),
-    "Carvana's folders": lambda n: (f"train/{n:03}.jpg", f"train_masks/{n:03}_mask.gif", n),
-    "YOLO's folders": lambda n: (
-        f"images/{'val' if n % 4 == 2 else 'train'}/{n:03}.jpg", f"labels/{'val' if n % 4 == 2 else 'train'}/{n:03}.png",
-        n, "validation" if n % 4 == 2 else None),
-    "nnU-Net with PNG": lambda n: (
-        f"Dataset501_CXR/images{'Ts' if n % 4 == 3 else 'Tr'}/cxr_{n:03}_0000.png",
-        f"Dataset501_CXR/labels{'Ts' if n % 4 == 3 else 'Tr'}/cxr_{n:03}.png", n, "test" if n % 4 == 3 else None),
-    "Hugging Face's folders": lambda n: (
-        f"data/{'test' if n % 4 == 3 else 'train'}/image/{n}.png", f"data/{'test' if n % 4 == 3 else 'train'}/label/{n}.png",
-        n, "test" if n % 4 == 3 else None),
-    "MMSegmentation": lambda n: (
-        f"img_dir/{'val' if n % 4 == 2 else 'train'}/{n:03}.png", f"ann_dir/{'val' if n % 4 == 2 else 'train'}/{n:03}.png",
-        n, "validation" if n % 4 == 2 else None),
-    "CamVid": lambda n: (
-        f"{'val' if n % 4 == 2 else 'train'}/{n:03}.png", f"{'val' if n % 4 == 2 else 'train'}annot/{n:03}.png", n,
-        "validation" if n % 4 == 2 else None),
-    "CamVid's _labels": lambda n: (
-        f"{'val' if n % 4 == 2 else 'train'}/{n:03}.png", f"{'val' if n % 4 == 2 else 'train'}_labels/{n:03}_L.png", n,
-        "validation" if n % 4 == 2 else None),
-    "Medical Segmentation's X_train": lambda n: (
-        f"X_{'test' if n % 4 == 3 else 'train'}/{n}.png", f"Y_{'test' if n % 4 == 3 else 'train'}/{n}.png", n,
-        "test" if n % 4 == 3 else None),
-    "NIH ChestX-ray14, two films each": lambda n: (
-        f"images_{n // 6 + 1:03}/images/{n // 2 + 1:08}_{n % 2:03}.png",
-        f"masks/{n // 2 + 1:08}_{n % 2:03}_mask.png", n // 2),
-    "BIMCV, two sessions each": lambda n: (
-        f"sub-S03{n // 2}/ses-E0{n}/mod-rx/sub-S03{n // 2}_ses-E0{n}_run-1_bp-chest_vp-ap_dx.png",
-        f"sub-S03{n // 2}/ses-E0{n}/mod-rx/sub-S03{n // 2}_ses-E0{n}_run-1_bp-chest_vp-ap_dx_mask.png", n // 2),
-    "BIMCV, masks in derivatives": lambda n: (
-        f"rawdata/sub-S03{n // 2}/ses-E0{n}/mod-rx/sub-S03{n // 2}_ses-E0{n}_cr.png",
-        f"derivatives/labels/sub-S03{n // 2}/ses-E0{n}/mod-rx/sub-S03{n // 2}_ses-E0{n}_cr_mask.png", n // 2),
-    "PadChest": lambda n: (
-        f"images/21684011136696401281920706111201030714260{n:04}_04-014-08{n % 3}.png",
-        f"masks/21684011136696401281920706111201030714260{n:04}_04-014-08{n % 3}.png", n),
-    "slices in folders of patients, numbered anew": lambda n: (
-        f"CT/Patient_{n // 3 + 1}/{n % 3:04}.png", f"Masks/Patient_{n // 3 + 1}/{n % 3:04}.png", n // 3),
-    "slices in folders of patients, masks below": lambda n: (
-        f"Patient {n // 3 + 1}/CT/{n % 3:04}.png", f"Patient {n // 3 + 1}/Mask/{n % 3:04}.png", n // 3),
-    "RadiAnt's names in folders of patients": lambda n: (
-        f"Patient{n // 3 + 1}/IMG-0001-{n % 3 + 1:05}.jpg", f"Patient{n // 3 + 1}/IMG-0001-{n % 3 + 1:05}_mask.png", n // 3),
-    "Horos' names in folders of series": lambda n: (
-        f"Patient{n // 3 + 1}/Thorax_{n // 3 + 301}/IM-0001-{n % 3 + 1:04}.jpg",
-        f"Patient{n // 3 + 1}/Thorax_{n // 3 + 301}/masks/IM-0001-{n % 3 + 1:04}.png", n // 3),
-    "PACS's PAT, STUD and SER": lambda n: (
-        f"DICOM/PAT0000{n // 2}/STUD000{n % 2}/SER00001/IMG00001.png",
-        f"DICOM/PAT0000{n // 2}/STUD000{n % 2}/SER00001/IMG00001_mask.png", n // 2),
-    "PACS's PA, ST and SE": lambda n: (
-        f"DICOM/PA00000{n // 2}/ST00000{n % 2}/SE000000/IM000000.png",
-        f"DICOM/PA00000{n // 2}/ST00000{n % 2}/SE000000/IM000000_mask.png", n // 2),
-    "names of patients, one within another": lambda n: (
-        f"{('smith', 'anna_smith', 'otto_smith', 'lee')[n // 3]}/images/{n % 3}.png",
-        f"{('smith', 'anna_smith', 'otto_smith', 'lee')[n // 3]}/masks/{n % 3}.png", n // 3),
-    "names of patients that end alike": lambda n: (
-        f"{('smith', 'anna_smith', 'otto smith')[n // 4]}/images/{n % 4}.png",
-        f"{('smith', 'anna_smith', 'otto smith')[n // 4]}/masks/{n % 4}.png", n // 4),
-    "names of patients": lambda n: (
-        f"{('smith', 'meyer', 'garcia', 'lee')[n // 3]}/images/{n % 3}.png",
-        f"{('smith', 'meyer', 'garcia', 'lee')[n // 3]}/masks/{n % 3}.png", n // 3),
-    "New folder (2)": lambda n: (
-        f"New folder{('', ' (2)', ' (3)')[n // 4]}/images/{n % 4}.png",
-        f"New folder{('', ' (2)', ' (3)')[n // 4]}/masks/{n % 4}.png", n),
-    "X-ray and Mask below a class": lambda n: (
-        f"{CLASSES[n % 4]}/X-ray/{n // 4}.png", f"{CLASSES[n % 4]}/Mask/{n // 4}.png", n),
-    "masks apart from classes": lambda n: (
-        f"images/{CLASSES[n % 4]}/{n // 4}.png", f"masks/{CLASSES[n % 4]}/{n // 4}.png", n),
-    "Roboflow's copies of three kinds": lambda n: (
-        f"{'valid' if n // 3 == 3 else 'train'}/film{n // 3}_png.rf.{7919 * (n + 9):032x}.jpg",
-        f"{'valid' if n // 3 == 3 else 'train'}/film{n // 3}_png.rf.{7919 * (n + 9):032x}_mask.png", n // 3),
-    "numbers joined to patients": lambda n: (f"images/p{n // 3 + 1}_slice{n % 3}.png", f"masks/p{n // 3 + 1}_slice{n % 3}.png", n // 3),
-    "albumentations' copies": lambda n: (f"images/film{n // 3}_aug_{n % 3}.png", f"masks/film{n // 3}_aug_{n % 3}.png", n // 3),
-    "left and right eye view names": lambda n: (f"cxr/{n:03}_PA.png", f"cxr_mask/{n:03}_PA.png", n),
-    "Figshare's zips unpacked beside": lambda n: (f"images.zip_unpacked/{n:03}.png", f"masks.zip_unpacked/{n:03}.png", n),
-    "segmentations beside radiographs": lambda n: (f"radiographs/{n:03}.png", f"segmentations/{n:03}.png", n),
-    "dates before numbers": lambda n: (f"images/2020-03-1{n % 10}_{n:03}.png", f"masks/2020-03-1{n % 10}_{n:03}.png", n),
-    "UIDs of DICOM": lambda n: (f"images/1.2.826.0.1.3680043.8.498.{n + 100}.png", f"masks/1.2.826.0.1.3680043.8.498.{n + 100}.png", n),
-    "left and right masks apart": lambda n: (f"Images/{n:03}.png", f"Masks/both/{n:03}.png", n),
-    "an augmented folder of a class": lambda n: (f"{CLASSES[n // 4]}/img_{n % 4}.png", f"{CLASSES[n // 4]}/img_{n % 4}_mask.png", n),
+    "COVID-19 Radiography": ("COVID-19_Radiography_Dataset/{c}/images/{c}-{n}.png",
+                             "COVID-19_Radiography_Dataset/{c}/masks/{c}-{n}.png"),
+    "COVID-QU-Ex": ("Lung Segmentation Data/Lung Segmentation Data/{s}/Non-COVID/images/non_COVID ({n}).png",
+                    "Lung Segmentation Data/Lung Segmentation Data/{s}/Non-COVID/lung masks/non_COVID ({n}).png",
+                    1, ("Train", "Val"), "validation"),
+    "QaTa-COV19": ("QaTa-COV19-v2/{s} Set/Images/covid_{n}.png",
+                   "QaTa-COV19-v2/{s} Set/Ground-truths/mask_covid_{n}.png", 1, *TESTS),
+    "miniJSRT's Segmentation01": ("Segmentation01/{s}/org/case{n:03}.bmp", "Segmentation01/{s}/label/case{n:03}.png",
+                                  1, *TESTS),
+    "Shenzhen, from two sets of Kaggle": ("ChinaSet_AllFiles/ChinaSet_AllFiles/CXR_png/CHNCXR_{n:04}_0.png",
+                                          "shcxr-lung-mask/mask/mask/CHNCXR_{n:04}_0_mask.png"),
+    "SIIM as PNG": ("siim/png_images/{n}_train_1_.png", "siim/png_masks/{n}_train_1_.png"),
+    "Carvana's folders": ("train/{n:03}.jpg", "train_masks/{n:03}_mask.gif"),
+    "YOLO's folders": ("images/{s}/{n:03}.jpg", "labels/{s}/{n:03}.png", 1, *VALIDATION),
+    "nnU-Net with PNG": ("Dataset501_CXR/images{s}/cxr_{n:03}_0000.png", "Dataset501_CXR/labels{s}/cxr_{n:03}.png",
+                         1, ("Tr", "Ts"), "test"),
+    "Hugging Face's folders": ("data/{s}/image/{n}.png", "data/{s}/label/{n}.png", 1, ("train", "test"), "test"),
+    "MMSegmentation": ("img_dir/{s}/{n:03}.png", "ann_dir/{s}/{n:03}.png", 1, *VALIDATION),
+    "CamVid": ("{s}/{n:03}.png", "{s}annot/{n:03}.png", 1, *VALIDATION),
+    "CamVid's _labels": ("{s}/{n:03}.png", "{s}_labels/{n:03}_L.png", 1, *VALIDATION),
+    "NIH ChestX-ray14, two films each": ("images_001/images/{p:08}_{i:03}.png", "masks/{p:08}_{i:03}_mask.png", 2),
+    "BIMCV, two sessions each": ("sub-S03{p}/ses-E0{n}/mod-rx/sub-S03{p}_ses-E0{n}_run-1_dx.png",
+                                 "sub-S03{p}/ses-E0{n}/mod-rx/sub-S03{p}_ses-E0{n}_run-1_dx_mask.png", 2),
+    "BIMCV, labels apart": ("rawdata/sub-S03{p}/ses-E0{n}/mod-rx/sub-S03{p}_ses-E0{n}_cr.png",
+                                    "labels/sub-S03{p}/ses-E0{n}/mod-rx/sub-S03{p}_ses-E0{n}_cr_mask.png", 2),
+    "PadChest": ("images/216840111366964012819207061112010{n:04}_04-014-08{n}.png",
+                 "masks/216840111366964012819207061112010{n:04}_04-014-08{n}.png"),
+    "slices in folders of patients, numbered anew": ("CT/Patient_{p}/{i:04}.png", "Masks/Patient_{p}/{i:04}.png", 3),
+    "slices in folders of patients, masks below": ("Patient {p}/CT/{i:04}.png", "Patient {p}/Mask/{i:04}.png", 3),
+    "RadiAnt's names in folders of patients": ("Patient{p}/IMG-01-{i:05}.jpg", "Patient{p}/IMG-01-{i:05}_mask.png", 3),
+    "Horos' names in folders of series": ("Patient{p}/Thorax_30{p}/IM-0001-{i:04}.jpg",
+                                          "Patient{p}/Thorax_30{p}/masks/IM-0001-{i:04}.png", 3),
+    "PACS's PAT, STUD and SER": ("DICOM/PAT0000{p}/STUD000{i}/SER00001/IMG00001.png",
+                                 "DICOM/PAT0000{p}/STUD000{i}/SER00001/IMG00001_mask.png", 2),
+    "PACS's PA, ST and SE": ("DICOM/PA00000{p}/ST00000{i}/SE000000/IM000000.png",
+                             "DICOM/PA00000{p}/ST00000{i}/SE000000/IM000000_mask.png", 2),
+    "names of patients, one within another": ("{name}/images/{i}.png", "{name}/masks/{i}.png", 3),
+    "names of patients that end alike": ("{smith}/images/{i}.png", "{smith}/masks/{i}.png", 4),
+    "New folder (2)": ("{new}/images/{j}.png", "{new}/masks/{j}.png"),
+    "X-ray and Mask below a class": ("{c}/X-ray/{k}.png", "{c}/Mask/{k}.png"),
+    "masks apart from classes": ("images/{c}/{k}.png", "masks/{c}/{k}.png"),
+    "classes, names alike": ("{c}/img_{k}.png", "{c}/img_{k}_mask.png"),
+    "Roboflow's copies of three kinds": ("train/f{p}_png.rf.{n:032x}.jpg", "train/f{p}_png.rf.{n:032x}_mask.png", 3),
+    "slices after patients": ("images/p{p}_slice{i}.png", "masks/p{p}_slice{i}.png", 3),
+    "albumentations' copies": ("images/film{p}_aug_{i}.png", "masks/film{p}_aug_{i}.png", 3),
+    "views at the end of names": ("cxr/{n:03}_PA.png", "cxr_mask/{n:03}_PA.png"),
+    "unpacked archives": ("images.zip_unpacked/{n:03}.png", "masks.zip_unpacked/{n:03}.png"),
+    "segmentations beside radiographs": ("radiographs/{n:03}.png", "segmentations/{n:03}.png"),
+    "dates before numbers": ("images/2020-03-{n:02}_{n:03}.png", "masks/2020-03-{n:02}_{n:03}.png"),
+    "UIDs of DICOM": ("images/1.2.826.0.1.3680043.{n}.png", "masks/1.2.826.0.1.3680043.{n}.png"),
+    "Darwin's masks of all classes": ("images/{n:03}.jpeg", "annotations/semantic-mask/masks/{n:03}.png"),
+    "a mask in the folder of each film": ("Case {n}/Thorax PA.jpg", "Case {n}/mask.png"),
 }  # fmt: skip
+NAMES, SMITHS = ("smith", "anna_smith", "otto_smith", "lee"), ("smith", "anna_smith", "otto smith")
+FOLDERS = ("New folder", "New folder (2)", "New folder (3)")
 
 
 @cases("Published layout: {}.", LAYOUTS)
-def layouts(folder, place_of):
+def layouts(folder, layout):
+    image, mask, *more = layout
+    each, names, split = (*more, *(1, ("", ""), None)[len(more) :])
+
+    def place_of(number):
+        is_other, person = number % 4 == 3, number // each
+        fields = {"n": number, "p": person + 1, "i": number % each, "c": CLASSES[number % 4], "k": number // 4,
+                  "s": names[is_other], "name": NAMES[person % 4], "smith": SMITHS[person % 3],
+                  "new": FOLDERS[number // 4], "j": number % 4}  # fmt: skip
+        return image.format(**fields), mask.format(**fields), person, split if is_other else None
+
     raw = folder / "set"
     return judge_layout(raw, write_layout(raw, place_of), "taken for a patient")
 
@@ -233,8 +201,11 @@ def without_masks(folder, kind):
     return judge_set(raw, ending)
 
 
-@cases("A file of {} to segment.", {"NODE21": "n0001.mha", "LUNA16": "1.3.6.1.4.mhd", "a phone": "IMG_1.heic",
-                                    "a report": "report.pdf", "an ultrasound": "clip.mp4", "an archive": "films.zip"})  # fmt: skip
+FILES = {"NODE21": "n0001.mha", "LUNA16": "1.3.6.1.4.mhd", "a phone": "IMG_1.heic", "a report": "report.pdf",
+         "an ultrasound": "clip.mp4", "an archive": "films.zip"}  # fmt: skip
+
+
+@cases("A file of {} to segment.", FILES)
 def unread_file(folder, name):  # a sentence that says to convert or to unpack it
     (folder / name).write_bytes(b"ObjectType = Image\n" + bytes(500))
     return judge_words(folder / name, name, "nv" if "zip" not in name else "Unpack")
@@ -293,9 +264,9 @@ def montgomery(folder):
 @case
 def kaggle_test(folder):
     """Kaggle's Lung Segmentation, with a folder of test images without masks."""  # right, the others are named
-    raw = write_set(folder, "Lung Segmentation/CXR_png/CHNCXR_{:04}_0.png", "Lung Segmentation/masks/CHNCXR_{:04}_0_mask.png")
+    raw = write_set(folder, "Lungs/CXR_png/CHNCXR_{:04}_0.png", "Lungs/masks/CHNCXR_{:04}_0_mask.png")
     for number in range(3):
-        save(raw / "Lung Segmentation" / "test" / f"CHNCXR_{number + 700:04}_1.png", film())
+        save(raw / "Lungs" / "test" / f"CHNCXR_{number + 700:04}_1.png", film())
     return judge_set(raw)
 
 
@@ -352,8 +323,9 @@ def with_heart_in_jpeg(folder):
     """Kaggle's chest-ct-segmentation: JPEG masks of lung, heart and trachea in red, green and blue."""  # a word on it
     raw = folder / "set"
     for name, image, mask in organs(((255, 0, 0), (255, 0, 0), (0, 255, 0))):
+        image, mask = (array.repeat(4, axis=0).repeat(4, axis=1) for array in (image, mask))
         save(raw / "images" / "images" / f"ID0000{name}_0.jpg", image)
-        save(raw / "masks" / "masks" / f"ID0000{name}_mask_0.jpg", mask)
+        save(raw / "masks" / "masks" / f"ID0000{name}_mask_0.jpg", mask, quality=90)
     (raw / "train.csv").write_text("ImageId,MaskId\n")
     return judge_check(raw, "label", "colour", "brighter")
 
@@ -404,7 +376,8 @@ VOLUMES = {
     "Kaggle's covid19-ct-scans": ("ct_scans/coronacases_org_{:03}.nii", {
         "lung_mask/coronacases_{:03}.nii": two, "infection_mask/coronacases_{:03}.nii": infected,
         "lung_and_infection_mask/coronacases_{:03}.nii": with_infection}),
-    "MedSeg's rp_im and rp_lung_msk": ("rp_im/{}.nii.gz", {"rp_lung_msk/{}.nii.gz": both, "rp_msk/{}.nii.gz": infected}),
+    "MedSeg's rp_im and rp_lung_msk": (
+        "rp_im/{}.nii.gz", {"rp_lung_msk/{}.nii.gz": both, "rp_msk/{}.nii.gz": infected}),
     "MosMedData": ("studies/CT-1/study_{:04}.nii.gz", {"masks/study_{:04}_mask.nii.gz": both}),
     "COVID-19-20": ("Train/volume-covid19-A-{:04}_ct.nii.gz", {"Train/volume-covid19-A-{:04}_seg.nii.gz": both}),
     "StructSeg": ("Thoracic_OAR/{}/data.nii.gz", {"Thoracic_OAR/{}/label.nii.gz": two}),
@@ -422,7 +395,8 @@ VOLUMES = {
     "a mask .nii beside images .nii.gz": ("images/{}.nii.gz", {"masks/{}.nii": both}),
     "lungmask's output": ("ct/{:03}.nii.gz", {"lungmask/{:03}_lungmask.nii.gz": lambda left, right: 2 * left + right}),
     "MONAI's output": ("ct/{:03}.nii.gz", {"segmentations/{0:03}/{0:03}_trans.nii.gz": both}),
-    "dcm2niix and ITK-SNAP": ("sub{0:02}/{0:02}_Thorax_20200101_3.nii.gz", {"sub{0:02}/{0:02}_Thorax_20200101_3_seg.nii.gz": both}),
+    "dcm2niix and ITK-SNAP": ("sub{0:02}/{0:02}_Thorax_20200101_3.nii.gz", {
+        "sub{0:02}/{0:02}_Thorax_20200101_3_seg.nii.gz": both}),
 }  # fmt: skip
 
 
@@ -445,7 +419,8 @@ def structseg_labels(folder):
         trachea, heart = trachea & ~(left | right), heart & ~(left | right)
         image = np.where(trachea, -990, np.where(heart, 40, image)).astype(np.int16)
         nifti(folder / "set" / str(number) / "data.nii.gz", image)
-        nifti(folder / "set" / str(number) / "label.nii.gz", (left + 2 * right + 5 * heart + 6 * trachea).astype(np.uint8))
+        labels = (left + 2 * right + 5 * heart + 6 * trachea).astype(np.uint8)
+        nifti(folder / "set" / str(number) / "label.nii.gz", labels)
     return judge_volumes(folder / "set", "mask_values=1,2")
 
 
@@ -516,9 +491,9 @@ TABLES = {
     "Image Index and Patient ID": "Image Index,Patient ID\n" + "".join(f"{n:03}.png,{n}\n" for n in range(1, 7)),
     "rows twice": "id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) * 2,
     "DICOM's ages": "id,patient,age,sex\n" + "".join(f"{n:03},P{n},06{n}Y,M\n" for n in range(1, 7)),
-    "words for the sex": "id,patient,sex\n" + "".join(f"{n:03},P{n},{('male', 'Male', 'F')[n % 3]}\n" for n in range(1, 7)),
+    "words for the sex": "id,patient,sex\n001,P1,male\n002,P2,Male\n003,P3,F\n004,P4,m\n005,P5,w\n006,P6,\n",
     "a row of totals": "id,patient\n" + "".join(f"{n:03},P{n}\n" for n in range(1, 7)) + "Total,6\n",
-    "more columns than needed": "id,patient,diagnosis,remark\n" + "".join(f"{n:03},P{n},TB,\"old, new\"\n" for n in range(1, 7)),
+    "more columns than needed": "id,patient,remark\n" + "".join(f'{n:03},P{n},"old, new"\n' for n in range(1, 7)),
     "single quotation marks": "id,patient\n" + "".join(f"'{n:03}',P{n}\n" for n in range(1, 7)),
 }  # fmt: skip
 
@@ -535,8 +510,9 @@ def tables(folder, text):
 def alike(folder, names):  # a sentence that they may be one patient
     rows = "".join(f"{n:03},{names[n - 5] if n > 4 else n}\n" for n in range(1, 7))
     (folder / "patients.csv").write_text(f"id,patient\n{rows}")
+    settings = make_settings(str(write_set(folder)), patient_file=str(folder / "patients.csv"))
     try:
-        prepare_dataset(make_settings(str(write_set(folder)), patient_file=str(folder / "patients.csv")), progress=False)
+        prepare_dataset(settings, progress=False)
     except ValueError as error:
         return explained_by(error, "patients.csv", *names)
     return Result("wrong", "two patients")
@@ -591,6 +567,10 @@ def mixed(folder, kind):
     raw = write_set(folder)
     change(raw)
     result = judge_set(raw)
+    manifest = prepare_dataset(make_settings(str(raw)), progress=False)
+    torn = manifest.groupby(manifest["source_image"].str[-7:])["split"].nunique().max() > 1
+    if result.verdict != "right" and len(manifest) == 12 and not torn:
+        return Result("right", "one patient for both copies")
     return result if result.verdict == "right" else judge_check(raw, *words.split("|"))
 
 
@@ -605,8 +585,9 @@ def write_scored(folder, truth, masks, change=lambda mask: mask):
 
 SCORED = {
     "zhixuhao's U-Net": ("{}.png", "{}_predict.png"), "a Keras generator": ("image_{}.png", "image_{}_pred.png"),
-    "labels and predictions": ("labels/{:03}.png", "predictions/{:03}.jpg"), "lungmask": ("{:03}.png", "{:03}_lungmask.png"),
-    "a segmented suffix": ("{:03}.png", "{:03}_segmented.png"), "an output of MedSAM": ("{:03}.png", "medsam_{:03}.png"),
+    "labels and predictions": ("labels/{:03}.png", "predictions/{:03}.jpg"),
+    "lungmask": ("{:03}.png", "{:03}_lungmask.png"), "a segmented suffix": ("{:03}.png", "{:03}_segmented.png"),
+    "an output of MedSAM": ("{:03}.png", "medsam_{:03}.png"),
     "result_001_unet": ("{:03}.png", "result_{:03}_unet.png"), "seg_": ("{:03}.png", "seg_{:03}.png"),
     "binary": ("{:03}.png", "{:03}_binary.png"), "thresholded": ("{:03}_mask.png", "{:03}_pred_mask.png"),
 }  # fmt: skip
@@ -621,5 +602,3 @@ def scored(folder, names):  # all pairs, or the nearest names
 def numbered_anew(folder):
     """Scored masks that a generator numbered from 0, of a ground truth from 1."""  # a word that names do not match
     return judge_folders(write_scored(folder, "{}.png", "x{}.png"), 6, "Rename")
-
-
