@@ -50,13 +50,12 @@ def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
 
 def _is_whole(folder: Path) -> bool:
     """Return whether the tables of a prepared folder can be read, and all its images and masks are there."""
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         read_table(folder / EXCLUDED)
         manifest = read_table(folder / MANIFEST)
         files = [*manifest["image"], *manifest["mask"]]
         return "group" in manifest and all((folder / file).is_file() for file in files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return False
 
 
 def record_origin(folder: Path, dataset: str) -> None:

@@ -214,7 +214,8 @@ def _score_all(
             facts = {"model": name, "id": image, "patient": pairs[image].patient, "group": pairs[image].group}
             shares.add(name, truth, mask)
             scored = score_mask(truth.mask, mask.mask, spacing_mm if in_mm else None, truth.mask.ndim == 2)
-            if scored["dice"] < _LOW_DICE and _is_outline(mask.mask):
+            is_low = scored["dice"] < _LOW_DICE and mask.mask.ndim == 2
+            if is_low and binary_fill_holes(mask.mask).sum() > _OUTLINE_GAIN * mask.mask.sum():
                 doubts.setdefault(name, f"{image}: its mask draws an outline only. Fill it.")
             if mask.mask.any() and not mask.mask.all():
                 seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1
@@ -229,11 +230,6 @@ def _score_all(
     _add_turned_masks(turned, problems)
     shares.say(problems)
     return rows
-
-
-def _is_outline(mask: Mask) -> bool:
-    """Return whether most of what a flat mask encloses is not set."""
-    return mask.ndim == 2 and bool(binary_fill_holes(mask).sum() > _OUTLINE_GAIN * mask.sum())
 
 
 def _turned_dice(truth: Mask, mask: Mask) -> dict[str, float]:

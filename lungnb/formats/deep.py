@@ -93,7 +93,8 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
         if is_mask and page.photometric in _GREYS and not set(page.extrasamples) & {*_OPACITY}:
             _refuse_channels(array, path)
         array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array, is_mask)
-        pages = (((each.imagewidth, each.imagelength), bool(each.subfiletype & 1)) for each in tiff.pages)
+        every = (each.aspage() for each in tiff.pages)
+        pages = (((each.imagewidth, each.imagelength), bool(each.subfiletype & 1)) for each in every)
         return array, page.tags.valueof(ORIENTATION_TAG, 1), has_other_pages(pages)
 
 

@@ -203,7 +203,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
             kept.append(index)
             continue
         first, second = slices[kept[-1]], slices[index]
-        if not _is_copy(first, second):
+        one, two = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
+        if not np.array_equal(one, two):
             cause = "as of two phases or reconstructions"
             if first.acquisition != second.acquisition:
                 numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
@@ -220,12 +221,6 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         )
         raise Refused(f"{path}: {what}, which is no volume. Add the other slices.")
     return [slices[index] for index in kept], heights_mm[kept]
-
-
-def _is_copy(first: Slice, second: Slice) -> bool:
-    """Return whether two slices hold the same pixels and values."""
-    one, other = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
-    return np.array_equal(one, other)
 
 
 def _read_slice(piece: Slice, file: Dataset) -> Floats:

@@ -34,8 +34,7 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
     seen: set[str] = set()  # through links, a folder may contain itself
     for folder, folders, names in os.walk(raw, followlinks=True, onerror=partial(_report, raw)):
         place = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if place not in seen and name.lower() not in _OF_SYSTEMS)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(f for f in folders if place not in seen and f.lower() not in _OF_SYSTEMS and f[0] != ".")
         if place not in seen:
             yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
         seen.add(place)

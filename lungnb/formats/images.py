@@ -1,6 +1,7 @@
 """Read any image file as greyscale or as a mask, any volume, and write arrays as PNG."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,10 +75,9 @@ def is_volume(path: str | Path) -> bool:
     path = Path(path)
     if os.path.isdir(path) or is_nifti(path):
         return True
-    try:
+    with suppress(Refused):
         return is_dicom(path) and is_ct_volume(open_dicom(path, header_only=True))
-    except Refused:
-        return False
+    return False
 
 
 def read_volume(path: str | Path) -> Volume:

@@ -102,14 +102,11 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
 
 def kind_of(path: Path) -> str:
     """Return the ending of the format that a file without an ending holds, by its first bytes, or ""."""
-    if path.suffix:
-        return ""
-    try:
-        with open_file(path) as file:
+    if not path.suffix:
+        with suppress(Refused, OSError), open_file(path) as file:
             start = file.read(max(map(len, _STARTS)))
-    except (Refused, OSError):
-        return ""
-    return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+            return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+    return ""
 
 
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
