@@ -175,8 +175,8 @@ def _judge_labels(image: np.ndarray, areas: dict[str, Mask]) -> list[tuple[str, 
     greys = {name: _greys(image, area) for name, area in resized.items() if area.any()}
     bright = [name for name, (own, around) in greys.items() if own > around]
     advice = "if it is not lung, name those of lung in mask_values, or save the lungs as 1 and everything else as 0"
-    judgement = "{} is brighter than its surroundings"
-    return [("warning", judgement.format(name), advice) for name in bright if len(bright) < len(greys)]
+    bright = bright if len(bright) < len(greys) else []
+    return [("warning", f"{name} is brighter than its surroundings", advice) for name in bright]
 
 
 def _greys(image: np.ndarray, mask: Mask) -> tuple[float, float]:

@@ -240,7 +240,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
         for name in table.columns.intersection([field, *TRAITS]):
             table[name] = table[name].map(_without_blanks)
     if (table[field] == "").any():
-        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
+        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}. Fill it in.")
     if (wrong := table[table[field].isin(_FORMULA_ERRORS)]).size:
         raise ValueError(
             f"{file}: {field} of {wrong['id'].iloc[0]} is {wrong[field].iloc[0]}, the error of a formula. Mend the "

@@ -216,9 +216,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"
     if len(kept) < 2:
-        what = (
-            f"all its {len(slices)} slices are alike and at one position" if len(slices) > 1 else "holds one slice only"
-        )
+        alike = f"all its {len(slices)} slices are alike and at one position"
+        what = alike if len(slices) > 1 else "holds one slice only"
         raise Refused(f"{path}: {what}, which is no volume. Add the other slices.")
     return [slices[index] for index in kept], heights_mm[kept]
 
@@ -251,10 +250,8 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
             f"{path}: a slice is missing: {steps_mm[at]:g} mm between {_name(slices[at])} and {_name(slices[at + 1])}, "
             f"and {usual_mm:g} mm between most slices{more}. Add it, or export the series again."
         )
-    return (
-        f"slices are spaced unevenly, {steps_mm.min():.3g} to {steps_mm.max():.3g} mm: the mL allow for that, "
-        f"a NIfTI mask spaces them by {steps_mm.mean():.3g} mm"
-    )
+    uneven = f"slices are spaced unevenly, {steps_mm.min():.3g} to {steps_mm.max():.3g} mm"
+    return f"{uneven}: the mL allow for that, a NIfTI mask spaces them by {steps_mm.mean():.3g} mm"
 
 
 def _name(piece: Slice) -> str:

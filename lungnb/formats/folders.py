@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.rasters import IMAGE_SUFFIXES, kind_of
+from lungnb.formats.rasters import ARCHIVES, IMAGE_SUFFIXES, kind_of
 from lungnb.settings import counted
 
 # Folders that systems make, in small letters: archives of macOS, network storages, bins, and folders of disks
@@ -73,4 +73,5 @@ def other_files(folder: Path) -> str:
         kind, _ = nameless.most_common(1)[0]
         return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
     parts = [f"{counted(count, 'file')} with the ending {kind}" for kind, count in kinds.most_common(2)]
-    return f" {' and '.join(parts)} cannot be read." if parts else ""
+    remedy = "unpack them" if {*kinds} & {*ARCHIVES} else "convert them"
+    return f" {' and '.join(parts)} cannot be read: {remedy}." if parts else ""

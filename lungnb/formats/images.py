@@ -19,7 +19,7 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import COLOURED, show_grey
-from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
+from lungnb.formats.rasters import RASTER_FORMATS, UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
@@ -114,24 +114,28 @@ def read_turned_mask(path: str | Path, values: tuple[int, ...] | None = None) ->
 
 
 def read_labels(path: str | Path) -> tuple[dict[str, Mask], MaskValues]:
-    """Return the areas of a mask file, each `(height, width)`, and what its values mean; errors as in `read_mask`.
-
-    The areas are those of `label 2` and the like, or, if the lungs have several colours, of `colour (0, 255, 0)`.
-    """
+    """Return the areas of a mask file (`areas_of`) and what its values mean; errors as in `read_mask`."""
     with guarded(path):
         pixels = read_raster(Path(path), is_mask=True).pixels
         values = find_values(pixels)
-        areas = {f"label {label:g}": pixels == label for label in values.labels}
-        with opened_raster(Path(path), is_mask=True) as opened:
-            if opened.mode not in ("P", "RGB", "RGBA"):
-                return areas, values
-            colours = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint16)
-        kinds = (colours + _COLOUR_STEP // 2) // _COLOUR_STEP @ np.array([1, 16, 256], np.uint16)
-        kinds[pixels < values.threshold] = 0
-        kind, counts = np.unique(kinds[kinds > 0], return_counts=True)
-        parts = [kinds == each for each in kind[counts > _COLOUR_SHARE * counts.sum()]]
-        named = {f"colour {tuple(np.median(colours[part], axis=0).astype(int).tolist())}": part for part in parts}
-        return (named if len(named) > 1 else areas), values
+        return areas_of(Path(path), pixels, values), values
+
+
+def areas_of(path: Path, pixels: np.ndarray, values: MaskValues) -> dict[str, Mask]:
+    """Return the areas of a mask that was read: of each `label 2`, or, if lungs have colours, `colour (0, 255, 0)`."""
+    areas = {f"label {label:g}": pixels == label for label in values.labels}
+    if path.suffix.lower() not in RASTER_FORMATS:
+        return areas
+    with opened_raster(path, is_mask=True) as opened:
+        if opened.mode not in ("P", "RGB", "RGBA"):
+            return areas
+        colours = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint16)
+    kinds = (colours + _COLOUR_STEP // 2) // _COLOUR_STEP @ np.array([1, 16, 256], np.uint16)
+    kinds[pixels < values.threshold] = 0
+    kind, counts = np.unique(kinds[kinds > 0], return_counts=True)
+    parts = [kinds == each for each in kind[counts > _COLOUR_SHARE * counts.sum()]]
+    named = {f"colour {tuple(np.median(colours[part], axis=0).astype(int).tolist())}": part for part in parts}
+    return named if len(named) > 1 else areas
 
 
 def peculiarity(path: str | Path) -> str:

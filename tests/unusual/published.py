@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -12,7 +13,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask
 from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
-from unusual import Result, case, cases, explained_by, film, judge
+from unusual import Result, case, cases, ct_slice, explained_by, film, judge
 from unusual.dicoms import DX, dicom, series
 from unusual.exports import judge_check, save
 from unusual.hospitals import judge_error, judge_words
@@ -467,11 +468,9 @@ def slices_of_own_series_named(folder):
 @case
 def montage(folder):
     """A figure of nine CT slices on one picture."""  # a word that it is no single slice
-    from unusual import ct_slice
-
     grey = np.clip((ct_slice() + 1000.0) / 1400 * 255, 0, 255).astype(np.uint8)[::2, ::2]
     save(folder / "a.png", np.tile(grey, (3, 3)))
-    return judge_words(folder / "a.png", "")
+    return judge_words(folder / "a.png", "upright")
 
 
 @case
@@ -480,7 +479,7 @@ def phone(folder):
     shot = np.zeros((512, 256), np.uint8)
     shot[128:384] = film()
     save(folder / "a.png", shot)
-    return judge_words(folder / "a.png", "")
+    return judge_words(folder / "a.png", "uncertain")
 
 
 # Right, or an explanation: tables that people make.
@@ -598,10 +597,57 @@ def scored(folder, names):  # all pairs, or the nearest names
     return judge_folders(write_scored(folder, *names), 6)
 
 
+# A sentence on the label or the colour that lies outside the lungs.
+@cases("Scored against a ground truth of lungs and heart in colours: {}.", {name: ORGANS[name] for name in ORGANS})
+def heart_as_truth(folder, values):
+    for name, _, mask in organs(values):
+        save(folder / "truth" / f"{name}.png", mask)
+    for number, (_, left, right) in enumerate(phantoms(), 1):
+        save(folder / "masks" / f"{number:03}.png", (left | right) * np.uint8(255))
+    return judge_folders(folder, 6, "outside the lungs", "If that is another organ")
+
+
+@case
+def cut_out_lungs(folder):
+    """Masks that are lungs cut out of the films."""  # a word that they are grey
+    raw = write_set(folder)
+    for number, (image, left, right) in enumerate(phantoms(), 1):
+        save(raw / "masks" / f"{number:03}.png", np.where(left | right, image, 0).astype(np.uint8))
+    return judge_check(raw, "grey")
+
+
+@case
+def archives(folder):
+    """A data set of two archives that nobody unpacked."""  # a word that they must be unpacked
+    (folder / "set").mkdir()
+    for name in ("images.zip", "masks.zip"):
+        (folder / "set" / name).write_bytes(b"PK\3\4" + bytes(99))
+    return judge_set(folder / "set", ".zip", "unpack")
+
+
+@case
+def merged_cells(folder):
+    """A table of patients with merged cells, which are empty in CSV."""  # a sentence with the row and the remedy
+    (folder / "patients.csv").write_text("id,patient\n001,P1\n002,\n003,P2\n004,\n005,P3\n006,\n")
+    return judge_set(write_set(folder), "002", "Fill", patient_file=str(folder / "patients.csv"))
+
+
+AXES = {"rows, columns and slices": (-1, (1, 1, 1)), "slices, rows and columns": (0, (1, 1, 1)),
+        "slices first, with their steps": (0, (5, 1.4, 1.4))}  # fmt: skip
+
+
+@cases("A NIfTI of a plain array: {}.", AXES)
+def plain_array(folder, kind):  # a word that it does not look like an upright slice
+    axis, steps_mm = kind
+    array = np.stack([ct_slice()] * 20, axis)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([*steps_mm, 1.0])), folder / "a.nii.gz")
+    return judge_words(folder / "a.nii.gz", "upright")
+
+
 @case
 def numbered_anew(folder):
     """Scored masks that a generator numbered from 0, of a ground truth from 1."""  # a word that names do not match
     write_scored(folder, "{}.png", "{}.png")
     for number in range(1, 7):
         (folder / "masks" / f"{number}.png").rename(folder / "masks" / f"{number - 1}.png")
-    return judge_folders(folder, 6, "6: no mask of this name")
+    return judge_folders(folder, 6, "no mask of 1 image")
