@@ -221,6 +221,7 @@ ARTEFACTS = (
     Artefact("predictions_*.png", "06", "images, ground truth and prediction, one figure per network", False),
     Artefact(SIDE_BY_SIDE, "06", "predictions of all networks on the hardest images", False),
     Artefact("networks.csv", "08", "mean scores over seeds, one row per network"),
+    Artefact("networks_tests.csv", "08", "tests of the differences between networks, over patients and seeds"),
     Artefact("seeds.csv", "08", "mean scores, one row per network and seed"),
     Artefact("seed_scores.png", "08", "mean Dice of each seed"),
     Artefact("networks_*.png", "08", "charts of these scores"),

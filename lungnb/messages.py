@@ -56,9 +56,9 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Return one sentence on an error that ends a command: the error's own sentence if lungnb raised it.
+    """Return what to print about an error that ends a command: the error's own sentence if lungnb raised it.
 
-    All others are bugs in lungnb or in a library; for these, name the kind of the error and the line of lungnb.
+    Any other error is a bug in lungnb or in a library. For it, name the kind of the error and the line of lungnb.
     """
     frames = traceback.extract_tb(error.__traceback__)
     has_sentence = isinstance(error, (ValueError, OSError, RuntimeError, ImportError))

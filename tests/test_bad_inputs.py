@@ -274,7 +274,7 @@ COMMANDS = [
     (["segment", "film.png", "--out", "masks", "--model", "gone.keras"], "gone.keras"),
     (["segment", "film.png", "--out", "masks", "--model", "model.h5"], ".keras"),
     (["segment", ".", "--out", "masks"], "no image files"),
-    (["segment", "film.png", "--out", "masks", "--ray", "local", "--json"], "--json prints a whole table"),
+    (["segment", "film.png", "--out", "masks", "--ray", "local", "--json"], "--json cannot be used with --ray"),
     (["segment", "s3://films", "--out", "masks", "--ray", "local"], "mount the storage"),
     (["export", "gone.keras"], "gone.keras"),
 ]

@@ -198,6 +198,12 @@ def test_names_are_in_the_files_that_are_named_with_them(page):
         assert re.search(rf"\b{name}\b", read(ROOT / path)), f"{name} in {path}"
 
 
+def test_tests_that_are_named_for_contributors_exist():
+    code = "".join(map(read, (ROOT / "tests").rglob("test_*.py")))
+    named = re.findall(r"`(test_\w+)`", read(ROOT / "CONTRIBUTING.md") + read(ROOT / "tests" / "README.md"))
+    assert named and [name for name in named if f"def {name}(" not in code] == []
+
+
 def test_the_architecture_lists_every_file_and_no_other():
     listed = re.findall(r"(?m)^\| `(lungnb/[\w/]+\.py)` \|", read(ARCHITECTURE))
     files = {file.relative_to(ROOT).as_posix() for file in find_modules(ROOT / "lungnb").values()}

@@ -85,7 +85,7 @@ def test_text_that_looks_like_something_else_comes_back_and_numbers_stay_numbers
     assert ",-1.5\n" in (tmp_path / "table.csv").read_text()
 
 
-def test_labels_are_cells_too(tmp_path):
+def test_column_and_row_labels_are_percent_encoded_too(tmp_path):
     table = pd.DataFrame({"=a\n": [1]}, index=pd.Index(["@b\udcff"], name="+c"))
     write_table(table, tmp_path / "table.csv", index=True)
     assert (tmp_path / "table.csv").read_text() == "%2Bc,%3Da%0A\n%40b%FF,1\n"

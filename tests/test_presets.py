@@ -142,6 +142,6 @@ def test_a_published_split_is_of_its_own_data_set():
     assert make_settings("shenzhen", "simple-unet").split_file is None
 
 
-def test_none_is_no_value_only_for_settings_that_may_lack_one():
+def test_the_word_none_switches_off_only_optional_settings():
     changes = parse_changes(["encoder=None", "patient_pattern=none", "loss=none"])
     assert changes == {"encoder": None, "patient_pattern": None, "loss": "none"}

@@ -65,7 +65,7 @@ def test_any_bytes_are_an_image_or_a_sentence(case):
 
 @settings(max_examples=300, deadline=None)
 @given(arrays.arrays(NUMBERS, arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=6)))
-def test_any_array_is_grey_or_a_sentence(array):
+def test_any_array_gives_grey_or_an_error_of_one_sentence(array):
     try:
         grey = to_grey(array)
     except ValueError as error:

@@ -93,7 +93,7 @@ STEPS = (
         _report(f"{FILMS} --profile full --set folds=5 --set precision=auto"),
     ),
     Step(
-        "montgomery", "montgomery", 51, "montgomery/run_*.json", (FILMS,),
+        "montgomery", "montgomery", 31, "montgomery/step_montgomery.json, beside other work", (FILMS,),
         _report(f"{FILMS} --profile full --set split_file=montgomery-gaal2020"),
     ),
     _recipe("simple-unet", 48, "simple-unet/run.json", FILMS),
@@ -135,9 +135,10 @@ STEPS = (
         "montgomery-folds", "montgomery-folds", 105, "montgomery-folds/step_*.json, beside other work", (FILMS,),
         _report(f"{FILMS} --profile full {SMALL_OPTIONS} --set folds=5 --set precision=auto", repeats=" --seeds 3"),
     ),
-    _networks("networks", 54, "networks/*seeds.csv", SMALL, "", "networks"),
+    _networks("networks", 23, "networks/step_networks.json, beside other work", SMALL, "", "networks"),
     _networks(
-        "networks-compact-16", 10, "", SMALL | {"filters": 16, "depth": 5}, '["compact_unet"]', "compact_unet_16"
+        "networks-compact-16", 4, "networks/step_networks-compact-16.json, beside other work",
+        SMALL | {"filters": 16, "depth": 5}, '["compact_unet"]', "compact_unet_16",
     ),
     Step(
         "quick", "quick", 28, "docs/results/speed.md", REAL,

@@ -137,7 +137,7 @@ class Browser(Controls):
         self._show()
 
     def _show(self, _change: object = None) -> None:
-        """Show the case of the number, and let the network predict the next one meanwhile."""
+        """Show the case with the chosen number, and let the network predict the next case meanwhile."""
         with self._lock:
             position, augmented = self.number.value - 1, self.view.value == "disagreement"
             self.previous.disabled, self.next.disabled = position == 0, position == len(self._shown) - 1

@@ -115,7 +115,7 @@ def run_segment(options: argparse.Namespace) -> int:
     if options.ray:
         file = str(Path(options.out) / "segmentation.parquet")
         if options.json:
-            raise ValueError(f"--json prints a whole table; with --ray, read {file}.")
+            raise ValueError(f"--json cannot be used with --ray, which writes the table in parts: read {file}.")
         total = segmentation.segment_on_cluster(
             options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
         )

@@ -146,7 +146,7 @@ def _add_score(verbs: _Verbs) -> None:
 
 
 def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:
-    """Add a verb and return its `add_argument`, for arguments that may not be empty."""
+    """Add a verb. Return its `add_argument`, which by default refuses empty values."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
     sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small

@@ -41,8 +41,8 @@ _LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels ar
 _MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is not near a label; JPEG makes some
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
 _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
-_MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # so few folders with so many images each are classes, not patients
-_MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # so many folders with so many images each may be patients
+_MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # at most so many folders, at least so many images in each: classes
+_MIN_PATIENT_FOLDERS, _MIN_PATIENT_IMAGES = 3, 2  # at least so many folders, and images in each: patients
 
 _PATIENT_BEGINNING = r"^(\D*\d+)"  # what may name the patient in the names of images
 _BEGINNING = re.compile(rf"{_PATIENT_BEGINNING}(?=[-_ ])")

@@ -138,7 +138,7 @@ def _read_file(file: Path, labels: tuple[int, ...] | None, grids: Iterable[Path]
 
 
 def _of_array(array: np.ndarray, labels: tuple[int, ...] | None, file: Path) -> ExternalMask:
-    """Return the mask in the values of a file; without `labels`, also the labels found and a doubt about them.
+    """Return the mask in the values of a file. Without `labels`, add the labels found, and why they may be wrong.
 
     Raises Refused for NaN and infinite values, which a mask must not have.
     """

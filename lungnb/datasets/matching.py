@@ -25,7 +25,7 @@ from lungnb.formats.folders import image_files, stem_of
 _MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes
 _OTHER_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # which `segment` may write beside
 NO_MASK = "is the mask of this name"  # why an image beside its mask is left out
-# Words in names that do not tell one image from another, also in what networks write
+# Words that do not distinguish the names of images, also those that programs add to the names of predictions
 _KINDS = re.compile(rf"{KIND_WORDS.pattern}|pred(ict(ion|ed)?)?s?|out(put)?s?|results?")
 _WORDS = re.compile(f"{_KINDS.pattern}|{LUNG_WORDS.pattern}")
 _MIN_SIMILARITY = 0.4  # of two names, 0 to 1, for the one to be a hint at the other

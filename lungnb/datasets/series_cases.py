@@ -36,8 +36,9 @@ def find_series_cases(
 
     A case is a folder with one CT series: its own files, or those of one folder in it. Its masks are NIfTI files and
     DICOM Segmentations anywhere in the case, or in a folder of masks that is named like the folder of the series.
-    Series are left to the other rules of pairing if they or their slices have one of the `names` of masks, if an image
-    in NIfTI lies in the case, and if no series has masks.
+
+    In three cases, the other rules of pairing apply: a series or its slices have one of the `names` of masks; a NIfTI
+    image lies in the case; no series has masks.
     """
     slices: defaultdict[Path, list[Path]] = defaultdict(list)
     for file in files:
@@ -98,7 +99,7 @@ def _masks_among(raw: Path, near: list[Path], slices: list[Path], is_mask: Calla
     if not any("lung" in file.name.lower() for file in niftis):
         niftis = [file for file in niftis if is_mask(file)]
     segmentations = [file for file in dict.fromkeys(near) if _is_seg(raw / file)]
-    if not niftis and not segmentations:  # perhaps one whose name is like those of the slices
+    if not niftis and not segmentations:  # a mask may be named like the slices
         segmentations = [file for file in slices if _is_seg(raw / file)]
     return tuple(niftis + segmentations)
 

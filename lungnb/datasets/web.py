@@ -149,7 +149,7 @@ def _append(
             while block := _read(response, size):
                 watch.count(len(block))
                 if not block.startswith(known[: len(block)]):
-                    raise WrongFile("the server continues with other bytes than it began with")
+                    raise WrongFile("the file on the server is no longer the one whose download began")
                 block, known = block[len(known) :], known[len(block) :]
                 size += len(block)
                 if size > limit:
@@ -157,7 +157,7 @@ def _append(
                 file.write(block)
                 bar.update(len(block))
     if total is not None and size < total:
-        raise OSError(f"the connection broke after {size:,} of {total:,} bytes, which the next run continues")
+        raise OSError(f"the connection broke after {size:,} of {total:,} bytes; run the command again to continue")
 
 
 def _read(response: HTTPResponse, size: int) -> bytes:

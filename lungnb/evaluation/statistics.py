@@ -12,7 +12,7 @@ from lungnb.metrics import Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
 SMALLEST_P = 0.001  # show smaller p as "< 0.001", because `paired_tests` draws only 9,999 permutations
-_MAX_DECISIVE = 3  # patients; more failures are not rare
+_MAX_DECISIVE = 3  # patients; if more of them failed, failures would not be rare
 _MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
 _ROUNDING = 1e-9  # means of equal scores differ by less
 _RESAMPLES = 5000  # of the bootstrap

@@ -22,7 +22,7 @@ from lungnb.settings import TITLES, title_of
 
 TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
 COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
-MARKERS = "osD^vP"  # one a network
+MARKERS = "osD^vP"  # one for each network
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 Arguments = ParamSpec("Arguments")

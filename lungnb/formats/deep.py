@@ -76,7 +76,7 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
     with TiffFile(file, name=str(path)) as tiff:
         page = tiff.pages[0]
         if not isinstance(page, TiffPage) or page.axes not in ("YX", "YXS", "SYX"):
-            raise Refused(f"{path}: its first page is not one picture. Save one picture a file.")
+            raise Refused(f"{path}: its first page is not one picture. Save each picture as a file of its own.")
         if page.dtype is None or page.dtype.kind not in "buif":
             raise Refused(f"{path}: its pixels are not plain numbers. Save it as 16-bit grey or as float32.")
         if page.photometric == _INK:

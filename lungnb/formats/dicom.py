@@ -140,7 +140,7 @@ def _to_shown(values: Floats, hidden: Mask | None, header: Dataset, path: Path) 
 
 
 def _range_of(values: Floats, is_ct: bool, path: Path) -> GreyRange:
-    """Return which values are shown black and white, for CT as if its values had the usual offset from HU."""
+    """Return which values are shown black and white. For CT without an offset from HU, try the usual offset, too."""
     low = float(values.min())
     if not is_ct:  # whose negative values are not Hounsfield units
         (black, white), note = grey_range(values - min(low, 0), name=path)
@@ -197,7 +197,10 @@ def _sigmoid(values: np.ndarray, center: float, width: float) -> np.ndarray:
 
 
 def _table(header: Dataset) -> Show:
-    """Return what the VOI LUT of a DICOM file makes of values, 0 to 1, and mend its description for pydicom."""
+    """Return a function that applies the VOI LUT of a DICOM file to values and gives 0 to 1.
+
+    Correct the LUT's description first, because pydicom misreads it.
+    """
     from pydicom.pixels import apply_voi
 
     table = header.VOILUTSequence[0].LUTDescriptor

@@ -169,7 +169,7 @@ def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
 
 
 def _with_right_sign(pixels: np.ndarray, file: Dataset) -> np.ndarray:
-    """Return integers that use all their bits with or without a sign, whichever does not wrap.
+    """Return integers that use all their bits as signed or as unsigned ones, whichever does not wrap around.
 
     A wrong sign makes bright pixels of a film black, and air in CT white. Only CT has negative values that matter.
     """

@@ -106,7 +106,7 @@ def _refuse_header(header: Nifti1Header, path: Path) -> None:
 
 
 def _affine(header: Nifti1Header) -> tuple[Floats, str]:
-    """Return how a volume lies, from the indices of its array to mm, RAS, and a note if the header leaves doubt."""
+    """Return the affine from indices of the array to mm (RAS), and a note if the header is unclear about it."""
     from nibabel.spatialimages import HeaderDataError
 
     sform, sform_code = header.get_sform(coded=True)

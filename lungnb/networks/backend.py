@@ -46,7 +46,7 @@ with quiet_stderr():
         import keras as keras  # offered to the package
 
         if keras.backend.backend() not in ("tensorflow", "jax"):
-            raise ImportError("lungnb computes with tensorflow or jax")
+            raise ImportError("lungnb works with tensorflow and jax only")
         # With JAX, TensorFlow need not be installed.
         if keras.backend.backend() != "jax" or find_spec("tensorflow"):
             import tensorflow as tf

@@ -120,7 +120,7 @@ def past_epochs(file: Path, epochs: int) -> pd.DataFrame:
 def weights_digest(weights: str | None, encoder: str | None) -> dict[str, str]:
     """Return the digest of the file of initial weights as `weights`; nothing if no file is used.
 
-    Encoders trained on phantoms do not count, because each size and window has one, which depends on nothing else.
+    An encoder that lungnb trains on phantoms has no digest here, because the settings alone decide its weights.
     """
     if not weights or weights == "imagenet" or (encoder and weights == "phantom"):
         return {}

@@ -93,7 +93,7 @@ def texture(rng: Generator, size: int) -> Floats:
 
 
 def gradient(rng: Generator, size: int) -> Floats:
-    """Return one grey, or greys that rise evenly or from a centre."""
+    """Return a picture of one grey, or of greys that change evenly or around a centre."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.normal(0, 0.4, 2) * (rng.random() < 0.8)
     x, y = rng.uniform(-0.6, 0.6, 2)

@@ -27,7 +27,7 @@ def _unit(grey: Grey) -> Floats:
 
 
 def any_film(rng: Generator, size: int) -> Grey:
-    """Return a film, every second one wild."""
+    """Return a film. Half of the films are wild."""
     wild = _WILD if rng.random() < 0.5 else Wild()
     return np.asarray(film_phantom(rng, size, wild).image)
 

@@ -151,7 +151,7 @@ def _charts(scoring: Scoring, tables: dict[str, pd.DataFrame]) -> Iterator[tuple
 
 
 def _cell(scoring: Scoring, program: str, image: str, dice: float) -> Cell:
-    """Return an image with both masks; of a volume, the slice with the most pixels in one mask only."""
+    """Return an image with both masks; of a volume, the slice on which they differ most."""
     sets = scoring.sets
     sets_of = (sets.truth, next(each for each in sets.programs if each.name == program))
     truth, mask = (sets.read(each, image).mask for each in sets_of)

@@ -149,7 +149,7 @@ def _progress_bar(notebooks: list[Path], results: Path, epochs: int) -> Iterator
 
 
 def _steps(cell: nbformat.NotebookNode, epochs: int) -> int:
-    """Return how many steps of the progress bar a cell is."""
+    """Return by how many steps a cell advances the progress bar."""
     if cell.cell_type != "code":
         return 0
     return epochs if " train(settings" in cell.source else 1

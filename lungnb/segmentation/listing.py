@@ -151,7 +151,7 @@ def _with_series(files: list[Path]) -> list[Path]:
         for number in {*numbers} - {""}:
             places[number].append(folder)
     if apart := next((folders for folders in places.values() if len(folders) > 1), None):
-        what = f"slices of one series, as those in {apart[0]} and {apart[1]}, lie in {len(apart)} folders"
+        what = f"slices of one series lie in {len(apart)} folders, such as {apart[0]} and {apart[1]}"
         warnings.warn(f"{what}, and each folder is segmented alone. Put them into one folder.", stacklevel=2)
     in_series = {file for folder in series for file in slices[folder]}
     return [*series, *(file for file in files if file not in in_series)]

@@ -360,7 +360,7 @@ def test_adapting_shows_progress_then_the_new_masks_and_name(looked, home, adapt
     assert "network <b>adapted-2</b>" in said(looked) and sys.stdout is not None
 
 
-def test_the_network_that_is_a_file_is_adapted(films, model_file, adapted, home):
+def test_a_network_given_as_a_file_is_adapted(films, model_file, adapted, home):
     (home / "results" / "corrected" / "adapted-1").mkdir(parents=True)  # an interrupted training, which continues
     looked = in_file_order(films, model_file)
     looked.corrector.correct.value = True

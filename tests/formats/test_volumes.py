@@ -303,7 +303,7 @@ def test_slices_are_spread_evenly_over_the_central_half(count, wanted):
 
 
 @pytest.mark.parametrize("package", ["pydicom", "nibabel"])
-def test_without_the_medical_extra_it_is_named(tmp_path, monkeypatch, package):
+def test_the_error_without_a_medical_package_names_the_extra(tmp_path, monkeypatch, package):
     write_series(tmp_path / "a")
     write_nifti(tmp_path / "a.nii")
     monkeypatch.setitem(sys.modules, package, None)

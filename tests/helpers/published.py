@@ -38,8 +38,9 @@ SEEDS = table("montgomery-seeds/variation.csv", "model")
 FOLDS_TESTS = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])
 FOLDS_LEAD = FOLDS_TESTS["difference"]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
-NETWORKS = pd.concat([table("networks/networks.csv"), table("networks/compact_unet_16.csv")]).set_index("model")
-COMPACT = table("networks/compact_unet_8.csv", "model")
+NETWORKS = table("networks/networks.csv", "model")
+COMPACT_16 = table("networks/compact_unet_16.csv", "model")
+NETWORKS_TESTS = table("networks/networks_tests.csv", ["first", "second"])
 THREE = table("montgomery-three/comparison.csv", "model")
 DICE_OF_THREE = {
     name: table(f"montgomery-three/{name}/scores.csv", "id")["dice"] for name in ("unet", "resunet", "r2unet")
@@ -48,7 +49,11 @@ QUICK = table("quick/comparison.csv", ["dataset", "model"])
 PHANTOM = table("phantom/comparison.csv", "model")
 CT, BMP, FILMS = SHIPPED["finding-lungs-in-ct-data"]["dice"], SHIPPED["lung-ct-bmp"]["dice"], SHIPPED["montgomery"]
 WRONG = ["ID_0052_Z_0108", "ID_0079_Z_0072", "ID_0134_Z_0137"]  # the CT masks of which `lungnb check` warns
-TEST, OTHERS = FILMS[FILMS["split"] == "test"], FILMS[FILMS["split"] != "test"]
+TEST = FILMS[FILMS["split"] == "test"]
+FULL_DICE = pd.DataFrame(
+    {name: table(f"montgomery/{name}/scores.csv", "id")["dice"] for name in ("r2unet", "unet", "resunet")}
+)
+FULL_TEST, FULL_OTHERS = FILMS.loc[FULL_DICE.index], FILMS.drop(FULL_DICE.index)
 TUBERCULOSIS = FILMS.index.str.endswith("_1")
 SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])

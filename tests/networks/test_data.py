@@ -259,7 +259,7 @@ def test_an_unknown_or_missing_split_is_named(prepared):
         load_batches(settings, "test")
 
 
-def test_nothing_prepared_names_the_step_before():
+def test_the_error_without_prepared_data_names_the_step_to_run_first():
     with pytest.raises(FileNotFoundError, match="run notebook 02, or `lungnb prepare phantom`"):
         load_batches(Settings(), "train")
 

@@ -198,7 +198,7 @@ def test_nothing_is_marked_where_a_closed_margin_hides_it(monkeypatch, index):
     assert whole[:, :half].any() and not mask[:, :half].any() and mask[:, half:].any()
 
 
-def test_a_closed_margin_shows_nothing():
+def test_a_closed_margin_shows_nothing_of_the_patient():
     closed = 0
     for index in range(20):
         grey = np.linspace(0.3, 0.7, SIZE) * np.ones((SIZE, 1))
