@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy import ndimage
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
-from lungnb.formats.labels import EXPORT_AGAIN, MaskValues, doubt_of
+from lungnb.formats.labels import EXPORT_AGAIN, doubt_of
 from lungnb.formats.pixels import is_like_mask
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
@@ -119,8 +120,8 @@ def _check_pair(
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
         findings += [(row["source_mask"], *judgement) for judgement in judge_mask(image, mask)]
-        for file, (pixels, meant) in zip(files[1:], values, strict=bool(values)):
-            findings += [(file, *judgement) for judgement in _judge_labels(image, pixels, meant)]
+        for file, (areas, meant) in zip(files[1:], values, strict=bool(values)):
+            findings += [(file, *judgement) for judgement in _judge_labels(image, areas)]
             if doubt := doubt_of(Path(file), meant):
                 findings.append((file, "warning", doubt, EXPORT_AGAIN))
     return findings, fingerprint(image)
@@ -168,15 +169,14 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
     return judgements
 
 
-def _judge_labels(image: np.ndarray, pixels: np.ndarray, meant: MaskValues) -> list[tuple[str, str, str]]:
-    """Return a judgement for each label of a mask that is brighter than its surroundings, if other labels are not."""
-    rows, columns = (np.arange(new) * old // new for new, old in zip(image.shape, pixels.shape, strict=True))
-    resized = pixels[np.ix_(rows, columns)]
-    greys = {label: _greys(image, resized == label) for label in meant.labels if (resized == label).any()}
-    bright = [label for label, (own, around) in greys.items() if own > around]
-    what = "label {:g} is brighter than its surroundings"
-    advice = "if it is not lung, name those of lung in mask_values"
-    return [("warning", what.format(label), advice) for label in bright if len(bright) < len(greys)]
+def _judge_labels(image: np.ndarray, areas: dict[str, Mask]) -> list[tuple[str, str, str]]:
+    """Return a judgement for each label or colour that is brighter than its surroundings, if other ones are not."""
+    resized = {name: np.asarray(Image.fromarray(area).resize(image.shape[::-1])) for name, area in areas.items()}
+    greys = {name: _greys(image, area) for name, area in resized.items() if area.any()}
+    bright = [name for name, (own, around) in greys.items() if own > around]
+    advice = "if it is not lung, name those of lung in mask_values, or save the lungs as 1 and everything else as 0"
+    bright = bright if len(bright) < len(greys) else []
+    return [("warning", f"{name} is brighter than its surroundings", advice) for name in bright]
 
 
 def _greys(image: np.ndarray, mask: Mask) -> tuple[float, float]:
@@ -219,7 +219,8 @@ def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:
     places = manifest["source_image"].map(lambda file: without_studies_of(Path(file), repeated).parent)
     folder_of = places.map(str)
     images, patients, folders = len(manifest), manifest["patient"].nunique(), folder_of.nunique()
-    if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= _MIN_CLASS_IMAGES * patients:
+    least = _MIN_CLASS_IMAGES if folder_of.str.contains(r"\d").all() else _MIN_PATIENT_IMAGES
+    if 1 < folders == patients <= _MAX_CLASS_FOLDERS and images >= least * patients:
         what = f"each of the {folders} folders of images is taken for a patient"
         return [(folder_of.iloc[0], "warning", what, "if each image is a patient, set patient_pattern='(.+)'")]
     if patients < images:

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
-from lungnb.settings import SPLITS
+from lungnb.settings import SPLITS, counted
 
 _SALT = "lungnb/450/"  # decides the order of patients; another one would change all splits
 _MIN_FOLD_PATIENTS = 3  # per fold
@@ -61,8 +61,8 @@ def split_sizes(count: int, fractions: tuple[float, ...]) -> dict[str, int]:
     needed = [split for split, fraction in zip(SPLITS, fractions, strict=True) if fraction]
     if count < len(needed):
         raise ValueError(
-            f"{count} patients cannot make the splits {', '.join(needed)}; add patients, or set patient_pattern so "
-            "that it finds the patient in each name."
+            f"{counted(count, 'patient')} cannot make the splits {', '.join(needed)}; add patients, or set "
+            "patient_pattern so that it finds the patient in each name."
         )
     quotas = {split: fraction * count for split, fraction in zip(SPLITS, fractions, strict=True)}
     sizes = {split: max(int(quotas[split] + _ROUNDING), int(split in needed)) for split in SPLITS}

@@ -12,7 +12,7 @@ from lungnb.datasets.reading import have_one_place
 from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
-from lungnb.formats.images import is_volume, read_volume
+from lungnb.formats.images import areas_of, is_volume, read_volume
 from lungnb.formats.labels import doubt_of, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
@@ -32,7 +32,7 @@ class ExternalMask(NamedTuple):
     volume: Volume | None = None  # of a NIfTI file, with its place
     grey_share: float = 0.0  # of the pixels, whose value is not near a label
     doubt: str = ""  # why its values are not to be trusted
-    labels: tuple[float, ...] = ()  # of lung, if there are several and the user named none
+    labels: tuple[str, ...] = ()  # names of labels or colours of lung, if there are several and the user named none
     numbers: np.ndarray | None = None  # uint8, of the mask's shape: 1 for the first of `labels`, and so on
 
 
@@ -149,12 +149,12 @@ def _of_array(array: np.ndarray, labels: tuple[int, ...] | None, file: Path) -> 
     values = find_values(array)
     mask = lung_mask(array, None, file, values=values)
     external = ExternalMask(mask, grey_share=values.grey_share, doubt=doubt_of(file, values))
-    if len(values.labels) < 2:
+    if len(areas := areas_of(file, array, values)) < 2:
         return external
     numbers = np.zeros(array.shape, np.uint8)
-    for number, label in enumerate(values.labels, 1):
-        numbers[array == label] = number
-    return external._replace(labels=values.labels, numbers=numbers)
+    for number, area in enumerate(areas.values(), 1):
+        numbers[area] = number
+    return external._replace(labels=tuple(areas), numbers=numbers)
 
 
 def _read_seg(file: Path, labels: tuple[int, ...] | None, grids: Iterable[Path]) -> ExternalMask:

@@ -75,7 +75,7 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
 
     Two masks match if the words of their folders and names are the same. If only one mask on each side has the words of
     its name, these words are enough. Otherwise two masks match if their ids are the same, apart from upper and lower
-    case.
+    case. Words that all of the masks have and not all of the ground truth, such as the name of a network, do not count.
 
     >>> one = MaskFiles("Case 7", ("case", "7"), ("case", "7"), ())
     >>> other = MaskFiles("case7_mask", ("new", "case", "7"), ("case", "7"), ())
@@ -83,8 +83,13 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
     'case7_mask'
     """
     pairs: dict[str, MaskFiles] = {}
+    extra = _words_of_all(masks) - _words_of_all(truth)
+
+    def bare(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word for word in words if word not in extra)
+
     rounds: tuple[Callable[[MaskFiles], object], ...]
-    rounds = (lambda each: each.words, lambda each: each.name, lambda each: each.id.casefold())
+    rounds = (lambda each: bare(each.words), lambda each: bare(each.name), lambda each: each.id.casefold())
     for words in rounds:
         taken = {each.id for each in pairs.values()}
         spare = [each for each in masks if each.id not in taken]
@@ -95,6 +100,12 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
             if spare_counts[words(each)] == left_counts[words(each)] == 1:
                 pairs[each.id] = by_words[words(each)]
     return pairs
+
+
+def _words_of_all(masks: list[MaskFiles]) -> set[str]:
+    """Return the words, except numbers, that all of several masks have."""
+    shared = set.intersection(*({*each.words} for each in masks)) if len(masks) > 1 else set()
+    return {word for word in shared if not word.isdigit()}
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

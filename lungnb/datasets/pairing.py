@@ -23,7 +23,7 @@ from lungnb.settings import counted
 
 _WORD = r"(?:lung)?(?:mask|msk|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
 # SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export
-_MASK_FOLDER = re.compile(rf"mask|label|^{_WORD}$|^segmentation(class(png)?|object)$", re.IGNORECASE)
+_MASK_FOLDER = re.compile(rf"(?i)mask|msk|label|annot$|^(ann[-_]dir|{_WORD}|segmentation(class(png)?|object))$")
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
@@ -31,11 +31,11 @@ CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of th
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truths?|manual|(image|img|im|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
-    r"|orig(inal)?|org|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
+    r"|orig(inal)?|org|data|jpe?g|png|bmp|tiff?|gif|dcm|nii|gz"
 )
 _LEFT, _RIGHT = "l|left|leftlung|lungleft", "r|right|rightlung|lungright"
 _PARTS = f"lungs?|{_LEFT}|{_RIGHT}|both|upper|middle|lower|lobes?"
-LUNG_WORDS = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}")
+LUNG_WORDS, _ANY_WORD = re.compile(f"{KIND_WORDS.pattern}|{_PARTS}"), re.compile(".*")
 # Words that even a name without other words does not need
 MASK_WORD, MASK_WORDS = re.compile(_WORD), re.compile(f"{_WORD}|{_PARTS}")
 _SPLIT_FOLDERS = dict.fromkeys(("train", "training", "trainval", "imagestr"), "train")
@@ -47,7 +47,7 @@ _BESIDE_SPLIT = re.compile(
     r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
 _SET_WORDS = re.compile(
-    f"{KIND_WORDS.pattern}|(data)?set|data|split|org|orig|original|final|full|all|new|lungs?|frames?"
+    f"{KIND_WORDS.pattern}|(data)?set|split|final|full|all|new|lungs?|frames?"
 )  # in names of folders of splits
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
@@ -146,11 +146,13 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
 
     Words for kinds of files do not count, such as `mask`. In a second round, words for parts of lungs do not count
     either. A file whose name consists of such words, or adds them to an image's name, may then be a mask. In a third
-    round, it does not matter whether a word names a folder or the file, so `7_film.png` fits `7/film.png`.
+    round, it does not matter whether a word names a folder or the file, so `7_film.png` fits `7/film.png`. At last, a
+    mask whose name consists of such words fits the only image of its folder, whatever the name of that.
     """
     alone = [image for image, exact in partners.items() if not exact]
     pairs: dict[Path, list[Path]] = {}
-    for ignored, is_flat in ((KIND_WORDS, False), (LUNG_WORDS, False), (LUNG_WORDS, True)) if alone else ():
+    rounds = ((KIND_WORDS, False), (LUNG_WORDS, False), (LUNG_WORDS, True), (_ANY_WORD, False))
+    for ignored, is_flat in rounds if alone else ():
         lungs = [image for image in alone if ignored is LUNG_WORDS and "lung" in image.name.lower()]
         of_lungs = {image: image for image in lungs if words_of(image, KIND_WORDS) != words_of(image, LUNG_WORDS)}
         by_key: defaultdict[Words, list[Path]] = defaultdict(list)
@@ -159,7 +161,8 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
                 by_key[words_of(image, ignored, is_flat)].append(image)
         settled = {*pairs} | {mask for paths in pairs.values() for mask in paths}
         for mask in (*masks, *of_lungs):
-            candidates = by_key.get(words_of(mask, ignored, is_flat), [])
+            words = words_of(mask, LUNG_WORDS if ignored is _ANY_WORD else ignored, is_flat)
+            candidates = by_key.get(words, []) if words[0] or ignored is not _ANY_WORD else []
             if len(candidates) == 1 and not partners[candidates[0]] and not settled & {mask, candidates[0]}:
                 pairs.setdefault(candidates[0], []).append(mask)
     return pairs
@@ -284,8 +287,10 @@ def _patients_of_folders(images: list[Path]) -> dict[Path, str]:
     without_studies = {image: _patient_folder(without_studies_of(image, repeated)) for image in images}
     if len({*without_studies.values()}) >= _MIN_PATIENTS:
         return without_studies
-    last = min(patients.values(), key=len, default="")
-    if any(map(str.isdigit, last)) or not all(f"_{name}".endswith(f"_{last}") for name in patients.values()):
+    parts = (image.parent.parts for image in images)
+    folders = [tuple(part for part in each if not (split_of(part) or IMAGE_FOLDER.match(part))) for each in parts]
+    last = min(folders, key=len, default=())
+    if re.search(r"\d", str(last or folders)) or any(each[len(each) - len(last) :] != last for each in folders):
         return patients
     return {image: "_".join(filter(None, (_split_of_path(image), shared_name(image)))) for image in images}
 

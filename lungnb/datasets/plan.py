@@ -16,7 +16,7 @@ from lungnb.formats.folders import image_files
 from lungnb.formats.tables import read_table
 from lungnb.settings import Settings, counted
 
-_FORMAT = 11  # of prepared folders; raise it if files are read in another way, so that all folders are made again
+_FORMAT = 12  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _SPLIT_FORMAT = 2  # of the splits; raise it if patients are dealt in another way, so that all are dealt again
 # If one of these parts of the plan changes, all patients are dealt again.
 _SPLIT_PARTS = ("split_format", "dataset", "split_fractions", "split_file", "patient_pattern", "folds", "fold")
@@ -50,13 +50,12 @@ def is_prepared(folder: Path, plan: dict[str, object]) -> bool:
 
 def _is_whole(folder: Path) -> bool:
     """Return whether the tables of a prepared folder can be read, and all its images and masks are there."""
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         read_table(folder / EXCLUDED)
         manifest = read_table(folder / MANIFEST)
         files = [*manifest["image"], *manifest["mask"]]
         return "group" in manifest and all((folder / file).is_file() for file in files)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return False
 
 
 def record_origin(folder: Path, dataset: str) -> None:

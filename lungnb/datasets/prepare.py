@@ -81,16 +81,11 @@ def _prepare(settings: Settings, source: Source, raw: Path, plan: dict[str, obje
                 labels = ", ".join(map(str, mask_values))
                 raise ValueError(f"{raw}: no mask has the labels {labels}. Look at the masks, and correct mask_values.")
             raise ValueError(f"{raw}: all masks are empty. Look at them: are these the masks of the lungs?")
-        write_table(_manifest_of(rows), folder / MANIFEST)
+        unknown = [name for name in ("sex", "age") if not any(row[name] for row in rows)]  # if no table gave them
+        write_table(make_table(rows).drop(columns=["content", *unknown]), folder / MANIFEST)
         write_table(make_table(sorted(excluded), ["file", "reason"]), folder / EXCLUDED)
         content = digest_of(row["content"] for row in rows)
         write_json(folder / PREPARED_RECORD, record | {"content": content, "notes": notes})
-
-
-def _manifest_of(rows: list[ManifestRow]) -> pd.DataFrame:
-    """Return the manifest of rows; sex and age are in it if a table gave them."""
-    unknown = [name for name in ("sex", "age") if not any(row[name] for row in rows)]
-    return make_table(rows).drop(columns=["content", *unknown])
 
 
 def _convert(pair: Pair, raw: Path, folder: Path, options: ReadOptions) -> list[ManifestRow]:

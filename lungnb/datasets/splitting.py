@@ -34,6 +34,8 @@ _NO_NAMES = (  # what programs and people write for no name
 _SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
+# What does not tell one patient from another: zeros and signs in front of a number, and a decimal of spreadsheets
+_ALIKE = re.compile(r"(?<=[^\W\d_])[-_ ](?=\d)|(?<![\d.])0+(?=\d)|(?<=\d)\.0+$")
 TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
@@ -238,7 +240,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
         for name in table.columns.intersection([field, *TRAITS]):
             table[name] = table[name].map(_without_blanks)
     if (table[field] == "").any():
-        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}.")
+        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}. Fill it in.")
     if (wrong := table[table[field].isin(_FORMULA_ERRORS)]).size:
         raise ValueError(
             f"{file}: {field} of {wrong['id'].iloc[0]} is {wrong[field].iloc[0]}, the error of a formula. Mend the "
@@ -270,11 +272,11 @@ def _refuse_alike(file: Path, patients: Iterable[str]) -> None:
     """Raise ValueError for a patient with two names, because two splits could then share the patient."""
     names: dict[str, str] = {}
     for name in patients:
-        other = names.setdefault(re.sub(r"(?<=\d)\.0+$", "", name.casefold()), name)
+        other = names.setdefault(_ALIKE.sub("", name.casefold()), name)
         if other != name:
             raise ValueError(
-                f"{file}: the patients {other} and {name} differ in capitals or in a decimal only. If they are one "
-                "patient, write both alike; otherwise add a letter to one."
+                f"{file}: the patients {other} and {name} differ in capitals, signs, zeros or a decimal only. If they "
+                "are one patient, write both alike; otherwise add a letter to one."
             )
 
 

@@ -55,7 +55,8 @@ class MaskDoubts:
     def compare(self, name: str, image: str, truth: ExternalMask, mask: ExternalMask, dice: float) -> None:
         """Look at the mask of a program beside the ground truth, with which its Dice is `dice`."""
         self._shares.add(name, truth, mask)
-        if dice < _LOW_DICE and _is_outline(mask.mask):
+        is_low = dice < _LOW_DICE and mask.mask.ndim == 2
+        if is_low and binary_fill_holes(mask.mask).sum() > _OUTLINE_GAIN * mask.mask.sum():
             self._first.setdefault(name, f"{image}: its mask draws an outline only. Fill it.")
         if mask.mask.any() and not mask.mask.all():
             self._seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1
@@ -78,8 +79,8 @@ class _LabelShares:
     """How much of each label that is taken for lung lies in the masks of the other side, over all images."""
 
     def __init__(self) -> None:
-        self._pixels: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)  # by folder and other folder
-        self._inside: defaultdict[tuple[str, str], Counter[float]] = defaultdict(Counter)
+        self._pixels: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)  # by folder and other folder
+        self._inside: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
 
     def add(self, name: str, truth: ExternalMask, mask: ExternalMask) -> None:
         """Count, for each label of both masks, its pixels, and how many of them are lung in the other mask."""
@@ -97,20 +98,17 @@ class _LabelShares:
             if len(pixels) == 2 and min(pixels.values()) > _LUNG_RATIO * max(pixels.values()):
                 continue  # two lungs, of which one is missing
             shares = {label: self._inside[name, other][label] / count for label, count in pixels.items() if count}
-            outside = [f"label {label:g}" for label, share in sorted(shares.items()) if share < _OUTSIDE_SHARE]
-            inside = [f"{label:g}" for label, share in sorted(shares.items()) if share > _INSIDE_SHARE]
+            labels = sorted(shares, key=lambda label: (len(label), label))  # 2 before 10
+            outside = [label for label in labels if shares[label] < _OUTSIDE_SHARE]
+            inside = [label.removeprefix("label ") for label in labels if shares[label] > _INSIDE_SHARE]
             if outside and inside:
                 option = "--truth-labels" if name == TRUTH else "--labels"
                 place = "the ground truth" if other == TRUTH else other
                 lie = "lies" if len(outside) == 1 else "lie"
-                what = f"all labels are taken for lung, but {' and '.join(outside)} {lie} outside the lungs of {place}"
-                remedy = f"If that is another organ, name the labels of lung: {option} {','.join(inside)}"
-                problems.add(name, f"{what}. {remedy}.")
-
-
-def _is_outline(mask: Mask) -> bool:
-    """Return whether most of what a flat mask encloses is not set."""
-    return mask.ndim == 2 and bool(binary_fill_holes(mask).sum() > _OUTLINE_GAIN * mask.sum())
+                kind, remedy = labels[0].split()[0], f"name the labels of lung: {option} {','.join(inside)}"
+                remedy = remedy if kind == "label" else "save the lungs as 1 and everything else as 0"
+                what = f"all {kind}s are taken for lung, but {' and '.join(outside)} {lie} outside the lungs of {place}"
+                problems.add(name, f"{what}. If that is another organ, {remedy}.")
 
 
 def _turned_dice(truth: Mask, mask: Mask) -> dict[str, float]:
@@ -178,7 +176,7 @@ def _labels_in(masks: MaskSet, image: str) -> str:
     """Return a sentence, after a space, on the labels in the mask of an image if there are several, or ""."""
     with suppress(ValueError):
         if labels := read_external(masks.paths(image)).labels:
-            return f" Its masks have the labels {', '.join(f'{label:g}' for label in labels)}."
+            return f" Its masks have {' and '.join(labels)}."
     return ""
 
 

@@ -6,6 +6,8 @@ import logging
 import math
 import sys
 import zlib
+from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -15,7 +17,7 @@ from lungnb.formats.opening import Refused, refuse_shape
 from lungnb.formats.pixels import BLOCK_PIXELS
 
 if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPage
+    from tifffile import TiffPage
 
 MAX_TILE = 4  # refuse TIFF files whose tiles have more pixels than this many pictures and than a block
 DEEP_BYTES = 32  # memory per pixel while 16-bit colours are read, bytes; measured with 25 Mpx
@@ -91,7 +93,9 @@ def read_tiff(file: BinaryIO, path: object, is_mask: bool = False) -> tuple[np.n
         if is_mask and page.photometric in _GREYS and not set(page.extrasamples) & {*_OPACITY}:
             _refuse_channels(array, path)
         array = array if page.tags.valueof(PHOTOMETRIC_TAG, 1) else black_from_zero(array, is_mask)
-        return array, page.tags.valueof(ORIENTATION_TAG, 1), _has_second(tiff)
+        every = (each.aspage() for each in tiff.pages)
+        pages = (((each.imagewidth, each.imagelength), bool(each.subfiletype & 1)) for each in every)
+        return array, page.tags.valueof(ORIENTATION_TAG, 1), has_other_pages(pages)
 
 
 def black_from_zero(pixels: np.ndarray, is_mask: bool = False) -> np.ndarray:
@@ -152,20 +156,13 @@ def is_smaller_copy(size: tuple[int, int], first: tuple[int, int], is_marked: bo
     return max(width, height) < 1 and (is_marked or (is_alike and max(width, height) <= _COPY_SIDE))
 
 
-def _has_second(tiff: TiffFile) -> bool:
-    """Return whether a TIFF file has another page than the first and its smaller copies."""
-    from tifffile import TiffPage
+def has_other_pages(pages: Iterable[tuple[tuple[int, int], bool]]) -> bool:
+    """Return whether a TIFF file has another page than the first and its smaller copies.
 
-    first_size = (tiff.pages.first.imagewidth, tiff.pages.first.imagelength)
+    `pages` are the size of each, (width, height), and whether it is marked as a smaller copy.
+    """
     try:
-        for number in range(1, MAX_PAGES):
-            page = tiff.pages[number]
-            if not isinstance(page, TiffPage):  # which has the size of the first
-                return True
-            if not is_smaller_copy((page.imagewidth, page.imagelength), first_size, bool(page.subfiletype & 1)):
-                return True
-    except IndexError:
-        return False
-    except Exception:  # tifffile raises whatever its parsers meet
+        (first, _), *others = islice(pages, MAX_PAGES)
+        return len(others) > MAX_PAGES - 2 or not all(is_smaller_copy(size, first, marked) for size, marked in others)
+    except Exception:  # libraries raise whatever their parsers meet
         return True  # there is something, though it is damaged
-    return True

@@ -243,12 +243,8 @@ def shape_note(pixels: np.ndarray, file: Dataset) -> str:
 
     With the true width, neighbours in a column are alike; with another one, they lie far from one another.
     """
-    if (
-        pixels.ndim != 2
-        or len(pixels) < _ASPECT
-        or "PixelData" not in file
-        or file.file_meta.TransferSyntaxUID.is_encapsulated
-    ):
+    is_plain = "PixelData" in file and not file.file_meta.TransferSyntaxUID.is_encapsulated
+    if not is_plain or pixels.ndim != 2 or len(pixels) < _ASPECT:
         return ""
     flat, width = pixels.reshape(-1), pixels.shape[1]
     places = np.linspace(0, flat.size - 1, _PLACES).astype(int)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, SupportsInt
 
 import numpy as np
@@ -45,10 +46,9 @@ PIXEL_MM = (0.001, 100.0)  # believe pixel sizes from the first to the second
 
 def whole_number(value: SupportsInt | str | None) -> int:
     """Return a value of the header as a whole number, 0 if it is not a number."""
-    try:
+    with suppress(TypeError, ValueError):
         return int(value or 0)
-    except (TypeError, ValueError):
-        return 0
+    return 0
 
 
 def count_frames(file: Dataset) -> int:
@@ -156,12 +156,10 @@ class Place(NamedTuple):
 
 def place_of(header: Dataset) -> Place | None:
     """Return the position of a picture; None if its header lacks an element of PLACE_ELEMENTS."""
-    try:
+    with suppress(AttributeError, KeyError, TypeError, ValueError):
         numbers = [np.array(header[name].value, float).reshape(length) for name, length in PLACE_ELEMENTS.items()]
         if np.isfinite(np.concatenate(numbers)).all():
             return Place((int(header.Rows), int(header.Columns)), *numbers)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass
     return None
 
 

@@ -46,16 +46,14 @@ _ELEMENTS = (
 
 def is_dicom(path: Path) -> bool:
     """Return whether a file is DICOM: by its suffix, or by its first bytes, because many have no suffix or preamble."""
-    if not os.path.isfile(path):
+    if path.name == "DICOMDIR" or not os.path.isfile(path):  # DICOMDIR: a list of files
         return False
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
-    try:
-        with open_file(path) as file:
-            start = file.read(132)
-    except (Refused, OSError):
-        return False
-    return path.name != "DICOMDIR" and (start[128:] == b"DICM" or _is_first_element(start))  # DICOMDIR: a list of files
+    with suppress(Refused, OSError), open_file(path) as file:
+        start = file.read(132)
+        return start[128:] == b"DICM" or _is_first_element(start)
+    return False
 
 
 def _is_first_element(start: bytes) -> bool:

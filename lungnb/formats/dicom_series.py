@@ -40,6 +40,7 @@ MAX_ACROSS = 3  # leave out so many pictures that lie across the slices; more ar
 _GAP = 1.75  # a step so many times as wide as the steps beside it means that a slice is missing
 _MIN_STEP_MM = 1e-3  # slices nearer to each other lie in one place
 _PLACE_TOLERANCE = 1e-3  # accept spacings (mm) and directions that differ by this much within a series
+_SEVERAL = "{}: holds {} DICOM series; give each a folder of its own."
 _MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
@@ -67,7 +68,7 @@ def read_dicom_series(path: str | Path) -> Volume:
 
     Slices are sorted, and spaced, by their positions along the normal of the slices. File names and InstanceNumbers do
     not matter. Each slice's own RescaleSlope and RescaleIntercept are applied. Windows, VOI LUTs and MONOCHROME1 only
-    say how values are shown, so they change nothing.
+    say how values are shown, so they change nothing. If each slice has a series of its own, the steps must be even.
 
     Other objects in the folder, scouts and exact copies of slices are left out; the volume's `note` names them. Uneven
     steps between slices give a volume with `slice_mm`.
@@ -175,9 +176,9 @@ def _without_scouts(slices: list[Slice], left_out: dict[Path, str]) -> list[Slic
 
 def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
     """Raise Refused if slices do not belong to one series."""
-    series = {each.series for each in slices}
-    if len(series) > 1:
-        raise Refused(f"{path}: holds {len(series)} DICOM series; give each a folder of its own.")
+    count = len({each.series for each in slices})
+    if count > 1 and not 2 < count == len(slices):  # anonymisers may give each slice a series; see `_uneven`
+        raise Refused(_SEVERAL.format(path, count))
     first = slices[0]
     for name in ("shape", "spacing", "orientation"):
         usual = getattr(first.place, name)
@@ -202,7 +203,8 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
             kept.append(index)
             continue
         first, second = slices[kept[-1]], slices[index]
-        if not _is_copy(first, second):
+        one, two = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
+        if not np.array_equal(one, two):
             cause = "as of two phases or reconstructions"
             if first.acquisition != second.acquisition:
                 numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
@@ -214,17 +216,10 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
         left_out[second.path] = f"copy of a slice{other}"
     if len(kept) < 2:
-        what = (
-            f"all its {len(slices)} slices are alike and at one position" if len(slices) > 1 else "holds one slice only"
-        )
+        alike = f"all its {len(slices)} slices are alike and at one position"
+        what = alike if len(slices) > 1 else "holds one slice only"
         raise Refused(f"{path}: {what}, which is no volume. Add the other slices.")
     return [slices[index] for index in kept], heights_mm[kept]
-
-
-def _is_copy(first: Slice, second: Slice) -> bool:
-    """Return whether two slices hold the same pixels and values."""
-    one, other = (_read_slice(each, open_dicom(each.path)) for each in (first, second))
-    return np.array_equal(one, other)
 
 
 def _read_slice(piece: Slice, file: Dataset) -> Floats:
@@ -241,6 +236,8 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
     usual_mm = float(np.median(steps_mm))
     if np.abs(steps_mm - usual_mm).max() <= STEP_TOLERANCE * usual_mm:
         return ""
+    if (count := len({each.series for each in slices})) > 1:
+        raise Refused(_SEVERAL.format(path, count))
     numbers = [each.acquisition for each in slices]
     turns = sum(number != following for number, following in pairwise(numbers))
     if turns >= len(set(numbers)):
@@ -253,10 +250,8 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
             f"{path}: a slice is missing: {steps_mm[at]:g} mm between {_name(slices[at])} and {_name(slices[at + 1])}, "
             f"and {usual_mm:g} mm between most slices{more}. Add it, or export the series again."
         )
-    return (
-        f"slices are spaced unevenly, {steps_mm.min():.3g} to {steps_mm.max():.3g} mm: the mL allow for that, "
-        f"a NIfTI mask spaces them by {steps_mm.mean():.3g} mm"
-    )
+    uneven = f"slices are spaced unevenly, {steps_mm.min():.3g} to {steps_mm.max():.3g} mm"
+    return f"{uneven}: the mL allow for that, a NIfTI mask spaces them by {steps_mm.mean():.3g} mm"
 
 
 def _name(piece: Slice) -> str:

@@ -4,12 +4,12 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.rasters import IMAGE_SUFFIXES, kind_of
+from lungnb.formats.rasters import ARCHIVES, IMAGE_SUFFIXES, kind_of
 from lungnb.settings import counted
 
 # Folders that systems make, in small letters: archives of macOS, network storages, bins, and folders of disks
@@ -34,7 +34,7 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
     seen: set[str] = set()  # through links, a folder may contain itself
     for folder, folders, names in os.walk(raw, followlinks=True, onerror=partial(_report, raw)):
         place = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if place not in seen and not _is_hidden(name))
+        folders[:] = sorted(f for f in folders if place not in seen and f.lower() not in _OF_SYSTEMS and f[0] != ".")
         if place not in seen:
             yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
         seen.add(place)
@@ -43,19 +43,9 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
 def _report(raw: Path, error: OSError) -> None:
     what = f"{error.filename}: cannot be read: {(error.strerror or '').lower()}."
     if Path(error.filename) != raw:
-        _warn(f"{what} Its files are left out.")
+        warnings.warn(f"{what} Its files are left out.", stacklevel=1)  # which Python shows once for several searches
     elif os.path.isdir(raw):
         raise PermissionError(f"{what} Check its permissions.") from error
-
-
-@cache
-def _warn(text: str) -> None:
-    """Warn once in a process, although a command searches folders several times."""
-    warnings.warn(text, stacklevel=2)
-
-
-def _is_hidden(folder: str) -> bool:
-    return folder.startswith(".") or folder.lower() in _OF_SYSTEMS
 
 
 def is_image(path: Path) -> bool:
@@ -83,4 +73,5 @@ def other_files(folder: Path) -> str:
         kind, _ = nameless.most_common(1)[0]
         return f" {counted(nameless.total(), 'file')} without an ending cannot be read: end names as in image{kind}."
     parts = [f"{counted(count, 'file')} with the ending {kind}" for kind, count in kinds.most_common(2)]
-    return f" {' and '.join(parts)} cannot be read." if parts else ""
+    remedy = "unpack them" if {*kinds} & {*ARCHIVES} else "convert them"
+    return f" {' and '.join(parts)} cannot be read: {remedy}." if parts else ""

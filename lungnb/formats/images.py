@@ -1,11 +1,12 @@
 """Read any image file as greyscale or as a mask, any volume, and write arrays as PNG."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lungnb.files import written
 from lungnb.formats.deep import deep_mode
@@ -18,10 +19,12 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import COLOURED, show_grey
-from lungnb.formats.rasters import UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
+from lungnb.formats.rasters import RASTER_FORMATS, UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
+# Colours of a mask are taken for one if they differ by less than about this (of 255), as in JPEG; rare ones are edges
+_COLOUR_STEP, _COLOUR_SHARE = 64, 0.05
 _MODE_NAMES = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}  # by Pillow's modes
 
 
@@ -72,10 +75,9 @@ def is_volume(path: str | Path) -> bool:
     path = Path(path)
     if os.path.isdir(path) or is_nifti(path):
         return True
-    try:
+    with suppress(Refused):
         return is_dicom(path) and is_ct_volume(open_dicom(path, header_only=True))
-    except Refused:
-        return False
+    return False
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -111,11 +113,29 @@ def read_turned_mask(path: str | Path, values: tuple[int, ...] | None = None) ->
         return lung_mask(raster.pixels, values, path), raster.orientation
 
 
-def read_labels(path: str | Path) -> tuple[np.ndarray, MaskValues]:
-    """Return a mask file as it is, `(height, width)`, and what its values mean; errors as in `read_mask`."""
+def read_labels(path: str | Path) -> tuple[dict[str, Mask], MaskValues]:
+    """Return the areas of a mask file (`areas_of`) and what its values mean; errors as in `read_mask`."""
     with guarded(path):
         pixels = read_raster(Path(path), is_mask=True).pixels
-        return pixels, find_values(pixels)
+        values = find_values(pixels)
+        return areas_of(Path(path), pixels, values), values
+
+
+def areas_of(path: Path, pixels: np.ndarray, values: MaskValues) -> dict[str, Mask]:
+    """Return the areas of a mask that was read: of each `label 2`, or, if lungs have colours, `colour (0, 255, 0)`."""
+    areas = {f"label {label:g}": pixels == label for label in values.labels}
+    if path.suffix.lower() not in RASTER_FORMATS:
+        return areas
+    with opened_raster(path, is_mask=True) as opened:
+        if opened.mode not in ("P", "RGB", "RGBA"):
+            return areas
+        colours = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint16)
+    kinds = (colours + _COLOUR_STEP // 2) // _COLOUR_STEP @ np.array([1, 16, 256], np.uint16)
+    kinds[pixels < values.threshold] = 0
+    kind, counts = np.unique(kinds[kinds > 0], return_counts=True)
+    parts = [kinds == each for each in kind[counts > _COLOUR_SHARE * counts.sum()]]
+    named = {f"colour {tuple(np.median(colours[part], axis=0).astype(int).tolist())}": part for part in parts}
+    return named if len(named) > 1 else areas
 
 
 def peculiarity(path: str | Path) -> str:

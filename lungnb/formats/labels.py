@@ -57,9 +57,7 @@ def lung_mask(
 ) -> Mask:  # fmt: skip
     """Return the bool mask of lung from a mask of labels, `(..., height, width)`.
 
-    `mask_values` are the labels of lung; without them, `find_values` decides.
-
-    `values` is the result of `find_values`, if it is known already.
+    `mask_values` are the labels of lung; without them, `find_values` decides. `values` is its result, if it is known.
 
     Raises Refused, naming `name`, if values are below 0 and none above, if `find_values` has a problem with them, and
     if the labels are of other organs too: more than MAX_LABELS, or LOBES and others, or, in the volume `hu` of the

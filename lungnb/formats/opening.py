@@ -130,9 +130,8 @@ def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
         return f"{path}: cannot be {step}: the package {error.name} is missing or broken. Install it again."
     if step != "read":
         return f"{path}: cannot be {step} ({type(error).__name__}). Set LUNGNB_LOG=FILE to see where the error arose."
-    return (
-        f"{path}: cannot be read as {kind} ({type(error).__name__}). Check that it is whole and named after its format."
-    )
+    remedy = "Check that it is whole and named after its format."
+    return f"{path}: cannot be read as {kind} ({type(error).__name__}). {remedy}"
 
 
 def _reason(error: Exception) -> str:

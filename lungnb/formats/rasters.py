@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -12,12 +13,11 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from lungnb.formats.colours import flattened
 from lungnb.formats.deep import (
     DEEP_BYTES,
-    MAX_PAGES,
     ORIENTATION_TAG,
     PHOTOMETRIC_TAG,
     black_from_zero,
     deep_mode,
-    is_smaller_copy,
+    has_other_pages,
     read_deep,
     read_tiff,
     refuse_tile,
@@ -47,7 +47,7 @@ _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo them
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", **dict.fromkeys(_TIFF_STARTS, ".tif")}
 _PAIR_SUFFIXES = (".hdr", ".img")
-_ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")
+ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")
 _REDUCED_TAG = 254  # NewSubfileType of TIFF: bit 0 says that a page is a smaller copy of another one
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
 
@@ -73,7 +73,7 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
                 f"{path}: not an image format, but a list of the files of a disc. Name the folder in which it lies."
             )
         kind, known = kind_of(path), ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
-        remedy = "Unpack it" if suffix in _ARCHIVES else "Convert it"
+        remedy = "Unpack it" if suffix in ARCHIVES else "Convert it"
         remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else remedy
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). {remedy}.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.
@@ -96,14 +96,11 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
 
 def kind_of(path: Path) -> str:
     """Return the ending of the format that a file without an ending holds, by its first bytes, or ""."""
-    if path.suffix:
-        return ""
-    try:
-        with open_file(path) as file:
+    if not path.suffix:
+        with suppress(Refused, OSError), open_file(path) as file:
             start = file.read(max(map(len, _STARTS)))
-    except (Refused, OSError):
-        return ""
-    return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+            return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+    return ""
 
 
 def _open_known(file: BinaryIO, path: Path, is_mask: bool) -> Image.Image:
@@ -235,22 +232,16 @@ def has_more(image: Image.Image) -> bool:
     """
     try:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
-            return _has_other_pages(image)
+            more = has_other_pages(_pages(image))
+            image.seek(0)
+            return more
         return bool(image.info.get("has_more", getattr(image, "is_animated", False)))  # reads a frame of a GIF
     except Exception:  # Pillow raises whatever its parsers meet
         return True  # there is something, though it is damaged
 
 
-def _has_other_pages(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether an opened TIFF file holds another page than the first and its smaller copies."""
-    size = image.size
-    try:
-        for number in range(1, MAX_PAGES):
+def _pages(image: TiffImagePlugin.TiffImageFile) -> Iterator[tuple[tuple[int, int], bool]]:
+    with suppress(EOFError):
+        for number in count():
             image.seek(number)
-            if not is_smaller_copy(image.size, size, bool(_tiff_tag(image, _REDUCED_TAG) & 1)):
-                return True
-        return True
-    except EOFError:
-        return False
-    finally:
-        image.seek(0)
+            yield image.size, bool(_tiff_tag(image, _REDUCED_TAG) & 1)

@@ -7,12 +7,13 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.artefacts import given_path
-from lungnb.formats.dicom_series import series_of
+from lungnb.formats.dicom_series import series_of, stack_slices
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused
@@ -157,10 +158,15 @@ def _with_series(files: list[Path]) -> list[Path]:
 
 
 def _series_in(files: list[Path]) -> list[str]:
-    """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ."""
+    """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ.
+
+    If each slice has a series of its own, and all are one volume by their places, return "" for the first and the last.
+    """
     ends = (next(filter(None, map(series_of, order)), None) for order in (files, reversed(files)))
     slices = [*dict.fromkeys(filter(None, ends))]
     if len({series for _, series in slices}) > 1:  # hardly ever; otherwise the others need not be read
+        with suppress(Refused):
+            return ["", ""] if stack_slices(files[0].parent) else []
         slices = [each for each in map(series_of, files) if each]
     return [series for _, series in slices]
 

@@ -166,6 +166,14 @@ def test_a_label_of_another_organ_is_found(raw):
     assert found(raw) == {("masks/good07.png", "warning"): "label 85 is brighter than its surroundings"}
 
 
+def test_a_colour_of_another_organ_is_found(raw):
+    image, mask = PHANTOMS[7]
+    bright = (np.hypot(X - 0.5, Y - 0.55) < 0.08) & (image > image[mask].mean()) & ~mask
+    colours = np.dstack([mask, bright, 0 * mask]).astype(np.uint8) * np.uint8(255)
+    Image.fromarray(colours).save(raw / "masks" / "good07.png")
+    assert found(raw) == {("masks/good07.png", "warning"): "colour (0, 255, 0) is brighter than its surroundings"}
+
+
 def test_a_hole_in_a_lung_is_found(raw):
     mask = PHANTOMS[7].mask
     holed = mask.copy()

@@ -119,6 +119,16 @@ def test_a_name_that_several_have_matches_by_its_folder_only():
     }  # fmt: skip
 
 
+def test_words_that_all_masks_have_do_not_count_unless_all_of_the_ground_truth_have_them():
+    truth = [as_masks(Path(f"{number:03}.png")) for number in (1, 2)]
+    masks = [as_masks(Path(f"medsam_{number:03}_out.png")) for number in (1, 2)]
+    assert {image: mask.id for image, mask in match_masks(truth, masks).items()} == {
+        "001": "medsam_001_out", "002": "medsam_002_out",
+    }  # fmt: skip
+    others = [as_masks(Path(f"MCU_{number:03}.png")) for number in (1, 2)]
+    assert match_masks(others, [as_masks(Path(f"CHN_{number:03}.png")) for number in (1, 2)]) == {}
+
+
 def test_no_mask_matches_twice():
     def masks(*names):
         return [as_masks(Path(name))._replace(id=name) for name in names]

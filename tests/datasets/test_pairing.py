@@ -41,6 +41,8 @@ def touch(raw, files):
         ("2d_images/{}.tif", ["2d_masks/{}.tif"]),
         ("images/{}.png", ["labels/{}.png"]),
         ("JPEGImages/{}.png", ["SegmentationClass/{}.png", "SegmentationObject/{}.png"]),  # CVAT's
+        ("img_dir/{}.png", ["ann_dir/{}.png"]),  # MMSegmentation's
+        ("rp_im/{}.png", ["rp_lung_msk/{}.png"]),
         ("{}.png", ["{}_mask.png"]),
         ("scans of lungs/images/{}.png", ["scans of lungs/masks/{}-label.png"]),
     ],

@@ -8,10 +8,11 @@ from scipy import ndimage
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask
 from lungnb.presets import make_settings
-from unusual import Result, case, cases, explained_by, film, judge
+from unusual import Result, case, cases, film, judge
 from unusual.dicoms import dicom, series, without_picture
 from unusual.exports import judge_check, save
 from unusual.hospitals import judge_error, judge_rows
+from unusual.published import judge_layout, write_layout
 from unusual.research import judge_either, judge_splits
 from unusual.sets import COUNT, SIZE, judge_set, judge_volumes, nifti, phantoms, slices, write_set
 
@@ -111,27 +112,30 @@ def folders_of_classes(folder):
     return Result("right" if manifest["patient"].nunique() == COUNT else "wrong", str(manifest["patient"].unique()))
 
 
-# Right: six patients, or a sentence that two are too few.
+# Right: a patient for each film, and no folder of a group for a patient; or a sentence that the folders are taken so.
 GROUPS = {
-    "batches": "batch{s}/P{p}/cxr.png", "classes, one with a number": "{c}/{p}/cxr.png",
-    "numbered classes": "class{s}/{p}/cxr.png", "years of examination": "201{s}/P{p}/cxr.png",
-    "classes, names alike": "{c}/{p}.png", "sites": "site {s}/P{p}/cxr.png",
+    f"{name}, {count} of them": (pattern, count)
+    for count in (2, 3, 4)
+    for name, pattern in {
+        "batches": "batch{s}/P{p}/cxr.png", "classes, one with a number": "{c}/{p}/cxr.png",
+        "numbered classes": "class{s}/{p}/cxr.png", "years of examination": "201{s}/P{p}/cxr.png",
+        "classes, names alike": "{c}/{p}.png", "sites": "site {s}/P{p}/cxr.png",
+    }.items()
 }  # fmt: skip
 
 
-@cases("Six people in folders of {}.", GROUPS)
-def groups(folder, pattern):
+@cases("Twelve people in folders of {}.", GROUPS)
+def groups(folder, kind):
+    pattern, count = kind
+
+    def place_of(number):
+        group, person = number % count, number // count + 1
+        image = pattern.format(p=person, s=group + 1, c=("COVID-19", "Normal", "TB", "Pneumonia")[group])
+        return image, image.replace(".png", "_mask.png"), number
+
     raw = folder / "set"
-    for number, (image, left, right) in enumerate(phantoms()):
-        group = number % 2
-        file = raw / pattern.format(p=number // 2 + 1, s=group + 1, c=("COVID-19", "Normal")[group])
-        save(file, image)
-        save(file.with_name(f"{file.stem}_mask.png"), left | right)
-    try:
-        patients = prepare_dataset(make_settings(str(raw)), progress=False)["patient"]
-    except ValueError as error:
-        return explained_by(error, "2 patients cannot make")
-    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
+    result = judge_layout(raw, write_layout(raw, place_of), "is taken for a patient")
+    return result._replace(verdict="explained") if "2 patients cannot make" in result.said else result
 
 
 @case

@@ -103,7 +103,7 @@ def truth_of_one_label(folder):
         save(folder / "masks" / f"{number:03}.png", left | right)
     options = ScoreOptions(truth_labels=[1])
     said = score_folders(folder / "truth", [folder / "masks"], options, progress=False).problem_lines()
-    return explained_by(" ".join(said), "ground truth: the masks seem to lack", "masks have the labels 1, 2.")
+    return explained_by(" ".join(said), "ground truth: the masks seem to lack", "masks have label 1 and label 2.")
 
 
 @cases("Scored against a ground truth of lung 1 and heart {}.", {"2": 2, "0": 0})
