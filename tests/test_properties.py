@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from lungnb.datasets.archives import unpack
-from lungnb.datasets.pairing import find_pairs, is_mask
+from lungnb.datasets.file_names import is_mask
+from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.sources import Source
 from lungnb.formats.folders import image_files
 from lungnb.formats.images import read_image, read_mask, write_png

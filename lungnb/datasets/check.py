@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
-from lungnb.datasets.pairing import repeated_folders, split_of, without_studies_of
+from lungnb.datasets.file_names import split_of
+from lungnb.datasets.patient_names import repeated_folders, without_studies_of
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding

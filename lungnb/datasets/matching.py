@@ -8,18 +8,17 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.datasets.pairing import (
+from lungnb.datasets.file_names import (
     IMAGE_FOLDER,
     KIND_WORDS,
     LUNG_WORDS,
     MASK_WORDS,
-    OTHER_ORGAN,
-    Excluded,
     Words,
     is_mask,
     shared_name,
     words_of,
 )
+from lungnb.datasets.pairing import OTHER_ORGAN, Excluded
 from lungnb.formats.folders import image_files, stem_of
 
 _MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from lungnb.datasets.pairing import Pair, sides_of
+from lungnb.datasets.file_names import sides_of
+from lungnb.datasets.pairing import Pair
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume

@@ -14,7 +14,8 @@ import pandas as pd
 
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
-from lungnb.datasets.pairing import CHANNEL, Excluded, Pair
+from lungnb.datasets.file_names import CHANNEL
+from lungnb.datasets.pairing import Excluded, Pair
 from lungnb.datasets.pixel_sizes import HEIGHT, SIDE, WIDTH, with_pixel_sizes
 from lungnb.files import need, text_name
 from lungnb.formats.folders import stem_of

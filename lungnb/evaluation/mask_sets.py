@@ -8,8 +8,10 @@ import pandas as pd
 
 from lungnb.artefacts import given_path, is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
+from lungnb.datasets.file_names import sides_of
 from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
-from lungnb.datasets.pairing import OTHER_ORGAN, Pair, find_patients, sides_of
+from lungnb.datasets.pairing import OTHER_ORGAN, Pair
+from lungnb.datasets.patient_names import find_patients
 from lungnb.datasets.splitting import assign_patients
 from lungnb.formats.dicom_header import Turn
 from lungnb.formats.folders import other_files
