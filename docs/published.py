@@ -15,13 +15,15 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "results" / "published"
 MAX_ROWS = 40  # of a table that is shown whole; of a longer one, the first rows and a link to the file
 FIRST_ROWS = 5
+MAX_PARTS = 2  # of a table's path in its folder; deeper ones are of single trainings
 
 
 def published(folder: str) -> str:
     """Return the section of a folder of published results, with its tables and charts."""
     place = PUBLISHED / folder
     parts = [f"(results-{folder})=", f"### {folder}", sections().get(folder, ""), _recorded_command(place)]
-    parts += [_csv(file) for file in sorted(place.rglob("*.csv"))]
+    files = sorted(place.rglob("*.csv"))
+    parts += [_csv(file) for file in files if len(file.relative_to(place).parts) <= MAX_PARTS]
     charts = sorted(place.rglob("*.png"))
     if charts:
         images = [f"![{_words(chart)} of {folder}]({_relative(chart)})" for chart in charts]

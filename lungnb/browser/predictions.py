@@ -7,7 +7,6 @@ from typing import NamedTuple
 from lungnb.browser.cases import Case, CaseImage
 from lungnb.datasets.reading import LONGEST_SIDE
 from lungnb.engines.engines import Engine
-from lungnb.engines.temperature import with_temperature
 from lungnb.evaluation.calibration import predict_augmented
 from lungnb.formats.pixels import shrink
 from lungnb.masks import LUNG_THRESHOLD, Floats, Grey, Mask
@@ -30,8 +29,8 @@ class Predicted(NamedTuple):
     @property
     def uncertainty(self) -> float:
         """Return how uncertain the network is; see `uncertainty` in `lungnb/segmentation/lungs.py`."""
-        uncorrected = with_temperature(self.probabilities[0], 1 / self.temperature)  # as `segment_files` judges it
-        return uncertainty(uncorrected, uncorrected > LUNG_THRESHOLD)
+        probability = self.probabilities[0]
+        return uncertainty(probability, probability > LUNG_THRESHOLD, self.temperature)
 
 
 class Opened(NamedTuple):

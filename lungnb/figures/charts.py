@@ -20,6 +20,8 @@ from lungnb.networks.losses import LOSSES
 from lungnb.settings import title_of
 
 _PANELS = 2  # in a row
+_NEAR_EDGE = 0.03  # probabilities nearer to 0 or 1 have their number beside the point
+_LEGEND_INCHES = 7  # width of the three entries of `uncertainty_chart`
 CURVES = {ADAPTED: "shipped network, adapted", RANDOM: "same network, from random weights"}
 _BLACK_FROM_LUMINANCE = 0.18  # black and white have the same contrast to a background of this luminance (WCAG 2)
 _LOWEST_SHADE = 0.8  # the colours of a heat map of Dice reach from here to 1
@@ -42,21 +44,33 @@ def reliability_diagram(examinations: dict[str, Examination]) -> Figure:
     axis.set(ylabel="share that is lung", xlim=(0, 1), ylim=(0, 1))
     for _, bin_ in reliability_table(next(iter(examinations.values())).border).dropna().iterrows():
         below.annotate(
-            f"{bin_['pixels'] / 1000:,.1f}", (bin_["probability"], bin_["pixels"]), (0, 5), textcoords="offset points",
-            ha="center", fontsize=8,
+            _thousands(bin_["pixels"]), (bin_["probability"], bin_["pixels"]), (0, 6), textcoords="offset points",
+            ha=_towards_middle(bin_["probability"]), fontsize=10,
         )  # fmt: skip
     first = title_of(next(iter(examinations)))
     below.set(xlabel=f"probability of lung (numbers: thousands of pixels, {first})", ylabel="pixels", yscale="log")
     below.margins(y=0.3)
-    axis.set_title(f"Pixels within {BORDER_SHARE:.1%} of the longer side from the true border", fontsize=10)
+    axis.set_title(f"Pixels within {BORDER_SHARE:.1%} of the longer side from the true border", fontsize=11)
     axis.legend(frameon=False)
     return figure
+
+
+def _thousands(pixels: float) -> str:
+    """Return a number in thousands, with a decimal below ten."""
+    thousands = pixels / 1000
+    return f"{thousands:,.1f}" if thousands < 10 else f"{thousands:,.0f}"
+
+
+def _towards_middle(probability: float) -> str:
+    """Return the alignment of a number that keeps it inside the axis."""
+    return "left" if probability < _NEAR_EDGE else "right" if probability > 1 - _NEAR_EDGE else "center"
 
 
 @themed
 def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> Figure:
     """Draw each image's Dice against the disagreement, a panel for each model. A person looks at the crosses."""
-    figure, axes = subplots(1, len(reviewed), figsize=(4 * len(reviewed), 3.8), sharey=True, squeeze=False)
+    inches = max(4 * len(reviewed), _LEGEND_INCHES)
+    figure, axes = subplots(1, len(reviewed), figsize=(inches, 3.8), sharey=True, squeeze=False)
     for axis, (name, table) in zip(axes.flat, reviewed.items(), strict=True):
         gain = review_gain(table, share)
         looked_at = int(gain["looked_at"])
@@ -88,7 +102,7 @@ def few_shot_chart(table: pd.DataFrame) -> Figure:
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.minorticks_off()
     axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
-    axis.legend(frameon=False, fontsize=9)
+    axis.legend(frameon=False)
     return figure
 
 
@@ -195,9 +209,8 @@ def search_chart(table: pd.DataFrame) -> Figure:
     history.step(complete["number"], best, "--", where="post", color="0.4", label="best yet")
     history.xaxis.get_major_locator().set_params(integer=True)
     rates.set_xscale("log")
-    rates.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_locator=NullLocator(), major_formatter="{x:g}")
-    rates.tick_params(axis="x", rotation=20)
-    kinds.set_xticks(range(len(losses)), losses, rotation=20)
+    rates.xaxis.set(major_locator=LogLocator(subs=(1, 3)), minor_locator=NullLocator(), major_formatter="{x:g}")
+    kinds.set_xticks(range(len(losses)), [name.replace("_", "_\n") for name in losses])
     kinds.set_xlim(-0.5, len(losses) - 0.5)
     filters.set_xscale("log", base=2)
     filters.set_xticks(sizes := sorted(table["filters"].unique()), sizes)
@@ -223,8 +236,9 @@ def export_chart(table: pd.DataFrame) -> Figure:
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         bars = axis.barh(labels, values, color=COLORS[index])
         fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
-        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=9)
+        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=10)
         axis.set_xlabel(title)
+        axis.grid(visible=False)  # because each bar has its number
         axis.margins(x=0.2)
     axes[2].set_xlim(0, 1.4 * max(1 - MIN_MEAN_DICE, (1 - shown["mean_dice"]).max()))
     axes[2].axvline(1 - MIN_MEAN_DICE, color="0.3", linestyle="--", linewidth=1)

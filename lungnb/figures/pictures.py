@@ -22,6 +22,8 @@ from lungnb.metrics import dice
 from lungnb.segmentation.predict import Segmentation, segment
 from lungnb.settings import Settings, title_of
 
+_PER_INCH = 11  # characters of a title of 10 pt
+
 
 class Cell(NamedTuple):
     """One image of an `outline_grid`, and the masks whose contours are drawn on it."""
@@ -33,8 +35,16 @@ class Cell(NamedTuple):
 
 
 @themed
-def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -> Figure:
-    """Draw images with the contours of their masks. They are drawn row by row, each `inches` wide and high."""
+def outline_grid(
+    cells: Sequence[Cell],
+    columns: int = 3,
+    inches: float = 3.0,
+    names: tuple[str, str] = ("ground truth", "prediction"),
+) -> Figure:
+    """Draw images with the contours of their masks. They are drawn row by row, each `inches` wide and high.
+
+    `names` are what the legend calls the masks `truth` and `prediction` of the cells.
+    """
     rows = max(-(-len(cells) // columns), 1)
     with plt.rc_context({"text.parse_math": False}):  # because titles are names of files, which may hold $
         figure, axes = subplots(rows, columns, figsize=(inches * columns, inches * rows), squeeze=False)
@@ -42,17 +52,17 @@ def outline_grid(cells: Sequence[Cell], columns: int = 3, inches: float = 3.0) -
         axis.axis("off")
     for axis, cell in zip(axes.flat, cells, strict=False):
         axis.imshow(cell.image, cmap="gray", vmin=0, vmax=255)
-        axis.set_title("\n".join(textwrap.wrap(printable(cell.title), 36)), fontsize=9)
+        axis.set_title("\n".join(textwrap.wrap(printable(cell.title), int(_PER_INCH * inches))), fontsize=10)
         dash_of_prediction = "dashed" if cell.truth is not None else "solid"
         for mask, color, dash in ((cell.truth, TRUTH, "solid"), (cell.prediction, FOUND, dash_of_prediction)):
             if mask is not None and mask.any() and not mask.all():
                 axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
     legend = []
     if any(cell.truth is not None for cell in cells):
-        legend.append(Line2D([], [], color=TRUTH, label="ground truth"))
+        legend.append(Line2D([], [], color=TRUTH, label=names[0]))
     if any(cell.prediction is not None for cell in cells):
         is_dashed = any(cell.truth is not None for cell in cells if cell.prediction is not None)
-        legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label="prediction"))
+        legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label=names[1]))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -166,7 +176,7 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
     for file, overlap in shown[["file", "dice"]].to_numpy():
         image, truth = prepared.pair(slices[file].to_dict())
         cells.append(Cell(f"{slices[file]['id']}, Dice {overlap:.2f}", image, truth, segment(image).mask))
-    return outline_grid(cells) if cells else None
+    return outline_grid(cells, names=("mask of the data set", "mask of the network")) if cells else None
 
 
 @themed

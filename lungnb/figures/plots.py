@@ -1,5 +1,8 @@
 """Draw learning curves and the scores of networks; each function returns the figure."""
 
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -11,6 +14,8 @@ from lungnb.figures.theme import COLORS, MARKERS, draw_boxes, draw_curves, place
 from lungnb.metrics import FAILED_DICE, TOLERANCE_MM, TOLERANCE_PERCENT, Counts
 from lungnb.settings import title_of
 
+_FITTING = 24  # characters below a panel of `score_boxes`
+
 
 @themed
 def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
@@ -18,7 +23,7 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = subplots(1, 3, figsize=(12, 4.2))
     for axis, score in zip(axes, ("loss", "accuracy", "dice"), strict=True):
         draw_curves(axis, histories, f"val_{score}", suffix=", validation")
-        draw_curves(axis, histories, score, suffix=", training", alpha=0.4, linewidth=1)
+        draw_curves(axis, histories, score, suffix=", training", alpha=0.65, linewidth=1)
         axis.set_title(score_title(score))
     for name, place in places_of([*histories]).items():
         best = histories[name].iloc[histories[name]["val_loss"].argmin()]
@@ -59,7 +64,7 @@ def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> d
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4))
         _draw_panel(axis, score, column, histories, scores)
         if len(histories) > 1 and column in ("train", "validation"):
-            axis.legend(fontsize=9)
+            axis.legend(fontsize=10)
     return figures
 
 
@@ -88,10 +93,16 @@ def score_boxes(table: pd.DataFrame) -> Figure:
     for axis, name in zip(axes, ("dice", "iou", "precision", "recall"), strict=True):
         draw_boxes(axis, table, name, [*table["model"].unique()])
         axis.set_title(score_title(name))
-        axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
+        _fit_names(axis, [*table["model"].unique()])
     split = f"{table['split'].iloc[0]} " if "split" in table else ""
     figure.suptitle(f"Scores of each of {table['id'].nunique()} {split}images", fontsize=12)
     return figure
+
+
+def _fit_names(axis: Axes, models: Sequence[str]) -> None:
+    """Turn the networks' names below a panel if they do not fit beside each other."""
+    if len(models) * max(len(title_of(name)) for name in models) > _FITTING:
+        plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
 @themed
@@ -107,7 +118,7 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
     for axis, (name, label) in zip(axes, labels.items(), strict=True):
         draw_boxes(axis, table, name, [*table["model"].unique()], has_mean=False)
         axis.set(title=score_title(name), ylabel=label)
-        axis.tick_params(axis="x", rotation=20 if table["model"].nunique() > 1 else 0)
+        _fit_names(axis, [*table["model"].unique()])
     failed = (table["dice"] < FAILED_DICE).groupby(table["model"], sort=False).sum()
     listed = ", ".join(f"{title_of(str(name))} {count}" for name, count in failed.items())
     figure.suptitle(f"Distances of {table['id'].nunique()} images; failed masks: {listed}", fontsize=12)
@@ -159,7 +170,7 @@ def seed_scores(table: pd.DataFrame) -> Figure:
     axis.set(yticks=range(len(names)), yticklabels=map(title_of, names), xlabel="mean Dice (line: mean over seeds)")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    legend = axis.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    legend = axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     for handle in legend.get_lines():
         handle.set_color("0.3")  # grey, because the marker means the seed and the colour means the network
     return figure
@@ -188,7 +199,8 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
         for shift, dash in lines if len(gap) > 1 else lines[: len(gap)]:
             level = gap.mean() + (shift * gap.std() if shift else 0)
             axis.axhline(level, color="0.3", linestyle=dash, linewidth=1)
-            axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=9)
+            axis.annotate(f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), fontsize=10)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
         axis.set(title=title_of(name), xlabel="ground truth: lung, share of image")
     axes[0, 0].set_ylabel("predicted minus true area (%)")
     return figure

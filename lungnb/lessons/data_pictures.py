@@ -79,11 +79,12 @@ def data_overview(prepared: Prepared) -> Figure:
     counts = manifest["split"].value_counts().reindex(SPLITS).dropna()
     splits.bar_label(splits.bar(counts.index, counts, color=COLORS))
     splits.set(title="Images in each split", xlabel="", ylabel="images")
+    splits.grid(axis="x", visible=False)
     splits.margins(y=0.12)  # room for the number above the highest bar
     images = manifest.groupby(["width", "height"]).size().rename("images").reset_index()
     sns.scatterplot(images, x="width", y="height", size="images", sizes=(60, 400), legend=False, ax=sizes)
     for row in images.nlargest(5, "images").itertuples():
-        sizes.annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=9)
+        sizes.annotate(f"  {row.images}", (row.width, row.height), va="center", fontsize=10)
     sizes.set(title="Sizes, with the number of images", xlabel="width (px)", ylabel="height (px)")
     sizes.margins(0.3)
     for name, dash in (("lung", "-"), ("rest", "--")):
@@ -140,7 +141,7 @@ def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[
         part = square.array[square.top : square.top + square.height, square.left : square.left + square.width]
         seen = np.asarray(Image.fromarray(part).resize(image.shape[::-1], Image.Resampling.NEAREST))
         cells.append(Cell(f"{side} px, best Dice {dice(mask, best):.3f}", seen, mask, best))
-    return outline_grid(cells, columns=len(sides))
+    return outline_grid(cells, columns=len(sides), names=("true mask", "best mask at this size"))
 
 
 @themed

@@ -29,8 +29,8 @@ def loss_chart() -> Figure:
     picture.imshow(disk() * 0, cmap="gray", vmin=0, vmax=1)
     for shift, color, dash in ((0, TRUTH, "solid"), (_SHIFT_SHOWN, FOUND, "dashed")):
         picture.contour(disk(shift), [0.5], colors=color, linestyles=dash, linewidths=2)
-    picture.text(64, 12, "ground truth", color=TRUTH, ha="center", fontsize=11)
-    picture.text(64, 118, f"prediction, shifted by {_SHIFT_SHOWN} px", color=FOUND, ha="center", fontsize=11)
+    picture.text(64, 12, "ground truth", color=TRUTH, ha="center", fontsize=12)
+    picture.text(64, 118, f"prediction, shifted by {_SHIFT_SHOWN} px", color=FOUND, ha="center", fontsize=12)
     picture.set_title("A disk of radius 24 px")
     picture.axis("off")
     for axis, table in ((shifts, shift_losses()), (confidences, confidence_losses())):
@@ -57,7 +57,7 @@ def residual_diagram() -> Figure:
     _draw_arrow(residual, (0, 0.25), (3 * _GAP - _WIDTH / 2, 1.3), "angle,angleA=90,angleB=180")
     _draw_arrow(residual, (3 * _GAP + _WIDTH / 2, 1.3), (4 * _GAP - _WIDTH / 2, 1.3))
     _draw_arrow(residual, (4 * _GAP + _WIDTH / 2, 1.3), (7 * _GAP, 0.3), "angle,angleA=0,angleB=90")
-    residual.text(5.2 * _GAP, 1.45, "shortcut S(x)", fontsize=11)
+    residual.text(5.2 * _GAP, 1.45, "shortcut S(x)", fontsize=12)
     residual.set_title("Residual unit of the ResUNet: y = F(x) + S(x)", loc="left")
     for axis, top in ((plain, 0.45), (residual, 1.8)):
         axis.set(xlim=(-0.8, 8 * _GAP + 0.8), ylim=(-0.45, top))
@@ -68,7 +68,7 @@ def residual_diagram() -> Figure:
 @themed
 def recurrent_diagram(steps: int = 2) -> Figure:
     """Draw a recurrent convolution unrolled in time: a first pass and further steps, all with the same kernel."""
-    figure, axis = subplots(figsize=(2.6 * (steps + 1) + 2.4, 2.7))
+    figure, axis = subplots(figsize=(2.9 * (steps + 1) + 2.4, 2.7))
     labels = ["conv 3×3", "ReLU"] + ["+", "conv 3×3", "ReLU"] * steps + ["norm", "y"]
     _draw_chain(axis, labels)
     _draw_box(axis, 0, -1.2, "x")
@@ -76,9 +76,9 @@ def recurrent_diagram(steps: int = 2) -> Figure:
     for step in range(1, steps + 1):
         place = (3 * step - 1) * _GAP
         _draw_arrow(axis, (0.3, -1.2), (place, -0.3), "angle,angleA=0,angleB=90")
-        axis.text(place + _GAP, 0.6, f"step {step}", ha="center", fontsize=11)
-    axis.text(0.5 * _GAP, 0.6, "first pass", ha="center", fontsize=11)
-    axis.text(0.4 * _GAP, -1.6, "the input joins every step", fontsize=11)
+        axis.text(place + _GAP, 0.6, f"step {step}", ha="center", fontsize=12)
+    axis.text(0.5 * _GAP, 0.6, "first pass", ha="center", fontsize=12)
+    axis.text(0.4 * _GAP, -1.6, "the input joins every step", fontsize=12)
     axis.set_title("Recurrent convolution, unrolled: every conv 3×3 has the same kernel", loc="left")
     axis.set(xlim=(-0.8, (len(labels) - 1) * _GAP + 0.8), ylim=(-1.8, 1))
     axis.axis("off")
@@ -96,10 +96,10 @@ def gate_diagram() -> Figure:
     _draw_arrow(axis, (_GAP + _WIDTH / 2, -1.2), (2 * _GAP, -0.3), "angle,angleA=0,angleB=90")
     axis.plot([0, 0, 7 * _GAP, 7 * _GAP], [0.25, 0.9, 0.9, 0.6], color="0.3", linewidth=1)
     _draw_arrow(axis, (7 * _GAP, 0.7), (7 * _GAP, 0.3))
-    axis.text(3.5 * _GAP, 1.05, "the skip connection, at full resolution", ha="center", fontsize=11)
-    axis.text(5.5 * _GAP, -0.8, "α, from 0 to 1 at each place", ha="center", fontsize=11)
+    axis.text(3.5 * _GAP, 1.05, "the skip connection, at full resolution", ha="center", fontsize=12)
+    axis.text(5.5 * _GAP, -0.8, "α, from 0 to 1 at each place", ha="center", fontsize=12)
     axis.set_title("Attention gate: out = α · skip", loc="left")
-    axis.set(xlim=(-0.8, 8 * _GAP + 0.8), ylim=(-1.7, 1.5))
+    axis.set(xlim=(-0.8, 8 * _GAP + 0.8), ylim=(-1.55, 1.4))
     axis.axis("off")
     return figure
 
@@ -121,7 +121,7 @@ def _draw_box(axis: Axes, x: float, y: float, label: str) -> None:
         axis.add_patch(Rectangle(corner, _WIDTH, _HEIGHT, facecolor=fill, edgecolor="0.3", zorder=3))
     color = "white" if fill in (COLORS[0], COLORS[2]) else "black"
     circle = {"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": "0.3"} if label in ("+", "×") else None
-    axis.text(x, y, label, ha="center", va="center", fontsize=10, color=color, bbox=circle, zorder=4)
+    axis.text(x, y, label, ha="center", va="center", fontsize=12, color=color, bbox=circle, zorder=4)
 
 
 def _draw_arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float], path: str = "arc3") -> None:
@@ -144,8 +144,8 @@ def architecture(model: keras.Model) -> Figure:
         bottom, centre = top - box_height, x + box_width / 2
         color = COLORS[0] if index < depth else COLORS[3] if index == depth else COLORS[2]
         axis.add_patch(Rectangle((x, bottom), box_width, box_height, color=color, alpha=0.85))
-        axis.text(centre, top + 0.08, f"{channels}", ha="center", va="bottom", fontsize=9)
-        axis.text(centre, bottom - 0.08, f"{height}²", ha="center", va="top", fontsize=8, color="0.4")
+        axis.text(centre, top + 0.08, f"{channels}", ha="center", va="bottom", fontsize=12)
+        axis.text(centre, bottom - 0.08, f"{height}²", ha="center", va="top", fontsize=12, color="0.3")
         places[name] = (x, x + box_width, top - box_height / 2)
         x += box_width + 0.55
     for (_, right, y), (left, _, next_y) in pairwise(places.values()):
@@ -155,8 +155,8 @@ def architecture(model: keras.Model) -> Figure:
             (_, right, y), (left, _, _) = places[encoder], places[decoder]
             axis.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "->", "linestyle": "--", "color": "0.6"})
         middle, (_, _, y) = places["bridge"][:2], places["encoder_1"]
-        axis.text(sum(middle) / 2, y + 0.08, "skip connections", ha="center", va="bottom", fontsize=9, color="0.4")
-    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 1.2, 0.45))
+        axis.text(sum(middle) / 2, y + 0.08, "skip connections", ha="center", va="bottom", fontsize=12, color="0.3")
+    axis.set(xlim=(-0.3, x), ylim=(-1.25 * depth - 0.8, 0.5))
     axis.set_title(f"{title_of(model.name)}: channels above, resolution below; {model.count_params():,} parameters")
     axis.axis("off")
     return figure

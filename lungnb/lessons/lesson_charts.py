@@ -80,17 +80,17 @@ def sampler_chart(searches: pd.DataFrame) -> Figure:
         rows, color = searches[searches["sampler"] == name], COLORS[index]
         best = rows.groupby("number")["true_best"]
         progress.plot(best.mean(), DASHES[index], color=color, label=title)
-        progress.fill_between(best.mean().index, best.quantile(0.25), best.quantile(0.75), color=color, alpha=0.2)
+        progress.fill_between(best.mean().index, best.quantile(0.25), best.quantile(0.75), color=color, alpha=0.25)
         tried[index].scatter(rows["number"], rows["learning_rate"], s=8, color=color, alpha=0.6)
-        tried[index].axhline(BEST["learning_rate"], color="0.3", linestyle=":", label="best learning rate")
+        tried[index].axhline(BEST["learning_rate"], color="0.3", linestyle=":")
         tried[index].set(title=title, xlabel="trial", ylabel="learning rate", yscale="log")
-    progress.axhline(BEST_DICE, color="0.3", linestyle=":")
+    progress.axhline(BEST_DICE, color="0.3", linestyle=":", label="best possible Dice, learning rate")
     lowest = searches.groupby(["sampler", "number"])["true_best"].quantile(0.25)
     progress.set(xlabel="trials", ylabel="true Dice of the best trial", ylim=(lowest.xs(3, level="number").min(), None))
-    progress.legend(frameon=False, loc="lower right")
-    tried[0].legend(frameon=True, loc="lower left", fontsize=9)
     for axis in (progress, *tried):
-        axis.axvline(RANDOM_TRIALS + 0.5, color="0.7", linewidth=1)
+        label = f"TPE learns after {RANDOM_TRIALS} trials"
+        axis.axvline(RANDOM_TRIALS + 0.5, color="black", linestyle="-.", linewidth=1, label=label)
+    figure.legend(*progress.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 
@@ -106,7 +106,7 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
     largest = max(pixels["difference"].max(), bins[0])
     axis.axvline(largest, color=COLORS[3], linewidth=2, label="largest difference between the engines")
     axis.set(xscale="log", yscale="log", xlabel="distance of a probability from 0.5", ylabel="pixels")
-    axis.legend(frameon=True, loc="upper right")
+    figure.legend(loc="outside lower center", frameon=False)
     return figure
 
 
@@ -137,5 +137,6 @@ def left_out_chart(table: pd.DataFrame) -> Figure:
     axis.set(xlabel="change of the mean Dice if it is left out", ylabel="")
     axis.margins(y=0.15)
     axis.invert_yaxis()
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    entries = axis.get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower center", ncols=len(sets) + 1, frameon=False)
     return figure

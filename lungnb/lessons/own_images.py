@@ -17,7 +17,7 @@ from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import UNCERTAIN, split_sides, why_implausible
+from lungnb.segmentation.lungs import MAX_UNCERTAINTY, UNCERTAIN, split_sides, uncertainty, why_implausible
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
@@ -45,24 +45,35 @@ def unseen_images(settings: Settings, count: int = 3) -> list[Path]:
 def say_segmentation(segmentation: Segmentation) -> str:
     """Return sentences on a result of `segment`: size, lungs, uncertain pixels, and whether a person should look.
 
+    The reasons are those that `segment_files` writes under `review`.
+
     Example:
         >>> mask = np.zeros((100, 100), bool)
         >>> mask[20:80, 10:40] = mask[20:80, 60:85] = True
         >>> print(say_segmentation(Segmentation(np.zeros((100, 100), np.uint8), mask, mask.astype("float32"))))
         The image has 100 x 100 pixels. The mask covers 33% of it: the right lung 18%, the left lung 15%.
-        0.0% of the pixels have a probability between 0.1 and 0.9. The rest are clearly lung or clearly not.
+        Uncertain pixels (probability 0.1 to 0.9): 0.0% of the size of the mask. Above 20% is unusual.
         Nothing about this mask is unusual.
     """
-    mask, probability, (low, high) = segmentation.mask, segmentation.probability, UNCERTAIN
+    mask, probability, temperature = segmentation.mask, segmentation.probability, segmentation.temperature
     right, left = (side.mean() for side in split_sides(mask))
-    uncertain = ((probability > low) & (probability < high)).mean()
-    reasons = why_implausible(mask, right, left, probability=probability if mask.ndim == 2 else None)
+    of_image = probability if mask.ndim == 2 else None
+    reasons = why_implausible(mask, right, left, None, of_image, temperature, segmentation.chest)
     verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."
     return (
         f"The image has {' x '.join(map(str, mask.shape))} pixels. The mask covers {mask.mean():.0%} of it: the right "
-        f"lung {right:.0%}, the left lung {left:.0%}.\n{uncertain:.1%} of the pixels have a probability between "
-        f"{low:g} and {high:g}. The rest are clearly lung or clearly not.\n{verdict}"
+        f"lung {right:.0%}, the left lung {left:.0%}.\n{_say_uncertainty(segmentation)}{verdict}"
     )
+
+
+def _say_uncertainty(segmentation: Segmentation) -> str:
+    """Return how many pixels are uncertain; "" if the mask is empty, because their number is divided by its size."""
+    mask, (low, high) = segmentation.mask, UNCERTAIN
+    if not mask.any():
+        return ""
+    share = uncertainty(segmentation.probability, mask, segmentation.temperature)
+    limit = f" Above {MAX_UNCERTAINTY:.0%} is unusual." if mask.ndim == 2 else ""
+    return f"Uncertain pixels (probability {low:g} to {high:g}): {share:.1%} of the size of the mask.{limit}\n"
 
 
 def say_segmented_files(table: pd.DataFrame) -> str:

@@ -4,8 +4,8 @@ import { rint } from "./square.js";
 
 const NOT_A_CHEST = "does not look like an upright chest film or axial CT slice";
 const LUNG_SHARE = [0.02, 0.6]; // plausible area of lungs (share of the image)
-const MAX_SIZE_RATIO = 2; // of the larger lung to the smaller
-const MAX_UNCERTAINTY = 0.2; // pixels between lung and not, divided by those of the mask
+const MAX_SIZE_RATIO = 2.5; // of the larger lung to the smaller
+const MAX_UNCERTAINTY = 0.2; // uncertain pixels, divided by those of the mask
 const UNCERTAIN = [0.1, 0.9]; // probabilities between these limits are uncertain
 const SAMPLES = 256; // of pixels along the shorter side are enough to see how uncertain a mask is
 
@@ -31,7 +31,7 @@ export function reviewReasons({ mask, width, probability, sides, chest, chestThr
   }
   const uncertain = uncertainty(probability, mask, width);
   if (uncertain > MAX_UNCERTAINTY) {
-    reasons.push(`the network is uncertain (pixels between lung and not: ${percent(uncertain)} of the mask)`);
+    reasons.push(`the network is uncertain (uncertain pixels: ${percent(uncertain)} of the mask)`);
   }
   return reasons;
 }

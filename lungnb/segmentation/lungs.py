@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from lungnb.engines.temperature import with_temperature
 from lungnb.masks import LUNG_SHARE, Region, largest_regions
+from lungnb.segmentation.inference import NOT_A_CHEST, is_doubtful
 
-# The last two were chosen on the films of Montgomery and tested on other sets: results/published/review.
 USUAL_VOLUME_ML = (1000, 9000)  # of both lungs together
-MAX_SIZE_RATIO = 2.0  # of the larger lung to the smaller
+# How the next two were chosen, and what they find: results/published/README.md, section review
+MAX_SIZE_RATIO = 2.5  # of the larger lung to the smaller
 MAX_UNCERTAINTY = 0.2  # see `uncertainty`
 UNCERTAIN = (0.1, 0.9)  # probabilities between them
 _SAMPLES = 256  # of pixels along the shorter side are enough to see how uncertain a mask is
@@ -67,41 +69,47 @@ def _thinnest_column(region: Region) -> int:
 
 def why_implausible(
     mask: np.ndarray, right_px: float, left_px: float, volume_ml: float | None = None,
-    probability: np.ndarray | None = None,
+    probability: np.ndarray | None = None, temperature: float = 1.0, chest: float | None = None,
 ) -> str:  # fmt: skip
     """Return why a person should look at a mask; "" if nothing is unusual.
 
     Judge the sizes of the right and the left lung, the share of the image that is lung, and, if they are given, the
-    volume and the probabilities of an image, as large as the mask.
+    volume, the probabilities of an image, as large as the mask, and the network's output `chest`. `temperature` is
+    that with which the probabilities were corrected: they are judged as they were before, as `uncertainty` says.
 
     >>> mask = np.zeros((100, 100), bool)
     >>> mask[20:80, 10:40] = True
     >>> why_implausible(mask, 1800, 0), why_implausible(mask, 900, 900)
     ('one lung only', '')
     """
-    reasons, (low, high), (small, large) = [], LUNG_SHARE, sorted((right_px, left_px))
+    (low, high), (small, large) = LUNG_SHARE, sorted((right_px, left_px))
+    reasons = [NOT_A_CHEST] if is_doubtful(chest) else []
     if not large:
-        return "no lung"
+        return ", ".join([*reasons, "no lung"])
     if large > MAX_SIZE_RATIO * small:
         reasons.append(f"one lung is {large / small:.1f} times as large as the other" if small else "one lung only")
     if volume_ml is not None and not USUAL_VOLUME_ML[0] <= volume_ml <= USUAL_VOLUME_ML[1]:
         reasons.append(f"the lungs have {volume_ml:.0f} mL (usual: {USUAL_VOLUME_ML[0]} to {USUAL_VOLUME_ML[1]})")
     if mask.ndim == 2 and not low <= mask.mean() <= high:
         reasons.append(f"{mask.mean():.0%} of the picture is lung (usual: {low:.0%} to {high:.0%})")
-    if probability is not None and (uncertain := uncertainty(probability, mask)) > MAX_UNCERTAINTY:
-        reasons.append(f"the network is uncertain (pixels between lung and not: {uncertain:.0%} of the mask)")
+    if probability is not None and (uncertain := uncertainty(probability, mask, temperature)) > MAX_UNCERTAINTY:
+        reasons.append(f"the network is uncertain (uncertain pixels: {uncertain:.0%} of the mask)")
     return ", ".join(reasons)
 
 
-def uncertainty(probability: np.ndarray, mask: np.ndarray) -> float:
+def uncertainty(probability: np.ndarray, mask: np.ndarray, temperature: float = 1.0) -> float:
     """Return the number of pixels with a probability of lung from 0.1 to 0.9, divided by the number of mask pixels.
 
-    Both arrays are `(height, width)`. In large images, only some rows and columns count. An empty mask gives infinity.
+    Both arrays are `(height, width)` or `(slices, height, width)`. In large images, only some rows and columns count.
+    An empty mask gives infinity. If the probabilities were corrected with a temperature, count those that the network
+    gave, because `MAX_UNCERTAINTY` was measured with these.
 
     >>> uncertainty(np.array([[0.99, 0.7, 0.02, 0.01]]), np.array([[True, True, False, False]]))
     0.5
     """
-    some = (slice(None, None, max(min(mask.shape) // _SAMPLES, 1)),) * 2
+    step = slice(None, None, max(min(mask.shape[-2:]) // _SAMPLES, 1))
+    some = (..., step, step)
     lung, (low, high) = np.count_nonzero(mask[some]), UNCERTAIN
-    uncertain = np.count_nonzero((probability[some] > low) & (probability[some] < high))
+    given = with_temperature(probability[some], 1 / temperature)
+    uncertain = np.count_nonzero((given > low) & (given < high))
     return float(uncertain / lung) if lung else float("inf")

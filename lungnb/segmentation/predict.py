@@ -48,6 +48,7 @@ class Segmentation(NamedTuple):
     chest: float | None = None  # 0 to 1; below 0.5, the image does not look like a chest; None without this output
     turned_degrees: int = 0  # by which the image was turned counter-clockwise to segment it, if `upright` was asked for
     is_negative: bool = False  # whether an image was inverted to segment it, because its lungs are bright
+    temperature: float = 1.0  # with which the probabilities were corrected; 1 changes nothing
 
 
 @overload
@@ -155,7 +156,7 @@ def _segment_volume(path: Path, engine: Engine, clean: bool, window_hu: Window |
         del hounsfield  # frees memory, because cleaning the mask takes more
         mask = probability > LUNG_THRESHOLD
         cleaned = clean_mask(mask) if clean else mask
-        return Segmentation(greys, cleaned, probability, chest_of_volume(chest, mask))
+        return Segmentation(greys, cleaned, probability, chest_of_volume(chest, mask), temperature=engine.temperature)
 
 
 def predict_slices(
@@ -178,7 +179,7 @@ def segment_grey(
     probability = turn.stored(predicted.probability)
     mask = probability > LUNG_THRESHOLD
     mask = clean_mask(mask) if clean else mask
-    return Segmentation(grey, mask, probability, *predicted[1:])
+    return Segmentation(grey, mask, probability, *predicted[1:], temperature=engine.temperature)
 
 
 def load_pretrained() -> keras.Model:

@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 
 from lungnb.engines.engines import Engine
-from lungnb.engines.temperature import with_temperature
 from lungnb.files import DiskFull, NotWritten
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
@@ -22,7 +21,7 @@ from lungnb.formats.pixels import CUT_OUT, LIKE_MASK, doubt_of, is_cut_out, shri
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
-from lungnb.segmentation.inference import NOT_A_CHEST, TURNS, chest_of_volume, is_doubtful
+from lungnb.segmentation.inference import TURNS, chest_of_volume
 from lungnb.segmentation.journal import JournalRow, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.lungs import split_sides, why_implausible
@@ -132,7 +131,7 @@ def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upri
         )
         picture = picture._replace(turn=picture.turn.then(TURNS[degrees]))
     picture = picture._replace(note=", ".join(filter(None, notes)))
-    return SegmentedImage(input_file, found.mask, picture, found.probability, engine.temperature, found.chest)
+    return SegmentedImage(input_file, found.mask, picture, found.probability, found.temperature, found.chest)
 
 
 def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) -> SegmentedVolume:
@@ -180,8 +179,8 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalR
         pixel_mm2 = float(np.prod(picture.pixel_mm))
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
-    uncorrected = with_temperature(image.probability, 1 / image.temperature)  # as when its limits were measured
-    review = _review(image, pages, why_implausible(mask, right_px, left_px, None, uncorrected))
+    why = why_implausible(mask, right_px, left_px, None, image.probability, image.temperature, image.chest)
+    review = ", ".join(filter(None, [pages, why]))
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 
@@ -200,13 +199,8 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Jo
         float(np.count_nonzero(lung, axis=(1, 2)) @ thick_mm * np.prod(pixel_mm) / 1000) for lung in (right, left)
     )
     row |= {"slices": len(mask), "right_ml": round(right_ml, 1), "left_ml": round(left_ml, 1)}
-    review = _review(segmented, why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml))
+    review = why_implausible(mask, row["right_px"], row["left_px"], right_ml + left_ml, chest=segmented.chest)
     return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
-
-
-def _review(segmented: Segmented, *reasons: str) -> str:
-    """Return why a person should look at a file: first that it shows no chest, then other reasons."""
-    return ", ".join(filter(None, [NOT_A_CHEST if is_doubtful(segmented.chest) else "", *reasons]))
 
 
 def _write_extras(input_file: InputFile, extras: list[tuple[bool, Extra]]) -> JournalRow:

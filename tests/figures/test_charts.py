@@ -69,7 +69,7 @@ def test_the_search_chart_shows_every_trial_in_five_panels():
             "best": 1,
         }
         assert points["best"][0][1] == 0.5
-    assert [text.get_text() for text in figure.axes[2].get_xticklabels()] == sorted(LOSSES)
+    assert [text.get_text().replace("\n", "") for text in figure.axes[2].get_xticklabels()] == sorted(LOSSES)
     assert [text.get_text() for text in figure.axes[3].get_xticklabels()] == ["8", "16"]
     names = [text.get_text() for text in figure.axes[5].get_legend().get_texts()]
     assert names == ["complete", "pruned", "best", "best yet"]

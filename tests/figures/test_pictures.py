@@ -15,6 +15,12 @@ def test_grids_of_images():
     assert len(drawn(pictures.outline_grid(cells))) == 7
 
 
+def test_a_legend_takes_other_names():
+    mask = np.pad(np.ones((8, 8), bool), 4)
+    figure = pictures.outline_grid([pictures.Cell("a", mask * 255, mask, mask)], names=("mask to check", "network"))
+    assert [text.get_text() for text in figure.legends[0].texts] == ["mask to check", "network"]
+
+
 def test_pictures_of_a_prepared_set(prepared):
     manifest = read_manifest(prepared)
     assert len(drawn(pictures.image_grid(open_prepared(prepared), manifest))) == 9

@@ -57,7 +57,9 @@ FULL_TEST, FULL_OTHERS = FILMS.loc[FULL_DICE.index], FILMS.drop(FULL_DICE.index)
 TUBERCULOSIS = FILMS.index.str.endswith("_1")
 SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
-REVIEW = table("review/review.csv").query("rule == 'review' and not changed").set_index("dataset")
+REVIEW = table("review/review.csv").query("rule == 'review'")
+REVIEW_CHANGED = REVIEW[REVIEW["changed"]][["of_them_found", "below_0.85"]].sum()
+REVIEW = REVIEW[~REVIEW["changed"]].set_index("dataset")
 WRONG_INPUT = table("wrong_input/wrong_input_images.csv").groupby("must be flagged")["flagged"].agg(["mean", "size"])
 ON_THEIR_HEAD = table("wrong_input/wrong_input.csv").query("change == 'turned by 180 degrees'")
 ON_THEIR_HEAD = ON_THEIR_HEAD.set_index("images")["flagged"]

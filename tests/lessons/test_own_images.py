@@ -109,12 +109,22 @@ def test_an_unusual_mask_is_named(columns, said):
     assert said in own_images.say_segmentation(Segmentation(mask * np.uint8(9), mask, mask.astype(np.float32)))
 
 
+def test_a_mask_has_the_reasons_of_review():
+    """The probabilities of 0.7 were 0.97 before they were corrected with a temperature of 4.1."""
+    mask = np.zeros((100, 100), bool)
+    mask[20:80, 10:40] = mask[20:80, 60:85] = True
+    segmentation = Segmentation(mask * np.uint8(9), mask, np.where(mask, np.float32(0.7), np.float32(0)))
+    assert "look at it: the network is uncertain (uncertain" in own_images.say_segmentation(segmentation)
+    assert "Nothing about" in own_images.say_segmentation(segmentation._replace(temperature=4.1))
+    assert "like an upright chest film" in own_images.say_segmentation(segmentation._replace(chest=0.2))
+
+
 def test_a_volume_has_slices_in_its_size():
     mask = np.zeros((3, 20, 20), bool)
     mask[:, 4:16, 2:8] = mask[:, 4:16, 12:18] = True
     said = own_images.say_segmentation(Segmentation(mask * np.uint8(9), mask, np.full(mask.shape, 0.5)))
     assert "has 3 x 20 x 20 pixels" in said and "36% of it: the right lung 18%, the left lung 18%" in said
-    assert "100.0% of the pixels have a probability between 0.1 and 0.9." in said
+    assert "(probability 0.1 to 0.9): 277.8% of the size of the mask.\n" in said
 
 
 def test_review_names_each_file_that_needs_a_look():
