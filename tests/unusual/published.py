@@ -106,7 +106,7 @@ LAYOUTS = {
     "PACS's PA, ST and SE": ("DICOM/PA00000{p}/ST00000{i}/SE000000/IM000000.png",
                              "DICOM/PA00000{p}/ST00000{i}/SE000000/IM000000_mask.png", 2),
     "names of patients, one within another": ("{name}/images/{i}.png", "{name}/masks/{i}.png", 3),
-    "names of patients that end alike": ("{smith}/images/{i}.png", "{smith}/masks/{i}.png", 4),
+    "two patients whose names end alike": ("{smith}/images/{i}.png", "{smith}/masks/{i}.png", 6),
     "New folder (2)": ("{new}/images/{j}.png", "{new}/masks/{j}.png"),
     "X-ray and Mask below a class": ("{c}/X-ray/{k}.png", "{c}/Mask/{k}.png"),
     "masks apart from classes": ("images/{c}/{k}.png", "masks/{c}/{k}.png"),
@@ -122,7 +122,7 @@ LAYOUTS = {
     "Darwin's masks of all classes": ("images/{n:03}.jpeg", "annotations/semantic-mask/masks/{n:03}.png"),
     "a mask in the folder of each film": ("Case {n}/Thorax PA.jpg", "Case {n}/mask.png"),
 }  # fmt: skip
-NAMES, SMITHS = ("smith", "anna_smith", "otto_smith", "lee"), ("smith", "anna_smith", "otto smith")
+NAMES, SMITHS = ("smith", "anna_smith", "otto_smith", "lee"), ("smith", "anna_smith")  # the second ends like the first
 FOLDERS = ("New folder", "New folder (2)", "New folder (3)")
 
 
@@ -134,12 +134,13 @@ def layouts(folder, layout):
     def place_of(number):
         is_other, person = number % 4 == 3, number // each
         fields = {"n": number, "p": person + 1, "i": number % each, "c": CLASSES[number % 4], "k": number // 4,
-                  "s": names[is_other], "name": NAMES[person % 4], "smith": SMITHS[person % 3],
+                  "s": names[is_other], "name": NAMES[person % 4], "smith": SMITHS[person % 2],
                   "new": FOLDERS[number // 4], "j": number % 4}  # fmt: skip
         return image.format(**fields), mask.format(**fields), person, split if is_other else None
 
     raw = folder / "set"
-    return judge_layout(raw, write_layout(raw, place_of), "taken for a patient")
+    result = judge_layout(raw, write_layout(raw, place_of), "taken for a patient")
+    return result._replace(verdict="explained") if "2 patients cannot make" in result.said else result
 
 
 # Sentences that name what is there and what to do.
