@@ -21,7 +21,7 @@ from lungnb.datasets.file_names import (
     split_of_path,
     words_of,
 )
-from lungnb.datasets.patient_names import branch_of, find_patients, patients_of_folders, shared_places
+from lungnb.datasets.patient_names import branch_of, find_patients, first_of_patient, patients_of_folders, shared_places
 from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
@@ -66,7 +66,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     series. If files or folders are named after several organs, the masks of lungs are used.
 
     `pattern` is a regular expression that searches the name, or, if it contains a slash, the path within `raw`. Its
-    first group is the patient.
+    first group is the patient. Without it, DICOM files with one PatientID are of one patient, too.
     """
     images, masks, unclear = _files_by_name(raw)
     named = [(name, image) for name, paths in images.items() for image in paths]
@@ -102,6 +102,10 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))
+    if not has_pattern:
+        patient_of = {pair.image: pair.patient for pair in pairs}
+        first = first_of_patient(raw, patient_of)
+        pairs = [pair._replace(patient=patient_of[first.get(pair.image, pair.image)]) for pair in pairs]
     if pattern:
         _judge_pattern(pattern, pairs, patients)
     return _without_same_ids(pairs, excluded)

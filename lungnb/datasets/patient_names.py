@@ -1,11 +1,13 @@
-"""Which patient the names of folders and files tell, in a raw folder of any layout."""
+"""Which patient the names of folders and files tell, or the headers of DICOM files, in a raw folder of any layout."""
 
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lungnb.datasets.file_names import IMAGE_FOLDER, MASK_FOLDER, shared_name, split_of, split_of_path
+from lungnb.formats.dicom_opening import is_dicom, open_dicom
 
 _STUDY_FOLDER = re.compile(  # one of several studies of a patient, or a part of one
     r"(study|visit|exam|session|ses|scan|series|timepoint|tp|day|month|year)[-_ ]?\d+|(s|acc)\d{5,}|anat"
@@ -27,6 +29,26 @@ def find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str
         raise ValueError(f"patient_pattern is not a regular expression: {pattern!r} ({error}).") from error
     matches = {image: matcher.search(image.as_posix() if "/" in pattern else name) for name, image in named}
     return {image: match.group(1 if matcher.groups else 0) if match else None for image, match in matches.items()}
+
+
+def first_of_patient(raw: Path, images: Iterable[Path]) -> dict[Path, Path]:
+    """Return the first image of its patient, by the PatientID of DICOM files, for each image that is not the first.
+
+    The headers must tell several patients: anonymisation may give all files one PatientID. It is kept nowhere.
+    """
+    first: dict[str, Path] = {}
+    same = {image: first.setdefault(patient, image) for image in images if (patient := _patient_id(raw / image))}
+    is_useful = len(first) >= _MIN_PATIENTS
+    return {image: other for image, other in same.items() if is_useful and other != image}
+
+
+def _patient_id(image: Path) -> str:
+    """Return the PatientID of a DICOM file, or of the first one in a folder of a series; "" for others."""
+    with suppress(ValueError, OSError):
+        files = [image] if image.is_file() else sorted(image.iterdir())
+        file = next(filter(is_dicom, files), None)
+        return str(open_dicom(file, header_only=True, whole=True).get("PatientID", "")).strip() if file else ""
+    return ""
 
 
 def branch_of(image: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_scans
+from helpers.volumes import write_slice
 from lungnb.datasets.pairing import find_pairs
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
@@ -408,3 +409,38 @@ def test_names_that_are_far_apart_are_no_hint(raw):
     touch(raw, ["images/a.png", "masks/a.png", "images/bcde.png", "masks/7788.png"])
     _, excluded = find_pairs(raw, OWN)
     assert excluded == [("images/bcde.png", "no mask of this name"), ("masks/7788.png", "no image of this name")]
+
+
+def pairs_of_dicom_files(raw, patient_ids, **options):
+    """Return the patient of each DICOM film, by its name, if the films `a`, `b`, ... have these PatientIDs."""
+    for name, patient_id in zip("abcdef", patient_ids, strict=False):
+        touch(raw, [f"masks/{name}.png"])
+        (raw / "images").mkdir(exist_ok=True)
+        write_slice(raw / "images" / f"{name}.dcm", np.zeros((4, 4)), PatientID=patient_id)
+    pairs, _ = find_pairs(raw, OWN, **options)
+    return {pair.id: pair.patient for pair in pairs}
+
+
+@pytest.mark.parametrize(
+    ("patient_ids", "patients"),
+    [
+        (("X", "Y", "X ", "Z", "Y"), {"a": "a", "b": "b", "c": "a", "d": "d", "e": "b"}),
+        (("X", "Y", "X", "", ""), {"a": "a", "b": "b", "c": "c", "d": "d", "e": "e"}),  # two PatientIDs only
+        (("ANON",) * 4, {name: name for name in "abcd"}),
+    ],
+)
+def test_dicom_films_with_one_patient_id_are_of_one_patient(raw, patient_ids, patients):
+    assert pairs_of_dicom_files(raw, patient_ids) == patients
+
+
+def test_a_pattern_decides_and_not_the_header(raw):
+    assert pairs_of_dicom_files(raw, "XXYZ", pattern="(.+)") == {name: name for name in "abcd"}
+
+
+def test_a_patient_id_leads_over_folders_and_an_unreadable_file_counts_alone(raw):
+    for folder, patient_id in {"P1": "X", "P2": "Y", "P3": "X", "P4": "Z"}.items():
+        touch(raw, [f"{folder}/film_mask.png"])
+        write_slice(raw / folder / "film.dcm", np.zeros((4, 4)), PatientID=patient_id)
+    touch(raw, ["P5/film.dcm", "P5/film_mask.png"])
+    pairs, _ = find_pairs(raw, OWN)
+    assert [pair.patient for pair in pairs] == ["P1", "P2", "P1", "P4", "P5"]
