@@ -36,7 +36,7 @@ LIMITS = {  # the lowest and the highest value of every setting that is a number
     "equivalence_margin": (1e-6, 1),
 }  # fmt: skip
 _OR_ZERO = ("spacing", "pixel_mm", "folds")  # 0 switches them off
-# Dice. Another seed changes the mean Dice of a network by 0.001 to 0.004 (SD, results/published/montgomery-seeds), and
+# Dice. Another seed changes the mean Dice of a network by up to 0.003 (SD, results/published/montgomery-seeds), and
 # two readers of one X-ray differ ten times as much. So a smaller gain is no reason to choose a network.
 EQUIVALENCE_MARGIN = 0.005
 _MAX_HU = 100_000  # limit of a window, above and below 0

@@ -63,8 +63,8 @@ REVIEW = REVIEW[~REVIEW["changed"]].set_index("dataset")
 WRONG_INPUT = table("wrong_input/wrong_input_images.csv").groupby("must be flagged")["flagged"].agg(["mean", "size"])
 ON_THEIR_HEAD = table("wrong_input/wrong_input.csv").query("change == 'turned by 180 degrees'")
 ON_THEIR_HEAD = ON_THEIR_HEAD.set_index("images")["flagged"]
-CALIBRATION = table("montgomery-seeds/calibration.csv")["calibration_error"]
-LEFT = table("montgomery-seeds/usefulness.csv", "model").loc["r2unet"]
+CALIBRATION = table("montgomery-seeds/calibration.csv")
+LEFT = table("montgomery-seeds/usefulness.csv", "model").loc[["unet", "resunet", "r2unet"]]
 INFERENCE = table("benchmarks/inference.csv")
 INFERENCE = INFERENCE.set_index(INFERENCE["engine"].str.split(" ").str[0])
 SEGMENT = table("benchmarks/segment.csv", "engine")
