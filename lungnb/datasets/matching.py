@@ -74,7 +74,8 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
 
     Two masks match if the words of their folders and names are the same. If only one mask on each side has the words of
     its name, these words are enough. Otherwise two masks match if their ids are the same, apart from upper and lower
-    case. Words that all of the masks have and not all of the ground truth, such as the name of a network, do not count.
+    case. For masks that are left, words do not count that all masks have and not all of the ground truth, such as the
+    name of a network.
 
     >>> one = MaskFiles("Case 7", ("case", "7"), ("case", "7"), ())
     >>> other = MaskFiles("case7_mask", ("new", "case", "7"), ("case", "7"), ())
@@ -88,7 +89,10 @@ def match_masks(truth: list[MaskFiles], masks: list[MaskFiles]) -> dict[str, Mas
         return tuple(word for word in words if word not in extra)
 
     rounds: tuple[Callable[[MaskFiles], object], ...]
-    rounds = (lambda each: bare(each.words), lambda each: bare(each.name), lambda each: each.id.casefold())
+    rounds = (
+        lambda each: each.words, lambda each: each.name, lambda each: each.id.casefold(),
+        lambda each: bare(each.words), lambda each: bare(each.name),
+    )  # fmt: skip
     for words in rounds:
         taken = {each.id for each in pairs.values()}
         spare = [each for each in masks if each.id not in taken]

@@ -21,7 +21,7 @@ from lungnb.datasets.file_names import (
     split_of_path,
     words_of,
 )
-from lungnb.datasets.patient_names import branch_of, find_patients, first_of_patient, patients_of_folders, shared_places
+from lungnb.datasets.patient_names import branch_of, find_patients, first_names, patients_of_folders, shared_places
 from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
 from lungnb.files import text_name
@@ -103,9 +103,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))
     if not has_pattern:
-        patient_of = {pair.image: pair.patient for pair in pairs}
-        first = first_of_patient(raw, patient_of)
-        pairs = [pair._replace(patient=patient_of[first.get(pair.image, pair.image)]) for pair in pairs]
+        first = first_names(raw, {pair.image: pair.patient for pair in pairs})
+        pairs = [pair._replace(patient=first[pair.patient]) for pair in pairs]
     if pattern:
         _judge_pattern(pattern, pairs, patients)
     return _without_same_ids(pairs, excluded)

@@ -18,6 +18,9 @@ _GROUP_FOLDER = re.compile(  # one of several parts of a data set, which is no p
     r"(batch|site|set|dataset|part|cohort|group|class|cent(er|re)|hospital|fold|disk|volume)[-_ ]?\d+|(19|20)\d\d",
     re.IGNORECASE,
 )
+_NO_PATIENT = re.compile(  # what anonymisers write as the PatientID of everybody
+    r"anon.*|unknown|none|null|no[-_ ]?(name|id)|de[-_ ]?id.*|removed|patient|test|n/?a|0+|x{2,}|[*-]+", re.IGNORECASE
+)
 _MIN_PATIENTS = 3  # so many patients have to be left if folders of studies do not count
 
 
@@ -31,23 +34,35 @@ def find_patients(named: list[tuple[str, Path]], pattern: str) -> dict[Path, str
     return {image: match.group(1 if matcher.groups else 0) if match else None for image, match in matches.items()}
 
 
-def first_of_patient(raw: Path, images: Iterable[Path]) -> dict[Path, Path]:
-    """Return the first image of its patient, by the PatientID of DICOM files, for each image that is not the first.
+def first_names(raw: Path, patients: dict[Path, str]) -> dict[str, str]:
+    """Return, for the patient of each image, the first patient whose DICOM files have the same PatientID, or itself.
 
     The headers must tell several patients: anonymisation may give all files one PatientID. It is kept nowhere.
     """
-    first: dict[str, Path] = {}
-    same = {image: first.setdefault(patient, image) for image in images if (patient := _patient_id(raw / image))}
-    is_useful = len(first) >= _MIN_PATIENTS
-    return {image: other for image, other in same.items() if is_useful and other != image}
+    ids = {image: patient_id for image in patients if (patient_id := _patient_id(raw / image))}
+    first: dict[str, str] = {}  # by PatientID
+    same: dict[str, str] = {}  # an earlier patient who is the same one
+
+    def lead(patient: str) -> str:
+        return lead(same[patient]) if patient in same else patient
+
+    for image, patient_id in ids.items() if len({*ids.values()}) >= _MIN_PATIENTS else ():
+        patient, other = lead(patients[image]), lead(first.setdefault(patient_id, patients[image]))
+        if patient != other:
+            same[patient] = other
+    return {patient: lead(patient) for patient in patients.values()}
 
 
 def _patient_id(image: Path) -> str:
-    """Return the PatientID of a DICOM file, or of the first one in a folder of a series; "" for others."""
+    """Return the PatientID of a DICOM file, or of the first one in a folder of a series; "" for others.
+
+    Values that say nothing, such as `ANONYMOUS` and `0`, are "", too.
+    """
     with suppress(ValueError, OSError):
         files = [image] if image.is_file() else sorted(image.iterdir())
-        file = next(filter(is_dicom, files), None)
-        return str(open_dicom(file, header_only=True, whole=True).get("PatientID", "")).strip() if file else ""
+        if file := next(filter(is_dicom, files), None):
+            patient_id = str(open_dicom(file, header_only=True, whole=True).get("PatientID", "")).strip()
+            return "" if _NO_PATIENT.fullmatch(patient_id) else patient_id
     return ""
 
 
@@ -69,7 +84,8 @@ def patients_of_folders(images: list[Path]) -> dict[Path, str]:
     parts = (image.parent.parts for image in images)
     folders = [tuple(part for part in each if not (split_of(part) or IMAGE_FOLDER.match(part))) for each in parts]
     last = min(folders, key=len, default=())
-    if re.search(r"\d", str(last or folders)) or any(each[len(each) - len(last) :] != last for each in folders):
+    has_number = any(map(str.isdigit, "".join(last)))
+    if has_number or (not last and any(folders)) or any(each[len(each) - len(last) :] != last for each in folders):
         return patients
     return {image: "_".join(filter(None, (split_of_path(image), shared_name(image)))) for image in images}
 

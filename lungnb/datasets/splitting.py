@@ -35,7 +35,8 @@ _NO_NAMES = (  # what programs and people write for no name
 _SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
-# What does not tell one patient from another: zeros and signs in front of a number, and a decimal of spreadsheets
+# What does not tell one patient from another: leading zeros, a hyphen, underscore or blank before a number, and a
+# decimal of spreadsheets
 _ALIKE = re.compile(r"(?<=[^\W\d_])[-_ ](?=\d)|(?<![\d.])0+(?=\d)|(?<=\d)\.0+$")
 TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
@@ -276,8 +277,8 @@ def _refuse_alike(file: Path, patients: Iterable[str]) -> None:
         other = names.setdefault(_ALIKE.sub("", name.casefold()), name)
         if other != name:
             raise ValueError(
-                f"{file}: the patients {other} and {name} differ in capitals, signs, zeros or a decimal only. If they "
-                "are one patient, write both alike; otherwise add a letter to one."
+                f"{file}: the patients {other} and {name} differ only in capitals, hyphens, underscores, blanks, "
+                "leading zeros or a decimal. If they are one patient, write both alike; otherwise add a letter to one."
             )
 
 

@@ -40,7 +40,6 @@ MAX_ACROSS = 3  # leave out so many pictures that lie across the slices; more ar
 _GAP = 1.75  # a step so many times as wide as the steps beside it means that a slice is missing
 _MIN_STEP_MM = 1e-3  # slices nearer to each other lie in one place
 _PLACE_TOLERANCE = 1e-3  # accept spacings (mm) and directions that differ by this much within a series
-_SEVERAL = "{}: holds {} DICOM series; give each a folder of its own."
 _MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
@@ -68,7 +67,7 @@ def read_dicom_series(path: str | Path) -> Volume:
 
     Slices are sorted, and spaced, by their positions along the normal of the slices. File names and InstanceNumbers do
     not matter. Each slice's own RescaleSlope and RescaleIntercept are applied. Windows, VOI LUTs and MONOCHROME1 only
-    say how values are shown, so they change nothing. If each slice has a series of its own, the steps must be even.
+    say how values are shown, so they change nothing.
 
     Other objects in the folder, scouts and exact copies of slices are left out; the volume's `note` names them. Uneven
     steps between slices give a volume with `slice_mm`.
@@ -176,9 +175,9 @@ def _without_scouts(slices: list[Slice], left_out: dict[Path, str]) -> list[Slic
 
 def _refuse_mixture(path: Path, slices: list[Slice]) -> None:
     """Raise Refused if slices do not belong to one series."""
-    count = len({each.series for each in slices})
-    if count > 1 and not 2 < count == len(slices):  # anonymisers may give each slice a series; see `_uneven`
-        raise Refused(_SEVERAL.format(path, count))
+    series = {each.series for each in slices}
+    if len(series) > 1:
+        raise Refused(f"{path}: holds {len(series)} DICOM series; give each a folder of its own.")
     first = slices[0]
     for name in ("shape", "spacing", "orientation"):
         usual = getattr(first.place, name)
@@ -236,8 +235,6 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
     usual_mm = float(np.median(steps_mm))
     if np.abs(steps_mm - usual_mm).max() <= STEP_TOLERANCE * usual_mm:
         return ""
-    if (count := len({each.series for each in slices})) > 1:
-        raise Refused(_SEVERAL.format(path, count))
     numbers = [each.acquisition for each in slices]
     turns = sum(number != following for number, following in pairwise(numbers))
     if turns >= len(set(numbers)):

@@ -43,7 +43,7 @@ def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
 def _report(raw: Path, error: OSError) -> None:
     what = f"{error.filename}: cannot be read: {(error.strerror or '').lower()}."
     if Path(error.filename) != raw:
-        warnings.warn(f"{what} Its files are left out.", stacklevel=1)  # which Python shows once for several searches
+        warnings.warn(f"{what} Its files are left out.", stacklevel=1)
     elif os.path.isdir(raw):
         raise PermissionError(f"{what} Check its permissions.") from error
 

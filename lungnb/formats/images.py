@@ -23,7 +23,7 @@ from lungnb.formats.rasters import RASTER_FORMATS, UPRIGHT, has_more, opened_ras
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
 
-# Colours of a mask are taken for one if they differ by less than about this (of 255), as in JPEG; rare ones are edges
+# Colours of a mask are taken for one if each part lies in the same bin of this width (of 255); rare ones are edges
 _COLOUR_STEP, _COLOUR_SHARE = 64, 0.05
 _MODE_NAMES = {"P": "palette colours", "CMYK": "CMYK colours", "F": "floats", "I": "32-bit"}  # by Pillow's modes
 
@@ -130,6 +130,8 @@ def areas_of(path: Path, pixels: np.ndarray, values: MaskValues) -> dict[str, Ma
         if opened.mode not in ("P", "RGB", "RGBA"):
             return areas
         colours = np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint16)
+    if not np.ptp(colours, axis=-1).any():  # greys, so labels
+        return areas
     kinds = (colours + _COLOUR_STEP // 2) // _COLOUR_STEP @ np.array([1, 16, 256], np.uint16)
     kinds[pixels < values.threshold] = 0
     kind, counts = np.unique(kinds[kinds > 0], return_counts=True)

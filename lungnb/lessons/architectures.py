@@ -99,6 +99,8 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
     best = summary.loc[str(summary["dice"].idxmax())]
     near = summary[summary["dice"] >= best["dice"] - margin]
     cheapest = near.loc[str(near["multiplications"].idxmin())]
+    if cheapest.name == best.name:
+        return f"The best, {best.name} ({best['dice']:.3f}), is also the cheapest within {margin:g} of it."
     return (
         f"Within {margin:g} of the best, {best.name} ({best['dice']:.3f}), the cheapest is {cheapest.name}: "
         f"{cheapest['dice']:.3f} at {cheapest['multiplications'] / best['multiplications']:.2f} times the computing."

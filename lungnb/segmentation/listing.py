@@ -7,13 +7,12 @@ import re
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.artefacts import given_path
-from lungnb.formats.dicom_series import series_of, stack_slices
+from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused
@@ -22,6 +21,7 @@ from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
 WRITTEN_ENDINGS = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
 JOURNAL = ".segmentation.jsonl"  # in the folder of the masks; see `journal`
+_MIN_ALONE = 3  # so many slices of CT with a series each are probably one volume
 _MASK_FOLDER = re.compile(r"(mask|label|truth)s?(tr|ts)?$", re.IGNORECASE)  # nnU-Net has labelsTr and labelsTs
 TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
 
@@ -148,6 +148,9 @@ def _with_series(files: list[Path]) -> list[Path]:
         numbers = _series_in(inside)
         # All files then belong to the series. Reading it says which are something else, and which cannot be read.
         series += [folder] if len({*numbers}) < len(numbers) else []
+        if len({*numbers}) == len(numbers) >= _MIN_ALONE:
+            what = f"{folder}: each of its {len(numbers)} CT slices has a DICOM series of its own"
+            warnings.warn(f"{what}, so each is segmented alone, and not as a volume.", stacklevel=2)
         for number in {*numbers} - {""}:
             places[number].append(folder)
     if apart := next((folders for folders in places.values() if len(folders) > 1), None):
@@ -158,15 +161,10 @@ def _with_series(files: list[Path]) -> list[Path]:
 
 
 def _series_in(files: list[Path]) -> list[str]:
-    """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ.
-
-    If each slice has a series of its own, and all are one volume by their places, return "" for the first and the last.
-    """
+    """Return the series of the first and the last slice of CT among the files of a folder; of all if they differ."""
     ends = (next(filter(None, map(series_of, order)), None) for order in (files, reversed(files)))
     slices = [*dict.fromkeys(filter(None, ends))]
     if len({series for _, series in slices}) > 1:  # hardly ever; otherwise the others need not be read
-        with suppress(Refused):
-            return ["", ""] if stack_slices(files[0].parent) else []
         slices = [each for each in map(series_of, files) if each]
     return [series for _, series in slices]
 

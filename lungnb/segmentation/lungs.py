@@ -108,7 +108,7 @@ def uncertainty(probability: np.ndarray, mask: np.ndarray, temperature: float = 
     0.5
     """
     step = slice(None, None, max(min(mask.shape[-2:]) // _SAMPLES, 1))
-    some = (..., step, step)
+    some = (..., step, step) if mask[..., step, step].any() else ...
     lung, (low, high) = np.count_nonzero(mask[some]), UNCERTAIN
     given = with_temperature(probability[some], 1 / temperature)
     uncertain = np.count_nonzero((given > low) & (given < high))

@@ -129,6 +129,12 @@ def test_words_that_all_masks_have_do_not_count_unless_all_of_the_ground_truth_h
     assert match_masks(others, [as_masks(Path(f"CHN_{number:03}.png")) for number in (1, 2)]) == {}
 
 
+def test_whole_names_come_before_names_without_a_word_of_all_masks():
+    truth = [as_masks(Path(name)) for name in ("1.png", "2.png", "followup/1.png", "followup/2.png")]
+    masks = [as_masks(Path(name)) for name in ("followup/1.png", "followup/2.png")]
+    assert match_masks(truth, masks) == {truth[2].id: masks[0], truth[3].id: masks[1]}
+
+
 def test_no_mask_matches_twice():
     def masks(*names):
         return [as_masks(Path(name))._replace(id=name) for name in names]

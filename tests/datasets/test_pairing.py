@@ -426,7 +426,8 @@ def pairs_of_dicom_files(raw, patient_ids, **options):
     [
         (("X", "Y", "X ", "Z", "Y"), {"a": "a", "b": "b", "c": "a", "d": "d", "e": "b"}),
         (("X", "Y", "X", "", ""), {"a": "a", "b": "b", "c": "c", "d": "d", "e": "e"}),  # two PatientIDs only
-        (("ANON",) * 4, {name: name for name in "abcd"}),
+        (("ID",) * 4, {name: name for name in "abcd"}),
+        (("ANONYMOUS", "X", "Anonymous", "Y", "Z", "0"), {name: name for name in "abcdef"}),
     ],
 )
 def test_dicom_films_with_one_patient_id_are_of_one_patient(raw, patient_ids, patients):
@@ -444,3 +445,18 @@ def test_a_patient_id_leads_over_folders_and_an_unreadable_file_counts_alone(raw
     touch(raw, ["P5/film.dcm", "P5/film_mask.png"])
     pairs, _ = find_pairs(raw, OWN)
     assert [pair.patient for pair in pairs] == ["P1", "P2", "P1", "P4", "P5"]
+
+
+def test_a_folder_of_a_patient_is_not_divided_by_patient_ids(raw):
+    """P1 and P3 share a PatientID, and P3 has a file without one."""
+    for file, patient_id in {"P1/a": "X", "P2/a": "Y", "P3/a": "X", "P3/b": "", "P4/a": "Z", "P4/b": "Z"}.items():
+        touch(raw, [f"{file}_mask.png"])
+        write_slice(raw / f"{file}.dcm", np.zeros((4, 4)), PatientID=patient_id)
+    pairs, _ = find_pairs(raw, OWN)
+    assert [pair.patient for pair in pairs] == ["P1", "P2", "P1", "P4", "P1", "P4"]
+
+
+def test_msk_is_a_word_of_its_own(raw):
+    touch(raw, ["MSKCC/1.png", "MSKCC/1_mask.png", "rp_lung_msk/2.png", "films/2.png"])
+    pairs, _ = find_pairs(raw, OWN)
+    assert {pair.id: str(pair.masks[0]) for pair in pairs} == {"1": "MSKCC/1_mask.png", "2": "rp_lung_msk/2.png"}

@@ -107,10 +107,15 @@ CLAIMS = [
         ],
     ),
     Claim(
-        "Of 801 masks below 0.85 of images that were changed until the network fails, it finds 99 %",
+        "Of 751 such masks below 0.85, `review` finds 749. It flags 39 % of the other changed images",
         [
-            *(REVIEW_CHANGED["below_0.85"], 0.85),
-            percent(REVIEW_CHANGED["of_them_found"] / REVIEW_CHANGED["below_0.85"]),
+            *(REVIEW_CHANGED["below_0.85"].sum(), 0.85, REVIEW_CHANGED["of_them_found"].sum()),
+            percent(
+                (
+                    REVIEW_CHANGED["false_alarms"] * (others := REVIEW_CHANGED["images"] - REVIEW_CHANGED["below_0.85"])
+                ).sum()
+                / others.sum()
+            ),
         ],
     ),
     Claim(
@@ -204,7 +209,7 @@ CLAIMS = [
     Claim("| R2U-Net | 0.978 (0.966 to 0.983) | 0.958 | 50 | 2,231,025 |", full_row("R2U-Net")),
     Claim("| U-Net | 0.978 (0.965 to 0.983) | 0.958 | 50 | 1,945,233 |", full_row("U-Net")),
     Claim("| ResUNet | 0.976 (0.961 to 0.982) | 0.953 | 50 | 2,080,145 |", full_row("ResUNet")),
-    Claim("of all three networks, 0.907 to 0.918", [FULL_DICE.min().min(), FULL_DICE.min().max()]),
+    Claim("on this film, 0.907 to 0.918", [*FULL_DICE.loc["MCUCXR_0258_1"].agg(["min", "max"])]),
     Claim("the means would be 0.980, 0.980 and 0.978", [*FULL_DICE.drop("MCUCXR_0258_1").mean()]),
     Claim("These 28 films", [len(FULL_TEST)]),
     Claim(
@@ -293,7 +298,7 @@ CLAIMS = [
         [SEEDS[part].agg(bound) for part in ("patients_sd", "seeds_sd") for bound in ("min", "max")],
     ),
     Claim(
-        "the calibration error of the three networks is 0.008 to 0.012. A temperature, chosen on the validation images, "
+        "calibration error of the three networks is 0.008 to 0.012. A temperature, chosen on the validation images, "
         "makes it 0.007 to 0.013",
         [CALIBRATION[part].agg(bound) for part in ("calibration_error", "corrected_error") for bound in ("min", "max")],
     ),

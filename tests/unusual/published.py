@@ -210,7 +210,7 @@ FILES = {"NODE21": "n0001.mha", "LUNA16": "1.3.6.1.4.mhd", "a phone": "IMG_1.hei
 @cases("A file of {} to segment.", FILES)
 def unread_file(folder, name):  # a sentence that says to convert or to unpack it
     (folder / name).write_bytes(b"ObjectType = Image\n" + bytes(500))
-    return judge_words(folder / name, name, "nv" if "zip" not in name else "Unpack")
+    return judge_words(folder / name, name, "Convert it" if "zip" not in name else "Unpack")
 
 
 @cases("A folder with files of {} only, to segment.", {"NODE21": ".mha", "LUNA16": ".mhd", "a phone": ".heic"})
