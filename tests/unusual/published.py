@@ -494,10 +494,14 @@ TABLES = {
 }  # fmt: skip
 
 
+REFUSED_TABLES = ("Image Index and Patient ID", "a row of totals", "single quotation marks")
+
+
 @cases("A user's table of patients: {}.", TABLES)
-def tables(folder, text):
+def tables(folder, text):  # all others are read, so no sentence may stand for them
     (folder / "patients.csv").write_text(text)
-    return judge_set(write_set(folder), "patients.csv", patient_file=str(folder / "patients.csv"))
+    words = ("patients.csv",) if text in map(TABLES.get, REFUSED_TABLES) else ()
+    return judge_set(write_set(folder), *words, patient_file=str(folder / "patients.csv"))
 
 
 @cases("A table in which patients differ by {}.", {"zeros in front": ("007", "7"), "zeros in names": ("P07", "P7"),
