@@ -34,7 +34,7 @@ _SPLIT_FOLDERS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validati
 _BESIDE_SPLIT = re.compile(
     r"^\d{1,2}[-_. ]+|\(\d+\)$|(19|20)\d\d|[-_ ]?v\d+$|stage[-_ ]?\d+|(?<=[a-z])(data)?sets?$", re.IGNORECASE
 )
-# Words that folders of splits may have besides
+# Other words that the name of a folder of a split may have
 _SET_WORDS = re.compile(f"{KIND_WORDS.pattern}|(data)?set|split|final|full|all|new|lungs?|frames?")
 Words = tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]  # what folders and file names tell, as words
 

@@ -31,7 +31,10 @@ from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
 from lungnb.settings import counted
 
-_ANY_WORD = re.compile(".*")
+_ROUNDS = (  # of loose pairing: which words do not count in names of images and of masks, and `is_flat` of `words_of`
+    (KIND_WORDS, KIND_WORDS, False), (LUNG_WORDS, LUNG_WORDS, False), (LUNG_WORDS, LUNG_WORDS, True),
+    (re.compile(".*"), LUNG_WORDS, False),
+)  # fmt: skip
 _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
@@ -136,8 +139,7 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
     """
     alone = [image for image, exact in partners.items() if not exact]
     pairs: dict[Path, list[Path]] = {}
-    rounds = ((KIND_WORDS, False), (LUNG_WORDS, False), (LUNG_WORDS, True), (_ANY_WORD, False))
-    for ignored, is_flat in rounds if alone else ():
+    for ignored, of_masks, is_flat in _ROUNDS if alone else ():
         lungs = [image for image in alone if ignored is LUNG_WORDS and "lung" in image.name.lower()]
         of_lungs = {image: image for image in lungs if words_of(image, KIND_WORDS) != words_of(image, LUNG_WORDS)}
         by_key: defaultdict[Words, list[Path]] = defaultdict(list)
@@ -146,8 +148,8 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
                 by_key[words_of(image, ignored, is_flat)].append(image)
         settled = {*pairs} | {mask for paths in pairs.values() for mask in paths}
         for mask in (*masks, *of_lungs):
-            words = words_of(mask, LUNG_WORDS if ignored is _ANY_WORD else ignored, is_flat)
-            candidates = by_key.get(words, []) if words[0] or ignored is not _ANY_WORD else []
+            place, name = words_of(mask, of_masks, is_flat)
+            candidates = by_key.get((place, name), []) if place or ignored is of_masks else []
             if len(candidates) == 1 and not partners[candidates[0]] and not settled & {mask, candidates[0]}:
                 pairs.setdefault(candidates[0], []).append(mask)
     return pairs

@@ -107,7 +107,7 @@ CLAIMS = [
         ],
     ),
     Claim(
-        "Of 751 such masks below 0.85, `review` finds 749. It flags 39 % of the other changed images",
+        "Of their masks, 751 have a Dice below 0.85, and `review` finds 749. It flags 39 % of the other changed images",
         [
             *(REVIEW_CHANGED["below_0.85"].sum(), 0.85, REVIEW_CHANGED["of_them_found"].sum()),
             percent(
