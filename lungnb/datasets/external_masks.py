@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lungnb.datasets.reading import have_one_place
-from lungnb.formats.dicom_header import Turn, frame_header, pixel_size_mm, turn_of
+from lungnb.formats.dicom_header import NO_TURN, Turn, frame_header, pixel_size_mm, turn_of
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg, read_volume_seg
 from lungnb.formats.images import areas_of, is_volume, read_volume
@@ -93,7 +93,7 @@ def image_pixel_mm(path: Path) -> tuple[float, float] | None:
 def turn_of_film(path: Path) -> Turn:
     """Return the turn that shows a DICOM film upright; none for other files and for films that are stored upright."""
     header = _header_of(path)
-    return turn_of(header) if header else Turn()
+    return turn_of(header) if header else NO_TURN
 
 
 def turned_like(mask: ExternalMask, film: Path) -> ExternalMask:

@@ -11,7 +11,7 @@ from scipy.ndimage import binary_fill_holes
 
 from lungnb.datasets.external_masks import ExternalMask, read_external
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSet, MaskSets, Problems
-from lungnb.formats.dicom_header import Turn
+from lungnb.formats.dicom_header import NO_TURN
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.labels import EXPORT_AGAIN
 from lungnb.masks import Mask
@@ -182,7 +182,7 @@ def _labels_in(masks: MaskSet, image: str) -> str:
 
 def say_turned_films(sets: MaskSets, table: pd.DataFrame, problems: Problems) -> None:
     """Add a sentence if films are turned upright, and masks do not say whether they were drawn before or after that."""
-    turned = [image for image in table["id"].unique() if sets.turn(image) != Turn()]
+    turned = [image for image in table["id"].unique() if sets.turn(image) != NO_TURN]
     files = [file for image in turned for each in (sets.truth, *sets.programs) for file in each.paths(image)]
     if unsure := [file for file in files if not is_dicom(file)]:
         problems.add(

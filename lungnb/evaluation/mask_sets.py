@@ -13,7 +13,7 @@ from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, m
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair
 from lungnb.datasets.patient_names import find_patients
 from lungnb.datasets.splitting import assign_patients
-from lungnb.formats.dicom_header import Turn
+from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
@@ -60,7 +60,7 @@ class MaskSets(NamedTuple):
     def turn(self, image: str) -> Turn:
         """Return the turn that shows the film of an image upright."""
         film = self.image(image)
-        return turn_of_film(film) if film else Turn()
+        return turn_of_film(film) if film else NO_TURN
 
     def grids(self, image: str) -> list[Path]:
         """Return the volumes on whose grid the masks of an image may lie."""

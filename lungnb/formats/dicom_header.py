@@ -205,17 +205,20 @@ class Turn(NamedTuple):
         return Turn(self.transposed != other.transposed, tuple(sorted(flipped)))
 
 
+NO_TURN = Turn()
+
+
 def turn_of(file: Dataset) -> Turn:
     """Return the turn that shows an opened DICOM image as usual; none for a lateral view or without an orientation."""
     try:
         along_row, along_column = _directions(file)
     except Exception:  # pydicom raises many kinds for a value that is not a number
-        return Turn()
+        return NO_TURN
     transposed = along_column in "LR"
     if transposed:
         along_row, along_column = along_column, along_row
     if along_row not in "LR":
-        return Turn()
+        return NO_TURN
     return Turn(transposed, tuple(axis for axis, to in ((0, along_column), (1, along_row)) if to in "RAH"))
 
 

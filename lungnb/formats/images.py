@@ -11,7 +11,15 @@ from PIL import Image, ImageOps
 from lungnb.files import written
 from lungnb.formats.deep import deep_mode
 from lungnb.formats.dicom import read_dicom
-from lungnb.formats.dicom_header import Turn, count_frames, is_ct_volume, is_segmentation, pixel_size_mm, turn_of
+from lungnb.formats.dicom_header import (
+    NO_TURN,
+    Turn,
+    count_frames,
+    is_ct_volume,
+    is_segmentation,
+    pixel_size_mm,
+    turn_of,
+)
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
 from lungnb.formats.dicom_seg import read_flat_seg
 from lungnb.formats.dicom_series import read_dicom_series
@@ -33,7 +41,7 @@ class Picture(NamedTuple):
 
     grey: Grey  # (height, width), uint8
     pixel_mm: tuple[float, float] | None = None  # height and width of a pixel, mm; None if unknown
-    turn: Turn = Turn()
+    turn: Turn = NO_TURN
     has_more: bool = False  # whether the file holds more pictures than this one, the first
     note: str = ""  # on values that were left out, and on what was done to the file
     orientation: int = UPRIGHT  # 1 to 8, in which way EXIF turns what the file stores

@@ -17,7 +17,7 @@ from lungnb.messages import printable, say
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
-from lungnb.segmentation.lungs import MAX_UNCERTAINTY, UNCERTAIN, split_sides, uncertainty, why_implausible
+from lungnb.segmentation.lungs import MAX_UNCERTAINTY, UNCERTAIN, uncertainty, why_implausible
 from lungnb.segmentation.predict import Segmentation
 from lungnb.settings import Settings, counted
 
@@ -56,7 +56,7 @@ def say_segmentation(segmentation: Segmentation) -> str:
         Nothing about this mask is unusual.
     """
     mask, probability, temperature = segmentation.mask, segmentation.probability, segmentation.temperature
-    right, left = (side.mean() for side in split_sides(mask))
+    right, left = (side.mean() for side in segmentation.sides())
     of_image = probability if mask.ndim == 2 else None
     reasons = why_implausible(mask, right, left, None, of_image, temperature, segmentation.chest)
     verdict = f"A person should look at it: {reasons}." if reasons else "Nothing about this mask is unusual."

@@ -9,7 +9,7 @@ import numpy as np
 
 from lungnb.engines.engines import Engine, Prediction
 from lungnb.engines.temperature import with_temperature
-from lungnb.formats.dicom_header import Turn
+from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.formats.pixels import Square, fit_square, unfit_square
 from lungnb.masks import CHEST_THRESHOLD, CLEAR_CHEST, LUNG_SHARE, LUNG_THRESHOLD, Mask, bounding_box
 
@@ -17,7 +17,8 @@ NOT_A_CHEST = "does not look like an upright chest film or axial CT slice"
 # By as many grey levels, 0 to 255, the lungs of a negative are brighter than what lies between and around them. On 819
 # real films and slices, lungs are darker by 21 or more, and in their negatives brighter by 20 or more.
 _NEGATIVE_LEVELS = 10
-TURNS = {90: Turn(True, (0,)), 180: Turn(False, (0, 1)), 270: Turn(True, (1,))}  # by degrees counter-clockwise
+# By degrees counter-clockwise
+TURNS = {0: NO_TURN, 90: Turn(True, (0,)), 180: Turn(False, (0, 1)), 270: Turn(True, (1,))}
 
 
 class ImagePrediction(NamedTuple):
@@ -92,7 +93,7 @@ def predict_upright(engine: Engine, grey: np.ndarray) -> ImagePrediction:
     as_it_is = predict_image(engine, grey)
     if not is_doubtful(as_it_is.chest):
         return as_it_is
-    turned = {degrees: predict_image(engine, turn.upright(grey)) for degrees, turn in TURNS.items()}
+    turned = {degrees: predict_image(engine, TURNS[degrees].upright(grey)) for degrees in (90, 180, 270)}
     clear = [degrees for degrees, each in turned.items() if each.chest is not None and each.chest > CLEAR_CHEST]
     if len(clear) != 1:
         return as_it_is

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lungnb.engines.temperature import with_temperature
+from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.masks import LUNG_SHARE, Region, largest_regions
 from lungnb.segmentation.inference import NOT_A_CHEST, is_doubtful
 
@@ -18,8 +19,10 @@ _MAX_SHARED_COLUMNS = 0.5  # of the narrower region; regions that share more lie
 _MIN_WIDTH_OF_BOTH = 0.8  # of its height; a region that is wider and lies across the middle is both lungs, which touch
 
 
-def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_sides(mask: np.ndarray, turn: Turn = NO_TURN) -> tuple[np.ndarray, np.ndarray]:
     """Return the patient's right and left lung of a mask, `(height, width)` or `(slices, height, width)`, bool.
+
+    `turn` shows an image as usual that is stored in another direction, such as `Segmentation.turn`.
 
     If two regions lie side by side, each is a lung. If the lungs touch, they are cut at the thinnest column near their
     middle. Otherwise the mask is one lung, in one piece or in two above each other. The patient's right is on the left,
@@ -29,6 +32,9 @@ def split_sides(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> int(right.sum()), int(left.sum())
     (4, 3)
     """
+    if turn != NO_TURN:
+        right, left = split_sides(turn.upright(mask))
+        return turn.stored(right), turn.stored(left)
     regions = largest_regions(mask)
     if len(regions) == 2 and _are_side_by_side(*regions):
         on_left = min(regions, key=Region.middle)

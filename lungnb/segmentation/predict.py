@@ -15,7 +15,7 @@ from lungnb.engines.engines import Engine, Network, engine_of, load_model, model
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature
-from lungnb.formats.dicom_header import Turn
+from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import through_window, to_grey
@@ -23,8 +23,9 @@ from lungnb.formats.ranges import grey_range
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask
 from lungnb.messages import run_first
 from lungnb.networks.records import best_dice, trained_window
-from lungnb.segmentation.inference import ImagePrediction, chest_of_volume, predict_image, predict_upright
+from lungnb.segmentation.inference import TURNS, ImagePrediction, chest_of_volume, predict_image, predict_upright
 from lungnb.segmentation.listing import as_path, list_images
+from lungnb.segmentation.lungs import split_sides
 from lungnb.settings import SHIPPED, Settings, is_window
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 Model: TypeAlias = "str | Path | Network | None"  # what a user may give as a model
 OneImage: TypeAlias = str | Path | np.ndarray
 ImageList: TypeAlias = list[str] | list[Path] | list[np.ndarray] | list[OneImage] | tuple[OneImage, ...]
-NO_TURN = Turn()
 
 
 class Segmentation(NamedTuple):
@@ -49,6 +49,17 @@ class Segmentation(NamedTuple):
     turned_degrees: int = 0  # by which the image was turned counter-clockwise to segment it, if `upright` was asked for
     is_negative: bool = False  # whether an image was inverted to segment it, because its lungs are bright
     temperature: float = 1.0  # with which the probabilities were corrected; 1 changes nothing
+    turn: Turn = NO_TURN  # shows an image as usual that is stored in another direction, or was turned to segment it
+
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the masks of the patient's right and left lung, of the shape of `mask` (see `split_sides`).
+
+        >>> mask = np.array([[1, 1, 0, 0, 1], [1, 1, 0, 1, 1]], bool)
+        >>> right, left = Segmentation(np.uint8(mask), mask, np.float32(mask)).sides()
+        >>> int(right.sum()), int(left.sum())
+        (4, 3)
+        """
+        return split_sides(self.mask, self.turn)
 
 
 @overload
@@ -179,7 +190,8 @@ def segment_grey(
     probability = turn.stored(predicted.probability)
     mask = probability > LUNG_THRESHOLD
     mask = clean_mask(mask) if clean else mask
-    return Segmentation(grey, mask, probability, *predicted[1:], temperature=engine.temperature)
+    turn = turn.then(TURNS[predicted.turned_degrees])
+    return Segmentation(grey, mask, probability, *predicted[1:], temperature=engine.temperature, turn=turn)
 
 
 def load_pretrained() -> keras.Model:

@@ -21,7 +21,7 @@ from lungnb.formats.pixels import CUT_OUT, LIKE_MASK, doubt_of, is_cut_out, shri
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
-from lungnb.segmentation.inference import TURNS, chest_of_volume
+from lungnb.segmentation.inference import chest_of_volume
 from lungnb.segmentation.journal import JournalRow, stamp_of
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.lungs import split_sides, why_implausible
@@ -129,8 +129,7 @@ def _segment_image(input_file: InputFile, picture: Picture, engine: Engine, upri
         notes.append(
             f"segmented after a turn of {degrees} degrees counter-clockwise; the mask has the direction of the file"
         )
-        picture = picture._replace(turn=picture.turn.then(TURNS[degrees]))
-    picture = picture._replace(note=", ".join(filter(None, notes)))
+    picture = picture._replace(note=", ".join(filter(None, notes)), turn=found.turn)
     return SegmentedImage(input_file, found.mask, picture, found.probability, found.temperature, found.chest)
 
 
@@ -162,7 +161,7 @@ def _doubt_of_slices(greys: list[np.ndarray], is_ct: bool) -> str:
 
 def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalRow:
     (path, stem, _), mask, picture = image.input_file, image.mask, image.picture
-    right, left = map(picture.turn.stored, split_sides(picture.turn.upright(mask)))
+    right, left = split_sides(mask, picture.turn)
     write_png(out / f"{stem}_mask.png", mask)
     extras: list[tuple[bool, Extra]] = [
         (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))),

@@ -309,6 +309,8 @@ def test_a_dicom_image_is_turned_as_it_says(tmp_path, model, tags, turned):
     np.testing.assert_array_equal(read_image(tmp_path / "out" / "a_mask.png") > 0, segment(path, model).mask)
     assert abs((read_image(tmp_path / "out" / "a_mask.png") > 0) ^ (stored > 0)).mean() < 0.05
     assert row.right_px < 0.7 * row.left_px
+    right, left = segment(path, model).sides()
+    assert (right.sum(), left.sum()) == (row.right_px, row.left_px)
 
 
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "SPL"])

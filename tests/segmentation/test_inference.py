@@ -84,6 +84,8 @@ def test_a_turned_film_is_found_and_its_mask_lies_as_the_file(film, turns):
     assert (round(upright.chest, 2), upright.turned_degrees) == (0.97, 360 - 90 * turns)
     np.testing.assert_array_equal(upright.mask, turned == 0)
     assert upright.probability.shape == turned.shape
+    sizes = [[side.sum() for side in each.sides()] for each in (upright, segment(film, chest_engine()))]
+    assert sizes[0] == sizes[1]
 
 
 def test_an_upright_film_and_an_unclear_one_are_not_turned(film):
