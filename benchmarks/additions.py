@@ -35,7 +35,7 @@ def main() -> None:
         prepare_dataset(target)
     settings = make_settings("phantom", "full", **SHIPPED_STRUCTURE, **TRAINING, weights=options.first, seed=1)
     table = leave_one_out(settings, targets, options.drawings, ADDITIONS, kind="mixed")
-    write(table.reset_index(), "additions", options.out, None, "keras", "tensorflow")
+    write(table.drop(columns="seed").reset_index(), "additions", options.out, None, "keras", "tensorflow")
 
 
 if __name__ == "__main__":

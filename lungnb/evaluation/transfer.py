@@ -153,31 +153,33 @@ def few_shot(
 
 def leave_one_out(
     settings: Settings, targets: dict[str, Settings], count: int, parts: Sequence[str] = Wild._fields,
-    progress: bool = True, splits: Sequence[str] = SPLITS, kind: str = "wild",
+    progress: bool = True, splits: Sequence[str] = SPLITS, kind: str = "wild", seeds: Sequence[int] = (),
 ) -> pd.DataFrame:  # fmt: skip
     """Train a network on phantoms of a kind, then on phantoms without one of `parts` each; score all on real images.
 
-    The network is the first of the settings' `models`. Each training has the same settings and `count` phantoms.
-    `targets` are prepared data sets by name; their `splits` are scored with masks cleaned up.
+    The network is the first of the settings' `models`. Each training has the same settings and `count` phantoms. All
+    trainings are repeated with each of `seeds`, by default with the settings' own only. `targets` are prepared data
+    sets by name; their `splits` are scored with masks cleaned up.
 
-    Return the mean Dice: one row per training, by what was left out, one column per data set. Groups of patients, if
-    they are known, have columns such as `montgomery, tuberculosis`.
+    Return the mean Dice: one row per training, by what was left out, with its `seed` and one column per data set.
+    Groups of patients, if they are known, have columns such as `montgomery, tuberculosis`.
     """
     model_name = settings.models[0]
-    rows = {}
-    for field in (None, *parts):
+    rows = []
+    for seed, field in product(seeds or (settings.seed,), (None, *parts)):
         name = f"phantom-{kind}-without-{field}" if field else f"phantom-{kind}-all"
         folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind=kind, without=field, progress=progress)
-        run = settings.for_dataset(folder.name, split_file="split.csv", window=None)
+        run = settings.for_dataset(folder.name, split_file="split.csv", window=None, seed=seed)
         prepare_dataset(run, progress)
         fetch_weights(run, progress)
         train(run, model_name, progress)
         engine = engine_of(load_model(run.results / model_name / MODEL))
         tables = {title: score_untrained(target, engine, progress, splits) for title, target in targets.items()}
-        rows[field or "nothing"] = {name: patient_means(part).mean() for name, part in _with_groups(tables)}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("left out")
+        means = {name: patient_means(part).mean() for name, part in _with_groups(tables)}
+        rows.append({"left out": field or "nothing", "seed": seed} | means)
+    return pd.DataFrame(rows).set_index("left out")
 
 
 def _with_groups(tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:

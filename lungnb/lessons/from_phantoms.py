@@ -53,55 +53,72 @@ def say_changed(means: pd.DataFrame) -> str:
 def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
     """Return how the mean Dice changes if a part of the drawings is left out, the largest loss first.
 
-    `table` is one of `leave_one_out` and has a column for each data set. The column `mean` is added.
+    `table` is one of `leave_one_out`; groups of patients do not count. The columns are the data sets, with means over
+    seeds, and `mean`, `low` and `high`: the mean over the data sets, and that of the lowest and of the highest seed.
 
     Example:
         >>> table = pd.DataFrame({"films": [0.95, 0.90, 0.96]}, index=["nothing", "tone", "shape"])
         >>> left_out_changes(table).round(2).index.tolist()
         ['tone', 'shape']
     """
-    changes = table.drop(index=NOTHING_LEFT_OUT) - table.loc[NOTHING_LEFT_OUT]
-    if len(changes.columns) > 1:  # because finding-lungs-in-ct-data has its slices too
-        changes = changes.drop(columns="lung-ct-bmp", errors="ignore")
-    return changes.assign(mean=changes.mean(axis=1)).sort_values("mean")
+    sets = [name for name in table if name != "seed" and "," not in name]
+    if len(sets) > 1:  # because finding-lungs-in-ct-data has its slices too
+        sets = [name for name in sets if name != "lung-ct-bmp"]
+    parts = [name for name in table.index.unique() if name != NOTHING_LEFT_OUT]
+    by_seed = [part[sets] for _, part in table.groupby("seed")] if "seed" in table else [table[sets]]
+    changes = pd.concat([part.loc[parts] - part.loc[NOTHING_LEFT_OUT] for part in by_seed])
+    means = changes.mean(axis=1).groupby(level=0)
+    spread = {"mean": means.mean(), "low": means.min(), "high": means.max()}
+    return changes.groupby(level=0).mean().assign(**spread).sort_values("mean")
 
 
 def say_left_out(table: pd.DataFrame) -> str:
     """Return what each part of the drawings was worth, from a table of `leave_one_out`.
 
-    Changes below `EQUIVALENCE_MARGIN` are too small for one training each.
+    Changes below `EQUIVALENCE_MARGIN` are too small to count, and so are those whose sign differs between seeds.
 
     Example:
         >>> columns = {"films": [0.95, 0.90, 0.96, 0.951], "ct": [0.97, 0.97, 0.99, 0.971]}
         >>> print(say_left_out(pd.DataFrame(columns, index=["nothing", "tone", "shape", "pathology"])))
         Without tone: Dice -0.025 on average, from -0.050 (films) to +0.000 (ct): it probably helped.
         Without shape: Dice +0.015 on average, from +0.010 (films) to +0.020 (ct): it probably did not help here.
-        Too little to tell after one training each: without pathology (Dice +0.001).
+        Too little to tell: without pathology (Dice +0.001).
     """
     lines, unclear = [], []
     for name, row in left_out_changes(table).iterrows():
         if verdict := _verdict(row):
             lines.append(_say_part(str(name), row, verdict))
         else:
-            unclear.append(f"without {name} (Dice {signed(row['mean'])})")
+            unclear.append(f"without {name} (Dice {signed(row['mean'])}{_say_seeds(row, ', {}')})")
     if unclear:
-        lines.append(f"Too little to tell after one training each: {', '.join(unclear)}.")
+        lines.append(f"Too little to tell: {', '.join(unclear)}.")
     return "\n".join(lines)
 
 
 def _verdict(row: pd.Series) -> str:
     """Return what a row of `left_out_changes` says of the part that was left out, or "" for nothing."""
-    if abs(row["mean"]) >= EQUIVALENCE_MARGIN:
-        return "it probably helped" if row["mean"] < 0 else "it probably did not help here"
-    return "it helps some data sets only" if row.drop("mean").min() <= -EQUIVALENCE_MARGIN else ""
+    if row["mean"] <= -EQUIVALENCE_MARGIN and row["high"] < 0:
+        return "it probably helped"
+    if row["mean"] >= EQUIVALENCE_MARGIN and row["low"] > 0:
+        return "it probably did not help here"
+    return "it helps some data sets only" if _by_set(row).min() <= -EQUIVALENCE_MARGIN else ""
+
+
+def _by_set(row: pd.Series) -> pd.Series:
+    return row.drop(["mean", "low", "high"])
 
 
 def _say_part(name: str, row: pd.Series, verdict: str) -> str:
-    by_set = row.drop("mean")
+    by_set = _by_set(row)
     return (
-        f"Without {name}: Dice {signed(row['mean'])} on average, from {signed(by_set.min())} ({by_set.idxmin()}) to "
-        f"{signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
+        f"Without {name}: Dice {signed(row['mean'])} on average{_say_seeds(row, ' ({})')}, from {signed(by_set.min())} "
+        f"({by_set.idxmin()}) to {signed(by_set.max())} ({by_set.idxmax()}): {verdict}."
     )
+
+
+def _say_seeds(row: pd.Series, form: str) -> str:
+    """Return the lowest and the highest seed in words, put into `form`; "" if there is only one."""
+    return form.format(f"{signed(row['low'])} to {signed(row['high'])} over seeds") if row["low"] < row["high"] else ""
 
 
 def say_few_shot(table: pd.DataFrame) -> str:

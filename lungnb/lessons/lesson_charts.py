@@ -125,14 +125,18 @@ def without_grid(kind: str) -> Figure:
 
 @themed
 def left_out_chart(table: pd.DataFrame) -> Figure:
-    """Draw the change of the Dice on each data set if a part is left out. `table` is that of `leave_one_out`."""
+    """Draw the change of the Dice on each data set if a part is left out. `table` is that of `leave_one_out`.
+
+    A line through the mean goes from the lowest to the highest seed.
+    """
     changes = left_out_changes(table)
-    sets = [name for name in changes if name != "mean"]
+    sets = [name for name in changes if name not in ("mean", "low", "high")]
     figure, axis = subplots(figsize=(9, 0.45 * len(changes) + 1.6))
     for index, name in enumerate(sets):
         style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index], "markersize": 8}
         axis.plot(changes[name], changes.index, linestyle="none", label=name, **style)
     axis.plot(changes["mean"], changes.index, "|", color="black", markersize=22, markeredgewidth=2, label="mean")
+    axis.hlines(changes.index, changes["low"], changes["high"], color="black", linewidth=2)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.set(xlabel="change of the mean Dice if it is left out", ylabel="")
     axis.margins(y=0.15)

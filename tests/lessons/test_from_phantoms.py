@@ -14,7 +14,7 @@ def left_out(films, slices):
         (0.92, 0.96, "-0.020 on average, from -0.030 (films) to -0.010 (slices): it probably helped."),
         (0.97, 0.97, "+0.010 on average, from +0.000 (slices) to +0.020 (films): it probably did not help here."),
         (0.92, 1.00, "+0.000 on average, from -0.030 (films) to +0.030 (slices): it helps some data sets only."),
-        (0.951, 0.969, "Too little to tell after one training each: without tone (Dice +0.000)."),
+        (0.951, 0.969, "Too little to tell: without tone (Dice +0.000)."),
     ],
 )
 def test_a_part_that_is_left_out_counts_in_the_right_direction(films, slices, verdict):
@@ -24,6 +24,17 @@ def test_a_part_that_is_left_out_counts_in_the_right_direction(films, slices, ve
 def test_the_most_harmful_omission_comes_first():
     table = pd.DataFrame({"films": [0.9, 0.95, 0.7, 0.8]}, index=["nothing", "tone", "shape", "labels"])
     assert lesson.left_out_changes(table).index.tolist() == ["shape", "labels", "tone"]
+
+
+def test_a_change_whose_sign_differs_between_seeds_is_too_little():
+    films = {"films": [0.90, 0.95, 0.92, 0.91, 0.89, 0.90], "films, normal": [0.1] * 6, "seed": [2, 2, 2, 3, 3, 3]}
+    table = pd.DataFrame(films, index=["nothing", "tone", "shape"] * 2)
+    changes = lesson.left_out_changes(table)
+    assert changes.loc["tone"].round(3).to_dict() == {"films": 0.015, "mean": 0.015, "low": -0.02, "high": 0.05}
+    assert lesson.say_left_out(table).splitlines() == [
+        "Too little to tell: without shape (Dice +0.005, -0.010 to +0.020 over seeds), "
+        "without tone (Dice +0.015, -0.020 to +0.050 over seeds)."
+    ]
 
 
 def test_the_gain_is_phantom_weights_minus_scratch():
