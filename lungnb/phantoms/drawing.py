@@ -60,6 +60,12 @@ def make_sheet() -> tuple[Image.Image, ImageDraw.ImageDraw]:
     return sheet, ImageDraw.Draw(sheet)
 
 
+def ellipse_points(x: float, y: float, half_x: float, half_y: float, count: int) -> Floats:
+    """Return `count` points around an ellipse with its middle at x and y, `(count, 2)`, cm; the last is the first."""
+    turn = np.linspace(0, 2 * np.pi, count)
+    return np.column_stack([x + half_x * np.cos(turn), y + half_y * np.sin(turn)])
+
+
 def stroke(
     draw: ImageDraw.ImageDraw, points: Sequence[object] | Floats, width: float, value: float, area: bool = False
 ) -> None:

@@ -12,10 +12,9 @@ from PIL import Image, ImageDraw
 from lungnb.masks import Floats, Grey
 from lungnb.phantoms.ct_body import paint
 from lungnb.phantoms.drawing import blur, ellipse, inside
-from lungnb.phantoms.frame import SIDES, Wild, clouds, make_view
+from lungnb.phantoms.frame import SIDES, TAME, WILD, clouds, make_view
 from lungnb.phantoms.radiograph import film_phantom
 
-_WILD = Wild(*[1.0] * 5)
 _HALF = (0.42, 0.56)  # of a film's width; a wider part could show both lungs
 _WINDOWS_HU = ((-160, 240), (-1000, 400), (-1350, 150))  # soft tissue, whole range, lung
 _TONES = 64  # different rows and columns of tiles
@@ -28,7 +27,7 @@ def _unit(grey: Grey) -> Floats:
 
 def any_film(rng: Generator, size: int) -> Grey:
     """Return a film. Half of the films are wild."""
-    wild = _WILD if rng.random() < 0.5 else Wild()
+    wild = WILD if rng.random() < 0.5 else TAME
     return np.asarray(film_phantom(rng, size, wild).image)
 
 
@@ -134,7 +133,9 @@ def abdomen_slice(rng: Generator, size: int) -> Floats:
         paint(image, inside(bowel, view.pixel_cm), 40)
         if rng.random() < 0.4:
             paint(image, inside(bowel - 0.4, view.pixel_cm) * (view.y < y + rng.uniform(-0.5, 0.5)), -950)
-    _paint_vertebra(image, ellipse(view, 0, 0.68 * b, 2.4, 1.9), view.pixel_cm)
+    vertebra = ellipse(view, 0, 0.68 * b, 2.4, 1.9)
+    paint(image, inside(vertebra, view.pixel_cm), 600)
+    paint(image, inside(vertebra - 0.25, view.pixel_cm), 220)
     return _through_window(rng, image)
 
 
@@ -155,11 +156,6 @@ def head_slice(rng: Generator, size: int) -> Floats:
             paint(image, inside(ellipse(view, x, y, radius, radius) + 0.2, view.pixel_cm), 600)
             paint(image, inside(ellipse(view, x, y, radius, radius), view.pixel_cm), -980)
     return _through_window(rng, image)
-
-
-def _paint_vertebra(image: Floats, distance: Floats, pixel_cm: float) -> None:
-    paint(image, inside(distance, pixel_cm), 600)
-    paint(image, inside(distance - 0.25, pixel_cm), 220)
 
 
 def _through_window(rng: Generator, hounsfield: Floats) -> Floats:
