@@ -8,16 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lungnb.masks import Floats, Grey, Mask
 from lungnb.phantoms.drawing import blur, curve
-from lungnb.phantoms.frame import TAME, Wild, clouds
+from lungnb.phantoms.frame import Wild, clouds
 
 
-def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tuple[Grey, Mask]:
+def expose(rng: Generator, water: Floats, depth: float, wild: Wild) -> tuple[Grey, Mask]:
     """Return the film of a patient, and a mask of the part of the film that shows the patient.
 
-    The patient is `depth` cm thick, and each ray crosses `water` cm of water, `(size, size)`.
-
-    The film has scatter, uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is
-    distorted too. It shows nothing of the patient outside the collimator.
+    The patient is `depth` cm thick, and each ray crosses `water` cm of water, `(size, size)`. The film has scatter,
+    uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is distorted too.
     """
     size = len(water)
     wide = blur(water, size / 9)

@@ -117,9 +117,9 @@ class _Worker:
             _write_rows(complete, table)
         errors = [escape(row["error"]) for row in complete if row.get("error")]
         failed = sum(row["status"] == "failed" for row in complete)
-        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed}
         review = sum(row["review"] != "" for row in complete)
-        return {"part": table.name, "errors": errors, "review": review} | counts
+        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed, "review": review}
+        return {"part": table.name, "errors": errors} | counts
 
     def _segment(self, inputs: list[InputFile], tries: Path) -> Iterator[JournalRow]:
         """Segment inputs; give them up if workers died of them several times, because Ray would never stop trying."""

@@ -202,9 +202,8 @@ def best_model(settings: Settings) -> Path:
     files = [file for file in settings.results.glob(f"*/{MODEL}") if file.with_name(RUN).exists()]
     dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
     if not dice_of:
-        raise FileNotFoundError(
-            f"{settings.results}: no trained model there yet: {run_first('any model')} first, or name a .keras file."
-        )
+        step = run_first("any model")
+        raise FileNotFoundError(f"{settings.results}: no trained model there yet: {step} first, or name a .keras file.")
     return max(dice_of, key=dice_of.__getitem__)
 
 
