@@ -8,13 +8,23 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from lungnb.masks import Floats
+from lungnb.masks import Floats, Grey
 from lungnb.phantoms.frame import View
 
 # Strokes are drawn on a sheet of this side (px), scale (px/cm) and place of x, y = 0 (cm from its corner).
 _SHEET, _SHEET_SCALE, _SHEET_ORIGIN = 480, 10.0, (24.0, 14.0)
 _LEVELS = 100  # grey levels on a sheet per unit of what is drawn
 _WIDE_BLUR = 4  # px; take wider blurs on a coarser grid, for speed
+
+
+def as_unit(picture: Grey | Image.Image) -> Floats:
+    """Return an 8-bit picture as float32, 0 to 1."""
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def as_bytes(grey: Floats) -> Grey:
+    """Return greys from 0 to 1, clipped, as uint8."""
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
 def blur(image: Floats, sigma_px: float) -> Floats:

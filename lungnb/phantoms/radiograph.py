@@ -14,7 +14,7 @@ from lungnb.phantoms.anatomy import Patient, draw_patient, edge, floor, wall
 from lungnb.phantoms.captions import captioned, field
 from lungnb.phantoms.devices import devices
 from lungnb.phantoms.disease import filled, fluid
-from lungnb.phantoms.drawing import as_seen, make_sheet, stroke
+from lungnb.phantoms.drawing import as_bytes, as_seen, make_sheet, stroke
 from lungnb.phantoms.exposure import develop
 from lungnb.phantoms.film import distort
 from lungnb.phantoms.findings import ADDITIONS, Findings, draw_findings
@@ -55,7 +55,7 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     if any(wild):
         image, shown = distort(rng, grey, wild)
         return Phantom(image, mask & seen & shown)
-    return Phantom(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8), mask & seen)
+    return Phantom(as_bytes(grey), mask & seen)
 
 
 def _water(rng: Generator, patient: Patient, findings: Findings, view: View, air: Floats) -> Floats:

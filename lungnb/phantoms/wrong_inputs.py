@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from lungnb.masks import Floats, Grey
 from lungnb.phantoms.ct_body import paint
-from lungnb.phantoms.drawing import blur, ellipse, inside
+from lungnb.phantoms.drawing import as_unit, blur, ellipse, inside
 from lungnb.phantoms.frame import SIDES, TAME, WILD, clouds, make_view
 from lungnb.phantoms.radiograph import film_phantom
 
@@ -19,10 +19,6 @@ _HALF = (0.42, 0.56)  # of a film's width; a wider part could show both lungs
 _WINDOWS_HU = ((-160, 240), (-1000, 400), (-1350, 150))  # soft tissue, whole range, lung
 _TONES = 64  # different rows and columns of tiles
 _LEAF_SIDES = (0.02, 0.6)  # half side of the smallest and largest leaf, as a share of the picture
-
-
-def _unit(grey: Grey) -> Floats:
-    return np.asarray(grey, dtype=np.float32) / np.float32(255)
 
 
 def any_film(rng: Generator, size: int) -> Grey:
@@ -33,7 +29,7 @@ def any_film(rng: Generator, size: int) -> Grey:
 
 def turned_film(rng: Generator, size: int) -> Floats:
     """Return a film, wild or not, turned by 90, 180 or 270 degrees."""
-    return _unit(np.ascontiguousarray(np.rot90(any_film(rng, size), int(rng.integers(1, 4)))))
+    return as_unit(np.ascontiguousarray(np.rot90(any_film(rng, size), int(rng.integers(1, 4)))))
 
 
 def half_film(rng: Generator, size: int) -> Floats:
@@ -42,9 +38,9 @@ def half_film(rng: Generator, size: int) -> Floats:
     half = film[:, :width] if rng.random() < 0.5 else film[:, -width:]
     if rng.random() < 0.3:  # enlarge a square part of the half
         top = int(rng.integers(0, size - width))
-        return _unit(np.asarray(Image.fromarray(half[top : top + width]).resize((size, size))))
+        return as_unit(Image.fromarray(half[top : top + width]).resize((size, size)))
     framed, left = np.zeros((size, size), np.float32), (size - width) // 2
-    framed[:, left : left + width] = _unit(half)
+    framed[:, left : left + width] = as_unit(half)
     return framed
 
 
@@ -70,7 +66,7 @@ def photograph(rng: Generator, size: int) -> Floats:
             draw.polygon([*map(tuple, points.tolist())], fill=255)
         slope = rng.normal(0, 0.4, 2).astype(np.float32)
         shade = rng.uniform(0, 1) + slope[0] * (line - x) + slope[1] * (line[:, None] - y) + rng.uniform(0, 0.1) * grain
-        cover = _unit(np.asarray(leaf))
+        cover = as_unit(np.asarray(leaf))
         sheet = sheet + cover * (shade - sheet)
     return np.asarray(np.clip(blur(sheet, rng.uniform(0.1, 1.5) * size / 128), 0, 1), np.float32)
 
