@@ -1,4 +1,4 @@
-"""The drawing tools that X-ray and CT phantoms share: blur, soft shapes, strokes and vessels."""
+"""The drawing tools that X-ray and CT phantoms share: blur, soft shapes, strokes, vessels, 8-bit pictures."""
 
 from collections.abc import Sequence
 
