@@ -129,17 +129,16 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
 
     Raises FileNotFoundError if the model is not trained, ValueError if the file is damaged.
     """
-    return read_epochs(_file_of_run(settings, model_name, HISTORY))
+    refuse_other_origin(settings.dataset, settings.prepared, settings.results)
+    step = run_first("trained", settings.dataset, model_name)
+    return read_epochs(files.need(settings.results / model_name / HISTORY, step))
 
 
 def read_run(settings: Settings, model_name: str) -> RunRecord:
     """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
-    return records.read_run_file(_file_of_run(settings, model_name, RUN))
-
-
-def _file_of_run(settings: Settings, model_name: str, name: str) -> Path:
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
-    return files.need(settings.results / model_name / name, run_first("trained", settings.dataset, model_name))
+    step = run_first("trained", settings.dataset, model_name)
+    return records.read_run_file(files.need(settings.results / model_name / RUN, step))
 
 
 def compiled_model(settings: Settings, model_name: str, **arguments: int) -> keras.Model:
