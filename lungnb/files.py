@@ -83,11 +83,10 @@ def writable(path: Path) -> Iterator[None]:
         raise  # because it names the file already
     except Exception as error:  # HDF5, Keras and SQLite have other errors for a full disk
         number = getattr(error, "errno", None)
-        is_here = _is_beside(getattr(error, "filename", None), path)
         kind = NotWritten
         if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
-        elif is_here and number in _NOT_WRITABLE:
+        elif number in _NOT_WRITABLE and _is_beside(getattr(error, "filename", None), path):
             reason = f"{os.strerror(number).lower()}; name another place"
         else:
             raise

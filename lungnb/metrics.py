@@ -132,9 +132,8 @@ def surface_scores(
         125.0
     """
     _check_masks(truth, prediction)
-    pixel_size = np.broadcast_to(
-        np.asarray(100 / max(truth.shape) if spacing_mm is None else spacing_mm, float), truth.ndim
-    )
+    size = 100 / max(truth.shape) if spacing_mm is None else spacing_mm
+    pixel_size = np.broadcast_to(np.asarray(size, float), truth.ndim)
     if not (pixel_size > 0).all():
         raise ValueError(f"spacing_mm must be above 0 mm, not {spacing_mm}.")
     if tolerance is None:

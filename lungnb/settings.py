@@ -223,9 +223,8 @@ class Settings:
                 f"white, such as -1000,400, not {hu!r}."
             )
         values = self.mask_values
-        if values is not None and not (
-            isinstance(values, tuple) and values and all(type(value) is int for value in values)
-        ):
+        are_labels = isinstance(values, tuple) and values and all(type(value) is int for value in values)
+        if values is not None and not are_labels:
             raise ValueError(f"mask_values must be one or more whole numbers, such as 1,2, not {values!r}.")
 
     def training(self) -> dict[str, Any]:

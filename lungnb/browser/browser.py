@@ -176,12 +176,12 @@ class Browser(Controls):
             self.corrector.close()
             self.caption.value = f"<b>{html.escape(case.name)}</b> {html.escape(opened)}"
             return
-        title, stem, number = case.name, case.stem, opened.picture.slice
-        if opened.picture.slices > 1:
+        (grey, _, number, slices), probability = opened
+        title, stem = case.name, case.stem
+        if slices > 1:
             title, stem = f"{title}, slice {number}", SLICE_NAME.format(stem, number)
-        grey = opened.picture.grey
         self.caption.value = f"<b>{html.escape(title)}</b> &middot; saved at {grey.shape[1]} x {grey.shape[0]} px"
-        self.corrector.open(title, stem, grey, self._mask(opened.probability))
+        self.corrector.open(title, stem, grey, self._mask(probability))
 
     def _change_network(self, file: Path) -> None:
         """Show the masks of another network. Strokes that are not saved stay in the brush."""

@@ -164,7 +164,7 @@ class Corrector:
         self._message = f"<b>{_escaped(text)}</b>" if is_error else _escaped(text)
         self._update()
 
-    def _report(self, line: str = "") -> None:
+    def _report(self, line: str) -> None:
         """Show the progress of adapting in the status line, beside the text."""
         self._progress = _escaped(line)
         self._update()

@@ -33,13 +33,6 @@ class Predicted(NamedTuple):
         return uncertainty(probability, probability > LUNG_THRESHOLD, self.temperature)
 
 
-class Opened(NamedTuple):
-    """A case's image at its own size, and the network's probability of lung there."""
-
-    picture: CaseImage
-    probability: Floats
-
-
 class Predictions:
     """Predicts cases, one after the other, and keeps the last results. An error takes the place of a result."""
 
@@ -57,8 +50,8 @@ class Predictions:
             self.kept.pop(next(iter(self.kept)))
         return self.kept[key]
 
-    def open(self, index: int, number: int | None) -> Opened | str:
-        """Read a case and predict it at its own size. The result is not kept, because a film takes 50 MB."""
+    def open(self, index: int, number: int | None) -> tuple[CaseImage, Floats] | str:
+        """Return a case at its own size and its probability of lung. They are not kept: a film takes 50 MB."""
         return self.pool.submit(self._open, index, number).result()
 
     def by_uncertainty(self, report: Callable[[int], None]) -> list[int]:
@@ -87,10 +80,10 @@ class Predictions:
         probabilities = predict_augmented(self.engine, image, None if augmented else 1)
         return Predicted(image, truth, probabilities, number, slices, self.engine.temperature)
 
-    def _open(self, index: int, number: int | None) -> Opened | str:
+    def _open(self, index: int, number: int | None) -> tuple[CaseImage, Floats] | str:
         case = self.cases[index]
         try:
             picture = (case.read_whole or case.read)(number)
         except (ValueError, OSError) as error:
             return str(error)
-        return Opened(picture, predict(self.engine, picture.grey))
+        return picture, predict(self.engine, picture.grey)

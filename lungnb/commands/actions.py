@@ -119,33 +119,31 @@ def run_segment(options: argparse.Namespace) -> int:
         total = segmentation.segment_on_cluster(
             options.paths, options.out, options.ray, options.model, outputs, engine=options.engine
         )
-        return _say_segmented(options, file, total["images"], total["failed"], total["incomplete"], total["review"])
+        return _say_segmented(options, file, total)
     with redirect_stdout(sys.stderr if options.json else sys.stdout):  # with --json, standard output is for JSON only
         table = segmentation.segment_files(
             options.paths, options.out, options.model, **outputs._asdict(), engine=options.engine
         )
-        errors, failed = table["error"].dropna(), (table["status"] == "failed").sum()
+        errors, failed, review = table["error"].dropna(), sum(table["status"] == "failed"), sum(table["review"] != "")
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
-        file = str(Path(options.out) / "segmentation.csv")
-        review = (table["review"] != "").sum()
-        status = _say_segmented(options, file, len(table), failed, len(errors) - failed, review)
+        total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review)
+        status = _say_segmented(options, str(Path(options.out) / "segmentation.csv"), total)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         say(json.dumps(rows, allow_nan=False))
     return status
 
 
-def _say_segmented(
-    options: argparse.Namespace, table: str, images: int, failed: int, incomplete: int, review: int
-) -> int:
+def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str]) -> int:
     """Print how many images were segmented, by which network, and how many need a review; return the exit status."""
     network = segmentation.network_name(options.model)
-    say(f"{images - failed} of {images} images segmented by the network {network}; see {table}")
-    if incomplete:
-        say(f"{incomplete} of them lack an output that was asked for: see its column error")
-    if review:
-        say(f"{review} of them should be looked at: see its column review")
-    return 1 if failed or incomplete else 0
+    done = total["images"] - total["failed"]
+    say(f"{done} of {total['images']} images segmented by the network {network}; see {table}")
+    if total["incomplete"]:
+        say(f"{total['incomplete']} of them lack an output that was asked for: see its column error")
+    if total["review"]:
+        say(f"{total['review']} of them should be looked at: see its column review")
+    return 1 if total["failed"] or total["incomplete"] else 0
 
 
 def run_adapt(options: argparse.Namespace) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from functools import partial
+from typing import NoReturn
 
 from lungnb import __version__, engines
 from lungnb.commands import actions
@@ -13,9 +14,9 @@ from lungnb.messages import printable
 from lungnb.presets import RECIPES
 from lungnb.settings import PROFILES, TITLES
 
-if TYPE_CHECKING:
-    _Verbs = argparse._SubParsersAction["_Parser"]  # noqa: SLF001 (argparse has no public name for it)
 _Add = Callable[..., argparse.Action]  # `add_argument` of a verb's parser
+_Verb = Callable[..., _Add]  # `_verb` with the parser that it adds to
+_Run = Callable[..., int | None]  # a function of `actions`
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,43 +38,37 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line. The attribute `run` of parsed options is the function of the verb."""
     parser = _Parser("lungnb", description="Lung segmentation in chest X-rays and CT.")
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    _add_data_verbs(verbs)
-    _add_training_verbs(verbs)
-    _add_image_verbs(verbs)
-    _add_report_verbs(verbs)
+    verb = partial(_verb, parser.add_subparsers(required=True, metavar="VERB").add_parser)
+    for add_verbs in (_add_data_verbs, _add_training_verbs, _add_image_verbs, _add_report_verbs):
+        add_verbs(verb)
     return parser
 
 
-def _add_data_verbs(verbs: _Verbs) -> None:
-    add = _verb(
-        verbs, "download", actions.run_download, "download a data set; without a name, list them", "download montgomery"
+def _add_data_verbs(verb: _Verb) -> None:
+    add = verb(
+        "download", actions.run_download, "download a data set; without a name, list them", "download montgomery"
     )
     add("dataset", nargs="?", type=str, help="a name in the catalogue")
-    _verb(verbs, "recipes", actions.run_recipes, "list the recipes: systems with all their settings", "recipes")
+    verb("recipes", actions.run_recipes, "list the recipes: systems with all their settings", "recipes")
     examples = ("prepare montgomery", "prepare data/mine/ --set split_fractions=0.85,0.15,0")
-    _add_settings(_verb(verbs, "prepare", actions.run_prepare, "pair, check, split and convert a data set", *examples))
+    _add_settings(verb("prepare", actions.run_prepare, "pair, check, split and convert a data set", *examples))
     examples = ("check montgomery", "check data/mine/")
-    _add_settings(
-        _verb(verbs, "check", actions.run_check, "check a data set and name the files with errors", *examples)
-    )
+    _add_settings(verb("check", actions.run_check, "check a data set and name the files with errors", *examples))
 
 
-def _add_training_verbs(verbs: _Verbs) -> None:
+def _add_training_verbs(verb: _Verb) -> None:
     examples = ("train montgomery --model unet --profile full", "train --recipe simple-unet --set epochs=20")
-    train = _verb(verbs, "train", actions.run_train, "train models", *examples)
-    evaluate = _verb(
-        verbs, "evaluate", actions.run_evaluate, "score trained models on the test split", "evaluate montgomery"
-    )
+    train = verb("train", actions.run_train, "train models", *examples)
+    evaluate = verb("evaluate", actions.run_evaluate, "score trained models on the test split", "evaluate montgomery")
     about = "can be repeated; default: all models of the setting models"
     for add in (train, evaluate):
         _add_settings(add)
         add("--model", action="append", choices=tuple(TITLES), help=about)
 
 
-def _add_image_verbs(verbs: _Verbs) -> None:
+def _add_image_verbs(verb: _Verb) -> None:
     examples = ("segment chest.png films/ --out masks --overlay", "segment 'scans/**/*.nii.gz' series/ --out masks")
-    add = _verb(verbs, "segment", actions.run_segment, "write the lung masks of images and volumes", *examples)
+    add = verb("segment", actions.run_segment, "write the lung masks of images and volumes", *examples)
     add("paths", nargs="+", help="image files, NIfTI volumes, folders with them or with a DICOM series, patterns")
     add("--out", required=True, help="folder for the masks and segmentation.csv")
     add("--model", help="a model.keras or its folder, such as results/montgomery/unet; default: the shipped one")
@@ -86,9 +81,7 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--json", action="store_true", help="print the table as JSON, and everything else on standard error")
     about = "on a Ray cluster: local (this machine), auto, or host:port; see docs/how-to-cluster.md"
     add("--ray", metavar="ADDRESS", help=about)
-    add = _verb(
-        verbs, "adapt", actions.run_adapt, "train a network further on corrected masks", "adapt corrected/ --out mine"
-    )
+    add = verb("adapt", actions.run_adapt, "train a network further on corrected masks", "adapt corrected/ --out mine")
     add("folder", help="folder with at least one image and its mask")
     add("--out", required=True, help="folder for the network")
     add("--model", help="the network to start from, a model.keras or its folder; default: the shipped one")
@@ -96,43 +89,39 @@ def _add_image_verbs(verbs: _Verbs) -> None:
     add("--patient-pattern", metavar="REGEX", help="finds the patient in a name; default: each image is a patient")
     add("--no-estimate", dest="estimate", action="store_false", help="do not estimate the benefit, which takes longer")
     example = "export results/montgomery/unet/model.keras --format onnx --out exported"
-    add = _verb(
-        verbs, "export", actions.run_export, "export a model for ONNX Runtime or OpenVINO, and check it", example
-    )
+    add = verb("export", actions.run_export, "export a model for ONNX Runtime or OpenVINO, and check it", example)
     add("model", nargs="?", help="a model.keras or its folder; default: the shipped one")
     add("--format", choices=("onnx", "openvino"), default="onnx", help="default: onnx")
     add("--out", default=".", help="folder; default: the current one")
     add("--half", action="store_true", help="store the weights in half precision")
     about = "write a page that segments films in a browser, without a server and without a connection"
-    add = _verb(verbs, "page", actions.run_page, about, "page lungs.html")
+    add = verb("page", actions.run_page, about, "page lungs.html")
     add("out", help="the file to write, which ends in .html")
 
 
-def _add_report_verbs(verbs: _Verbs) -> None:
-    _add_score(verbs)
+def _add_report_verbs(verb: _Verb) -> None:
+    _add_score(verb)
     examples = ("report montgomery --profile full", "report montgomery --seeds 3 --set folds=5")
-    add = _verb(verbs, "report", actions.run_report, "run the notebooks and write the report", *examples)
+    add = verb("report", actions.run_report, "run the notebooks and write the report", *examples)
     _add_settings(add)
     seeds = os.environ.get("LUNGNB_SEEDS") or "1"
     add("--seeds", default=seeds, help="number of random seeds with which to train every model; default: 1")
     add("--series", choices=("core", "all"), default="core", help="core: up to notebook 07")
     examples = ("runs montgomery", "runs montgomery --remove earlier/unet-1")
-    add = _verb(verbs, "runs", actions.run_runs, "list the trainings of a data set, also earlier ones", *examples)
+    add = verb("runs", actions.run_runs, "list the trainings of a data set, also earlier ones", *examples)
     _add_settings(add)
     add("--remove", action="append", default=[], metavar="RUN", help="an earlier run to remove; can be repeated")
-    add = _verb(
-        verbs, "notebooks", actions.run_notebooks, "copy the series of notebooks into a folder", "notebooks lungs"
-    )
+    add = verb("notebooks", actions.run_notebooks, "copy the series of notebooks into a folder", "notebooks lungs")
     add("folder", help="a new folder; data and results of the notebooks go there, too")
     about = "copy the tables, charts and scores of a report, without images, for publication"
-    add = _verb(verbs, "publish", actions.run_publish, about, "publish --recipe simple-unet")
+    add = verb("publish", actions.run_publish, about, "publish --recipe simple-unet")
     _add_settings(add)
     add("--out", help="folder; default: results/published/<recipe>, or <dataset>")
 
 
-def _add_score(verbs: _Verbs) -> None:
+def _add_score(verb: _Verb) -> None:
     examples = ("score truth/ masks/ other_masks/", "score truth/ masks/ totalseg/ --labels totalseg=10,11,12,13,14")
-    add = _verb(verbs, "score", actions.run_score, "score masks of any program against the ground truth", *examples)
+    add = verb("score", actions.run_score, "score masks of any program against the ground truth", *examples)
     add("truth", help="folder of the ground truth")
     add("masks", nargs="+", help="folders of masks, one per program")
     add("--out", help="folder of the report; default: results/scores/<name of the truth's folder>")
@@ -145,12 +134,12 @@ def _add_score(verbs: _Verbs) -> None:
     add("--pixel-mm", type=_number, metavar="MM", help="side of a pixel, if files such as PNG do not state it")
 
 
-def _verb(verbs: _Verbs, name: str, run: Callable[..., int | None], about: str, *examples: str) -> _Add:
+def _verb(add_parser: Callable[..., _Parser], name: str, run: _Run, about: str, *examples: str) -> _Add:
     """Add a verb. Return its `add_argument`, which by default refuses empty values."""
     epilog = "examples:\n" + "\n".join(f"  lungnb {example}" for example in examples)
     form = argparse.RawDescriptionHelpFormatter
     sentence = f"{about[0].upper()}{about[1:]}."  # `capitalize` would write the names of products small
-    verb = verbs.add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
+    verb = add_parser(name, help=about, description=sentence, epilog=epilog, formatter_class=form)
     verb.set_defaults(run=run)
     verb.register("type", None, _given)  # the type of arguments that name no other
     return verb.add_argument

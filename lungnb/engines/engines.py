@@ -203,9 +203,8 @@ def _refuse_logits(path: Path, model: keras.Model) -> None:
     if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):
         return  # a sigmoid needs no trial, which takes time
     size = model.input_shape[1]
-    image = (
-        np.random.default_rng(0).random((size, size), np.float32) * np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    )
+    shade = np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    image = np.random.default_rng(0).random((size, size), np.float32) * shade
     outputs = engine_of(model).predict(image[None, :, :, None])
     values = np.concatenate([output.ravel() for output in outputs if output is not None])
     low, high = float(values.min()), float(values.max())

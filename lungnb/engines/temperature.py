@@ -33,9 +33,8 @@ def with_temperature(probability: np.ndarray, temperature: float) -> np.ndarray:
     power = 1 / temperature
     lung, other = probability.astype(float) ** power, (1 - probability.astype(float)) ** power
     scaled = (lung / (lung + other)).astype(np.float32)
-    return np.where(
-        probability > _HALF, np.maximum(scaled, np.nextafter(_HALF, np.float32(1))), np.minimum(scaled, _HALF)
-    )
+    above, below = np.maximum(scaled, np.nextafter(_HALF, np.float32(1))), np.minimum(scaled, _HALF)
+    return np.where(probability > _HALF, above, below)
 
 
 def read_temperature(model: Path) -> float:

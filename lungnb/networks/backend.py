@@ -54,10 +54,8 @@ with quiet_stderr():
             tf = None
     except (ImportError, ValueError) as error:
         chosen = os.environ.get("KERAS_BACKEND", "of ~/.keras/keras.json")
-        other = "jax" if chosen == "tensorflow" else "tensorflow"
-        raise RuntimeError(
-            f"the Keras backend {chosen} cannot be loaded ({error}); install it, or set KERAS_BACKEND={other}."
-        ) from error
+        hint = f"install it, or set KERAS_BACKEND={'jax' if chosen == 'tensorflow' else 'tensorflow'}"
+        raise RuntimeError(f"the Keras backend {chosen} cannot be loaded ({error}); {hint}.") from error
 
     # TensorFlow's convolutions on CPUs need this layout, and GPUs' matrix units read it without transposing. A user's
     # ~/.keras/keras.json may say otherwise.

@@ -79,10 +79,9 @@ def count_steps(settings: Settings, split: str, prepared: Prepared | None = None
 
 
 class MemoryBatches(keras.utils.PyDataset):
-    """Batches of images and masks that are in the memory of the device that computes.
+    """Batches of images and masks that are in the memory of the device that computes; epochs are as in `load_batches`.
 
-    The content of an epoch depends only on the settings' seed and its number, so that a resumed training sees the same
-    images as an uninterrupted one. Nothing here counts what was shown: Keras takes a batch before the training starts.
+    Nothing here counts what was shown, because Keras takes a batch before the training starts.
 
     Args:
         examples: images `(count, size, size, 1)`, uint8, and masks, bool.

@@ -37,7 +37,6 @@ def _nearest(mask: Mask, square: Square) -> Mask:
         for side, count in zip(mask.shape, (square.height, square.width), strict=True)
     )
     fitted = np.zeros(square.array.shape, bool)
-    fitted[square.top : square.top + square.height, square.left : square.left + square.width] = mask[
-        np.ix_(rows, columns)
-    ]
+    place = np.s_[square.top : square.top + square.height, square.left : square.left + square.width]
+    fitted[place] = mask[np.ix_(rows, columns)]
     return fitted

@@ -169,15 +169,13 @@ def code_digests(package: Path = PACKAGE) -> dict[str, str]:
 
 def file_digest(file: Path) -> str:
     """Return the SHA-256 digest of the part of a file that decides results; see `code_digest`."""
-    return hashlib.sha256(_code_of(file)).hexdigest()
-
-
-def _code_of(file: Path) -> bytes:
-    """Return the part of a file that decides results: its code without comments, or all bytes of other files."""
+    content = file.read_bytes()
     if file.suffix == ".ipynb":
-        cells = json.loads(file.read_bytes())["cells"]
-        return json.dumps([cell["source"] for cell in cells if cell["cell_type"] == "code"]).encode()
-    return _without_docstrings(file.read_bytes()) if file.suffix == ".py" else file.read_bytes()
+        sources = [cell["source"] for cell in json.loads(content)["cells"] if cell["cell_type"] == "code"]
+        content = json.dumps(sources).encode()
+    elif file.suffix == ".py":
+        content = _without_docstrings(content)
+    return hashlib.sha256(content).hexdigest()
 
 
 @cache

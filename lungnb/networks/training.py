@@ -13,24 +13,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lungnb import __version__
+from lungnb import __version__, files
 from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, open_prepared
-from lungnb.files import (
-    locked,
-    move_aside,
-    need,
-    read_json,
-    refuse_foreign,
-    remove,
-    remove_leftovers,
-    remove_made,
-    writable,
-    write_json,
-)
 from lungnb.messages import run_first, say
-from lungnb.networks import backend
+from lungnb.networks import backend, records
 from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
 from lungnb.networks.costs import count_multiplications
@@ -39,16 +27,7 @@ from lungnb.networks.encoders import phantom_file
 from lungnb.networks.losses import get_loss, training_metrics
 from lungnb.networks.machine import processor
 from lungnb.networks.models import build_model
-from lungnb.networks.records import (
-    RunRecord,
-    code_digest,
-    git_commit,
-    past_epochs,
-    plan_of,
-    read_epochs,
-    read_run_file,
-    weights_digest,
-)
+from lungnb.networks.records import RunRecord, past_epochs, read_epochs
 from lungnb.settings import Settings
 
 Callbacks = Sequence[keras.callbacks.Callback]
@@ -89,24 +68,24 @@ def train(
     refuse_other_origin(settings.dataset, settings.prepared, settings.results, folder)
     prepared = open_prepared(settings)
     plan = {"model": model_name, "settings": settings.training(), "data": prepared.digest}
-    plan |= weights_digest(settings.weights, settings.encoder)
+    plan |= records.weights_digest(settings.weights, settings.encoder)
     plan = json.loads(json.dumps(plan))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
-        with locked(folder), writable(folder), backend.free_graphs():
-            remove_leftovers(folder)
+        with files.locked(folder), files.writable(folder), backend.free_graphs():
+            files.remove_leftovers(folder)
             job = _Job(settings, prepared, model_name, folder, progress, more)
-            if not _is_trained(folder, plan) and read_json(folder / PLAN) != plan:
+            if not _is_trained(folder, plan) and files.read_json(folder / PLAN) != plan:
                 _set_aside(job, plan)
             if not _is_trained(folder, plan):  # another process may have done it just now, or it was an earlier run
                 _train(job, plan)
-            remove_made(folder / "training", _PLAN)
+            files.remove_made(folder / "training", _PLAN)
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return read_epochs(folder / HISTORY)
 
 
 def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:
-    return read_json(folder / RUN).get("plan") == plan and (folder / MODEL).exists()
+    return files.read_json(folder / RUN).get("plan") == plan and (folder / MODEL).exists()
 
 
 def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
@@ -115,17 +94,17 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
     Each move is one rename, so that a process that is killed loses no network.
     """
     folder, earlier = job.folder, job.folder.parent / EARLIER
-    refuse_foreign(folder / "training", _PLAN)
+    files.refuse_foreign(folder / "training", _PLAN)
     if (folder / MODEL).exists():
         build_network(job.settings, job.model_name)  # raises its errors while the run is still in its place
-        place = move_aside(folder, earlier)
+        place = files.move_aside(folder, earlier)
         if job.progress:
             say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{place.name}.")
     else:
-        remove_made(folder / "training", _PLAN)
+        files.remove_made(folder / "training", _PLAN)
         for name in (*MODEL_FILES, TEMPERATURE):
-            remove(folder / name)
-    same = [run for run in earlier.glob(f"{glob.escape(folder.name)}-*") if plan_of(run) == plan]
+            files.remove(folder / name)
+    same = [run for run in earlier.glob(f"{glob.escape(folder.name)}-*") if records.plan_of(run) == plan]
     if same and not folder.exists():
         os.replace(same[0], folder)
 
@@ -133,16 +112,16 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
 def _train(job: _Job, plan: dict[str, Any]) -> None:
     """Train, or continue an interrupted training with the same plan, and write `run.json`."""
     settings, folder = job.settings, job.folder
-    code = {"git_commit": git_commit(), "code_digest": code_digest()}  # now, because files may change during training
-    write_json(folder / PLAN, plan)
+    # Now, because files may change during training.
+    code = {"git_commit": records.git_commit(), "code_digest": records.code_digest()}
+    files.write_json(folder / PLAN, plan)
     for last in sorted({min(settings.frozen_epochs, settings.epochs) or settings.epochs, settings.epochs}):
         costs = _fit(job, last)
-    run = (
-        {"plan": plan, "origin": origin_of(settings.dataset)} | costs | describe_training(read_epochs(folder / HISTORY))
-    )
+    run: dict[str, Any] = {"plan": plan, "origin": origin_of(settings.dataset)} | costs
+    run |= describe_training(read_epochs(folder / HISTORY))
     run |= {"processor": processor(), "precision": _precision(settings.precision), "seed": settings.seed} | code
-    write_json(folder / RUN, run)
-    remove(folder / "training")
+    files.write_json(folder / RUN, run)
+    files.remove(folder / "training")
 
 
 def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
@@ -152,14 +131,14 @@ def read_history(settings: Settings, model_name: str) -> pd.DataFrame:
     """
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("trained", settings.dataset, model_name)
-    return read_epochs(need(settings.results / model_name / HISTORY, step))
+    return read_epochs(files.need(settings.results / model_name / HISTORY, step))
 
 
 def read_run(settings: Settings, model_name: str) -> RunRecord:
     """Return the record of a finished training, the content of `run.json`; raise the errors of `read_history`."""
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("trained", settings.dataset, model_name)
-    return read_run_file(need(settings.results / model_name / RUN, step))
+    return records.read_run_file(files.need(settings.results / model_name / RUN, step))
 
 
 def compiled_model(settings: Settings, model_name: str, **arguments: int) -> keras.Model:
@@ -202,7 +181,7 @@ def build_network(settings: Settings, model_name: str, **more: int) -> keras.Mod
     weights = settings.weights
     if weights == "phantom":
         file = phantom_file(settings.encoder, settings.depth, settings.image_size, settings.window)
-        weights = str(need(file, run_first("encoder", settings.dataset)))
+        weights = str(files.need(file, run_first("encoder", settings.dataset)))
     return build_model(model_name, **arguments, encoder=settings.encoder, weights=weights)
 
 
@@ -246,11 +225,10 @@ def _fit(job: _Job, last: int) -> dict[str, int]:
                 ],
             )  # fmt: skip
     if not math.isfinite(past_epochs(folder / HISTORY, last)[MONITOR].iloc[-1]):
-        remove(folder / MODEL)
-        remove_made(folder / "training", _PLAN)
-        raise ValueError(
-            f"{job.model_name}: the loss became NaN; try a lower learning_rate than {settings.learning_rate}."
-        )
+        files.remove(folder / MODEL)
+        files.remove_made(folder / "training", _PLAN)
+        hint = f"try a lower learning_rate than {settings.learning_rate}"
+        raise ValueError(f"{job.model_name}: the loss became NaN; {hint}.")
     return costs
 
 

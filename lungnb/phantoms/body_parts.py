@@ -10,7 +10,7 @@ from numpy.random import Generator
 from PIL import ImageDraw
 
 from lungnb.masks import Floats
-from lungnb.phantoms.drawing import as_seen, curve, ellipse, inside, make_sheet, stroke, thickness
+from lungnb.phantoms.drawing import as_seen, curve, ellipse, ellipse_points, inside, make_sheet, stroke, thickness
 from lungnb.phantoms.frame import SIDES, View, clouds, make_view
 
 
@@ -25,9 +25,8 @@ def hand(rng: Generator, size: int) -> Floats:
     flesh = 2.5 * thickness(ellipse(view, 0, 2, 4.2, 5), 3)
     flesh = np.maximum(flesh, 4 * thickness(ellipse(view, 0, 15, 3.2, 10), 3))
     spread = rng.uniform(0.6, 1.5)
-    for finger, (x, angle, length) in enumerate(
-        [(-3.4, -0.75, 4.6), (-2.1, -0.18, 7.0), (-0.7, -0.04, 7.8), (0.7, 0.09, 7.2), (2.1, 0.25, 5.6)]
-    ):
+    fingers = [(-3.4, -0.75, 4.6), (-2.1, -0.18, 7.0), (-0.7, -0.04, 7.8), (0.7, 0.09, 7.2), (2.1, 0.25, 5.6)]
+    for finger, (x, angle, length) in enumerate(fingers):
         turn, start = angle * spread, np.array([x, 1.5 if finger == 0 else -1.5])
         ahead = np.array([np.sin(turn), -np.cos(turn)])
         middle = start + 0.5 * length * ahead
@@ -127,10 +126,8 @@ def lateral_chest(rng: Generator, size: int) -> Floats:
 
 def _disc(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, value: float) -> None:
     """Draw a round bone, compact outside."""
-    turn = np.linspace(0, 2 * np.pi, 16)
-    circle = np.column_stack([np.cos(turn), np.sin(turn)])
-    stroke(draw, circle * radius + (x, y), 0, value, area=True)
-    stroke(draw, circle * (0.8 * radius) + (x, y), 0, 0.75 * value, area=True)
+    stroke(draw, ellipse_points(x, y, radius, radius, 16), 0, value, area=True)
+    stroke(draw, ellipse_points(x, y, 0.8 * radius, 0.8 * radius, 16), 0, 0.75 * value, area=True)
 
 
 def _shaft(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], width: float, value: float) -> None:

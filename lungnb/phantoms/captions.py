@@ -5,6 +5,7 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 
 from lungnb.masks import Floats, Mask
+from lungnb.phantoms.drawing import as_bytes, as_unit
 from lungnb.phantoms.frame import View
 
 _WORDS = ("PA", "AP", "ERECT", "SUPINE", "PORTABLE", "MOBILE", "SITTING", "CHEST", "R", "L", "LT", "RT", "ICU", "INSP")
@@ -16,7 +17,7 @@ _MOST_CM, _LEAST_CM = 9.0, 0.8  # from the lungs to the film's end
 def captioned(rng: Generator, grey: Floats) -> Floats:
     """Return a film, `(size, size)`, 0 to 1, with letters and text drawn at random, most of them near its borders."""
     size = len(grey)
-    sheet = Image.fromarray(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8))
+    sheet = Image.fromarray(as_bytes(grey))
     draw = ImageDraw.Draw(sheet)
     bright = int(rng.integers(190, 256))
     if rng.random() < _LETTER:
@@ -37,7 +38,7 @@ def captioned(rng: Generator, grey: Floats) -> Floats:
         for line in range(rng.integers(1, 5)):
             text = " ".join([str(rng.choice(_WORDS)), *map(str, rng.integers(0, 99, 2))])
             draw.text((x * size, (y + 0.035 * line) * size), text, fill=bright, font=_font(0.03 * size))
-    return np.asarray(sheet, dtype=np.float32) / np.float32(255)
+    return as_unit(sheet)
 
 
 def _font(height_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -5,7 +5,7 @@ from numpy.random import Generator
 
 from lungnb.masks import Floats, Grey, Mask
 from lungnb.phantoms.ct_body import DOME_TOPS, CrossSection, dome, paint, paint_body
-from lungnb.phantoms.drawing import as_seen, blur, ellipse, inside, make_sheet, stroke, vessel_tree
+from lungnb.phantoms.drawing import as_bytes, as_seen, blur, ellipse, inside, make_sheet, stroke, vessel_tree
 from lungnb.phantoms.film import distort
 from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, draw_from, make_view, without_specks
 
@@ -161,4 +161,4 @@ def _windowed(rng: Generator, hounsfield: Floats, wild: Wild) -> tuple[Grey, Mas
     grey = np.clip((hounsfield - (middle - width / 2)) / np.float32(width), 0, 1)
     if rng.random() < 0.5:
         return distort(rng, grey, wild)
-    return np.rint(255 * grey).astype(np.uint8), np.ones(grey.shape, bool)
+    return as_bytes(grey), np.ones(grey.shape, bool)

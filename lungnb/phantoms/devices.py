@@ -8,7 +8,7 @@ from PIL import ImageDraw
 
 from lungnb.masks import Floats
 from lungnb.phantoms.anatomy import Patient
-from lungnb.phantoms.drawing import as_seen, curve, make_sheet, stroke
+from lungnb.phantoms.drawing import as_seen, curve, ellipse_points, make_sheet, stroke
 from lungnb.phantoms.frame import SIDES, View
 
 # Shares of films with devices; a patient in intensive care has most of them.
@@ -37,8 +37,7 @@ def devices(rng: Generator, patient: Patient, view: View) -> Floats:
         _pacemaker(rng, draw, patient)
     if rng.random() < _STERNAL_WIRES:
         for y in np.linspace(0.2, 0.75, 6) * h:
-            turn = np.linspace(0, 2 * np.pi, 12)
-            stroke(draw, np.column_stack([0.7 * np.cos(turn), y + 0.4 * np.sin(turn)]), 0.1, 2.0)
+            stroke(draw, ellipse_points(0, y, 0.7, 0.4, 12), 0.1, 2.0)
     _electrodes(rng, draw, patient)
     return rng.uniform(1.0, 2.5) * as_seen([sheet], view, 0.06)
 
@@ -53,19 +52,17 @@ def _pacemaker(rng: Generator, draw: ImageDraw.ImageDraw, patient: Patient) -> N
     """Draw a pacemaker: its box below a clavicle, and its wire into the heart."""
     side = rng.choice(SIDES, p=[0.2, 0.8])
     x, y = side * rng.uniform(0.55, 0.8) * patient.width, rng.uniform(0.12, 0.25) * patient.height
-    turn = np.linspace(0, 2 * np.pi, 20)
-    stroke(draw, np.column_stack([x + 2.4 * np.cos(turn), y + 2.0 * np.sin(turn)]), 0, 2.2, area=True)
+    stroke(draw, ellipse_points(x, y, 2.4, 2.0, 20), 0, 2.2, area=True)
     low = (rng.uniform(0.75, 0.9) * patient.height, rng.uniform(1, 5))
     _tube(draw, [(2.5, side * 4.0), (0.2 * patient.height, -1.5), (0.55 * patient.height, -2.5), low], 0.2, 1.5)
 
 
 def _electrodes(rng: Generator, draw: ImageDraw.ImageDraw, patient: Patient) -> None:
     """Draw electrodes with the cables that lead away from them, and other cables and tubes on the skin."""
-    turn = np.linspace(0, 2 * np.pi, 12)
     for _ in range(rng.integers(0, _MOST_ELECTRODES + 1)):
         x, y = rng.uniform(-1.1, 1.1) * patient.width, rng.uniform(0, 1.1) * patient.height
         radius = rng.uniform(0.4, 0.8)
-        stroke(draw, np.column_stack([x + radius * np.cos(turn), y + radius * np.sin(turn)]), 0, 1.4, area=True)
+        stroke(draw, ellipse_points(x, y, radius, radius, 12), 0, 1.4, area=True)
         knots = np.column_stack([[x, x + rng.normal(0, 3), x + rng.normal(0, 8)], [y, y + 5, y + rng.uniform(10, 25)]])
         stroke(draw, knots, 0.12, rng.uniform(0.6, 1.8))
     for _ in range(rng.integers(0, _MOST_CABLES + 1)):

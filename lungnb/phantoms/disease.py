@@ -89,9 +89,8 @@ def _tuberculosis(
         y = rng.uniform(low, high + 0.05) * patient.height
         x = side * rng.uniform(0.4, 0.85) * float(wall(patient, np.array(y), side))
         distance = ellipse(view, x, y, radius, radius * rng.uniform(0.7, 1.1), rng.uniform(0, 3)) + 0.15 * texture
-        fill = fill * (1 - 0.8 * inside(distance, 0.4)) + rng.uniform(0.3, 0.7) * inside(
-            np.float32(thick / 2) - np.abs(distance + np.float32(thick / 2)), 0.4
-        )
+        ring = inside(np.float32(thick / 2) - np.abs(distance + np.float32(thick / 2)), 0.4)
+        fill = fill * (1 - 0.8 * inside(distance, 0.4)) + rng.uniform(0.3, 0.7) * ring
     return np.asarray(fill)
 
 

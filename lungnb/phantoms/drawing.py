@@ -1,4 +1,4 @@
-"""The drawing tools that X-ray and CT phantoms share: blur, soft shapes, strokes and vessels."""
+"""The drawing tools that X-ray and CT phantoms share: blur, soft shapes, strokes, vessels, 8-bit pictures."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,23 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 from scipy.interpolate import PchipInterpolator
 
-from lungnb.masks import Floats
+from lungnb.masks import Floats, Grey
 from lungnb.phantoms.frame import View
 
 # Strokes are drawn on a sheet of this side (px), scale (px/cm) and place of x, y = 0 (cm from its corner).
 _SHEET, _SHEET_SCALE, _SHEET_ORIGIN = 480, 10.0, (24.0, 14.0)
 _LEVELS = 100  # grey levels on a sheet per unit of what is drawn
 _WIDE_BLUR = 4  # px; take wider blurs on a coarser grid, for speed
+
+
+def as_unit(picture: Grey | Image.Image) -> Floats:
+    """Return an 8-bit picture as float32, 0 to 1."""
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def as_bytes(grey: Floats) -> Grey:
+    """Return greys from 0 to 1, clipped, as uint8."""
+    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
 def blur(image: Floats, sigma_px: float) -> Floats:
@@ -58,6 +68,12 @@ def make_sheet() -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """Return an empty sheet in the patient's frame, and the tool that draws on it; see `stroke`."""
     sheet = Image.new("L", (_SHEET, _SHEET))
     return sheet, ImageDraw.Draw(sheet)
+
+
+def ellipse_points(x: float, y: float, half_x: float, half_y: float, count: int) -> Floats:
+    """Return `count` points around an ellipse with its middle at x and y, `(count, 2)`, cm; the last is the first."""
+    turn = np.linspace(0, 2 * np.pi, count)
+    return np.column_stack([x + half_x * np.cos(turn), y + half_y * np.sin(turn)])
 
 
 def stroke(

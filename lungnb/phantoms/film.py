@@ -7,17 +7,15 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 
 from lungnb.masks import Floats, Grey, Mask
-from lungnb.phantoms.drawing import blur, curve
-from lungnb.phantoms.frame import TAME, Wild, clouds
+from lungnb.phantoms.drawing import as_bytes, as_unit, blur, curve
+from lungnb.phantoms.frame import Wild, clouds
 
 
-def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tuple[Grey, Mask]:
+def expose(rng: Generator, water: Floats, depth: float, wild: Wild) -> tuple[Grey, Mask]:
     """Return the film of a patient, and a mask of the part of the film that shows the patient.
 
-    The patient is `depth` cm thick, and each ray crosses `water` cm of water, `(size, size)`.
-
-    The film has scatter, uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is
-    distorted too. It shows nothing of the patient outside the collimator.
+    The patient is `depth` cm thick, and each ray crosses `water` cm of water, `(size, size)`. The film has scatter,
+    uneven exposure, tone, blur, noise, collimator and marker; bone is white. A `wild` film is distorted too.
     """
     size = len(water)
     wide = blur(water, size / 9)
@@ -33,7 +31,7 @@ def expose(rng: Generator, water: Floats, depth: float, wild: Wild = TAME) -> tu
     if any(wild):
         return distort(rng, np.clip(grey, 0, 1), wild)
     seen = _open_field(rng, size, 0.35, 0.92)
-    return _as_bytes(_marker(rng, np.where(seen, grey, rng.uniform(0, 0.05)))), seen
+    return as_bytes(_marker(rng, np.where(seen, grey, rng.uniform(0, 0.05)))), seen
 
 
 def _open_field(rng: Generator, size: int, often: float, least: float) -> Mask:
@@ -53,7 +51,7 @@ def _marker(rng: Generator, grey: Floats) -> Floats:
     sheet = Image.new("L", (size, size))
     draw = ImageDraw.Draw(sheet)
     draw.text(place, str(letter), fill=255, font=ImageFont.load_default(size=rng.uniform(0.04, 0.08) * size))
-    return np.asarray(np.maximum(grey, np.asarray(sheet) / np.float32(255) * rng.uniform(0.75, 1)))
+    return np.asarray(np.maximum(grey, as_unit(sheet) * rng.uniform(0.75, 1)))
 
 
 def distort(rng: Generator, grey: Floats, wild: Wild) -> tuple[Grey, Mask]:
@@ -81,7 +79,7 @@ def distort(rng: Generator, grey: Floats, wild: Wild) -> tuple[Grey, Mask]:
         grey = _marker(rng, grey)
     if rng.random() < 0.12 * wild.tone:
         grey = 1 - grey
-    picture = Image.fromarray(_as_bytes(grey))
+    picture = Image.fromarray(as_bytes(grey))
     if rng.random() < 0.2 * wild.acquisition:
         coarse = int(size / rng.uniform(1.2, 2.5))
         picture = picture.resize((coarse, coarse), Image.Resampling.BOX).resize((size, size), Image.Resampling.BILINEAR)
@@ -114,7 +112,3 @@ def _bordered(rng: Generator, grey: Floats) -> tuple[Floats, Mask]:
         x, y = rng.uniform(-0.5, 0.5, 2)
         grey = grey * (1 - rng.uniform(0.1, 0.5) * np.clip((line - x) ** 2 + (line[:, None] - y) ** 2, 0, 2))
     return grey, seen
-
-
-def _as_bytes(grey: Floats) -> Grey:
-    return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8)

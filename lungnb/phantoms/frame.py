@@ -33,7 +33,7 @@ class Wild(NamedTuple):
     acquisition: float = 0.0  # posture, scale, cropping, borders, writing, blur, noise, coarse pixels, JPEG
 
 
-TAME = Wild()
+TAME, WILD = Wild(), Wild(*[1.0] * 5)
 
 
 class View(NamedTuple):

@@ -14,13 +14,13 @@ from tqdm import tqdm
 from lungnb.files import written
 from lungnb.phantoms.ct import ct_phantom
 from lungnb.phantoms.findings import ADDITIONS
-from lungnb.phantoms.frame import TAME, Phantom, Wild
+from lungnb.phantoms.frame import TAME, WILD, Phantom, Wild
 from lungnb.phantoms.others import other_picture
 from lungnb.phantoms.radiograph import film_phantom
 from lungnb.phantoms.xray import xray_phantom
 
-KINDS = {"xray": TAME, "ct": TAME, "wild": Wild(*[1.0] * 5), "wilder": Wild(*[1.5] * 5)}  # how far beyond what is real
-FILM_KINDS = {"film": TAME, "mixed": KINDS["wild"], "mixed-wider": KINDS["wilder"]}  # X-rays as hospitals have them
+KINDS = {"xray": TAME, "ct": TAME, "wild": WILD, "wilder": Wild(*[1.5] * 5)}  # how far beyond what is real
+FILM_KINDS = {"film": TAME, "mixed": WILD, "mixed-wider": KINDS["wilder"]}  # X-rays as hospitals have them
 OTHER = "other"  # the kind of pictures that show no chest
 _VALIDATED_ON = {"wild": "wilder", "mixed": "mixed-wider"}
 _NAME = "patient_{:03d}_image_{}"

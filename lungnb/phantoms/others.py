@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lungnb.masks import Floats, Grey
 from lungnb.phantoms.body_parts import BODY_PARTS
 from lungnb.phantoms.captions import captioned
-from lungnb.phantoms.drawing import blur
+from lungnb.phantoms.drawing import as_bytes, as_unit, blur
 from lungnb.phantoms.exposure import develop
 from lungnb.phantoms.film import distort
 from lungnb.phantoms.frame import Phantom, Wild, clouds
@@ -39,28 +39,24 @@ def other_picture(rng: Generator, size: int = 256) -> Grey:
     grey = kinds[str(rng.choice(list(kinds)))](rng, size)
     if rng.random() < _DISTORTED_SHARE:
         return distort(rng, grey.astype(np.float32), _DISTORTION)[0]
-    return np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)
-
-
-def _film(rng: Generator, size: int) -> Floats:
-    return np.asarray(film_phantom(rng, size).image, dtype=np.float32) / np.float32(255)
+    return as_bytes(grey)
 
 
 def turned(rng: Generator, size: int) -> Floats:
     """Return a film that lies on its side."""
-    return np.ascontiguousarray(np.rot90(_film(rng, size), rng.choice([1, 3])))
+    return np.ascontiguousarray(np.rot90(as_unit(film_phantom(rng, size).image), rng.choice([1, 3])))
 
 
 def upside_down(rng: Generator, size: int) -> Floats:
     """Return a film that is upside down, mirrored or not."""
-    return np.ascontiguousarray(_film(rng, size)[::-1, :: rng.choice([-1, 1])])
+    return np.ascontiguousarray(as_unit(film_phantom(rng, size).image)[::-1, :: rng.choice([-1, 1])])
 
 
 def cut(rng: Generator, size: int) -> Floats:
     """Return a small part of a film, enlarged; see `few_lungs`."""
     film = film_phantom(rng, size)
     part = Image.fromarray(film.image[few_lungs(rng, film)])
-    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float32) / np.float32(255)
+    return as_unit(part.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def few_lungs(rng: Generator, film: Phantom) -> tuple[slice, slice]:
@@ -123,7 +119,7 @@ def shapes(rng: Generator, size: int) -> Floats:
             draw.polygon([*map(tuple, (rng.normal((x, y), half_x, (5, 2))).tolist())], fill=fill)
         else:
             draw.line(box, fill=fill, width=int(rng.integers(1, 8)))
-    return blur(np.asarray(sheet, dtype=np.float32) / np.float32(255), rng.uniform(0.1, 1.5))
+    return blur(as_unit(sheet), rng.uniform(0.1, 1.5))
 
 
 def text(rng: Generator, size: int) -> Floats:
@@ -135,7 +131,7 @@ def text(rng: Generator, size: int) -> Floats:
     for row in range(rng.integers(1, 20)):
         line = "".join(rng.choice(_LETTERS, rng.integers(5, 60)))
         draw.text((0.06 * size, (0.5 + 1.3 * row) * height), line, fill=int(ink), font=font)
-    return np.asarray(sheet, dtype=np.float32) / np.float32(255)
+    return as_unit(sheet)
 
 
 _Draw = Callable[[Generator, int], Floats]

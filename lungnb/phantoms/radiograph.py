@@ -9,11 +9,12 @@ import numpy as np
 from numpy.random import Generator
 
 from lungnb.masks import Floats, Mask
+from lungnb.phantoms import tissues
 from lungnb.phantoms.anatomy import Patient, draw_patient, edge, floor, wall
 from lungnb.phantoms.captions import captioned, field
 from lungnb.phantoms.devices import devices
 from lungnb.phantoms.disease import filled, fluid
-from lungnb.phantoms.drawing import as_seen, make_sheet, stroke
+from lungnb.phantoms.drawing import as_bytes, as_seen, make_sheet, stroke
 from lungnb.phantoms.exposure import develop
 from lungnb.phantoms.film import distort
 from lungnb.phantoms.findings import ADDITIONS, Findings, draw_findings
@@ -21,16 +22,6 @@ from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, make_view, w
 from lungnb.phantoms.processing import process
 from lungnb.phantoms.reader import reader_line
 from lungnb.phantoms.skeleton import skeleton
-from lungnb.phantoms.tissues import (
-    air_along,
-    airways,
-    bowel_gas,
-    fat_pads,
-    lung_vessels,
-    round_tip,
-    trunk,
-    upper_arms,
-)  # fmt: skip
 
 _SMALLEST_LUNG = 0.005  # of the picture; smaller parts of the mask are dropped
 _FULL = 0.3  # air, as a share of the trunk's depth, above which a ray counts as crossing lung
@@ -51,7 +42,7 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     findings = draw_findings(rng, additions)
     patient = draw_patient(rng, findings, additions)
     view = _posture(rng, patient, findings, size, wild.acquisition)
-    air = air_along(rng, patient, view, "mediastinum" in additions)
+    air = tissues.air_along(rng, patient, view, "mediastinum" in additions)
     mask = _read(rng, patient, view) if "reader" in additions else _exact_border(patient, view)
     water = _water(rng, patient, findings, view, air)
     grey = develop(rng, water, air > _FULL * patient.depth, findings.setting == "portable")
@@ -64,17 +55,17 @@ def film_phantom(rng: Generator, size: int = 256, wild: Wild = TAME, without: Co
     if any(wild):
         image, shown = distort(rng, grey, wild)
         return Phantom(image, mask & seen & shown)
-    return Phantom(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8), mask & seen)
+    return Phantom(as_bytes(grey), mask & seen)
 
 
 def _water(rng: Generator, patient: Patient, findings: Findings, view: View, air: Floats) -> Floats:
     """Return the water along each ray (cm), with disease, bones and devices, if there are `air` cm of healthy lung."""
     wet = fluid(rng, patient, findings, view)
     fill = 1 - (1 - filled(rng, patient, findings, view)) * (1 - wet)
-    water = trunk(rng, patient, view) + upper_arms(patient, view) - _INFLATED * air * (1 - fill)
-    water += np.clip(air / np.float32(_FULL * patient.depth), 0, 1) * lung_vessels(rng, patient, view)
-    water += skeleton(rng, patient, view) - airways(rng, patient, view) - bowel_gas(rng, patient, view)
-    water += fat_pads(rng, patient, view)
+    water = tissues.trunk(rng, patient, view) + tissues.upper_arms(patient, view) - _INFLATED * air * (1 - fill)
+    water += np.clip(air / np.float32(_FULL * patient.depth), 0, 1) * tissues.lung_vessels(rng, patient, view)
+    water += skeleton(rng, patient, view) - tissues.airways(rng, patient, view) - tissues.bowel_gas(rng, patient, view)
+    water += tissues.fat_pads(rng, patient, view)
     if findings.has_devices:
         water += devices(rng, patient, view)
     return np.maximum(water, 0)
@@ -107,7 +98,7 @@ def _exact_border(patient: Patient, view: View) -> Mask:
     """Return the mask within the exact borders of the lungs."""
     mask = np.zeros(view.x.shape, bool)
     for side in SIDES:
-        reach, inner = side * view.x, np.maximum(edge(patient, view.y, side), round_tip(patient, view))
+        reach, inner = side * view.x, np.maximum(edge(patient, view.y, side), tissues.round_tip(patient, view))
         lung = (reach > inner) & (reach < wall(patient, view.y, side)) & (view.y > 0)
         mask |= without_specks(lung & (view.y < floor(patient, reach, side)), _SMALLEST_LUNG)
     return mask

@@ -6,7 +6,7 @@ from PIL import Image
 
 from lungnb.masks import Floats
 from lungnb.phantoms.anatomy import Patient, wall
-from lungnb.phantoms.drawing import as_seen, curve, inside, make_sheet, stroke, thickness
+from lungnb.phantoms.drawing import as_seen, curve, ellipse_points, inside, make_sheet, stroke, thickness
 from lungnb.phantoms.frame import SIDES, View, clouds
 
 _RIBS = 10  # pairs that are seen
@@ -99,6 +99,5 @@ def _girdle(rng: Generator, patient: Patient) -> list[Image.Image]:
         stroke(draw_blades, arm(patient, side), 2.4 * b, 1.7)
         stroke(draw_blades, arm(patient, side), 1.2 * b, 1.1)
         x, y = arm(patient, side)[0]
-        turn = np.linspace(0, 2 * np.pi, 16)
-        stroke(draw, np.column_stack([x - side * 0.6 + 2.2 * np.cos(turn), y + 2.2 * np.sin(turn)]), 0, 0.7, area=True)
+        stroke(draw, ellipse_points(x - side * 0.6, y, 2.2, 2.2, 16), 0, 0.7, area=True)
     return [clavicles, blades]

@@ -57,10 +57,8 @@ def trunk(rng: Generator, patient: Patient, view: View) -> Floats:
     w, h, plump = patient.width, patient.height, rng.uniform(0.5, 4.5)
     raise_cm = 2.0 * (patient.arms > 1.57)
     knots = [(-14, 6.0), (-6, 5.8), (-3.5, 8.0), (-1.0 - raise_cm, 14), (1.5, w + 4), (3.5, w + 5), (0.33 * h, w + 3.5)]
-    half = curve(
-        view.y, [*knots, (0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)]
-    )
-    d = patient.depth
+    knots += [(0.5 * h, w + 1 + 0.5 * plump), (0.75 * h, w + 0.8 + 0.6 * plump), (1.5 * h, w + plump)]
+    half, d = curve(view.y, knots), patient.depth
     deep = curve(view.y, [(-9, 13), (0, 0.8 * d), (5, 0.95 * d), (0.5 * h, d), (h, 1.0 * d), (1.3 * h, 1.1 * d)])
     body = deep * np.clip(1 - np.abs(view.x / half) ** np.float32(3.5), 0, 1) ** np.float32(0.5)
     if rng.random() < 0.5:
@@ -90,10 +88,9 @@ def airways(rng: Generator, patient: Patient, view: View) -> Floats:
     middle = np.float32(0.4 + patient.shift) * np.clip(view.y / carina, -0.2, 1)
     air = 1.8 * thickness(half - np.abs(view.x - middle), 0.8) * inside(carina - view.y, 1.0)
     for side, drop in zip(SIDES, (3.0, 2.2), strict=True):
-        at = (side * 1.8 + 0.3 + patient.shift, float(carina) + 0.5 * drop)
-        air = np.maximum(
-            air, 1.2 * thickness(ellipse(view, at[0], at[1], 2.4, 0.55, side * np.arctan2(drop, 3.4)), 0.6)
-        )
+        x, y = side * 1.8 + 0.3 + patient.shift, float(carina) + 0.5 * drop
+        bronchus = ellipse(view, x, y, 2.4, 0.55, side * np.arctan2(drop, 3.4))
+        air = np.maximum(air, 1.2 * thickness(bronchus, 0.6))
     return np.asarray(air * inside(view.y + 9, 2))
 
 

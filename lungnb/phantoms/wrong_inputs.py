@@ -11,30 +11,25 @@ from PIL import Image, ImageDraw
 
 from lungnb.masks import Floats, Grey
 from lungnb.phantoms.ct_body import paint
-from lungnb.phantoms.drawing import blur, ellipse, inside
-from lungnb.phantoms.frame import SIDES, Wild, clouds, make_view
+from lungnb.phantoms.drawing import as_unit, blur, ellipse, inside
+from lungnb.phantoms.frame import SIDES, TAME, WILD, clouds, make_view
 from lungnb.phantoms.radiograph import film_phantom
 
-_WILD = Wild(*[1.0] * 5)
 _HALF = (0.42, 0.56)  # of a film's width; a wider part could show both lungs
 _WINDOWS_HU = ((-160, 240), (-1000, 400), (-1350, 150))  # soft tissue, whole range, lung
 _TONES = 64  # different rows and columns of tiles
 _LEAF_SIDES = (0.02, 0.6)  # half side of the smallest and largest leaf, as a share of the picture
 
 
-def _unit(grey: Grey) -> Floats:
-    return np.asarray(grey, dtype=np.float32) / np.float32(255)
-
-
 def any_film(rng: Generator, size: int) -> Grey:
     """Return a film. Half of the films are wild."""
-    wild = _WILD if rng.random() < 0.5 else Wild()
+    wild = WILD if rng.random() < 0.5 else TAME
     return np.asarray(film_phantom(rng, size, wild).image)
 
 
 def turned_film(rng: Generator, size: int) -> Floats:
     """Return a film, wild or not, turned by 90, 180 or 270 degrees."""
-    return _unit(np.ascontiguousarray(np.rot90(any_film(rng, size), int(rng.integers(1, 4)))))
+    return as_unit(np.ascontiguousarray(np.rot90(any_film(rng, size), int(rng.integers(1, 4)))))
 
 
 def half_film(rng: Generator, size: int) -> Floats:
@@ -43,9 +38,9 @@ def half_film(rng: Generator, size: int) -> Floats:
     half = film[:, :width] if rng.random() < 0.5 else film[:, -width:]
     if rng.random() < 0.3:  # enlarge a square part of the half
         top = int(rng.integers(0, size - width))
-        return _unit(np.asarray(Image.fromarray(half[top : top + width]).resize((size, size))))
+        return as_unit(Image.fromarray(half[top : top + width]).resize((size, size)))
     framed, left = np.zeros((size, size), np.float32), (size - width) // 2
-    framed[:, left : left + width] = _unit(half)
+    framed[:, left : left + width] = as_unit(half)
     return framed
 
 
@@ -71,7 +66,7 @@ def photograph(rng: Generator, size: int) -> Floats:
             draw.polygon([*map(tuple, points.tolist())], fill=255)
         slope = rng.normal(0, 0.4, 2).astype(np.float32)
         shade = rng.uniform(0, 1) + slope[0] * (line - x) + slope[1] * (line[:, None] - y) + rng.uniform(0, 0.1) * grain
-        cover = _unit(np.asarray(leaf))
+        cover = as_unit(np.asarray(leaf))
         sheet = sheet + cover * (shade - sheet)
     return np.asarray(np.clip(blur(sheet, rng.uniform(0.1, 1.5) * size / 128), 0, 1), np.float32)
 
@@ -134,7 +129,9 @@ def abdomen_slice(rng: Generator, size: int) -> Floats:
         paint(image, inside(bowel, view.pixel_cm), 40)
         if rng.random() < 0.4:
             paint(image, inside(bowel - 0.4, view.pixel_cm) * (view.y < y + rng.uniform(-0.5, 0.5)), -950)
-    _paint_vertebra(image, ellipse(view, 0, 0.68 * b, 2.4, 1.9), view.pixel_cm)
+    vertebra = ellipse(view, 0, 0.68 * b, 2.4, 1.9)
+    paint(image, inside(vertebra, view.pixel_cm), 600)
+    paint(image, inside(vertebra - 0.25, view.pixel_cm), 220)
     return _through_window(rng, image)
 
 
@@ -155,11 +152,6 @@ def head_slice(rng: Generator, size: int) -> Floats:
             paint(image, inside(ellipse(view, x, y, radius, radius) + 0.2, view.pixel_cm), 600)
             paint(image, inside(ellipse(view, x, y, radius, radius), view.pixel_cm), -980)
     return _through_window(rng, image)
-
-
-def _paint_vertebra(image: Floats, distance: Floats, pixel_cm: float) -> None:
-    paint(image, inside(distance, pixel_cm), 600)
-    paint(image, inside(distance - 0.25, pixel_cm), 220)
 
 
 def _through_window(rng: Generator, hounsfield: Floats) -> Floats:

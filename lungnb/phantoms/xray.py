@@ -12,14 +12,13 @@ from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, clouds, make
 _SMALLEST_LUNG = 0.01  # of the picture; smaller parts of a lung's mask are dropped
 
 
-def xray_phantom(rng: Generator, size: int = 256, acquisition: Generator | None = None, wild: Wild = TAME) -> Phantom:
+def xray_phantom(rng: Generator, size: int, acquisition: Generator, wild: Wild = TAME) -> Phantom:
     """Return a synthetic frontal chest X-ray, uint8 `(size, size)`, bone white, and its lung mask.
 
     The mask is the lung field as a reader draws it: without heart, mediastinum, and the parts that lie under the
-    diaphragm or that fluid hides. `rng` makes the patient. `acquisition` (by default `rng`) makes posture, tone and
-    noise, so that one patient can be taken twice.
+    diaphragm or that fluid hides. `rng` makes the patient. `acquisition` makes posture, tone and noise, so that one
+    patient can be taken twice.
     """
-    acquisition = acquisition or rng
     chest = draw_chest(rng, wild)
     view = _posture(acquisition, chest, size, wild.acquisition)
     air, mask = _lungs(chest, view)

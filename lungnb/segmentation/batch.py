@@ -21,16 +21,9 @@ from lungnb.engines.engines import Engine
 from lungnb.files import locked, remove, writable
 from lungnb.formats.tables import make_table, write_table
 from lungnb.masks import Window
+from lungnb.segmentation import listing
 from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan
-from lungnb.segmentation.listing import (
-    JOURNAL,
-    InputFile,
-    Options,
-    list_images,
-    name_images,
-    refuse_foreign_masks,
-    refuse_other_network,
-)
+from lungnb.segmentation.listing import JOURNAL, InputFile, Options
 from lungnb.segmentation.predict import Model, network_name, open_model
 from lungnb.segmentation.steps import read_input, segment_input, write_results
 
@@ -76,28 +69,23 @@ def segment_files(
     """
     out = given_path(out, "the folder for masks")
     options = Options(overlays, cutouts, probabilities, dicom_segs, upright)
-    files = list_images(paths, out)
+    files = listing.list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
     with locked(out / "segmentation.csv"):
-        refuse_foreign_masks(out, out / JOURNAL, files)
+        listing.refuse_foreign_masks(out, out / JOURNAL, files)
         for leftover in out.glob(".*.[0-9]*.part.*"):
             remove(leftover)  # of a run that was killed
         plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
         rows, name = read_journal(out), network_name(model)
-        refuse_other_network(out, (row["network"] for row in rows.values()), name)
-        inputs = name_images(files, {key: row["stem"] for key, row in rows.items()})
+        listing.refuse_other_network(out, (row["network"] for row in rows.values()), name)
+        inputs = listing.name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
-        to_do = [
-            input_file
-            for input_file in inputs
-            if not is_up_to_date(of_plan.get(os.path.abspath(input_file.path)), out, options)
-        ]
+        to_do = [each for each in inputs if not is_up_to_date(of_plan.get(os.path.abspath(each.path)), out, options)]
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
             done = segment_inputs(to_do, network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
-                journal.write(
-                    json.dumps({"key": os.path.abspath(row["file"]), "plan": plan, "network": name} | row) + "\n"
-                )
+                row = {"key": os.path.abspath(row["file"]), "plan": plan, "network": name} | row
+                journal.write(json.dumps(row) + "\n")
                 journal.flush()
         return _write_table(out, files)
 

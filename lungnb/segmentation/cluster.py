@@ -24,19 +24,10 @@ from lungnb.engines.engines import network_path
 from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
 from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
+from lungnb.segmentation import listing
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
 from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, result_plan
-from lungnb.segmentation.listing import (
-    NO_EXTRAS,
-    TABLE,
-    InputFile,
-    Options,
-    as_path,
-    list_folders,
-    name_images,
-    refuse_foreign_masks,
-    refuse_other_network,
-)
+from lungnb.segmentation.listing import NO_EXTRAS, TABLE, InputFile, Options
 from lungnb.segmentation.predict import network_name, open_model
 
 CHUNK = 64  # files; few are lost with a worker, and several workers share a large folder
@@ -78,10 +69,10 @@ def segment_on_cluster(
     _, window_hu = open_model(model, None, engine)
     with locked(out / TABLE), _ray(address, workers):
         given = [Path(unescape(folder["folder"])) for folder in folders]
-        refuse_foreign_masks(out, out / TABLE, given, "**/*")
+        listing.refuse_foreign_masks(out, out / TABLE, given, "**/*")
         plan, before = result_plan(model, window_hu, options), read_json(out / TABLE / _PLAN)
         plan["network"] = network_name(model)
-        refuse_other_network(out, {str(before.get("network", plan["network"]))}, plan["network"])
+        listing.refuse_other_network(out, {str(before.get("network", plan["network"]))}, plan["network"])
         if before != plan:  # the results are those of another model or other options
             remove_made(out / TABLE, _PLAN)
             write_json(out / TABLE / _PLAN, plan)
@@ -126,9 +117,9 @@ class _Worker:
             _write_rows(complete, table)
         errors = [escape(row["error"]) for row in complete if row.get("error")]
         failed = sum(row["status"] == "failed" for row in complete)
-        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed}
         review = sum(row["review"] != "" for row in complete)
-        return {"part": table.name, "errors": errors, "review": review} | counts
+        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed, "review": review}
+        return {"part": table.name, "errors": errors} | counts
 
     def _segment(self, inputs: list[InputFile], tries: Path) -> Iterator[JournalRow]:
         """Segment inputs; give them up if workers died of them several times, because Ray would never stop trying."""
@@ -186,10 +177,10 @@ def _run(folders: list[dict[str, str]], workers: int | None, **arguments: object
 def _chunks(batch: dict[str, Any], out: Path) -> Iterator[dict[str, Any]]:
     """Yield the files of a folder and of those below it, or only its named files, a chunk at a time."""
     root, base, names = Path(unescape(batch["folder"][0])), unescape(batch["base"][0]), json.loads(batch["names"][0])
-    for folder, files in [(root, [root / name for name in names])] if names else list_folders(root, out):
+    for folder, files in [(root, [root / name for name in names])] if names else listing.list_folders(root, out):
         within = Path(os.path.relpath(folder, base))
         key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-        inputs = name_images(files, {})
+        inputs = listing.name_images(files, {})
         for number, start in enumerate(range(0, len(inputs), CHUNK)):
             chunk = inputs[start : start + CHUNK]
             files = [escape(str(input_file.path)) for input_file in chunk]
@@ -203,7 +194,7 @@ def _folders(paths: str | Path | Iterable[str | Path]) -> list[dict[str, str]]:
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         if "://" in str(path):
             raise ValueError(f"{path}: not a folder or file that every machine sees; mount the storage, and name that.")
-        path = os.path.abspath(as_path(path))
+        path = os.path.abspath(listing.as_path(path))
         given.update(map(Path, [path] if os.path.lexists(path) else glob.glob(path, recursive=True) or [path]))
     roots, single = {path for path in given if path.is_dir()}, defaultdict(list)
     for path in sorted(given - roots):

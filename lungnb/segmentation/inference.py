@@ -34,7 +34,6 @@ def predict(engine: Engine, grey: np.ndarray) -> np.ndarray:
     """Return the probability of lung, float32, of a uint8 image `(height, width)`, at its own size.
 
     It is corrected by the temperature of the engine, which is 1 unless `open_model` found one beside the network.
-
     If all pixels have the same grey, the probability is 0, whatever the network predicts.
     """
     return predict_image(engine, grey).probability

@@ -73,11 +73,8 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
         return False
     if row["stamp"] != stamp_of(Path(row.get("key") or row["file"])):
         return False
-    asked = dict(zip(("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm"), options, strict=False))
-    if row["mask"].endswith(".nii.gz"):
-        asked = {"_overlay.png": options.overlays, "_seg.dcm": options.dicom_segs}
-    names = [row["mask"], *(row["stem"] + ending for ending, is_asked in asked.items() if is_asked)]
-    return all((out / name).exists() for name in names)
+    endings = options.endings(is_volume=row["mask"].endswith(".nii.gz"))
+    return all((out / name).exists() for name in (row["mask"], *(row["stem"] + ending for ending in endings)))
 
 
 def stamp_of(path: Path) -> str:

@@ -19,7 +19,9 @@ from lungnb.formats.opening import Refused
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 
 LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
-WRITTEN_ENDINGS = ("_mask.png", "_overlay.png", "_cutout.png", "_probability.png", "_mask.nii.gz", "_seg.dcm")
+_EXTRAS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # in the order of `Options`
+_EXTRAS_OF_VOLUMES = ("_overlay.png", "_seg.dcm")
+WRITTEN_ENDINGS = ("_mask.png", "_mask.nii.gz", *_EXTRAS)
 JOURNAL = ".segmentation.jsonl"  # in the folder of the masks; see `journal`
 _MIN_ALONE = 3  # so many slices of CT with a series each are probably one volume
 _MASK_FOLDER = re.compile(r"(mask|label|truth)s?(tr|ts)?$", re.IGNORECASE)  # nnU-Net has labelsTr and labelsTs
@@ -42,6 +44,11 @@ class Options(NamedTuple):
     probabilities: bool = False
     dicom_segs: bool = False
     upright: bool = False  # no output: find the turn of films that lie on their side or head
+
+    def endings(self, is_volume: bool) -> list[str]:
+        """Return how the names of the outputs that are asked for end; a volume has only some of them."""
+        asked = [ending for ending, is_asked in zip(_EXTRAS, self, strict=False) if is_asked]
+        return [ending for ending in asked if ending in _EXTRAS_OF_VOLUMES or not is_volume]
 
 
 NO_EXTRAS = Options()

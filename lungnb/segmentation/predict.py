@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
-from lungnb.artefacts import HISTORY, RUN, home, raw_folder
+from lungnb.artefacts import HISTORY, MODEL, RUN, home, raw_folder
 from lungnb.engines.engines import Engine, Network, engine_of, load_model, model_file, network_path
 from lungnb.engines.export import open_network
 from lungnb.engines.parity import digest_of_file
@@ -211,12 +211,11 @@ def best_model(settings: Settings) -> Path:
     from lungnb.datasets.origin import refuse_other_origin  # imports pandas, which `segment` need not wait for
 
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
-    files = [file for file in settings.results.glob("*/model.keras") if file.with_name(RUN).exists()]
+    files = [file for file in settings.results.glob(f"*/{MODEL}") if file.with_name(RUN).exists()]
     dice_of = {file: best_dice(file.parent) for file in files if file.with_name(HISTORY).exists()}
     if not dice_of:
-        raise FileNotFoundError(
-            f"{settings.results}: no trained model there yet: {run_first('any model')} first, or name a .keras file."
-        )
+        step = run_first("any model")
+        raise FileNotFoundError(f"{settings.results}: no trained model there yet: {step} first, or name a .keras file.")
     return max(dice_of, key=dice_of.__getitem__)
 
 

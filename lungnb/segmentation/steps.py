@@ -6,6 +6,7 @@ file's row of the journal. If a step fails, it returns that row at once, and the
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -29,7 +30,7 @@ from lungnb.segmentation.predict import predict_slices, segment_grey
 
 _SLICES_SHOWN, _SLICE_SIDE_PX = 9, 320  # in the overlay of a volume
 _Result = TypeVar("_Result")
-Extra: TypeAlias = Callable[[], None]
+Extras: TypeAlias = dict[str, Callable[[Path], None]]  # what writes the outputs on request, by their endings
 
 
 class ReadFile(NamedTuple):
@@ -163,16 +164,13 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalR
     (path, stem, _), mask, picture = image.input_file, image.mask, image.picture
     right, left = split_sides(mask, picture.turn)
     write_png(out / f"{stem}_mask.png", mask)
-    extras: list[tuple[bool, Extra]] = [
-        (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", overlay(picture.grey, mask))),
-        (options.cutouts, lambda: write_png(out / f"{stem}_cutout.png", cut_out(picture.grey, mask))),
-        (
-            options.probabilities,
-            lambda: write_png(out / f"{stem}_probability.png", np.rint(255 * image.probability).astype(np.uint8)),
-        ),
-        (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path)),
-    ]
-    row = _measured_row(image, right, left) | _write_extras(image.input_file, extras)
+    extras: Extras = {
+        "_overlay.png": lambda file: write_png(file, overlay(picture.grey, mask)),
+        "_cutout.png": lambda file: write_png(file, cut_out(picture.grey, mask)),
+        "_probability.png": lambda file: write_png(file, np.rint(255 * image.probability).astype(np.uint8)),
+        "_seg.dcm": lambda file: write_dicom_seg(file, (right, left), path),
+    }
+    row = _measured_row(image, right, left) | _write_extras(image, out, options, extras)
     right_px, left_px = row["right_px"], row["left_px"]
     if picture.pixel_mm:
         pixel_mm2 = float(np.prod(picture.pixel_mm))
@@ -187,11 +185,11 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Jo
     (path, stem, _), mask, volume = segmented.input_file, segmented.mask, segmented.volume
     right, left = split_sides(mask)
     write_nifti_mask(out / f"{stem}_mask.nii.gz", mask, volume)
-    extras: list[tuple[bool, Extra]] = [
-        (options.overlays, lambda: write_png(out / f"{stem}_overlay.png", _overlay_sheet(segmented))),
-        (options.dicom_segs, lambda: write_dicom_seg(out / f"{stem}_seg.dcm", (right, left), path, volume)),
-    ]
-    row = _measured_row(segmented, right, left) | _write_extras(segmented.input_file, extras)
+    extras: Extras = {
+        "_overlay.png": lambda file: write_png(file, _overlay_sheet(segmented)),
+        "_seg.dcm": lambda file: write_dicom_seg(file, (right, left), path, volume),
+    }
+    row = _measured_row(segmented, right, left) | _write_extras(segmented, out, options, extras)
     slice_mm, *pixel_mm = volume.spacing_mm
     thick_mm = np.full(len(mask), slice_mm) if volume.slice_mm is None else volume.slice_mm
     right_ml, left_ml = (
@@ -202,9 +200,11 @@ def _write_volume(segmented: SegmentedVolume, out: Path, options: Options) -> Jo
     return row | {"mask": f"{stem}_mask.nii.gz", "review": review, "note": segmented.note or None}
 
 
-def _write_extras(input_file: InputFile, extras: list[tuple[bool, Extra]]) -> JournalRow:
+def _write_extras(segmented: Segmented, out: Path, options: Options, extras: Extras) -> JournalRow:
     """Write the outputs that are asked for, and return the row's `error`, which says which of them failed."""
-    rows = [_attempt("written", input_file, write) for is_asked, write in extras if is_asked]
+    input_file, endings = segmented.input_file, options.endings(isinstance(segmented, SegmentedVolume))
+    files = {ending: out / f"{input_file.stem}{ending}" for ending in endings}
+    rows = [_attempt("written", input_file, partial(extras[ending], file)) for ending, file in files.items()]
     return {"error": " ".join(row["error"] for row in rows if row) or None}
 
 

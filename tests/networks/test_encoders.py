@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lungnb.datasets.sources import PHANTOMS
+from lungnb.files import remove
 from lungnb.networks import encoders, pretraining, training
 from lungnb.networks.backend import keras
 from lungnb.networks.encoders import BACKBONES, phantom_file
@@ -156,7 +157,7 @@ def test_a_frozen_encoder_stays_as_it_was_then_learns(encoded, monkeypatch):
 def test_an_interruption_changes_nothing(encoded, monkeypatch):
     train(encoded, "unet", progress=False)
     expected, weights = read_history(encoded, "unet").drop(columns="seconds"), encoder_weights(encoded)
-    training.remove(encoded.results)
+    remove(encoded.results)
 
     class Killed(BaseException):
         pass

@@ -50,7 +50,8 @@ def tree(folder) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("size", [64, 97, 256])
 def test_shapes_and_types(size):
-    image, mask = xray_phantom(np.random.default_rng(5), size)
+    rng = np.random.default_rng(5)
+    image, mask = xray_phantom(rng, size, rng)
     assert image.shape == mask.shape == (size, size)
     assert (image.dtype, mask.dtype) == (np.uint8, bool)
     image, mask = ct_phantom(np.random.default_rng(5), size)
