@@ -106,9 +106,8 @@ def find_sets(
     every = [folder, *folders.values()]
     truths = _find(TRUTH, folder, every, problems)
     if not truths:
-        raise ValueError(
-            f"{folder}: no mask found. Name the folder with the masks of the ground truth.{other_files(folder)}"
-        )
+        what = "no mask found. Name the folder with the masks of the ground truth."
+        raise ValueError(f"{folder}: {what}{other_files(folder)}")
     truth_set = MaskSet(TRUTH, folder, truth_labels, {each.id: each for each in truths})
     programs = []
     for name, place in folders.items():

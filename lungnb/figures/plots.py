@@ -189,10 +189,9 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
     places = places_of(models)
     figure, axes = subplots(1, len(models), figsize=(4 * len(models), 3.8), sharey=True, squeeze=False)
     for axis, name in zip(axes.flat, models, strict=True):
-        counts = scores[scores["model"] == name][["tp", "fp", "fn", "tn"]]
-        true_px, predicted_px = counts["tp"] + counts["fn"], counts["tp"] + counts["fp"]
-        gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
-        true_share = (true_px / counts.sum(axis=1))[gap.index]
+        tp, fp, fn, tn = (scores.loc[scores["model"] == name, count] for count in Counts._fields)
+        gap = (200 * (fp - fn) / (2 * tp + fp + fn)).dropna()
+        true_share = ((tp + fn) / (tp + fp + fn + tn))[gap.index]
         axis.scatter(true_share, gap, s=22, color=COLORS[places[name] % len(COLORS)], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
         lines = ((0, "-"), (-1.96, "--"), (1.96, "--"))

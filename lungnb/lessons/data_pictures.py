@@ -180,12 +180,11 @@ def leak_chart(table: pd.DataFrame) -> Figure:
 @themed
 def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
     """Draw the first image of a batch: unchanged, after each augmentation alone, and after all of them."""
-    none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
     titles = {
         "flip": "flip", "rotation": f"rotation, at most {settings.rotation:g} degrees",
         "zoom": f"zoom, at most {settings.zoom:.0%}", "contrast": f"contrast, at most {settings.contrast:.0%}",
     }  # fmt: skip
-    plain = settings.replace(**none)
+    plain = settings.replace(flip=False, rotation=0.0, zoom=0.0, contrast=0.0)
     cells = [_batch_cell("as it was read", batch)]
     for name, title in titles.items():
         if value := getattr(settings, name):

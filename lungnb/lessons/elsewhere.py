@@ -88,7 +88,8 @@ def say_foreign(table: pd.DataFrame) -> str:
     home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name, gap = row["tested_on"], round(round(home[row["tested_on"]], 3) - round(row["dice"], 3), 3)
+        name = row["tested_on"]
+        gap = round(round(home[name], 3) - round(row["dice"], 3), 3)  # of the numbers that are shown
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
         behind = behind if gap > 0 else "not lower"
         foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"
@@ -156,11 +157,8 @@ def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame
     """
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     wide = wide.loc[table["trained_on"].unique(), table["tested_on"].unique()]
-    more = {
-        name: {data: patient_means(scores).mean() for data, scores in of_sets.items()}
-        for name, of_sets in others.items()
-    }
-    wide = pd.concat([wide, pd.DataFrame.from_dict(more, orient="index")]).rename_axis("trained_on")
+    for name, of_sets in others.items():
+        wide.loc[name] = {data: patient_means(scores).mean() for data, scores in of_sets.items()}
     return wide.assign(lowest=wide.min(axis=1))
 
 
@@ -172,26 +170,22 @@ def say_remedies(table: pd.DataFrame) -> str:
         >>> print(say_remedies(table))
         Each row has a worst data set. The Dice on it is highest in the row both, 0.950, and lowest in the row a, 0.900.
     """
-    best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
+    lowest = table["lowest"]
     return (
-        f"Each row has a worst data set. The Dice on it is highest in the row {best}, {table['lowest'].max():.3f}, and "
-        f"lowest in the row {worst}, {table['lowest'].min():.3f}."
+        f"Each row has a worst data set. The Dice on it is highest in the row {lowest.idxmax()}, {lowest.max():.3f}, "
+        f"and lowest in the row {lowest.idxmin()}, {lowest.min():.3f}."
     )
 
 
 def say_varied(shipped: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return the Dice of the network that comes with lungnb, and of networks that were trained at one hospital.
-
-    Both are of the same published data sets.
+    """Return the Dice of the network that comes with lungnb and of networks from one hospital, on the same data sets.
 
     `shipped` is results/published/phantom/zero_patient.csv, `table` one of `train_across`.
     """
     away = lost_elsewhere(table)
     lines = []
     for _, row in shipped[shipped["dataset"].isin(away["tested_on"])].iterrows():
-        others = away[away["tested_on"] == row["dataset"]]
-        listed = ", ".join(
-            f"{other['elsewhere']:.3f} trained on {other['trained_on']}" for _, other in others.iterrows()
-        )
+        others = away.loc[away["tested_on"] == row["dataset"], ["elsewhere", "trained_on"]].to_numpy()
+        listed = ", ".join(f"{dice:.3f} trained on {name}" for dice, name in others)
         lines.append(f"{row['dataset']}: {row['dice']:.3f} by the network that comes with lungnb; {listed}.")
     return "\n".join(lines)

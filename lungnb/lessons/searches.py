@@ -148,6 +148,5 @@ def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
         near.append(f"the {'lower' if best['filters'] < filters else 'upper'} end of filters")
     if near:
         return f"The best trial is near {' and '.join(near)}: search again around it."
-    return f"The best of these {counted(len(table), 'trial')} is not near an end." + (
-        " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
-    )
+    few = " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
+    return f"The best of these {counted(len(table), 'trial')} is not near an end.{few}"
