@@ -111,8 +111,7 @@ def best_threshold(validation: Examination) -> float:
 def save_temperature(settings: Settings, model_name: str, validation: Examination) -> float:
     """Choose the temperature of a model on validation images, write it beside the model, and return it.
 
-    `choose_temperature` chooses the same one. An earlier temperature is replaced. Raises ValueError if the examination
-    is not of the validation split.
+    `choose_temperature` chooses the same one. An earlier one is replaced. Raises ValueError for another split.
     """
     if not (validation.images["split"] == "validation").all():
         raise ValueError("the temperature is chosen on validation images: examine the split `validation`.")
@@ -122,10 +121,9 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
     """Return how well the probabilities of each model fit the test images, one row per model, from its examinations.
 
-    `calibration_error` is the network's error near the border, and `corrected_error` the error after correction by the
-    `temperature`, which is chosen on the validation images. Further columns are the best threshold on the validation
-    images, the mean Dice of the test images at 0.5 and at that threshold, and the mean Dice of the mean over the
-    augmented predictions.
+    `calibration_error` is the error near the border, and `corrected_error` that after correction by the `temperature`.
+    The validation images choose the temperature and the threshold `best_threshold`. Of the test images, `dice` is the
+    mean Dice at 0.5, `dice_at_best` that at the best threshold, `augmented_dice` that of the mean augmented prediction.
     """
     rows = {}
     for name, examination in test.items():

@@ -226,8 +226,7 @@ def with_patients(
 ) -> dict[str, Pair]:
     """Return patient and group of each image of the ground truth, by its id; by default, each image is a patient.
 
-    Images that the table `patients` does not list are left out. Raises ValueError for a table or a pattern that gives
-    no image a patient.
+    Images that the table `patients` does not list are left out. Raises ValueError if it or the pattern fits no image.
     """
     pairs = [Pair(each.id, each.id, each.files[0], each.files) for each in truth.masks.values()]
     if pattern:

@@ -38,10 +38,7 @@ def choose_temperature(settings: Settings, model_name: str, progress: bool = Tru
 
 
 def store_temperature(model: Path, border: pd.DataFrame, images: int) -> float:
-    """Write the best temperature for a table of `mean_bins` beside a `.keras` file, and return it.
-
-    `images` is the number of validation images that the table was made of.
-    """
+    """Write the best temperature for a table of `mean_bins` over `images` beside a `.keras` file, and return it."""
     temperature = best_temperature(border)
     record = {"temperature": temperature, "model": digest_of_file(model), "images": images}
     write_json(model.with_name(TEMPERATURE), record)

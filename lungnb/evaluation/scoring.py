@@ -1,8 +1,7 @@
 """Score the masks of a network on a prepared data set: one row per image.
 
-The scored masks are those that `segment` gives: a pixel is lung if its probability, resized to the prepared image's
-size, is above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. No choice is made on the test
-images.
+The scored masks are those of `segment`: a pixel is lung if its probability, resized to the prepared image's size, is
+above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. Nothing is chosen on test images.
 """
 
 from __future__ import annotations

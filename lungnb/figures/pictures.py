@@ -172,9 +172,8 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
     """Draw the first images of each table with the contours of their masks, a row for each table.
 
-    `tables` are those of `segment_files`. The masks of each table are in the subfolder of `folder` that has the name of
-    the table. `truth` is a folder of ground truth with the names of the images; its contours are drawn too. Volumes are
-    left out.
+    `tables` are those of `segment_files`; the masks of each are in the subfolder of `folder` with its name. `truth` is
+    a folder of ground truth with the names of the images; its contours are drawn too. Volumes are left out.
     """
     cells = []
     for name, table in tables.items():

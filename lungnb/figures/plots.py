@@ -55,10 +55,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 
 @themed
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
-    """Draw a score of training, validation or test. Return a figure for each panel of `split_panels`.
-
-    The names look like `loss_train` and `dice_test`.
-    """
+    """Draw a score of training, validation or test. Return the panels of `split_panels` by names like `dice_test`."""
     figures = {}
     for score, column in _panel_names(scores):
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4))
@@ -181,9 +178,8 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
     """Draw the difference of predicted and true area, one panel per model, one point per image.
 
     The difference is in percent of the mean of both areas. It is drawn over the true area as a share of the picture.
-    Lines are the mean and the limits of agreement, mean plus and minus 1.96 standard deviations (Bland and Altman 1986,
-    https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images without lung in both masks are left
-    out.
+    Lines are the mean and the limits of agreement, mean ± 1.96 standard deviations (Bland and Altman 1986,
+    https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images with two empty masks are left out.
     """
     models = [*scores["model"].unique()]
     places = places_of(models)

@@ -104,8 +104,7 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:
     """Return how far each gate of an attention U-Net is open, 0 to 1, by level, for an image `(height, width)`.
 
-    Level 1 is the finest. The image is scaled to 0 to 1 and has the size of the network's input, as from
-    `load_batches`.
+    Level 1 is the finest. The image is as from `load_batches`: 0 to 1, with the size of the network's input.
     """
     names = [layer.name for layer in network.layers if layer.name.endswith("_gate")]
     gates = keras.Model(network.input, [network.get_layer(name).output for name in names])

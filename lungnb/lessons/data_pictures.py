@@ -111,10 +111,7 @@ def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], p
 
 @themed
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw masks with different faults, tinted on one image.
-
-    `faults` are those of `faulty_masks`. A title names the fault and says if a rule finds it.
-    """
+    """Draw masks with different faults, tinted on one image. Titles say if a rule finds the fault (`faulty_masks`)."""
     found = {True: "found by a rule", False: "no rule finds it"}
     titles = ["correct"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]

@@ -98,10 +98,7 @@ def say_foreign(table: pd.DataFrame) -> str:
 
 
 def score_elsewhere(model: Network, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
-    """Return the scores of a network on the test images of a data set, a row for each image.
-
-    Leave out patients whose images the network has seen in the data set `trained`.
-    """
+    """Return `score_images` of the test images of a data set, without patients whose images are in `trained`."""
     shown = without_seen(tested, trained, progress=False) if trained else tested
     return score_images(model, shown, ["test"], progress=False)
 

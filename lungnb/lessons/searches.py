@@ -132,10 +132,7 @@ def options_of(best: Settings) -> str:
 
 
 def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
-    """Return whether the best complete trial is near an end of the ranges of the search.
-
-    `learning_rate` and `filters` are the values of the settings, around which the search tried others.
-    """
+    """Return whether the best complete trial is near an end of the ranges, around `learning_rate` and `filters`."""
     best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
     decade = np.log10(best["learning_rate"] / learning_rate)  # -1 to 1, a tenth to ten times the rate
     places = {"learning_rate": (decade + 1) / 2, "augmentation": best["augmentation"] / MAX_AUGMENTATION}

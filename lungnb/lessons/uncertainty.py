@@ -154,8 +154,7 @@ def _say_gain(title: str, row: pd.Series) -> str:
 def examine_damaged(settings: Settings, model_name: str, every: int = 3, progress: bool = True) -> pd.DataFrame:
     """Damage each `every`-th image of the test split, and examine all images of it as `examine` does.
 
-    The column `damaged` says which images were damaged. A damaged image has less contrast, more noise and more blur.
-    Its ground truth stays the same.
+    The column `damaged` says which images have less contrast, more noise and more blur. Their ground truth is the same.
     """
     engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     rows = prepared.rows(prepared.scoring_split())

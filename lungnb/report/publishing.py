@@ -49,8 +49,7 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     `trainings.csv` has a row for each training with these settings, also on other folds and with other seeds: its mean
     Dice, cost, machine and code. `all_scores.csv` has the scores of each image by each of these trainings.
 
-    Raises FileNotFoundError that names what to run first if a model is not scored, or not on all folds, or if the
-    models are not compared.
+    Raises FileNotFoundError that names what to run first if models are not scored on all folds or not compared.
     """
     name = settings.profile if settings.profile in RECIPES else settings.name
     usual = home() / "results" / "published" / name

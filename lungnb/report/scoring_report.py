@@ -106,8 +106,7 @@ def score_report(
 def _refuse_other_files(folder: Path) -> None:
     """Raise NotWritten for a folder that holds more than a report, because a new report replaces the whole folder.
 
-    Such folders are those of trained networks, which have a table of scores too, and reports to which masks or notes
-    were added.
+    Such folders are those of trained networks, which have scores too, and reports to which masks or notes were added.
     """
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not entry.name.startswith(".") and not (entry.is_file() and any(map(entry.match, _FILES))):
