@@ -39,7 +39,7 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
         | {"milliseconds": milliseconds(engine, rounds)}
         for name, engine in (("model.predict", predict), ("compiled", engine_of(network)))
     ]
-    for form in progress_bar(FORMATS, "Exporting", "format"):
+    for form in progress_bar(FORMATS, "Exporting", "it"):
         try:
             file = export_model(path, form, Path(folder) / form)
         except ExportError as error:

@@ -119,11 +119,12 @@ def say_errors(scores: pd.DataFrame) -> str:
     )
 
 
-def join_sets(sets: Sequence[Prepared]) -> str:
-    """Write the training and validation images of prepared data sets into one raw data set; return its name.
+def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
+    """Join the training and validation images of prepared data sets; return the settings to train on the joined set.
 
-    The name joins the names of all sets with "+". The file `split.csv` keeps the splits. Test images are left out, so
-    they can test a network that is trained on the joined set. An earlier data set of this name is replaced.
+    It becomes a raw data set, named by the names of all sets with "+", whose file `split.csv` keeps the splits. An
+    earlier one of this name is replaced. Test images are left out, so they can test a network that is trained on it.
+    All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
     name, rows = "+".join(prepared.name for prepared in sets), []
     with written(raw_folder(name), proof="split.csv") as part:
@@ -136,15 +137,7 @@ def join_sets(sets: Sequence[Prepared]) -> str:
                     shutil.copyfile(prepared.folder / file, part / folder / f"{id_}.png")
                 rows.append((id_, row["split"]))
         write_table(pd.DataFrame(rows, columns=["id", "split"]), part / "split.csv")
-    return name
-
-
-def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
-    """Join prepared data sets with `join_sets`, and return the settings to train on the joined set.
-
-    All settings stay, except for those on how to read raw images, because prepared images are grey already.
-    """
-    return settings.for_dataset(join_sets(sets), split_file="split.csv", window=None)
+    return settings.for_dataset(name, split_file="split.csv", window=None)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
