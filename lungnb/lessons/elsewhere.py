@@ -147,8 +147,11 @@ def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame
     """
     wide = table.pivot(index="trained_on", columns="tested_on", values="dice")
     wide = wide.loc[table["trained_on"].unique(), table["tested_on"].unique()]
-    for name, of_sets in others.items():
-        wide.loc[name] = {data: patient_means(scores).mean() for data, scores in of_sets.items()}
+    more = {
+        name: {data: patient_means(scores).mean() for data, scores in of_sets.items()}
+        for name, of_sets in others.items()
+    }
+    wide = pd.concat([wide, pd.DataFrame.from_dict(more, orient="index")]).rename_axis("trained_on")
     return wide.assign(lowest=wide.min(axis=1))
 
 
