@@ -4,11 +4,11 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 LOG = "LUNGNB_LOG"  # the environment variable that names the file for tracebacks
 _PACKAGE = str(Path(__file__).parent)
@@ -23,6 +23,7 @@ _FIRST = {
     "compared": "compare the models (notebook 06, or `lungnb report`)",
     "searched": "search (notebook 12)",
 }
+_Item = TypeVar("_Item")
 
 
 def run_first(missing: str, dataset: str = "", model: str = "") -> str:
@@ -53,6 +54,15 @@ def say(*lines: object, file: TextIO | None = None) -> None:
     """Print each of `lines` as one `printable` line, on standard output or on `file`."""
     for line in lines:
         print(printable(line), file=file)
+
+
+def progress_bar(
+    items: Iterable[_Item], title: str, unit: str = "image", progress: bool = True, delay: float = 0
+) -> Iterable[_Item]:
+    """Return items to loop over. With `progress`, show a bar on standard output after `delay` seconds."""
+    from tqdm import tqdm  # imported here, because most messages need no bar
+
+    return tqdm(items, printable(title), unit=unit, file=sys.stdout, disable=not progress, delay=delay)
 
 
 def explain(error: BaseException) -> str:

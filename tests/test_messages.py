@@ -13,7 +13,7 @@ from lungnb import messages
 from lungnb.__main__ import main
 from lungnb.commands import actions
 from lungnb.formats.images import write_png
-from lungnb.messages import explain, log_traceback, printable, say
+from lungnb.messages import explain, log_traceback, printable, progress_bar, say
 from lungnb.phantoms.make import make_phantom
 
 BAD_NAME = os.fsdecode(b"a\x1b[31m\r\nb\xff\xe2\x80\xae.png")
@@ -53,6 +53,14 @@ def inner():
         {}["JANE DOE"]
     except KeyError as error:
         raise ValueError("of JANE DOE") from error
+
+
+def test_a_bar_is_on_standard_output_and_its_title_cannot_steer_the_terminal(capsys):
+    assert [*progress_bar("ab", "Scoring \x1b[31m", "film")] == ["a", "b"]
+    printed = capsys.readouterr()
+    assert r"Scoring \x1b[31m: 100%" in printed.out and "film/s" in printed.out and not printed.err
+    assert [*progress_bar("ab", "Scoring", progress=False)] == ["a", "b"] and not capsys.readouterr().out
+    assert [*progress_bar("ab", "Scoring", delay=60)] == ["a", "b"] and not capsys.readouterr().out
 
 
 def test_the_log_has_kinds_and_places_and_no_messages(tmp_path, monkeypatch):

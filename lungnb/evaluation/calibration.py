@@ -3,14 +3,13 @@
 A network predicts each image unchanged, mirrored, brighter and darker (test-time augmentation).
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from skimage.exposure import adjust_gamma
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
@@ -24,24 +23,19 @@ from lungnb.evaluation.probabilities import (
 )
 from lungnb.evaluation.scaling import store_temperature
 from lungnb.masks import LUNG_THRESHOLD, clean_mask, count_regions
+from lungnb.messages import progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings, title_of
 
 THRESHOLDS = np.round(np.arange(0.05, 1, 0.05), 2)
-
-
-def _change_tone(grey: np.ndarray, gamma: float) -> np.ndarray:
-    return np.take(np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8), grey)
-
-
 Change = Callable[[np.ndarray], np.ndarray]
 # For each name: the change of the uint8 image, and the function that maps its probabilities back.
 AUGMENTATIONS: dict[str, tuple[Change, Change]] = {
     "as it is": (np.asarray, np.asarray),
     "mirrored": (np.fliplr, np.fliplr),
-    "brighter": (partial(_change_tone, gamma=0.8), np.asarray),
-    "darker": (partial(_change_tone, gamma=1.25), np.asarray),
+    "brighter": (partial(adjust_gamma, gamma=0.8), np.asarray),
+    "darker": (partial(adjust_gamma, gamma=1.25), np.asarray),
 }
 
 
@@ -70,8 +64,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     split = prepared.scoring_split(split)
     images, by_threshold, bins = [], [], []
-    rows, title = prepared.rows(split), f"Examining {model_name}"
-    for row in tqdm(rows, title, unit="image", file=sys.stdout, disable=not progress):
+    for row in progress_bar(prepared.rows(split), f"Examining {model_name}", progress=progress):
         grey, truth = prepared.pair(row)
         predictions = predict_augmented(engine, grey)
         images.append({"id": row["id"], "split": split} | compare_with_truth(truth, predictions))
@@ -82,10 +75,7 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
 
 
 def predict_augmented(engine: Engine, grey: np.ndarray, times: int | None = None) -> list[np.ndarray]:
-    """Return the probabilities of lung for a uint8 image, `(height, width)`: first unchanged, then augmented.
-
-    There are four predictions, or the first `times` of them.
-    """
+    """Return the four probabilities of a uint8 image, `(height, width)`, or `times` of them; the first is unchanged."""
     return [undo(predict(engine, change(grey))) for change, undo in [*AUGMENTATIONS.values()][:times]]
 
 
@@ -121,8 +111,7 @@ def best_threshold(validation: Examination) -> float:
 def save_temperature(settings: Settings, model_name: str, validation: Examination) -> float:
     """Choose the temperature of a model on validation images, write it beside the model, and return it.
 
-    `choose_temperature` chooses the same one. An earlier temperature is replaced. Raises ValueError if the examination
-    is not of the validation split.
+    `choose_temperature` chooses the same one. An earlier one is replaced. Raises ValueError for another split.
     """
     if not (validation.images["split"] == "validation").all():
         raise ValueError("the temperature is chosen on validation images: examine the split `validation`.")
@@ -132,10 +121,9 @@ def save_temperature(settings: Settings, model_name: str, validation: Examinatio
 def calibration_table(validation: dict[str, Examination], test: dict[str, Examination]) -> pd.DataFrame:
     """Return how well the probabilities of each model fit the test images, one row per model, from its examinations.
 
-    `calibration_error` is the network's error near the border, and `corrected_error` the error after correction by the
-    `temperature`, which is chosen on the validation images. Further columns are the best threshold on the validation
-    images, the mean Dice of the test images at 0.5 and at that threshold, and the mean Dice of the mean over the
-    augmented predictions.
+    `calibration_error` is the error near the border, and `corrected_error` that after correction by the `temperature`.
+    The validation images choose the temperature and the threshold `best_threshold`. Of the test images, `dice` is the
+    mean Dice at 0.5, `dice_at_best` that at the best threshold, `augmented_dice` that of the mean augmented prediction.
     """
     rows = {}
     for name, examination in test.items():

@@ -1,7 +1,6 @@
 """Score the shipped network on images that are inverted, photographed or otherwise changed."""
 
 import io
-import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,11 +10,10 @@ from scipy.ndimage import gaussian_filter
 from skimage.exposure import equalize_adapthist
 from skimage.transform import ProjectiveTransform, warp
 from skimage.util import img_as_ubyte
-from tqdm import tqdm
 
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of
-from lungnb.messages import printable
+from lungnb.messages import progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import load_pretrained, segment
 from lungnb.settings import SPLITS, Settings
@@ -52,8 +50,7 @@ def score_changed(settings: Settings, progress: bool = True, splits: Sequence[st
     Columns: `id`, `split`, and for each change of image and mask (`CHANGES`) the Dice, with masks cleaned up.
     """
     engine, prepared, table = engine_of(load_pretrained()), open_prepared(settings), []
-    title = printable(f"Changing {settings.name}")
-    for row in tqdm(prepared.rows(*splits), title, unit="image", file=sys.stdout, disable=not progress):
+    for row in progress_bar(prepared.rows(*splits), f"Changing {settings.name}", progress=progress):
         rng = np.random.default_rng(int.from_bytes(str(row["id"]).encode(), "big"))
         dice_of, pair = {"id": row["id"], "split": row["split"]}, prepared.pair(row)
         for name, change in CHANGES.items():

@@ -46,8 +46,7 @@ def verdict(settings: Settings, model_names: list[str], repeated: pd.DataFrame |
 def verdict_on_masks(table: pd.DataFrame, truth: str) -> str:
     """Return which program's masks are better, and how sure that is, from a table of scores of the same images.
 
-    The first line is the answer, as in `verdict`. `truth` names the ground truth. Raises ValueError as `paired_tests`
-    does.
+    The first line is the answer, as in `verdict`. `truth` names the ground truth. Errors are those of `paired_tests`.
     """
     answer, reasons, warnings = _judge(table, truth, EQUIVALENCE_MARGIN, "image")
     return "\n".join([answer, *reasons, *([_ABOUT_MASKS] if table["model"].nunique() > 1 else []), *warnings])

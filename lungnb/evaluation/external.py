@@ -4,7 +4,6 @@ Masks are scored as they are given. The networks of lungnb are scored cleaned (`
 """
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from tqdm import tqdm
 
 from lungnb.datasets.external_masks import ExternalMask, image_pixel_mm, refuse_unlike
 from lungnb.datasets.pairing import Pair
@@ -20,7 +18,7 @@ from lungnb.evaluation.mask_doubts import MaskDoubts, say_doubtful_scores, say_t
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_sets, with_patients
 from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.tables import make_table
-from lungnb.messages import say
+from lungnb.messages import progress_bar, say
 from lungnb.metrics import count_pixels
 from lungnb.settings import LIMITS
 
@@ -114,9 +112,8 @@ def score_folders(
     if not rows:
         raise ValueError(f"{truth}: no mask could be scored. {' '.join(problems.lines()[:_MAX_LINES])}")
     if len({row["unit"] for row in rows}) > 1:  # distances in two units cannot be compared
-        problems.add(
-            TRUTH, "the spacing of some images is unknown, so all distances are in percent of the longest side."
-        )
+        what = "the spacing of some images is unknown, so all distances are in percent of the longest side."
+        problems.add(TRUTH, what)
         rows = _score_all(sets, pairs, None, Problems(), progress, in_mm=False)
     table = _finished(rows, [each.name for each in sets.programs])
     say_doubtful_scores(sets, table, options.labels, problems)
@@ -134,7 +131,7 @@ def _score_all(
     """Return one row per image and program; add a sentence for each mask that cannot be used."""
     rows: list[ScoreRow] = []
     doubts = MaskDoubts()
-    for image in tqdm(pairs, "Scoring", unit="image", file=sys.stdout, disable=not progress):
+    for image in progress_bar(pairs, "Scoring", progress=progress):
         if not any(image in program.masks for program in sets.programs):
             continue
         read = _read_all(sets, image, problems)
@@ -178,13 +175,13 @@ def _spacing_of(
 ) -> tuple[float, ...] | None:
     """Return the spacing along each axis of an image that its masks, its file or the user tell; None if unknown."""
     spacing_mm = next((each.spacing_mm for each in masks if each.spacing_mm), None)
+    if spacing_mm or masks[0].mask.ndim == 3:
+        return spacing_mm
     picture = sets.image(image)
-    if not spacing_mm and masks[0].mask.ndim == 2:
-        spacing_mm = image_pixel_mm(picture) if picture else None
-        if spacing_mm and sets.turn(image).transposed:
-            spacing_mm = spacing_mm[::-1]
-        return spacing_mm or given_mm
-    return spacing_mm
+    spacing_mm = image_pixel_mm(picture) if picture else None
+    if spacing_mm and sets.turn(image).transposed:
+        spacing_mm = spacing_mm[::-1]
+    return spacing_mm or given_mm
 
 
 def _finished(rows: list[ScoreRow], names: list[str]) -> pd.DataFrame:

@@ -133,11 +133,9 @@ def _say_turned(name: str, rows: list[dict[str, float]], problems: Problems) -> 
     means = {way: float(np.mean([row[way] for row in rows])) for way in ("", *_TURNS)}
     way = max(means, key=means.__getitem__)
     if means[way] > max(means[""] + _TURNED_GAIN, _TURNED_DICE):
-        problems.add(
-            name,
-            f"the masks seem to be {way}, or those of the ground truth are: their mean Dice is {means['']:.3f}, "
-            f"and {means[way]:.3f} if this is undone. Save both in one orientation.",
-        )
+        scores = f"their mean Dice is {means['']:.3f}, and {means[way]:.3f} if this is undone"
+        what = f"the masks seem to be {way}, or those of the ground truth are: {scores}. Save both in one orientation."
+        problems.add(name, what)
 
 
 def say_doubtful_scores(sets: MaskSets, table: pd.DataFrame, labels: Labels, problems: Problems) -> None:
@@ -160,9 +158,8 @@ def say_doubtful_scores(sets: MaskSets, table: pd.DataFrame, labels: Labels, pro
     if (table["tp"] + table["fn"] == 0).all():
         problems.add(TRUTH, "all its masks are empty. Are these the masks?")
     if not table["compared"].any():
-        problems.add(
-            TRUTH, "no image has masks of all programs, so they are not compared. Score fewer programs at once."
-        )
+        what = "no image has masks of all programs, so they are not compared. Score fewer programs at once."
+        problems.add(TRUTH, what)
 
 
 def _lost_side(rows: pd.DataFrame) -> str:

@@ -106,9 +106,8 @@ def find_sets(
     every = [folder, *folders.values()]
     truths = _find(TRUTH, folder, every, problems)
     if not truths:
-        raise ValueError(
-            f"{folder}: no mask found. Name the folder with the masks of the ground truth.{other_files(folder)}"
-        )
+        what = "no mask found. Name the folder with the masks of the ground truth."
+        raise ValueError(f"{folder}: {what}{other_files(folder)}")
     truth_set = MaskSet(TRUTH, folder, truth_labels, {each.id: each for each in truths})
     programs = []
     for name, place in folders.items():
@@ -227,8 +226,7 @@ def with_patients(
 ) -> dict[str, Pair]:
     """Return patient and group of each image of the ground truth, by its id; by default, each image is a patient.
 
-    Images that the table `patients` does not list are left out. Raises ValueError for a table or a pattern that gives
-    no image a patient.
+    Images that the table `patients` does not list are left out. Raises ValueError if it or the pattern fits no image.
     """
     pairs = [Pair(each.id, each.id, each.files[0], each.files) for each in truth.masks.values()]
     if pattern:

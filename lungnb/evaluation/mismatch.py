@@ -5,16 +5,14 @@ pixels. The limits were chosen on Montgomery and tested on other data sets (`ben
 """
 
 import math
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import signal
-from tqdm import tqdm
 
 from lungnb.artefacts import MANIFEST
 from lungnb.datasets.check import FINDING_COLUMNS
@@ -22,13 +20,13 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import Engine
 from lungnb.engines.export import open_network
 from lungnb.masks import Mask
+from lungnb.messages import progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import segment_grey
 from lungnb.settings import SHIPPED, Settings
 
 MISMATCH_COLUMNS = (*FINDING_COLUMNS, "dice")
-# The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask. 2 % of its pairs lie
-# below.
+# The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask. 2 % lie below.
 MIN_DICE = 0.88
 # By which a moved mask must fit better. On Montgomery, right masks gain nothing, those shifted by 5 % at least 0.03.
 MIN_GAIN = 0.02
@@ -86,7 +84,7 @@ def find_mismatches(settings: Settings, progress: bool = True) -> pd.DataFrame:
 def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFrame:
     """Return the table of `find_mismatches` for masks that were read."""
     overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
-    moves = [_best_move(pair) for pair in _with_bar(pairs, "Moving masks", progress)]
+    moves = [_best_move(pair) for pair in progress_bar(pairs, "Moving masks", "pair", progress, _SECONDS_WITHOUT_BAR)]
     if pairs and np.median(overlaps) < MIN_DICE:
         return _table([_judge_set(overlaps, moves)])
     rows = []
@@ -104,7 +102,7 @@ def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
 def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[MaskPair]:
     """Yield the masks of each image or volume, without those that cannot be read and those without lung."""
     groups = prepared.manifest.groupby(["source_image", "source_mask"], sort=False)
-    for (_, file), rows in _with_bar(groups, "Comparing masks", progress):
+    for (_, file), rows in progress_bar(groups, "Comparing masks", "pair", progress, _SECONDS_WITHOUT_BAR):
         try:
             pairs = [_read_pair(row, prepared, engine) for row in rows.to_dict("records")]
         except (ValueError, OSError):
@@ -112,11 +110,6 @@ def read_pairs(prepared: Prepared, engine: Engine, progress: bool) -> Iterator[M
         truth, prediction = (np.stack(masks) for masks in zip(*pairs, strict=True))
         if truth.any():
             yield MaskPair(str(file), rows["height"].iloc[0] / rows["width"].iloc[0], truth, prediction)
-
-
-def _with_bar(items: Iterable[Any], title: str, progress: bool) -> Iterable[Any]:
-    """Return items to loop over, with a progress bar if that takes more than a moment."""
-    return tqdm(items, title, unit="pair", file=sys.stdout, disable=not progress, delay=_SECONDS_WITHOUT_BAR)
 
 
 def _read_pair(row: ManifestRow, prepared: Prepared, engine: Engine) -> tuple[Mask, Mask]:

@@ -24,8 +24,7 @@ _LOGITS = np.arange(-12, 12, 0.02) + 0.01  # middles of fine bins; their width c
 def border_bins(truth: Mask, probability: np.ndarray) -> pd.DataFrame:
     """Return the pixels near the border of a true mask by the logit of their probability, both (height, width).
 
-    A row is a bin of `logit`: the numbers of pixels that are `lung` and those that are `other`. All numbers are 0 if
-    the mask has no border.
+    A row is a bin of `logit`: the numbers of `lung` pixels and of `other` pixels. Without a border, all are 0.
     """
     near = _near_border(truth)
     rounded = np.clip(probability[near].astype(float), 1e-6, 1 - 1e-6)

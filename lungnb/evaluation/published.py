@@ -74,8 +74,7 @@ def say_review(table: pd.DataFrame) -> str:
 def published_draws() -> pd.DataFrame:
     """Return the draws of corrected images that a network was adapted to: one row per data set, start, number and draw.
 
-    `before` is the mean Dice of other images by the shipped network, `after` that by the network that was trained from
-    `start`.
+    `before` is the mean Dice of other images by the shipped network, `after` that by the network trained from `start`.
     """
     return read_published("adapt/curve.csv")
 

@@ -5,7 +5,6 @@ Files keep the short names of columns, because programs read them. People read t
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -30,15 +29,13 @@ TITLES = {
     "model": "Network", "network": "Network", "dataset": "Data set", "id": "Image", "patient": "Patient",
     "split": "Split", "group": "Group", "images": "Images", "patients": "Patients", "seeds": "Seeds", "folds": "Folds",
     "seed": "Seed", "unit": "Unit of distances", "note": "Note", "volume": "Volume", "slices": "Slices",
-    "empty": "Empty masks", "failed": "Failed masks",
-    "first": "Ranks first if patients are resampled",
+    "empty": "Empty masks", "failed": "Failed masks", "first": "Ranks first if patients are resampled",
     "pooled_dice": "Dice of all pixels together", "pooled_iou": "IoU of all pixels together",
     "parameters": "Parameters", "multiplications": "Multiply-accumulates per image", "epochs": "Epochs",
     "training_minutes": "Training time (min)", "milliseconds_per_image": "Time per image (ms)",
     "difference": "Difference of Dice", "p": "p", "p_holm": "p, Holm-corrected", "conclusion": "Conclusion",
-    "patients_needed": "Patients needed", "effect": "Effect size",
-    "patients_sd": "SD over patients", "seeds_sd": "SD over seeds", "folds_sd": "SD over folds",
-    "image_sd": "SD of one image over seeds", "dice_sd": "SD of Dice over seeds",
+    "patients_needed": "Patients needed", "patients_sd": "SD over patients", "seeds_sd": "SD over seeds",
+    "folds_sd": "SD over folds", "image_sd": "SD of one image over seeds", "dice_sd": "SD of Dice over seeds",
     "median_dice": "Dice, median", "below_0.9": "Images with a Dice below 0.9", "worst": "Worst image",
     "worst_dice": "Lowest Dice", "class": "Class", "f1-score": "F1", "support": "Pixels",
     "scored": "Scored", "missing": "Missing", "unusable": "Unusable", "without_truth": "Masks without ground truth",
@@ -79,15 +76,6 @@ _SCORES = (  # beginnings of names: three digits
     "dice", "pooled", "nsd", "f1", "before", "after", "validation_dice", "median_dice", "worst_dice",
 )  # fmt: skip
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
-
-
-class Range(NamedTuple):
-    """Three columns that are shown as one: a value and its limits."""
-
-    value: str
-    low: str
-    high: str
-    title: str
 
 
 def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
@@ -163,30 +151,28 @@ def readable_conclusion(test: pd.Series) -> str:
 
 def _shown_columns(table: pd.DataFrame, unit: str) -> Iterator[tuple[str, str, list[str]]]:
     """Yield each column to show: its short name, its title, and the columns that it is made of."""
-    is_mean, in_title = "images" in table or "seeds" in table, {"unit"} if unit else set()
-    ranges = [each for each in _ranges(table, unit) if {each.value, each.low, each.high} <= {*table}]
-    limits = {limit for each in ranges for limit in (each.low, each.high)}
-    by_value = {each.value: each for each in ranges}
+    is_mean = "images" in table or "seeds" in table
+    ranges = [(title, parts) for title, parts in _ranges(table, unit) if {*parts} <= {*table}]
+    hidden = {part for _, parts in ranges for part in parts[1:]} | ({"unit"} if unit else set())
+    range_of = {parts[0]: (title, parts) for title, parts in ranges}
     for name in map(str, table):
-        if name in by_value:
-            each = by_value[name]
-            yield name, each.title, [each.value, each.low, each.high]
-        elif name == "low_90" and "high_90" in table:
-            yield name, "90 % interval", ["low_90", "high_90"]
-        elif name not in limits | in_title | {"high_90"}:
-            title = "Difference between" if name == "pair" else column_title(name, is_mean, unit)
-            yield name, title, [name]
+        if name in range_of:
+            yield name, *range_of[name]
+        elif name not in hidden:
+            yield name, "Difference between" if name == "pair" else column_title(name, is_mean, unit), [name]
 
 
-def _ranges(table: pd.DataFrame, unit: str) -> Iterator[Range]:
+def _ranges(table: pd.DataFrame, unit: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the title and the columns of what is shown as one column: a value and its limits, or two limits."""
     limits = "lowest to highest seed" if "dice_sd" in table else "95 % interval"
-    yield Range("dice", "dice_low", "dice_high", f"Dice, mean ({limits})")
-    yield Range("dice", "low", "high", "Dice, mean (95 % interval)")
-    yield Range("after", "after_low", "after_high", "Dice after, mean (lowest to highest draw)")
-    yield Range("difference", "low", "high", "Difference of Dice (95 % interval)")
+    yield f"Dice, mean ({limits})", ["dice", "dice_low", "dice_high"]
+    yield "Dice, mean (95 % interval)", ["dice", "low", "high"]
+    yield "Dice after, mean (lowest to highest draw)", ["after", "after_low", "after_high"]
+    yield "Difference of Dice (95 % interval)", ["difference", "low", "high"]
+    yield "90 % interval", ["low_90", "high_90"]
     for score, title in _DISTANCES.items():
-        value, low, high = (f"{score}_{level}" for level in ("median", "q1", "q3"))
-        yield Range(value, low, high, f"{title}{_in_unit(score, unit)}, median (quartiles)")
+        parts = [f"{score}_{level}" for level in ("median", "q1", "q3")]
+        yield f"{title}{_in_unit(score, unit)}, median (quartiles)", parts
 
 
 def _in_unit(score: str, unit: str) -> str:

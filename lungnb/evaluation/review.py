@@ -1,7 +1,6 @@
 """Which masks should a person look at, and how much does it help?
 
-If augmented predictions disagree, or the mask does not look like the ground truth of other images, the prediction is
-uncertain.
+A prediction is uncertain if augmented ones disagree, or if it does not look like the ground truth of other images.
 """
 
 import numpy as np

@@ -1,11 +1,9 @@
 """Choose the temperature of a trained network on its validation images, and store it beside the network."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, TEMPERATURE
 from lungnb.datasets.prepared import open_prepared
@@ -14,7 +12,7 @@ from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import has_temperature, read_temperature
 from lungnb.evaluation.probabilities import best_temperature, border_bins, mean_bins
 from lungnb.files import need, write_json
-from lungnb.messages import printable, run_first
+from lungnb.messages import progress_bar, run_first
 from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings
 
@@ -29,9 +27,8 @@ def choose_temperature(settings: Settings, model_name: str, progress: bool = Tru
     model = need(settings.results / model_name / MODEL, run_first("trained", settings.dataset, model_name))
     if has_temperature(model):
         return read_temperature(model)
-    prepared, engine = open_prepared(settings), engine_of(load_model(model))
-    title, bins = printable(f"Calibrating {model_name}"), []
-    for row in tqdm(prepared.rows("validation"), title, unit="image", file=sys.stdout, disable=not progress):
+    prepared, engine, bins = open_prepared(settings), engine_of(load_model(model)), []
+    for row in progress_bar(prepared.rows("validation"), f"Calibrating {model_name}", progress=progress):
         image, truth = prepared.pair(row)
         probability = predict(engine, image)
         if not np.isfinite(probability).all():
@@ -41,10 +38,7 @@ def choose_temperature(settings: Settings, model_name: str, progress: bool = Tru
 
 
 def store_temperature(model: Path, border: pd.DataFrame, images: int) -> float:
-    """Write the best temperature for a table of `mean_bins` beside a `.keras` file, and return it.
-
-    `images` is the number of validation images that the table was made of.
-    """
+    """Write the best temperature for a table of `mean_bins` over `images` beside a `.keras` file, and return it."""
     temperature = best_temperature(border)
     record = {"temperature": temperature, "model": digest_of_file(model), "images": images}
     write_json(model.with_name(TEMPERATURE), record)

@@ -1,27 +1,24 @@
 """Score the masks of a network on a prepared data set: one row per image.
 
-The scored masks are those that `segment` gives: a pixel is lung if its probability, resized to the prepared image's
-size, is above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. No choice is made on the test
-images.
+The scored masks are those of `segment`: a pixel is lung if its probability, resized to the prepared image's size, is
+above 0.5; then `clean_mask` keeps the two largest regions and fills their holes. Nothing is chosen on test images.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Network, engine_of
 from lungnb.evaluation.regions import costophrenic_share, shows_films, side_scores
 from lungnb.evaluation.statistics import first_places, mean_interval, patient_means, pooled_counts
 from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
-from lungnb.messages import printable
+from lungnb.messages import progress_bar
 from lungnb.metrics import (
     FAILED_DICE,
     OVERLAP_SCORES,
@@ -64,7 +61,7 @@ def score_images(
     engine, rows, are_films = engine_of(model), prepared.rows(*splits), shows_films(prepared)
     predict(engine, prepared.pair(rows[0])[0])  # the first call compiles
     table = []
-    for row in tqdm(rows, printable(f"Scoring {title}"), unit="image", file=sys.stdout, disable=not progress):
+    for row in progress_bar(rows, f"Scoring {title}", progress=progress):
         image, truth = prepared.pair(row)
         started = time.perf_counter()
         probability = predict(engine, image)

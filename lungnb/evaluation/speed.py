@@ -1,6 +1,5 @@
 """Measure how large and how fast the exported forms of a network are, and how well they agree with Keras."""
 
-import sys
 import timeit
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lungnb.engines.engines import Engine, ExportError, engine_of, installed, load_model, model_file, open_exported
 from lungnb.engines.export import FORMATS, READERS, export_model
 from lungnb.engines.parity import parities
+from lungnb.messages import progress_bar
 
 
 def milliseconds(engine: Engine, rounds: int = 30) -> float:
@@ -40,7 +39,7 @@ def compare_exports(model: str | Path | None = None, folder: str | Path = ".", r
         | {"milliseconds": milliseconds(engine, rounds)}
         for name, engine in (("model.predict", predict), ("compiled", engine_of(network)))
     ]
-    for form in tqdm(FORMATS, "Exporting", file=sys.stdout):
+    for form in progress_bar(FORMATS, "Exporting", "it"):
         try:
             file = export_model(path, form, Path(folder) / form)
         except ExportError as error:

@@ -59,11 +59,10 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
         True
     """
     values = np.asarray(values, float)
-    count, mean = len(values), values.mean() if len(values) else np.nan
+    count, tail = len(values), (1 - level) / 2
     if count < 2:
         return np.nan, np.nan
-    error = values.std(ddof=1) / np.sqrt(count)
-    tail = (1 - level) / 2
+    mean, error = values.mean(), stats.sem(values)
     t = -stats.t.ppf(tail, count - 1)
     expanded = max(stats.norm.cdf(-np.sqrt(count / (count - 1)) * t), _MAX_EXPANSION * tail)
     low, high = np.quantile(_pivots(values), [expanded, 1 - expanded])
@@ -76,8 +75,7 @@ def _pivots(values: np.ndarray) -> np.ndarray:
     for _ in range(_RESAMPLES // _BATCH):
         resampled = values[rng.integers(0, count, (_BATCH, count))]
         resampled = resampled[np.ptp(resampled, axis=1) > 0]  # equal values have no standard error
-        errors = resampled.std(axis=1, ddof=1) / np.sqrt(count)
-        pivots.append((resampled.mean(axis=1) - values.mean()) / errors)
+        pivots.append((resampled.mean(axis=1) - values.mean()) / stats.sem(resampled, axis=1))
     return np.concatenate(pivots)
 
 
@@ -192,7 +190,8 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
         model = wide.columns[wide.isna().any()][0]
         rows = wide[wide[model].isna()].reset_index()
         raise ValueError(f"{model} has no dice of {rows['id'][0]}; score all models again on the same images.")
-    _refuse_unlike_seeds(table)
+    if "seed" in table:
+        _refuse_unlike_seeds(table)
     return wide
 
 
@@ -223,13 +222,10 @@ def _refuse_missing(table: pd.DataFrame, *columns: str) -> None:
 
 def _refuse_unlike_seeds(table: pd.DataFrame) -> None:
     """Raise ValueError if the trainings with one seed have no scores of an image that others have scores of."""
-    if "seed" not in table:
-        return
-    images = {str(seed): {*rows["id"]} for seed, rows in table.groupby("seed")}
-    every = set.union(*images.values())
-    for seed, ids in images.items():
-        if missing := every - ids:
-            raise ValueError(f"The trainings with seed {seed} have no scores of {min(missing)}; score them all again.")
+    for seed, counts in pd.crosstab(table["seed"], table["id"]).iterrows():
+        if not counts.all():
+            missing = counts.idxmin()
+            raise ValueError(f"The trainings with seed {seed} have no scores of {missing}; score them all again.")
 
 
 def pooled_counts(table: pd.DataFrame) -> Counts:

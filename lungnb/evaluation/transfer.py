@@ -78,8 +78,7 @@ def score_untrained(
 def compare_untrained(settings: Settings, model_names: Sequence[str], progress: bool = True) -> pd.DataFrame:
     """Score the network that lungnb ships and trained models on the same images, all with masks cleaned up.
 
-    Return one row per network, the shipped one first, with the columns of `dataset_summary`. The images are those of
-    `scoring_split`.
+    Return one row per network, the shipped one first, with the columns of `dataset_summary`, on the `scoring_split`.
     """
     prepared, files = open_prepared(settings), {UNTRAINED_TITLE: SHIPPED}
     files |= {title_of(name): settings.results / name / MODEL for name in model_names}
@@ -108,8 +107,7 @@ def untrained_sentence(table: pd.DataFrame) -> str:
 def dataset_summary(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return one row per data set from tables of scores: means, the interval of Dice, and the worst image.
 
-    Means are over patients. `below_0.9` is the share of images with a Dice below 0.9. `worst` is the id of the worst
-    image.
+    Means are over patients. `below_0.9` is the share of images with a Dice below 0.9, `worst` the id of the worst one.
     """
     rows = {}
     for name, table in tables.items():

@@ -1,12 +1,10 @@
 """Score whole volumes in 3-D, from apex to base; `evaluate` sees the prepared slices of their central half only."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from lungnb.artefacts import MODEL, RUN, raw_folder
 from lungnb.datasets.prepared import ManifestRow, open_prepared
@@ -16,8 +14,8 @@ from lungnb.engines.engines import Engine, engine_of, load_model
 from lungnb.formats.images import is_volume, read_volume
 from lungnb.formats.tables import make_table
 from lungnb.masks import Window
-from lungnb.messages import printable
-from lungnb.metrics import count_pixels, scores, surface_scores
+from lungnb.messages import progress_bar
+from lungnb.metrics import dice, surface_scores
 from lungnb.networks.records import trained_window
 from lungnb.segmentation.predict import segment
 from lungnb.settings import Settings
@@ -43,8 +41,7 @@ def volume_scores(settings: Settings, model_names: Sequence[str], progress: bool
     for name in model_names if volumes else ():
         file = settings.results / name / MODEL
         engine, window_hu = engine_of(load_model(file)), trained_window(file.with_name(RUN))
-        title = printable(f"Scoring volumes by {name}")
-        bar = tqdm(volumes, title, unit="volume", file=sys.stdout, disable=not progress)
+        bar = progress_bar(volumes, f"Scoring volumes by {name}", "volume", progress)
         table += [{"model": name} | _score_volume(raw, row, engine, window_hu, mask_values) for row in bar]
     return make_table(table, VOLUME_COLUMNS)
 
@@ -58,5 +55,4 @@ def _score_volume(
     masks = [read_lung(raw / path, volume, mask_values) for path in row["source_mask"].split(";")]
     truth = np.logical_or.reduce(masks)
     facts = {"volume": row["source_image"], "patient": row["patient"], "split": row["split"], "slices": len(truth)}
-    overlap = scores(count_pixels(truth, mask))
-    return facts | {"dice": overlap["dice"]} | surface_scores(truth, mask, volume.spacing_mm)
+    return facts | {"dice": dice(truth, mask)} | surface_scores(truth, mask, volume.spacing_mm)

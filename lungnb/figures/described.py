@@ -1,7 +1,6 @@
 """Alternative texts of figures: what a screen reader says instead of "image".
 
-IPython stores such a text in the metadata of an output, as `metadata["image/png"]["alt"]`. nbconvert writes it into the
-HTML of the report.
+IPython stores such a text in an output, as `metadata["image/png"]["alt"]`, and nbconvert writes it into the report.
 """
 
 import inspect

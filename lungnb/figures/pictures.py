@@ -36,14 +36,12 @@ class Cell(NamedTuple):
 
 @themed
 def outline_grid(
-    cells: Sequence[Cell],
-    columns: int = 3,
-    inches: float = 3.0,
-    names: tuple[str, str] = ("ground truth", "prediction"),
-) -> Figure:
+    cells: Sequence[Cell], columns: int = 3, inches: float = 3.0,
+    names: tuple[str, str] = ("ground truth", "prediction"), title: str = "",
+) -> Figure:  # fmt: skip
     """Draw images with the contours of their masks. They are drawn row by row, each `inches` wide and high.
 
-    `names` are what the legend calls the masks `truth` and `prediction` of the cells.
+    `names` are what the legend calls the masks `truth` and `prediction` of the cells. `title` is above all images.
     """
     rows = max(-(-len(cells) // columns), 1)
     with plt.rc_context({"text.parse_math": False}):  # because titles are names of files, which may hold $
@@ -65,6 +63,8 @@ def outline_grid(
         legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label=names[1]))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
+    if title:
+        figure.suptitle(printable(title), fontsize=12, parse_math=False)
     return figure
 
 
@@ -103,9 +103,7 @@ def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> 
 def model_grid(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> Figure:
     """Draw contours of the ground truth and of the predictions, a row for each image and a column for each model.
 
-    The title of each picture is the Dice of the model on this image.
-
-    With one model, draw image, ground truth and prediction side by side, as `prediction_grid` does.
+    Titles have the Dice of the model on this image. With one model, draw the `prediction_grid`.
     """
     if len(model_names) == 1:
         return prediction_grid(settings, model_names[0], rows)
@@ -126,28 +124,19 @@ def failure_gallery(settings: Settings, model_name: str | None, rows: pd.DataFra
     Masks are cleaned, as they are scored. If `model_name` is None, take the network that lungnb ships.
     """
     file = settings.results / model_name / MODEL if model_name else None
-    figure = elsewhere_grid(open_prepared(settings), file, rows)
     title = f"{title_of(model_name) if model_name else settings.name}: the {len(rows)} lowest Dice"
-    figure.suptitle(title, fontsize=12, parse_math=False)
-    return figure
+    return elsewhere_grid(open_prepared(settings), file, rows, title)
 
 
 @themed
-def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame) -> Figure:
+def elsewhere_grid(prepared: Prepared, file: Path | None, rows: pd.DataFrame, title: str = "") -> Figure:
     """Draw images of a data set with the contours of the ground truth and of a network's masks.
 
     `file` is the file of the network. None means the network that lungnb ships. `rows` has the columns `id` and `dice`.
     """
     predicted = _predict_rows(prepared, file, rows)
-    return outline_grid([Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted])
-
-
-@themed
-def mask_gallery(title: str, cells: Sequence[Cell]) -> Figure:
-    """Draw images with the contours of their masks under a title, such as the worst masks of a program."""
-    figure = outline_grid(cells)
-    figure.suptitle(printable(title), fontsize=12, parse_math=False)
-    return figure
+    cells = [Cell(f"{row['id']}, Dice {row['dice']:.3f}", *drawn) for row, *drawn in predicted]
+    return outline_grid(cells, title=title)
 
 
 @themed
@@ -183,9 +172,8 @@ def mismatch_gallery(prepared: Prepared, mismatches: pd.DataFrame, count: int = 
 def mask_grid(folder: Path, tables: dict[str, pd.DataFrame], truth: Path | None = None, count: int = 3) -> Figure:
     """Draw the first images of each table with the contours of their masks, a row for each table.
 
-    `tables` are those of `segment_files`. The masks of each table are in the subfolder of `folder` that has the name of
-    the table. `truth` is a folder of ground truth with the names of the images; its contours are drawn too. Volumes are
-    left out.
+    `tables` are those of `segment_files`; the masks of each are in the subfolder of `folder` with its name. `truth` is
+    a folder of ground truth with the names of the images; its contours are drawn too. Volumes are left out.
     """
     cells = []
     for name, table in tables.items():

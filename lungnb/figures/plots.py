@@ -55,10 +55,7 @@ def split_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> Fi
 
 @themed
 def single_panels(histories: dict[str, pd.DataFrame], scores: pd.DataFrame) -> dict[str, Figure]:
-    """Draw a score of training, validation or test. Return a figure for each panel of `split_panels`.
-
-    The names look like `loss_train` and `dice_test`.
-    """
+    """Draw a score of training, validation or test. Return the panels of `split_panels` by names like `dice_test`."""
     figures = {}
     for score, column in _panel_names(scores):
         figures[f"{score}_{column}"], axis = subplots(figsize=(5.4, 4))
@@ -181,18 +178,16 @@ def bland_altman(scores: pd.DataFrame) -> Figure:
     """Draw the difference of predicted and true area, one panel per model, one point per image.
 
     The difference is in percent of the mean of both areas. It is drawn over the true area as a share of the picture.
-    Lines are the mean and the limits of agreement, mean plus and minus 1.96 standard deviations (Bland and Altman 1986,
-    https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images without lung in both masks are left
-    out.
+    Lines are the mean and the limits of agreement, mean ± 1.96 standard deviations (Bland and Altman 1986,
+    https://doi.org/10.1016/S0140-6736(86)90837-8). One image has no limits. Images with two empty masks are left out.
     """
     models = [*scores["model"].unique()]
     places = places_of(models)
     figure, axes = subplots(1, len(models), figsize=(4 * len(models), 3.8), sharey=True, squeeze=False)
     for axis, name in zip(axes.flat, models, strict=True):
-        counts = scores[scores["model"] == name][["tp", "fp", "fn", "tn"]]
-        true_px, predicted_px = counts["tp"] + counts["fn"], counts["tp"] + counts["fp"]
-        gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
-        true_share = (true_px / counts.sum(axis=1))[gap.index]
+        tp, fp, fn, tn = (scores.loc[scores["model"] == name, count] for count in Counts._fields)
+        gap = (200 * (fp - fn) / (2 * tp + fp + fn)).dropna()
+        true_share = ((tp + fn) / (tp + fp + fn + tn))[gap.index]
         axis.scatter(true_share, gap, s=22, color=COLORS[places[name] % len(COLORS)], alpha=0.7)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)  # both areas are the same
         lines = ((0, "-"), (-1.96, "--"), (1.96, "--"))

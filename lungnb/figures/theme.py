@@ -32,8 +32,7 @@ Drawn = TypeVar("Drawn")
 def themed(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
     """Let a function draw in lungnb's theme, and begin the alternative texts of its figures.
 
-    The texts begin with the first sentence of the function's docstring. The function may return a figure, a dictionary
-    of figures, or None.
+    They begin with the first sentence of its docstring. It may return a figure, a dictionary of figures, or None.
     """
     about = first_sentence(draw)
 

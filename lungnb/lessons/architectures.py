@@ -61,15 +61,12 @@ def say_chance(summary: pd.DataFrame) -> str:
         Every seed is lower: Compact U-Net (mean 0.030 lower).
     """
     best = str(summary["dice"].idxmax())
-    first, others = summary.loc[best], summary.drop(best)
-    lines = [
-        f"{best} has the highest mean Dice, {first['dice']:.3f}, and its seeds lie from {first['dice_low']:.3f} to "
-        f"{first['dice_high']:.3f}."
-    ]
-    lower = others[others["dice_high"] < first["dice_low"]]
-    overlapping = others.drop(lower.index)
-    for start, rows in (("Some seeds are as good", overlapping), ("Every seed is lower", lower)):
-        names = [f"{name} (mean {first['dice'] - row['dice']:.3f} lower)" for name, row in rows.iterrows()]
+    mean, low, high = summary.loc[best, ["dice", "dice_low", "dice_high"]]
+    lines = [f"{best} has the highest mean Dice, {mean:.3f}, and its seeds lie from {low:.3f} to {high:.3f}."]
+    others = summary.drop(best)
+    is_lower = others["dice_high"] < low
+    for start, rows in (("Some seeds are as good", others[~is_lower]), ("Every seed is lower", others[is_lower])):
+        names = [f"{name} (mean {mean - dice:.3f} lower)" for name, dice in rows["dice"].items()]
         lines += [f"{start}: {', '.join(names)}."] if names else []
     return "\n".join(lines)
 
@@ -77,14 +74,11 @@ def say_chance(summary: pd.DataFrame) -> str:
 def say_tests(tests: pd.DataFrame, best: str) -> str:
     """Return how many other networks `best` is better than, from a table of `paired_tests`."""
     against = tests[(tests["first"] == best) | (tests["second"] == best)]
-    wins = against["conclusion"].where(
-        against["first"] == best, against["conclusion"].map({BETTER: WORSE, WORSE: BETTER})
-    )
-    better = int((wins == BETTER).sum())
-    counts = {word: int((against["conclusion"] == word).sum()) for word in (UNDECIDED, EQUIVALENT)}
+    wins = np.where(against["first"] == best, BETTER, WORSE)
+    better, alike, undecided = ((against["conclusion"] == each).sum() for each in (wins, EQUIVALENT, UNDECIDED))
     return (
         f"{title_of(best)} against {counted(len(against), 'other network')}: better than {better} of them, not "
-        f"relevantly different from {counts[EQUIVALENT]}, undecided for {counts[UNDECIDED]}."
+        f"relevantly different from {alike}, undecided for {undecided}."
     )
 
 
@@ -110,8 +104,7 @@ def say_price(summary: pd.DataFrame, margin: float) -> str:
 def gate_openings(network: keras.Model, image: np.ndarray) -> dict[int, np.ndarray]:
     """Return how far each gate of an attention U-Net is open, 0 to 1, by level, for an image `(height, width)`.
 
-    Level 1 is the finest. The image is scaled to 0 to 1 and has the size of the network's input, as from
-    `load_batches`.
+    Level 1 is the finest. The image is as from `load_batches`: 0 to 1, with the size of the network's input.
     """
     names = [layer.name for layer in network.layers if layer.name.endswith("_gate")]
     gates = keras.Model(network.input, [network.get_layer(name).output for name in names])

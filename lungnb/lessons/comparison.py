@@ -32,12 +32,11 @@ def say_pairs(tests: pd.DataFrame, margin: float) -> str:
 
 
 def _reason(test: pd.Series, margin: float) -> str:
-    excludes_zero = test["low"] > 0 or test["high"] < 0
     if test["conclusion"] == EQUIVALENT:
         return "The 90 % interval lies within the margin."
     if test["conclusion"] != UNDECIDED:
         return "The 95 % interval does not contain 0, and the difference is at least the margin."
-    if not excludes_zero:
+    if not (test["low"] > 0 or test["high"] < 0):
         return "The 95 % interval contains 0, and the 90 % interval reaches beyond the margin."
     if abs(test["difference"]) < margin:
         return "The 95 % interval does not contain 0, but the difference is smaller than the margin."
@@ -58,13 +57,11 @@ def say_generalisation(histories: Mapping[str, pd.DataFrame], scores: pd.DataFra
             f"{title_of(name)}: Dice {kept['dice']:.3f} in training, {kept['val_dice']:.3f} in validation, "
             f"{last:.3f} on {split} images."
         )
-    worst = max(gaps, key=lambda title: gaps[title])
-    conclusion = (
-        f"{worst} is {gaps[worst]:.3f} lower on {split} images than in training: a sign of overfitting."
-        if gaps[worst] > _LARGE_GAP
-        else f"No network is more than {_LARGE_GAP:g} lower on {split} images than in training: no sign of overfitting."
-    )
-    return "\n".join([*lines, conclusion])
+    worst = max(gaps, key=gaps.__getitem__)
+    said = f"No network is more than {_LARGE_GAP:g} lower on {split} images than in training: no sign of overfitting."
+    if gaps[worst] > _LARGE_GAP:
+        said = f"{worst} is {gaps[worst]:.3f} lower on {split} images than in training: a sign of overfitting."
+    return "\n".join([*lines, said])
 
 
 def say_failures(scores: pd.DataFrame) -> str:
@@ -95,14 +92,10 @@ def say_failures(scores: pd.DataFrame) -> str:
 
 
 def say_area(scores: pd.DataFrame) -> str:
-    """Return by how much the lungs are too large or too small, a line for each network.
-
-    The numbers are the mean and the limits of agreement of the chart of Bland and Altman.
-    """
+    """Return the mean and the limits of agreement of `bland_altman` in words, a line for each network."""
     lines = []
     for name, rows in scores.groupby("model", sort=False):
-        true_px, predicted_px = rows["tp"] + rows["fn"], rows["tp"] + rows["fp"]
-        gap = (200 * (predicted_px - true_px) / (predicted_px + true_px)).dropna()
+        gap = (200 * (rows["fp"] - rows["fn"]) / (2 * rows["tp"] + rows["fp"] + rows["fn"])).dropna()
         if len(gap) > 1:
             mean, spread = gap.mean(), 1.96 * gap.std()
             size = "larger" if mean > 0 else "smaller"
@@ -121,14 +114,11 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
     if len(comparison) == 1:
         return "With one network, there is nothing to choose."
     best = comparison["dice"].idxmax()
-    alike = {
-        title_of(test["second"] if title_of(test["first"]) == best else test["first"])
-        for _, test in tests.iterrows()
-        if test["conclusion"] == EQUIVALENT and best in (title_of(test["first"]), title_of(test["second"]))
-    }
-    times = comparison.loc[[name for name in comparison.index if name in alike | {best}], "milliseconds_per_image"]
+    equivalent = tests.loc[tests["conclusion"] == EQUIVALENT, ["first", "second"]].map(title_of).to_numpy()
+    alike = {name for pair in equivalent if best in pair for name in pair} - {best}
     if not alike:
         return f"No network is shown to be as good as {best}, so do not choose another one for its lower cost yet."
+    times = comparison.loc[comparison.index.isin(alike | {best}), "milliseconds_per_image"]
     return (
         f"No relevant difference to {best}: {', '.join(sorted(alike))}. Of these networks, {times.idxmin()} is the "
         f"quickest, with {times.min():.1f} ms per image."

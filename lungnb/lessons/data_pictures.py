@@ -111,10 +111,7 @@ def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], p
 
 @themed
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw masks with different faults, tinted on one image.
-
-    `faults` are those of `faulty_masks`. A title names the fault and says if a rule finds it.
-    """
+    """Draw masks with different faults, tinted on one image. Titles say if a rule finds the fault (`faulty_masks`)."""
     found = {True: "found by a rule", False: "no rule finds it"}
     titles = ["correct"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
     cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
@@ -180,12 +177,11 @@ def leak_chart(table: pd.DataFrame) -> Figure:
 @themed
 def augmentation_grid(batch: Batch, settings: Settings) -> Figure:
     """Draw the first image of a batch: unchanged, after each augmentation alone, and after all of them."""
-    none = {"flip": False, "rotation": 0.0, "zoom": 0.0, "contrast": 0.0}
     titles = {
         "flip": "flip", "rotation": f"rotation, at most {settings.rotation:g} degrees",
         "zoom": f"zoom, at most {settings.zoom:.0%}", "contrast": f"contrast, at most {settings.contrast:.0%}",
     }  # fmt: skip
-    plain = settings.replace(**none)
+    plain = settings.replace(flip=False, rotation=0.0, zoom=0.0, contrast=0.0)
     cells = [_batch_cell("as it was read", batch)]
     for name, title in titles.items():
         if value := getattr(settings, name):

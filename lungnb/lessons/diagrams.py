@@ -48,8 +48,7 @@ def loss_chart() -> Figure:
 def residual_diagram() -> Figure:
     """Draw the two convolutions of a U-Net's stage above, and a residual unit with its shortcut below."""
     figure, (plain, residual) = subplots(2, 1, figsize=(10, 3.9), height_ratios=[0.9, 2.25])
-    unit = ["conv 3×3", "norm", "ReLU"] * 2
-    _draw_chain(plain, ["x", *unit, "y"])
+    _draw_chain(plain, ["x", *["conv 3×3", "norm", "ReLU"] * 2, "y"])
     plain.set_title("Stage of the U-Net: y = F(x)", loc="left")
     _draw_chain(residual, ["x", "norm", "ReLU", "conv 3×3", "norm", "ReLU", "conv 3×3", "+", "y"])
     _draw_box(residual, 3 * _GAP, 1.3, "1×1 conv")

@@ -88,7 +88,8 @@ def say_foreign(table: pd.DataFrame) -> str:
     home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
     lines = []
     for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name, gap = row["tested_on"], round(round(home[row["tested_on"]], 3) - round(row["dice"], 3), 3)
+        name = row["tested_on"]
+        gap = round(round(home[name], 3) - round(row["dice"], 3), 3)  # of the numbers that are shown
         behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
         behind = behind if gap > 0 else "not lower"
         foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"
@@ -97,10 +98,7 @@ def say_foreign(table: pd.DataFrame) -> str:
 
 
 def score_elsewhere(model: Network, tested: Prepared, trained: Prepared | None = None) -> pd.DataFrame:
-    """Return the scores of a network on the test images of a data set, a row for each image.
-
-    Leave out patients whose images the network has seen in the data set `trained`.
-    """
+    """Return `score_images` of the test images of a data set, without patients whose images are in `trained`."""
     shown = without_seen(tested, trained, progress=False) if trained else tested
     return score_images(model, shown, ["test"], progress=False)
 
@@ -121,11 +119,12 @@ def say_errors(scores: pd.DataFrame) -> str:
     )
 
 
-def join_sets(sets: Sequence[Prepared]) -> str:
-    """Write the training and validation images of prepared data sets into one raw data set; return its name.
+def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
+    """Join the training and validation images of prepared data sets; return the settings to train on the joined set.
 
-    The name joins the names of all sets with "+". The file `split.csv` keeps the splits. Test images are left out, so
-    they can test a network that is trained on the joined set. An earlier data set of this name is replaced.
+    It becomes a raw data set, named by the names of all sets with "+", whose file `split.csv` keeps the splits. An
+    earlier one of this name is replaced. Test images are left out, so they can test a network that is trained on it.
+    All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
     name, rows = "+".join(prepared.name for prepared in sets), []
     with written(raw_folder(name), proof="split.csv") as part:
@@ -138,15 +137,7 @@ def join_sets(sets: Sequence[Prepared]) -> str:
                     shutil.copyfile(prepared.folder / file, part / folder / f"{id_}.png")
                 rows.append((id_, row["split"]))
         write_table(pd.DataFrame(rows, columns=["id", "split"]), part / "split.csv")
-    return name
-
-
-def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
-    """Join prepared data sets with `join_sets`, and return the settings to train on the joined set.
-
-    All settings stay, except for those on how to read raw images, because prepared images are grey already.
-    """
-    return settings.for_dataset(join_sets(sets), split_file="split.csv", window=None)
+    return settings.for_dataset(name, split_file="split.csv", window=None)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -172,26 +163,22 @@ def say_remedies(table: pd.DataFrame) -> str:
         >>> print(say_remedies(table))
         Each row has a worst data set. The Dice on it is highest in the row both, 0.950, and lowest in the row a, 0.900.
     """
-    best, worst = (str(getattr(table["lowest"], how)()) for how in ("idxmax", "idxmin"))
+    lowest = table["lowest"]
     return (
-        f"Each row has a worst data set. The Dice on it is highest in the row {best}, {table['lowest'].max():.3f}, and "
-        f"lowest in the row {worst}, {table['lowest'].min():.3f}."
+        f"Each row has a worst data set. The Dice on it is highest in the row {lowest.idxmax()}, {lowest.max():.3f}, "
+        f"and lowest in the row {lowest.idxmin()}, {lowest.min():.3f}."
     )
 
 
 def say_varied(shipped: pd.DataFrame, table: pd.DataFrame) -> str:
-    """Return the Dice of the network that comes with lungnb, and of networks that were trained at one hospital.
-
-    Both are of the same published data sets.
+    """Return the Dice of the network that comes with lungnb and of networks from one hospital, on the same data sets.
 
     `shipped` is results/published/phantom/zero_patient.csv, `table` one of `train_across`.
     """
     away = lost_elsewhere(table)
     lines = []
     for _, row in shipped[shipped["dataset"].isin(away["tested_on"])].iterrows():
-        others = away[away["tested_on"] == row["dataset"]]
-        listed = ", ".join(
-            f"{other['elsewhere']:.3f} trained on {other['trained_on']}" for _, other in others.iterrows()
-        )
+        others = away.loc[away["tested_on"] == row["dataset"], ["elsewhere", "trained_on"]].to_numpy()
+        listed = ", ".join(f"{dice:.3f} trained on {name}" for dice, name in others)
         lines.append(f"{row['dataset']}: {row['dice']:.3f} by the network that comes with lungnb; {listed}.")
     return "\n".join(lines)

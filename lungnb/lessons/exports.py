@@ -34,10 +34,8 @@ def compare_pixels(first: Engine, second: Engine, images: np.ndarray) -> pd.Data
     """
     batches = [image[None, :, :, None].astype(np.float32) / 255 for image in images]
     one, other = (np.concatenate([engine(batch) for batch in batches]).ravel() for engine in (first, second))
-    flipped = (one > LUNG_THRESHOLD) != (other > LUNG_THRESHOLD)
-    return pd.DataFrame(
-        {"difference": np.abs(one - other), "from_half": np.abs(one - LUNG_THRESHOLD), "flipped": flipped}
-    )
+    pixels = pd.DataFrame({"difference": np.abs(one - other), "from_half": np.abs(one - LUNG_THRESHOLD)})
+    return pixels.assign(flipped=(one > LUNG_THRESHOLD) != (other > LUNG_THRESHOLD))
 
 
 def say_rounding(pixels: pd.DataFrame) -> str:

@@ -20,11 +20,8 @@ def say_untrained(summary: pd.DataFrame) -> str:
     low, high = summary["dice"].idxmin(), summary["dice"].idxmax()
     images = summary["images"].sum()
     bad = (summary["below_0.9"] * summary["images"]).sum() / images
-    rest = (
-        " The median is higher than the mean: a few bad masks lower it."
-        if bad > 0 and (summary["median_dice"] > summary["dice"]).all()
-        else ""
-    )
+    is_skewed = bad > 0 and (summary["median_dice"] > summary["dice"]).all()
+    rest = " The median is higher than the mean: a few bad masks lower it." if is_skewed else ""
     return (
         f"The mean Dice is {summary['dice'].min():.3f} ({low}) to {summary['dice'].max():.3f} ({high}).\n"
         f"Of all {images:,} images, {100 * bad:.0f} % have a Dice below 0.9.{rest}"

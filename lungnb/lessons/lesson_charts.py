@@ -37,18 +37,12 @@ def confidence_chart() -> Figure:
     """Draw the reliability diagrams of three invented networks: over-confident, calibrated, under-confident."""
     figure, axes = subplots(1, 3, figsize=(12, 4.3), sharey=True)
     for axis, (name, table) in zip(axes, confidence_examples().items(), strict=True):
+        predicted, observed = table["probability"], table["observed"]
         axis.plot([0, 1], [0, 1], color="0.5", linestyle=":")
-        axis.vlines(
-            table["probability"], table["probability"], table["observed"], color=COLORS[1], linewidth=4, alpha=0.6
-        )
-        axis.plot(table["probability"], table["observed"], "o-", color=COLORS[0])
-        axis.set(
-            title=f"{name}, error {calibration_error(table):.2f}",
-            xlabel="probability of lung",
-            xlim=(0, 1),
-            ylim=(0, 1),
-        )
-        axis.set_aspect("equal")
+        axis.vlines(predicted, predicted, observed, color=COLORS[1], linewidth=4, alpha=0.6)
+        axis.plot(predicted, observed, "o-", color=COLORS[0])
+        axis.set(title=f"{name}, error {calibration_error(table):.2f}", xlabel="probability of lung")
+        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes[0].set_ylabel("share that is lung")
     return figure
 

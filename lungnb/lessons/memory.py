@@ -48,9 +48,8 @@ def draw_study(patients: int = 30, images_each: int = 4, seed: int = 1) -> Study
     """
     rng = np.random.default_rng(seed)
     phantoms = [make_phantom(patient, seed, size=SIDE) for patient in range(patients)]
-    images, masks = zip(
-        *(_expose_again(rng, *phantom) for phantom in phantoms for _ in range(images_each)), strict=True
-    )
+    films = [_expose_again(rng, *phantom) for phantom in phantoms for _ in range(images_each)]
+    images, masks = zip(*films, strict=True)
     return Study(np.stack(images), np.stack(masks), np.repeat(np.arange(patients), images_each))
 
 
@@ -99,10 +98,8 @@ def deal(memory: Memory, way: str, seed: int) -> pd.DataFrame:
     is_test = np.isin(names, units[: max(round(TEST_SHARE * len(units)), 1)])
     tested, trained = np.flatnonzero(is_test), np.flatnonzero(~is_test)
     nearest = trained[memory.likeness[np.ix_(tested, trained)].argmax(axis=1)]
-    is_same = memory.patients[tested] == memory.patients[nearest]
-    return pd.DataFrame(
-        {"image": tested, "nearest": nearest, "dice": memory.dice[tested, nearest], "is_same_patient": is_same}
-    )
+    answers = pd.DataFrame({"image": tested, "nearest": nearest, "dice": memory.dice[tested, nearest]})
+    return answers.assign(is_same_patient=memory.patients[tested] == memory.patients[nearest])
 
 
 def deal_both_ways(memory: Memory, deals: int = DEALS) -> pd.DataFrame:
@@ -125,10 +122,7 @@ def deal_both_ways(memory: Memory, deals: int = DEALS) -> pd.DataFrame:
 
 
 def say_deals(table: pd.DataFrame, memory: Memory) -> str:
-    """Return how much higher the Dice is if images are dealt instead of patients.
-
-    `table` is that of `deal_both_ways` for `memory`.
-    """
+    """Return how much higher the Dice is if images are dealt instead of patients, from `deal_both_ways(memory)`."""
     if table.empty:
         return "All images are of one patient, so there is nothing to deal."
     if len(np.unique(memory.patients)) == len(memory.patients):
@@ -136,11 +130,9 @@ def say_deals(table: pd.DataFrame, memory: Memory) -> str:
     means = table.groupby("way")[["dice", "same_patient"]].mean()
     images, patients = means.loc["images"], means.loc["patients"]
     gap = images["dice"] - patients["dice"]
-    conclusion = (
-        f"A split by image makes the score {gap:.2f} too high, although nothing was learned about lungs."
-        if gap >= RELEVANT_GAP
-        else "The scores hardly differ for this simple memory. A network might recognise the patients."
-    )
+    conclusion = "The scores hardly differ for this simple memory. A network might recognise the patients."
+    if gap >= RELEVANT_GAP:
+        conclusion = f"A split by image makes the score {gap:.2f} too high, although nothing was learned about lungs."
     return (
         f"Images dealt: mean Dice {images['dice']:.2f}; for {images['same_patient']:.0%} of the test images the "
         f"nearest training image is of the same patient.\nPatients dealt: mean Dice {patients['dice']:.2f}.\n"

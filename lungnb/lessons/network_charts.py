@@ -43,12 +43,11 @@ def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.nd
     axes[0].imshow(image, cmap="gray", vmin=0, vmax=1)
     axes[0].contour(truth, [0.5], colors=TRUTH, linewidths=1.6)
     axes[0].set_title("image and true mask", fontsize=11)
-    drawn = None
     for axis, level in zip(axes[1:], shown, strict=True):
         drawn = axis.imshow(openings[level], cmap="cividis", vmin=0, vmax=1)
         axis.set_title(f"gate of level {level}, {openings[level].shape[0]}²", fontsize=11)
     for axis in axes:
         axis.axis("off")
-    if drawn is not None:
+    if shown:
         figure.colorbar(drawn, ax=axes[1:], shrink=0.7, label="α (1: open)")
     return figure

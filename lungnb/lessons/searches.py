@@ -132,10 +132,7 @@ def options_of(best: Settings) -> str:
 
 
 def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
-    """Return whether the best complete trial is near an end of the ranges of the search.
-
-    `learning_rate` and `filters` are the values of the settings, around which the search tried others.
-    """
+    """Return whether the best complete trial is near an end of the ranges, around `learning_rate` and `filters`."""
     best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
     decade = np.log10(best["learning_rate"] / learning_rate)  # -1 to 1, a tenth to ten times the rate
     places = {"learning_rate": (decade + 1) / 2, "augmentation": best["augmentation"] / MAX_AUGMENTATION}
@@ -148,6 +145,5 @@ def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
         near.append(f"the {'lower' if best['filters'] < filters else 'upper'} end of filters")
     if near:
         return f"The best trial is near {' and '.join(near)}: search again around it."
-    return f"The best of these {counted(len(table), 'trial')} is not near an end." + (
-        " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
-    )
+    few = " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
+    return f"The best of these {counted(len(table), 'trial')} is not near an end.{few}"

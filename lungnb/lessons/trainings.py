@@ -40,9 +40,7 @@ def shift_losses(shifts_px: Sequence[int] = range(0, 49, 2)) -> pd.DataFrame:
 
 
 def confidence_losses(confidences: Sequence[float] = (0.55, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)) -> pd.DataFrame:
-    """Return the losses of a perfect mask, one row per confidence.
-
-    The confidence is the probability of lung inside the mask, and of background outside.
+    """Return the losses of a perfect mask, one row per confidence (of lung inside, of background outside).
 
     The Dice of all these masks is 1, because a mask holds the pixels with a probability above 0.5.
     """
@@ -68,12 +66,9 @@ def say_learning(history: pd.DataFrame) -> str:
     """
     kept = int(history[MONITOR].argmin())
     row = history.iloc[kept]
-    is_last = kept == len(history) - 1
-    trend = (
-        "The validation loss was lowest in the last epoch, so more epochs may lower it further."
-        if is_last
-        else "No later epoch lowered the validation loss."
-    )
+    trend = "No later epoch lowered the validation loss."
+    if kept == len(history) - 1:
+        trend = "The validation loss was lowest in the last epoch, so more epochs may lower it further."
     is_overfitted = row[MONITOR] > _OVERFITTING * row["loss"]
     gap = "much lower, a sign of overfitting" if is_overfitted else "no sign of overfitting"
     return (
@@ -137,10 +132,8 @@ def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFra
     is the first epoch with a validation Dice of at least 0.95, or missing. `seconds_per_epoch` is a median.
     Multiply-accumulates are of one image.
     """
-    rows = {
-        name: _training_row(read_run(settings, name), history)
-        for name, history in read_histories(settings, model_names).items()
-    }
+    histories = read_histories(settings, model_names)
+    rows = {name: _training_row(read_run(settings, name), history) for name, history in histories.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
@@ -181,17 +174,13 @@ def say_differences(table: pd.DataFrame, model_name: str, margin: float) -> str:
 
 def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str, margin: float) -> str:
     ratio, gap = first / second, first["dice"] - second["dice"]
-    conclusion = (
-        f"The Dice differs by at least {margin:g} after one training of each. Notebook 06 tests such a difference."
-        if abs(gap) >= margin
-        else f"The Dice differs by less than {margin:g}, which is too little to prefer one of them."
-    )
-    good = [
-        "never" if np.isnan(epoch) else f"after epoch {epoch:.0f}"
-        for epoch in (first["epochs_to_good"], second["epochs_to_good"])
-    ]
+    conclusion = f"less than {margin:g}, which is too little to prefer one of them."
+    if abs(gap) >= margin:
+        conclusion = f"at least {margin:g} after one training of each. Notebook 06 tests such a difference."
+    epochs = (row["epochs_to_good"] for row in (first, second))
+    good = ["never" if np.isnan(epoch) else f"after epoch {epoch:.0f}" for epoch in epochs]
     return (
         f"{title} against {other}: validation Dice {signed(gap, 4)}, {ratio['parameters']:.2f} times the parameters, "
-        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\n{conclusion}\n"
+        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\nThe Dice differs by {conclusion}\n"
         f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
     )

@@ -1,6 +1,5 @@
 """Interpret what notebook 13 shows: calibration, temperature, and whether uncertain masks are the worse ones."""
 
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,7 +7,6 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit
 from scipy.stats import spearmanr
-from tqdm import tqdm
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
@@ -17,6 +15,7 @@ from lungnb.evaluation.calibration import Examination, compare_with_truth, predi
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
 from lungnb.evaluation.statistics import say_p
 from lungnb.lessons.text import signed
+from lungnb.messages import progress_bar
 from lungnb.metrics import LOW_DICE
 from lungnb.settings import Settings, title_of
 
@@ -46,10 +45,11 @@ def confidence_examples() -> dict[str, pd.DataFrame]:
 
 def say_calibration(examinations: Mapping[str, Examination]) -> str:
     """Return for each model its calibration error near the border, and whether it is over-confident."""
+    tables = {title_of(name): reliability_table(examination.border) for name, examination in examinations.items()}
     return "\n".join(
-        f"{title_of(name)}: a probability near the border is wrong by {calibration_error(table):.3f} on average. "
+        f"{title}: a probability near the border is wrong by {calibration_error(table):.3f} on average. "
         f"{say_confidence(table)}"
-        for name, table in ((name, reliability_table(each.border)) for name, each in examinations.items())
+        for title, table in tables.items()
     )
 
 
@@ -63,10 +63,10 @@ def say_confidence(table: pd.DataFrame) -> str:
     error = calibration_error(table)
     if error < SMALL_ERROR:
         return "It is calibrated: the error is too small to see in the chart."
-    gap = ((table["probability"] - table["observed"]) * np.sign(table["probability"] - 0.5) * table["share"]).sum()
+    excess = (table["probability"] - table["observed"]) * table["share"]
+    gap = (excess * np.sign(table["probability"] - 0.5)).sum()
     if abs(gap) < error / 2:
-        is_high = ((table["probability"] - table["observed"]) * table["share"]).sum() > 0
-        return f"It is too {'high' if is_high else 'low'} on both sides of 0.5."
+        return f"It is too {'high' if excess.sum() > 0 else 'low'} on both sides of 0.5."
     return "It is over-confident: too near to 0 and 1." if gap > 0 else "It is under-confident: too near to 0.5."
 
 
@@ -154,13 +154,12 @@ def _say_gain(title: str, row: pd.Series) -> str:
 def examine_damaged(settings: Settings, model_name: str, every: int = 3, progress: bool = True) -> pd.DataFrame:
     """Damage each `every`-th image of the test split, and examine all images of it as `examine` does.
 
-    The column `damaged` says which images were damaged. A damaged image has less contrast, more noise and more blur.
-    Its ground truth stays the same.
+    The column `damaged` says which images have less contrast, more noise and more blur. Their ground truth is the same.
     """
     engine, prepared = engine_of(load_model(settings.results / model_name / MODEL)), open_prepared(settings)
     rows = prepared.rows(prepared.scoring_split())
     examined = []
-    for index, row in enumerate(tqdm(rows, "Examining", unit="image", file=sys.stdout, disable=not progress)):
+    for index, row in enumerate(progress_bar(rows, "Examining", progress=progress)):
         grey, truth = prepared.pair(row)
         is_damaged = index % every == 0
         image = damaged(grey, index) if is_damaged else grey

@@ -86,9 +86,8 @@ def _summary(settings: Settings) -> str:
     if "hd95_median" not in table:
         raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb; run notebook 06 again.")
     verdict = verdict_html((folder / VERDICT).read_text(encoding="utf-8"))
-    return "\n".join(
-        [facts, verdict, *_evidence(folder, table), f"<p><small>{html.escape(say_runs(settings))}</small></p>"]
-    )
+    runs = f"<p><small>{html.escape(say_runs(settings))}</small></p>"
+    return "\n".join([facts, verdict, *_evidence(folder, table), runs])
 
 
 def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:

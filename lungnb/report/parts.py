@@ -42,8 +42,7 @@ def html_section(title: str, text: str, table: pd.DataFrame, columns: Sequence[s
 def folded(title: str, body: str, anchor: str = "") -> str:
     """Return a part of a page that is folded until the reader opens it. All arguments are HTML.
 
-    A link to the anchor opens the part, because the anchor is inside. By default, the anchor is the title with "_"
-    instead of spaces.
+    A link to the anchor opens the part, because the anchor is inside. The default is the title with "_" for spaces.
     """
     anchor = anchor or re.sub(r"\W+", "_", title.lower())
     return f'<details><summary>{title}</summary><div id="{anchor}">{body}</div></details>'

@@ -49,13 +49,11 @@ def publish(settings: Settings, folder: str | Path | None = None) -> Path:
     `trainings.csv` has a row for each training with these settings, also on other folds and with other seeds: its mean
     Dice, cost, machine and code. `all_scores.csv` has the scores of each image by each of these trainings.
 
-    Raises FileNotFoundError that names what to run first if a model is not scored, or not on all folds, or if the
-    models are not compared.
+    Raises FileNotFoundError that names what to run first if models are not scored on all folds or not compared.
     """
     name = settings.profile if settings.profile in RECIPES else settings.name
-    folder = (
-        home() / "results" / "published" / name if folder is None else given_path(folder, "the folder to publish in")
-    )
+    usual = home() / "results" / "published" / name
+    folder = usual if folder is None else given_path(folder, "the folder to publish in")
     compared = settings.comparison
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     need(compared / VERDICT, run_first("compared"))
@@ -116,14 +114,10 @@ def _trainings_table(runs: Sequence[Settings]) -> pd.DataFrame:
 
 def _scores_table(runs: Sequence[Settings]) -> pd.DataFrame:
     """Return the scores of each image by each training, with `model`, `seed` and `fold` as the first columns."""
-    tables = []
-    for run in runs:
-        (model,) = run.models
-        table = read_table(run.results / model / SCORES)
-        for name, value in (("fold", run.fold), ("seed", run.seed), ("model", model)):
-            table.insert(0, name, value)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    folders = {(*run.models, run.seed, run.fold): run.results / run.models[0] for run in runs}
+    tables = {training: read_table(folder / SCORES) for training, folder in folders.items()}
+    names = ["model", "seed", "fold"]
+    return pd.concat(tables, names=names).reset_index(level=names).reset_index(drop=True)
 
 
 def _summary(settings: Settings, trainings: pd.DataFrame) -> dict[str, object]:

@@ -19,7 +19,7 @@ from lungnb.evaluation.readable_tables import TEST_COLUMNS
 from lungnb.evaluation.scoring import comparison_table, group_scores
 from lungnb.evaluation.statistics import pooled_counts
 from lungnb.figures import difference_chart, plots
-from lungnb.figures.pictures import Cell, mask_gallery
+from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.files import NotWritten, refuse_foreign, written
 from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.pixels import to_grey
@@ -77,9 +77,8 @@ def score_report(
     replaced. Raises NotWritten if `out` holds other files or lies among the masks, and errors as `lungnb.score`.
     """
     name = given_path(truth, "the path of the ground truth").resolve().name
-    folder = (
-        home() / "results" / "scores" / name if out is None else given_path(out, "the folder of the report").resolve()
-    )
+    usual = home() / "results" / "scores" / name
+    folder = usual if out is None else given_path(out, "the folder of the report").resolve()
     for given in (truth, *masks):
         if given_path(given, "the path of a folder").resolve() in (folder, *folder.parents):
             raise NotWritten(f"{folder}: lies among the masks in {given}. Name another folder with --out.")
@@ -107,8 +106,7 @@ def score_report(
 def _refuse_other_files(folder: Path) -> None:
     """Raise NotWritten for a folder that holds more than a report, because a new report replaces the whole folder.
 
-    Such folders are those of trained networks, which have a table of scores too, and reports to which masks or notes
-    were added.
+    Such folders are those of trained networks, which have scores too, and reports to which masks or notes were added.
     """
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not entry.name.startswith(".") and not (entry.is_file() and any(map(entry.match, _FILES))):
@@ -147,7 +145,7 @@ def _charts(scoring: Scoring, tables: dict[str, pd.DataFrame]) -> Iterator[tuple
         worst = rows.nsmallest(_WORST, "dice")
         cells = [_cell(scoring, str(name), row["id"], row["dice"]) for _, row in worst.iterrows()]
         title = f"{title_of(str(name))}, the worst {len(worst)} of {counted(len(rows), 'image')}"
-        yield f"worst_{number}_{_anchor(str(name))}.png", mask_gallery(title, cells)
+        yield f"worst_{number}_{_anchor(str(name))}.png", outline_grid(cells, title=title)
 
 
 def _cell(scoring: Scoring, program: str, image: str, dice: float) -> Cell:

@@ -60,20 +60,20 @@ def test_only_test_images_that_were_not_seen_are_scored(sets):
 
 
 def test_joined_sets_keep_training_and_validation_and_leave_the_test_out(sets):
-    name = elsewhere.join_sets(sets)
-    assert name == "here+there"
-    joined = make_settings(name, "quick", image_size=32, split_file="split.csv")
+    settings = make_settings("here", "quick", image_size=32)
+    joined = elsewhere.join_settings(settings, sets)
+    assert joined.dataset == "here+there"
     prepare_dataset(joined, progress=False)
     manifest = open_prepared(joined).manifest
     expected = {f"{each.name}-{row['id']}": row["split"] for each in sets for row in each.rows("train", "validation")}
     assert dict(zip(manifest["id"], manifest["split"], strict=True)) == expected
-    assert elsewhere.join_sets(sets) == name  # again, which replaces what lungnb wrote
+    assert elsewhere.join_settings(settings, sets) == joined  # again, which replaces what lungnb wrote
 
 
 def test_a_folder_of_the_user_is_not_replaced_by_joined_sets(sets):
     (raw_folder("here+there") / "images").mkdir(parents=True)
     with pytest.raises(NotWritten, match="did not write"):
-        elsewhere.join_sets(sets)
+        elsewhere.join_settings(make_settings("here", "quick"), sets)
 
 
 def test_remedies_add_networks_and_the_lowest_dice():
