@@ -3,6 +3,7 @@
 The populations are the published scores of real images. Patients are drawn from them with replacement, so the true mean
 is that of the population. `lungnb` is the interval that score tables have; the others are the candidates it was chosen
 from. `warned` is the share of samples with a `decisive_patients`, and `lungnb_not_warned` the coverage in all others.
+`equivalent` is how often the verdict on a difference is "no relevant difference" although the true one is the margin.
 
     python benchmarks/coverage.py --out results/published/benchmarks
 """
@@ -19,6 +20,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from lungnb.evaluation.statistics import decisive_patients, interval, patient_means
+from lungnb.settings import EQUIVALENCE_MARGIN
 
 PUBLISHED = Path(__file__).parents[1] / "results" / "published"
 PATIENTS = (80, 28, 20, 8, 5, 3)
@@ -96,7 +98,21 @@ def coverage(name: str, population: np.ndarray, patients: int, samples: int) -> 
     table = pd.DataFrame(rows)
     not_warned = table.loc[~table["warned"], "lungnb"].mean()
     shares = table.drop(columns="width").mean().to_dict()
-    return shares | {"lungnb_not_warned": not_warned, "median_width": table["width"].median()}
+    shares |= {"lungnb_not_warned": not_warned, "median_width": table["width"].median()}
+    is_difference = not name.startswith("Dice")
+    return shares | ({"equivalent": equivalent(population, patients, samples)} if is_difference else {})
+
+
+def equivalent(population: np.ndarray, patients: int, samples: int) -> float:
+    """Return the share of samples whose 90 % interval lies within the margin, if the true mean is at one of its ends.
+
+    It should be 0.05 at most. Of the two ends, the one with the larger share counts.
+    """
+    rng, centred, found = np.random.default_rng(patients), population - population.mean(), np.zeros(2)
+    for _ in range(samples):
+        low, high = interval(rng.choice(centred, patients), 0.9)
+        found += low > -2 * EQUIVALENCE_MARGIN and high < 0, low > 0 and high < 2 * EQUIVALENCE_MARGIN
+    return float(found.max() / samples)
 
 
 def main() -> None:

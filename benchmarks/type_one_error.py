@@ -3,7 +3,8 @@
 `architectures`: two architectures are equal, but each training differs, as seeds did on Montgomery
 (results/published/montgomery-seeds/variation.csv and results/published/networks/networks.csv). `patients`: two trained
 networks are equal on average, but one fails on some patients. `lungnb` is the test of `paired_tests`, `conclusion` says
-how often it called one network better, and the others are the tests it replaces.
+how often it called one network better, and the others are the tests it replaces. `equivalent` is how often the verdict
+would be "no relevant difference" if one network were better by the margin, of the two networks the one with more.
 
     python benchmarks/type_one_error.py --out results/published/benchmarks
 """
@@ -61,11 +62,14 @@ def rejections(experiments: list[list[pd.Series]]) -> dict[str, float]:
     for first, second in experiments:
         result, gaps = difference(first, second), (first - second).groupby("patient").mean()
         conclusion = conclude(pd.Series(result | {"p_holm": result["p"]}), EQUIVALENCE_MARGIN)
+        low, high, width = result["low_90"], result["high_90"], 2 * EQUIVALENCE_MARGIN
         rows.append({
+            "first": -width < low and high < 0, "second": low > 0 and high < width,  # after adding the margin
             "lungnb": result["p"] < 0.05, "conclusion": conclusion in (BETTER, WORSE),
             "wilcoxon": stats.wilcoxon(gaps).pvalue < 0.05, "t_over_patients": stats.ttest_1samp(gaps, 0).pvalue < 0.05,
         })  # fmt: skip
-    return pd.DataFrame(rows).mean().to_dict()
+    shares = pd.DataFrame(rows).mean().to_dict()
+    return shares | {"equivalent": max(shares.pop("first"), shares.pop("second"))}
 
 
 def main() -> None:

@@ -6,11 +6,24 @@ README and on the pages of docs/results, except speed.md, each number is in a cl
 
 import re
 
+import numpy as np
 import pytest
 
 from helpers.claims import CLAIMS
 from helpers.paths import ROOT
-from helpers.published import BMP, CT, FOLDS_TESTS, MISMATCH, WRONG
+from helpers.published import (
+    BMP,
+    CT,
+    FOLDS_TESTS,
+    FULL_PAIRS,
+    MISMATCH,
+    NETWORKS_TESTS,
+    ONCE,
+    REPEATED,
+    WRONG,
+    table,
+)
+from lungnb.evaluation.differences import paired_tests
 
 NUMBER = re.compile(r"(?<![\w.-])\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 LINK = re.compile(r"\]\([^)]*\)")
@@ -40,7 +53,8 @@ EXCEPTIONS = {  # texts with numbers that no published table holds: patterns, an
     r"window -125 to 275 HU": "settings",
     r"`folds=5`": "a setting",
     r"`SEEDS=3`": "a command",
-    r"seeds 1 to 3 \(above: 2 to 4\)": "settings",
+    r"with seeds 1 to 3": "settings",
+    r"Seeds 2 and 3 gave": "settings",
     r"for 1,000 more steps on 4,000 drawings with all additions, and on 4,000 without": "settings",
     r"The third had 0.968, 0.955, 0.968 and 0.970 on .*? 0.971, and the first, .*? 0.969 and 0.971": "of others",
     r"lost 0.001 unchanged and .*? and 0.002 .*? lost 0.001 .*? under 0.9 \(0.897; with .*? 0.907\)": "of others",
@@ -113,3 +127,21 @@ def test_rounding_is_as_quoted():
 def test_no_network_is_better_than_another_in_five_folds():
     assert "The verdict on the last three: no relevant difference" in README
     assert (FOLDS_TESTS["conclusion"] == "no relevant difference").all() and len(FOLDS_TESTS) == 3
+    assert (paired_tests(ONCE)["conclusion"] == "no relevant difference").all() and len(REPEATED) == 6
+
+
+def test_which_networks_differ_on_montgomery():
+    of_compact = NETWORKS_TESTS["conclusion"].xs("compact_unet", level="second")
+    assert {*of_compact.index[of_compact == "first is better"]} == {"unet", "resunet", "attention_unet"}
+    rest = NETWORKS_TESTS["conclusion"].drop("compact_unet", level="second")
+    is_of_r2unet = [("r2unet" in pair) and pair != ("r2unet", "transunet") for pair in rest.index]
+    assert {*rest[is_of_r2unet]} == {"undecided"} and of_compact["transunet"] == "undecided"
+    assert {*rest[~np.array(is_of_r2unet)]} == {"no relevant difference"} == {*FULL_PAIRS["conclusion"]}
+
+
+def test_two_seeds_of_two_sections_are_the_same_trainings():
+    scores = table("montgomery-seeds/all_scores.csv", ["seed", "model", "id"])["dice"].sort_index()
+    for seed in (2, 3):
+        for name in ("unet", "resunet", "r2unet"):
+            other = table(f"networks/networks/montgomery.seed{seed}/{name}/scores.csv", "id")["dice"]
+            assert other.sort_index().equals(scores.loc[seed, name])

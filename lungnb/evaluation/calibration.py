@@ -43,9 +43,9 @@ class Examination(NamedTuple):
     """A model's probabilities of the images of a split, compared with the ground truth.
 
     Attributes:
-        images: one row per image: `id`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean prediction,
-            `disagreement` (see the function), `regions` and `area` (share of the image) of the mask, and `true_regions`
-            and `true_area` of the ground truth. Masks are cleaned, as `segment` gives them.
+        images: one row per image: `id`, `patient`, `split`, `dice` at a threshold of 0.5, `augmented_dice` of the mean
+            prediction, `disagreement` (see the function), `regions` and `area` (share of the image) of the mask, and
+            `true_regions` and `true_area` of the ground truth. Masks are cleaned, as `segment` gives them.
         thresholds: one row per threshold: `threshold` and the mean `dice` over images.
         border: one row per bin of logits near the true border, see `border_bins`.
     """
@@ -67,7 +67,8 @@ def examine(settings: Settings, model_name: str, split: str, progress: bool = Tr
     for row in progress_bar(prepared.rows(split), f"Examining {model_name}", progress=progress):
         grey, truth = prepared.pair(row)
         predictions = predict_augmented(engine, grey)
-        images.append({"id": row["id"], "split": split} | compare_with_truth(truth, predictions))
+        entry = {"id": row["id"], "patient": row["patient"], "split": split}
+        images.append(entry | compare_with_truth(truth, predictions))
         by_threshold.append([dice(truth, clean_mask(predictions[0] > threshold)) for threshold in THRESHOLDS])
         bins.append(border_bins(truth, predictions[0]))
     thresholds = pd.DataFrame({"threshold": THRESHOLDS, "dice": np.mean(by_threshold, axis=0)})

@@ -114,6 +114,8 @@ def difference(first: pd.Series, second: pd.Series) -> dict[str, float]:
         result = _over_seeds(first, second)
     else:
         result = _of_one_training(gaps.to_numpy())
+    for limit in ("low", "high", "low_90", "high_90"):
+        result[limit] = float(np.clip(result[limit], -1, 1))  # two Dice differ by no more than 1
     quantiles = stats.norm.ppf([1 - SIGNIFICANT_P / 2, POWER])
     return result | {"patients_needed": quantiles.sum() ** 2 * gaps.groupby("patient").mean().var(ddof=1)}
 

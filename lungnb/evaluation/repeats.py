@@ -48,9 +48,8 @@ def train_repeatedly(
 def variation(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per model of a table of `train_repeatedly`: its mean Dice, and how the Dice varies.
 
-    `dice` is the mean over patients, and `low` and `high` bound its 95 % interval. The standard deviations say what
-    would change: with other patients (`patients_sd`, over patients' means), with another seed (`seeds_sd`, over the
-    means of seeds), with other folds (`folds_sd`, over the means of folds), and for one image with another seed
+    `dice` is the mean over patients, and `low` and `high` bound its 95 % interval. The standard deviations are over
+    the means of patients (`patients_sd`), of seeds (`seeds_sd`) and of folds (`folds_sd`), and of one image over seeds
     (`image_sd`; means over images hide it). With one seed or one fold, these are missing.
     """
     rows = {}

@@ -188,8 +188,9 @@ def paired(table: pd.DataFrame) -> pd.DataFrame:
     wide = table.pivot(index=keys, columns="model", values="dice")[[*table["model"].unique()]]
     if wide.isna().any(axis=None):
         model = wide.columns[wide.isna().any()][0]
-        rows = wide[wide[model].isna()].reset_index()
-        raise ValueError(f"{model} has no dice of {rows['id'][0]}; score all models again on the same images.")
+        row = wide[wide[model].isna()].reset_index().iloc[0]
+        of = "".join(f" with {name} {row[name]}" for name in keys[:-1] if table[name].nunique() > 1)
+        raise ValueError(f"{model} has no dice of {row['id']}{of}; score all models again on the same images.")
     if "seed" in table:
         _refuse_unlike_seeds(table)
     return wide

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from scipy.ndimage import gaussian_filter
 from scipy.special import expit
-from scipy.stats import spearmanr
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
@@ -17,7 +17,7 @@ from lungnb.evaluation.statistics import say_p
 from lungnb.lessons.text import signed
 from lungnb.messages import progress_bar
 from lungnb.metrics import LOW_DICE
-from lungnb.settings import Settings, title_of
+from lungnb.settings import Settings, counted, title_of
 
 CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # factors of the true logits
 SMALL_ERROR = 0.1 / BINS  # a calibration error of a tenth of a bin's width cannot be seen in the diagram
@@ -104,20 +104,36 @@ def say_thresholds(table: pd.DataFrame, margin: float) -> str:
 def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
     """Return for each model the rank correlation between disagreement and Dice, from tables of `review_reasons`.
 
+    It is over the means of patients, because images of one patient are alike.
+
     Example:
         >>> images = pd.DataFrame({"disagreement": [0.3, 0.2, 0.1, 0.05, 0.01], "dice": [0.6, 0.7, 0.8, 0.9, 0.95]})
-        >>> print(say_order({"unet": images}))
-        U-Net: rank correlation -1.00 over 5 images (p < 0.001). Masks with more disagreement are worse.
+        >>> print(say_order({"unet": images.assign(patient=range(5))}))
+        U-Net: rank correlation -1.00 over 5 patients (p = 0.017). Masks with more disagreement are worse.
     """
     lines = []
     for name, images in reviewed.items():
-        is_constant = images[["disagreement", "dice"]].nunique().min() < 2
-        r, p = (np.nan, np.nan) if is_constant else spearmanr(images["disagreement"], images["dice"])
+        means = images.groupby("patient")[["disagreement", "dice"]].mean()
+        r, p = _rank_correlation(means)
         verdict = "Masks with more disagreement are worse." if r < 0 else "Masks with more disagreement are not worse."
         if not p < _SURE:  # also if it is NaN, because all are equal
             verdict = "This may be chance."
-        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {len(images)} images ({say_p(p)}). {verdict}")
+        patients = counted(len(means), "patient")
+        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {patients} ({say_p(p)}). {verdict}")
     return "\n".join(lines)
+
+
+def _rank_correlation(means: pd.DataFrame) -> tuple[float, float]:
+    """Return Spearman's correlation of two columns and its p from shuffled ranks; NaN if a column is constant."""
+    if means.nunique().min() < 2:
+        return np.nan, np.nan
+    # Student's t, which scipy.stats.spearmanr uses, gives p = 0 for three patients in order.
+    first, second = stats.zscore(means.rank().to_numpy()).T
+    test = stats.permutation_test(
+        (first,), lambda shuffled, axis: (shuffled * second).mean(axis=axis), permutation_type="pairings",
+        vectorized=True, rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return float(test.statistic), float(test.pvalue)
 
 
 def say_gain(gains: pd.DataFrame) -> str:
@@ -164,7 +180,7 @@ def examine_damaged(settings: Settings, model_name: str, every: int = 3, progres
         is_damaged = index % every == 0
         image = damaged(grey, index) if is_damaged else grey
         entry = compare_with_truth(truth, predict_augmented(engine, image))
-        examined.append({"id": row["id"], "split": row["split"], "damaged": is_damaged} | entry)
+        examined.append({key: row[key] for key in ("id", "patient", "split")} | {"damaged": is_damaged} | entry)
     return pd.DataFrame(examined)
 
 

@@ -107,8 +107,8 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
         yield "<h2>Differences</h2>"
         yield captioned(
             folder / DIFFERENCES,
-            "Difference of mean Dice for each pair of networks, with intervals. A difference within the grey band is "
-            "too small to matter. If an interval contains 0, the difference may be chance.",
+            "Difference of mean Dice for each pair of networks, with intervals. A true difference within the grey "
+            "band is too small to matter. If an interval contains 0, the difference may be chance.",
         )
     if (folder / SIDE_BY_SIDE).exists():
         yield "<h2>Where they fail</h2>"

@@ -54,8 +54,8 @@ ABOUT_SCORES = (
 )
 ABOUT_TESTS = (
     "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
-    "pairs. In the chart, a difference within the grey band is too small to matter. If an interval contains 0, the "
-    "difference may be chance."
+    "pairs. In the chart, a true difference within the grey band is too small to matter. If an interval contains 0, "
+    "the difference may be chance."
 )
 
 

@@ -40,14 +40,14 @@ SECTIONS = (
     ReportSection(
         "Differences in numbers",
         "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
-        "pairs. With one training of each network, this is about the trained networks only. A study with the patients "
-        "needed finds a difference as large as the equivalence margin with a power of 80 %.",
+        "pairs. With one training of each network, this is about the trained networks only. With the patients "
+        "needed, p of one pair is below 0.05 in 80 % of studies if the true difference is the equivalence margin.",
         ("paired_tests.csv",),
     ),
     ReportSection(
         "Other patients, seeds and folds",
-        "SD is the standard deviation. It says how much the mean Dice would change. Tests over several trainings "
-        "allow for the differences between trainings.",
+        "SD is the standard deviation: over patients of the Dice of each patient, over seeds and folds of their mean "
+        "Dice. Tests over several trainings allow for the differences between trainings.",
         ("variation.csv", "paired_tests_again.csv", "seeds.csv"),
     ),
     ReportSection(
@@ -66,7 +66,7 @@ SECTIONS = (
     ReportSection(
         "Area of the lungs",
         "Prediction minus ground truth, in percent of their mean. Dashed lines are the limits of agreement, between "
-        "which 95 % of images lie.",
+        "which about 95 % of images lie.",
         ("bland_altman.png",),
     ),
     ReportSection(

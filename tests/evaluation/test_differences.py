@@ -239,9 +239,19 @@ def test_images_of_one_patient_count_once():
     assert test["patients"] == 3 and test["p"] >= 0.25
 
 
+def test_an_interval_of_a_difference_stays_within_what_two_dice_can_differ():
+    gaps = np.append(np.random.default_rng(1).normal(0, 0.001, 19), 0.97)  # one patient of 20 fails
+    one = only(paired_tests(table_of(unet=[0.97] * 20, resunet=0.97 - gaps)))
+    two = only(paired_tests(trainings_of(np.array([[0.0], [-0.4]]) + gaps[None, :4], seeds=2)))
+    folds = only(paired_tests(trainings_of(np.tile([0.4, -0.4], 6), folds=2)))
+    for test in (one, two, folds):
+        assert -1 <= test["low"] <= test["low_90"] < test["high_90"] <= test["high"] <= 1
+    assert one["high"] == 1 and (folds["low"], folds["high"]) == (-1, 1)
+
+
 def test_bad_tables_are_named():
     table = trainings_of(np.zeros((2, 4)), seeds=2)
-    with pytest.raises(ValueError, match="resunet has no dice of i3; score all models again"):
+    with pytest.raises(ValueError, match="resunet has no dice of i3 with seed 1; score all models again"):
         paired_tests(table.drop(index=table.index[-1]))
     with pytest.raises(ValueError, match="The trainings with seed 1 have no scores of i2; score them all again"):
         paired_tests(table[(table["id"] != "i2") | (table["seed"] == 0)])

@@ -5,6 +5,8 @@ import json
 import pandas as pd
 
 from helpers.paths import ROOT
+from lungnb.evaluation.differences import paired_tests
+from lungnb.evaluation.statistics import patient_means
 
 PUBLISHED = ROOT / "results" / "published"
 SETS = ("montgomery", "shenzhen", "finding-lungs-in-ct-data", "lung-ct-bmp")
@@ -37,11 +39,18 @@ FOLDS = table("montgomery-folds/variation.csv", "model")
 SEEDS = table("montgomery-seeds/variation.csv", "model")
 FOLDS_TESTS = table("montgomery-folds/paired_tests_again.csv", ["first", "second"])
 FOLDS_LEAD = FOLDS_TESTS["difference"]
+FOLDS_SCORES = table("montgomery-folds/all_scores.csv")
+BORDERS = FOLDS_SCORES.assign(dice=FOLDS_SCORES["nsd"])  # paired_tests compares the column `dice`
+BORDER_TESTS = paired_tests(BORDERS).set_index(["first", "second"])
+REPEATED = [f"MCUCXR_{number}" for number in ("0053", "0142", "0162", "0170", "0313", "0316")]  # persons seen before
+ONCE = FOLDS_SCORES[~FOLDS_SCORES["patient"].isin(REPEATED)]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
 NETWORKS = table("networks/networks.csv", "model")
 COMPACT_16 = table("networks/compact_unet_16.csv", "model")
 NETWORKS_TESTS = table("networks/networks_tests.csv", ["first", "second"])
+FULL_PAIRS = table("montgomery/paired_tests.csv", ["first", "second"])
 THREE = table("montgomery-three/comparison.csv", "model")
+THREE_PAIRS = table("montgomery-three/paired_tests.csv", ["first", "second"])
 DICE_OF_THREE = {
     name: table(f"montgomery-three/{name}/scores.csv", "id")["dice"] for name in ("unet", "resunet", "r2unet")
 }
@@ -59,11 +68,14 @@ SHIFT_PERCENT = 5  # of the image, of the rows "shifted 5 %"
 MISMATCH = table("mismatch/mismatch.csv", ["dataset", "change"])
 REVIEW = table("review/review.csv").query("rule == 'review'")
 REVIEW_CHANGED = REVIEW[REVIEW["changed"] & (REVIEW["dataset"] != "lung-ct-bmp")]  # whose slices are in the other set
+REVIEW_BMP = REVIEW[REVIEW["changed"]].set_index("dataset").loc["lung-ct-bmp"]
 REVIEW = REVIEW[~REVIEW["changed"]].set_index("dataset")
-WRONG_INPUT = table("wrong_input/wrong_input_images.csv").groupby("must be flagged")["flagged"].agg(["mean", "size"])
+WRONG_INPUT = table("wrong_input/wrong_input_images.csv")
+REAL_FILES = len(WRONG_INPUT[~WRONG_INPUT["must be flagged"]].drop_duplicates(["images", "id"]))
+WRONG_INPUT = WRONG_INPUT.groupby("must be flagged")["flagged"].agg(["mean", "size"])
 ON_THEIR_HEAD = table("wrong_input/wrong_input.csv").query("change == 'turned by 180 degrees'")
 ON_THEIR_HEAD = ON_THEIR_HEAD.set_index("images")["flagged"]
-CALIBRATION = table("montgomery-seeds/calibration.csv")
+CALIBRATION = table("montgomery-seeds/calibration.csv", "model")
 LEFT = table("montgomery-seeds/usefulness.csv", "model").loc[["unet", "resunet", "r2unet"]]
 INFERENCE = table("benchmarks/inference.csv")
 INFERENCE = INFERENCE.set_index(INFERENCE["engine"].str.split(" ").str[0])
@@ -118,6 +130,10 @@ def fold_row(model):
         *spread(FOLDS.loc[model], "dice", "low", "high"),
         *FOLDS.loc[model, ["patients_sd", "seeds_sd", "folds_sd"]],
     ]
+
+
+def mean_of(scores, model):
+    return patient_means(scores[scores["model"] == model]).mean()
 
 
 def full_row(model):

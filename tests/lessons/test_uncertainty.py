@@ -61,9 +61,18 @@ def test_a_gain_below_the_margin_is_too_little():
 
 
 def test_an_order_without_a_trend_may_be_chance():
-    images = examined(dice=[0.8, 0.9, 0.7, 0.95], disagreement=[0.1, 0.2, 0.3, 0.4])
+    images = examined(dice=[0.8, 0.9, 0.7, 0.95], disagreement=[0.1, 0.2, 0.3, 0.4]).assign(patient=[*"abcd"])
     assert "This may be chance." in lesson.say_order({"unet": images})
-    assert "This may be chance." in lesson.say_order({"unet": examined(dice=[0.8, 0.9, 0.7])})  # all disagree alike
+    alike = examined(dice=[0.8, 0.9, 0.7]).assign(patient=[*"abc"])  # all disagree alike
+    assert "This may be chance." in lesson.say_order({"unet": alike})
+
+
+def test_many_images_of_few_patients_are_no_trend():
+    """Twenty images in order have p < 0.001, but they are of three patients."""
+    steps = np.arange(20) / 100
+    images = examined(dice=0.9 - steps, disagreement=0.1 + steps).assign(patient=[*"a" * 8, *"b" * 8, *"cccc"])
+    said = lesson.say_order({"unet": images})
+    assert "over 3 patients" in said and "This may be chance." in said
 
 
 @pytest.mark.parametrize(
