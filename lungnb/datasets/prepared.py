@@ -19,6 +19,7 @@ from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings, counted
 
 ManifestRow = dict[Hashable, Any]  # a row of the manifest
+_FILES = ("id", "image", "mask", "source_image")  # columns of the manifest from which paths are made
 
 
 @dataclass(eq=False)
@@ -115,14 +116,18 @@ def open_prepared(settings: Settings) -> Prepared:
     """Open the prepared data set of the settings.
 
     Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
-    by a version of lungnb that did not know groups.
+    by a version of lungnb that did not know groups, or if its manifest names files elsewhere.
     """
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("prepared", settings.dataset)
     manifest = read_table(need(settings.prepared / MANIFEST, step))
-    if "group" not in manifest:
-        again = f"prepare it again: {step.rstrip(',')}"
+    again = f"prepare it again: {step.rstrip(',')}"
+    if not {"split", "group", *_FILES} <= {*manifest}:
         raise ValueError(f"{settings.prepared / MANIFEST}: an earlier version of lungnb wrote it; {again}.")
+    paths = [Path(name) for name in manifest[[*_FILES]].to_numpy().ravel()]
+    leads_out = any(path.is_absolute() or ".." in path.parts for path in paths)
+    if leads_out or not {*manifest["split"]} <= {*SPLITS}:
+        raise ValueError(f"{settings.prepared / MANIFEST}: names files outside of the data set; {again}.")
     return Prepared(settings.prepared, settings.name, manifest)
 
 

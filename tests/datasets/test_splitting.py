@@ -79,6 +79,17 @@ def test_other_settings_of_the_splits_deal_all_patients_again(raw, change):
     assert prepared(raw, **change)[1].equals(changed)
 
 
+@pytest.mark.parametrize(
+    ("column", "name"), [("id", "../x"), ("image", "/etc/x.png"), ("source_image", "../../x.png"), ("split", "../x")]
+)
+def test_a_manifest_that_names_files_elsewhere_is_refused(raw, column, name):
+    write_scans(raw, "abcdef")
+    settings, manifest = prepared(raw)
+    write_table(manifest.assign(**{column: name}), settings.prepared / "manifest.csv")
+    with pytest.raises(ValueError, match=r"manifest\.csv: names files outside of the data set; prepare it again: run"):
+        open_prepared(settings)
+
+
 def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
     write_scans(raw, "abcdef")
     settings, manifest = prepared(raw)
