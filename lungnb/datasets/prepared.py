@@ -116,19 +116,23 @@ def open_prepared(settings: Settings) -> Prepared:
     """Open the prepared data set of the settings.
 
     Raises FileNotFoundError if it does not exist, ValueError if it was prepared from another data set with this name or
-    by a version of lungnb that did not know groups, or if its manifest names files elsewhere.
+    by a version of lungnb that did not know groups, or if its manifest is empty or names files elsewhere.
     """
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("prepared", settings.dataset)
     manifest = read_table(need(settings.prepared / MANIFEST, step))
-    again = f"prepare it again: {step.rstrip(',')}"
-    if not {"split", "group", *_FILES} <= {*manifest}:
-        raise ValueError(f"{settings.prepared / MANIFEST}: an earlier version of lungnb wrote it; {again}.")
-    paths = [Path(name) for name in manifest[[*_FILES]].to_numpy().ravel()]
-    leads_out = any(path.is_absolute() or ".." in path.parts for path in paths)
-    if leads_out or not {*manifest["split"]} <= {*SPLITS}:
-        raise ValueError(f"{settings.prepared / MANIFEST}: names files outside of the data set; {again}.")
+    if not _is_sound(manifest):
+        reason = f"is damaged, or an earlier version of lungnb wrote it; prepare it again: {step.rstrip(',')}"
+        raise ValueError(f"{settings.prepared / MANIFEST}: {reason}.")
     return Prepared(settings.prepared, settings.name, manifest)
+
+
+def _is_sound(manifest: pd.DataFrame) -> bool:
+    """Return whether a manifest has images and the present columns, and no path in it leads out of the data set."""
+    if manifest.empty or not {"split", "group", *_FILES} <= {*manifest}:
+        return False
+    paths = [Path(name) for name in manifest[[*_FILES]].to_numpy().ravel()]
+    return {*manifest["split"]} <= {*SPLITS} and not any(path.is_absolute() or ".." in path.parts for path in paths)
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:
