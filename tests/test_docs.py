@@ -160,6 +160,13 @@ def test_the_workflow_builds_the_site_and_publishes_it():
     assert [name for name, job in jobs.items() if "permissions" in job] == ["pages"]
 
 
+def test_the_workflow_names_actions_by_commit_and_leaves_no_token():
+    text = read(ROOT / ".github" / "workflows" / "ci.yml")
+    actions = re.findall(r"uses: (\S+)", text)
+    assert actions and all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action) for action in actions)
+    assert text.count("persist-credentials: false") == sum("/checkout@" in action for action in actions)
+
+
 @pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_the_site_can_show_the_formulas_of_a_notebook(notebook):
     to_mathml = pytest.importorskip("docutils.utils.math.latex2mathml", reason="needs the extra docs").tex2mathml

@@ -169,14 +169,20 @@ def _read(response: HTTPResponse, size: int) -> bytes:
 
 
 def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
-    """Open a URL and follow its redirects to HTTP and HTTPS; return the last response, whatever its status."""
+    """Open a URL and follow its redirects; return the last response, whatever its status.
+
+    They may lead to HTTP and HTTPS, and from HTTPS to HTTPS only.
+    """
     opener = OpenerDirector()  # the usual opener also opens files and FTP, and reads endless bodies of redirects
     proxies = {scheme: proxy for scheme, proxy in getproxies().items() if scheme in SCHEMES}
     for handler in (ProxyHandler(proxies), HTTPHandler(), HTTPSHandler()):
         opener.add_handler(handler)
+    schemes: tuple[str, ...] = SCHEMES
     for _ in range(MAX_REDIRECTS + 1):
-        if urlsplit(url).scheme not in SCHEMES:
-            raise OSError(f"it leads to {url[:80]!r}, which is no web address")
+        if urlsplit(url).scheme not in schemes:
+            kind = "web" if schemes == SCHEMES else "https"
+            raise OSError(f"it leads to {url[:80]!r}, which is no {kind} address")
+        schemes = SCHEMES if urlsplit(url).scheme == "http" else ("https",)  # nobody on the way may change the file
         try:
             response: HTTPResponse = opener.open(Request(url, headers=headers), timeout=STALL_SECONDS)
         except OSError as error:

@@ -1,5 +1,6 @@
 """Adapt a network to the masks of one reader: train it further on a few corrected images, and estimate the benefit."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from lungnb.files import (
 )
 from lungnb.formats.tables import read_table, write_table
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
-from lungnb.messages import say
+from lungnb.messages import printable, say
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
@@ -44,6 +45,7 @@ _FOLDS = 3  # of the estimate
 _FALL = 0.02  # of Dice, in the estimate; the mask of a film that loses more seems to follow other rules
 _MAX_NAMED = 5  # films in one sentence
 _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
+_WRITTEN = (MODEL, _ADAPTED, RUN, ESTIMATE, CARD)
 
 
 class Adaptation(NamedTuple):
@@ -115,7 +117,8 @@ def adapt(
             _keep_start(out, start)
             adapted = _ADAPTED
             sentence += f" So {MODEL} is the network from before, and {_ADAPTED} the adapted one."
-        (out / CARD).write_text(_card(folder, start, films, sentence, adapted), encoding="utf-8")
+        with written(out / CARD) as file:
+            file.write_text(_card(folder, start, films, sentence, adapted), encoding="utf-8")
         remove(out / "training")
     if progress:
         say(sentence)
@@ -142,14 +145,15 @@ def _is_done(out: Path, plan: dict[str, object]) -> bool:
 def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
     """Move another adapted network away, with all that is in its folder, by one rename.
 
-    Raises NotWritten if the folder is not that of an adapted network.
+    Raises NotWritten if the folder holds a file that would be replaced, and is not that of an adapted network.
     """
+    is_ours = read_json(out / RUN).get("adaptation") or (out / PLAN).is_file()
+    if not is_ours and (other := next((name for name in _WRITTEN if os.path.lexists(out / name)), None)):
+        raise NotWritten(f"{out}: holds {other}, which `lungnb adapt` did not write. Name another folder.")
     if read_json(out / PLAN) != plan:
         remove_made(out / "training", Path(PLAN).name)
     if _is_done(out, plan) or not (out / MODEL).exists():
         return
-    if not read_json(out / RUN).get("adaptation"):
-        raise NotWritten(f"{out}: holds a network that `lungnb adapt` did not write. Name another folder.")
     place = move_aside(out, out.parent / EARLIER)
     if progress:
         say(f"The network that was adapted before, to other images, is now in {place}.")
@@ -226,7 +230,7 @@ def _say_rules(table: pd.DataFrame) -> str:
     falls = table.assign(fall=table["before"] - table["after"]).query("fall > @_FALL").nlargest(len(table), "fall")
     if falls.empty:
         return ""
-    named, more = ", ".join(map(str, falls["id"][:_MAX_NAMED])), len(falls) - _MAX_NAMED
+    named, more = ", ".join(map(_code, falls["id"][:_MAX_NAMED])), len(falls) - _MAX_NAMED
     return (
         f" Adapted to the others, the network became worse by more than {_FALL:g} on {named}"
         f"{f' and {more} more' if more > 0 else ''}. Check that all masks follow the same rules: some readers include "
@@ -245,12 +249,12 @@ def _keep_start(out: Path, start: Path) -> None:
 
 def _card(folder: Path, start: Path, films: list[Film], sentence: str, adapted: str) -> str:
     """Return the model card of an adapted network, which is in the file `adapted`."""
-    origin = "the network that comes with lungnb" if start.resolve() == SHIPPED.resolve() else f"`{start.name}`"
-    patients = counted(len({film.patient for film in films}), "patient")
+    origin = "the network that comes with lungnb" if start.resolve() == SHIPPED.resolve() else _code(start.name)
+    patients, place = counted(len({film.patient for film in films}), "patient"), _code(folder.resolve().name)
     return f"""# A network adapted to the masks of one reader
 
 `{adapted}` is {origin}, trained further on {counted(len(films), "image")} of {patients} from the folder
-`{folder.resolve().name}`. `lungnb segment film.png --out masks --model` with the path of this folder uses `{MODEL}`.
+{place}. `lungnb segment film.png --out masks --model` with the path of this folder uses `{MODEL}`.
 
 **How.** {steps_for(len(films))} steps of {RECIPE["batch_size"]} augmented images by Adam. The learning rate falls from
 {RECIPE["learning_rate"]:g} to 0, and no image was set aside.
@@ -265,5 +269,10 @@ these images should ask before passing on the network. It may be worse on images
 
 **Not a medical device.** For research and teaching. Look at each mask.
 
-Images: {", ".join(f"`{film.id}`" for film in films)}
+Images: {", ".join(_code(film.id) for film in films)}
 """
+
+
+def _code(name: object) -> str:
+    """Return a name as code in Markdown, which shows it as it is: no link, picture or HTML."""
+    return "`" + printable(name).replace("`", "'") + "`"

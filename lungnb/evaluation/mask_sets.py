@@ -18,6 +18,7 @@ from lungnb.formats.folders import other_files
 from lungnb.formats.images import is_volume
 from lungnb.formats.nifti import is_nifti
 from lungnb.formats.tables import make_table
+from lungnb.messages import printable
 from lungnb.segmentation.listing import list_images
 from lungnb.settings import counted, title_of
 
@@ -132,7 +133,7 @@ def _no_folder(path: Path) -> str:
 
 
 def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) -> dict[str, Path]:
-    """Return the folders of masks by their names. If folders share a name, add the folders above them to it.
+    """Return the folders of masks by their `printable` names. If folders share one, add the folders above them to it.
 
     Leave out a folder that does not exist, that was given before, or that is the ground truth.
     """
@@ -150,7 +151,7 @@ def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) 
     if not folders:
         reasons = " ".join(problems.lines()) or "None was named."
         raise ValueError(f"no folder of masks can be scored. {reasons}")
-    return {_own_name(folder, folders): folder for folder in folders}
+    return {printable(_own_name(folder, folders)): folder for folder in folders}
 
 
 def _own_name(folder: Path, folders: list[Path]) -> str:

@@ -206,8 +206,7 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
         if not np.array_equal(one, two):
             cause = "as of two phases or reconstructions"
             if first.acquisition != second.acquisition:
-                numbers = " and ".join(each.acquisition.replace("None", "empty") for each in (first, second))
-                cause = f"as of two acquisitions (AcquisitionNumber {numbers})"
+                cause = "as of two acquisitions (AcquisitionNumber)"  # not the numbers: some writers put text there
             raise Refused(
                 f"{path}: {_name(first)} and {_name(second)} are different slices at one position, {cause}. Give "
                 "each a folder of its own."

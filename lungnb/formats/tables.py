@@ -46,12 +46,16 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
     """Read a table that `write_table` wrote, and decode its text; `options` are those of `pandas.read_csv`.
 
     Columns of names, such as `file`, `id` and `patient`, hold text, even if it is empty, `NA` or `001`. In other
-    columns an empty cell is a missing value. Raises ValueError if `path` is no CSV file, OSError if it is unreadable.
+    columns an empty cell is a missing value. Raises ValueError, naming `path`, if it is no CSV file, and OSError if it
+    is unreadable.
     """
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{path}: not a file.")  # because reading a pipe would wait for ever
     as_written = {"dtype": dict.fromkeys(_TEXT_COLUMNS, str), "keep_default_na": False, "na_values": [""]}
-    table = _pandas().read_csv(path, **as_written | options)
+    try:
+        table = _pandas().read_csv(path, **as_written | options)
+    except ValueError as error:  # of pandas, which repeats parts of the file
+        raise ValueError(f"{path}: is damaged, or no CSV file. Restore it, or remove it and make it again.") from error
     for name in table.columns.intersection(_TEXT_COLUMNS):
         table[name] = table[name].fillna("")
     return map_text(table, unescape)

@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.networks.backend import keras
+from lungnb.networks.model_files import check_weights
 
 MONITOR = "val_loss"
 Logs = dict[str, float]
@@ -44,6 +45,7 @@ class Backup(keras.callbacks.Callback):
         """Restore weights and a built optimizer if there is a backup, and return the epoch to continue with."""
         if self._file.exists():
             try:
+                check_weights(self._file)
                 model.load_weights(self._file)
             except Exception as error:  # HDF5 raises many kinds
                 folder = self._file.parents[2]

@@ -25,6 +25,7 @@ from lungnb.formats.images import is_volume, read_picture, read_volume
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.tables import write_table
 from lungnb.masks import Grey, Mask
+from lungnb.messages import printable
 from lungnb.report.parts import html_section, picture, verdict_html, write_page
 from lungnb.report.publishing import PICTURE_DPI
 from lungnb.settings import EQUIVALENCE_MARGIN, counted, title_of
@@ -85,7 +86,7 @@ def score_report(
     refuse_foreign(folder, SCORES)
     _refuse_other_files(folder)
     scoring = score_folders(truth, masks, options, progress)
-    verdict = verdict_on_masks(scoring.compared, name) if len(scoring.compared) else _NO_COMPARISON
+    verdict = verdict_on_masks(scoring.compared, printable(name)) if len(scoring.compared) else _NO_COMPARISON
     with written(folder, SCORES) as new:
         new.mkdir()
         (new / VERDICT).write_text(verdict + "\n", encoding="utf-8")

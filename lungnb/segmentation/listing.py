@@ -89,6 +89,8 @@ def as_path(path: str | Path) -> Path:
 def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], pattern: str = "*") -> None:
     """Raise ValueError if `out` holds masks of another origin, that is, masks without the `record` of an earlier run.
 
+    So is a table that `segment_files` would replace.
+
     Masks are files with the names of lungnb's outputs, all images in a folder named after masks, labels or ground
     truth, and images with the name of an input in a folder without inputs, which may be a data set's ground truth.
     """
@@ -101,7 +103,8 @@ def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], patter
     beside = (file for file in out.glob("*") if stem_of(file) in stems and file.is_file() and is_image(file))
     folders = image_folders(out) if _MASK_FOLDER.search(os.path.basename(os.path.realpath(out))) else ()
     truth = (folder / name for folder, names in folders for name in names)
-    if other := next(chain(written, beside, truth), None):
+    tables = filter(os.path.lexists, [out / "segmentation.csv"] if record.name == JOURNAL else [])
+    if other := next(chain(written, beside, truth, tables), None):
         raise ValueError(f"{other}: is not of an earlier run of lungnb. Name another folder for the masks.")
 
 

@@ -79,6 +79,19 @@ def test_other_settings_of_the_splits_deal_all_patients_again(raw, change):
     assert prepared(raw, **change)[1].equals(changed)
 
 
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [("id", "../x"), ("image", "/etc/x.png"), ("source_image", "../../x.png"), ("split", "../x"), (None, None)],
+)
+def test_a_manifest_that_is_empty_or_names_files_elsewhere_is_refused(raw, column, name):
+    write_scans(raw, "abcdef")
+    settings, manifest = prepared(raw)
+    changed = manifest.assign(**{column: name}) if column else manifest.head(0)
+    write_table(changed, settings.prepared / "manifest.csv")
+    with pytest.raises(ValueError, match=r"manifest\.csv: is damaged, or .*; prepare it again: run"):
+        open_prepared(settings)
+
+
 def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
     write_scans(raw, "abcdef")
     settings, manifest = prepared(raw)
@@ -86,7 +99,7 @@ def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):
     write_json(file, read_json(file) | {"format": 5})
     write_table(manifest.drop(columns="group"), settings.prepared / "manifest.csv")
     with pytest.raises(
-        ValueError, match=r"manifest\.csv: an earlier version of lungnb wrote it; prepare it again: run"
+        ValueError, match=r"manifest\.csv: is damaged, or an earlier version of lungnb wrote it; prepare it again: run"
     ):
         open_prepared(settings)
     assert main(["prepare", str(raw)]) == 0

@@ -10,6 +10,7 @@ import threading
 import time
 import zipfile
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -219,6 +220,13 @@ def test_ten_redirects_are_followed_but_no_more(server, fetch, hops):
     else:
         refused(fetch, answer, "redirects more than 10 times")
     assert len(server.requests) == 11
+
+
+def test_no_redirect_leads_from_https_to_http(monkeypatch, tmp_path):
+    answer = SimpleNamespace(status=302, headers={"Location": "http://x.invalid/a.zip"}, close=lambda: None)
+    monkeypatch.setattr(web.OpenerDirector, "open", lambda *_, **__: answer)
+    with pytest.raises(OSError, match=r"leads to 'http://x\.invalid/a\.zip', which is no https address"):
+        fetch_web("https://x.invalid/a.zip", tmp_path / "a.zip", progress=False)
 
 
 def test_letters_of_a_redirect_are_sent_back_as_they_came(fetch):

@@ -125,9 +125,9 @@ def test_the_sentence_names_images_whose_masks_seem_to_follow_other_rules():
     after = [0.97, 0.941, 0.948, 0.93, 0.93, 0.93, 0.9299]
     table = pd.DataFrame({"id": [*"abcdefg"], "patient": [*"abcdefg"], "before": 0.96, "after": after})
     said = adaptation._sentence(table, 7, True)
-    assert "worse by more than 0.02 on g, d, e, f. Check that all masks follow the same rules" in said
+    assert "worse by more than 0.02 on `g`, `d`, `e`, `f`. Check that all masks follow the same rules" in said
     many = adaptation._sentence(table.assign(after=0.9), 7, True)
-    assert "on a, b, c, d, e and 2 more. Check" in many
+    assert "on `a`, `b`, `c`, `d`, `e` and 2 more. Check" in many
     assert "rules" not in adaptation._sentence(table.assign(after=0.95), 7, True)
 
 
@@ -297,8 +297,28 @@ def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_f
     out = tmp_path / "theirs"
     out.mkdir()
     shutil.copy(model_file, out / "model.keras")
-    with pytest.raises(NotWritten, match="theirs: holds a network that `lungnb adapt` did not write"):
+    with pytest.raises(NotWritten, match=r"theirs: holds model\.keras, which `lungnb adapt` did not write"):
         adapt(corrected, out, model_file)
+
+
+@pytest.mark.parametrize("name", ["README.md", "run.json", "estimate.csv"])
+def test_a_file_that_a_person_wrote_is_not_replaced(corrected, tmp_path, model_file, name):
+    out = tmp_path / "notes"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(NotWritten, match=f"notes: holds {name}, which `lungnb adapt` did not write"):
+        adapt(corrected, out, model_file)
+    assert (out / name).read_text() == "mine"
+
+
+def test_a_card_shows_names_and_obeys_none(tmp_path):
+    names = ["`<img src=x>", "a`![x](https:x)`b", "x\n# forged", "z\u202egpj"]
+    films = [Film(name, name, np.zeros((2, 2), np.uint8), np.ones((2, 2), bool)) for name in names]
+    table = pd.DataFrame({"id": names, "patient": names, "before": 0.9, "after": 0.5})
+    sentence = adaptation._sentence(table, 4, True)
+    card = adaptation._card(tmp_path / names[0], tmp_path / f"{names[0]}.keras", films, sentence, "model.keras")
+    shown = r"`'<img src=x>`, `a'![x](https:x)'b`, `x\n# forged`, `z\u202egpj`"
+    assert card.count(shown) == 2 and card.count("`'<img src=x>`") == 3 and "`'<img src=x>.keras`" in card
 
 
 def test_the_network_to_start_from_is_not_replaced(corrected, tmp_path, model_file):

@@ -37,6 +37,13 @@ def test_labels_come_back_too(tmp_path):
     pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv", index_col=0), table, check_index_type=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"id\n\xc0\n", b'id,dice\na,"1\n', b"id,dice\na,1,2\nb,1,2,3\n"])
+def test_what_is_no_table_is_named(tmp_path, content):
+    (tmp_path / "x.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.csv: is damaged, or no CSV file\. Restore it, or remove it"):
+        read_table(tmp_path / "x.csv")
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.csv")
     for path in (tmp_path / "pipe.csv", tmp_path):

@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,3 +69,21 @@ def test_a_damaged_backup_is_named(tmp_path):
     (tmp_path / "unet" / "training" / "latest.weights.h5").write_bytes(b"half")
     with pytest.raises(ValueError, match=r"latest\.weights\.h5: cannot be read; remove .* to train from the start"):
         Backup(tmp_path / "unet" / "training" / "latest.weights.h5", 1).restore(model)
+
+
+def test_a_backup_that_reads_another_file_is_refused(tmp_path):
+    model = build_model("unet", size=8, filters=1, depth=1)
+    model.compile("sgd", "mse")
+    backup, file = Backup(tmp_path / "unet" / "training" / "latest.weights.h5", 1), tmp_path / "other.bin"
+    backup.set_model(model)
+    backup.on_epoch_end(0)
+    assert backup.restore(model) == 0
+    with h5py.File(backup._file, "r+") as stored:
+        names: list[str] = []
+        stored.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        values = stored[names[0]][()]
+        file.write_bytes(values.tobytes())
+        del stored[names[0]]
+        stored.create_dataset(names[0], values.shape, values.dtype, external=[(str(file), 0, values.nbytes)])
+    with pytest.raises(ValueError, match=r"latest\.weights\.h5: cannot be read"):
+        backup.restore(model)

@@ -1,6 +1,8 @@
 """The report about masks of any program: its files, what it says, and where it may be written."""
 
+import os
 import re
+import sys
 
 import numpy as np
 import pandas as pd
@@ -124,13 +126,17 @@ def test_programs_without_a_common_image_are_not_compared(folders):
 
 
 def test_names_of_folders_and_files_do_no_harm(tmp_path):
-    evil = tmp_path / "<b>$\\bad$ =1"
+    evil = [tmp_path / "<b>$\\bad$ =1"]
+    if sys.platform == "linux":  # other systems allow no such name
+        evil.append(tmp_path / os.fsdecode(b"\x1b[31m\xff"))
     for index in range(3):
         mask = make_phantom(index, size=64).mask
         write_png(tmp_path / "truth" / f"<i>{index}.png", mask)
-        write_png(evil / f"<i>{index}_mask.png", np.roll(mask, 2))
-    page = score_report(tmp_path / "truth", [evil], out=tmp_path / "out", progress=False).page.read_text()
+        for shift, folder in enumerate(evil):
+            write_png(folder / f"<i>{index}_mask.png", np.roll(mask, 2 + shift))
+    page = score_report(tmp_path / "truth", evil, out=tmp_path / "out", progress=False).page.read_text()
     assert "<b>$" not in page and "<i>" not in page and "&lt;b&gt;" in page
+    assert "\x1b" not in page + (tmp_path / "out" / "verdict.txt").read_text()
 
 
 def test_the_command_says_what_is_better_and_what_is_wrong(folders, capsys):

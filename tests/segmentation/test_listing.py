@@ -74,6 +74,15 @@ def test_masks_that_are_not_lungnb_s_are_never_overwritten(tmp_path, model):
     assert (tmp_path / "a_mask.png").read_bytes() == truth
 
 
+def test_a_table_that_is_not_lungnb_s_is_never_overwritten(tmp_path, model):
+    write_png(tmp_path / "a.png", BLOCKS)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "segmentation.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"segmentation\.csv: is not of an earlier run of lungnb"):
+        segment_files(tmp_path / "a.png", tmp_path / "out", model, progress=False)
+    assert (tmp_path / "out" / "segmentation.csv").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("out", "inputs"),
     [("masks", "images"), ("masks", "."), ("labelsTr", "images"), ("Lung_Mask", "images/a.png"), ("drawn", "images")],
