@@ -58,7 +58,7 @@ def left_out_changes(table: pd.DataFrame) -> pd.DataFrame:
         >>> left_out_changes(table).round(2).index.tolist()
         ['tone', 'shape']
     """
-    sets = [name for name in table if name != "seed" and "," not in name]
+    sets = [name for name in table if name != "seed" and "," not in str(name)]
     if len(sets) > 1:  # because finding-lungs-in-ct-data has its slices too
         sets = [name for name in sets if name != "lung-ct-bmp"]
     parts = [name for name in table.index.unique() if name != NOTHING_LEFT_OUT]
