@@ -91,9 +91,12 @@ def say_left_out(table: pd.DataFrame) -> str:
 
 def _verdict(row: pd.Series) -> str:
     """Return what a row of `left_out_changes` says of the part that was left out, or "" for nothing."""
+    by_set = row.drop("mean")
+    if by_set.min() <= -EQUIVALENCE_MARGIN and by_set.max() >= EQUIVALENCE_MARGIN:
+        return "it helps some data sets and harms others"
     if abs(row["mean"]) >= EQUIVALENCE_MARGIN:
         return "it probably helped" if row["mean"] < 0 else "it probably did not help here"
-    return "it helps some data sets only" if row.drop("mean").min() <= -EQUIVALENCE_MARGIN else ""
+    return "it helps some data sets only" if by_set.min() <= -EQUIVALENCE_MARGIN else ""
 
 
 def _say_part(name: str, row: pd.Series, verdict: str) -> str:
