@@ -164,7 +164,7 @@ def say_spread(scores: pd.DataFrame) -> str:
     """
     lines = []
     for name, rows in scores.groupby("model", sort=False):
-        low, far = rows.loc[rows["dice"].idxmin()], rows.loc[rows["hd95"].idxmax()]
+        low, far = rows.nsmallest(1, "dice").iloc[0], rows.nlargest(1, "hd95").iloc[0]
         ratio = far["hd95"] / max(rows["hd95"].median(), 1e-9)
         lines.append(
             f"{title_of(str(name))}: half of the Dice are below {rows['dice'].median():.3f}, the lowest is "
