@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 from PIL import Image
 
@@ -23,6 +24,7 @@ from lungnb.report.series import PAPERMILL
 
 NOTEBOOKS = ROOT / "notebooks"
 MAX_PICTURE_BYTES = 800_000  # of all pictures of one notebook, as base64
+LARGEST_GREY_RANGE = 24  # a pixel whose red, green and blue differ by less is grey
 MAX_PLAIN_TEXT = 2_000  # characters; the plain text of an HTML table is not stored if it is longer
 
 
@@ -85,7 +87,7 @@ def _shrink_pictures(outputs: list[nbformat.NotebookNode]) -> None:
     for output in (output for output in outputs if "image/png" in output.data):
         data = output.data
         picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
-        data["image/png"] = min(data["image/png"], _encoded(picture.quantize(64), "PNG", optimize=True), key=len)
+        data["image/png"] = min(data["image/png"], _encoded(with_few_colours(picture), "PNG", optimize=True), key=len)
         pictures.append((len(data["image/png"]), output, picture))
     room = MAX_PICTURE_BYTES
     for index, (size, output, picture) in enumerate(sorted(pictures, key=lambda entry: entry[0])):
@@ -100,6 +102,26 @@ def _shrink_pictures(outputs: list[nbformat.NotebookNode]) -> None:
             jpegs = (_encoded(smaller, "JPEG", quality=55, optimize=True) for smaller in scaled)
             data["image/jpeg"] = next(text for text in jpegs if len(text) <= share)
         room -= len(data.get("image/png") or data["image/jpeg"])
+
+
+def with_few_colours(picture: Image.Image) -> Image.Image:
+    """Return a picture in 64 colours, 24 of them for the pixels that are not grey.
+
+    Otherwise, the colours of thin lines on a film would turn into greys, because they have few pixels.
+    """
+    pixels = np.asarray(picture)
+    is_grey = np.ptp(pixels, axis=2) < LARGEST_GREY_RANGE
+    palette = [255, 255, 255]
+    for part, count in ((pixels[is_grey], 39), (pixels[~is_grey], 24)):
+        if len(part):
+            palette += Image.fromarray(part[None]).quantize(count).getpalette("RGB")[: 3 * count]
+    colours = Image.new("P", (1, 1))
+    colours.putpalette(palette)
+    places = np.array(picture.quantize(palette=colours, dither=Image.Dither.NONE))
+    places[(pixels == 255).all(axis=2)] = 0  # because Pillow takes a colour that is only near the nearest one
+    few = Image.fromarray(places, "P")
+    few.putpalette(palette)
+    return few
 
 
 def _encoded(picture: Image.Image, form: str, **options: int) -> str:

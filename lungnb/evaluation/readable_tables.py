@@ -64,6 +64,7 @@ TITLES = {
     "lowest_agreement": "Dice with the masks of Keras, lowest", "said": "Why there is no file",
     "looked_at": "Looked at", "worst_of_all": "Lowest Dice of all images", "worst_left": "Lowest Dice of the others",
     "worst_by_chance": "Lowest after a random choice", "worst_ideal": "Lowest after a perfect choice",
+    "reasons": "Reasons", "disagreement": "Disagreement", "regions": "Regions", "area": "Area (share of the image)",
 }  # fmt: skip
 _COUNTS = ("parameters", "epochs", "patients_needed", "support", "empty", "failed")
 _SHARES = ("first", "below_0.9", "costophrenic", "lung_share", "false_alarms")  # percentages

@@ -91,11 +91,14 @@ def image_grid(prepared: Prepared, manifest: pd.DataFrame, count: int = 9) -> Fi
 
 @themed
 def prediction_grid(settings: Settings, model_name: str, rows: pd.DataFrame) -> Figure:
-    """Draw images, their ground truth, and the prediction of a model with its Dice, a row for each image."""
+    """Draw images, their ground truth, and the prediction of a model with its Dice, a row for each image.
+
+    The prediction is drawn over the ground truth, so that differences can be seen.
+    """
     cells, file = [], settings.results / model_name / MODEL
     for row, image, truth, prediction in _predict_rows(open_prepared(settings), file, rows):
         title = f"prediction of {title_of(model_name)}, Dice {dice(truth, prediction):.3f}"
-        cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, None, prediction)]
+        cells += [Cell(row["id"], image), Cell("ground truth", image, truth), Cell(title, image, truth, prediction)]
     return outline_grid(cells)
 
 

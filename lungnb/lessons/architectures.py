@@ -1,13 +1,17 @@
-"""Compare networks at an equal budget for notebook 08: computing, Dice, and differences that chance can explain."""
+"""Look into networks for notebooks 03 and 08: networks at an equal budget, gates, and the channels of stages."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
 from lungnb.networks.backend import keras
+from lungnb.networks.costs import stage_names
 from lungnb.settings import counted, title_of
+
+_CLEAR_GAP = 0.1  # of the mean α inside and outside the lungs
 
 
 def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -124,5 +128,49 @@ def say_gates(openings: Mapping[int, np.ndarray], truth: np.ndarray) -> str:
         step = truth.shape[0] // opening.shape[0]
         lung = truth[::step, ::step]
         inside, outside = (opening[place].mean() if place.any() else np.nan for place in (lung, ~lung))
-        lines.append(f"Level {level}: mean α {inside:.2f} inside the lungs, {outside:.2f} outside.")
+        more = "inside" if inside > outside else "outside"
+        verdict = f"opens more {more}" if abs(inside - outside) > _CLEAR_GAP else "hardly tells lung from background"
+        lines.append(f"Level {level}: mean α {inside:.2f} inside the lungs, {outside:.2f} outside. It {verdict}.")
     return "\n".join(lines)
+
+
+class Channel(NamedTuple):
+    """The channel of a stage that is most like the mask, and its correlation with the mask."""
+
+    values: np.ndarray
+    correlation: float
+
+
+def lung_channels(network: keras.Model, image: np.ndarray, truth: np.ndarray) -> dict[str, Channel]:
+    """Return for each stage of a network, and for its output, the channel that is most like the lungs in an image.
+
+    The image `(height, width)` is scaled to 0 to 1 and has the size of the network's input, and so has `truth`, bool.
+    """
+    names = [*stage_names(network), "lung"]
+    stages = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    outputs = stages(np.asarray(image, np.float32)[None, ..., None], training=False)
+    return {name: _most_like(np.asarray(output)[0], truth) for name, output in zip(names, outputs, strict=True)}
+
+
+def _most_like(channels: np.ndarray, truth: np.ndarray) -> Channel:
+    """Return the channel of `(height, width, channels)` with the highest correlation with a mask of that size."""
+    step = truth.shape[0] // channels.shape[0]
+    shares = truth.reshape(channels.shape[0], step, channels.shape[1], step).mean(axis=(1, 3)).ravel()
+    flat = channels.reshape(-1, channels.shape[2])
+    spread = flat.std(axis=0) * shares.std()
+    covariance = ((flat - flat.mean(axis=0)) * (shares - shares.mean())[:, None]).mean(axis=0)
+    correlations = covariance / np.where(spread > 0, spread, np.inf)
+    best = int(correlations.argmax())
+    return Channel(channels[..., best], float(correlations[best]))
+
+
+def say_channels(channels: Mapping[str, Channel]) -> str:
+    """Return how like the mask the channels of `lung_channels` are, on the way down and on the way up.
+
+    Example:
+        >>> found = {"encoder_1": 0.31, "bridge": 0.7, "decoder_1": 0.98, "lung": 0.99}
+        >>> print(say_channels({name: Channel(np.zeros((2, 2)), r) for name, r in found.items()}))
+        Correlation with the mask: encoder_1 0.31, bridge 0.70, decoder_1 0.98, lung 0.99.
+    """
+    listed = ", ".join(f"{name} {channel.correlation:.2f}" for name, channel in channels.items())
+    return f"Correlation with the mask: {listed}."

@@ -7,7 +7,7 @@ import pandas as pd
 from lungnb.evaluation.differences import EQUIVALENT, SIGNIFICANT_P, UNDECIDED
 from lungnb.evaluation.readable_tables import readable_conclusion
 from lungnb.evaluation.statistics import patient_means
-from lungnb.metrics import FAILED_DICE
+from lungnb.metrics import FAILED_DICE, Counts
 from lungnb.networks.callbacks import MONITOR
 from lungnb.settings import counted, title_of
 
@@ -92,16 +92,17 @@ def say_failures(scores: pd.DataFrame) -> str:
 
 
 def say_area(scores: pd.DataFrame) -> str:
-    """Return the mean and the limits of agreement of `bland_altman` in words, a line for each network."""
+    """Return the mean and the limits of agreement of `bland_altman` in words, and how many images lie between them."""
     lines = []
     for name, rows in scores.groupby("model", sort=False):
         gap = (200 * (rows["fp"] - rows["fn"]) / (2 * rows["tp"] + rows["fp"] + rows["fn"])).dropna()
         if len(gap) > 1:
             mean, spread = gap.mean(), 1.96 * gap.std()
-            size = "larger" if mean > 0 else "smaller"
+            size, alike = ("larger", gap > 0) if mean > 0 else ("smaller", gap < 0)
             lines.append(
-                f"{title_of(str(name))}: the lungs are {abs(mean):.1f} % {size} on average. For 95 % of images, the "
-                f"difference is between {mean - spread:+.1f} % and {mean + spread:+.1f} %."
+                f"{title_of(str(name))}: the lungs are {abs(mean):.1f} % {size} on average, and {size} in "
+                f"{alike.sum()} of {counted(len(gap), 'image')}. {(abs(gap - mean) <= spread).sum()} are between "
+                f"the limits {mean - spread:+.1f} % and {mean + spread:+.1f} %."
             )
     return "\n".join(lines) or "One image has no limits of agreement."
 
@@ -123,3 +124,54 @@ def say_choice(tests: pd.DataFrame, comparison: pd.DataFrame) -> str:
         f"No relevant difference to {best}: {', '.join(sorted(alike))}. Of these networks, {times.idxmin()} is the "
         f"quickest, with {times.min():.1f} ms per image."
     )
+
+
+def say_pixels(counts: Mapping[str, Counts]) -> str:
+    """Return how many pixels of lung each network misses, and how many it adds, from pooled counts.
+
+    Example:
+        >>> print(say_pixels({"unet": Counts(tp=900, fp=50, fn=100, tn=8950)}))
+        U-Net misses 100 pixels of lung and adds 50: it draws the lungs too small.
+    """
+    lines = []
+    for name, count in counts.items():
+        size = "small" if count.fn > count.fp else "large"
+        verdict = "as often too small as too large" if count.fn == count.fp else f"too {size}"
+        lines.append(
+            f"{title_of(name)} misses {count.fn:,} pixels of lung and adds {count.fp:,}: it draws the lungs {verdict}."
+        )
+    return "\n".join(lines)
+
+
+def say_spread(scores: pd.DataFrame) -> str:
+    """Return for each network how far its worst image is from its middle one, from rows of `evaluate` with `model`.
+
+    Example:
+        >>> scores = pd.DataFrame({"model": "unet", "id": ["a", "b", "c"], "dice": [0.8, 0.95, 0.97]})
+        >>> print(say_spread(scores.assign(hd95=[9.0, 2.0, 1.0])))
+        U-Net: half of the Dice are below 0.950, the lowest is 0.800 (a). The largest HD95 is 4.5 times the median (a).
+    """
+    lines = []
+    for name, rows in scores.groupby("model", sort=False):
+        low, far = rows.nsmallest(1, "dice").iloc[0], rows.nlargest(1, "hd95").iloc[0]
+        ratio = far["hd95"] / max(rows["hd95"].median(), 1e-9)
+        lines.append(
+            f"{title_of(str(name))}: half of the Dice are below {rows['dice'].median():.3f}, the lowest is "
+            f"{low['dice']:.3f} ({low['id']}). The largest HD95 is {ratio:.1f} times the median ({far['id']})."
+        )
+    return "\n".join(lines)
+
+
+def say_epochs(histories: Mapping[str, pd.DataFrame]) -> str:
+    """Return which epoch of each history is kept, and whether more epochs may help.
+
+    Example:
+        >>> say_epochs({"unet": pd.DataFrame({"epoch": [0, 1], "val_loss": [0.5, 0.4]})})
+        'U-Net keeps epoch 2 of 2, the last, so more epochs may help.'
+    """
+    lines = []
+    for name, history in histories.items():
+        kept, last = int(history[MONITOR].argmin()) + 1, len(history)
+        verdict = ", the last, so more epochs may help" if kept == last else ": later epochs were no better"
+        lines.append(f"{title_of(name)} keeps epoch {kept} of {last}{verdict}.")
+    return "\n".join(lines)

@@ -197,3 +197,19 @@ def say_data(areas: pd.DataFrame) -> str:
     verdict = "Find out why before you compare scores." if gap > _MAX_GAP else "Chance alone can explain this."
     where = listed.replace(" in ", " of the picture in ", 1)
     return f"Lung covers {where}.\nThe splits differ by {points}. {verdict}"
+
+
+def say_overview(prepared: Prepared) -> str:
+    """Return what the panels of `data_overview` show: the smallest split, sizes, grey levels and shares of lung."""
+    rows = prepared.rows(*SPLITS)
+    pairs = [prepared.pair(row) for row in rows]
+    splits = pd.Series([row["split"] for row in rows])
+    smallest, count = splits.value_counts().idxmin(), splits.value_counts().min()
+    sides = {image.shape[::-1] for image, _ in pairs}
+    size = "All images have {} x {} pixels.".format(*min(sides)) if len(sides) == 1 else f"{len(sides)} sizes occur."
+    darker = sum(image[mask].mean() < image[~mask].mean() for image, mask in pairs if mask.any() and not mask.all())
+    return (
+        f"The smallest split, {smallest}, has {counted(count, 'image')}, so one image is {1 / count:.0%} of its mean "
+        f"score. {size}\nThe lungs are darker than the rest, on average, in {darker} of {counted(len(pairs), 'image')}."
+        f"\n{say_data(pd.DataFrame({'split': splits, 'lung': [mask.mean() for _, mask in pairs]}))}"
+    )

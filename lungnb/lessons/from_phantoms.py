@@ -94,11 +94,14 @@ def say_left_out(table: pd.DataFrame) -> str:
 
 def _verdict(row: pd.Series) -> str:
     """Return what a row of `left_out_changes` says of the part that was left out, or "" for nothing."""
+    by_set = _by_set(row)
+    if by_set.min() <= -EQUIVALENCE_MARGIN and by_set.max() >= EQUIVALENCE_MARGIN:
+        return "it helps some data sets and harms others"
     if row["mean"] <= -EQUIVALENCE_MARGIN and row["high"] < 0:
         return "it probably helped"
     if row["mean"] >= EQUIVALENCE_MARGIN and row["low"] > 0:
         return "it probably did not help here"
-    return "it helps some data sets only" if _by_set(row).min() <= -EQUIVALENCE_MARGIN else ""
+    return "it helps some data sets only" if by_set.min() <= -EQUIVALENCE_MARGIN else ""
 
 
 def _by_set(row: pd.Series) -> pd.Series:

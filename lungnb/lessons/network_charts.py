@@ -1,4 +1,4 @@
-"""Draw the charts of notebook 08: networks at an equal budget, and the gates of an attention U-Net."""
+"""Draw what notebooks 03 and 08 show of networks: channels of stages, equal budgets, gates of an attention U-Net."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lungnb.figures.theme import COLORS, DASHES, TRUTH, places_of, subplots, themed
+from lungnb.lessons.architectures import Channel
 from lungnb.settings import title_of
 
 
@@ -50,4 +51,19 @@ def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.nd
         axis.axis("off")
     if shown:
         figure.colorbar(drawn, ax=axes[1:], shrink=0.7, label="α (1: open)")
+    return figure
+
+
+@themed
+def stage_maps(channels: Mapping[str, Channel]) -> Figure:
+    """Draw the channel of each stage that is most like the lungs: the way down above, the way up below.
+
+    `channels` are those of `lung_channels`. Bright places have high values.
+    """
+    columns = len(channels) // 2
+    figure, grid = subplots(2, columns, figsize=(2.3 * columns, 5.2), squeeze=False)
+    for axis, (name, channel) in zip(grid.flat, channels.items(), strict=True):
+        axis.imshow(channel.values, cmap="gray")
+        axis.set_title(f"{name}, {channel.values.shape[0]}²", fontsize=11)
+        axis.axis("off")
     return figure

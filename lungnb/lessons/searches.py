@@ -20,6 +20,7 @@ RATE, FILTERS = 1e-3, 8  # the search tries values around them
 NOISE = 0.003  # SD; another seed changes a Dice by up to 0.003 (results/published/montgomery-seeds)
 SAMPLERS = {"random": "random search", "tpe": "TPE (learns)"}
 _MANY_TRIALS = 30
+_NEAR = 3  # a learning rate at most so many times as large or as small as the best one is near it
 _EDGE = 0.1  # of the range; if the best trial is nearer to an end, search again
 
 
@@ -68,16 +69,24 @@ def repeat_searches(trials: int = 30, seeds: Sequence[int] = range(20)) -> pd.Da
 
 
 def say_samplers(searches: pd.DataFrame) -> str:
-    """Return the mean Dice of both samplers, and how many trials learning saves, from `repeat_searches`."""
+    """Return the mean Dice of both samplers, and what learning saves, from `repeat_searches`.
+
+    A learning rate is near the best one if it is at most three times as large or as small.
+    """
     means = searches.groupby(["sampler", "number"])["true_best"].mean()
     random, tpe = means["random"], means["tpe"]
     count = len(random)
     earlier = tpe.index[tpe >= random.iloc[-1]]
     saved = f"TPE is as good after {earlier[0]} trials" if len(earlier) else "TPE is never as good"
+    later = searches[searches["number"] > RANDOM_TRIALS]
+    is_near = np.log10(later["learning_rate"] / BEST["learning_rate"]).abs() <= np.log10(_NEAR)
+    near = is_near.groupby(later["sampler"]).mean()
     return (
         f"After {RANDOM_TRIALS} trials: random search {random[RANDOM_TRIALS]:.4f}, TPE {tpe[RANDOM_TRIALS]:.4f}; both "
         f"were random so far.\nAfter {count} trials: random search {random.iloc[-1]:.4f}, TPE {tpe.iloc[-1]:.4f}; the "
-        f"best possible is {BEST_DICE}.\n{saved} as random search after {count}."
+        f"best possible is {BEST_DICE}.\n{saved} as random search after {count}.\nAfter the first "
+        f"{RANDOM_TRIALS}, {near['tpe']:.0%} of the trials of TPE have a learning rate within {_NEAR} times the best "
+        f"one; of the random trials, {near['random']:.0%}."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,12 +22,20 @@ _LINE = 100  # characters that fit into a notebook on a laptop, beside JupyterLa
 def say(sentences: str) -> None:
     r"""Print sentences, with long lines broken between words. JupyterLab breaks them within words.
 
+    The parts of a long line have about the same length, so that the last part is no single word.
+
     >>> say("One line.\nAnother.")
     One line.
     Another.
     """
     for line in sentences.splitlines():
-        print(textwrap.fill(line, _LINE, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+        fewest = len(_broken(line, _LINE))
+        widths = range(_LINE // 2, _LINE + 1)
+        print("\n".join(next(parts for width in widths if len(parts := _broken(line, width)) == fewest)))
+
+
+def _broken(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def signed(change: float, digits: int = 3) -> str:
@@ -39,10 +48,14 @@ def signed(change: float, digits: int = 3) -> str:
 
 
 def code_of(function: Callable[..., object]) -> Markdown:
-    """Return the source code of a function for a notebook, which highlights it in its own theme."""
+    """Return the source code of a function for a notebook, which highlights it in its own theme.
+
+    Of a long docstring, only the first paragraph is shown.
+    """
     from IPython.display import Markdown
 
-    return Markdown(f"```python\n{inspect.getsource(function)}```")  # type: ignore[no-untyped-call]  # of IPython
+    code = re.sub(r'("""[^"]*?)\n\n[^"]*"""', r'\1"""', inspect.getsource(function), count=1)
+    return Markdown(f"```python\n{code}```")  # type: ignore[no-untyped-call]  # of IPython
 
 
 def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | None:

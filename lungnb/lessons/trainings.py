@@ -1,24 +1,29 @@
 """Interpret what notebooks 03 to 05 show, in sentences that are computed from the reader's own trainings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from lungnb.artefacts import MODEL
+from lungnb.datasets.prepared import open_prepared
+from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.runs import trained
 from lungnb.lessons.text import signed
 from lungnb.networks.callbacks import MONITOR
 from lungnb.networks.losses import get_loss
 from lungnb.networks.records import RunRecord
 from lungnb.networks.training import read_history, read_run
-from lungnb.settings import Settings, title_of
+from lungnb.segmentation.predict import segment
+from lungnb.settings import Settings, counted, title_of
 
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
 _CONFIDENCE = 0.95  # probability inside the shifted disk; 1 - this outside
 BORDER_PX = 4  # a quarter of the 16 px that one value at the bottom of a U-Net of four levels covers
 GOOD_DICE = 0.95  # the table counts the epochs up to this validation Dice
+MEETING = 0.01  # curves of Dice that are nearer than this meet
 _OVERFITTING = 1.2  # a validation loss above this multiple of the training loss is a sign of overfitting
 
 
@@ -183,4 +188,39 @@ def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str,
         f"{title} against {other}: validation Dice {signed(gap, 4)}, {ratio['parameters']:.2f} times the parameters, "
         f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\nThe Dice differs by {conclusion}\n"
         f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
+    )
+
+
+def say_meeting(histories: Mapping[str, pd.DataFrame]) -> str:
+    """Return from which epoch on the validation Dice of all networks is nearly the same, from their histories.
+
+    Example:
+        >>> dice = {"unet": [0.5, 0.9, 0.97, 0.98], "resunet": [0.8, 0.85, 0.975, 0.98]}
+        >>> say_meeting({name: pd.DataFrame({"val_dice": values}) for name, values in dice.items()})
+        'From epoch 3 on, the validation Dice of these networks differ by at most 0.01.'
+    """
+    dice = pd.DataFrame({name: history["val_dice"] for name, history in histories.items()}).dropna()
+    gaps = dice.max(axis=1) - dice.min(axis=1)
+    apart = int((gaps > MEETING).to_numpy().nonzero()[0].max(initial=-1)) + 1  # the last epoch with a larger gap
+    if apart == len(dice):
+        return f"The validation Dice of these networks still differ by {gaps.iloc[-1]:.3f} in epoch {apart}."
+    return f"From epoch {apart + 1} on, the validation Dice of these networks differ by at most {MEETING:g}."
+
+
+def say_shared_errors(settings: Settings, model_names: Sequence[str], rows: pd.DataFrame) -> str:
+    """Return how many of the last network's wrong pixels the others get wrong, too, in the images of `rows`."""
+    prepared, last = open_prepared(settings), title_of(model_names[-1])
+    others = " and ".join(title_of(name) for name in model_names[:-1])
+    if not others:
+        return f"Only {last} is trained yet, so there are no errors to compare."
+    engines = [engine_of(load_model(settings.results / name / MODEL)) for name in model_names]
+    wrong = shared = 0
+    for row in rows.to_dict("records"):
+        image, truth = prepared.pair(row)
+        *of_others, of_last = (segment(image, engine).mask != truth for engine in engines)
+        wrong += int(of_last.sum())
+        shared += int((of_last & np.all(of_others, axis=0)).sum())
+    return (
+        f"{shared / max(wrong, 1):.0%} of the pixels that {last} gets wrong in {counted(len(rows), 'image')} are also "
+        f"wrong in the masks of {others}."
     )

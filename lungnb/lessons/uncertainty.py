@@ -151,15 +151,16 @@ def say_gain(gains: pd.DataFrame) -> str:
 def _say_gain(title: str, row: pd.Series) -> str:
     chance, ideal, left = row["worst_by_chance"], row["worst_ideal"], row["worst_left"]
     counts = f"the {row['looked_at']:.0f} most uncertain of {row['images']:.0f} images"
-    if left <= chance:
+    if row["worst"] >= LOW_DICE:
+        gain = f"{ideal - row['worst']:.3f}"
+        verdict = f"\nNo Dice is below {LOW_DICE:g}, so there is no bad mask to find: even a perfect choice would gain "
+        verdict += f"only {gain}."
+    elif left <= chance:
         verdict = "The uncertainty is no better than chance"
         verdict += ": it misses the worst mask." if left == row["worst"] else "."
     else:
         much = "much" if left - chance >= _HELPS * (ideal - chance) else "a little"
         verdict = f"The uncertainty finds bad masks {much} better than chance."
-    if row["worst"] >= LOW_DICE:
-        gain = f"{ideal - row['worst']:.3f}"
-        verdict += f"\nBut no Dice is below {LOW_DICE:g}: even a perfect choice would gain only {gain}."
     digits = 3 if min(round(left, 3), round(ideal, 3)) != round(chance, 3) else 4
     return (
         f"{title}: without {counts}, the worst Dice is {left:.{digits}f}.\nChance would leave {chance:.{digits}f}, a "

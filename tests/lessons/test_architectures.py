@@ -98,7 +98,10 @@ def test_open_gates_in_words():
     truth = np.zeros((8, 8), bool)
     truth[:4] = True
     opening = np.repeat([[0.8], [0.2]], 2, axis=1)
-    assert architectures.say_gates({1: opening}, truth) == "Level 1: mean α 0.80 inside the lungs, 0.20 outside."
+    said = "Level 1: mean α 0.80 inside the lungs, 0.20 outside. It opens more inside."
+    assert architectures.say_gates({1: opening}, truth) == said
+    closed = architectures.say_gates({1: np.full((2, 2), 0.5)}, truth)
+    assert closed.endswith("0.50 inside the lungs, 0.50 outside. It hardly tells lung from background.")
     assert "not among" in architectures.say_gates({}, truth)
 
 
@@ -109,3 +112,21 @@ def test_gates_that_do_not_vary_open_by_the_sigmoid():
             layer.set_weights([0 * weight for weight in layer.get_weights()])
     openings = architectures.gate_openings(network, np.ones((32, 32)))
     assert all(opening == pytest.approx(0.5) for opening in openings.values())
+
+
+def test_the_channel_that_is_most_like_the_lungs_is_found_at_each_stage():
+    network = build_model("unet", size=32, filters=2, depth=2)
+    image, truth = np.random.default_rng(1).random((32, 32)), np.zeros((32, 32), bool)
+    truth[8:24, 8:24] = True
+    channels = architectures.lung_channels(network, image, truth)
+    assert [*channels] == ["encoder_1", "encoder_2", "bridge", "decoder_2", "decoder_1", "lung"]
+    assert channels["bridge"].values.shape == (8, 8) and channels["lung"].values.shape == (32, 32)
+    assert all(-1 <= channel.correlation <= 1 for channel in channels.values())
+
+
+def test_a_channel_that_equals_the_mask_has_a_correlation_of_1():
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    channels = np.stack([np.zeros((2, 2)), [[5.0, 5.0], [1.0, 1.0]], [[1.0, 1.0], [5.0, 5.0]]], axis=-1)
+    found = architectures._most_like(channels, truth)
+    assert found.correlation == pytest.approx(1) and found.values[0, 0] == 5

@@ -6,7 +6,17 @@ from helpers.tables import table_of
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, paired_tests
 from lungnb.evaluation.readable_tables import TEST_COLUMNS, readable
 from lungnb.evaluation.scoring import comparison_table
-from lungnb.lessons.comparison import say_area, say_choice, say_failures, say_generalisation, say_pairs
+from lungnb.lessons.comparison import (
+    say_area,
+    say_choice,
+    say_epochs,
+    say_failures,
+    say_generalisation,
+    say_pairs,
+    say_pixels,
+    say_spread,
+)
+from lungnb.metrics import Counts
 
 
 def pair(conclusion, low, high, difference=0.004, p=0.01, names=("unet", "resunet")):
@@ -70,8 +80,8 @@ def test_areas_have_the_limits_of_agreement():
     gaps = np.array([200 * 10 / 210, 200 * 20 / 220])
     low, high = gaps.mean() + np.array([-1.96, 1.96]) * gaps.std(ddof=1)
     assert say_area(scores) == (
-        f"U-Net: the lungs are {gaps.mean():.1f} % larger on average. For 95 % of images, the difference is between "
-        f"{low:+.1f} % and {high:+.1f} %."
+        f"U-Net: the lungs are {gaps.mean():.1f} % larger on average, and larger in 2 of 2 images. 2 are between the "
+        f"limits {low:+.1f} % and {high:+.1f} %."
     )
     assert "0.0 % smaller" not in say_area(scores.assign(fp=0, fn=[10, 20, 0])) and "smaller" in say_area(
         scores.assign(fp=0, fn=[10, 20, 0])
@@ -91,3 +101,18 @@ def test_the_quickest_of_the_equally_good_is_chosen():
         "No relevant difference to U-Net: ResUNet. Of these networks, ResUNet is the quickest, with 20.0 ms per image."
     )
     assert say_choice(pd.DataFrame(tests[1:]), table).startswith("No network is shown to be as good as U-Net")
+
+
+def test_each_network_s_wrong_pixels_spread_and_epochs_are_a_line():
+    counts = {"unet": Counts(9, 5, 1, 85), "resunet": Counts(9, 1, 1, 89)}
+    assert say_pixels(counts) == (
+        "U-Net misses 1 pixels of lung and adds 5: it draws the lungs too large.\n"
+        "ResUNet misses 1 pixels of lung and adds 1: it draws the lungs as often too small as too large."
+    )
+    histories = {name: pd.DataFrame({"val_loss": loss}) for name, loss in (("unet", [2, 1]), ("resunet", [1, 2]))}
+    assert say_epochs(histories) == (
+        "U-Net keeps epoch 2 of 2, the last, so more epochs may help.\n"
+        "ResUNet keeps epoch 1 of 2: later epochs were no better."
+    )
+    empty = say_spread(pd.DataFrame({"model": "unet", "id": ["a", "b"], "dice": [1.0, 1.0], "hd95": [0.0, 0.0]}))
+    assert empty.endswith("The largest HD95 is 0.0 times the median (a).")

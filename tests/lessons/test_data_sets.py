@@ -86,3 +86,9 @@ def test_findings_need_attention_if_there_are_errors_or_warnings():
 
 def test_exercise_masks_come_from_make_phantom():
     assert (data_sets.faulty_masks()[1][0].mask == make_phantom(8).mask).all()
+
+
+def test_the_overview_in_words(prepared):
+    said = data_sets.say_overview(open_prepared(prepared))
+    assert said.startswith("The smallest split, ") and "All images have 64 x 64 pixels." in said
+    assert "The lungs are darker than the rest, on average, in " in said and "Lung covers" in said

@@ -4,6 +4,7 @@ import pandas as pd
 from helpers.figures import drawn
 from lungnb.figures.theme import COLORS
 from lungnb.lessons import network_charts
+from lungnb.lessons.architectures import Channel
 
 
 def test_both_budgets_show_each_network_in_its_colour():
@@ -21,3 +22,9 @@ def test_gates_are_drawn_from_the_finest_level():
     titles = [axis.get_title() for axis in network_charts.gate_maps(image, truth, openings).axes]
     assert titles[:4] == ["image and true mask", "gate of level 1, 16²", "gate of level 2, 8²", "gate of level 3, 4²"]
     assert network_charts.gate_maps(image, truth, {}).axes[0].get_title() == "image and true mask"
+
+
+def test_the_way_down_is_above_the_way_up():
+    names = ["encoder_1", "bridge", "decoder_1", "lung"]
+    figure = network_charts.stage_maps({name: Channel(np.eye(4), 0.5) for name in names})
+    assert [axis.get_title() for axis in drawn(figure)] == [f"{name}, 4²" for name in names]

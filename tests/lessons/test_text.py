@@ -4,6 +4,7 @@ import pandas as pd
 from PIL import Image
 
 from lungnb.lessons import text
+from lungnb.networks import models
 from lungnb.networks.blocks import double_convolution
 
 
@@ -12,6 +13,17 @@ def test_long_lines_are_broken_between_words(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "short" and len(lines) > 2
     assert all(len(line) <= 100 and set(line.split()) <= {"short", "word"} for line in lines)
+
+
+def test_the_parts_of_a_long_line_have_about_the_same_length(capsys):
+    text.say("word " * 21 + "end.")  # 109 characters, so that "word end." would be left alone
+    first, second = capsys.readouterr().out.splitlines()
+    assert abs(len(first) - len(second)) < 10
+
+
+def test_only_the_first_paragraph_of_a_docstring_is_shown():
+    shown = text.code_of(models.u_shape).data
+    assert 'from top to bottom."""' in shown and "replaces `unit`" not in shown and "return x" in shown
 
 
 def test_code_is_shown_as_python():

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from helpers.tables import assert_readable
+from lungnb.datasets.prepared import open_prepared
 from lungnb.lessons import trainings
 from lungnb.networks.training import read_history
 from lungnb.settings import EQUIVALENCE_MARGIN
@@ -110,3 +111,16 @@ def test_the_border_is_counted_in_each_image_on_its_own():
         f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
     )
     assert trainings.say_border(truths, truths).startswith("0% of the wrong pixels")
+
+
+def test_curves_that_do_not_meet_are_called_so():
+    apart = {"unet": pd.DataFrame({"val_dice": [0.9, 0.9]}), "resunet": pd.DataFrame({"val_dice": [0.9, 0.95]})}
+    assert trainings.say_meeting(apart) == "The validation Dice of these networks still differ by 0.050 in epoch 2."
+    assert trainings.say_meeting({"unet": apart["unet"]}).startswith("From epoch 1 on,")
+
+
+def test_a_network_shares_all_errors_with_itself(trained):
+    rows = open_prepared(trained).manifest.head(2)
+    said = trainings.say_shared_errors(trained, ["unet", "unet"], rows)
+    assert said == "100% of the pixels that U-Net gets wrong in 2 images are also wrong in the masks of U-Net."
+    assert "no errors to compare" in trainings.say_shared_errors(trained, ["unet"], rows)

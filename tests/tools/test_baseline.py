@@ -8,7 +8,7 @@ from nbformat import v4
 from PIL import Image
 
 import baseline
-from baseline import _cleaned, _encoded, _shrink_pictures, refuse_changed_code
+from baseline import _cleaned, _encoded, _shrink_pictures, refuse_changed_code, with_few_colours
 
 
 def test_changed_code_is_refused_and_changed_notebooks_are_not(tmp_path):
@@ -30,6 +30,14 @@ def test_stored_outputs_name_neither_the_folder_nor_changed_notebooks():
         _cleaned("commit 0123456789ab-dirty in /tmp/home/results", "/tmp/home") == "commit 0123456789ab in ../results"
     )
     assert _cleaned("a quick-and-dirty mask", "/tmp/home") == "a quick-and-dirty mask"
+
+
+def test_a_thin_line_on_a_film_keeps_its_colour_and_paper_stays_white():
+    film = np.repeat(np.random.default_rng(0).integers(0, 256, (300, 300, 1), np.uint8), 3, axis=2)
+    film[:20], film[150, 140:160] = 255, (255, 176, 0)  # white paper, and 20 pixels of amber
+    stored = np.asarray(with_few_colours(Image.fromarray(film)).convert("RGB")).astype(int)
+    assert np.abs(stored[150, 140:160] - (255, 176, 0)).max() <= 8 and (stored[:20] == 255).all()
+    assert len(np.unique(stored.reshape(-1, 3), axis=0)) <= 64
 
 
 def test_a_picture_keeps_its_alternative_text_as_png_and_as_jpeg(monkeypatch):
