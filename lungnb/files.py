@@ -84,6 +84,8 @@ def writable(path: Path) -> Iterator[None]:
     except Exception as error:  # HDF5, Keras and SQLite have other errors for a full disk
         number = getattr(error, "errno", None)
         is_here = _is_beside(getattr(error, "filename", None), path)
+        if is_here and (file := next(filter(os.path.isfile, path.parents), None)):
+            raise NotWritten(f"{file}: is a file, not a folder; move it away, or name another place.") from error
         kind = NotWritten
         if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
