@@ -26,18 +26,29 @@ EARLIER = "earlier"  # in results/<run>: runs of networks that were trained agai
 CARD = "README.md"  # of an adapted network: what it is, where its images came from
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
+JOURNAL = ".segmentation.jsonl"  # in a folder of masks that `lungnb segment` wrote
 RESERVED = ("published", "benchmarks", "scores")  # folders of results/ that belong to no data set
 NOTEBOOKS, PUBLISHED = "notebooks", "results/published"  # the series, in the folder of `series_folder`
 _CHECKOUT = Path(__file__).parents[1]
 _INSTALLED = Path(__file__).parent / "series"  # setup.py puts it there in the wheel
+_QUOTES, _INVISIBLE = "\"'`‘’“”„«»", r"\s\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff"
+_SLIPS = {  # what a path that does not exist has by a slip of the hand or of a script, and what to do
+    rf"^[{_QUOTES}].*[{_QUOTES}]$|^\"|\"$": "has quotation marks that the terminal did not take away. Leave them out.",
+    rf"^[{_INVISIBLE}]|[{_INVISIBLE}]$": "begins or ends with a blank, a line end or an invisible character. Leave it "
+    "out; a script needs the line ends of this system.",
+    r"^(\$\w|\$\{|%\w+%)": "begins with a variable that the terminal did not fill in. Write its value.",
+    r"^[\u2012-\u2015\u2212]+\w": "begins with a long dash. An option begins with two hyphens, such as --out.",
+    r"^file:": "is an address. Name the path without file://.",
+}
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 
 
 def given_path(path: str | Path, what: str = "the path") -> Path:
     """Return a path that a user gave, with the home folder for `~`; raise ValueError if it is empty or an address.
 
-    An empty path would mean the working folder, and comes from a variable that is not set. A `~` stays in a path that
-    exists as it is, and where it names no user.
+    Raise it also for a path that does not exist and looks like a slip (`slip_in`). An empty path would mean the working
+    folder, and comes from a variable that is not set. A `~` stays in a path that exists as it is, and where it names no
+    user.
 
     Example:
         >>> given_path("~a film.png").as_posix()
@@ -47,9 +58,21 @@ def given_path(path: str | Path, what: str = "the path") -> Path:
         raise ValueError(f"{what} is empty: name a file or a folder ('.' for this one).")
     if os.path.lexists(path):
         return Path(path)
+    if slip := slip_in(path):
+        raise ValueError(f"{str(path)!r} {slip}")
     if re.match(r"\w\w+:/", str(path)):  # a drive of Windows has one letter
         raise ValueError(f"{path} is an address, not a path: download the file or folder, and name that.")
     return Path(os.path.expanduser(path))  # because `Path.expanduser` raises an error for a user that is unknown
+
+
+def slip_in(path: str | Path) -> str:
+    r"""Return what is probably a slip in a path that does not exist, and what to do; "" for other paths.
+
+    Example:
+        >>> slip_in("out\r")[:30], slip_in("'s-Hertogenbosch")
+        ('begins or ends with a blank, a', '')
+    """
+    return next((slip for pattern, slip in _SLIPS.items() if re.search(pattern, str(path), re.DOTALL)), "")
 
 
 def home() -> Path:

@@ -83,10 +83,13 @@ def writable(path: Path) -> Iterator[None]:
         raise  # because it names the file already
     except Exception as error:  # HDF5, Keras and SQLite have other errors for a full disk
         number = getattr(error, "errno", None)
+        is_here = _is_beside(getattr(error, "filename", None), path)
+        if is_here and (file := next(filter(os.path.isfile, path.parents), None)):
+            raise NotWritten(f"{file}: is a file, not a folder; move it away, or name another place.") from error
         kind = NotWritten
         if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
-        elif number in _NOT_WRITABLE and _is_beside(getattr(error, "filename", None), path):
+        elif number in _NOT_WRITABLE and is_here:
             reason = f"{os.strerror(number).lower()}; name another place"
         else:
             raise

@@ -58,7 +58,10 @@ RECIPES: dict[str, Recipe] = {
         ),
     ),
 }  # fmt: skip
-_EXAMPLES = {"window": "-1000,400", "mask_values": "1,2", "split_fractions": "0.7,0.15,0.15"}  # as they are written
+_EXAMPLES = {  # as they are written
+    **{"window": "-1000,400", "mask_values": "1,2", "split_fractions": "0.7,0.15,0.15", "patient_file": "patients.csv"},
+    **{"split_file": "splits.csv", "patient_pattern": "^(.*)_", "encoder": "mobilenetv2"},
+}
 _NOT_CHANGES = {  # what a run is called by; other settings depend on them
     "dataset": "name it as DATASET in a notebook, after the verb on the command line, or in LUNGNB_DATASET",
     "profile": "name it as PROFILE in a notebook, with --profile or --recipe, or in LUNGNB_PROFILE",

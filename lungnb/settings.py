@@ -102,6 +102,9 @@ def has_data(dataset: str) -> bool:
     return dataset in DATASETS or raw_folder(dataset).is_dir()
 
 
+UNPACK_FIRST = "Unpack it if it is an archive, and name the folder of images and masks."  # about a file as data set
+
+
 def refuse_unknown(dataset: str) -> None:
     """Raise ValueError, with the nearest name, for a name that is neither in the catalogue nor in the raw folder.
 
@@ -113,6 +116,9 @@ def refuse_unknown(dataset: str) -> None:
     runs = (home() / "data" / "prepared", home() / "results")
     if any((root / dataset).is_dir() or any(root.glob(f"{glob.escape(dataset)}.*/")) for root in runs):
         return
+    if os.path.isfile(dataset):
+        raise ValueError(f"{dataset}: is a file. {UNPACK_FIRST}")
+    given_path(dataset)  # which explains quotation marks and the like
     near = difflib.get_close_matches(dataset.lower(), DATASETS, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise ValueError(

@@ -306,7 +306,7 @@ def test_a_closed_folder_is_said(tmp_path, work):
 
 def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(OSError, match=r"mask\.png: cannot be written: (file exists|not a directory); name another"):
+    with pytest.raises(OSError, match="out: is a file, not a folder; move it away"):
         with written(tmp_path / "out" / "mask.png"):
             pass
     with pytest.raises(FileNotFoundError, match="other"), written(tmp_path / "b.txt"):

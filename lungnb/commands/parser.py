@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
@@ -22,6 +24,8 @@ _Run = Callable[..., int | None]  # a function of `actions`
 class _Parser(argparse.ArgumentParser):
     """A parser whose error messages cannot steer the terminal, and in which each verb refuses what it does not know."""
 
+    verbs: Sequence[str] = ()
+
     def parse_known_args(  # type: ignore[override]  # argparse types it with overloads
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
@@ -31,6 +35,10 @@ class _Parser(argparse.ArgumentParser):
         return options, unknown
 
     def error(self, message: str) -> NoReturn:
+        if match := re.match(r"argument VERB: invalid choice: '(.*?)'", message):
+            near = difflib.get_close_matches(match[1].lower(), self.verbs, 1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            message = f"{match[1]!r} is no verb.{hint} The first word must be one of {', '.join(self.verbs)}."
         super().error(printable(message))
 
 
@@ -38,9 +46,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line. The attribute `run` of parsed options is the function of the verb."""
     parser = _Parser("lungnb", description="Lung segmentation in chest X-rays and CT.")
     parser.add_argument("--version", action="version", version=__version__)
-    verb = partial(_verb, parser.add_subparsers(required=True, metavar="VERB").add_parser)
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verb = partial(_verb, verbs.add_parser)
     for add_verbs in (_add_data_verbs, _add_training_verbs, _add_image_verbs, _add_report_verbs):
         add_verbs(verb)
+    parser.verbs = [*verbs.choices]
     return parser
 
 
@@ -149,6 +159,8 @@ def _given(text: str) -> str:
     """Return the value of an argument; refuse an empty one, which a variable that is not set leaves."""
     if not text.strip():
         raise argparse.ArgumentTypeError("its value is empty; give one")
+    if text[0] in "\u2012\u2013\u2014\u2212" and not os.path.lexists(text):  # as word processors write hyphens
+        raise argparse.ArgumentTypeError(f"{text!r} begins with a long dash; an option begins with two hyphens: --")
     return text
 
 

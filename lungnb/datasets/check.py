@@ -35,6 +35,7 @@ _INVERTED_SHARE = 0.5  # an inverted mask covers more than this of the image and
 _MAX_EDGE_SHARE = 0.15  # of the image's edge; lungs touch less, the air around a body touches more
 _MIN_HALF_SHARE = 0.05  # of the mask, in the left or the right half of the image
 _MAX_REGIONS = 3
+_BOX_SHARE = 0.98  # of the rectangles around the regions of a mask; lungs fill less of theirs
 _RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' brightness is compared
 _HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airways are smaller
 _HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
@@ -157,6 +158,11 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
     regions = count_regions(mask)
     if regions > _MAX_REGIONS:
         problems.append(f"the mask has {regions} regions; lungs have two")
+    boxes = sum(
+        np.prod([side.stop - side.start for side in box]) for box in ndimage.find_objects(ndimage.label(mask)[0])
+    )
+    if mask.sum() > _BOX_SHARE * boxes:
+        problems.append("the mask consists of rectangles, as boxes around lungs do")
     judgements = [("warning", problem, _LOOK) for problem in problems]
     lung_grey, rim_grey = _greys(image, mask)
     if lung_grey > rim_grey:

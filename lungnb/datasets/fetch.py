@@ -38,9 +38,8 @@ def download(dataset: str, progress: bool = True) -> Path:
     if holds_data(folder):
         return folder
     if source.kind == "own":
-        raise FileNotFoundError(
-            f"{folder} holds no images: put them in its subfolder images/, and their masks in masks/."
-        )
+        what = "holds no images" if folder.is_dir() else "is not there"
+        raise FileNotFoundError(f"{folder} {what}: put images in its subfolder images/, and their masks in masks/.")
     with locked(folder):
         if not holds_data(folder):  # another run may have done it just now
             _fetch_all(source, folder, progress)

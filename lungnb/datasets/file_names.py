@@ -8,9 +8,10 @@ from unicodedata import normalize
 from lungnb.formats.folders import stem_of
 
 _WORD = r"(?:lung)?(?:mask|msk|label|seg|segmentation|annotation|gt|ground[-_ ]?truth)s?"  # which names a mask
-# SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export
+# SegmentationClass and SegmentationObject: Pascal VOC's, which CVAT and LabelMe export; seg-lungs-LUNA16: LUNA16's
 MASK_FOLDER = re.compile(
-    rf"(?i)mask|(?<![a-z])msk(?![a-z])|label|annot$|^(ann[-_]dir|{_WORD}|segmentation(class(png)?|object))$"
+    r"(?i)mask|(?<![a-z])msk(?![a-z])|label|annot$|^seg[-_ ]lungs?(?![a-z])"
+    rf"|^(ann[-_]dir|{_WORD}|segmentation(class(png)?|object))$"
 )
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)

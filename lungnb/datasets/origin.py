@@ -37,6 +37,16 @@ def refuse_other_origin(dataset: str, prepared: Path, results: Path, *models: Pa
             )
 
 
+def refuse_gone_origin(dataset: str, prepared: Path) -> None:
+    """Raise FileNotFoundError if `dataset` is the name of prepared data whose raw folder, elsewhere, is gone."""
+    origin = read_json(prepared / PREPARED_RECORD).get("origin")
+    if is_path(dataset) or dataset in CATALOGUE or not isinstance(origin, str) or raw_folder(dataset).exists():
+        return
+    if not os.path.isdir(_folder_of(origin)):
+        what = f"the folder from which {dataset} was prepared is not there any more"
+        raise FileNotFoundError(f"{home() / origin}: {what}. Put it back, or name the folder where it is now.")
+
+
 def _records(prepared: Path, *models: Path) -> Iterator[tuple[Path, str]]:
     """Yield the prepared folder and the folders of models with the origin in their records, if they have one."""
     origins = {prepared: read_json(prepared / PREPARED_RECORD).get("origin")}

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.artefacts import JOURNAL
 from lungnb.datasets.file_names import (
     CHANNEL,
     KIND_WORDS,
@@ -39,6 +40,7 @@ _LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added whil
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 OTHER_ORGAN = "another organ's"
+PREDICTED = "a mask that lungnb wrote, beside another one"
 
 
 class Pair(NamedTuple):
@@ -81,6 +83,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
     loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
+    partners, predicted = _without_predicted(raw, partners)
     channels = {image for image, found in loose.items() if not CHANNEL.search(stem_of(found[0]))}
     named = [(CHANNEL.sub("", name) if image in channels else name, image) for name, image in named]
     patients = find_patients(named, pattern or source.patient_pattern)
@@ -89,7 +92,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
-    excluded: Excluded = [*unclear]
+    excluded: Excluded = [*unclear, *((str(mask), PREDICTED) for mask in sorted(predicted))]
     for name, image in named:
         if not partners[image]:
             continue
@@ -102,6 +105,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         split = split_of_path(image)
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
         pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
+    spare -= predicted
     excluded += _unpaired([image for image in partners if not partners[image]], sorted(spare), paired_masks, pairs)
     if not pairs:
         raise ValueError(_no_pairs(raw, excluded))
@@ -155,6 +159,15 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
     return pairs
 
 
+def _without_predicted(raw: Path, partners: dict[Path, list[Path]]) -> tuple[dict[Path, list[Path]], set[Path]]:
+    """Return the masks of each image, if it has others, without those that `lungnb segment` wrote; and these."""
+    kept = {}
+    for image, masks in partners.items():
+        drawn = [mask for mask in masks if not ("_mask." in mask.name and (raw / mask.parent / JOURNAL).exists())]
+        kept[image] = drawn or masks
+    return kept, {mask for image in kept for mask in {*partners[image]} - {*kept[image]}}
+
+
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
     """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
     of_lungs = {words_of(pair.image, LUNG_WORDS) for pair in pairs if is_of_lungs(pair.masks[0], pair.image)}
@@ -169,10 +182,16 @@ def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: l
             if any((place, words[:length]) in of_lungs for length in lengths):
                 excluded.append((str(file), OTHER_ORGAN))
                 continue
-            near = difflib.get_close_matches(shared_name(file).lower(), names, 1, 0.4) if number < _MAX_HINTS else []
+            near = _nearest(shared_name(file).lower(), [*names]) if number < _MAX_HINTS else []
             hint = f" (the nearest is {names[near[0]]})" if near else ""
             excluded.append((str(file), f"no {kind} of this name{hint}"))
     return excluded
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """Return the name that is most like another one, at first among those that contain it; or an empty list."""
+    longer = [each for each in names if name in each]
+    return difflib.get_close_matches(name, longer, 1, 0.4) or difflib.get_close_matches(name, names, 1, 0.4)
 
 
 def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]], Excluded]:

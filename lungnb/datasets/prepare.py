@@ -10,7 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD, raw_folder, raw_root
-from lungnb.datasets.origin import origin_of, refuse_other_origin
+from lungnb.datasets.origin import origin_of, refuse_gone_origin, refuse_other_origin
 from lungnb.datasets.pairing import Pair, find_pairs
 from lungnb.datasets.plan import earlier_splits, is_prepared, make_plan, news_of, record_origin
 from lungnb.datasets.prepared import ManifestRow, digest_of, read_manifest
@@ -21,7 +21,7 @@ from lungnb.files import locked, need, refuse_foreign, write_json, written
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import make_table, write_table
 from lungnb.messages import run_first
-from lungnb.settings import Settings
+from lungnb.settings import UNPACK_FIRST, Settings
 
 
 def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
@@ -42,9 +42,10 @@ def prepare_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
     step = "make the folder, with images/ and masks/ in it," if is_own else run_first("raw", settings.dataset)
     if not is_own and not raw_root().is_dir() and os.environ.get("LUNGNB_RAW"):
         step = f"check LUNGNB_RAW, because {raw_root()} is not a folder, or {step}"
+    refuse_gone_origin(settings.dataset, settings.prepared)
     raw = need(raw_folder(settings.dataset), step)
     if not raw.is_dir():
-        raise ValueError(f"{raw}: is a file. Unpack it if it is an archive, and name the folder of images and masks.")
+        raise ValueError(f"{raw}: is a file. {UNPACK_FIRST}")
     plan = make_plan(settings, source, raw)
     if not is_prepared(settings.prepared, plan):
         with locked(settings.prepared):

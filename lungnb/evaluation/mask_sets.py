@@ -117,7 +117,7 @@ def find_sets(
         matched = match_masks(truths, found)
         programs.append(MaskSet(name, place, of_program, matched, len(found) - len(matched)))
         _add_missing(truths, found, matched, name, place, problems)
-    return MaskSets(truth_set, programs, None if images is None else _find_images(images, truths))
+    return MaskSets(truth_set, programs, None if images is None else _find_images(images, truths, problems))
 
 
 def _need_folder(given: str | Path) -> Path:
@@ -143,7 +143,7 @@ def _name_folders(truth: Path, masks: Sequence[str | Path], problems: Problems) 
         if not folder.is_dir():
             problems.add(str(given), _no_folder(folder))
         elif is_same(folder, truth):
-            problems.add(str(given), "is the folder of the ground truth, so it is not scored.")
+            problems.add(str(given), "is the folder of the ground truth, so it is not scored. Name another.")
         elif any(is_same(folder, other) for other in folders):
             problems.add(str(given), "was given twice and is scored once.")
         else:
@@ -215,11 +215,14 @@ def _add_missing(
         problems.add(name, f"no mask of {counted(len(alone), 'image')} with ground truth: {names}.")
 
 
-def _find_images(given: str | Path, truths: list[MaskFiles]) -> MaskSet:
+def _find_images(given: str | Path, truths: list[MaskFiles], problems: Problems) -> MaskSet:
     """Return the images in a folder that have a ground truth: files, or folders of series."""
     folder = _need_folder(given)
     files = [as_masks(path.relative_to(folder)) for path in list_images(folder) if path != folder]
-    return MaskSet("images", folder, None, match_masks(truths, files))
+    matched = match_masks(truths, files)
+    if not matched:
+        problems.add(str(given), f"has no image with the name of a mask, such as {truths[0].id}. Name their folder.")
+    return MaskSet("images", folder, None, matched)
 
 
 def with_patients(

@@ -8,6 +8,7 @@ import importlib
 import logging
 import math
 import os
+import re
 import stat
 import threading
 import warnings
@@ -16,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from lungnb.artefacts import slip_in
 from lungnb.files import NotWritten
 from lungnb.messages import log_traceback
 
@@ -24,6 +26,7 @@ DEFAULT_LIMIT_GB = 1.0
 FILE_LIMITS = 4  # refuse files larger than this many times the memory limit
 MAX_ASPECT = 100  # refuse pictures whose longer side is more than this many times the shorter
 SEGMENTING_BYTES = 16  # memory that segmenting takes per pixel at its peak: grey, probability, mask, labels
+_CHECK = "Check its name and folder"
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those this system has
 
 
@@ -88,7 +91,7 @@ def open_file(path: str | Path) -> BufferedReader:
     try:
         number = os.open(path, os.O_RDONLY | _FLAGS)  # `open` would wait until somebody writes to a pipe
     except FileNotFoundError as error:
-        raise Refused(f"{path}: there is no such file. Check its name and folder.") from error
+        raise Refused(f"{path}: {_why_missing(os.fspath(path))}") from error
     except (OSError, ValueError) as error:
         raise Refused(f"{path}: cannot be opened: {_reason(error)}. Check its name and permissions.") from error
     status = os.fstat(number)
@@ -100,6 +103,16 @@ def open_file(path: str | Path) -> BufferedReader:
         raise Refused(f"{path}: not a file. Name a regular file.")
     refuse_memory(path, status.st_size / FILE_LIMITS, f"a file of {status.st_size / 1e9:,.1f} GB")
     raise Refused(f"{path}: the file is empty. Copy or export it again.")
+
+
+def _why_missing(path: str) -> str:
+    """Return why there is probably no file of this name, and what to do."""
+    parts = re.split("[,; ]+", path)
+    if len(parts) > 1 and all(map(os.path.lexists, parts)):
+        return "names several files at once. Separate them by blanks, without quotation marks around them."
+    if slip := slip_in(path):
+        return f"there is no such file. Its name {slip}"
+    return f"there is no such file. {'No file fits this pattern: capitals count' if {*'*?'} & {*path} else _CHECK}."
 
 
 @contextmanager

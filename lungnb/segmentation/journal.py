@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lungnb import __version__
+from lungnb.artefacts import JOURNAL
 from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
 from lungnb.formats.dicom_series import dicom_files
 from lungnb.formats.opening import open_file, refuse_memory
 from lungnb.masks import Window
-from lungnb.segmentation.listing import JOURNAL, Options
+from lungnb.segmentation.listing import Options
 from lungnb.segmentation.predict import Model, file_of
 
 JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
@@ -46,7 +47,7 @@ def _is_sound(row: JournalRow) -> bool:
     """Return whether lungnb may have written a row: all values fit, and its files are in the folder of the masks."""
     stem, mask = row["stem"], row.get("mask", "")
     texts = [row[name] for name in ("key", "file", "stem", "stamp", "plan", "network", "status")]
-    texts += [row.get(name) or "" for name in ("review", "note", "error", "mask")]
+    texts += [row.get(name) or "" for name in ("review", "note", "error", "mask", "written")]
     if not all(isinstance(text, str) for text in texts) or row["status"] not in _STATUSES:
         return False
     if stem in ("", ".", "..") or set(stem) & {"/", os.sep, "\0", ":" if os.name == "nt" else "/"}:

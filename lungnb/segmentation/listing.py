@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.artefacts import given_path
+from lungnb.artefacts import JOURNAL, given_path, slip_in
 from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
@@ -22,7 +22,6 @@ LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
 _EXTRAS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # in the order of `Options`
 _EXTRAS_OF_VOLUMES = ("_overlay.png", "_seg.dcm")
 WRITTEN_ENDINGS = ("_mask.png", "_mask.nii.gz", *_EXTRAS)
-JOURNAL = ".segmentation.jsonl"  # in the folder of the masks; see `journal`
 _MIN_ALONE = 3  # so many slices of CT with a series each are probably one volume
 _MASK_FOLDER = re.compile(r"(mask|label|truth)s?(tr|ts)?$", re.IGNORECASE)  # nnU-Net has labelsTr and labelsTs
 TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
@@ -79,10 +78,15 @@ def list_folders(folder: Path, out: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def as_path(path: str | Path) -> Path:
-    """Return the path that a user gave, as `given_path` does; raise Refused if it is empty."""
+    """Return the path that a user gave, as `given_path` does; raise Refused if it is empty or an address.
+
+    A path with a slip is returned as it is: its file is refused when it is opened, and the others are segmented.
+    """
     try:
         return given_path(path, "the path of an image")
     except ValueError as error:
+        if slip_in(path) and str(path).strip():
+            return Path(path)
         raise Refused(str(error)) from error
 
 
