@@ -199,7 +199,7 @@ ARRAYS = [
 ]
 PREPARATION = [
     ("an unknown data set", lambda at: find_source("montgomry"), "Did you mean montgomery?"),
-    ("a folder that is not there", lambda at: download("./nowhere"), "nowhere holds no images"),
+    ("a folder that is not there", lambda at: download("./nowhere"), "nowhere is not there: put images in its subfolder"),
     ("no images", lambda at: prepare(without_images(at)), "scans: no image"),
     ("one image", lambda at: prepare(scans(at, 1)), "patients"),
     ("images alone", lambda at: prepare(spoiled(at, lambda f: shutil.rmtree(f / "masks"))), "mask"),
@@ -257,7 +257,7 @@ MODELS = [
     ("an onnx for a model", lambda at: segment(at.film, put(at, "m.onnx", b"no")), "a model is a .keras file"),
     ("nothing to segment", lambda at: segment_files([], at.folder / "out", at.model), "no image files"),
     ("an empty folder", lambda at: segment_files([empty(at)], at.folder / "out", at.model), "no image files"),
-    ("out is a file", lambda at: segment_files([at.film], at.film, at.model), "cannot be written"),
+    ("out is a file", lambda at: segment_files([at.film], at.film, at.model), "is a file, not a folder"),
     ("a model not scored", lambda at: evaluation.compare(at.settings, ["unet"]), "score the models (notebook 06"),
     ("images of one model", lambda at: compare(spoiled_scores(at, lambda t: t.iloc[1:])), "resunet"),
     ("scores of no number", lambda at: compare(spoiled_scores(at, lambda t: t.assign(dice=np.nan))), "dice"),

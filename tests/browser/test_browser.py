@@ -207,7 +207,7 @@ def test_marks_that_cannot_be_written_are_said(films, home):
     (home / "file").write_text("")
     looked = in_file_order(films, network(), marks=home / "file" / "marks.csv")
     looked.wrong.click()
-    assert "cannot be written" in looked.status.value and looked.wrong.description == "Mark as wrong"
+    assert "is a file, not a folder" in looked.status.value and looked.wrong.description == "Mark as wrong"
 
 
 def test_an_unreadable_file_says_so_and_the_rest_goes_on(films):

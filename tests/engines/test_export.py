@@ -273,7 +273,7 @@ def test_a_damaged_export_is_made_anew(model_file, cached, capsys, spoilt):
 def test_a_place_that_cannot_be_written_is_named_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_export", lambda *_: pytest.fail("the work began"))
     (tmp_path / "out").touch()
-    with pytest.raises(NotWritten, match="cannot be written: file exists; name another place"):
+    with pytest.raises(NotWritten, match="is a file, not a folder; move it away, or name another place"):
         export.export_model(None, "onnx", tmp_path / "out")
     with pytest.raises(ValueError, match="the folder of the export is empty"):
         export.export_model(None, "onnx", "")
