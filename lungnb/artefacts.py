@@ -37,8 +37,8 @@ _SLIPS = {  # what a path that does not exist has by a slip of the hand or of a 
     rf"^[{_INVISIBLE}]|[{_INVISIBLE}]$": "begins or ends with a blank, a line end or an invisible character. Leave it "
     "out; a script needs the line ends of this system.",
     r"^(\$\w|\$\{|%\w+%)": "begins with a variable that the terminal did not fill in. Write its value.",
-    r"^[\u2012-\u2015\u2212]+\w": "begins with a long dash. An option begins with two hyphens, such as --out.",
-    r"^file:": "is an address. Name the path without file://.",
+    r"^[\u2012-\u2015\u2212]+[a-z][a-z-]*$": "begins with a long dash. An option begins with two hyphens: --out.",
+    r"^file:": "begins with file:, as addresses do. Leave that out.",
 }
 _NOT_DATA = (".zip", ".tar", ".tar.gz", ".tgz", ".part", ".crdownload", ".txt", ".md", ".pdf")
 

@@ -199,7 +199,7 @@ ARRAYS = [
 ]
 PREPARATION = [
     ("an unknown data set", lambda at: find_source("montgomry"), "Did you mean montgomery?"),
-    ("a folder that is not there", lambda at: download("./nowhere"), "nowhere is not there: put images in its subfolder"),
+    ("a folder that is not there", lambda at: download("./nowhere"), "nowhere is not there: put images in"),
     ("no images", lambda at: prepare(without_images(at)), "scans: no image"),
     ("one image", lambda at: prepare(scans(at, 1)), "patients"),
     ("images alone", lambda at: prepare(spoiled(at, lambda f: shutil.rmtree(f / "masks"))), "mask"),

@@ -12,7 +12,7 @@ import pytest
 from helpers.networks import bright
 from helpers.paths import ROOT
 from lungnb.engines.export import export_model
-from lungnb.engines.parity import digest_of_file
+from lungnb.formats.opening import digest_of_file
 from lungnb.formats.pixels import to_grey
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.phantoms.make import make_phantom

@@ -20,8 +20,8 @@ import numpy as np
 import self_teaching
 from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
 from lungnb.artefacts import HISTORY, MODEL, RUN
-from lungnb.engines.parity import digest_of_file
 from lungnb.files import locked, remove, write_json
+from lungnb.formats.opening import digest_of_file
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, Progress

@@ -35,10 +35,10 @@ class _Parser(argparse.ArgumentParser):
         return options, unknown
 
     def error(self, message: str) -> NoReturn:
-        if match := re.match(r"argument VERB: invalid choice: '(.*?)'", message):
-            near = difflib.get_close_matches(match[1].lower(), self.verbs, 1)
+        if match := re.match(r"argument VERB: invalid choice: (['\"])(.*?)\1", message):
+            near = difflib.get_close_matches(match[2].lower(), self.verbs, 1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            message = f"{match[1]!r} is no verb.{hint} The first word must be one of {', '.join(self.verbs)}."
+            message = f"{match[2]} is no verb.{hint} The first word must be one of {', '.join(self.verbs)}."
         super().error(printable(message))
 
 
@@ -159,7 +159,7 @@ def _given(text: str) -> str:
     """Return the value of an argument; refuse an empty one, which a variable that is not set leaves."""
     if not text.strip():
         raise argparse.ArgumentTypeError("its value is empty; give one")
-    if text[0] in "\u2012\u2013\u2014\u2212" and not os.path.lexists(text):  # as word processors write hyphens
+    if re.fullmatch(r"[\u2012-\u2015\u2212]+[a-z][a-z-]*", text):  # as word processors write hyphens
         raise argparse.ArgumentTypeError(f"{text!r} begins with a long dash; an option begins with two hyphens: --")
     return text
 

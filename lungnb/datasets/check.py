@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
 from lungnb.datasets.file_names import split_of
+from lungnb.datasets.pairing import PREDICTED
 from lungnb.datasets.patient_names import repeated_folders, without_studies_of
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
@@ -58,6 +59,7 @@ _ADVICE = {  # by what a reason begins with
     "no mask of this name": "add its mask, or rename one of the two",
     "no image of this name": "add its image, or rename one of the two",
     "another organ's": "none needed",
+    PREDICTED: "none needed",
 }
 
 

@@ -2,10 +2,12 @@
 
 import difflib
 import hashlib
+import json
 import re
 import warnings
 from collections import defaultdict
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ from lungnb.formats.dicom_header import STRUCTURE_SET, other_object
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
 from lungnb.formats.nifti import is_nifti
+from lungnb.formats.opening import digest_of_file, open_file
 from lungnb.settings import counted
 
 _ROUNDS = (  # of loose pairing: which words do not count in names of images and of masks, and `is_flat` of `words_of`
@@ -160,12 +163,27 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
 
 
 def _without_predicted(raw: Path, partners: dict[Path, list[Path]]) -> tuple[dict[Path, list[Path]], set[Path]]:
-    """Return the masks of each image, if it has others, without those that `lungnb segment` wrote; and these."""
-    kept = {}
+    """Return the masks of each image, if it has others, without those that `lungnb segment` wrote; and these.
+
+    A mask that somebody has changed since counts as drawn.
+    """
+    written, kept = cache(_digests_of_masks), {}
     for image, masks in partners.items():
-        drawn = [mask for mask in masks if not ("_mask." in mask.name and (raw / mask.parent / JOURNAL).exists())]
+        digests = {mask: written(raw / mask.parent).get(mask.name) for mask in masks} if len(masks) > 1 else {}
+        drawn = [mask for mask in masks if not (digests.get(mask) and digest_of_file(raw / mask) == digests[mask])]
         kept[image] = drawn or masks
     return kept, {mask for image in kept for mask in {*partners[image]} - {*kept[image]}}
+
+
+def _digests_of_masks(folder: Path) -> dict[str, str]:
+    """Return the digests of the masks that `lungnb segment` wrote into a folder, by their names, from its journal."""
+    digests: dict[str, str] = {}
+    with suppress(ValueError, OSError), open_file(folder / JOURNAL) as journal:
+        for line in journal:
+            with suppress(ValueError, TypeError, KeyError):
+                row = json.loads(line)
+                digests[row["mask"]] = row["written"]
+    return digests
 
 
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lungnb.artefacts import EXCLUDED, MANIFEST, PREPARED_RECORD
 from lungnb.datasets.origin import origin_of
 from lungnb.datasets.pairing import Pair
-from lungnb.datasets.prepared import digest_of
+from lungnb.datasets.prepared import digest_of, is_sound
 from lungnb.datasets.sources import Source
 from lungnb.datasets.splitting import has_split_folders, read_small, split_path
 from lungnb.files import locked, need, read_json, write_json
@@ -54,7 +54,7 @@ def _is_whole(folder: Path) -> bool:
         read_table(folder / EXCLUDED)
         manifest = read_table(folder / MANIFEST)
         files = [*manifest["image"], *manifest["mask"]]
-        return "group" in manifest and all((folder / file).is_file() for file in files)
+        return is_sound(manifest) and all((folder / file).is_file() for file in files)
     return False
 
 

@@ -19,7 +19,7 @@ from lungnb.messages import run_first
 from lungnb.settings import SPLITS, Settings, counted
 
 ManifestRow = dict[Hashable, Any]  # a row of the manifest
-_FILES = ("id", "image", "mask", "source_image")  # columns of the manifest from which paths are made
+_FILES = ("id", "image", "mask", "source_image", "source_mask")  # columns of the manifest from which paths are made
 
 
 @dataclass(eq=False)
@@ -121,18 +121,19 @@ def open_prepared(settings: Settings) -> Prepared:
     refuse_other_origin(settings.dataset, settings.prepared, settings.results)
     step = run_first("prepared", settings.dataset)
     manifest = read_table(need(settings.prepared / MANIFEST, step))
-    if not _is_sound(manifest):
+    if not is_sound(manifest):
         reason = f"is damaged, or an earlier version of lungnb wrote it; prepare it again: {step.rstrip(',')}"
         raise ValueError(f"{settings.prepared / MANIFEST}: {reason}.")
     return Prepared(settings.prepared, settings.name, manifest)
 
 
-def _is_sound(manifest: pd.DataFrame) -> bool:
+def is_sound(manifest: pd.DataFrame) -> bool:
     """Return whether a manifest has images and the present columns, and no path in it leads out of the data set."""
     if manifest.empty or not {"split", "group", *_FILES} <= {*manifest}:
         return False
-    paths = [Path(name) for name in manifest[[*_FILES]].to_numpy().ravel()]
-    return {*manifest["split"]} <= {*SPLITS} and not any(path.is_absolute() or ".." in path.parts for path in paths)
+    names = ";".join(manifest[[*_FILES]].astype(str).to_numpy().ravel())  # as several source masks are joined
+    paths = map(Path, names.split(";"))
+    return {*manifest["split"]} <= {*SPLITS} and not any(path.anchor or ".." in path.parts for path in paths)
 
 
 def read_manifest(settings: Settings) -> pd.DataFrame:

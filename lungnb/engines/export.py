@@ -24,9 +24,10 @@ from lungnb import __version__
 from lungnb.artefacts import RUN, given_path
 from lungnb.engines import engines, parity
 from lungnb.engines.engines import ENGINES, Engine, ExportError, load_model, model_file, open_exported
-from lungnb.engines.parity import Parity, digest_of_file
+from lungnb.engines.parity import Parity
 from lungnb.engines.temperature import read_temperature
 from lungnb.files import writable, written
+from lungnb.formats.opening import digest_of_file
 from lungnb.masks import CHEST_THRESHOLD, LUNG_THRESHOLD, Window
 from lungnb.messages import say
 from lungnb.networks.records import trained_window

@@ -5,7 +5,6 @@ Beside each exported file, an `.npz` holds the images and the masks of Keras; a 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -157,9 +156,3 @@ def read_record(file: Path) -> dict[str, Any]:
 def beside(file: Path, suffix: str) -> Path:
     """Return the path of a file that belongs to an exported one."""
     return file.with_name(file.name + suffix)
-
-
-def digest_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

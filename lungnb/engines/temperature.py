@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lungnb.artefacts import TEMPERATURE
-from lungnb.engines.parity import digest_of_file
 from lungnb.files import read_json
+from lungnb.formats.opening import digest_of_file
 from lungnb.masks import LUNG_THRESHOLD
 
 TEMPERATURES = (0.1, 10.0)  # lowest and highest; beyond them, a network is so wrong that scaling does not help

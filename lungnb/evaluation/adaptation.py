@@ -12,7 +12,6 @@ from lungnb import __version__
 from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN, given_path
 from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import engine_of, load_model, model_file
-from lungnb.engines.parity import digest_of_file
 from lungnb.evaluation.films import Film, digest_of_films, read_films
 from lungnb.files import (
     NotWritten,
@@ -27,6 +26,7 @@ from lungnb.files import (
     write_json,
     written,
 )
+from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import read_table, write_table
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
 from lungnb.messages import printable, say
@@ -147,7 +147,7 @@ def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
 
     Raises NotWritten if the folder holds a file that would be replaced, and is not that of an adapted network.
     """
-    is_ours = read_json(out / RUN).get("adaptation") or (out / PLAN).is_file()
+    is_ours = read_json(out / RUN).get("adaptation") or {*plan} <= {*read_json(out / PLAN)}
     if not is_ours and (other := next((name for name in _WRITTEN if os.path.lexists(out / name)), None)):
         raise NotWritten(f"{out}: holds {other}, which `lungnb adapt` did not write. Name another folder.")
     if read_json(out / PLAN) != plan:

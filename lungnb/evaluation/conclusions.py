@@ -129,7 +129,7 @@ def _what_it_takes(test: pd.Series, margin: float, models: int) -> str:
     """Return in a sentence what a study needs to decide an undecided row of `paired_tests`."""
     is_single, needed = test["seeds"] == test["folds"] == 1, test["patients_needed"]
     if is_single and test["patients"] < (least := min_patients(models)):
-        return f"With fewer than {least} patients, no test can call one of {models} better."
+        return f"With fewer than {least} patients, no test can call one of the {models} better."
     if test["patients"] < needed:
         more = "" if is_single else ", and more trainings, because trainings differ too"
         return f"To find a difference of {margin:g} (power {POWER:.0%}) takes about {needed:,.0f} patients{more}."

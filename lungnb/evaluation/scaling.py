@@ -8,10 +8,10 @@ import pandas as pd
 from lungnb.artefacts import MODEL, TEMPERATURE
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
-from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import has_temperature, read_temperature
 from lungnb.evaluation.probabilities import best_temperature, border_bins, mean_bins
 from lungnb.files import need, write_json
+from lungnb.formats.opening import digest_of_file
 from lungnb.messages import progress_bar, run_first
 from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings

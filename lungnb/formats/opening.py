@@ -4,6 +4,7 @@ All readers open their files with `open_file`. They check what a header claims w
 anything, and work inside `guarded`.
 """
 
+import hashlib
 import importlib
 import logging
 import math
@@ -105,6 +106,12 @@ def open_file(path: str | Path) -> BufferedReader:
     raise Refused(f"{path}: the file is empty. Copy or export it again.")
 
 
+def digest_of_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal; raises what `open_file` raises."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _why_missing(path: str) -> str:
     """Return why there is probably no file of this name, and what to do."""
     parts = re.split("[,; ]+", path)
@@ -112,7 +119,8 @@ def _why_missing(path: str) -> str:
         return "names several files at once. Separate them by blanks, without quotation marks around them."
     if slip := slip_in(path):
         return f"there is no such file. Its name {slip}"
-    return f"there is no such file. {'No file fits this pattern: capitals count' if {*'*?'} & {*path} else _CHECK}."
+    is_pattern = bool({*"*?"} & {*path})
+    return f"there is no such file. {_CHECK}{'; on Linux, capitals count' if is_pattern else ''}."
 
 
 @contextmanager

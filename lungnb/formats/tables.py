@@ -52,9 +52,10 @@ def read_table(path: str | Path, **options: Any) -> pd.DataFrame:  # noqa: ANN40
     if os.path.exists(path) and not os.path.isfile(path):
         raise ValueError(f"{path}: not a file.")  # because reading a pipe would wait for ever
     as_written = {"dtype": dict.fromkeys(_TEXT_COLUMNS, str), "keep_default_na": False, "na_values": [""]}
+    errors = _pandas().errors
     try:
         table = _pandas().read_csv(path, **as_written | options)
-    except ValueError as error:  # of pandas, which repeats parts of the file
+    except (errors.EmptyDataError, errors.ParserError, UnicodeDecodeError) as error:  # which repeat parts of the file
         raise ValueError(f"{path}: is damaged, or no CSV file. Restore it, or remove it and make it again.") from error
     for name in table.columns.intersection(_TEXT_COLUMNS):
         table[name] = table[name].fillna("")

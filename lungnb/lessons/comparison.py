@@ -138,7 +138,8 @@ def say_pixels(counts: Mapping[str, Counts]) -> str:
         size = "small" if count.fn > count.fp else "large"
         verdict = "as often too small as too large" if count.fn == count.fp else f"too {size}"
         lines.append(
-            f"{title_of(name)} misses {count.fn:,} pixels of lung and adds {count.fp:,}: it draws the lungs {verdict}."
+            f"{title_of(name)} misses {counted(int(count.fn), 'pixel')} of lung and adds {count.fp:,}: it draws the "
+            f"lungs {verdict}."
         )
     return "\n".join(lines)
 
@@ -154,11 +155,11 @@ def say_spread(scores: pd.DataFrame) -> str:
     lines = []
     for name, rows in scores.groupby("model", sort=False):
         low, far = rows.nsmallest(1, "dice").iloc[0], rows.nlargest(1, "hd95").iloc[0]
-        ratio = far["hd95"] / max(rows["hd95"].median(), 1e-9)
-        lines.append(
-            f"{title_of(str(name))}: half of the Dice are below {rows['dice'].median():.3f}, the lowest is "
-            f"{low['dice']:.3f} ({low['id']}). The largest HD95 is {ratio:.1f} times the median ({far['id']})."
-        )
+        line = f"{title_of(str(name))}: half of the Dice are below {rows['dice'].median():.3f}, the lowest is "
+        line += f"{low['dice']:.3f} ({low['id']})."
+        if (median := rows["hd95"].median()) > 0:
+            line += f" The largest HD95 is {far['hd95'] / median:.1f} times the median ({far['id']})."
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -201,15 +201,17 @@ def say_data(areas: pd.DataFrame) -> str:
 
 def say_overview(prepared: Prepared) -> str:
     """Return what the panels of `data_overview` show: the smallest split, sizes, grey levels and shares of lung."""
-    rows = prepared.rows(*SPLITS)
-    pairs = [prepared.pair(row) for row in rows]
-    splits = pd.Series([row["split"] for row in rows])
-    smallest, count = splits.value_counts().idxmin(), splits.value_counts().min()
-    sides = {image.shape[::-1] for image, _ in pairs}
+    areas, sides, darker = [], set(), 0
+    for row in prepared.rows(*SPLITS):
+        image, mask = prepared.pair(row)
+        areas.append({"split": row["split"], "lung": mask.mean()})
+        sides.add(image.shape[::-1])
+        darker += bool(0 < mask.mean() < 1 and image[mask].mean() < image[~mask].mean())
+    table = pd.DataFrame(areas)
+    counts = table["split"].value_counts()
     size = "All images have {} x {} pixels.".format(*min(sides)) if len(sides) == 1 else f"{len(sides)} sizes occur."
-    darker = sum(image[mask].mean() < image[~mask].mean() for image, mask in pairs if mask.any() and not mask.all())
     return (
-        f"The smallest split, {smallest}, has {counted(count, 'image')}, so one image is {1 / count:.0%} of its mean "
-        f"score. {size}\nThe lungs are darker than the rest, on average, in {darker} of {counted(len(pairs), 'image')}."
-        f"\n{say_data(pd.DataFrame({'split': splits, 'lung': [mask.mean() for _, mask in pairs]}))}"
+        f"The smallest split, {counts.idxmin()}, has {counted(counts.min(), 'image')}, so one image is "
+        f"{1 / counts.min():.0%} of its mean score. {size}\nThe lungs are darker than the rest, on average, in "
+        f"{darker} of {counted(len(table), 'image')}.\n{say_data(table)}"
     )

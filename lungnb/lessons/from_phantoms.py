@@ -101,7 +101,9 @@ def _verdict(row: pd.Series) -> str:
         return "it probably helped"
     if row["mean"] >= EQUIVALENCE_MARGIN and row["low"] > 0:
         return "it probably did not help here"
-    return "it helps some data sets only" if by_set.min() <= -EQUIVALENCE_MARGIN else ""
+    if by_set.min() <= -EQUIVALENCE_MARGIN < by_set.max():
+        return "it helps some data sets only"
+    return ""
 
 
 def _by_set(row: pd.Series) -> pd.Series:

@@ -54,7 +54,8 @@ def code_of(function: Callable[..., object]) -> Markdown:
     """
     from IPython.display import Markdown
 
-    code = re.sub(r'("""[^"]*?)\n\n[^"]*"""', r'\1"""', inspect.getsource(function), count=1)
+    text = r'(?:(?!""").)*'  # without the quotes of a docstring
+    code = re.sub(rf'(?s)\A({text}"""{text}?)\n\n{text}"""', r'\1"""', inspect.getsource(function))
     return Markdown(f"```python\n{code}```")  # type: ignore[no-untyped-call]  # of IPython
 
 

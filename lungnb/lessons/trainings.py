@@ -199,6 +199,8 @@ def say_meeting(histories: Mapping[str, pd.DataFrame]) -> str:
         >>> say_meeting({name: pd.DataFrame({"val_dice": values}) for name, values in dice.items()})
         'From epoch 3 on, the validation Dice of these networks differ by at most 0.01.'
     """
+    if len(histories) < 2:
+        return "Only one network is trained yet, so there are no curves to compare."
     dice = pd.DataFrame({name: history["val_dice"] for name, history in histories.items()}).dropna()
     gaps = dice.max(axis=1) - dice.min(axis=1)
     apart = int((gaps > MEETING).to_numpy().nonzero()[0].max(initial=-1)) + 1  # the last epoch with a larger gap

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lungnb import __version__
 from lungnb.artefacts import given_path
-from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
+from lungnb.formats.opening import digest_of_file
 from lungnb.settings import SHIPPED
 
 BUNDLE = Path(__file__).with_name("bundle.html")  # made by tools/make_page.py; wheels hold it, checkouts do not

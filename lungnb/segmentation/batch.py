@@ -19,10 +19,11 @@ from tqdm import tqdm
 from lungnb.artefacts import JOURNAL, given_path
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, remove, writable
+from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import make_table, write_table
 from lungnb.masks import Window
 from lungnb.segmentation import listing
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan, stamp_of
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.predict import Model, network_name, open_model
 from lungnb.segmentation.steps import read_input, segment_input, write_results
@@ -82,28 +83,34 @@ def segment_files(
         inputs = listing.name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
         to_do = [each for each in inputs if not is_up_to_date(of_plan.get(os.path.abspath(each.path)), out, options)]
-        replaced = [rows[key] for each in to_do if (key := os.path.abspath(each.path)) in rows]
-        _refuse_changed(out, replaced)
+        _refuse_changed(out, [rows[key] for each in to_do if (key := os.path.abspath(each.path)) in rows])
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
-            # Without a digest from now on, because this run may be killed after it has written a mask.
-            journal.writelines(json.dumps(row | {"written": ""}) + "\n" for row in replaced)
-            done = segment_inputs(to_do, network, window_hu, out, options)
+
+            def add(row: JournalRow) -> None:
+                journal.write(json.dumps(row) + "\n")
+                journal.flush()
+
+            def begin(each: InputFile) -> InputFile:
+                """Take back the digest of a mask, because this run may be killed after it has replaced the mask."""
+                if earlier := rows.get(os.path.abspath(each.path)):
+                    add(earlier | {"written": ""})
+                return each
+
+            done = segment_inputs(map(begin, to_do), network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
                 about = {"key": os.path.abspath(row["file"]), "plan": plan, "network": name}
-                about["written"] = stamp_of(out / row["mask"]) if row.get("mask") else ""
-                journal.write(json.dumps(about | row) + "\n")
-                journal.flush()
+                add(about | row | {"written": digest_of_file(out / row["mask"]) if row.get("mask") else ""})
         return _write_table(out, files)
 
 
 def _refuse_changed(out: Path, rows: list[JournalRow]) -> None:
     """Raise ValueError if masks that are to be written again were changed after lungnb wrote them."""
-    masks = [
-        row["mask"] for row in rows if row.get("written") and stamp_of(out / row["mask"]) not in ("", row["written"])
-    ]
+    written = {row["mask"]: row["written"] for row in rows if row.get("written") and (out / row["mask"]).is_file()}
+    masks = [mask for mask, digest in written.items() if digest_of_file(out / mask) != digest]
     if masks:
         what = f"was changed after lungnb wrote it, and would be replaced ({counted(len(masks), 'mask')} in all)"
-        raise ValueError(f"{out / masks[0]}: {what}. Move such masks elsewhere, or name another folder with --out.")
+        remedy = "Nothing was written. Move such masks elsewhere, or name another folder with --out."
+        raise ValueError(f"{out / masks[0]}: {what}. {remedy}")
 
 
 def segment_inputs(

@@ -10,10 +10,9 @@ from typing import Any
 
 from lungnb import __version__
 from lungnb.artefacts import JOURNAL
-from lungnb.engines.parity import digest_of_file
 from lungnb.files import written
 from lungnb.formats.dicom_series import dicom_files
-from lungnb.formats.opening import open_file, refuse_memory
+from lungnb.formats.opening import digest_of_file, open_file, refuse_memory
 from lungnb.masks import Window
 from lungnb.segmentation.listing import Options
 from lungnb.segmentation.predict import Model, file_of

@@ -13,11 +13,10 @@ import numpy as np
 from lungnb.artefacts import HISTORY, MODEL, RUN, home, raw_folder
 from lungnb.engines.engines import Engine, Network, engine_of, load_model, model_file, network_path
 from lungnb.engines.export import open_network
-from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature
 from lungnb.formats.dicom_header import NO_TURN, Turn
 from lungnb.formats.images import is_volume, read_picture, read_volume
-from lungnb.formats.opening import Refused, guarded
+from lungnb.formats.opening import Refused, digest_of_file, guarded
 from lungnb.formats.pixels import through_window, to_grey
 from lungnb.formats.ranges import grey_range
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask

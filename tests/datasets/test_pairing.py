@@ -8,10 +8,12 @@ import pytest
 
 from helpers.scans import CHEST, IMAGE, LEFT, LUNGS, RIGHT, pixels, prepared, save, write_scans
 from helpers.volumes import write_slice
-from lungnb.datasets.pairing import find_pairs
+from lungnb.artefacts import JOURNAL
+from lungnb.datasets.pairing import PREDICTED, find_pairs
 from lungnb.datasets.prepared import open_prepared
 from lungnb.datasets.sources import Source
 from lungnb.formats.folders import stem_of
+from lungnb.formats.opening import digest_of_file
 from lungnb.presets import make_settings
 
 OWN = Source("scans", "A folder of your own", "own", "", "")
@@ -460,3 +462,16 @@ def test_msk_is_a_word_of_its_own(raw):
     touch(raw, ["MSKCC/1.png", "MSKCC/1_mask.png", "rp_lung_msk/2.png", "films/2.png"])
     pairs, _ = find_pairs(raw, OWN)
     assert {pair.id: str(pair.masks[0]) for pair in pairs} == {"1": "MSKCC/1_mask.png", "2": "rp_lung_msk/2.png"}
+
+
+def test_a_mask_that_lungnb_wrote_joins_no_ground_truth_until_somebody_changes_it(raw):
+    for folder in ("masks", "segmented"):
+        save(raw / folder / "a_mask.png", LEFT | RIGHT)
+    save(raw / "images" / "a.png", IMAGE)
+    digest = digest_of_file(raw / "segmented" / "a_mask.png")
+    (raw / "segmented" / JOURNAL).write_text('cut o\n[]\n{"mask": "a_mask.png", "written": "' + digest + '"}\n')
+    (pair,), excluded = find_pairs(raw, OWN)
+    assert pair.masks == (Path("masks/a_mask.png"),) and excluded == [("segmented/a_mask.png", PREDICTED)]
+    save(raw / "segmented" / "a_mask.png", LEFT)
+    (pair,), excluded = find_pairs(raw, OWN)
+    assert len(pair.masks) == 2 and excluded == []

@@ -81,7 +81,14 @@ def test_other_settings_of_the_splits_deal_all_patients_again(raw, change):
 
 @pytest.mark.parametrize(
     ("column", "name"),
-    [("id", "../x"), ("image", "/etc/x.png"), ("source_image", "../../x.png"), ("split", "../x"), (None, None)],
+    [
+        ("id", "../x"),
+        ("image", "/etc/x.png"),
+        ("source_image", "../../x.png"),
+        ("split", "../x"),
+        (None, None),
+        ("source_mask", "a.png;../x.png"),
+    ],
 )
 def test_a_manifest_that_is_empty_or_names_files_elsewhere_is_refused(raw, column, name):
     write_scans(raw, "abcdef")
@@ -90,6 +97,7 @@ def test_a_manifest_that_is_empty_or_names_files_elsewhere_is_refused(raw, colum
     write_table(changed, settings.prepared / "manifest.csv")
     with pytest.raises(ValueError, match=r"manifest\.csv: is damaged, or .*; prepare it again: run"):
         open_prepared(settings)
+    assert prepared(raw)[1].equals(manifest)
 
 
 def test_an_earlier_version_s_set_is_prepared_again_and_says_so(raw, capsys):

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit, logit
 
 from lungnb.engines.engines import engine_of
-from lungnb.engines.parity import digest_of_file
 from lungnb.engines.temperature import read_temperature, with_temperature
+from lungnb.formats.opening import digest_of_file
 from lungnb.masks import LUNG_THRESHOLD
 from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation.inference import predict

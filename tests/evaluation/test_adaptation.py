@@ -15,7 +15,7 @@ from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
 from lungnb.evaluation.adaptation import adapt
 from lungnb.evaluation.films import Film
-from lungnb.files import NotWritten
+from lungnb.files import NotWritten, write_json
 from lungnb.formats.images import write_png
 from lungnb.formats.tables import read_table
 from lungnb.networks import tuning
@@ -309,6 +309,15 @@ def test_a_file_that_a_person_wrote_is_not_replaced(corrected, tmp_path, model_f
     with pytest.raises(NotWritten, match=f"notes: holds {name}, which `lungnb adapt` did not write"):
         adapt(corrected, out, model_file)
     assert (out / name).read_text() == "mine"
+
+
+def test_an_unfinished_training_of_another_kind_is_not_taken_for_an_adapted_network(corrected, tmp_path, model_file):
+    out = tmp_path / "unet"
+    write_json(out / "training" / "plan.json", {"epochs": 12})
+    shutil.copy(model_file, out / "model.keras")
+    with pytest.raises(NotWritten, match=r"unet: holds model\.keras, which `lungnb adapt` did not write"):
+        adapt(corrected, out, model_file)
+    assert (out / "training" / "plan.json").exists()
 
 
 def test_a_card_shows_names_and_obeys_none(tmp_path):

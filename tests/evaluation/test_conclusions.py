@@ -103,7 +103,7 @@ def test_what_it_takes_to_decide(gaps, says):
 def test_six_patients_are_too_few_for_three_networks():
     settings, steps = make_settings(), np.arange(6) / 1000
     text = verdict(settings, store_scores(settings, unet=0.9 + steps, resunet=0.8 + steps**2, r2unet=[0.7] * 6))
-    assert text.count("undecided. With fewer than 7 patients, no test can call one of 3 better.") == 2
+    assert text.count("undecided. With fewer than 7 patients, no test can call one of the 3 better.") == 2
     assert text.startswith("Whether U-Net is better than ResUNet or R2U-Net is undecided.\n")
     seven = table_of(unet=[0.9, 0.8] * 3 + [0.9], resunet=[0.8, 0.9] * 3 + [0.8], r2unet=[0.85] * 7)
     assert "undecided" in verdict_on_masks(seven, "films") and "no test can" not in verdict_on_masks(seven, "films")

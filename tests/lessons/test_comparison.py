@@ -106,8 +106,8 @@ def test_the_quickest_of_the_equally_good_is_chosen():
 def test_each_network_s_wrong_pixels_spread_and_epochs_are_a_line():
     counts = {"unet": Counts(9, 5, 1, 85), "resunet": Counts(9, 1, 1, 89)}
     assert say_pixels(counts) == (
-        "U-Net misses 1 pixels of lung and adds 5: it draws the lungs too large.\n"
-        "ResUNet misses 1 pixels of lung and adds 1: it draws the lungs as often too small as too large."
+        "U-Net misses 1 pixel of lung and adds 5: it draws the lungs too large.\n"
+        "ResUNet misses 1 pixel of lung and adds 1: it draws the lungs as often too small as too large."
     )
     histories = {name: pd.DataFrame({"val_loss": loss}) for name, loss in (("unet", [2, 1]), ("resunet", [1, 2]))}
     assert say_epochs(histories) == (
@@ -115,4 +115,4 @@ def test_each_network_s_wrong_pixels_spread_and_epochs_are_a_line():
         "ResUNet keeps epoch 1 of 2: later epochs were no better."
     )
     empty = say_spread(pd.DataFrame({"model": "unet", "id": ["a", "b"], "dice": [1.0, 1.0], "hd95": [0.0, 0.0]}))
-    assert empty.endswith("The largest HD95 is 0.0 times the median (a).")
+    assert empty.endswith("the lowest is 1.000 (a).")

@@ -39,6 +39,11 @@ def test_a_change_whose_sign_differs_between_seeds_is_too_little():
     ]
 
 
+def test_a_loss_on_one_data_set_whose_sign_differs_between_seeds_is_too_little():
+    table = pd.DataFrame({"films": [0.95, 0.91, 0.95, 0.96], "seed": [2, 2, 3, 3]}, index=["nothing", "tone"] * 2)
+    assert lesson.say_left_out(table).startswith("Too little to tell: without tone (Dice -0.015, ")
+
+
 def test_the_gain_is_phantom_weights_minus_scratch():
     rows = [("phantom", 0, 0.96), ("phantom", 1, 0.97), ("scratch", 1, 0.9), ("phantom", 5, 0.9), ("scratch", 5, 0.95)]
     said = lesson.say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])).splitlines()

@@ -26,6 +26,22 @@ def test_only_the_first_paragraph_of_a_docstring_is_shown():
     assert 'from top to bottom."""' in shown and "replaces `unit`" not in shown and "return x" in shown
 
 
+def outer():
+    """Return outer."""
+
+    def inner():
+        """Return inner.
+
+        In more words.
+        """
+
+    return inner
+
+
+def test_the_code_between_two_docstrings_is_shown():
+    assert "def inner():" in text.code_of(outer).data
+
+
 def test_code_is_shown_as_python():
     shown = text.code_of(double_convolution).data
     assert shown.startswith("```python\ndef double_convolution(") and shown.endswith("return x\n```")

@@ -116,7 +116,7 @@ def test_the_border_is_counted_in_each_image_on_its_own():
 def test_curves_that_do_not_meet_are_called_so():
     apart = {"unet": pd.DataFrame({"val_dice": [0.9, 0.9]}), "resunet": pd.DataFrame({"val_dice": [0.9, 0.95]})}
     assert trainings.say_meeting(apart) == "The validation Dice of these networks still differ by 0.050 in epoch 2."
-    assert trainings.say_meeting({"unet": apart["unet"]}).startswith("From epoch 1 on,")
+    assert trainings.say_meeting({"unet": apart["unet"]}).startswith("Only one network is trained yet")
 
 
 def test_a_network_shares_all_errors_with_itself(trained):

@@ -7,7 +7,7 @@ import pytest
 
 import lungnb
 from helpers.paths import ROOT
-from lungnb.engines.parity import digest_of_file
+from lungnb.formats.opening import digest_of_file
 from lungnb.page.writing import BUNDLE, write_page
 from lungnb.settings import SHIPPED
 

@@ -88,7 +88,7 @@ HOSTILE = (
 
 def test_no_text_of_a_table_or_an_output_stops_the_report_or_gets_into_it(trained):
     settings = trained.replace(models=("unet",))
-    names = dict.fromkeys(("id", "patient", "group", "source_image", "image", "mask"), HOSTILE)
+    names = dict.fromkeys(("id", "patient", "group", "source_image", "source_mask", "image", "mask"), HOSTILE)
     manifest = pd.DataFrame(names | {"split": "test"})
     excluded = pd.DataFrame({"file": HOSTILE, "reason": [f"a file: {text}" for text in HOSTILE]})
     write_table(manifest, settings.prepared / "manifest.csv")

@@ -123,6 +123,33 @@ def test_what_was_done_is_not_done_again(tmp_path, file_of_model, monkeypatch):
     assert again(overlays=True) == 0  # and wherever one stands
 
 
+def test_a_mask_that_a_person_changed_is_not_replaced_even_after_an_interrupted_run(
+    tmp_path, file_of_model, monkeypatch
+):
+    for number in range(14):  # more than are read and written ahead
+        write_png(tmp_path / "films" / f"{number:02}.png", BLOCKS)
+    films, out = tmp_path / "films", tmp_path / "out"
+    segment_files(films, out, file_of_model, progress=False)
+    original, asked = predict.predict_image, []
+
+    def interrupted(network, grey):
+        asked.append(grey)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return original(network, grey)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "predict_image", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            segment_files(films, out, file_of_model, progress=False, overlays=True)
+    write_png(out / "13_mask.png", BLOCKS)
+    with pytest.raises(ValueError, match=r"13_mask\.png: was changed after lungnb wrote it.* \(1 mask in all\)"):
+        segment_files(films, out, file_of_model, progress=False, overlays=True)
+    (out / "13_mask.png").rename(tmp_path / "mine.png")
+    segment_files(films, out, file_of_model, progress=False, overlays=True)
+    assert len([*out.glob("*_overlay.png")]) == 14
+
+
 def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_model):
     """The same file with other content, as after another training, renews the masks; a copy elsewhere is the same."""
     write_png(tmp_path / "films" / "a.png", BLOCKS)

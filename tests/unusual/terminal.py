@@ -125,7 +125,7 @@ PASTED = {
     "commas between files": (["segment", "films/a.png,films/b.png", "--out", "out"], ["several files"]),
     "semicolons between files": (["segment", "films/a.png;films/b.png", "--out", "out"], ["several files"]),
     "blanks between files in quotes": (["segment", "films/a.png films/b.png", "--out", "out"], ["several files"]),
-    "an address of a file": (["segment", "{here}/film.png", "--out", "out"], ["without file://"]),
+    "an address of a file": (["segment", "{here}/film.png", "--out", "out"], ["begins with file:"]),
     "an address of the web": (["segment", "https://example.org/film.png", "--out", "out"], ["download the file"]),
     "an address of a bucket": (["segment", "s3://bucket/film.png", "--out", "out"], ["download the file"]),
     "a variable that the shell did not fill": (["segment", "$HERE/film.png", "--out", "out"], ["$HERE", "variable"]),
