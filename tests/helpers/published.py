@@ -75,6 +75,10 @@ REAL_FILES = len(WRONG_INPUT[~WRONG_INPUT["must be flagged"]].drop_duplicates(["
 WRONG_INPUT = WRONG_INPUT.groupby("must be flagged")["flagged"].agg(["mean", "size"])
 ON_THEIR_HEAD = table("wrong_input/wrong_input.csv").query("change == 'turned by 180 degrees'")
 ON_THEIR_HEAD = ON_THEIR_HEAD.set_index("images")["flagged"]
+WRONGLY_ALIKE = table("benchmarks/coverage.csv").dropna(subset="equivalent")  # percent, in simulations
+WRONGLY_ALIKE = WRONGLY_ALIKE.assign(percent=100 * WRONGLY_ALIKE["equivalent"])
+SKEWED = WRONGLY_ALIKE["population"].str.endswith("Shenzhen") & (WRONGLY_ALIKE["patients"] >= 20)
+WRONGLY_ALIKE_REPEATED = 100 * table("benchmarks/type_one_error.csv").query("seeds > 1 or folds > 1")["equivalent"]
 CALIBRATION = table("montgomery-seeds/calibration.csv", "model")
 LEFT = table("montgomery-seeds/usefulness.csv", "model").loc[["unet", "resunet", "r2unet"]]
 INFERENCE = table("benchmarks/inference.csv")
