@@ -119,8 +119,9 @@ def _why_missing(path: str) -> str:
         return "names several files at once. Separate them by blanks, without quotation marks around them."
     if slip := slip_in(path):
         return f"there is no such file. Its name {slip}"
-    is_pattern = bool({*"*?"} & {*path})
-    return f"there is no such file. {_CHECK}{'; on Linux, capitals count' if is_pattern else ''}."
+    if {*"*?"} & {*path}:
+        return f"no file fits this pattern. {_CHECK}; on Linux, capitals count."
+    return f"there is no such file. {_CHECK}."
 
 
 @contextmanager
