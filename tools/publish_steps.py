@@ -103,8 +103,8 @@ STEPS = (
     _recipe("ct-bmp", 70, "ct-bmp/run.json", BMP),
     Step("phantom", "phantom", 5, "docs/results/speed.md", (), (*_report("phantom"), _README_PICTURE)),
     Step(
-        "phantom-real", "phantom", 180, "", FOUR,
-        (_notebook("09_phantom", OTHERS=f'["shenzhen", "{CT}", "{BMP}"]', SEEDS="[2]", PHANTOMS="1200"),),
+        "phantom-real", "phantom", 150, "one seed: phantom/step_phantom-real.json, beside other work", FOUR,
+        (_notebook("09_phantom", OTHERS=f'["shenzhen", "{CT}", "{BMP}"]', SEEDS="[2, 3, 4]", PHANTOMS="1200"),),
         (
             *(
                 (f"results/{FILMS}/comparison/{name}", "{file}")

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from lungnb.evaluation import published
 from lungnb.lessons import from_phantoms as lesson
 
 
@@ -42,6 +43,19 @@ def test_a_change_whose_sign_differs_between_seeds_is_too_little():
 def test_a_loss_on_one_data_set_whose_sign_differs_between_seeds_is_too_little():
     table = pd.DataFrame({"films": [0.95, 0.91, 0.95, 0.96], "seed": [2, 2, 3, 3]}, index=["nothing", "tone"] * 2)
     assert lesson.say_left_out(table).startswith("Too little to tell: without tone (Dice -0.015, ")
+
+
+def test_notebook_09_tells_the_published_ablation_as_it_is():
+    table = published.read_published("phantom/leave_one_out.csv").set_index("left out")
+    said = {seed: lesson.say_left_out(rows) for seed, rows in table.groupby("seed")}
+    assert "pathology: Dice +0.007" in said[2] and "pathology: Dice -0.006" in said[4]
+    verdicts = lesson.say_left_out(table).splitlines()
+    assert [line.split(":")[0] for line in verdicts if line.endswith("it probably helped.")] == ["Without acquisition"]
+    assert verdicts[0].startswith("Without acquisition") and lesson.left_out_changes(table).loc["acquisition"].max() < 0
+    changes = [rows - rows.loc["nothing"] for _, rows in table.drop(columns="seed").groupby(table["seed"])]
+    assert all(each.loc["tone", "shenzhen"] < 0 and each.loc["texture", "montgomery"] < 0 for each in changes)
+    mean = sum(changes) / len(changes)
+    assert mean.loc["tone", "shenzhen"] <= -0.005 and mean.loc["texture", "montgomery"] <= -0.005
 
 
 def test_the_gain_is_phantom_weights_minus_scratch():
