@@ -163,7 +163,7 @@ def _pair_loosely(partners: dict[Path, list[Path]], masks: list[Path]) -> dict[P
 
 
 def _without_predicted(raw: Path, partners: dict[Path, list[Path]]) -> tuple[dict[Path, list[Path]], set[Path]]:
-    """Return the masks of each image, if it has others, without those that `lungnb segment` wrote; and these.
+    """Leave out masks that `lungnb segment` wrote, if their image has others; return the rest, and those left out.
 
     A mask that somebody has changed since counts as drawn.
     """

@@ -26,7 +26,8 @@ from lungnb.segmentation.predict import segment_grey
 from lungnb.settings import SHIPPED, Settings
 
 MISMATCH_COLUMNS = (*FINDING_COLUMNS, "dice")
-# The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask. 2 % lie below.
+# The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask.
+# Of its own pairs, 2 % lie below.
 MIN_DICE = 0.88
 # By which a moved mask must fit better. On Montgomery, right masks gain nothing, those shifted by 5 % at least 0.03.
 MIN_GAIN = 0.02

@@ -404,13 +404,19 @@ VOLUMES = {
 }  # fmt: skip
 
 
+def judge_volumes_and_patients(raw):
+    """Judge volumes as `judge_volumes` does; they are wrong, too, if each is not of a patient of its own."""
+    result = judge_volumes(raw)
+    if result.verdict != "right":
+        return result
+    people = prepare_dataset(make_settings(str(raw), volume_slices=2), progress=False)["patient"].nunique()
+    return result if people == 4 else Result("wrong", f"{people} patients")
+
+
 @cases("Published volumes: {}.", VOLUMES)
 def volumes(folder, kind):
     raw = write_niftis(folder / "set", *kind)
-    result = judge_volumes(raw)
-    if result.verdict == "right":
-        people = prepare_dataset(make_settings(str(raw), volume_slices=2), progress=False)["patient"].nunique()
-        return result if people == 4 else Result("wrong", f"{people} patients")
+    result = judge_volumes_and_patients(raw)
     return judge_check(raw, "the nearest is") if "no image with a mask" in result.said else result
 
 

@@ -7,13 +7,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask, write_png
 from lungnb.presets import make_settings
 from unusual import Result, case, cases
 from unusual.exports import judge_check, save
 from unusual.later import NOISE
-from unusual.published import both, infected, one, other, two, write_niftis
+from unusual.published import both, infected, judge_volumes_and_patients, one, other, two, write_niftis
 from unusual.sets import AFFINE, COUNT, judge_set, judge_volumes, phantoms, write_set
 from unusual.terminal import command
 
@@ -141,13 +140,18 @@ OUTS = {
 }  # fmt: skip
 
 
-@cases("Segment again after {}.", OUTS)
-def again(folder, kind):
-    change, count = kind
+def segment_twice(folder, change):
+    """Segment a set, change the folder, and segment again; return the second status and all that was said then."""
     write_set(folder)
     run_all(folder, "segment set/images --out out")
     change(folder)
-    status, said = run_all(folder, "segment set/images --out out")
+    return run_all(folder, "segment set/images --out out")
+
+
+@cases("Segment again after {}.", OUTS)
+def again(folder, kind):
+    change, count = kind
+    status, said = segment_twice(folder, change)
     rows = pd.read_csv(folder / "out" / "segmentation.csv")
     masks = [*(folder / "out").glob("[!.]*_mask.png")]
     is_right = status == 0 and len(rows) == COUNT and len(masks) == count
@@ -163,10 +167,7 @@ REFUSED = {
 @cases("Segment again, and a sentence, after {}.", REFUSED)
 def again_refused(folder, kind):
     change, words = kind
-    write_set(folder)
-    run_all(folder, "segment set/images --out out")
-    change(folder)
-    status, said = run_all(folder, "segment set/images --out out")
+    status, said = segment_twice(folder, change)
     return judge_said(status, said, 2, *words)._replace(
         verdict="explained" if all(w in said for w in words) else "wrong"
     )
@@ -471,9 +472,6 @@ LAYOUTS = {
 @cases("Volumes in the layout of {}.", LAYOUTS)
 def volume_layouts(folder, kind):
     raw = write_niftis(folder / "set", *kind)
-    result = judge_volumes(raw)
-    if result.verdict == "right":
-        people = prepare_dataset(make_settings(str(raw), volume_slices=2), progress=False)["patient"].nunique()
-        return result if people == 4 else Result("wrong", f"{people} patients")
+    result = judge_volumes_and_patients(raw)
     said = result.said
     return result._replace(verdict="explained") if "no image with a mask found; put images in" in said else result
