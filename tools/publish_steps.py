@@ -121,6 +121,10 @@ STEPS = (
         "adapt", "adapt", 150, "", FOUR, (_benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),),
     ),
     Step(
+        "adapt-delivered", "adapt", 60, "", FOUR,
+        (_benchmark("adapt_delivered", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),),
+    ),
+    Step(
         "adapt-share", "adapt", 90, "", (FILMS,),
         (
             _benchmark("adapt_share", "--counts 1"),
