@@ -73,7 +73,7 @@ def main() -> None:
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     sets = dict(films_of(name, options.without) for name in options.datasets)
     before = cache(lambda title, place: dice_of_film(network, sets[title][place]))
-    for draw, (title, films) in tqdm([*product(range(options.draws), sets.items())]):
+    for (title, films), draw in tqdm([*product(sets.items(), range(options.draws))]):
         key = title, options.images, draw
         if key in [tuple(row[name] for name in KEYS) for row in rows]:
             continue
