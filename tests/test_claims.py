@@ -60,7 +60,7 @@ EXCEPTIONS = {  # texts with numbers that no published table holds: patterns, an
     r"lost 0.001 unchanged and .*? and 0.002 .*? lost 0.001 .*? under 0.9 \(0.897; with .*? 0.907\)": "of others",
     r"raised from 2 to 2.5, because": "settings",
     r"network, and rounded from 0.207 to 0.2. .*? gives 0.226. With 0.2, it": "settings",
-    r"1,000 steps for each": "a setting",
+    r"Each training has 1,000 steps": "a setting",
     r"steps of training on few images were raised from 200 to 1,000": "a setting",
     r"raised from 200 after the test scores of 200 steps": "a setting",
     r"notebook 0\d": "the name of a notebook",

@@ -19,6 +19,7 @@ from helpers.published import (
     DRAWN,
     ENGINES,
     FEW,
+    FEW_DRAWS,
     FILMS,
     FOLDS,
     FOLDS_LEAD,
@@ -220,15 +221,24 @@ CLAIMS = [
         [FILMS["dice"][~TUBERCULOSIS].mean(), FILMS["dice"][TUBERCULOSIS].mean()],
     ),
     Claim(
-        "has a mean Dice of 0.966 on 21 test images (0.965 before), with five 0.973, and with fifty 0.976",
-        [FEW["phantom", 1], len(TEST), *(FEW["phantom", count] for count in (0, 5, 50))],
+        "it has a mean Dice of 0.958 on 21 test images (0.965 before)",
+        [FEW["phantom", 1], len(TEST), FEW["phantom", 0]],
     ),
     Claim(
-        "has 0.948 with one image, 0.968 with twenty, and 0.973 with fifty",
+        "two draws change it by at most 0.001",  # rounded, because the larger change is 0.0009
+        [(FEW_DRAWS["phantom", 1] - FEW["phantom", 0]).abs().nsmallest(2).max()],
+    ),
+    Claim("the third lowers it to 0.945", [FEW_DRAWS["phantom", 1].min()]),
+    Claim(
+        "With two images, it has 0.965, with five 0.971, and with fifty 0.975",
+        [FEW["phantom", count] for count in (2, 5, 50)],
+    ),
+    Claim(
+        "has 0.916 with one image, 0.968 with twenty, and 0.973 with fifty",
         [FEW["scratch", 1], FEW["scratch", 20], FEW["scratch", 50]],
     ),
     Claim(
-        "from phantom weights 0.964 to 0.976, from scratch 0.948 to 0.973",
+        "from phantom weights 0.958 to 0.975, from scratch 0.916 to 0.973",
         [
             limit
             for start in ("phantom", "scratch")

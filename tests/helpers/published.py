@@ -33,7 +33,8 @@ def percent(share):
 SHIPPED = {name: table(f"phantom/pretrained_{name}.csv", "id") for name in SETS}
 ZERO = table("phantom/zero_patient.csv", "dataset")
 CHANGED = table("phantom/changed.csv").set_index("Unnamed: 0")
-FEW = table("phantom/few_shot.csv", ["start", "images"])["dice"]
+FEW_DRAWS = table("phantom/few_shot.csv", ["start", "images"])["dice"]
+FEW = FEW_DRAWS.groupby(level=[0, 1]).mean()
 FULL = table("montgomery/comparison.csv", "model")
 FOLDS = table("montgomery-folds/variation.csv", "model")
 SEEDS = table("montgomery-seeds/variation.csv", "model")
