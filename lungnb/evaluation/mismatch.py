@@ -38,8 +38,8 @@ MOVES = {
     "mirrored": np.s_[..., ::-1],
     "upside down": np.s_[..., ::-1, :],
     "turned by 180 degrees": np.s_[..., ::-1, ::-1],
-    "with slices reversed": np.s_[::-1, ...],
 }
+_ALL_MOVES = {**MOVES, "with slices reversed": np.s_[::-1, ...]}  # a film has one slice
 _MAX_PROBES = 200  # images of a set that agrees little, of which other masks are tried
 _SECONDS_WITHOUT_BAR = 2
 _LOOK = "look at both masks in the gallery of notebook 02; mend it, or take both files out"
@@ -143,7 +143,7 @@ def shrink_mask(mask: Mask) -> Mask:
 def _best_move(pair: MaskPair) -> Fit | None:
     """Return the move after which the mask agrees best with the network's; None if the gain or the Dice is too low."""
     now, whole = dice(pair.truth, pair.prediction), int(pair.truth.sum() + pair.prediction.sum())
-    fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in MOVES.items()]
+    fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in _ALL_MOVES.items()]
     pairs = zip(pair.prediction.astype(np.float32), pair.truth.astype(np.float32), strict=True)
     overlaps = sum(signal.correlate(prediction, truth, method="fft") for prediction, truth in pairs)
     down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), SIDE - 1)
@@ -203,7 +203,7 @@ def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None], cause: st
     what = f"the masks agree little with those of the network: median Dice {median:.2f}"
     if cause:
         return MANIFEST, "warning", f"{what}; {cause}", "give each image its own mask, of the same name", median
-    changes = Counter(move.change if move.change in MOVES else "shifted" for move in moves if move).most_common(1)
+    changes = Counter(move.change if move.change in _ALL_MOVES else "shifted" for move in moves if move).most_common(1)
     if changes and changes[0][1] > len(moves) / 2:
         what += f"; {changes[0][1]} of {len(moves)} would fit better {changes[0][0]}"
         return MANIFEST, "warning", what, "look at some masks in the gallery of notebook 02", median
