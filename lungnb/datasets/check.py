@@ -22,9 +22,9 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
-from lungnb.formats.labels import EXPORT_AGAIN, doubt_of
+from lungnb.formats.labels import EXPORT_AGAIN, doubt_of, is_soft
 from lungnb.formats.pixels import is_like_mask
-from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
+from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS, read_raster
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import SPLITS, Settings, counted
 
@@ -54,6 +54,13 @@ _FOLD_FOLDER = re.compile(r"(cv|folds?)[-_ ]?\d+", re.IGNORECASE)
 _KEEP_SPLITS = "to keep these splits, list id and split of each image in a CSV, and set split_file"
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
+_MAX_PATIENT_SHARE = 0.6  # of the images
+_TORN = {  # columns of which a patient has one value, what is wrong if not, and what to do
+    "split": ("images in the splits {}: scores will be too high", "move all images of a patient to one split"),
+    "group": ("the groups {}: the more frequent one counts", "write one group in all rows of the patient"),
+    "sex": ("the sexes {}: one of them is wrong", "write one sex in all rows of the patient"),
+}
+SOFT = "soft edges: lung is above half of the largest value"
 _SMALL_GROUP = "add patients, or do not report scores of this group"
 _ADVICE = {  # by what a reason begins with
     "no mask of this name": "add its mask, or rename one of the two",
@@ -119,7 +126,9 @@ def _check_pair(
     if grey > _MAX_GREY_SHARE:
         is_swapped = is_like_mask(image)
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
-        findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
+        soft = not is_swapped and all(is_soft(read_raster(raw / file, is_mask=True).pixels) for file in sources[1:])
+        wrong = ("error", what, "put images into images/ and masks into masks/")
+        findings.append((row["source_mask"], *(("note", SOFT, NONE_NEEDED) if soft else wrong)))
     elif image.std() < _MIN_CONTRAST:
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
@@ -171,6 +180,8 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
         judgements.append(("warning", "the mask is brighter than its surroundings", "invert the image, or " + _LOOK))
     holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     sizes = np.bincount(holes.ravel())[1:] / mask.sum()
+    if sizes.sum() > 1:
+        return [*judgements, ("warning", "the mask is an outline: what it encloses is not marked", "fill it")]
     for number in np.flatnonzero(sizes > _HOLE_SHARE) + 1:
         is_dark = image[holes == number].mean() < lung_grey + _HOLE_CONTRAST * (rim_grey - lung_grey)
         if is_dark or sizes[number - 1] > _LARGE_HOLE_SHARE:
@@ -207,14 +218,22 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each patient with images in several splits, which a split file or folders may cause."""
-    splits = manifest.groupby("patient")["split"].unique()
-    what = "patient {} has images in the splits {}: scores will be too high"
-    advice = "move all images of a patient to one split"
-    return [
-        (MANIFEST, "warning", what.format(patient, " and ".join(sorted(names, key=SPLITS.index))), advice)
-        for patient, names in splits[splits.map(len) > 1].items()
-    ]
+    """Return a finding for each patient with several splits, groups or sexes, and for one with most of the images.
+
+    A split file or folders may tear a patient apart, and rows of a patient file may disagree.
+    """
+    findings = []
+    for column in filter(manifest.columns.__contains__, _TORN):
+        names = manifest[manifest[column] != ""].groupby("patient")[column].unique()
+        for patient, several in names[names.map(len) > 1].items():
+            what, advice = _TORN[column]
+            listed = " and ".join(sorted(several, key=SPLITS.index if column == "split" else str))
+            findings.append((MANIFEST, "warning", f"patient {patient} has {what.format(listed)}", advice))
+    counts = manifest["patient"].value_counts()
+    if len(counts) >= len(SPLITS) and counts.iloc[0] > _MAX_PATIENT_SHARE * len(manifest):
+        what = f"patient {counts.index[0]} has {counts.iloc[0]} of {len(manifest)} images: one split is mostly theirs"
+        findings.append((MANIFEST, "warning", what, "add patients, or leave out some of these images"))
+    return findings
 
 
 def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:

@@ -207,9 +207,14 @@ def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: l
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
-    """Return the name that is most like another one, at first among those that contain it; or an empty list."""
+    """Return the name that is most like another one, at first among those that begin with it or contain it; or []."""
     longer = [each for each in names if name in each]
-    return difflib.get_close_matches(name, longer, 1, 0.4) or difflib.get_close_matches(name, names, 1, 0.4)
+    begun = [each for each in longer if re.match(rf"{re.escape(name)}\D", each)]
+    return (
+        difflib.get_close_matches(name, begun, 1, 0)
+        or difflib.get_close_matches(name, longer, 1, 0.4)
+        or difflib.get_close_matches(name, names, 1, 0.4)
+    )
 
 
 def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]], Excluded]:

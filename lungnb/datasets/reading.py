@@ -187,9 +187,10 @@ def read_lung(path: Path, volume: Volume, mask_values: tuple[int, ...] | None) -
     mask = read_nifti(path)
     if mask.hounsfield.shape != volume.hounsfield.shape:
         shapes = ("x".join(map(str, each.hounsfield.shape)) for each in (mask, volume))
-        raise Refused("mask {} has {} voxels, its volume {}".format(path, *shapes))
+        raise Refused("mask {} has {} voxels, its volume {}. Save both on one grid".format(path, *shapes))
     if not have_one_place(mask, volume):
-        raise Refused(f"mask {path} lies elsewhere than its volume, by what their headers say of spacing and place")
+        what = "lies elsewhere than its volume, by what their headers say of spacing and place"
+        raise Refused(f"mask {path} {what}. Save it with the header of its volume")
     return lung_mask(mask.hounsfield, mask_values, path, volume.hounsfield)
 
 

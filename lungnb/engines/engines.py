@@ -198,6 +198,11 @@ def _refuse_logits(path: Path, model: keras.Model) -> None:
     """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
     import keras
 
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise ValueError(
+            f"{path}: has weights that are not numbers (NaN), as after a training that failed. Train it again, with a "
+            "smaller learning_rate."
+        )
     last = [model.layers[-1]] if len(model.outputs) == 1 else [model.get_layer(name) for name in model.output_names]
     last = [layer.layers[-1] if isinstance(layer, keras.Model) else layer for layer in last]  # `chest` is a network
     if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):

@@ -23,7 +23,7 @@ from lungnb.masks import Mask
 from lungnb.messages import progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import segment_grey
-from lungnb.settings import SHIPPED, Settings
+from lungnb.settings import SHIPPED, Settings, counted
 
 MISMATCH_COLUMNS = (*FINDING_COLUMNS, "dice")
 # The lowest hundredth above which only 2 % of Montgomery's films agree with another film's mask.
@@ -39,6 +39,8 @@ MOVES = {
     "upside down": np.s_[..., ::-1, :],
     "turned by 180 degrees": np.s_[..., ::-1, ::-1],
 }
+_ALL_MOVES = {**MOVES, "with slices reversed": np.s_[::-1, ...]}  # a film has one slice
+_MAX_PROBES = 200  # images of a set that agrees little, of which other masks are tried
 _SECONDS_WITHOUT_BAR = 2
 _LOOK = "look at both masks in the gallery of notebook 02; mend it, or take both files out"
 _MOVE = "move the mask back, or take both files out"
@@ -87,7 +89,13 @@ def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFra
     overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
     moves = [_best_move(pair) for pair in progress_bar(pairs, "Moving masks", "pair", progress, _SECONDS_WITHOUT_BAR)]
     if pairs and np.median(overlaps) < MIN_DICE:
-        return _table([_judge_set(overlaps, moves)])
+        probes = pairs[:: math.ceil(len(pairs) / _MAX_PROBES)]
+        others = [fit.change for fit in (_best_other(pair, pairs) for pair in probes) if fit]
+        count = len({pair.truth.tobytes() for pair in pairs})
+        cause = f"only {counted(count, 'mask')} of {len(pairs)} differ" if count < len(pairs) / 2 else ""
+        if len({*others}) > len(probes) / 2:
+            cause = "most images would fit the mask of another image better, as if they were paired by their order"
+        return _table([_judge_set(overlaps, moves, cause)])
     rows = []
     for pair, overlap, move in zip(pairs, overlaps, moves, strict=True):
         if overlap < MIN_DICE or move:
@@ -135,7 +143,7 @@ def shrink_mask(mask: Mask) -> Mask:
 def _best_move(pair: MaskPair) -> Fit | None:
     """Return the move after which the mask agrees best with the network's; None if the gain or the Dice is too low."""
     now, whole = dice(pair.truth, pair.prediction), int(pair.truth.sum() + pair.prediction.sum())
-    fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in MOVES.items()]
+    fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in _ALL_MOVES.items()]
     pairs = zip(pair.prediction.astype(np.float32), pair.truth.astype(np.float32), strict=True)
     overlaps = sum(signal.correlate(prediction, truth, method="fft") for prediction, truth in pairs)
     down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), SIDE - 1)
@@ -186,11 +194,16 @@ def _judge(pair: MaskPair, overlap: float, fit: Fit | None) -> tuple[str, str, s
     return pair.file, "warning", what, fit.advice, overlap
 
 
-def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None]) -> tuple[str, str, str, str, float]:
-    """Return one finding for a set whose masks agree little with the network's; name a move that most masks need."""
+def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None], cause: str) -> tuple[str, str, str, str, float]:
+    """Return one finding for a set whose masks agree little with the network's; name a move of most masks, or a cause.
+
+    `cause` says that masks are those of other images; "" if this is not known.
+    """
     median = float(np.median(overlaps))
     what = f"the masks agree little with those of the network: median Dice {median:.2f}"
-    changes = Counter(move.change if move.change in MOVES else "shifted" for move in moves if move).most_common(1)
+    if cause:
+        return MANIFEST, "warning", f"{what}; {cause}", "give each image its own mask, of the same name", median
+    changes = Counter(move.change if move.change in _ALL_MOVES else "shifted" for move in moves if move).most_common(1)
     if changes and changes[0][1] > len(moves) / 2:
         what += f"; {changes[0][1]} of {len(moves)} would fit better {changes[0][0]}"
         return MANIFEST, "warning", what, "look at some masks in the gallery of notebook 02", median

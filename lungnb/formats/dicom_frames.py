@@ -14,6 +14,7 @@ from lungnb.formats.dicom_header import count_frames, modality_of, whole_number
 from lungnb.formats.jpeg import refuse_jpeg, stream_size
 from lungnb.formats.opening import Refused, refuse_shape
 from lungnb.formats.pixels import thinned
+from lungnb.formats.ranges import is_wrapped
 from lungnb.masks import Mask
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DESCRIPTION = ("SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 _OF_WHOLE = ("BitsStored", "PixelRepresentation")
 _COLOURS = ("Red", "Green", "Blue")
+_YBR = ("FULL", "FULL_422", "PARTIAL_420", "PARTIAL_422", "ICT", "RCT")
+_INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", *(f"YBR_{kind}" for kind in _YBR))
+_VIDEOS = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG begin
 _MAX_SURPLUS = 0.05  # of the bytes that a header needs; some writers fill up the pixels to a round number of bytes
 _ROWS = 256  # look at so many rows to see how much neighbours differ
 _MAX_PADDING, _PADDING_VALUES = 0.25, 16  # padding of more of the picture and of more values may be none
@@ -51,6 +55,10 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
     rows, columns, samples, bits = sizes
     if not any(name in file for name in PIXEL_ELEMENTS):
         raise Refused(f"{path}: holds no picture: it may be a report, or a note on images elsewhere. Leave it out.")
+    if not file.file_meta.TransferSyntaxUID.is_transfer_syntax:
+        raise Refused(
+            f"{path}: its TransferSyntaxUID, how pixels are stored, is unknown. Export it again, uncompressed."
+        )
     if not rows or not columns:
         raise Refused(f"{path}: cannot be read as a DICOM image; it has no size. Export it again.")
     is_palette = file.get("PhotometricInterpretation") == "PALETTE COLOR"
@@ -72,6 +80,8 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
         needed = [*_DESCRIPTION, *(_OF_WHOLE if "PixelData" in file else ()), *tables]
         missing = [name for name in needed if file.get(name) is None]
         cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
+        if not missing and file.PhotometricInterpretation not in _INTERPRETATIONS:
+            cause = "its PhotometricInterpretation, which says what is black, is none of the standard's"
         raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None
 
 
@@ -88,6 +98,8 @@ def _decode(file: Dataset, index: int, path: Path) -> np.ndarray:
             name, plugins = syntax.name.split(",")[0], get_decoder(syntax).available_plugins
         except NotImplementedError:
             name, plugins = "in an unknown way", []
+        if syntax.startswith(_VIDEOS):
+            raise Refused(f"{path}: holds a video. Export one of its pictures.")
         if not plugins:
             raise Refused(
                 f"{path}: its picture is compressed ({name}), and no package here decodes that. pip install "
@@ -159,7 +171,7 @@ def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
-    if pixels.dtype.kind == "u" and _is_wrapped(stored, pixels, 8 * pixels.itemsize - unused):
+    if pixels.dtype.kind == "u" and is_wrapped(stored, pixels, 8 * pixels.itemsize - unused):
         return pixels
     if pixels.dtype.kind == "i" and stored.min() < 0 <= pixels.min():
         plain = pixels & ~(-1 << 8 * pixels.itemsize - unused)
@@ -177,20 +189,7 @@ def _with_right_sign(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     if pixels.ndim != 2 or is_signed == (modality_of(file) == "CT"):
         return pixels
     other = pixels.view(f"{'u' if is_signed else 'i'}{pixels.itemsize}")
-    return other if _is_wrapped(pixels, other, 8 * pixels.itemsize) else pixels
-
-
-def _is_wrapped(pixels: np.ndarray, other: np.ndarray, bits: int) -> bool:
-    """Return whether neighbours in a row differ by nearly all values of so many bits, while `other` is smooth there.
-
-    An overlay in the upper bits makes the opposite: there `other` has the wide steps.
-    """
-    if pixels.ndim != 2 or np.array_equal(pixels, other):
-        return False
-    step = math.ceil(len(pixels) / _ROWS)
-    one, two = (np.abs(np.diff(each[::step].astype(float))) / 2**bits for each in (pixels, other))
-    wraps, steps = ((near < 0.25) & (far > 0.75) for near, far in ((two, one), (one, two)))
-    return bool(wraps.sum() > steps.sum())
+    return other if is_wrapped(pixels, other, 8 * pixels.itemsize) else pixels
 
 
 def _roughness(pixels: np.ndarray) -> float:

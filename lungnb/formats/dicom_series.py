@@ -26,6 +26,7 @@ from lungnb.formats.dicom_header import (
     other_object,
     other_units,
     place_of,
+    view_note,
 )
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.opening import Refused, guarded
@@ -40,6 +41,8 @@ MAX_ACROSS = 3  # leave out so many pictures that lie across the slices; more ar
 _GAP = 1.75  # a step so many times as wide as the steps beside it means that a slice is missing
 _MIN_STEP_MM = 1e-3  # slices nearer to each other lie in one place
 _PLACE_TOLERANCE = 1e-3  # accept spacings (mm) and directions that differ by this much within a series
+_NO_UNITS = "not CT in Hounsfield units (RescaleIntercept)"
+_LACKING = ("does not say how it lies", _NO_UNITS)  # a header that an export or anonymisation thinned out
 _MIN_COSINE = 0.9  # between the normals of slices; a scout lies at right angles
 
 
@@ -88,7 +91,8 @@ def read_dicom_series(path: str | Path) -> Volume:
             array[index] = _read_slice(piece, opened)
         affine = first.affine((last.position - first.position) / (len(slices) - 1))
         places = (heights_mm - heights_mm[0]) / np.diff(heights_mm).mean()
-        volume = turn_to_axial(array.transpose(), affine, path)._replace(note=stack.note, slice_places=places)
+        note = "; ".join(filter(None, [stack.note, view_note(opened) if opened else ""]))
+        volume = turn_to_axial(array.transpose(), affine, path)._replace(note=note, slice_places=places)
         if stack.is_even:
             return volume
         if np.abs(affine[:3, 2]).argmax() != 2:
@@ -127,12 +131,15 @@ def stack_slices(path: Path) -> Stack:
     if not slices:
         what, _ = Counter(left_out.values()).most_common(1)[0]
         file = next(file for file in left_out if left_out[file] == what)
-        raise Refused(f"{file}: {what}, so it is no slice of a CT series. Take it out of the folder.")
+        # If the headers of all files are thinned out, it would not help to take one out.
+        remedy = "Export it again with its whole header" if what.startswith(_LACKING) else "Take it out of the folder"
+        raise Refused(f"{file}: {what}, so it is no slice of a CT series. {remedy}.")
     slices = _without_scouts(slices, left_out)
     _refuse_mixture(path, slices)
     slices, heights_mm = _sorted_by_height(path, slices, left_out)
-    uneven = _uneven(path, slices, np.diff(heights_mm))
-    note = "; ".join(filter(None, [_said(left_out), uneven]))
+    note = _said(left_out)
+    uneven = _uneven(path, slices, np.diff(heights_mm), note)
+    note = "; ".join(filter(None, [note, uneven]))
     return Stack(slices, heights_mm, note, not uneven)
 
 
@@ -152,7 +159,7 @@ def _slices_of(path: Path, is_alone: bool) -> tuple[list[Slice], str]:
             if units := other_units(header):
                 return [], f"not CT in Hounsfield units (RescaleType {units})"
             if not is_in_hounsfield(header):
-                return [], "not CT in Hounsfield units (RescaleIntercept)"
+                return [], _NO_UNITS
             place = place_of(header)
             if place is None:
                 return [], f"does not say how it lies in the volume ({', '.join(PLACE_ELEMENTS)})"
@@ -212,7 +219,7 @@ def _sorted_by_height(path: Path, slices: list[Slice], left_out: dict[Path, str]
                 "each a folder of its own."
             )
         other = "" if first.acquisition == second.acquisition else ", as of another acquisition"
-        left_out[second.path] = f"copy of a slice{other}"
+        left_out[second.path.with_name(_name(second))] = f"copy of a slice{other}"
     if len(kept) < 2:
         alike = f"all its {len(slices)} slices are alike and at one position"
         what = alike if len(slices) > 1 else "holds one slice only"
@@ -229,8 +236,11 @@ def _read_slice(piece: Slice, file: Dataset) -> Floats:
         return to_hounsfield(pixels, frame_header(file, piece.frame), piece.path)
 
 
-def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
-    """Return a note if the steps between slices are uneven, or ""; raise Refused if a slice seems to be missing."""
+def _uneven(path: Path, slices: list[Slice], steps_mm: Floats, left_out: str) -> str:
+    """Return a note if the steps between slices are uneven, or "".
+
+    Raises Refused if a slice seems to be missing, with the note on files that were `left_out`, which may be the cause.
+    """
     usual_mm = float(np.median(steps_mm))
     if np.abs(steps_mm - usual_mm).max() <= STEP_TOLERANCE * usual_mm:
         return ""
@@ -242,6 +252,7 @@ def _uneven(path: Path, slices: list[Slice], steps_mm: Floats) -> str:
     gaps = np.flatnonzero(steps_mm > _GAP * np.maximum(beside_mm, usual_mm))
     if len(gaps):
         at, more = gaps[0], f", and {len(gaps) - 1} more such gaps" if len(gaps) > 1 else ""
+        more += f"; {left_out}" if left_out else ""
         raise Refused(
             f"{path}: a slice is missing: {steps_mm[at]:g} mm between {_name(slices[at])} and {_name(slices[at + 1])}, "
             f"and {usual_mm:g} mm between most slices{more}. Add it, or export the series again."

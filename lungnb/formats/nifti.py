@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from lungnb.files import written
-from lungnb.formats.opening import Refused, guarded, need_package, open_file
+from lungnb.formats.opening import Refused, guarded, need_package, open_file, other_contents
+from lungnb.formats.ranges import with_sign
 from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, to_stored_axes, turn_to_axial
 from lungnb.masks import Floats, Mask
 
@@ -81,7 +82,8 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
     if start[:2] == _GZIP_START:
         raise Refused(f"{path}: is compressed twice. Unpack it once.")
     if length is None or len(start) < length:
-        raise Refused(f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again.")
+        missing = f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again."
+        raise Refused(other_contents(path) or missing)
     header: Nifti1Header = getattr(nibabel, _HEADER_LENGTHS[length])(start[:length])
     shape = header.get_data_shape()
     if len(shape) == 2 or (len(shape) > 3 and set(shape[3:]) == {1}):
@@ -146,6 +148,8 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
             raise EOFError
         flat[start : start + part.size] = part if slope == 1 and not intercept else part * slope + intercept
         start += part.size
+    if dtype == np.uint16 and with_sign(array[..., array.shape[2] // 2].astype(np.uint16))[1]:
+        array[array > np.iinfo(np.int16).max] -= 2**16
     return array
 
 

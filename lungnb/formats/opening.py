@@ -14,7 +14,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -28,6 +28,20 @@ FILE_LIMITS = 4  # refuse files larger than this many times the memory limit
 MAX_ASPECT = 100  # refuse pictures whose longer side is more than this many times the shorter
 SEGMENTING_BYTES = 16  # memory that segmenting takes per pixel at its peak: grey, probability, mask, labels
 _CHECK = "Check its name and folder"
+_START_BYTES = 512
+# What files hold that are not named after their format, by their first bytes in small letters, and what to do
+_CONTENTS = {
+    rb"<!doctype html|<html|<\?xml|\{": ("text or a web page", "Download the file itself"),
+    rb"version https://git-lfs": ("a pointer of Git LFS", "Get the file itself by git lfs pull"),
+    rb"pk\x03\x04|bzh|\xfd7zxz|7z\xbc|rar!": ("an archive", "Unpack it"),
+    rb"%pdf|.{8}webp|.{4}(ftyp|jp  )": ("a PDF, WebP, HEIC or JPEG 2000 picture", "Convert it to PNG"),
+    rb"nrrd|objecttype": ("an NRRD or MetaImage volume", "Convert it to NIfTI"),
+    rb"\x1f\x8b": ("a compressed file", "Unpack it, or end its name with .gz"),
+    rb"\x89png": ("a PNG picture", "End its name with .png"),
+    rb"\xff\xd8\xff": ("a JPEG picture", "End its name with .jpg"),
+    rb".{344}n\+1\x00": ("a NIfTI volume", "End its name with .nii"),
+    rb"\x00{512}": ("zeros instead of a picture", "Copy it again"),
+}
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those this system has
 
 
@@ -153,7 +167,17 @@ def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
     if step != "read":
         return f"{path}: cannot be {step} ({type(error).__name__}). Set LUNGNB_LOG=FILE to see where the error arose."
     remedy = "Check that it is whole and named after its format."
-    return f"{path}: cannot be read as {kind} ({type(error).__name__}). {remedy}"
+    return other_contents(path) or f"{path}: cannot be read as {kind} ({type(error).__name__}). {remedy}"
+
+
+def other_contents(path: object) -> str:
+    """Return what a file holds that is not named after its format, and what to do, as a sentence; or ""."""
+    with suppress(Refused, OSError), open_file(str(path)) as file:
+        start, suffix = file.read(_START_BYTES).lower(), Path(str(path)).suffix.lower().replace(".jpeg", ".jpg")
+        for first, (what, remedy) in _CONTENTS.items():
+            if re.match(first, start, re.DOTALL) and not (suffix and remedy.endswith(suffix)):
+                return f"{path}: holds {what}, so it is not named after its format. {remedy}."
+    return ""
 
 
 def _reason(error: Exception) -> str:

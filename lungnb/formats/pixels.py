@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lungnb.formats.opening import Refused
-from lungnb.formats.ranges import LUNG_WINDOW, grey_range
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range, with_sign, without_fill
 from lungnb.masks import Floats, Grey, TrainedWindow, Window
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.6
 def through_window(values: np.ndarray, window: Window) -> Grey:
     """Return values of any shape as uint8: 0 at `window[0]` and below, 255 at `window[1]` and above.
 
-    NaN becomes 0. Raises ValueError if the window does not rise.
+    NaN and infinite values become 0. Raises ValueError if the window does not rise.
 
     >>> through_window(np.array([-1000.0, -300.0, 400.0]), LUNG_WINDOW).tolist()
     [0, 128, 255]
@@ -52,7 +52,7 @@ def through_window(values: np.ndarray, window: Window) -> Grey:
     for rows in row_blocks(values.shape):
         clipped = np.clip(values[rows], low, high)
         if clipped.dtype.kind == "f":
-            clipped[np.isnan(clipped)] = low
+            clipped[~np.isfinite(values[rows])] = low
         grey[rows] = np.rint((clipped - low) * (255.0 / (high - low)))
     return grey
 
@@ -88,7 +88,10 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.dtype == np.uint8 and (window is None or isinstance(window, TrainedWindow)):
         is_shown = SHOWN.format(*window) if window else ""
         return array, ", ".join(filter(None, [coloured, doubt_of(array), is_shown]))
+    array, sign = with_sign(array)
     shown, note = grey_range(array, window, name)
+    array, filled = without_fill(array, shown)
+    note = ", ".join(filter(None, [sign, filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.
     doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else doubt_of(grey)
@@ -114,7 +117,7 @@ def has_colours(array: np.ndarray) -> bool:
 
 
 def doubt_of(grey: Grey) -> str:
-    """Return a note on a picture that is nearly black, is like a mask, seems to be two, or is cut out; or ""."""
+    """Return a note on a picture of low contrast, or that is like a mask, seems to be two or is cut out; or ""."""
     if min(grey.shape) < _MIN_SIDE:
         return ""
     if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
@@ -123,8 +126,11 @@ def doubt_of(grey: Grey) -> str:
     is_map = 1 < len(np.unique(sample)) <= _LABEL_GREYS and (sample[1:] == sample[:-1]).mean() > _LABEL_ALIKE
     if is_map or is_like_mask(grey):
         return LIKE_MASK
-    if 0 < (brightest := int(grey.max())) < _DARK:
+    darkest, brightest = int(grey.min()), int(grey.max())
+    if 0 < brightest < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
+    if 0 < brightest - darkest < _DARK:
+        return f"hardly any contrast: its greys run from {darkest} to {brightest} of 255. Scale them to 0 to 255"
     return CUT_OUT if is_cut_out(grey) else ""
 
 

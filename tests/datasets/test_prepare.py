@@ -342,7 +342,10 @@ def test_a_volume_that_cannot_be_used_is_listed_and_the_rest_goes_on(raw):
     assert excluded["images/eightbit.nii.gz"].startswith("images/eightbit.nii.gz: not in Hounsfield units")
     assert excluded["images/gap"].startswith("images/gap: a slice is missing: 5 mm between")
     assert excluded["images/lonely.nii.gz"] == "no mask of this name"
-    assert excluded["images/shape.nii.gz"] == "mask masks/shape.nii.gz has 39x24x20 voxels, its volume 40x24x20"
+    assert (
+        excluded["images/shape.nii.gz"]
+        == "mask masks/shape.nii.gz has 39x24x20 voxels, its volume 40x24x20. Save both on one grid"
+    )
     for name in ("elsewhere", "mirrored"):
         assert excluded[f"images/{name}.nii.gz"].startswith(f"mask masks/{name}.nii.gz lies elsewhere than its volume")
     text = "".join(file.read_text() for file in settings.prepared.glob("*.*"))

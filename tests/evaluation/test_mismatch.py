@@ -193,3 +193,17 @@ def test_a_volume_file_is_one_row(tmp_path):
     assert len(prepared.manifest) > 4
     assert [*table["file"]] == ["masks/case1.nii.gz"] and "the mask, mirrored, would fit" in table["what"][0]
     assert len(drawn(pictures.mismatch_gallery(prepared, table))) == 1
+
+
+def test_slices_in_reverse_order_are_named():
+    masks = np.stack([shrink_mask(make_phantom(number, kind="ct", size=96).mask) for number in (1, 2, 4, 5)])
+    turned = [np.roll(masks, number, 0) for number in range(3)]
+    pairs = [MaskPair(f"{number}.nii.gz", 1.0, each[::-1], each) for number, each in enumerate(turned)]
+    assert "3 of 3 would fit better with slices reversed" in judge_pairs(pairs)["what"][0]
+
+
+def test_masks_of_the_next_image_are_named():
+    masks = [shrink_mask(each.mask)[None] for each in PHANTOMS]
+    pairs = [MaskPair(f"{n}.png", 1.0, masks[n - 1], mask) for n, mask in enumerate(masks)]
+    table = judge_pairs(pairs)
+    assert "paired by their order" in table["what"][0] and len(table) == 1

@@ -249,7 +249,7 @@ def two_channels(file, image, lungs):
 # Read as the lungs, or a finding that is an error or a warning.
 SETS = {
     "films with a red outline": (with_outline, "not a mask"),
-    "red outlines on white": (polygon_in_red, "hole", "covers"),
+    "red outlines on white": (polygon_in_red, "outline", "covers"),
     "films with lungs of pure red": (red_lungs_of_a_film, "not a mask"),
     "lungs cut out of the film, on black": (cut_from_film, "not a mask"),
     "lungs cut out by opacity": (clear_cut, "not a mask"), "twice the size of the image": (double,),

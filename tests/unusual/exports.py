@@ -436,7 +436,7 @@ def misfits(folder, options):
 
 @case
 def contours(folder):
-    """Masks that draw the outline of the lungs only."""  # a sentence on holes
+    """Masks that draw the outline of the lungs only."""
     from scipy import ndimage
 
     raw = write_set(folder)
@@ -444,7 +444,7 @@ def contours(folder):
         raw / "masks",
         lambda file, left, right: save(file, (left | right) & ~ndimage.binary_erosion(left | right, None, 2)),
     )
-    return judge_check(raw, "hole", "covers")
+    return judge_check(raw, "outline", "covers")
 
 
 @case
