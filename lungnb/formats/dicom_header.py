@@ -99,6 +99,9 @@ def other_units(header: Dataset) -> str:
     return units if units in _OTHER_UNITS and modality_of(header) == "CT" else ""
 
 
+BY_HEADER = "by its header"  # in every note of `view_note` on what the network does not know
+
+
 def view_note(file: Dataset) -> str:
     """Return a note on an opened DICOM file that is no frontal film or axial slice of a chest by its header, or "".
 
@@ -110,10 +113,10 @@ def view_note(file: Dataset) -> str:
     modality, part = modality_of(file), str(file.get("BodyPartExamined")).strip().upper()
     kind = _OTHER_MODALITIES.get(modality)
     notes = (
-        f"{kind} by its header (Modality {modality}), and the network knows films and CT only" if kind else "",
-        f"not of a chest by its header (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
-        "a scout (localizer) by its header, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
-        "a lateral view by its header, and the network knows frontal ones only" if is_lateral else "",
+        f"{kind} {BY_HEADER} (Modality {modality}), and the network knows films and CT only" if kind else "",
+        f"not of a chest {BY_HEADER} (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
+        f"a scout (localizer) {BY_HEADER}, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
+        f"a lateral view {BY_HEADER}, and the network knows frontal ones only" if is_lateral else "",
         "raw values of the detector (FOR PROCESSING): export the image for display" if is_raw else "",
     )
     return ", ".join(filter(None, notes))

@@ -21,6 +21,7 @@ JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
 NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "milliseconds")
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
+KEPT = "its mask was changed after lungnb wrote it, so it is kept, and the numbers are those of lungnb's own mask"
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
 
 
@@ -75,6 +76,19 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
         return False
     endings = options.endings(is_volume=row["mask"].endswith(".nii.gz"))
     return all((out / name).exists() for name in (row["mask"], *(row["stem"] + ending for ending in endings)))
+
+
+def is_changed(row: JournalRow | None, out: Path) -> bool:
+    """Return whether the mask of a row was changed after lungnb wrote it, as by a person who corrected it."""
+    if not row or row["status"] == "failed" or not row.get("written") or not (out / row["mask"]).is_file():
+        return False
+    return digest_of_file(out / row["mask"]) != row["written"]
+
+
+def kept_row(row: JournalRow) -> JournalRow:
+    """Return the row of a changed mask with a note that says so."""
+    before = (row.get("note") or "").removesuffix(KEPT).removesuffix(", ")
+    return row | {"note": ", ".join(filter(None, [before, KEPT]))}
 
 
 def stamp_of(path: Path) -> str:
