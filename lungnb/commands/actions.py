@@ -128,8 +128,7 @@ def run_segment(options: argparse.Namespace) -> int:
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
         kept = table["note"].str.endswith(segmentation.KEPT).sum() if "note" in table else 0
         total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review, kept=kept)
-        masks = {file.name for ending in ("png", "nii.gz") for file in Path(options.out).glob(f"*_mask.{ending}")}
-        total["others"] = len(masks - {*table["mask"].dropna()})
+        total["others"] = len({file.name for file in Path(options.out).glob("*_mask.*")} - {*table["mask"].dropna()})
         status = _say_segmented(options, str(Path(options.out) / "segmentation.csv"), total)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -149,8 +148,8 @@ def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str])
     if total["kept"]:
         say(f"{counted(total['kept'], 'mask')} changed after lungnb wrote it: kept, see its column note")
     if total["others"]:
-        others = f"{options.out} has {counted(total['others'], 'more mask')}, of images that this command did not name"
-        say(f"{others}. The table lists the images of the last command: name all images in one command to list all.")
+        others = counted(total["others"], "more mask")
+        say(f"{others} there, of images that were not named now. To list all in the table, name all in one command.")
     return 1 if total["failed"] or total["incomplete"] else 0
 
 

@@ -29,6 +29,7 @@ _OTHER_MODALITIES = {
     **{"MR": "magnetic resonance", "US": "ultrasound", "PT": "PET", "NM": "nuclear medicine", "MG": "mammography"},
     **{"OP": "ophthalmology", "ES": "endoscopy", "BMD": "bone density", "IO": "film of teeth", "PX": "film of teeth"},
 }
+BY_HEADER = "by its header"  # in every note of `view_note` on what the network does not know
 _OTHER_PARTS = (
     *("HAND", "FOOT", "KNEE", "SKULL", "HEAD", "BRAIN", "ABDOMEN", "PELVIS", "BREAST", "ANKLE", "ELBOW", "HIP", "LEG"),
     *("ARM", "WRIST", "FOREARM", "FEMUR", "JAW", "LSPINE", "CSPINE", "NECK"),
@@ -97,9 +98,6 @@ def other_units(header: Dataset) -> str:
     """Return the RescaleType of CT whose values are not Hounsfield units, such as densities, or ""."""
     units = str(header.get("RescaleType") or "").strip().upper()
     return units if units in _OTHER_UNITS and modality_of(header) == "CT" else ""
-
-
-BY_HEADER = "by its header"  # in every note of `view_note` on what the network does not know
 
 
 def view_note(file: Dataset) -> str:

@@ -53,12 +53,10 @@ LOSSES = {"bce": bce, "dice": dice_loss, "iou": iou_loss, "bce_dice": bce_dice, 
 
 
 def add_loss(loss: Loss) -> Loss:
-    """Make a loss of your own known by the name of its function, until Python ends; return the function.
+    """Make a loss of your own known by the name of its function, as `add_network` does; return the function.
 
-    `loss(truth, probability)` takes tensors of the shape (batch, height, width, 1), and returns one value per image.
-    Write it with `keras.ops`. If the source of the function changes, `train` trains again.
-
-    Raises ValueError for a name that a loss of lungnb has, or that is none, as that of a lambda.
+    `loss(truth, probability)` takes tensors `(batch, height, width, 1)` and returns one value per image. Write it with
+    `keras.ops`. Raises ValueError for a name that a loss of lungnb has, or that is none, as that of a lambda.
     """
     name = loss.__name__
     if not name.isidentifier() or (name in LOSSES and LOSSES[name].__module__ == __name__):

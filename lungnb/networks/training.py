@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -87,15 +87,11 @@ def train(
 
 def _own_code(model_name: str, loss: str) -> dict[str, str]:
     """Return a digest of the source of a network and a loss that were added; nothing for those of lungnb."""
-    functions = [each for each in (MODELS.get(model_name), LOSSES.get(loss)) if each]
-    own = [each for each in functions if not each.__module__.startswith(f"{__package__}.")]
-    return {"code": digest_of(map(_source_of, own))} if own else {}
-
-
-def _source_of(function: Callable[..., Any]) -> str:
-    with suppress(OSError, TypeError):
-        return inspect.getsource(function)
-    return ""  # of a function that was typed into a terminal
+    functions = (MODELS.get(model_name), LOSSES.get(loss))
+    own = [each for each in functions if each and not each.__module__.startswith(f"{__package__}.")]
+    with suppress(OSError, TypeError):  # which getsource raises for what was typed into a terminal
+        return {"code": digest_of(map(inspect.getsource, own))} if own else {}
+    return {}
 
 
 def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:

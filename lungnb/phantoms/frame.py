@@ -22,10 +22,6 @@ class Phantom(NamedTuple):
     image: np.ndarray  # (size, size); uint8, or float32 in Hounsfield units for `kind` "ct"
     mask: Mask  # (size, size); True on the lungs
 
-    def __repr__(self) -> str:
-        size = " x ".join(map(str, self.mask.shape))
-        return f"<Phantom, {size} px: lung {self.mask.mean():.1%} of it; {', '.join(self._fields)}>"
-
 
 class Wild(NamedTuple):
     """The amounts by which phantoms vary more than real images: 0 is none, 1 for training, above 1 for wider ranges."""

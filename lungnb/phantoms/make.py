@@ -48,8 +48,8 @@ def make_phantom(
 
     Raises ValueError for any other argument.
 
-    >>> make_phantom(0, size=64)
-    <Phantom, 64 x 64 px: lung 26.2% of it; image, mask>
+    >>> make_phantom(0, size=64).mask.shape
+    (64, 64)
     """
     names = _check(kind, without)
     if index < 0 or seed < 0:

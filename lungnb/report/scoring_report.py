@@ -28,7 +28,6 @@ from lungnb.formats.pixels import to_grey
 from lungnb.formats.tables import write_table
 from lungnb.masks import Grey, Mask
 from lungnb.messages import printable
-from lungnb.metrics import TOLERANCE_MM, TOLERANCE_PERCENT
 from lungnb.report.parts import html_section, picture, verdict_html, write_page
 from lungnb.report.publishing import PICTURE_DPI
 from lungnb.settings import EQUIVALENCE_MARGIN, counted, title_of
@@ -37,10 +36,10 @@ _WORST = 9  # masks of each program that are drawn
 _MAX_PROBLEMS = 100  # rows on the page; the table has all
 _MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
 _GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
-_TESTS, _METHODS = "paired_tests.csv", "methods.txt"
+_TESTS = "paired_tests.csv"
 _FILES = (  # of a report, as patterns
-    "report.html", VERDICT, _METHODS, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv",
-    "problems.csv", _TESTS, "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
+    "report.html", VERDICT, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv", "problems.csv",
+    _TESTS, "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
 )  # fmt: skip
 _NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
 AS_GIVEN = (
@@ -60,15 +59,6 @@ ABOUT_TESTS = (
     "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
     "pairs. In the chart, a true difference within the grey band is too small to matter. If an interval contains 0, "
     "the difference may be chance."
-)
-
-
-METHODS = (
-    "lungnb {version} scored masks of {programs} against {truth}, on {images} of {patients}{options}. Masks were "
-    "neither resized nor cleaned. Dice is the mean over patients, with a 95 % interval that is the wider of Student's "
-    "t and a studentised bootstrap. Differences of Dice were tested with random signs of the patients' differences, "
-    "and p was corrected after Holm. A difference below {margin:g} was held too small to matter. Distances are medians "
-    "over images, in {unit}; the tolerance of the NSD was {tolerance}. {file} has the SHA-256 {digest}."
 )
 
 
@@ -105,32 +95,18 @@ def score_report(
         tables = _tables(scoring)
         for file, table in tables.items():
             write_table(table, new / file)
-        if len(scoring.compared):
-            text = _methods(scoring, name, options or ScoreOptions(), digest_of_file(new / SCORES))
-            (new / _METHODS).write_text(text + "\n", encoding="utf-8")
         with plt.rc_context({"text.parse_math": False}):  # because names of folders may hold $
             for file, figure in _charts(scoring, tables):
                 figure.savefig(new / file, dpi=PICTURE_DPI)
         filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
-        sections = [*_sections(scoring, verdict, tables, new)]
+        given = ", ".join(f"{key}={value}" for key, value in (options or ScoreOptions())._asdict().items() if value)
+        made = f"<p>Made by lungnb {__version__}, options: {html.escape(printable(given or 'none'))}. {SCORES} has the "
+        made += f"SHA-256 {digest_of_file(new / SCORES)}.</p>"
+        sections = [*_sections(scoring, verdict_html(verdict) + made, tables, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
         write_page(new / "report.html", "scoring.html", filled)
     return ScoringReport(folder / "report.html", verdict, scoring)
-
-
-def _methods(scoring: Scoring, truth: str, options: ScoreOptions, digest: str) -> str:
-    """Return how the masks were scored, for the methods section of a paper."""
-    table = scoring.compared
-    given = "; ".join(f"{name}: {value}" for name, value in options._asdict().items() if value is not None)
-    in_mm = table["unit"].iloc[0] == "mm"
-    return printable(METHODS.format(
-        version=__version__, programs=", ".join(map(str, table["model"].unique())), truth=truth, digest=digest,
-        images=counted(table["id"].nunique(), "image"), patients=counted(table["patient"].nunique(), "patient"),
-        options=f" ({given})" if given else "", margin=EQUIVALENCE_MARGIN, file=SCORES,
-        unit="mm" if in_mm else "percent of the longest side",
-        tolerance=f"{TOLERANCE_MM:g} mm" if in_mm else f"{TOLERANCE_PERCENT:g} %",
-    ))  # fmt: skip
 
 
 def _refuse_other_files(folder: Path) -> None:
@@ -206,16 +182,14 @@ def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
 
 
 def _sections(
-    scoring: Scoring, verdict: str, tables: dict[str, pd.DataFrame], folder: Path
+    scoring: Scoring, summary: str, tables: dict[str, pd.DataFrame], folder: Path
 ) -> Iterator[tuple[str, str]]:
     """Yield the title and the HTML of each section that has something to show."""
-    yield "Summary", f"<h2>Summary</h2>{verdict_html(verdict)}<p>{AS_GIVEN}</p>"
+    yield "Summary", f"<h2>Summary</h2>{summary}<p>{AS_GIVEN}</p>"
     images = counted(scoring.compared["id"].nunique(), "image")
     yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), scoring.coverage)
     if COMPARISON in tables:
         yield from _comparison_sections(tables, folder)
-    if (methods := folder / _METHODS).exists():
-        yield "Methods", f"<h2>Methods</h2><p>{html.escape(methods.read_text(encoding='utf-8'))}</p>"
     if len(problems := scoring.problems):
         yield "Problems", html_section("Problems", "The file problems.csv has all.", problems.head(_MAX_PROBLEMS))
 

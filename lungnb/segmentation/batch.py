@@ -24,7 +24,7 @@ from lungnb.formats.tables import make_table, write_table
 from lungnb.masks import Window
 from lungnb.segmentation import journal as records
 from lungnb.segmentation import listing
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_changed, is_up_to_date
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.predict import Model, network_name, open_model
 from lungnb.segmentation.steps import read_input, segment_input, write_results
@@ -83,7 +83,7 @@ def segment_files(
         inputs = listing.name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
         keys = {each: os.path.abspath(each.path) for each in inputs}
-        kept = {key: records.kept_row(rows[key]) for key in keys.values() if is_changed(rows.get(key), out)}
+        kept = {key: row for key in keys.values() if (row := records.kept_row(rows.get(key), out))}
         to_do = [
             each for each, key in keys.items()
             if key not in kept and not is_up_to_date(of_plan.get(key), out, options)

@@ -27,7 +27,7 @@ from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
 from lungnb.segmentation import listing
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_changed, is_up_to_date, kept_row, result_plan
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, kept_row, result_plan
 from lungnb.segmentation.listing import NO_EXTRAS, TABLE, InputFile, Options
 from lungnb.segmentation.predict import network_name, open_model
 
@@ -111,8 +111,9 @@ class _Worker:
         table = self.out / TABLE / chunk["part"]
         stored = _read_rows(table)
         rows = {str(input_file.path): stored.get(str(input_file.path)) for input_file in inputs}
-        kept = {file: kept_row(row) for file, row in stored.items() if file in rows and is_changed(row, self.out)}
-        done = {(row["file"], row["stem"]) for row in stored.values() if self._is_done(row)}
+        kept = {file: row for file in rows if (row := kept_row(stored.get(file), self.out))}
+        of_plan = [row for row in stored.values() if row.get("plan") == self.plan]
+        done = {(row["file"], row["stem"]) for row in of_plan if is_up_to_date(row, self.out, self.options)}
         done |= {(file, row["stem"]) for file, row in kept.items()}
         to_do = [input_file for input_file in inputs if (str(input_file.path), input_file.stem) not in done]
         rows |= kept
@@ -120,8 +121,7 @@ class _Worker:
             _write_rows([row | {"written": ""} if file in again else row for file, row in stored.items()], table)
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
             digest = digest_of_file(self.out / row["mask"]) if row.get("mask") else ""
-            about = {"review": "", "network": self.network, "plan": self.plan, "written": digest}
-            rows[row["file"]] = about | row
+            rows[row["file"]] = {"review": "", "network": self.network, "plan": self.plan, "written": digest} | row
         complete = [row for row in rows.values() if row]
         if to_do or kept or len(stored) != len(complete):
             _write_rows(complete, table)
@@ -131,9 +131,6 @@ class _Worker:
         counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed}
         counts |= {"review": review, "kept": len(kept)}
         return {"part": table.name, "errors": errors} | counts
-
-    def _is_done(self, row: JournalRow) -> bool:
-        return row.get("plan") == self.plan and is_up_to_date(row, self.out, self.options)
 
     def _segment(self, inputs: list[InputFile], tries: Path) -> Iterator[JournalRow]:
         """Segment inputs; give them up if workers died of them several times, because Ray would never stop trying."""

@@ -78,15 +78,11 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
     return all((out / name).exists() for name in (row["mask"], *(row["stem"] + ending for ending in endings)))
 
 
-def is_changed(row: JournalRow | None, out: Path) -> bool:
-    """Return whether the mask of a row was changed after lungnb wrote it, as by a person who corrected it."""
-    if not row or row["status"] == "failed" or not row.get("written") or not (out / row["mask"]).is_file():
-        return False
-    return digest_of_file(out / row["mask"]) != row["written"]
-
-
-def kept_row(row: JournalRow) -> JournalRow:
-    """Return the row of a changed mask with a note that says so."""
+def kept_row(row: JournalRow | None, out: Path) -> JournalRow | None:
+    """Return the row of a mask that a person changed after lungnb wrote it, with a note; None of any other mask."""
+    mask = out / row["mask"] if row and row["status"] != "failed" and row.get("written") else None
+    if not row or not mask or not mask.is_file() or digest_of_file(mask) == row["written"]:
+        return None
     before = (row.get("note") or "").removesuffix(KEPT).removesuffix(", ")
     return row | {"note": ", ".join(filter(None, [before, KEPT]))}
 

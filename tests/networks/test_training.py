@@ -437,6 +437,14 @@ def test_functions_that_cannot_be_added_are_refused(as_shipped):
         models.add_network(unet)
     with pytest.raises(ValueError, match="<lambda>: give the function another name"):
         losses.add_loss(lambda truth, probability: 0)
+
+    def coded(size, filters, depth):
+        image = keras.Input((size, size, 1))
+        return keras.Model(image, keras.layers.Lambda(lambda x: x)(image))
+
+    models.add_network(coded)
+    with pytest.raises(ValueError, match=r"coded: holds code \(a Lambda layer\), which is not run"):
+        build_model("coded", size=8, filters=1, depth=1)
     models.add_network(halved)
-    with pytest.raises(ValueError, match=r"halved: must map \(size, size, 1\) to \(size, size, 1\)"):
+    with pytest.raises(ValueError, match=r"halved: must map \(size, size, 1\) to the same shape"):
         build_model("halved", size=8, filters=1, depth=1)
