@@ -95,9 +95,9 @@ def segment_files(
                 journal.flush()
 
             def begin(each: InputFile) -> InputFile:
-                """Take back the digest of a mask, because this run may be killed after it has replaced the mask."""
+                """Take back plan and digest of a mask, because this run may be killed after it has replaced it."""
                 if earlier := rows.get(os.path.abspath(each.path)):
-                    add(earlier | {"written": ""})
+                    add(earlier | records.UNSURE)
                 return each
 
             done = segment_inputs(map(begin, to_do), network, window_hu, out, options)

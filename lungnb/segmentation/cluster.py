@@ -27,7 +27,7 @@ from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
 from lungnb.segmentation import listing
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, kept_row, result_plan
+from lungnb.segmentation.journal import UNSURE, WHOLE_NUMBERS, JournalRow, is_up_to_date, kept_row, result_plan
 from lungnb.segmentation.listing import NO_EXTRAS, TABLE, InputFile, Options
 from lungnb.segmentation.predict import network_name, open_model
 
@@ -118,7 +118,7 @@ class _Worker:
         to_do = [input_file for input_file in inputs if (str(input_file.path), input_file.stem) not in done]
         rows |= kept
         if again := {str(each.path) for each in to_do} & {*stored}:  # this worker may die after it has replaced masks
-            _write_rows([row | {"written": ""} if file in again else row for file, row in stored.items()], table)
+            _write_rows([row | UNSURE if file in again else row for file, row in stored.items()], table)
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
             digest = digest_of_file(self.out / row["mask"]) if row.get("mask") else ""
             rows[row["file"]] = {"review": "", "network": self.network, "plan": self.plan, "written": digest} | row

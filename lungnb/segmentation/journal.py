@@ -22,6 +22,7 @@ NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "mil
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
 KEPT = "its mask was changed after lungnb wrote it, so it is kept, and the numbers are those of lungnb's own mask"
+UNSURE = {"plan": "", "written": ""}  # of a row whose mask is about to be replaced
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
 
 

@@ -67,9 +67,9 @@ def test_the_report_has_the_tables_and_charts_of_our_own_networks(folders, home)
 
 
 def test_the_page_is_one_file_and_says_what_was_left_out(folders):
-    written = write(folders, "near", "far", options=ScoreOptions(images=folders / "no & images")).page
+    written = write(folders, "near", "far", options=ScoreOptions(patient_pattern="(.+)&?")).page
     page, digest = written.read_text(), hashlib.sha256(written.with_name("scores.csv").read_bytes()).hexdigest()
-    assert f"Made by lungnb {__version__}, options: images={folders}/no &amp; images. scores.csv" in page
+    assert f"Made by lungnb {__version__}, options: patient pattern=(.+)&amp;?. scores.csv" in page
     assert f"has the SHA-256 {digest}." in page
     assert page.count("data:image/") == 7 and not re.search(r'(src|href)="(?!data:|#)', page)
     text = " ".join(re.sub(r"<[^>]*>", " ", page).split())

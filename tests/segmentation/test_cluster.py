@@ -266,7 +266,7 @@ def test_a_mask_that_a_person_changed_is_kept_also_by_a_run_with_other_options(t
             segment_on_cluster(ward, out, "local", options=Options(overlays=True), progress=False)
     write_png(out / "0_mask.png", 255 - BLOCKS)  # as the run that was killed may have written it
     segment_on_cluster(ward, out, "local", progress=False)
-    write_png(out / "1_mask.png", BLOCKS)
+    write_png(out / "1_mask.png", 255 - BLOCKS)
     mine = (out / "1_mask.png").read_bytes()
     for options in (Options(), Options(overlays=True), Options(overlays=True)):
         segment_on_cluster(ward, out, "local", options=options, progress=False)
