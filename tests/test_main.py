@@ -119,7 +119,7 @@ def test_an_earlier_run_and_a_changed_mask_are_mentioned(home, capsys):
     for name in ("a.png", "b.png"):
         write_png(home / name, make_phantom(1, size=64).image)
         assert main(["segment", str(home / name), "--out", str(home / "masks")]) == 0
-    assert "1 more mask there, of images that were not named now. To list all" in capsys.readouterr().out
+    assert "1 more mask there, of images not named now. To list all" in capsys.readouterr().out
     write_png(home / "masks" / "a_mask.png", np.zeros((64, 64), np.uint8))
     assert main(["segment", str(home / "a.png"), str(home / "b.png"), "--out", str(home / "masks")]) == 0
     shown = capsys.readouterr().out

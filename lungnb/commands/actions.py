@@ -148,8 +148,7 @@ def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str])
     if total["kept"]:
         say(f"{counted(total['kept'], 'mask')} changed after lungnb wrote it: kept, see its column note")
     if total["others"]:
-        others = counted(total["others"], "more mask")
-        say(f"{others} there, of images that were not named now. To list all in the table, name all in one command.")
+        say(f"{counted(total['others'], 'more mask')} there, of images not named now. To list all, name all at once.")
     return 1 if total["failed"] or total["incomplete"] else 0
 
 

@@ -220,9 +220,8 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     weights = None if arguments.get("encoder") else arguments.pop("weights", None)
     model = MODELS[name](**arguments)
     if MODELS[name] not in _NETWORKS:
-        shapes = {model.input_shape[1:], model.output_shape[1:]}
-        if len(shapes) > 1 or model.output_shape[-1] != 1:
-            raise ValueError(f"{name}: must map (size, size, 1) to the same shape, not {sorted(shapes)}.")
+        if (shape := model.output_shape) != model.input_shape or shape[-1] != 1:
+            raise ValueError(f"{name}: must map (size, size, 1) to the same shape, not to {shape[1:]}.")
         refuse_unreadable(model, name)  # now, and not after a long training
     if weights:
         take_weights(model, SHIPPED if weights == "phantom" else Path(str(weights)))

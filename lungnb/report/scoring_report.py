@@ -99,9 +99,8 @@ def score_report(
             for file, figure in _charts(scoring, tables):
                 figure.savefig(new / file, dpi=PICTURE_DPI)
         filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
-        given = ", ".join(
-            f"{key.replace('_', ' ')}={value}" for key, value in (options or ScoreOptions())._asdict().items() if value
-        )
+        chosen = (options or ScoreOptions())._asdict().items()
+        given = ", ".join(f"{key.replace('_', ' ')}={value}" for key, value in chosen if value)
         made = f"<p>Made by lungnb {__version__}, options: {html.escape(printable(given or 'none'))}. {SCORES} has the "
         made += f"SHA-256 {digest_of_file(new / SCORES)}.</p>"
         sections = [*_sections(scoring, verdict_html(verdict) + made, tables, new)]
