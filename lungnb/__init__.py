@@ -30,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "formats": ["read_image", "read_mask", "read_table", "write_png"],
         "phantoms": ["make_phantom"],
         "datasets": ["catalogue", "download", "open_prepared", "prepare_dataset", "read_manifest"],
-        "networks": ["build_model", "fetch_weights", "load_batches", "train"],
+        "networks": ["add_loss", "add_network", "build_model", "fetch_weights", "load_batches", "train"],
         "engines": ["export_model", "load_model"],
         "segmentation": ["load_pretrained", "segment", "segment_files", "segment_many"],
         "evaluation": ["adapt", "compare", "evaluate", "score"],

@@ -1,5 +1,6 @@
 """The command line. `lungnb VERB --help` explains a verb with an example."""
 
+import os
 import sys  # import the rest in `main`, because Ctrl-C may come during imports
 
 
@@ -12,6 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from lungnb.messages import explain, log_traceback, say, steady_output
 
+        if arguments is None and not (sys.stdout and sys.stdout.isatty()):
+            os.environ.setdefault("TQDM_MININTERVAL", "60")  # in a log, a progress bar writes only once a minute
         with steady_output() as output:
             try:
                 from lungnb.commands.parser import make_parser

@@ -109,6 +109,23 @@ def test_importing_loads_no_tensorflow():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_a_progress_bar_in_a_log_writes_once_a_minute():
+    code = "import sys; sys.argv = ['lungnb', 'recipes']; import lungnb.__main__ as command; command.main()"
+    code += "; from tqdm import tqdm; sys.exit(int(tqdm(()).mininterval))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 60
+
+
+def test_an_earlier_run_and_a_changed_mask_are_mentioned(home, capsys):
+    for name in ("a.png", "b.png"):
+        write_png(home / name, make_phantom(1, size=64).image)
+        assert main(["segment", str(home / name), "--out", str(home / "masks")]) == 0
+    assert "1 more mask there, of images not named now. To list all" in capsys.readouterr().out
+    write_png(home / "masks" / "a_mask.png", np.zeros((64, 64), np.uint8))
+    assert main(["segment", str(home / "a.png"), str(home / "b.png"), "--out", str(home / "masks")]) == 0
+    shown = capsys.readouterr().out
+    assert "1 mask changed after lungnb wrote it: kept, see its column note" in shown and "more mask" not in shown
+
+
 def test_json_has_the_standard_output_alone(home, capsys):
     write_png(home / "film.png", make_phantom(1, size=64).image)
     (home / "text.png").write_text("no image")

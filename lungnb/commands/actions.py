@@ -126,7 +126,9 @@ def run_segment(options: argparse.Namespace) -> int:
         )
         errors, failed, review = table["error"].dropna(), sum(table["status"] == "failed"), sum(table["review"] != "")
         say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
-        total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review)
+        kept = table["note"].str.endswith(segmentation.KEPT).sum() if "note" in table else 0
+        total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review, kept=kept)
+        total["others"] = len({file.name for file in Path(options.out).glob("*_mask.*")} - {*table["mask"].dropna()})
         status = _say_segmented(options, str(Path(options.out) / "segmentation.csv"), total)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -143,6 +145,10 @@ def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str])
         say(f"{total['incomplete']} of them lack an output that was asked for: see its column error")
     if total["review"]:
         say(f"{total['review']} of them should be looked at: see its column review")
+    if total["kept"]:
+        say(f"{counted(total['kept'], 'mask')} changed after lungnb wrote it: kept, see its column note")
+    if total["others"]:
+        say(f"{counted(total['others'], 'more mask')} there, of images not named now. To list all, name all at once.")
     return 1 if total["failed"] or total["incomplete"] else 0
 
 
@@ -224,8 +230,8 @@ def _whole_numbers(text: str, option: str) -> list[int]:
 
 
 def _seeds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number of at least 1, not {text!r}.")
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text)):
+        raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number from 1 to 999, not {text!r}.")
     return int(text)
 
 

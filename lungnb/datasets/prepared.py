@@ -33,6 +33,10 @@ class Prepared:
     name: str
     manifest: pd.DataFrame
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{split} {count}" for split, count in self.manifest["split"].value_counts().items())
+        return f"<Prepared, {self.name}: {counts} images; {self.folder}>"
+
     @cached_property
     def excluded(self) -> pd.DataFrame:
         """Return the files that preparation left out: `file` and `reason`."""

@@ -29,6 +29,7 @@ _OTHER_MODALITIES = {
     **{"MR": "magnetic resonance", "US": "ultrasound", "PT": "PET", "NM": "nuclear medicine", "MG": "mammography"},
     **{"OP": "ophthalmology", "ES": "endoscopy", "BMD": "bone density", "IO": "film of teeth", "PX": "film of teeth"},
 }
+BY_HEADER = "by its header"  # in every note of `view_note` on what the network does not know
 _OTHER_PARTS = (
     *("HAND", "FOOT", "KNEE", "SKULL", "HEAD", "BRAIN", "ABDOMEN", "PELVIS", "BREAST", "ANKLE", "ELBOW", "HIP", "LEG"),
     *("ARM", "WRIST", "FOREARM", "FEMUR", "JAW", "LSPINE", "CSPINE", "NECK"),
@@ -110,10 +111,10 @@ def view_note(file: Dataset) -> str:
     modality, part = modality_of(file), str(file.get("BodyPartExamined")).strip().upper()
     kind = _OTHER_MODALITIES.get(modality)
     notes = (
-        f"{kind} by its header (Modality {modality}), and the network knows films and CT only" if kind else "",
-        f"not of a chest by its header (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
-        "a scout (localizer) by its header, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
-        "a lateral view by its header, and the network knows frontal ones only" if is_lateral else "",
+        f"{kind} {BY_HEADER} (Modality {modality}), and the network knows films and CT only" if kind else "",
+        f"not of a chest {BY_HEADER} (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
+        f"a scout (localizer) {BY_HEADER}, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
+        f"a lateral view {BY_HEADER}, and the network knows frontal ones only" if is_lateral else "",
         "raw values of the detector (FOR PROCESSING): export the image for display" if is_raw else "",
     )
     return ", ".join(filter(None, notes))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from lungnb.metrics import FORMULAS
 from lungnb.networks.backend import Tensor, keras, ops
+from lungnb.settings import CHOICES
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # of truth and probability; scores in training are such functions, too
 register = keras.saving.register_keras_serializable("lungnb")
@@ -49,6 +50,20 @@ def bce_iou(truth: Tensor, probability: Tensor) -> Tensor:
 
 
 LOSSES = {"bce": bce, "dice": dice_loss, "iou": iou_loss, "bce_dice": bce_dice, "bce_iou": bce_iou}
+
+
+def add_loss(loss: Loss) -> Loss:
+    """Make a loss of your own known by the name of its function, as `add_network` does; return the function.
+
+    `loss(truth, probability)` takes tensors `(batch, height, width, 1)` and returns one value per image. Write it with
+    `keras.ops`. Raises ValueError for a name that a loss of lungnb has, or that is none, as that of a lambda.
+    """
+    name = loss.__name__
+    if not name.isidentifier() or (name in LOSSES and LOSSES[name].__module__ == __name__):
+        raise ValueError(f"{name}: give the function another name, which no loss of lungnb has.")
+    LOSSES[name] = loss
+    CHOICES["loss"] = tuple(dict.fromkeys((*CHOICES["loss"], name)))
+    return loss
 
 
 def get_loss(name: str) -> Loss:

@@ -104,6 +104,14 @@ def read_network(path: Path) -> keras.Model:
     return network
 
 
+def refuse_unreadable(model: keras.Model, name: str) -> None:
+    """Raise Refused for a network that `read_network` would not read from its file, as with a layer of your own."""
+    try:
+        _checked(json.loads(model.to_json()), _NETWORKS)
+    except Unfit as error:
+        raise Refused(f"{name}: {error}") from error
+
+
 def check_weights(file: Path) -> None:
     """Raise ValueError if a `.weights.h5` file refers to other files, or claims more data than it has.
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import double_convolution, head, recurrent_convolution, residual_unit, transformer_block
 from lungnb.networks.encoders import pretrained_features, take_weights
-from lungnb.settings import SHIPPED
+from lungnb.networks.model_files import refuse_unreadable
+from lungnb.settings import SHIPPED, TITLES
 
 Unit = Callable[[Tensor, int, str], Tensor]  # of input, channels and name
 Gate = Callable[[Tensor, Tensor, str], Tensor]  # of skip, coarser level and name
@@ -188,13 +189,29 @@ _NETWORKS: tuple[Callable[..., keras.Model], ...] = (unet, resunet, r2unet, atte
 MODELS = {network.__name__: network for network in _NETWORKS}
 
 
+def add_network(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
+    """Make a network of your own known by the name of its function, until Python ends; return the function.
+
+    `build(size, filters, depth)` returns a Keras model from `(size, size, 1)`, grey from 0 to 1, to `(size, size, 1)`,
+    the probability of lung. Use layers of Keras, because lungnb runs no code from a model's file. `build_model` and
+    `train` raise ValueError for other shapes and layers. If the function's source changes, `train` trains again.
+    Raises ValueError for a name that a network of lungnb has, or that is none, as that of a lambda.
+    """
+    if not build.__name__.isidentifier() or build.__name__ in {network.__name__ for network in _NETWORKS}:
+        raise ValueError(f"{build.__name__}: give the function another name, which no network of lungnb has.")
+    MODELS[build.__name__] = build
+    TITLES.setdefault(build.__name__, build.__name__)
+    return build
+
+
 def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     """Return the model called `name`, built with `arguments` (size, filters, depth, ...).
 
-    Without an encoder, `weights` are the initial weights of the whole network: a file, or `phantom` for the weights
-    that lungnb ships, which fit a `compact_unet` of 16 filters and depth 5.
+    `lungnb.networks.build_network(settings, name)` takes the arguments from settings. Without an encoder, `weights` are
+    the initial weights of the whole network: a file, or `phantom` for the weights that lungnb ships, which fit a
+    `compact_unet` of 16 filters and depth 5.
 
-    Raises ValueError for an unknown name, and for an encoder or weights that do not fit this model.
+    Raises ValueError for an unknown name, other shapes, and an encoder or weights that do not fit this model.
     """
     if name not in MODELS:
         raise ValueError(f"model must be one of {', '.join(MODELS)}, not {name!r}.")
@@ -202,6 +219,10 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
         raise ValueError(f"an encoder needs the model unet, not {name}.")
     weights = None if arguments.get("encoder") else arguments.pop("weights", None)
     model = MODELS[name](**arguments)
+    if MODELS[name] not in _NETWORKS:
+        if (shape := model.output_shape) != model.input_shape or shape[-1] != 1:
+            raise ValueError(f"{name}: must map (size, size, 1) to the same shape, not to {shape[1:]}.")
+        refuse_unreadable(model, name)  # now, and not after a long training
     if weights:
         take_weights(model, SHIPPED if weights == "phantom" else Path(str(weights)))
     return model

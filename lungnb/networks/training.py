@@ -1,12 +1,13 @@
 """Train networks: compile, fit, keep the best weights and the history, and continue an interrupted training."""
 
 import glob
+import inspect
 import json
 import math
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ import pandas as pd
 from lungnb import __version__, files
 from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
-from lungnb.datasets.prepared import Prepared, open_prepared
+from lungnb.datasets.prepared import Prepared, digest_of, open_prepared
 from lungnb.messages import run_first, say
 from lungnb.networks import backend, records
 from lungnb.networks.backend import keras
@@ -24,9 +25,9 @@ from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
-from lungnb.networks.losses import get_loss, training_metrics
+from lungnb.networks.losses import LOSSES, get_loss, training_metrics
 from lungnb.networks.machine import processor
-from lungnb.networks.models import build_model
+from lungnb.networks.models import MODELS, build_model
 from lungnb.networks.records import RunRecord, past_epochs, read_epochs
 from lungnb.settings import Settings
 
@@ -68,7 +69,7 @@ def train(
     refuse_other_origin(settings.dataset, settings.prepared, settings.results, folder)
     prepared = open_prepared(settings)
     plan = {"model": model_name, "settings": settings.training(), "data": prepared.digest}
-    plan |= records.weights_digest(settings.weights, settings.encoder)
+    plan |= records.weights_digest(settings.weights, settings.encoder) | _own_code(model_name, settings.loss)
     plan = json.loads(json.dumps(plan))  # in JSON's types, to compare with a stored plan
     if not _is_trained(folder, plan) or (folder / "training").exists():
         with files.locked(folder), files.writable(folder), backend.free_graphs():
@@ -82,6 +83,15 @@ def train(
     elif progress:
         say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return read_epochs(folder / HISTORY)
+
+
+def _own_code(model_name: str, loss: str) -> dict[str, str]:
+    """Return a digest of the source of a network and a loss that were added; nothing for those of lungnb."""
+    functions = (MODELS.get(model_name), LOSSES.get(loss))
+    own = [each for each in functions if each and not each.__module__.startswith(f"{__package__}.")]
+    with suppress(OSError, TypeError):  # which getsource raises for what was typed into a terminal
+        return {"code": digest_of(map(inspect.getsource, own))} if own else {}
+    return {}
 
 
 def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lungnb import __version__
 from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, given_path, home
 from lungnb.evaluation.conclusions import verdict_on_masks
 from lungnb.evaluation.differences import paired_tests
@@ -22,6 +23,7 @@ from lungnb.figures import difference_chart, plots
 from lungnb.figures.pictures import Cell, outline_grid
 from lungnb.files import NotWritten, refuse_foreign, written
 from lungnb.formats.images import is_volume, read_picture, read_volume
+from lungnb.formats.opening import digest_of_file
 from lungnb.formats.pixels import to_grey
 from lungnb.formats.tables import write_table
 from lungnb.masks import Grey, Mask
@@ -97,7 +99,11 @@ def score_report(
             for file, figure in _charts(scoring, tables):
                 figure.savefig(new / file, dpi=PICTURE_DPI)
         filled = {"TITLE": html.escape(f"Lung masks scored against {name}")}
-        sections = [*_sections(scoring, verdict, tables, new)]
+        chosen = (options or ScoreOptions())._asdict().items()
+        given = ", ".join(f"{key.replace('_', ' ')}={value}" for key, value in chosen if value)
+        made = f"<p>Made by lungnb {__version__}, options: {html.escape(printable(given or 'none'))}. {SCORES} has the "
+        made += f"SHA-256 {digest_of_file(new / SCORES)}.</p>"
+        sections = [*_sections(scoring, verdict_html(verdict) + made, tables, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
         write_page(new / "report.html", "scoring.html", filled)
@@ -177,10 +183,10 @@ def _grey_of(file: Path | None, mask: Mask, index: int | None) -> Grey:
 
 
 def _sections(
-    scoring: Scoring, verdict: str, tables: dict[str, pd.DataFrame], folder: Path
+    scoring: Scoring, summary: str, tables: dict[str, pd.DataFrame], folder: Path
 ) -> Iterator[tuple[str, str]]:
     """Yield the title and the HTML of each section that has something to show."""
-    yield "Summary", f"<h2>Summary</h2>{verdict_html(verdict)}<p>{AS_GIVEN}</p>"
+    yield "Summary", f"<h2>Summary</h2>{summary}<p>{AS_GIVEN}</p>"
     images = counted(scoring.compared["id"].nunique(), "image")
     yield "Masks", html_section("Masks", ABOUT_MASKS.format(images=images), scoring.coverage)
     if COMPARISON in tables:

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "segment_many",
         ],
         "lungs": ["split_sides"],
+        "journal": ["KEPT"],
         "listing": ["Options", "list_images"],
         "batch": ["segment_files"],
         "cluster": ["segment_on_cluster"],

@@ -22,12 +22,12 @@ from lungnb.files import locked, remove, writable
 from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import make_table, write_table
 from lungnb.masks import Window
+from lungnb.segmentation import journal as records
 from lungnb.segmentation import listing
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, read_journal, result_plan
+from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.predict import Model, network_name, open_model
 from lungnb.segmentation.steps import read_input, segment_input, write_results
-from lungnb.settings import counted
 
 TABLE_COLUMNS = (
     *("file", "status", "review", "note", "mask", "height", "width", "slices", "lung", "chest", "right_px", "left_px"),
@@ -61,7 +61,7 @@ def segment_files(
     A file that cannot be used gets a row whose `error` says why, and the others are segmented. If only an output on
     request cannot be written, the row stays `ok` and `error` says why, too. A file is not segmented again if it, the
     model and the options are unchanged since an earlier run. If the model's file has other content, as after another
-    training, the masks of these files are replaced.
+    training, the masks of these files are replaced. A mask that somebody changed is kept, and `note` says so.
 
     `paths` are files, folders of them, and patterns such as `films/*.png`. A folder that holds the slices of a DICOM
     series is one volume. `model`, `engine` and `upright` are as in `segment`.
@@ -77,13 +77,17 @@ def segment_files(
         listing.refuse_foreign_masks(out, out / JOURNAL, files)
         for leftover in out.glob(".*.[0-9]*.part.*"):
             remove(leftover)  # of a run that was killed
-        plan = hashlib.sha256(repr(result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
-        rows, name = read_journal(out), network_name(model)
+        plan = hashlib.sha256(repr(records.result_plan(model, window_hu, options)).encode()).hexdigest()[:16]
+        rows, name = records.read_journal(out), network_name(model)
         listing.refuse_other_network(out, (row["network"] for row in rows.values()), name)
         inputs = listing.name_images(files, {key: row["stem"] for key, row in rows.items()})
         of_plan = {key: row for key, row in rows.items() if row["plan"] == plan}
-        to_do = [each for each in inputs if not is_up_to_date(of_plan.get(os.path.abspath(each.path)), out, options)]
-        _refuse_changed(out, [rows[key] for each in to_do if (key := os.path.abspath(each.path)) in rows])
+        keys = {each: os.path.abspath(each.path) for each in inputs}
+        kept = {key: row for key in keys.values() if (row := records.kept_row(rows.get(key), out))}
+        to_do = [
+            each for each, key in keys.items()
+            if key not in kept and not is_up_to_date(of_plan.get(key), out, options)
+        ]  # fmt: skip
         with writable(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
 
             def add(row: JournalRow) -> None:
@@ -91,26 +95,16 @@ def segment_files(
                 journal.flush()
 
             def begin(each: InputFile) -> InputFile:
-                """Take back the digest of a mask, because this run may be killed after it has replaced the mask."""
+                """Take back plan and digest of a mask, because this run may be killed after it has replaced it."""
                 if earlier := rows.get(os.path.abspath(each.path)):
-                    add(earlier | {"written": ""})
+                    add(earlier | records.UNSURE)
                 return each
 
             done = segment_inputs(map(begin, to_do), network, window_hu, out, options)
             for row in tqdm(done, "Segmenting", len(to_do), unit="file", file=sys.stdout, disable=not progress):
                 about = {"key": os.path.abspath(row["file"]), "plan": plan, "network": name}
                 add(about | row | {"written": digest_of_file(out / row["mask"]) if row.get("mask") else ""})
-        return _write_table(out, files)
-
-
-def _refuse_changed(out: Path, rows: list[JournalRow]) -> None:
-    """Raise ValueError if masks that are to be written again were changed after lungnb wrote them."""
-    written = {row["mask"]: row["written"] for row in rows if row.get("written") and (out / row["mask"]).is_file()}
-    masks = [mask for mask, digest in written.items() if digest_of_file(out / mask) != digest]
-    if masks:
-        what = f"was changed after lungnb wrote it, and would be replaced ({counted(len(masks), 'mask')} in all)"
-        remedy = "Nothing was written. Move such masks elsewhere, or name another folder with --out."
-        raise ValueError(f"{out / masks[0]}: {what}. {remedy}")
+        return _write_table(out, files, kept)
 
 
 def segment_inputs(
@@ -137,9 +131,9 @@ def _ahead(pool: ThreadPoolExecutor, work: Callable[[_Item], _Result], items: It
         yield waiting.popleft().result()
 
 
-def _write_table(out: Path, files: list[Path]) -> pd.DataFrame:
-    """Write `segmentation.csv` from the journal, in the order of the files, and return it."""
-    journal = read_journal(out)
+def _write_table(out: Path, files: list[Path], kept: dict[str, JournalRow]) -> pd.DataFrame:
+    """Write `segmentation.csv` from the journal and the rows of `kept` masks, in the order of the files; return it."""
+    journal = records.read_journal(out) | kept
     rows = [journal[os.path.abspath(file)] | {"file": str(file)} for file in files]
     table = make_table(rows, TABLE_COLUMNS)
     table["review"] = table["review"].astype(object).fillna("")

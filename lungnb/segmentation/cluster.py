@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from lungnb.artefacts import environment, given_path
 from lungnb.engines.engines import network_path
-from lungnb.files import locked, read_json, remove, remove_made, writable, write_json, written
+from lungnb.files import locked, read_json, refuse_foreign, remove, writable, write_json, written
+from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
 from lungnb.segmentation import listing
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
-from lungnb.segmentation.journal import WHOLE_NUMBERS, JournalRow, is_up_to_date, result_plan
+from lungnb.segmentation.journal import UNSURE, WHOLE_NUMBERS, JournalRow, is_up_to_date, kept_row, result_plan
 from lungnb.segmentation.listing import NO_EXTRAS, TABLE, InputFile, Options
 from lungnb.segmentation.predict import network_name, open_model
 
@@ -39,7 +40,8 @@ ALONE = {
 # When Ray starts, it asks the web in which cloud the machine is. At this proxy, a local port, nothing listens.
 NO_WEB = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9") | {"no_proxy": "127.0.0.1,localhost"}
 _PLAN = ".plan.json"  # hidden, because readers of Parquet skip hidden files
-_TEXT = ("file", "status", "review", "note", "mask", "network", "error", "stem", "stamp")
+_HIDDEN = ("stem", "stamp", "plan", "written")  # columns for later runs
+_TEXT = ("file", "status", "review", "note", "mask", "network", "error", *_HIDDEN)
 
 
 def segment_on_cluster(
@@ -48,11 +50,11 @@ def segment_on_cluster(
 ) -> Counter[str]:  # fmt: skip
     """Segment as `segment_files` does, on a Ray cluster; return the numbers of `images`, `failed` and `review`.
 
-    `incomplete` is the number of images that lack an output on request.
+    `incomplete` is the number of images that lack an output on request, `kept` that of masks that somebody changed.
 
     The masks are in `out`, in the same subfolders as the images. The table is a folder, `segmentation.parquet`, which
-    pandas, DuckDB and Spark read as one table. Its paths are absolute. From its columns `stem` and `stamp` a later run
-    sees which files are done.
+    pandas, DuckDB and Spark read as one table. Its paths are absolute. From its last four columns, a later run sees
+    which files are done, and which masks were changed since.
 
     `address` is `local` for workers on this machine, `auto` for the cluster that it belongs to, or `host:port`. Each of
     the `workers` has one core; by default, there are as many as cores. Every machine must see the files, `out` and the
@@ -74,16 +76,17 @@ def segment_on_cluster(
         plan["network"] = network_name(model)
         listing.refuse_other_network(out, {str(before.get("network", plan["network"]))}, plan["network"])
         if before != plan:  # the results are those of another model or other options
-            remove_made(out / TABLE, _PLAN)
+            refuse_foreign(out / TABLE, _PLAN)
             write_json(out / TABLE / _PLAN, plan)
+        digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
         total: Counter[str] = Counter()
         parts = set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
-            for chunk in _run(folders, workers, model=model, out=out, options=options, engine=engine):
+            for chunk in _run(folders, workers, model=model, out=out, options=options, plan=digest, engine=engine):
                 for error in chunk["errors"] if progress else ():
                     bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
                 bar.update(chunk["images"])
-                total.update({name: chunk[name] for name in ("images", "failed", "incomplete", "review")})
+                total.update({name: chunk[name] for name in ("images", "failed", "incomplete", "review", "kept")})
                 parts.add(chunk["part"])
     if not total["images"]:
         raise ValueError(f"no image files in {', '.join(folder['folder'] for folder in folders)}.")
@@ -95,11 +98,11 @@ def segment_on_cluster(
 class _Worker:
     """Holds the network, and segments one chunk after another."""
 
-    def __init__(self, model: Path | None, out: Path, options: Options, engine: str = "auto") -> None:
+    def __init__(self, model: Path | None, out: Path, options: Options, engine: str = "auto", plan: str = "") -> None:
         for pool in ("INTRA", "INTER"):  # before TensorFlow is imported, because workers of a machine share its cores
             os.environ[f"TF_NUM_{pool}OP_THREADS"] = "1"
         self.engine, self.window_hu = open_model(model, None, engine)
-        self.out, self.options, self.network = out, options, network_name(model)
+        self.out, self.options, self.plan, self.network = out, options, plan, network_name(model)
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Segment the files of a chunk that are not done, write its table, and return how many files it has."""
@@ -108,17 +111,25 @@ class _Worker:
         table = self.out / TABLE / chunk["part"]
         stored = _read_rows(table)
         rows = {str(input_file.path): stored.get(str(input_file.path)) for input_file in inputs}
-        done = {(row["file"], row["stem"]) for row in stored.values() if is_up_to_date(row, self.out, self.options)}
+        kept = {file: row for file in rows if (row := kept_row(stored.get(file), self.out))}
+        of_plan = [row for row in stored.values() if row.get("plan") == self.plan]
+        done = {(row["file"], row["stem"]) for row in of_plan if is_up_to_date(row, self.out, self.options)}
+        done |= {(file, row["stem"]) for file, row in kept.items()}
         to_do = [input_file for input_file in inputs if (str(input_file.path), input_file.stem) not in done]
+        rows |= kept
+        if again := {str(each.path) for each in to_do} & {*stored}:  # this worker may die after it has replaced masks
+            _write_rows([row | UNSURE if file in again else row for file, row in stored.items()], table)
         for row in self._segment(to_do, table.with_name(f".{table.stem}.tries")):
-            rows[row["file"]] = {"review": "", "network": self.network} | row
+            digest = digest_of_file(self.out / row["mask"]) if row.get("mask") else ""
+            rows[row["file"]] = {"review": "", "network": self.network, "plan": self.plan, "written": digest} | row
         complete = [row for row in rows.values() if row]
-        if to_do or len(stored) != len(complete):
+        if to_do or kept or len(stored) != len(complete):
             _write_rows(complete, table)
         errors = [escape(row["error"]) for row in complete if row.get("error")]
         failed = sum(row["status"] == "failed" for row in complete)
         review = sum(row["review"] != "" for row in complete)
-        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed, "review": review}
+        counts = {"images": len(complete), "failed": failed, "incomplete": len(errors) - failed}
+        counts |= {"review": review, "kept": len(kept)}
         return {"part": table.name, "errors": errors} | counts
 
     def _segment(self, inputs: list[InputFile], tries: Path) -> Iterator[JournalRow]:
@@ -149,7 +160,7 @@ def _write_rows(rows: list[JournalRow], table: Path) -> None:
     from pyarrow import parquet
 
     types = {name: pyarrow.string() for name in _TEXT} | {name: pyarrow.int64() for name in WHOLE_NUMBERS}
-    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in (*TABLE_COLUMNS, "stem", "stamp")])
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.float64())) for name in (*TABLE_COLUMNS, *_HIDDEN)])
     escaped = [_with_text(row, escape) for row in rows]  # because Arrow takes no bytes that are not UTF-8
     with written(table) as temporary:
         parquet.write_table(pyarrow.Table.from_pylist(escaped, schema), temporary)

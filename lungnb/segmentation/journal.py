@@ -21,6 +21,8 @@ JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
 NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "milliseconds")
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
+KEPT = "its mask was changed after lungnb wrote it, so it is kept, and the numbers are those of lungnb's own mask"
+UNSURE = {"plan": "", "written": ""}  # of a row whose mask is about to be replaced
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
 
 
@@ -75,6 +77,15 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
         return False
     endings = options.endings(is_volume=row["mask"].endswith(".nii.gz"))
     return all((out / name).exists() for name in (row["mask"], *(row["stem"] + ending for ending in endings)))
+
+
+def kept_row(row: JournalRow | None, out: Path) -> JournalRow | None:
+    """Return the row of a mask that a person changed after lungnb wrote it, with a note; None of any other mask."""
+    mask = out / row["mask"] if row and row["status"] != "failed" and row.get("written") else None
+    if not row or not mask or not mask.is_file() or digest_of_file(mask) == row["written"]:
+        return None
+    before = (row.get("note") or "").removesuffix(KEPT).removesuffix(", ")
+    return row | {"note": ", ".join(filter(None, [before, KEPT]))}
 
 
 def stamp_of(path: Path) -> str:

@@ -50,6 +50,12 @@ class Segmentation(NamedTuple):
     temperature: float = 1.0  # with which the probabilities were corrected; 1 changes nothing
     turn: Turn = NO_TURN  # shows an image as usual that is stored in another direction, or was turned to segment it
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.mask.shape))
+        chest = "" if self.chest is None else f", chest {self.chest:.2f}"
+        names = ", ".join((*self._fields, "sides()"))
+        return f"<Segmentation, {size} px: lung {np.mean(self.mask):.1%} of it{chest}; {names}>"
+
     def sides(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the masks of the patient's right and left lung, of the shape of `mask` (see `split_sides`).
 

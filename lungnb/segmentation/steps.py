@@ -14,6 +14,7 @@ import numpy as np
 
 from lungnb.engines.engines import Engine
 from lungnb.files import DiskFull, NotWritten
+from lungnb.formats.dicom_header import BY_HEADER
 from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
 from lungnb.formats.nifti import write_nifti_mask
@@ -177,7 +178,8 @@ def _write_image(image: SegmentedImage, out: Path, options: Options) -> JournalR
         row |= {"right_mm2": round(right_px * pixel_mm2), "left_mm2": round(left_px * pixel_mm2)}
     pages = "the first of several pictures" if picture.has_more else ""
     why = why_implausible(mask, right_px, left_px, None, image.probability, image.temperature, image.chest)
-    review = ", ".join(filter(None, [pages, why]))
+    view = "no frontal film or slice of a chest by its header (see note)" if BY_HEADER in picture.note else ""
+    review = ", ".join(filter(None, [pages, view, why]))
     return row | {"mask": f"{stem}_mask.png", "review": review, "note": picture.note or None}
 
 

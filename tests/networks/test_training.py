@@ -20,7 +20,7 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import load_model
 from lungnb.formats.images import read_mask, write_png
-from lungnb.networks import backend, training
+from lungnb.networks import backend, losses, models, training
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.machine import processor
@@ -28,7 +28,7 @@ from lungnb.networks.models import build_model
 from lungnb.networks.records import code_digest
 from lungnb.networks.training import read_history, read_run, train
 from lungnb.presets import make_settings
-from lungnb.settings import Settings
+from lungnb.settings import CHOICES, TITLES, Settings
 
 COLUMNS = {"epoch", "loss", "val_loss", "dice", "val_dice", "iou", "val_iou", "accuracy", "precision", "recall"}
 COLUMNS |= {"learning_rate", "seconds"}
@@ -391,3 +391,60 @@ def test_other_weights_to_begin_with_are_learned_from_anew(trained, monkeypatch)
     network.save(trained.results / "weights.keras")
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         train(settings, "unet", progress=False)
+
+
+@pytest.fixture
+def as_shipped():
+    """Forget the networks and losses that a test adds."""
+    tables = (models.MODELS, losses.LOSSES, TITLES, CHOICES)
+    before = [{**table} for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+def test_a_network_and_a_loss_of_my_own_are_trained_again_if_their_code_changes(prepared, as_shipped, monkeypatch):
+    def plain(size, filters, depth):
+        image = keras.Input((size, size, 1))
+        return keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(image))
+
+    def squares(truth, probability):
+        return keras.ops.mean((keras.ops.cast(truth, "float32") - probability) ** 2, axis=(1, 2, 3))
+
+    assert models.add_network(plain) is plain and losses.add_loss(squares) is squares
+    losses.add_loss(squares)  # as when a cell of a notebook is run again
+    settings = prepared.replace(models=("plain",), loss="squares", epochs=1)
+    train(settings, "plain", progress=False)
+    train(settings, "plain", progress=False)
+    assert not (settings.results / "earlier").exists() and CHOICES["loss"].count("squares") == 1
+    assert load_model(settings.results / "plain" / "model.keras").count_params() == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(training.inspect, "getsource", lambda function: f"another {function.__name__}")
+        train(settings, "plain", progress=False)
+    assert [run.name for run in (settings.results / "earlier").iterdir()] == ["plain-1"]
+
+
+def test_functions_that_cannot_be_added_are_refused(as_shipped):
+    def unet(size, filters, depth):
+        raise NotImplementedError
+
+    def halved(size, filters, depth):
+        image = keras.Input((size, size, 1))
+        return keras.Model(image, keras.layers.MaxPooling2D()(image))
+
+    with pytest.raises(ValueError, match="unet: give the function another name"):
+        models.add_network(unet)
+    with pytest.raises(ValueError, match="<lambda>: give the function another name"):
+        losses.add_loss(lambda truth, probability: 0)
+
+    def coded(size, filters, depth):
+        image = keras.Input((size, size, 1))
+        return keras.Model(image, keras.layers.Lambda(lambda x: x)(image))
+
+    models.add_network(coded)
+    with pytest.raises(ValueError, match=r"coded: holds code \(a Lambda layer\), which is not run"):
+        build_model("coded", size=8, filters=1, depth=1)
+    models.add_network(halved)
+    with pytest.raises(ValueError, match=r"halved: must map \(size, size, 1\) to the same shape"):
+        build_model("halved", size=8, filters=1, depth=1)

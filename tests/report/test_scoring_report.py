@@ -1,5 +1,6 @@
 """The report about masks of any program: its files, what it says, and where it may be written."""
 
+import hashlib
 import os
 import re
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lungnb import __version__
 from lungnb.__main__ import main
 from lungnb.evaluation.external import ScoreOptions
 from lungnb.files import NotWritten
@@ -65,7 +67,10 @@ def test_the_report_has_the_tables_and_charts_of_our_own_networks(folders, home)
 
 
 def test_the_page_is_one_file_and_says_what_was_left_out(folders):
-    page = write(folders, "near", "far").page.read_text()
+    written = write(folders, "near", "far", options=ScoreOptions(patient_pattern="(.+)&?")).page
+    page, digest = written.read_text(), hashlib.sha256(written.with_name("scores.csv").read_bytes()).hexdigest()
+    assert f"Made by lungnb {__version__}, options: patient pattern=(.+)&amp;?. scores.csv" in page
+    assert f"has the SHA-256 {digest}." in page
     assert page.count("data:image/") == 7 and not re.search(r'(src|href)="(?!data:|#)', page)
     text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     for words in (

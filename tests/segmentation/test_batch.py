@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.films import dicom
 from helpers.networks import BLOCKS, bright
 from lungnb.engines.engines import Engine, engine_of
 from lungnb.files import DiskFull, locked, written
 from lungnb.formats.images import read_image, write_png
 from lungnb.formats.pixels import LIKE_MASK, LUNG_WINDOW, through_window
 from lungnb.formats.tables import read_table
-from lungnb.segmentation import predict, steps
+from lungnb.segmentation import journal, predict, steps
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_files, segment_inputs
 from lungnb.segmentation.listing import InputFile, Options
 from lungnb.segmentation.predict import network_name, segment
@@ -143,11 +144,15 @@ def test_a_mask_that_a_person_changed_is_not_replaced_even_after_an_interrupted_
         with pytest.raises(KeyboardInterrupt):
             segment_files(films, out, file_of_model, progress=False, overlays=True)
     write_png(out / "13_mask.png", BLOCKS)
-    with pytest.raises(ValueError, match=r"13_mask\.png: was changed after lungnb wrote it.* \(1 mask in all\)"):
-        segment_files(films, out, file_of_model, progress=False, overlays=True)
+    mine = (out / "13_mask.png").read_bytes()
+    for overlays in (True, True, False):  # also if nothing else is to do
+        table = segment_files(films, out, file_of_model, progress=False, overlays=overlays)
+        assert (out / "13_mask.png").read_bytes() == mine
+        assert table["note"].eq(journal.KEPT).tolist() == 13 * [False] + [True]
+    assert len([*out.glob("*_overlay.png")]) == 13
     (out / "13_mask.png").rename(tmp_path / "mine.png")
-    segment_files(films, out, file_of_model, progress=False, overlays=True)
-    assert len([*out.glob("*_overlay.png")]) == 14
+    table = segment_files(films, out, file_of_model, progress=False, overlays=True)
+    assert len([*out.glob("*_overlay.png")]) == 14 and "note" not in table
 
 
 def test_masks_of_another_network_are_never_mixed_with_these(tmp_path, file_of_model):
@@ -487,3 +492,10 @@ def test_masks_of_another_origin_are_not_replaced(tmp_path, model):
     with pytest.raises(ValueError, match=r"a_mask\.png: is not of an earlier run of lungnb\. Name another folder"):
         segment_files(tmp_path / "films", tmp_path / "out", model, progress=False)
     assert (tmp_path / "out" / "a_mask.png").read_bytes() == before
+
+
+def test_what_the_header_doubts_is_a_reason_to_look(tmp_path, model):
+    dicom(tmp_path / "side.dcm", BLOCKS, "DX", ViewPosition="LL")
+    dicom(tmp_path / "front.dcm", BLOCKS, "DX", ViewPosition="PA")
+    front, side = segment_files(tmp_path, tmp_path / "out", model, progress=False)["review"]
+    assert "by its header (see note)" in side and "by its header" not in front

@@ -20,6 +20,7 @@ from lungnb.phantoms.make import make_phantom
 from lungnb.segmentation import cluster
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.cluster import CHUNK, TRIES, segment_on_cluster
+from lungnb.segmentation.journal import KEPT
 from lungnb.segmentation.listing import TABLE, Options
 
 # Ray gives a node half a minute to start, which it needs beside other tests.
@@ -226,24 +227,53 @@ def ward(tmp_path):
 def test_a_folder_is_segmented_once_and_only_what_changed_again(tmp_path, ward, asked):
     out = tmp_path / "out"
     total = segment_on_cluster([ward, ward / "ward", ward / "1.png"], out, "local", progress=False)
-    assert total == {"images": 6, "failed": 1, "incomplete": 0, "review": 1} and len(asked) == 5
+    assert total == {"images": 6, "failed": 1, "incomplete": 0, "review": 1, "kept": 0} and len(asked) == 5
     masks = {"0_mask.png", "1_mask.png", "2_mask.png", "black_mask.png", "ward/0_mask.png"}
     assert {str(path.relative_to(out)) for path in out.rglob("*.png")} == masks
     assert len([*(out / TABLE).glob("*.parquet")]) == 3 and not [*(out / TABLE).glob(".*.tries")]
     for name in ("2.png", "black.png", "ward/damaged.png"):  # a whole chunk, and one file of another chunk
         (ward / name).unlink()
     total = segment_on_cluster(ward, out, "local", progress=False)
-    assert total == {"images": 3, "failed": 0, "incomplete": 0, "review": 0} and len(asked) == 5
+    assert total == {"images": 3, "failed": 0, "incomplete": 0, "review": 0, "kept": 0} and len(asked) == 5
     kept = rows_in(*(out / TABLE).glob("*.parquet"))
     assert sorted(row["file"] for row in kept) == sorted(map(str, ward.rglob("*.png")))
     total = segment_on_cluster(ward, out, "local", options=Options(dicom_segs=True), progress=False)
-    assert total == {"images": 3, "failed": 0, "incomplete": 3, "review": 0}  # PNG files, which cannot have one
+    assert total == {
+        "images": 3,
+        "failed": 0,
+        "incomplete": 3,
+        "review": 0,
+        "kept": 0,
+    }  # PNG files
     segmented = len(asked)
     segment_on_cluster(ward, out, "local", options=Options(dicom_segs=True, upright=True), progress=False)
     assert len(asked) == segmented + 3  # because another option may change the masks
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no image files in .*empty\."):
         segment_on_cluster(tmp_path / "empty", out, "local", progress=False)
+
+
+def test_a_mask_that_a_person_changed_is_kept_also_by_a_run_with_other_options(tmp_path, ward, asked, monkeypatch):
+    out = tmp_path / "out"
+    segment_on_cluster(ward, out, "local", progress=False)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster._Worker, "_segment", killed)
+        with pytest.raises(KeyboardInterrupt):
+            segment_on_cluster(ward, out, "local", options=Options(overlays=True), progress=False)
+    write_png(out / "0_mask.png", 255 - BLOCKS)  # as the run that was killed may have written it
+    segment_on_cluster(ward, out, "local", progress=False)
+    write_png(out / "1_mask.png", 255 - BLOCKS)
+    mine = (out / "1_mask.png").read_bytes()
+    for options in (Options(), Options(overlays=True), Options(overlays=True)):
+        segment_on_cluster(ward, out, "local", options=options, progress=False)
+        rows = rows_in(*(out / TABLE).glob("*.parquet"))
+        assert [row["file"] for row in rows if row.get("note") == KEPT] == [str(ward / "1.png")]
+        assert (out / "1_mask.png").read_bytes() == mine and len(rows) == 6
+    assert len([*out.rglob("*_overlay.png")]) == 4
 
 
 @pytest.mark.parametrize(("tries", "failed"), [(TRIES - 1, 0), (TRIES, 1)])
