@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.artefacts import home, raw_folder
@@ -67,7 +68,7 @@ def say_segmentation(segmentation: Segmentation) -> str:
     )
 
 
-def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:
+def say_border(truths: ArrayLike, predictions: ArrayLike) -> str:
     """Return how many of the wrong pixels of masks `(images, height, width)` lie near the border of the lungs.
 
     Example:
@@ -76,6 +77,7 @@ def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:
         >>> print(say_border(truth, np.roll(truth, 2, axis=2)))
         100% of the wrong pixels are within 4 px of the true border, where 40% of all pixels are.
     """
+    truths, predictions = np.asarray(truths), np.asarray(predictions)
     one_image = np.ones((1, 3, 3), bool)  # neighbours within an image
     widened = binary_dilation(truths, one_image, iterations=BORDER_PX)
     near = widened & ~binary_erosion(truths, one_image, iterations=BORDER_PX, border_value=1)
