@@ -1,6 +1,5 @@
 """The notebooks' structure; and that a changed output does make the nbval check fail."""
 
-import dataclasses
 import os
 import re
 import shutil
@@ -12,8 +11,6 @@ import nbformat
 import pytest
 
 from helpers.paths import ROOT
-from lungnb.presets import first_settings
-from lungnb.settings import Settings
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MAX_NOTEBOOK_BYTES = 1_000_000
@@ -100,13 +97,6 @@ def test_notebook_00_shows_the_lines_that_let_gpu_memory_grow():
     (shown,) = re.findall(r"```python\n(for device .*?)```", text, re.DOTALL)
     backend = (ROOT / "lungnb/networks/backend.py").read_text(encoding="utf-8")
     assert textwrap.indent(shown, "        ") in backend
-
-
-def test_notebook_00_names_all_settings():
-    text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells)
-    folded = re.search(r"Which settings are there\?.*?</details>", text, re.DOTALL)[0]
-    named = {*re.findall(r"`(\w+)`", folded)} | {*first_settings(Settings()).index} | {"dataset", "profile"}
-    assert named == {field.name for field in dataclasses.fields(Settings)}
 
 
 def test_lessons_share_no_cell_but_the_parameters():

@@ -3,12 +3,17 @@
 import pandas as pd
 
 from lungnb.artefacts import PUBLISHED, series_folder
+from lungnb.evaluation.differences import conclude
 from lungnb.files import need
 from lungnb.formats.tables import read_table
 from lungnb.settings import counted
 
 ADAPTED, RANDOM = "shipped", "random weights"  # column `start` of the tables of adapting
 _FEW = 5  # images, which the guide to adapting recommends
+_TESTS = {  # of U-Net, ResUNet and R2U-Net: 28 films at full size, and 138 films with three seeds on five folds
+    "Montgomery, 1 training": "montgomery/paired_tests.csv",
+    "Montgomery, 15 trainings": "montgomery-folds/paired_tests_again.csv",
+}
 
 
 def read_published(name: str) -> pd.DataFrame:
@@ -32,6 +37,21 @@ def published_networks() -> pd.DataFrame:
     """
     wide = read_published("networks/compact_unet_16.csv").assign(model="Compact U-Net, 16 filters")
     return pd.concat([read_published("networks/networks.csv"), wide]).set_index("model")
+
+
+def with_published(tests: pd.DataFrame, model_name: str, margin: float) -> pd.DataFrame:
+    """Return the rows of `paired_tests` whose `second` network is the given one, with those of Montgomery.
+
+    The column `source` says where each row is from: `here` or a published comparison. `margin` is in Dice.
+
+    Example:
+        >>> with_published(pd.DataFrame(), "resunet", 0.005)[["source", "first", "conclusion"]].values.tolist()[1]
+        ['Montgomery, 15 trainings', 'unet', 'no relevant difference']
+    """
+    tables = {"here": tests} | {source: read_published(file) for source, file in _TESTS.items()}
+    rows = pd.concat([table.assign(source=source) for source, table in tables.items() if len(table)])
+    rows = rows[rows["second"] == model_name].sort_values("first", ascending=False, kind="stable", ignore_index=True)
+    return rows.assign(conclusion=[conclude(row, margin) for _, row in rows.iterrows()])
 
 
 def of_different_images(table: pd.DataFrame) -> pd.DataFrame:

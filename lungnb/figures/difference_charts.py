@@ -19,7 +19,8 @@ def difference_chart(tests: pd.DataFrame, margin: float) -> Figure:
     """Draw the difference of Dice of each pair of networks, with its 95 % and 90 % intervals.
 
     `tests` is a table of `paired_tests`. The grey band reaches from minus `margin` to plus `margin`. The conclusion is
-    written beside each pair. If there is no pair, the chart says so.
+    written beside each pair, and its `source` below its name, if the table has one. If there is no pair, the chart says
+    so.
     """
     figure, axis = subplots(figsize=(11, 0.75 * max(len(tests), 1) + 1.9))
     axis.axvspan(-margin, margin, color="0.9", label=f"equivalence margin, ±{margin:g}", zorder=0)
@@ -33,7 +34,9 @@ def difference_chart(tests: pd.DataFrame, margin: float) -> Figure:
         axis.plot([pair["low_90"], pair["high_90"]], [place] * 2, color=color, linewidth=7, alpha=0.45, label=labels[1])
         axis.plot(pair["difference"], place, marker, color=color, markersize=9, label=labels[2])
         axis.text(1.02, place, readable_conclusion(pair), transform=axis.get_yaxis_transform(), va="center")
-    names = [f"{title_of(first)} minus {title_of(second)}" for first, second in tests[["first", "second"]].to_numpy()]
+    sources = tests["source"] if "source" in tests else [""] * len(tests)
+    pairs = zip(tests["first"], tests["second"], sources, strict=True)
+    names = [f"{title_of(first)} minus {title_of(second)}\n{source}".rstrip() for first, second, source in pairs]
     ends = tests[["low", "high", "difference"]].to_numpy(float)
     reach = 1.1 * float(np.nanmax(np.abs(ends), initial=2 * margin))
     axis.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.4, -0.6), xlim=(-reach, reach))

@@ -111,22 +111,19 @@ def _grey_levels_and_areas(prepared: Prepared) -> tuple[dict[str, np.ndarray], p
 
 @themed
 def fault_grid(image: np.ndarray, faults: Sequence[Fault]) -> Figure:
-    """Draw masks with different faults, tinted on one image. Titles say if a rule finds the fault (`faulty_masks`)."""
-    found = {True: "found by a rule", False: "no rule finds it"}
-    titles = ["correct"] + [f"{fault.name}: {found[bool(fault.findings)]}" for fault in faults[1:]]
-    cells = [Cell(title, overlay(image, fault.mask)) for title, fault in zip(titles, faults, strict=True)]
-    return outline_grid(cells, columns=4, inches=2.4)
+    """Draw masks with different faults, tinted on one image. `image` and `faults` are those of `faulty_masks`."""
+    return outline_grid([Cell(fault.name, overlay(image, fault.mask)) for fault in faults], columns=4, inches=2.4)
 
 
 @themed
-def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 3) -> Figure:
-    """Draw phantoms with the contours of their masks, a row for each kind. CT slices are in a lung window."""
+def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: int = 2) -> Figure:
+    """Draw phantoms with the contours of their masks, a column for each kind. CT slices are in a lung window."""
     cells = []
-    for kind in kinds:
-        for number in range(1, count + 1):
+    for number in range(1, count + 1):
+        for kind in kinds:
             phantom = make_phantom(number, kind=kind)
             cells.append(Cell(kind, to_grey(phantom.image, LUNG_WINDOW if kind == "ct" else None), phantom.mask))
-    return outline_grid(cells, columns=count, inches=2.6)
+    return outline_grid(cells, columns=len(kinds), inches=2.4)
 
 
 @themed

@@ -1,4 +1,4 @@
-"""Show sentences, source code, tables of text, and images in notebooks."""
+"""Show sentences, source code, and tables of text in notebooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pandas as pd
 if TYPE_CHECKING:
     from IPython.display import Markdown
     from pandas.io.formats.style import Styler
-    from PIL.Image import Image
 
 
 _LINE = 100  # characters that fit into a notebook on a laptop, beside JupyterLab's list of files
@@ -71,13 +70,3 @@ def text_table(table: pd.DataFrame, name: str, precision: int = 3) -> Styler | N
     if isinstance(table.index, pd.RangeIndex):
         styled = styled.hide(axis="index")
     return styled.set_table_styles([{"selector": "th, td", "props": "text-align: left"}])
-
-
-def show_image(image: Image, alternative_text: str, side_px: int = 256) -> None:
-    """Show a copy of an image in a notebook, shrunk to at most `side_px`, with a text for readers who cannot see it."""
-    from IPython.display import display
-
-    shown = image.copy()
-    shown.thumbnail((side_px, side_px))
-    texts = {kind: {"alt": alternative_text} for kind in ("image/png", "image/jpeg")}
-    display(shown, metadata=texts)  # type: ignore[no-untyped-call]  # of IPython

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of, load_model
+from lungnb.evaluation.differences import WORSE
 from lungnb.evaluation.runs import trained
 from lungnb.lessons.text import signed
 from lungnb.networks.callbacks import MONITOR
@@ -21,7 +21,6 @@ from lungnb.settings import Settings, counted, title_of
 LESSON_LOSSES = ("bce", "dice", "iou", "bce_iou")
 _SIDE, _RADIUS = 128, 24  # of the picture and of the disk, px
 _CONFIDENCE = 0.95  # probability inside the shifted disk; 1 - this outside
-BORDER_PX = 4  # a quarter of the 16 px that one value at the bottom of a U-Net of four levels covers
 GOOD_DICE = 0.95  # the table counts the epochs up to this validation Dice
 MEETING = 0.01  # curves of Dice that are nearer than this meet
 _OVERFITTING = 1.2  # a validation loss above this multiple of the training loss is a sign of overfitting
@@ -112,24 +111,6 @@ def say_skips(with_skips: pd.DataFrame, without: pd.DataFrame) -> str:
     )
 
 
-def say_border(truths: np.ndarray, predictions: np.ndarray) -> str:
-    """Return how many of the wrong pixels of masks `(images, height, width)` lie near the border of the lungs.
-
-    Example:
-        >>> print(say_border(disk()[None], disk(2)[None]))
-        100% of the wrong pixels are within 4 px of the true border, where 9% of all pixels are.
-    """
-    one_image = np.ones((1, 3, 3), bool)  # neighbours within an image
-    widened = binary_dilation(truths, one_image, iterations=BORDER_PX)
-    near = widened & ~binary_erosion(truths, one_image, iterations=BORDER_PX, border_value=1)
-    wrong = truths != predictions
-    share = (wrong & near).sum() / max(wrong.sum(), 1)
-    return (
-        f"{share:.0%} of the wrong pixels are within {BORDER_PX} px of the true border, where {near.mean():.0%} of all "
-        "pixels are."
-    )
-
-
 def training_table(settings: Settings, model_names: Sequence[str]) -> pd.DataFrame:
     """Return a row for each of these networks that is trained on the prepared data: how good it is, and what it costs.
 
@@ -157,38 +138,53 @@ def _training_row(run: RunRecord, history: pd.DataFrame) -> dict[str, object]:
     }  # fmt: skip
 
 
-def say_differences(table: pd.DataFrame, model_name: str, margin: float) -> str:
-    """Return three sentences on a network of a `training_table` against each of the others; `margin` is in Dice.
+def say_differences(table: pd.DataFrame, model_name: str) -> str:
+    """Return two sentences on a network of a `training_table` against each of the others.
 
     Example:
         >>> columns = {"dice": [0.98, 0.97], "parameters": [100, 110], "seconds_per_epoch": [2, 3]}
         >>> table = pd.DataFrame(columns | {"epochs_to_good": [4, 5]}, index=["unet", "resunet"])
-        >>> print(say_differences(table, "resunet", margin=0.005))
+        >>> print(say_differences(table, "resunet"))
         ResUNet against U-Net: validation Dice -0.0100, 1.10 times the parameters, 1.5 times the seconds per epoch.
-        The Dice differs by at least 0.005 after one training of each. Notebook 06 tests such a difference.
         A Dice of 0.95 was reached: ResUNet after epoch 5, U-Net after epoch 4.
     """
     rows = {str(name): row for name, row in table.iterrows()}
     first = rows.pop(model_name)
     if not rows:
         return f"Only {title_of(model_name)} is trained yet. To compare, run notebook 03 and then this cell again."
-    return "\n".join(
-        _say_difference(first, second, title_of(model_name), title_of(other), margin) for other, second in rows.items()
-    )
+    return "\n".join(_say_difference(first, row, title_of(model_name), title_of(name)) for name, row in rows.items())
 
 
-def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str, margin: float) -> str:
+def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str) -> str:
     ratio, gap = first / second, first["dice"] - second["dice"]
-    conclusion = f"less than {margin:g}, which is too little to prefer one of them."
-    if abs(gap) >= margin:
-        conclusion = f"at least {margin:g} after one training of each. Notebook 06 tests such a difference."
     epochs = (row["epochs_to_good"] for row in (first, second))
     good = ["never" if np.isnan(epoch) else f"after epoch {epoch:.0f}" for epoch in epochs]
     return (
         f"{title} against {other}: validation Dice {signed(gap, 4)}, {ratio['parameters']:.2f} times the parameters, "
-        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\nThe Dice differs by {conclusion}\n"
-        f"A Dice of {GOOD_DICE} was reached: {title} {good[0]}, {other} {good[1]}."
+        f"{ratio['seconds_per_epoch']:.1f} times the seconds per epoch.\nA Dice of {GOOD_DICE} was reached: {title} "
+        f"{good[0]}, {other} {good[1]}."
     )
+
+
+def say_answer(tests: pd.DataFrame) -> str:
+    """Return the differences of the second network in a table of `with_published`, and what the last source answers.
+
+    Example:
+        >>> rows = [("here", "unet", "resunet", 0.004, "undecided"), ("there", "unet", "resunet", -0.006, WORSE)]
+        >>> print(say_answer(pd.DataFrame(rows, columns=["source", "first", "second", "difference", "conclusion"])))
+        ResUNet against U-Net: -0.004 (here), +0.006 (there).
+        The answer of the most trainings (there): yes, ResUNet is better than U-Net.
+    """
+    title, source, lines = title_of(tests["second"].iloc[0]), tests["source"].iloc[-1], []
+    for first, rows in tests.groupby("first", sort=False):
+        said = [f"{signed(-row['difference'])} ({row['source']})" for _, row in rows.iterrows()]
+        lines.append(f"{title} against {title_of(str(first))}: {', '.join(said)}.")
+    last = tests[tests["source"] == source]
+    beaten, others = ([*map(title_of, rows["first"])] for rows in (last[last["conclusion"] == WORSE], last))
+    answer = f"no, {title} is not shown to be better than {' or '.join(others)}"
+    if beaten:
+        answer = f"yes, {title} is better than {' and '.join(beaten)}"
+    return "\n".join([*lines, f"The answer of the most trainings ({source}): {answer}."])
 
 
 def say_meeting(histories: Mapping[str, pd.DataFrame]) -> str:

@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lungnb.evaluation.readable_tables import readable
+from lungnb.figures.described import alternative_text
 from lungnb.files import written
 from lungnb.messages import printable
 
 # Characters that a page hides, that turn the direction of the text after them, or that are bytes of no UTF-8.
 _UNSEEN = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 _MAX_COLUMNS = 8  # a table with more is transposed
+_NOTEBOOK_DPI = 75  # of a folded chart: as wide as a notebook's page
 _LONGEST_NUMBER = 60  # characters; longer cells are prose
 
 
@@ -83,6 +86,14 @@ def picture(file: Path, description: str = "") -> str:
     name = re.sub(r"<[^>]*>", "", description) or html.escape(file.stem.replace("_", " "))
     kind, image = lighter(b64encode(file.read_bytes()).decode())
     return f'<p><img alt="{name}" src="data:{kind};base64,{image}"></p>'
+
+
+def html_figure(figure: Figure) -> str:
+    """Return a figure as an HTML image for a notebook, small enough to be stored, with its alternative text."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=_NOTEBOOK_DPI)
+    kind, image = lighter(b64encode(content.getvalue()).decode())
+    return f'<p><img alt="{html.escape(alternative_text(figure))}" src="data:{kind};base64,{image}"></p>'
 
 
 def lighter(png: str) -> tuple[str, str]:

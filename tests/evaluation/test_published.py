@@ -3,6 +3,7 @@ import pytest
 
 from helpers.tables import drawn
 from lungnb.evaluation import published
+from lungnb.evaluation.differences import EQUIVALENT, UNDECIDED
 from lungnb.evaluation.published import (
     published_adaptation,
     published_draws,
@@ -11,6 +12,7 @@ from lungnb.evaluation.published import (
     read_published,
     say_curve,
     say_review,
+    with_published,
 )
 
 
@@ -70,3 +72,15 @@ def test_the_review_in_words():
     assert "as they are: review found 3 of 4 masks" in lines[0] and lines[0].endswith("flagged 15% of the others.")
     assert "changed: review found 0 of 0 masks" in lines[1]
     assert len(say_review(published_review()).splitlines()) == 2
+
+
+def test_published_comparisons_follow_those_here():
+    rows = with_published(read_published("quick/montgomery/paired_tests.csv"), "r2unet", 0.005)
+    sources = ["here", "Montgomery, 1 training", "Montgomery, 15 trainings"]
+    assert rows[["first", "source"]].to_numpy().tolist() == [[n, s] for n in ("unet", "resunet") for s in sources]
+    assert {*rows["second"]} == {"r2unet"}
+    last = with_published(pd.DataFrame(), "resunet", 0.005).iloc[-1]
+    assert (last["seeds"], last["folds"], last["conclusion"]) == (3, 5, EQUIVALENT)
+    assert (
+        with_published(pd.DataFrame(), "resunet", 0.001)["conclusion"].iloc[-1] == UNDECIDED
+    )  # by the reader's margin

@@ -30,3 +30,9 @@ def test_one_network_and_one_patient_have_a_chart_of_differences():
         "one network: no pair to compare"
     ]
     assert [text.get_text() for text in difference_chart(one, 0.005).axes[0].texts] == ["undecided"]
+
+
+def test_the_source_of_a_row_is_below_its_pair():
+    tests = paired_tests(table_of(unet=[0.9, 0.8], resunet=[0.8, 0.8])).assign(source="here")
+    (axis,) = drawn(difference_chart(tests, 0.005))
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["U-Net minus ResUNet\nhere"]

@@ -69,13 +69,13 @@ def test_a_volume_is_shown_by_a_slice(tmp_path):
     assert len(titles(data_pictures.pair_grid(tmp_path / "scans", pairs, settings))) == 3
 
 
-def test_faults_say_whether_a_rule_finds_them():
+def test_titles_name_the_faults_and_leave_the_verdict_to_the_reader():
     shown = titles(data_pictures.fault_grid(*data_sets.faulty_masks()))
-    assert shown[:2] == ["correct", "inverted: found by a rule"] and "shifted: no rule finds it" in shown
+    assert shown[:2] == ["correct", "inverted"] and "shifted" in shown and not any("rule" in title for title in shown)
 
 
-def test_a_row_of_phantoms_is_a_kind():
-    assert titles(data_pictures.phantom_grid(("xray", "ct"), count=2)) == ["xray", "xray", "ct", "ct"]
+def test_a_column_of_phantoms_is_a_kind():
+    assert titles(data_pictures.phantom_grid(("xray", "ct"), count=2)) == ["xray", "ct", "xray", "ct"]
 
 
 def test_an_image_at_each_size():

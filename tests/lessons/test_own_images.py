@@ -160,3 +160,17 @@ def test_published_figures_in_words():
         row = table.loc[(line.partition(":")[0], 5)]
         assert f"{row['before']:.3f} before, {row['after']:.3f} after five" in line
         assert line.endswith(f"higher in {row['helped']:.0f} of {counted(int(row['draws']), 'draw')}.")
+
+
+def test_the_border_is_counted_in_each_image_on_its_own():
+    truths = np.zeros((2, 40, 40), bool)
+    truths[0, 10:30, 10:30] = True
+    predictions = truths.copy()
+    predictions[0, 20, 20] = False  # 10 px from the border
+    predictions[0, 10, 10] = False  # at the border
+    predictions[1, 10, 10] = True  # in an image without lung, which has no border
+    near = (28**2 - 12**2) / truths.size
+    assert own_images.say_border(truths, predictions) == (
+        f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
+    )
+    assert own_images.say_border(truths, truths).startswith("0% of the wrong pixels")

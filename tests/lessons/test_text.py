@@ -1,7 +1,6 @@
 """Code and tables of text in notebooks."""
 
 import pandas as pd
-from PIL import Image
 
 from lungnb.lessons import text
 from lungnb.networks import models
@@ -55,12 +54,3 @@ def test_a_table_of_text_is_the_same_in_each_run_and_escapes_its_cells():
 
 def test_an_empty_table_shows_nothing():
     assert text.text_table(pd.DataFrame({"what": []}), "name") is None
-
-
-def test_an_image_is_shown_small_with_its_text_and_stays_as_it_is(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda image, metadata: shown.append((image.size, metadata)))
-    image = Image.new("L", (512, 256))
-    text.show_image(image, "a mask")
-    ((size, metadata),) = shown
-    assert size == (256, 128) and metadata["image/png"] == {"alt": "a mask"} and image.size == (512, 256)

@@ -2,8 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.tables import assert_readable
+from helpers.tables import assert_readable, table_of
 from lungnb.datasets.prepared import open_prepared
+from lungnb.evaluation.differences import paired_tests
+from lungnb.evaluation.published import with_published
 from lungnb.lessons import trainings
 from lungnb.networks.training import read_history
 from lungnb.settings import EQUIVALENCE_MARGIN
@@ -76,7 +78,7 @@ def test_only_trained_networks_are_in_the_table(trained):
     assert [*table.index] == ["unet"] == trainings.trained(trained, ["resunet", "unet"])
     assert table.loc["unet", "dice"] == history["val_dice"][history["val_loss"].argmin()]
     assert [*trainings.read_histories(trained, ["resunet", "unet"])] == ["unet"]
-    alone = trainings.say_differences(table, "unet", EQUIVALENCE_MARGIN)
+    alone = trainings.say_differences(table, "unet")
     assert alone == "Only U-Net is trained yet. To compare, run notebook 03 and then this cell again."
 
 
@@ -86,31 +88,24 @@ def test_a_network_of_data_prepared_anew_is_not_compared(trained):
     assert trainings.trained(trained, ["unet"]) == []
 
 
-def test_a_difference_below_the_margin_prefers_none():
+def test_differences_in_words():
     columns = {
         "dice": [0.98, 0.978],
         "parameters": [100, 200],
         "seconds_per_epoch": [2.0, 2.0],
         "epochs_to_good": [4.0, np.nan],
     }
-    said = trainings.say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet", 0.005)
+    said = trainings.say_differences(pd.DataFrame(columns, index=["unet", "resunet"]), "resunet")
     assert "validation Dice -0.0020, 2.00 times the parameters" in said
-    assert "less than 0.005, which is too little to prefer one of them" in said
     assert "A Dice of 0.95 was reached: ResUNet never, U-Net after epoch 4." in said
 
 
-def test_the_border_is_counted_in_each_image_on_its_own():
-    truths = np.zeros((2, 40, 40), bool)
-    truths[0, 10:30, 10:30] = True
-    predictions = truths.copy()
-    predictions[0, 20, 20] = False  # 10 px from the border
-    predictions[0, 10, 10] = False  # at the border
-    predictions[1, 10, 10] = True  # in an image without lung, which has no border
-    near = (28**2 - 12**2) / truths.size
-    assert trainings.say_border(truths, predictions) == (
-        f"33% of the wrong pixels are within 4 px of the true border, where {near:.0%} of all pixels are."
-    )
-    assert trainings.say_border(truths, truths).startswith("0% of the wrong pixels")
+def test_the_rows_with_the_most_trainings_answer():
+    here = paired_tests(table_of(unet=[0.9, 0.8, 0.7], resunet=[0.8, 0.7, 0.6], r2unet=[0.9, 0.9, 0.9]))
+    said = trainings.say_answer(with_published(here, "r2unet", EQUIVALENCE_MARGIN)).splitlines()
+    assert said[0].startswith("R2U-Net against U-Net: +0.100 (here), +0.000 (Montgomery, 1 training), -0.003 (")
+    assert said[1].startswith("R2U-Net against ResUNet: +0.200 (here), +0.002 (Montgomery, 1 training), -0.002 (")
+    assert said[2].endswith("(Montgomery, 15 trainings): no, R2U-Net is not shown to be better than U-Net or ResUNet.")
 
 
 def test_curves_that_do_not_meet_are_called_so():

@@ -13,7 +13,7 @@ from lungnb.figures import plots
 from lungnb.metrics import Counts
 from lungnb.networks.training import read_run
 from lungnb.report.checklist import card_html
-from lungnb.report.parts import html_table, lighter, picture
+from lungnb.report.parts import html_figure, html_table, lighter, picture
 from lungnb.report.publishing import save_artefact
 from lungnb.report.sections import SECTIONS, data_flow, fixed_before_test, notebook_of, review_sections
 
@@ -128,6 +128,11 @@ def test_what_was_fixed_is_of_the_run(trained):
 @pytest.mark.parametrize("png", ["AAAA", "", "no base64!", "iVBORw0KGgo=", base64.b64encode(b"\x89PNG" * 9).decode()])
 def test_an_image_that_cannot_be_read_stays_as_it_is(png):
     assert lighter(png) == ("image/png", png)
+
+
+def test_a_folded_chart_is_small_and_describes_itself():
+    html = html_figure(plots.confusion_matrices({"unet": Counts(1, 2, 3, 4)}))
+    assert html.startswith('<p><img alt="') and "U-Net" in html.split("src=")[0] and len(html) < 40_000
 
 
 def test_groups_and_volumes_have_sections_if_there_are_any(trained):
