@@ -15,6 +15,9 @@ _OPERATORS = {
     "MaxPool": "halves the side, on the way down",
     "Concat": "joins a skip connection",
     "Sigmoid": "turns logits to probabilities",
+    "Reshape": "arranges numbers anew",
+    "Add": "adds numbers",
+    "Mul": "multiplies numbers",
 }
 
 
