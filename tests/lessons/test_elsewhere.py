@@ -116,4 +116,4 @@ def test_grey_values_and_regions_are_tested_as_causes(sets):
     before, after = causes["cells"].iloc[0]
     greys = np.concatenate([here.pair(row)[0].ravel() for row in here.rows("train")])
     assert abs(after.image.mean() - greys.mean()) < 2 < abs(before.image.mean() - greys.mean())
-    assert "so most are a matter of the outline" in elsewhere.say_causes(causes.assign(far=0))
+    assert "Outlines: 0% of the wrong" in elsewhere.say_causes(causes.assign(far=0))
