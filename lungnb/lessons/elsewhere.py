@@ -88,8 +88,8 @@ def say_lost(table: pd.DataFrame) -> str:
     home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"].round(3)
     gaps = (lost["tested_on"].map(home) - lost["elsewhere"]).round(3)
     lines = []
-    for index, gap in gaps.sort_values(ascending=False).items():
-        source, place, at_home, away, _ = lost.loc[index]
+    for _, row in lost.assign(gap=gaps).sort_values("gap", ascending=False).iterrows():
+        source, place, at_home, away, _, gap = row
         better = f"{gap:.3f} better" if gap >= EQUIVALENCE_MARGIN else f"not {EQUIVALENCE_MARGIN:g} or more better"
         lines += [
             f"Trained on {source}: {at_home:.3f} at home, {away:.3f} on {place}. "

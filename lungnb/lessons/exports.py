@@ -16,8 +16,6 @@ _OPERATORS = {
     "Concat": "joins a skip connection",
     "Sigmoid": "turns logits to probabilities",
     "Reshape": "arranges numbers anew",
-    "Add": "adds numbers",
-    "Mul": "multiplies numbers",
 }
 
 

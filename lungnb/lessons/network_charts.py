@@ -25,15 +25,15 @@ def budget_chart(table: pd.DataFrame) -> Figure:
     `table` is that of `at_equal_computing`. A network that is too large for the equal computing has no ring.
     """
     figure, axis = subplots(figsize=(9.5, 0.65 * len(table) + 1.6))
-    for row, (name, place) in enumerate(places_of([*table.index]).items()):
-        reached, best, epochs = table.loc[name, ["dice", "dice_of_all", "epochs"]]
-        color = COLORS[place % len(COLORS)]
+    for row, (name, entry) in enumerate(table.iterrows()):
+        reached, best, epochs = entry["dice"], entry["dice_of_all"], int(entry["epochs"])
+        color = COLORS[places_of([*table.index])[str(name)] % len(COLORS)]
         axis.plot([reached, best], [row, row], color=color, linewidth=2)
         for dice, marker in zip((reached, best), _BUDGETS.values(), strict=True):
             axis.plot(dice, row, "o", color=color, **marker)
         axis.annotate(f"{best:.3f}", (best, row), (14, 0), textcoords="offset points", va="center")
         if epochs:
-            label = f"{reached:.3f} after {counted(int(epochs), 'epoch')}"
+            label = f"{reached:.3f} after {counted(epochs, 'epoch')}"
             axis.annotate(label, (reached, row), (0, 10), textcoords="offset points", ha="center")
     axis.set(yticks=range(len(table)), yticklabels=map(title_of, table.index), xlabel="best validation Dice")
     axis.margins(x=0.15, y=0.25)
