@@ -139,9 +139,7 @@ def with_greys(image: np.ndarray, greys: np.ndarray) -> np.ndarray:
 
 
 def say_causes(causes: pd.DataFrame) -> str:
-    """Return how many masks are bad, whether grey values help, and how much is wrong far from borders.
-
-    `causes` is a table of `find_causes`.
+    """Return how many masks of `find_causes` are bad, whether grey values help, and how much is wrong far from borders.
 
     Example:
         >>> print(say_causes(pd.DataFrame({"dice": [0.8], "dice_with_greys": [0.9], "wrong": [200], "far": [150]})))
