@@ -26,7 +26,7 @@ def border_bins(truth: Mask, probability: np.ndarray) -> pd.DataFrame:
 
     A row is a bin of `logit`: the numbers of `lung` pixels and of `other` pixels. Without a border, all are 0.
     """
-    near = _near_border(truth)
+    near = near_border(truth)
     rounded = np.clip(probability[near].astype(float), 1e-6, 1 - 1e-6)
     edges = (_LOGITS[1:] + _LOGITS[:-1]) / 2
     bin_of_pixel, is_lung = np.searchsorted(edges, logit(rounded)), truth[near]
@@ -89,7 +89,7 @@ def best_temperature(border: pd.DataFrame) -> float:
     return round(float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x)), 3)
 
 
-def _near_border(truth: Mask) -> Mask:
+def near_border(truth: Mask) -> Mask:
     """Return the pixels within the band of `BORDER_SHARE` on either side of the border of a true mask."""
     near = np.zeros_like(truth)
     if truth.all() or not truth.any():

@@ -1,5 +1,6 @@
 """Charts of conclusions: calibration, transfer between data sets, hyper-parameter search, engines."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from seaborn.utils import relative_luminance
 
-from lungnb.engines.parity import MIN_MEAN_DICE
 from lungnb.evaluation.calibration import Examination
 from lungnb.evaluation.probabilities import BORDER_SHARE, calibration_error, reliability_table
 from lungnb.evaluation.published import ADAPTED, RANDOM, say_curve
@@ -189,8 +189,11 @@ def _readable_on(background: tuple[float, ...]) -> str:
 
 
 @themed
-def search_chart(table: pd.DataFrame) -> Figure:
-    """Draw the validation Dice of each trial, in order and against each hyper-parameter; the best trial has a ring."""
+def search_chart(table: pd.DataFrame, again: Sequence[float] = ()) -> Figure:
+    """Draw the validation Dice of each trial, in order and against each hyper-parameter; the best trial has a ring.
+
+    `again` are the Dice of the best trial with other seeds. They are diamonds in the first panel.
+    """
     complete, pruned = (table[table["state"] == state] for state in ("complete", "pruned"))
     layers: dict[str, tuple[pd.DataFrame, dict[str, Any]]] = {
         "complete": (complete, {"marker": "o", "color": COLORS[0]}),
@@ -205,6 +208,9 @@ def search_chart(table: pd.DataFrame) -> Figure:
             axis.scatter(x, rows["validation_dice"], label=name, zorder=3, **{"s": 60} | style)
         axis.set_xlabel({"number": "trial"}.get(column, column.replace("_", " ")))
     history, rates, kinds, filters, _, legend = axes.flat
+    if len(again):
+        number = [layers["best"][0]["number"].iloc[0]] * len(again)
+        history.plot(number, again, "D", color=COLORS[3], zorder=4, label="best, other seeds")
     best = complete["validation_dice"].cummax()
     history.step(complete["number"], best, "--", where="post", color="0.4", label="best yet")
     history.xaxis.get_major_locator().set_params(integer=True)
@@ -222,25 +228,19 @@ def search_chart(table: pd.DataFrame) -> Figure:
 
 @themed
 def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw the time and the size of exported networks, and how much their masks differ, one bar per engine.
+    """Draw the time for an image and the size of the file of exported networks, one bar per engine.
 
     `table` is that of `compare_exports`.
     """
     shown = table[table["said"] == ""]
     labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
-    figure, axes = subplots(1, 3, figsize=(12, 0.5 * len(shown) + 1.4), sharey=True)
-    panels = {
-        "ms an image": shown["milliseconds"], "MB": shown["megabytes"],
-        "1 - mean Dice\n(line: the most allowed)": 1 - shown["mean_dice"],
-    }  # fmt: skip
+    figure, axes = subplots(1, 2, figsize=(10, 0.5 * len(shown) + 1.4), sharey=True)
+    panels = {"time per image (ms)": shown["milliseconds"], "size of the file (MB)": shown["megabytes"]}
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
         bars = axis.barh(labels, values, color=COLORS[index])
-        fmt = "{:.1f}" if index < 2 else lambda value: f"{value:.0e}" if value else "0"
-        axis.bar_label(bars, fmt=fmt, padding=3, fontsize=10)
+        axis.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=10)
         axis.set_xlabel(title)
         axis.grid(visible=False)  # because each bar has its number
         axis.margins(x=0.2)
-    axes[2].set_xlim(0, 1.4 * max(1 - MIN_MEAN_DICE, (1 - shown["mean_dice"]).max()))
-    axes[2].axvline(1 - MIN_MEAN_DICE, color="0.3", linestyle="--", linewidth=1)
     axes[0].invert_yaxis()
     return figure

@@ -1,6 +1,6 @@
 """Draw learning curves and the scores of networks; each function returns the figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -147,29 +147,26 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 
 @themed
-def seed_scores(table: pd.DataFrame) -> Figure:
-    """Draw the mean Dice of each seed, and a line at the mean over seeds, one row per model.
+def seed_scores(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how far the seeds of each network are from the mean of the first network, a panel for each table.
 
-    `table` is that of `compare_seeds`.
+    `tables` are those of `compare_seeds`, by the titles of the panels. The grey band reaches from the lowest seed of
+    the first network to the highest. A line is the mean of a network.
     """
-    names, seeds = [*table["model"].unique()], sorted(table["seed"].unique())
-    places = places_of(names)
-    figure, axis = subplots(figsize=(8, 0.7 * len(names) + 1.4))
-    for row, name in enumerate(names):
-        scores = table[table["model"] == name]
-        axis.plot([scores["dice"].mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
-        color = COLORS[places[name] % len(COLORS)]
-        for index, seed in enumerate(seeds):
-            place = row + 0.12 * (index - (len(seeds) - 1) / 2)
-            values = scores.loc[scores["seed"] == seed, "dice"]
-            label = f"seed {seed}" if row == 0 else None
-            axis.plot(values, [place] * len(values), MARKERS[index % len(MARKERS)], color=color, label=label)
-    axis.set(yticks=range(len(names)), yticklabels=map(title_of, names), xlabel="mean Dice (line: mean over seeds)")
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    legend = axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
-    for handle in legend.get_lines():
-        handle.set_color("0.3")  # grey, because the marker means the seed and the colour means the network
+    rows = max(table["model"].nunique() for table in tables.values())
+    figure, axes = subplots(1, len(tables), figsize=(6 * len(tables), 0.5 * rows + 1.4), sharex=True, squeeze=False)
+    for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):
+        seeds = {name: table.loc[table["model"] == name, "dice"] for name in table["model"].unique()}
+        first = next(iter(seeds.values()))
+        axis.axvspan(*(first.agg(["min", "max"]) - first.mean()), color="0.85", zorder=0)
+        for row, (name, dice) in enumerate(seeds.items()):
+            change, color = dice - first.mean(), COLORS[places_of([*seeds])[name] % len(COLORS)]
+            axis.plot([change.mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
+            axis.plot(change, [row] * len(change), "o", color=color, markersize=7)
+        axis.set(yticks=range(len(seeds)), yticklabels=map(title_of, seeds), title=title)
+        axis.set_xlabel(f"mean Dice minus that of {title_of(next(iter(seeds)))}")
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
     return figure
 
 

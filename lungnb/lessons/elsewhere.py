@@ -10,11 +10,14 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Network
+from lungnb.evaluation.probabilities import BORDER_SHARE, near_border
 from lungnb.evaluation.scoring import score_images
 from lungnb.evaluation.statistics import patient_means
+from lungnb.figures.pictures import Cell
 from lungnb.files import written
 from lungnb.formats.tables import write_table
-from lungnb.metrics import LOW_DICE
+from lungnb.metrics import LOW_DICE, dice
+from lungnb.segmentation.predict import segment
 from lungnb.settings import EQUIVALENCE_MARGIN, Settings
 
 
@@ -35,6 +38,23 @@ def appearance(sets: Sequence[Prepared]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def say_appearance(table: pd.DataFrame) -> str:
+    """Return how the other data sets of an `appearance` table differ from the first one.
+
+    Example:
+        >>> columns = {"contrast": [28.0, 3.0], "contrast_sd": [18.0, 30.0], "lung_share": [0.26, 0.23]}
+        >>> print(say_appearance(pd.DataFrame(columns, index=["a", "b"])))
+        b: the contrast is 3 grey values, in a 28. It varies more (SD 30 against 18). Lung covers 23%, in a 26%.
+    """
+    (name, first), *others = table.iterrows()
+    return "\n".join(
+        f"{other}: the contrast is {row['contrast']:.0f} grey values, in {name} {first['contrast']:.0f}. It varies "
+        f"{'more' if row['contrast_sd'] > first['contrast_sd'] else 'less'} (SD {row['contrast_sd']:.0f} against "
+        f"{first['contrast_sd']:.0f}). Lung covers {row['lung_share']:.0%}, in {name} {first['lung_share']:.0%}."
+        for other, row in others
+    )
+
+
 def lost_elsewhere(table: pd.DataFrame) -> pd.DataFrame:
     """Return how much Dice each network loses on each foreign data set, from a table of `train_across`.
 
@@ -52,48 +72,30 @@ def lost_elsewhere(table: pd.DataFrame) -> pd.DataFrame:
     return away[["trained_on", "tested_on", "at_home", "elsewhere", "lost"]].reset_index(drop=True)
 
 
-def say_lost(lost: pd.DataFrame) -> str:
-    """Return a line for each row of `lost_elsewhere`, the greatest loss first.
+def say_lost(table: pd.DataFrame) -> str:
+    """Return what each network loses elsewhere, and how far it is behind the network from there, the largest gap first.
+
+    `table` is one of `train_across`. Both networks are tested on the same images, so the gap comes from the training
+    alone. The rest of the loss comes from images that are harder or easier.
 
     Example:
-        >>> row = {"trained_on": ["a"], "tested_on": ["b"], "at_home": [0.97], "elsewhere": [0.9], "lost": [0.07]}
-        >>> print(say_lost(pd.DataFrame(row)))
-        Trained on a: 0.970 at home, 0.900 on b. It loses 0.070.
+        >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "b", 0.9)]
+        >>> print(say_lost(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
+        Trained on a: 0.970 at home, 0.880 on b. It loses 0.090.
+        The network trained on b has 0.900 there: it is 0.020 better on the same images.
     """
+    lost = lost_elsewhere(table).round(3)
+    home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"].round(3)
+    gaps = (lost["tested_on"].map(home) - lost["elsewhere"]).round(3)
     lines = []
-    for _, row in lost.sort_values("lost", ascending=False).iterrows():
-        loss = f"The difference is below {EQUIVALENCE_MARGIN:g}."
-        lost = round(round(row["at_home"], 3) - round(row["elsewhere"], 3), 3)  # of the numbers that are shown
-        if abs(lost) >= EQUIVALENCE_MARGIN:
-            loss = f"It {'loses' if lost > 0 else 'gains'} {abs(lost):.3f}."
-        lines.append(
-            f"Trained on {row['trained_on']}: {row['at_home']:.3f} at home, {row['elsewhere']:.3f} on "
-            f"{row['tested_on']}. {loss}"
-        )
-    return "\n".join(lines)
-
-
-def say_foreign(table: pd.DataFrame) -> str:
-    """Return how far networks from elsewhere are behind the network that was trained on a data set.
-
-    `table` is one of `train_across`; there is a line for each pair. Both networks are tested on the same images, so the
-    difference comes from the training alone.
-
-    Example:
-        >>> rows = [("a", "a", 0.97), ("a", "b", 0.88), ("b", "a", 0.94), ("b", "b", 0.9)]
-        >>> print(say_foreign(pd.DataFrame(rows, columns=["trained_on", "tested_on", "dice"])))
-        On b: 0.900 by the network trained on b, 0.880 by the network trained on a: 0.020 lower.
-        On a: 0.970 by the network trained on a, 0.940 by the network trained on b: 0.030 lower.
-    """
-    home = table[table["trained_on"] == table["tested_on"]].set_index("tested_on")["dice"]
-    lines = []
-    for _, row in table[table["trained_on"] != table["tested_on"]].iterrows():
-        name = row["tested_on"]
-        gap = round(round(home[name], 3) - round(row["dice"], 3), 3)  # of the numbers that are shown
-        behind = f"{gap:.3f} lower" if gap >= EQUIVALENCE_MARGIN else f"less than {EQUIVALENCE_MARGIN:g} lower"
-        behind = behind if gap > 0 else "not lower"
-        foreign = f"{row['dice']:.3f} by the network trained on {row['trained_on']}"
-        lines.append(f"On {name}: {home[name]:.3f} by the network trained on {name}, {foreign}: {behind}.")
+    for _, row in lost.assign(gap=gaps).sort_values("gap", ascending=False).iterrows():
+        source, place, at_home, away, _, gap = row
+        better = f"{gap:.3f} better" if gap >= EQUIVALENCE_MARGIN else f"not {EQUIVALENCE_MARGIN:g} or more better"
+        lines += [
+            f"Trained on {source}: {at_home:.3f} at home, {away:.3f} on {place}. "
+            f"It {'loses' if away < at_home else 'gains'} {abs(at_home - away):.3f}.",
+            f"The network trained on {place} has {home[place]:.3f} there: it is {better} on the same images.",
+        ]
     return "\n".join(lines)
 
 
@@ -103,19 +105,56 @@ def score_elsewhere(model: Network, tested: Prepared, trained: Prepared | None =
     return score_images(model, shown, ["test"], progress=False)
 
 
-def say_errors(scores: pd.DataFrame) -> str:
-    """Return how much lung the masks miss and how much they add, from the scores of images.
+def find_causes(model: Network, tested: Prepared, trained: Prepared, scores: pd.DataFrame) -> pd.DataFrame:
+    """Predict scored images again, with the grey values of the images that the network was trained on.
+
+    `scores` are those of `score_elsewhere`. Columns: `id`, `dice`, `dice_with_greys`, `wrong` and `far`. `wrong` counts
+    the wrong pixels, and `far` those of them that are not near the true border. `cells` has the two pictures, for
+    `outline_grid`.
+    """
+    pairs, causes = [trained.pair(row) for row in trained.rows("train")], []
+    greys = np.sort(np.concatenate([image.ravel() for image, _ in pairs]))
+    for row in (row for row in tested.rows("test") if row["id"] in {*scores["id"]}):
+        image, truth = tested.pair(row)
+        shown = (image, with_greys(image, greys))
+        masks = [segment(each, model).mask for each in shown]
+        values = [dice(truth, mask) for mask in masks]
+        wrong = masks[0] != truth
+        titles = (f"{row['id']}, Dice {values[0]:.3f}", f"greys of {trained.name}, Dice {values[1]:.3f}")
+        cells = [Cell(title, each, truth, mask) for title, each, mask in zip(titles, shown, masks, strict=True)]
+        causes.append((row["id"], *values, wrong.sum(), (wrong & ~near_border(truth)).sum(), cells))
+    return pd.DataFrame(causes, columns=["id", "dice", "dice_with_greys", "wrong", "far", "cells"])
+
+
+def with_greys(image: np.ndarray, greys: np.ndarray) -> np.ndarray:
+    """Return a uint8 image with the same order of its grey values, distributed as in `greys`, which are sorted.
 
     Example:
-        >>> scores = pd.DataFrame({"tp": [80, 90], "fp": [10, 0], "fn": [20, 10], "dice": [0.84, 0.95]})
-        >>> print(say_errors(scores))
-        On average the masks miss 15% of the lung and add 5%. The lowest Dice is 0.840; 1 of 2 images are below 0.9.
+        >>> with_greys(np.array([[10, 20], [30, 40]], np.uint8), np.array([0, 100, 200, 250], np.uint8)).tolist()
+        [[0, 100], [200, 250]]
     """
-    lung = (scores["tp"] + scores["fn"]).clip(lower=1)
+    _, places, counts = np.unique(image, return_inverse=True, return_counts=True)
+    shares = (counts.cumsum() - counts / 2) / image.size
+    return np.asarray(greys[(shares * len(greys)).astype(int)][places].reshape(image.shape))
+
+
+def say_causes(causes: pd.DataFrame) -> str:
+    """Return how many masks of `find_causes` are bad, whether grey values help, and how much is wrong far from borders.
+
+    Example:
+        >>> print(say_causes(pd.DataFrame({"dice": [0.8], "dice_with_greys": [0.9], "wrong": [200], "far": [150]})))
+        The lowest Dice is 0.800; 1 of 1 images are below 0.9.
+        Grey values: with those of the training images, the mean Dice of the images is 0.900 instead of 0.800.
+        Outlines: 75% of the wrong pixels are further than 3% of the side from the true border, 75% in the worst images.
+    """
+    dices, worst = causes["dice"], causes.nsmallest(3, "dice")
+    far, far_in_worst = (rows["far"].sum() / max(rows["wrong"].sum(), 1) for rows in (causes, worst))
     return (
-        f"On average the masks miss {(scores['fn'] / lung).mean():.0%} of the lung and add "
-        f"{(scores['fp'] / lung).mean():.0%}. The lowest Dice is {scores['dice'].min():.3f}; "
-        f"{(scores['dice'] < LOW_DICE).sum()} of {len(scores)} images are below {LOW_DICE:g}."
+        f"The lowest Dice is {dices.min():.3f}; {(dices < LOW_DICE).sum()} of {len(dices)} images are below "
+        f"{LOW_DICE:g}.\nGrey values: with those of the training images, the mean Dice of the images is "
+        f"{causes['dice_with_greys'].mean():.3f} instead of {dices.mean():.3f}.\nOutlines: {far:.0%} of the wrong "
+        f"pixels are further than {BORDER_SHARE:.0%} of the side from the true border, {far_in_worst:.0%} in the worst "
+        "images."
     )
 
 

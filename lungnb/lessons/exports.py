@@ -15,6 +15,7 @@ _OPERATORS = {
     "MaxPool": "halves the side, on the way down",
     "Concat": "joins a skip connection",
     "Sigmoid": "turns logits to probabilities",
+    "Reshape": "arranges numbers anew",
 }
 
 

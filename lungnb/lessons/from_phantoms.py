@@ -121,20 +121,3 @@ def _say_part(name: str, row: pd.Series, verdict: str) -> str:
 def _say_seeds(row: pd.Series, form: str) -> str:
     """Return the lowest and the highest seed in words, put into `form`; "" if there is only one."""
     return form.format(f"{signed(row['low'])} to {signed(row['high'])} over seeds") if row["low"] < row["high"] else ""
-
-
-def say_few_shot(table: pd.DataFrame) -> str:
-    """Return what phantom weights gain for each number of real images, from a table of `few_shot`.
-
-    Example:
-        >>> rows = [("phantom", 0, 0.96), ("phantom", 2, 0.97), ("scratch", 2, 0.95)]
-        >>> print(say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])))
-        With 2 real images: 0.970 from phantom weights, 0.950 from scratch, a gain of +0.020.
-    """
-    trained = table[table["images"] > 0]
-    wide = trained.groupby(["images", "start"])["dice"].mean().unstack("start")
-    return "\n".join(
-        f"With {images} real image{'' if images == 1 else 's'}: {row['phantom']:.3f} from phantom weights, "
-        f"{row['scratch']:.3f} from scratch, a gain of {signed(round(row['phantom'], 3) - round(row['scratch'], 3))}."
-        for images, row in wide.iterrows()
-    )

@@ -105,13 +105,15 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
 
 
 @themed
-def without_grid(kind: str) -> Figure:
+def without_grid(kind: str, *names: str) -> Figure:
     """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
 
-    `kind` is `film` for the parts that films add, or `wild` for the kinds of variation of wild phantoms.
+    `kind` is `film` for the parts that films add, or `wild` for the kinds of variation of wild phantoms. With `names`,
+    draw only these parts.
     """
     cells = []
-    for name, number in WITHOUT_SHOWN[kind].items():
+    for name in names or WITHOUT_SHOWN[kind]:
+        number = WITHOUT_SHOWN[kind][name]
         whole, part = (make_phantom(number, kind=kind, without=left_out) for left_out in (None, name))
         cells += [Cell(f"with {name}", whole.image, whole.mask), Cell("without", part.image, part.mask)]
     return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.7)
@@ -121,7 +123,7 @@ def without_grid(kind: str) -> Figure:
 def left_out_chart(table: pd.DataFrame) -> Figure:
     """Draw the change of the Dice on each data set if a part is left out. `table` is that of `leave_one_out`.
 
-    A line through the mean goes from the lowest to the highest seed.
+    A grey bar behind the points reaches from the lowest to the highest seed of the mean.
     """
     changes = left_out_changes(table)
     sets = [name for name in changes if name not in ("mean", "low", "high")]
@@ -130,11 +132,13 @@ def left_out_chart(table: pd.DataFrame) -> Figure:
         style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index], "markersize": 8}
         axis.plot(changes[name], changes.index, linestyle="none", label=name, **style)
     axis.plot(changes["mean"], changes.index, "|", color="black", markersize=22, markeredgewidth=2, label="mean")
-    axis.hlines(changes.index, changes["low"], changes["high"], color="black", linewidth=2)
-    axis.axvline(0, color="0.3", linewidth=1)
+    if (changes["low"] < changes["high"]).any():
+        of_seeds = {"color": "0.82", "linewidth": 16, "zorder": 1, "label": "mean, lowest to highest seed"}
+        axis.hlines(changes.index, changes["low"], changes["high"], **of_seeds)
+    axis.axvline(0, color="0.3", linewidth=1, zorder=1.5)
     axis.set(xlabel="change of the mean Dice if it is left out", ylabel="")
     axis.margins(y=0.15)
     axis.invert_yaxis()
     entries = axis.get_legend_handles_labels()
-    figure.legend(*entries, loc="outside lower center", ncols=len(sets) + 1, frameon=False)
+    figure.legend(*entries, loc="outside lower center", ncols=len(sets) + 2, frameon=False)
     return figure

@@ -1,34 +1,46 @@
 """Draw what notebooks 03 and 08 show of networks: channels of stages, equal budgets, gates of an attention U-Net."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from lungnb.figures.theme import COLORS, DASHES, TRUTH, places_of, subplots, themed
+from lungnb.figures.theme import COLORS, TRUTH, places_of, subplots, themed
 from lungnb.lessons.architectures import Channel
-from lungnb.settings import title_of
+from lungnb.settings import counted, title_of
+
+_BUDGETS: dict[str, dict[str, Any]] = {  # the marker of each
+    "equal computing": {"markersize": 14, "fillstyle": "none", "markeredgewidth": 2},
+    "equal epochs": {"markersize": 8},
+}
 
 
 @themed
-def budget_curves(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the validation Dice over epochs and over computing.
+def budget_chart(table: pd.DataFrame) -> Figure:
+    """Draw the validation Dice of each network with two budgets: rings for equal computing, dots for equal epochs.
 
-    `curves` are histories with a column `computed`, the multiply-accumulates of all forward passes up to each epoch.
-    The backward passes need about twice as many again, for each network alike. The dotted line marks the computing of
-    the cheapest network for all its epochs.
+    `table` is that of `at_equal_computing`. A network that is too large for the equal computing has no ring.
     """
-    figure, axes = subplots(1, 2, figsize=(10.5, 4.4), sharey=True)
-    for name, place in places_of([*curves]).items():
-        curve = curves[name]
-        style = {"color": COLORS[place], "linestyle": DASHES[place % len(DASHES)], "label": title_of(name)}
-        axes[0].plot(curve["epoch"] + 1, curve["val_dice"], **style)
-        axes[1].plot(curve["computed"], curve["val_dice"], **style)
-    axes[1].axvline(min(curve["computed"].max() for curve in curves.values()), color="0.4", linestyle=":")
-    axes[0].set(title="Equal epochs", xlabel="epoch", ylabel="validation Dice")
-    axes[1].set(title="Equal computing", xlabel="multiply-accumulates of forward passes (10⁹)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(curves), frameon=False)
+    figure, axis = subplots(figsize=(9.5, 0.65 * len(table) + 1.6))
+    for row, (name, entry) in enumerate(table.iterrows()):
+        reached, best, epochs = entry["dice"], entry["dice_of_all"], int(entry["epochs"])
+        color = COLORS[places_of([*table.index])[str(name)] % len(COLORS)]
+        axis.plot([reached, best], [row, row], color=color, linewidth=2)
+        for dice, marker in zip((reached, best), _BUDGETS.values(), strict=True):
+            axis.plot(dice, row, "o", color=color, **marker)
+        axis.annotate(f"{best:.3f}", (best, row), (14, 0), textcoords="offset points", va="center")
+        if epochs:
+            label = f"{reached:.3f} after {counted(epochs, 'epoch')}"
+            axis.annotate(label, (reached, row), (0, 10), textcoords="offset points", ha="center")
+    axis.set(yticks=range(len(table)), yticklabels=map(title_of, table.index), xlabel="best validation Dice")
+    axis.margins(x=0.15, y=0.25)
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    handles = [Line2D([], [], color="0.3", marker="o", linestyle="", **style) for style in _BUDGETS.values()]
+    figure.legend(handles, [*_BUDGETS], loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from lungnb.evaluation.search import MAX_AUGMENTATION, RANDOM_TRIALS, import_optuna, suggest
+from lungnb.evaluation.search import PARAMETERS, RANDOM_TRIALS, best_settings, import_optuna, suggest
+from lungnb.evaluation.statistics import say_p
+from lungnb.files import remove
+from lungnb.networks.training import train
 from lungnb.settings import Settings, counted
 
 # An invented network: the highest validation Dice, the hyper-parameters that reach it, and the Dice that others lose.
@@ -19,9 +23,7 @@ _HALF_THE_FILTERS_COST = 0.008
 RATE, FILTERS = 1e-3, 8  # the search tries values around them
 NOISE = 0.003  # SD; another seed changes a Dice by up to 0.003 (results/published/montgomery-seeds)
 SAMPLERS = {"random": "random search", "tpe": "TPE (learns)"}
-_MANY_TRIALS = 30
-_NEAR = 3  # a learning rate at most so many times as large or as small as the best one is near it
-_EDGE = 0.1  # of the range; if the best trial is nearer to an end, search again
+_SHUFFLES, _SURE = 2000, 0.05  # a share with a higher p may be chance
 
 
 def known_dice(learning_rate: float, loss: str, filters: int, augmentation: float) -> float:
@@ -69,24 +71,16 @@ def repeat_searches(trials: int = 30, seeds: Sequence[int] = range(20)) -> pd.Da
 
 
 def say_samplers(searches: pd.DataFrame) -> str:
-    """Return the mean Dice of both samplers, and what learning saves, from `repeat_searches`.
-
-    A learning rate is near the best one if it is at most three times as large or as small.
-    """
+    """Return the mean Dice of both samplers, and what learning saves, from `repeat_searches`."""
     means = searches.groupby(["sampler", "number"])["true_best"].mean()
     random, tpe = means["random"], means["tpe"]
     count = len(random)
     earlier = tpe.index[tpe >= random.iloc[-1]]
     saved = f"TPE is as good after {earlier[0]} trials" if len(earlier) else "TPE is never as good"
-    later = searches[searches["number"] > RANDOM_TRIALS]
-    is_near = np.log10(later["learning_rate"] / BEST["learning_rate"]).abs() <= np.log10(_NEAR)
-    near = is_near.groupby(later["sampler"]).mean()
     return (
         f"After {RANDOM_TRIALS} trials: random search {random[RANDOM_TRIALS]:.4f}, TPE {tpe[RANDOM_TRIALS]:.4f}; both "
         f"were random so far.\nAfter {count} trials: random search {random.iloc[-1]:.4f}, TPE {tpe.iloc[-1]:.4f}; the "
-        f"best possible is {BEST_DICE}.\n{saved} as random search after {count}.\nAfter the first "
-        f"{RANDOM_TRIALS}, {near['tpe']:.0%} of the trials of TPE have a learning rate within {_NEAR} times the best "
-        f"one; of the random trials, {near['random']:.0%}."
+        f"best possible is {BEST_DICE}.\n{saved} as random search after {count}."
     )
 
 
@@ -101,31 +95,82 @@ def say_optimism(searches: pd.DataFrame) -> str:
 
 
 def say_search(table: pd.DataFrame) -> str:
-    """Return the best and the lowest Dice of a `search_settings` table, and whether the sampler had begun to learn.
+    """Return whether the sampler of a `search_settings` table had begun to learn, and what that brought.
 
     Example:
-        >>> trials = {"number": [1, 2], "state": "complete", "learning_rate": [1e-3, 1e-2], "augmentation": [1.0, 0.5]}
-        >>> print(say_search(pd.DataFrame(trials | {"validation_dice": [0.8, 0.9]})))
-        Best validation Dice 0.900 in trial 2, lowest 0.800.
+        >>> print(say_search(pd.DataFrame({"number": [1, 2], "validation_dice": [0.8, 0.9]})))
         All 2 trials were drawn at random, because the sampler learns from 5 trials on. They cannot show that it learns.
     """
-    ranked = table.dropna(subset="validation_dice").sort_values("validation_dice")
-    best, learned = ranked.iloc[-1], len(table) - RANDOM_TRIALS
-    first = (
-        f"Best validation Dice {best['validation_dice']:.3f} in trial {best['number']}, lowest "
-        f"{ranked['validation_dice'].iloc[0]:.3f}."
-    )
-    if learned <= 0:
-        return (
-            f"{first}\nAll {len(table)} trials were drawn at random, because the sampler learns from {RANDOM_TRIALS} "
-            "trials on. They cannot show that it learns."
-        )
     is_random = table["number"] <= RANDOM_TRIALS
-    medians = [table.loc[part, "validation_dice"].median() for part in (is_random, ~is_random)]
+    if is_random.all():
+        return (
+            f"All {len(table)} trials were drawn at random, because the sampler learns from {RANDOM_TRIALS} trials on. "
+            "They cannot show that it learns."
+        )
+    random, later = table[is_random], table[~is_random]
     return (
-        f"{first}\nThe median of the {RANDOM_TRIALS} random trials is {medians[0]:.3f}, of the {learned} later ones "
-        f"{medians[1]:.3f}."
+        f"The best Dice of the {RANDOM_TRIALS} random trials is {random['validation_dice'].max():.3f}, of the "
+        f"{len(later)} later ones {later['validation_dice'].max():.3f}. {(later['state'] == 'pruned').sum()} later "
+        "ones were pruned: their Dice is of an early epoch."
     )
+
+
+def train_again(settings: Settings, model_name: str, seeds: Sequence[int]) -> list[float]:
+    """Return the validation Dice of the best trial of a search if it is trained with other seeds."""
+    best, folder = best_settings(settings, model_name), settings.results / "search" / "again"
+    dices = []
+    for seed in seeds:
+        dices.append(float(train(best.replace(seed=seed), model_name, False, folder)["val_dice"].max()))
+        remove(folder)
+    return dices
+
+
+def say_noise(table: pd.DataFrame, again: Sequence[float]) -> str:
+    """Return how far other seeds move the best trial, from `train_again`, and how many trials are within this range.
+
+    Example:
+        >>> print(say_noise(pd.DataFrame({"validation_dice": [0.8, 0.9, 0.88]}), [0.87, 0.89]))
+        The best trial with other seeds: 0.870 to 0.890. With the seed of the search, it has 0.900.
+        Seeds alone change the Dice by up to 0.030. 2 of 3 trials are no further than that from the best.
+    """
+    dices = table["validation_dice"]
+    best = dices.max()
+    spread = max(best, *again) - min(best, *again)
+    return (
+        f"The best trial with other seeds: {min(again):.3f} to {max(again):.3f}. With the seed of the search, it has "
+        f"{best:.3f}.\nSeeds alone change the Dice by up to {spread:.3f}. {(dices > best - spread).sum()} of "
+        f"{counted(len(table), 'trial')} are no further than that from the best."
+    )
+
+
+def say_matters(table: pd.DataFrame) -> str:
+    """Return which hyper-parameters explain the Dice of the trials of `search_settings`, the strongest first.
+
+    For each, give the share of the variance of the ranks of the Dice that a parabola explains, or for the loss its
+    groups. p is the share of 2,000 shuffles of the ranks that explain as much.
+
+    Example:
+        >>> table = pd.DataFrame({"validation_dice": np.arange(12), "learning_rate": np.geomspace(1e-4, 1e-2, 12)})
+        >>> others = {"loss": ["bce", "iou"] * 6, "filters": [4, 8, 16, 16, 8, 4] * 2, "augmentation": [1, 0, 2] * 4}
+        >>> print(say_matters(table.assign(**others)).splitlines()[0])
+        learning_rate: 100% of the variance (p < 0.001). It matters.
+    """
+    shown = table.dropna(subset="validation_dice")
+    ranks = stats.zscore(shown["validation_dice"].rank().to_numpy())
+    rng, lines = np.random.default_rng(0), {}
+    shuffled = np.array([ranks, *(rng.permutation(ranks) for _ in range(_SHUFFLES))]).T
+    for name in PARAMETERS:
+        if name == "loss":
+            terms = pd.get_dummies(shown[name]).to_numpy(float)
+        else:
+            numbers = shown[name] if name == "augmentation" else np.log(shown[name])
+            terms = np.vander(numbers, 3)
+        explained = terms @ np.linalg.pinv(terms) @ shuffled
+        share, *chance = (explained**2).mean(axis=0)
+        p = np.mean(np.array(chance) >= share - 1e-9)
+        verdict = "It matters." if p < _SURE else "This may be chance."
+        lines[f"{name}: {share:.0%} of the variance ({say_p(p)}). {verdict}"] = share
+    return "\n".join(sorted(lines, key=lambda line: -lines[line]))
 
 
 def options_of(best: Settings) -> str:
@@ -138,21 +183,3 @@ def options_of(best: Settings) -> str:
     names = ("learning_rate", "rotation", "zoom", "contrast")
     numbers = [f"--set {name}={getattr(best, name):.3g}" for name in names]
     return " ".join([f"--set loss={best.loss} --set filters={best.filters}", *numbers])
-
-
-def say_edges(table: pd.DataFrame, learning_rate: float, filters: int) -> str:
-    """Return whether the best complete trial is near an end of the ranges, around `learning_rate` and `filters`."""
-    best = table[table["state"] == "complete"].nlargest(1, "validation_dice").iloc[0]
-    decade = np.log10(best["learning_rate"] / learning_rate)  # -1 to 1, a tenth to ten times the rate
-    places = {"learning_rate": (decade + 1) / 2, "augmentation": best["augmentation"] / MAX_AUGMENTATION}
-    near = [
-        f"the {'lower' if place < _EDGE else 'upper'} end of {name}"
-        for name, place in places.items()
-        if not _EDGE <= place <= 1 - _EDGE
-    ]
-    if best["filters"] in (max(filters // 2, 1), 2 * filters):
-        near.append(f"the {'lower' if best['filters'] < filters else 'upper'} end of filters")
-    if near:
-        return f"The best trial is near {' and '.join(near)}: search again around it."
-    few = " A few trials cannot show that the ranges are wide enough." if len(table) < _MANY_TRIALS else ""
-    return f"The best of these {counted(len(table), 'trial')} is not near an end.{few}"

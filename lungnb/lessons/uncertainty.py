@@ -14,7 +14,6 @@ from lungnb.engines.engines import engine_of, load_model
 from lungnb.evaluation.calibration import Examination, compare_with_truth, predict_augmented
 from lungnb.evaluation.probabilities import BINS, calibration_error, reliability_table
 from lungnb.evaluation.statistics import say_p
-from lungnb.lessons.text import signed
 from lungnb.messages import progress_bar
 from lungnb.metrics import LOW_DICE
 from lungnb.settings import Settings, counted, title_of
@@ -86,19 +85,16 @@ def _say_temperature(title: str, row: pd.Series) -> str:
 
 
 def say_thresholds(table: pd.DataFrame, margin: float) -> str:
-    """Return for each model of a `calibration_table` how a threshold and augmented predictions change the Dice.
+    """Return how far a threshold and augmented predictions change the Dice, at most, in a `calibration_table`.
 
     `margin` is the difference in Dice that matters.
     """
-    gains = table[["dice_at_best", "augmented_dice"]].sub(table["dice"], axis=0).assign(at=table["best_threshold"])
-    lines = [
-        f"{name}: threshold {row['at']:g} changes the Dice by {signed(row['dice_at_best'], 4)}, the mean of four "
-        f"predictions by {signed(row['augmented_dice'], 4)}."
-        for name, row in gains.iterrows()
-    ]
-    is_small = bool((gains.drop(columns="at").abs() < margin).all(axis=None))
-    verdict = "All changes are below {:g}: too little to matter." if is_small else "Changes of {:g} and more matter."
-    return "\n".join([*lines, verdict.format(margin)])
+    threshold, mean = table[["dice_at_best", "augmented_dice"]].sub(table["dice"], axis=0).abs().max()
+    verdict = "too little to matter" if max(threshold, mean) < margin else f"changes of {margin:g} and more matter"
+    return (
+        f"The best threshold of each network changes its Dice by at most {threshold:.4f}, and the mean of four "
+        f"predictions by at most {mean:.4f}: {verdict}."
+    )
 
 
 def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:

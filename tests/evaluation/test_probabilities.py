@@ -8,9 +8,9 @@ from lungnb.evaluation.probabilities import (
     border_bins,
     calibration_error,
     mean_bins,
+    near_border,
     reliability_table,
 )
-from lungnb.evaluation.probabilities import _near_border as near_border
 
 
 def lung(size=256):

@@ -106,15 +106,16 @@ def test_learning_curves_of_a_trained_model(trained):
     assert len(drawn(plots.learning_curves({"unet": read_history(trained, "unet")}))) == 3
 
 
-def test_every_seed_has_its_marker_and_every_model_its_mean():
-    table = pd.DataFrame({"model": ["unet", "r2unet"] * 3, "seed": [1, 1, 2, 2, 3, 3], "dice": [0.9, 0.8, 0.7] * 2})
-    axis = drawn(plots.seed_scores(table))[0]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["U-Net", "R2U-Net"]
-    means = [line for line in axis.lines if line.get_linestyle() == "-"]
-    markers = [line for line in axis.lines if line.get_linestyle() == "None"]
-    assert [line.get_xdata()[0] for line in means] == pytest.approx([0.8, 0.8])
-    assert sorted(line.get_xdata()[0] for line in markers) == sorted(table["dice"])
-    assert len({line.get_marker() for line in markers}) == 3
+def test_seeds_are_drawn_as_differences_from_the_mean_of_the_first_network():
+    table = pd.DataFrame({"model": ["unet", "r2unet"] * 3, "seed": [1, 1, 2, 2, 3, 3]})
+    table["dice"] = [0.9, 0.8, 0.8, 0.7, 0.7, 0.9]
+    first, second = drawn(plots.seed_scores({"quick": table, "published": table[table["model"] == "unet"]}))
+    assert [text.get_text() for text in first.get_yticklabels()] == ["U-Net", "R2U-Net"]
+    means, points = ([line for line in first.lines if line.get_linestyle() == dash] for dash in ("-", "None"))
+    assert [line.get_xdata()[0] for line in means] == pytest.approx([0, 0])
+    assert [sorted(line.get_xdata()) for line in points] == [pytest.approx([-0.1, 0, 0.1])] * 2
+    band = first.patches[0].get_bbox()
+    assert [band.x0, band.x1] == pytest.approx([-0.1, 0.1]) and second.get_title() == "published"
 
 
 def test_one_image_has_a_gap_and_no_limits():
@@ -143,5 +144,5 @@ def test_a_network_has_its_colour_whichever_networks_are_beside_it():
     lines = plots.learning_curves(histories).axes[1].lines
     assert [line.get_color() for line in lines[:2]] == [COLORS[5], COLORS[0]]
     table = pd.DataFrame({"model": ["transunet"] * 2, "seed": [2, 3], "dice": [0.9, 0.91]})
-    markers = [line for line in plots.seed_scores(table).axes[0].lines if line.get_linestyle() == "None"]
+    markers = [line for line in plots.seed_scores({"": table}).axes[0].lines if line.get_linestyle() == "None"]
     assert {line.get_color() for line in markers} == {COLORS[4]}

@@ -58,13 +58,6 @@ def test_notebook_09_tells_the_published_ablation_as_it_is():
     assert mean.loc["tone", "shenzhen"] <= -0.005 and mean.loc["texture", "montgomery"] <= -0.005
 
 
-def test_the_gain_is_phantom_weights_minus_scratch():
-    rows = [("phantom", 0, 0.96), ("phantom", 1, 0.97), ("scratch", 1, 0.9), ("phantom", 5, 0.9), ("scratch", 5, 0.95)]
-    said = lesson.say_few_shot(pd.DataFrame(rows, columns=["start", "images", "dice"])).splitlines()
-    assert said[0].startswith("With 1 real image: 0.970") and said[0].endswith("a gain of +0.070.")
-    assert said[1].startswith("With 5 real images") and said[1].endswith("a gain of -0.050.")
-
-
 def test_a_change_that_costs_nothing_is_said():
     means = pd.DataFrame({"as it is": [0.9], "inverted": [0.91], "photographed": [0.7]}, index=["films"])
     assert lesson.say_changed(means).splitlines() == [

@@ -8,12 +8,14 @@ from lungnb.lessons.architectures import Channel
 
 
 def test_both_budgets_show_each_network_in_its_colour():
-    curve = pd.DataFrame({"epoch": [0, 1], "val_dice": [0.8, 0.9], "computed": [1.0, 2.0]})
-    curves = {"compact_unet": curve, "unet": curve.assign(computed=[4.0, 8.0])}
-    epochs, computed = drawn(network_charts.budget_curves(curves))
-    assert [line.get_color() for line in epochs.lines] == [COLORS[5], COLORS[0]]
-    assert [line.get_xdata().tolist() for line in computed.lines[:2]] == [[1, 2], [4, 8]]
-    assert computed.lines[2].get_xdata() == [2, 2]  # where the cheapest network ends
+    columns = {"epochs": [12, 1, 0], "dice": [0.9, 0.5, np.nan], "dice_of_all": [0.9, 0.97, 0.98]}
+    table = pd.DataFrame(columns, index=["compact_unet", "unet", "transunet"])
+    (axis,) = drawn(network_charts.budget_chart(table))
+    markers = [line for line in axis.lines if line.get_linestyle() == "None"]
+    assert [line.get_color() for line in markers[:3:2]] == [COLORS[5], COLORS[0]]
+    assert [line.get_xdata()[0] for line in markers[:4]] == [0.9, 0.9, 0.5, 0.97]
+    texts = [text.get_text() for text in axis.texts]
+    assert texts == ["0.900", "0.900 after 12 epochs", "0.970", "0.500 after 1 epoch", "0.980"]
 
 
 def test_gates_are_drawn_from_the_finest_level():
