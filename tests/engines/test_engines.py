@@ -159,7 +159,7 @@ def test_a_network_that_gives_logits_is_refused_and_one_with_a_sigmoid_added_is_
     np.testing.assert_allclose(added, 1 / (1 + np.exp(-logits.predict_on_batch(picture))), atol=1e-6)
     logits.layers[-1].set_weights([np.full((1, 1, 1, 1), np.nan), np.zeros(1)])
     logits.save(tmp_path / "nan.keras")
-    with pytest.raises(ValueError, match=r"nan\.keras: gives values from nan to nan, not probabilities"):
+    with pytest.raises(ValueError, match=r"nan\.keras: has weights that are not numbers \(NaN\)"):
         load_model(tmp_path / "nan.keras")
 
 
