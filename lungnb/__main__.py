@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         from lungnb.messages import explain, log_traceback, say, steady_output
 
-        if arguments is None and not (sys.stdout and sys.stdout.isatty()):
+        if arguments is None and not any(stream and stream.isatty() for stream in (sys.stdout, sys.stderr)):
             os.environ.setdefault("TQDM_MININTERVAL", "60")  # in a log, a progress bar writes only once a minute
         with steady_output() as output:
             try:

@@ -50,6 +50,7 @@ def bce_iou(truth: Tensor, probability: Tensor) -> Tensor:
 
 
 LOSSES = {"bce": bce, "dice": dice_loss, "iou": iou_loss, "bce_dice": bce_dice, "bce_iou": bce_iou}
+OWN_LOSSES: dict[str, Loss] = {}  # not in LOSSES, because a search tries all of these
 
 
 def add_loss(loss: Loss) -> Loss:
@@ -58,19 +59,20 @@ def add_loss(loss: Loss) -> Loss:
     `loss(truth, probability)` takes tensors `(batch, height, width, 1)` and returns one value per image. Write it with
     `keras.ops`. Raises ValueError for a name that a loss of lungnb has, or that is none, as that of a lambda.
     """
-    name = loss.__name__
-    if not name.isidentifier() or (name in LOSSES and LOSSES[name].__module__ == __name__):
-        raise ValueError(f"{name}: give the function another name, which no loss of lungnb has.")
-    LOSSES[name] = loss
+    name = getattr(loss, "__name__", "")
+    if not name.isidentifier() or name in LOSSES:
+        raise ValueError(f"{name or loss}: give the function another name, which no loss of lungnb has.")
+    OWN_LOSSES[name] = loss
     CHOICES["loss"] = tuple(dict.fromkeys((*CHOICES["loss"], name)))
     return loss
 
 
 def get_loss(name: str) -> Loss:
     """Return the loss called `name`; raise ValueError for an unknown name and list the known ones."""
-    if name not in LOSSES:
-        raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {name!r}.")
-    return LOSSES[name]
+    losses = LOSSES | OWN_LOSSES
+    if name not in losses:
+        raise ValueError(f"loss must be one of {', '.join(losses)}, not {name!r}.")
+    return losses[name]
 
 
 def _soft_overlap(truth: Tensor, probability: Tensor) -> tuple[Tensor, Tensor]:

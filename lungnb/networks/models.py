@@ -197,10 +197,11 @@ def add_network(build: Callable[..., keras.Model]) -> Callable[..., keras.Model]
     `train` raise ValueError for other shapes and layers. If the function's source changes, `train` trains again.
     Raises ValueError for a name that a network of lungnb has, or that is none, as that of a lambda.
     """
-    if not build.__name__.isidentifier() or build.__name__ in {network.__name__ for network in _NETWORKS}:
-        raise ValueError(f"{build.__name__}: give the function another name, which no network of lungnb has.")
-    MODELS[build.__name__] = build
-    TITLES.setdefault(build.__name__, build.__name__)
+    name = getattr(build, "__name__", "")
+    if not name.isidentifier() or name in {network.__name__ for network in _NETWORKS}:
+        raise ValueError(f"{name or build}: give the function another name, which no network of lungnb has.")
+    MODELS[name] = build
+    TITLES.setdefault(name, name)
     return build
 
 
@@ -220,6 +221,8 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
     weights = None if arguments.get("encoder") else arguments.pop("weights", None)
     model = MODELS[name](**arguments)
     if MODELS[name] not in _NETWORKS:
+        if not isinstance(model, keras.Model) or not model.built:
+            raise ValueError(f"{name}: must return keras.Model(inputs, outputs), as the networks of lungnb do.")
         if (shape := model.output_shape) != model.input_shape or shape[-1] != 1:
             raise ValueError(f"{name}: must map (size, size, 1) to the same shape, not to {shape[1:]}.")
         refuse_unreadable(model, name)  # now, and not after a long training

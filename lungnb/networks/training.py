@@ -6,8 +6,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import count_steps, load_batches
 from lungnb.networks.encoders import phantom_file
-from lungnb.networks.losses import LOSSES, get_loss, training_metrics
+from lungnb.networks.losses import OWN_LOSSES, get_loss, training_metrics
 from lungnb.networks.machine import processor
 from lungnb.networks.models import MODELS, build_model
 from lungnb.networks.records import RunRecord, past_epochs, read_epochs
@@ -87,11 +87,18 @@ def train(
 
 def _own_code(model_name: str, loss: str) -> dict[str, str]:
     """Return a digest of the source of a network and a loss that were added; nothing for those of lungnb."""
-    functions = (MODELS.get(model_name), LOSSES.get(loss))
+    functions = (MODELS.get(model_name), OWN_LOSSES.get(loss))
     own = [each for each in functions if each and not each.__module__.startswith(f"{__package__}.")]
-    with suppress(OSError, TypeError):  # which getsource raises for what was typed into a terminal
-        return {"code": digest_of(map(inspect.getsource, own))} if own else {}
-    return {}
+    return {"code": digest_of(map(_source_of, own))} if own else {}
+
+
+def _source_of(function: Callable[..., Any]) -> str:
+    """Return the source of a function, or its compiled code if the source is not known, as in some terminals."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        return repr(code and (code.co_code, code.co_consts, code.co_names))
 
 
 def _is_trained(folder: Path, plan: dict[str, Any]) -> bool:

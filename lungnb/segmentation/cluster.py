@@ -27,7 +27,15 @@ from lungnb.formats.tables import escape, unescape
 from lungnb.messages import printable
 from lungnb.segmentation import listing
 from lungnb.segmentation.batch import TABLE_COLUMNS, segment_inputs
-from lungnb.segmentation.journal import UNSURE, WHOLE_NUMBERS, JournalRow, is_up_to_date, kept_row, result_plan
+from lungnb.segmentation.journal import (
+    UNSURE,
+    WHOLE_NUMBERS,
+    JournalRow,
+    is_up_to_date,
+    kept_row,
+    result_plan,
+    without_kept,
+)
 from lungnb.segmentation.listing import NO_EXTRAS, TABLE, InputFile, Options
 from lungnb.segmentation.predict import network_name, open_model
 
@@ -75,14 +83,17 @@ def segment_on_cluster(
         plan, before = result_plan(model, window_hu, options), read_json(out / TABLE / _PLAN)
         plan["network"] = network_name(model)
         listing.refuse_other_network(out, {str(before.get("network", plan["network"]))}, plan["network"])
+        digest, earlier = (
+            hashlib.sha256(json.dumps(each, sort_keys=True).encode()).hexdigest()[:16] for each in (plan, before)
+        )
         if before != plan:  # the results are those of another model or other options
             refuse_foreign(out / TABLE, _PLAN)
             write_json(out / TABLE / _PLAN, plan)
-        digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:16]
         total: Counter[str] = Counter()
         parts = set()
         with tqdm(desc="Segmenting", unit="file", file=sys.stdout, disable=not progress) as bar:
-            for chunk in _run(folders, workers, model=model, out=out, options=options, plan=digest, engine=engine):
+            work = {"model": model, "out": out, "options": options, "plan": digest, "earlier": earlier}
+            for chunk in _run(folders, workers, engine=engine, **work):
                 for error in chunk["errors"] if progress else ():
                     bar.write(printable(f"lungnb: {error}"), file=sys.stderr)
                 bar.update(chunk["images"])
@@ -98,21 +109,24 @@ def segment_on_cluster(
 class _Worker:
     """Holds the network, and segments one chunk after another."""
 
-    def __init__(self, model: Path | None, out: Path, options: Options, engine: str = "auto", plan: str = "") -> None:
+    def __init__(
+        self, model: Path | None, out: Path, options: Options, engine: str = "auto", plan: str = "", earlier: str = ""
+    ) -> None:  # fmt: skip
         for pool in ("INTRA", "INTER"):  # before TensorFlow is imported, because workers of a machine share its cores
             os.environ[f"TF_NUM_{pool}OP_THREADS"] = "1"
         self.engine, self.window_hu = open_model(model, None, engine)
-        self.out, self.options, self.plan, self.network = out, options, plan, network_name(model)
+        self.out, self.options, self.network = out, options, network_name(model)
+        self.plan, self.earlier = plan, earlier  # the latter is of rows of earlier versions, which do not name theirs
 
     def __call__(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """Segment the files of a chunk that are not done, write its table, and return how many files it has."""
         paths_and_stems = zip(map(unescape, chunk["files"]), map(unescape, chunk["stems"]), strict=True)
         inputs = [InputFile(Path(path), stem) for path, stem in paths_and_stems]
         table = self.out / TABLE / chunk["part"]
-        stored = _read_rows(table)
-        rows = {str(input_file.path): stored.get(str(input_file.path)) for input_file in inputs}
+        stored = {file: {"plan": self.earlier} | row for file, row in _read_rows(table).items()}
+        rows = {str(each.path): without_kept(stored.get(str(each.path), {})) for each in inputs}
         kept = {file: row for file in rows if (row := kept_row(stored.get(file), self.out))}
-        of_plan = [row for row in stored.values() if row.get("plan") == self.plan]
+        of_plan = [row for row in stored.values() if row["plan"] == self.plan]
         done = {(row["file"], row["stem"]) for row in of_plan if is_up_to_date(row, self.out, self.options)}
         done |= {(file, row["stem"]) for file, row in kept.items()}
         to_do = [input_file for input_file in inputs if (str(input_file.path), input_file.stem) not in done]
@@ -123,7 +137,7 @@ class _Worker:
             digest = digest_of_file(self.out / row["mask"]) if row.get("mask") else ""
             rows[row["file"]] = {"review": "", "network": self.network, "plan": self.plan, "written": digest} | row
         complete = [row for row in rows.values() if row]
-        if to_do or kept or len(stored) != len(complete):
+        if complete != [*stored.values()]:
             _write_rows(complete, table)
         errors = [escape(row["error"]) for row in complete if row.get("error")]
         failed = sum(row["status"] == "failed" for row in complete)

@@ -22,6 +22,7 @@ NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "mil
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
 KEPT = "its mask was changed after lungnb wrote it, so it is kept, and the numbers are those of lungnb's own mask"
+OTHER_IMAGE = "the image has changed since, and this mask, which somebody corrected, is of the earlier one"
 UNSURE = {"plan": "", "written": ""}  # of a row whose mask is about to be replaced
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps
 
@@ -80,12 +81,22 @@ def is_up_to_date(row: JournalRow | None, out: Path, options: Options) -> bool:
 
 
 def kept_row(row: JournalRow | None, out: Path) -> JournalRow | None:
-    """Return the row of a mask that a person changed after lungnb wrote it, with a note; None of any other mask."""
+    """Return the row of a mask that a person changed after lungnb wrote it, with a note; None of any other mask.
+
+    It needs no review any more, except if its image is another one now.
+    """
     mask = out / row["mask"] if row and row["status"] != "failed" and row.get("written") else None
     if not row or not mask or not mask.is_file() or digest_of_file(mask) == row["written"]:
         return None
-    before = (row.get("note") or "").removesuffix(KEPT).removesuffix(", ")
-    return row | {"note": ", ".join(filter(None, [before, KEPT]))}
+    is_same = row["stamp"] == stamp_of(Path(row.get("key") or row["file"]))
+    note = ", ".join(filter(None, [without_kept(row).get("note"), KEPT]))
+    return row | {"note": note, "review": "" if is_same else OTHER_IMAGE}
+
+
+def without_kept(row: JournalRow) -> JournalRow:
+    """Return a row without the note of `kept_row`."""
+    note = row.get("note") or ""
+    return row | {"note": note.removesuffix(KEPT).removesuffix(", ") or None} if note.endswith(KEPT) else row
 
 
 def stamp_of(path: Path) -> str:

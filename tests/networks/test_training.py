@@ -396,7 +396,7 @@ def test_other_weights_to_begin_with_are_learned_from_anew(trained, monkeypatch)
 @pytest.fixture
 def as_shipped():
     """Forget the networks and losses that a test adds."""
-    tables = (models.MODELS, losses.LOSSES, TITLES, CHOICES)
+    tables = (models.MODELS, losses.OWN_LOSSES, TITLES, CHOICES)
     before = [{**table} for table in tables]
     yield
     for table, content in zip(tables, before, strict=True):
@@ -413,6 +413,7 @@ def test_a_network_and_a_loss_of_my_own_are_trained_again_if_their_code_changes(
         return keras.ops.mean((keras.ops.cast(truth, "float32") - probability) ** 2, axis=(1, 2, 3))
 
     assert models.add_network(plain) is plain and losses.add_loss(squares) is squares
+    assert "squares" not in losses.LOSSES  # all of which a search tries
     losses.add_loss(squares)  # as when a cell of a notebook is run again
     settings = prepared.replace(models=("plain",), loss="squares", epochs=1)
     train(settings, "plain", progress=False)
@@ -435,6 +436,8 @@ def test_functions_that_cannot_be_added_are_refused(as_shipped):
 
     with pytest.raises(ValueError, match="unet: give the function another name"):
         models.add_network(unet)
+    with pytest.raises(ValueError, match=r"functools.partial.*: give the function another name"):
+        models.add_network(partial(unet))
     with pytest.raises(ValueError, match="<lambda>: give the function another name"):
         losses.add_loss(lambda truth, probability: 0)
 
@@ -445,6 +448,13 @@ def test_functions_that_cannot_be_added_are_refused(as_shipped):
     models.add_network(coded)
     with pytest.raises(ValueError, match=r"coded: holds code \(a Lambda layer\), which is not run"):
         build_model("coded", size=8, filters=1, depth=1)
+
+    def nothing(size, filters, depth):
+        """Build a network, and forget to return it."""
+
+    models.add_network(nothing)
+    with pytest.raises(ValueError, match=r"nothing: must return keras.Model\(inputs, outputs\)"):
+        build_model("nothing", size=8, filters=1, depth=1)
     models.add_network(halved)
     with pytest.raises(ValueError, match=r"halved: must map \(size, size, 1\) to the same shape"):
         build_model("halved", size=8, filters=1, depth=1)

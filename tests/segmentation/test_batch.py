@@ -150,6 +150,10 @@ def test_a_mask_that_a_person_changed_is_not_replaced_even_after_an_interrupted_
         assert (out / "13_mask.png").read_bytes() == mine
         assert table["note"].eq(journal.KEPT).tolist() == 13 * [False] + [True]
     assert len([*out.glob("*_overlay.png")]) == 13
+    assert table["review"].iloc[13] == ""  # because a person has looked at it
+    write_png(films / "13.png", BLOCKS[::-1])  # another image of this name, as a PACS may export it
+    table = segment_files(films, out, file_of_model, progress=False)
+    assert table["review"].iloc[13] == journal.OTHER_IMAGE and (out / "13_mask.png").read_bytes() == mine
     (out / "13_mask.png").rename(tmp_path / "mine.png")
     table = segment_files(films, out, file_of_model, progress=False, overlays=True)
     assert len([*out.glob("*_overlay.png")]) == 14 and "note" not in table

@@ -276,6 +276,33 @@ def test_a_mask_that_a_person_changed_is_kept_also_by_a_run_with_other_options(t
     assert len([*out.rglob("*_overlay.png")]) == 4
 
 
+def test_a_folder_of_an_earlier_version_is_not_segmented_again(tmp_path, ward, asked):
+    """Its tables lack the columns from which one sees that a mask was changed, so a changed one would be replaced."""
+    out = tmp_path / "out"
+    segment_on_cluster(ward, out, "local", progress=False)
+    segmented = len(asked)
+    for table in (out / TABLE).glob("*.parquet"):
+        rows = [{name: row[name] for name in row if name not in {"plan", "written"}} for row in rows_in(table)]
+        table.write_text(json.dumps(rows))
+    write_png(out / "1_mask.png", 255 - BLOCKS)
+    mine = (out / "1_mask.png").read_bytes()
+    for _ in range(2):
+        segment_on_cluster(ward, out, "local", progress=False)
+        assert len(asked) == segmented and (out / "1_mask.png").read_bytes() == mine
+
+
+def test_a_mask_that_is_put_back_has_no_note(tmp_path, ward, asked):
+    out = tmp_path / "out"
+    segment_on_cluster(ward, out, "local", progress=False)
+    before = (out / "1_mask.png").read_bytes()
+    for content, kept in ((b"", 0), (before[:-1], 1), (before, 0)):
+        if content:
+            (out / "1_mask.png").write_bytes(content)
+        assert segment_on_cluster(ward, out, "local", progress=False)["kept"] == kept
+        rows = rows_in(*(out / TABLE).glob("*.parquet"))
+        assert sum(row.get("note") == KEPT for row in rows) == kept
+
+
 @pytest.mark.parametrize(("tries", "failed"), [(TRIES - 1, 0), (TRIES, 1)])
 def test_a_chunk_is_given_up_after_five_workers(tmp_path, ward, asked, tries, failed):
     (tmp_path / "out" / TABLE).mkdir(parents=True)
