@@ -27,7 +27,8 @@ def learning_curves(histories: dict[str, pd.DataFrame]) -> Figure:
         axis.set_title(score_title(score))
     for name, place in places_of([*histories]).items():
         best = histories[name].iloc[histories[name]["val_loss"].argmin()]
-        axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=COLORS[place], markeredgecolor="black")
+        color = COLORS[place % len(COLORS)]
+        axes[0].plot(best["epoch"] + 1, best["val_loss"], "o", color=color, markeredgecolor="black")
     axes[0].set_title("Loss (dot: the epoch that is kept)")
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
@@ -147,12 +148,13 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
 
 
 @themed
-def seed_scores(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def seed_scores(tables: Mapping[str, pd.DataFrame] | pd.DataFrame) -> Figure:
     """Draw how far the seeds of each network are from the mean of the first network, a panel for each table.
 
-    `tables` are those of `compare_seeds`, by the titles of the panels. The grey band reaches from the lowest seed of
-    the first network to the highest. A line is the mean of a network.
+    `tables` are those of `compare_seeds`, by the titles of the panels, or one table without a title. The grey band
+    reaches from the lowest seed of the first network to the highest. A line is the mean of a network.
     """
+    tables = {"": tables} if isinstance(tables, pd.DataFrame) else tables
     rows = max(table["model"].nunique() for table in tables.values())
     figure, axes = subplots(1, len(tables), figsize=(6 * len(tables), 0.5 * rows + 1.4), sharex=True, squeeze=False)
     for axis, (title, table) in zip(axes.flat, tables.items(), strict=True):

@@ -74,8 +74,8 @@ def draw_curves(axis: Axes, histories: dict[str, pd.DataFrame], column: str, suf
     places = places_of([*histories])
     for name, history in histories.items():
         index = places[name]
-        line = {"color": COLORS[index], "linestyle": DASHES[index % len(DASHES)], "label": title_of(name) + suffix}
-        axis.plot(history["epoch"] + 1, history[column], **line | style)
+        line = {"color": COLORS[index % len(COLORS)], "linestyle": DASHES[index % len(DASHES)]}
+        axis.plot(history["epoch"] + 1, history[column], label=title_of(name) + suffix, **line | style)
     axis.set(xlabel="epoch", ylabel="mean over images")
     axis.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 

@@ -90,11 +90,14 @@ def say_lost(table: pd.DataFrame) -> str:
     lines = []
     for _, row in lost.assign(gap=gaps).sort_values("gap", ascending=False).iterrows():
         source, place, at_home, away, _, gap = row
-        better = f"{gap:.3f} better" if gap >= EQUIVALENCE_MARGIN else f"not {EQUIVALENCE_MARGIN:g} or more better"
+        change = f"{'loses' if away < at_home else 'gains'} {abs(at_home - away):.3f}"
+        better = f"{gap:.3f} better on the same images"
+        if gap < EQUIVALENCE_MARGIN:
+            better = f"less than {EQUIVALENCE_MARGIN:g} better, or not better, on the same images"
         lines += [
             f"Trained on {source}: {at_home:.3f} at home, {away:.3f} on {place}. "
-            f"It {'loses' if away < at_home else 'gains'} {abs(at_home - away):.3f}.",
-            f"The network trained on {place} has {home[place]:.3f} there: it is {better} on the same images.",
+            f"It {change if away != at_home else 'loses nothing'}.",
+            f"The network trained on {place} has {home[place]:.3f} there: it is {better}.",
         ]
     return "\n".join(lines)
 
@@ -139,20 +142,20 @@ def with_greys(image: np.ndarray, greys: np.ndarray) -> np.ndarray:
 
 
 def say_causes(causes: pd.DataFrame) -> str:
-    """Return how many masks of `find_causes` are bad, whether grey values help, and how much is wrong far from borders.
+    """Return how many masks of `find_causes` are bad, whether grey values help, and how much is wrong in whole regions.
 
     Example:
         >>> print(say_causes(pd.DataFrame({"dice": [0.8], "dice_with_greys": [0.9], "wrong": [200], "far": [150]})))
         The lowest Dice is 0.800; 1 of 1 images are below 0.9.
         Grey values: with those of the training images, the mean Dice of the images is 0.900 instead of 0.800.
-        Outlines: 75% of the wrong pixels are further than 3% of the side from the true border, 75% in the worst images.
+        Regions: 75% of the wrong pixels are further than 3% of the side from the true border, 75% in the worst images.
     """
     dices, worst = causes["dice"], causes.nsmallest(3, "dice")
     far, far_in_worst = (rows["far"].sum() / max(rows["wrong"].sum(), 1) for rows in (causes, worst))
     return (
         f"The lowest Dice is {dices.min():.3f}; {(dices < LOW_DICE).sum()} of {len(dices)} images are below "
         f"{LOW_DICE:g}.\nGrey values: with those of the training images, the mean Dice of the images is "
-        f"{causes['dice_with_greys'].mean():.3f} instead of {dices.mean():.3f}.\nOutlines: {far:.0%} of the wrong "
+        f"{causes['dice_with_greys'].mean():.3f} instead of {dices.mean():.3f}.\nRegions: {far:.0%} of the wrong "
         f"pixels are further than {BORDER_SHARE:.0%} of the side from the true border, {far_in_worst:.0%} in the worst "
         "images."
     )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from lungnb.evaluation.differences import holm
 from lungnb.evaluation.search import PARAMETERS, RANDOM_TRIALS, best_settings, import_optuna, suggest
 from lungnb.evaluation.statistics import say_p
 from lungnb.files import remove
@@ -108,19 +109,21 @@ def say_search(table: pd.DataFrame) -> str:
             "They cannot show that it learns."
         )
     random, later = table[is_random], table[~is_random]
+    pruned = (later["state"] == "pruned").sum()
     return (
-        f"The best Dice of the {RANDOM_TRIALS} random trials is {random['validation_dice'].max():.3f}, of the "
-        f"{len(later)} later ones {later['validation_dice'].max():.3f}. {(later['state'] == 'pruned').sum()} later "
-        "ones were pruned: their Dice is of an early epoch."
+        f"The best Dice of the {RANDOM_TRIALS} random trials is {random['validation_dice'].max():.3f}, of "
+        f"{counted(len(later), 'later trial')} {later['validation_dice'].max():.3f}. Pruned among the later ones: "
+        f"{pruned}. A pruned trial has the Dice of an early epoch."
     )
 
 
-def train_again(settings: Settings, model_name: str, seeds: Sequence[int]) -> list[float]:
-    """Return the validation Dice of the best trial of a search if it is trained with other seeds."""
+def train_again(settings: Settings, model_name: str, count: int = 3) -> list[float]:
+    """Return the validation Dice of the best trial of a search if it is trained with the next seeds, `count` in all."""
     best, folder = best_settings(settings, model_name), settings.results / "search" / "again"
     dices = []
-    for seed in seeds:
-        dices.append(float(train(best.replace(seed=seed), model_name, False, folder)["val_dice"].max()))
+    for more in range(1, count + 1):
+        again = best.replace(seed=(settings.seed + more) % 2**32)  # because NumPy takes no larger seed
+        dices.append(float(train(again, model_name, False, folder)["val_dice"].max()))
         remove(folder)
     return dices
 
@@ -128,18 +131,21 @@ def train_again(settings: Settings, model_name: str, seeds: Sequence[int]) -> li
 def say_noise(table: pd.DataFrame, again: Sequence[float]) -> str:
     """Return how far other seeds move the best trial, from `train_again`, and how many trials are within this range.
 
+    Only complete trials of `search_settings` are compared, because the Dice of a pruned one is of an early epoch.
+
     Example:
-        >>> print(say_noise(pd.DataFrame({"validation_dice": [0.8, 0.9, 0.88]}), [0.87, 0.89]))
+        >>> table = pd.DataFrame({"validation_dice": [0.8, 0.9, 0.88], "state": "complete"})
+        >>> print(say_noise(table, [0.87, 0.89]))
         The best trial with other seeds: 0.870 to 0.890. With the seed of the search, it has 0.900.
-        Seeds alone change the Dice by up to 0.030. 2 of 3 trials are no further than that from the best.
+        Seeds alone change the Dice by up to 0.030. Other complete trials no further than that from the best: 1 of 2.
     """
-    dices = table["validation_dice"]
-    best = dices.max()
+    best, *others = table.loc[table["state"] == "complete", "validation_dice"].sort_values(ascending=False)
     spread = max(best, *again) - min(best, *again)
+    near = sum(best - dice <= spread for dice in others)
     return (
         f"The best trial with other seeds: {min(again):.3f} to {max(again):.3f}. With the seed of the search, it has "
-        f"{best:.3f}.\nSeeds alone change the Dice by up to {spread:.3f}. {(dices > best - spread).sum()} of "
-        f"{counted(len(table), 'trial')} are no further than that from the best."
+        f"{best:.3f}.\nSeeds alone change the Dice by up to {spread:.3f}. Other complete trials no further than that "
+        f"from the best: {near} of {len(others)}."
     )
 
 
@@ -147,17 +153,20 @@ def say_matters(table: pd.DataFrame) -> str:
     """Return which hyper-parameters explain the Dice of the trials of `search_settings`, the strongest first.
 
     For each, give the share of the variance of the ranks of the Dice that a parabola explains, or for the loss its
-    groups. p is the share of 2,000 shuffles of the ranks that explain as much.
+    groups. p is the share of shuffles of the ranks, 2,000 and the one that was found, that explain as much. It is
+    corrected by the method of Holm, because each hyper-parameter has a test.
 
     Example:
         >>> table = pd.DataFrame({"validation_dice": np.arange(12), "learning_rate": np.geomspace(1e-4, 1e-2, 12)})
         >>> others = {"loss": ["bce", "iou"] * 6, "filters": [4, 8, 16, 16, 8, 4] * 2, "augmentation": [1, 0, 2] * 4}
         >>> print(say_matters(table.assign(**others)).splitlines()[0])
-        learning_rate: 100% of the variance (p < 0.001). It matters.
+        learning_rate: 100% of the variance (p = 0.002). It matters.
     """
     shown = table.dropna(subset="validation_dice")
+    if shown["validation_dice"].nunique() < 2:
+        return "All trials have the same Dice, so there is nothing for a hyper-parameter to explain."
     ranks = stats.zscore(shown["validation_dice"].rank().to_numpy())
-    rng, lines = np.random.default_rng(0), {}
+    rng, shares, chances = np.random.default_rng(0), {}, {}
     shuffled = np.array([ranks, *(rng.permutation(ranks) for _ in range(_SHUFFLES))]).T
     for name in PARAMETERS:
         if name == "loss":
@@ -166,11 +175,14 @@ def say_matters(table: pd.DataFrame) -> str:
             numbers = shown[name] if name == "augmentation" else np.log(shown[name])
             terms = np.vander(numbers, 3)
         explained = terms @ np.linalg.pinv(terms) @ shuffled
-        share, *chance = (explained**2).mean(axis=0)
-        p = np.mean(np.array(chance) >= share - 1e-9)
-        verdict = "It matters." if p < _SURE else "This may be chance."
-        lines[f"{name}: {share:.0%} of the variance ({say_p(p)}). {verdict}"] = share
-    return "\n".join(sorted(lines, key=lambda line: -lines[line]))
+        every = (explained**2).mean(axis=0)
+        shares[name], chances[name] = every[0], np.mean(every >= every[0] - 1e-9)
+    p = holm(pd.Series(chances))
+    return "\n".join(
+        f"{name}: {shares[name]:.0%} of the variance ({say_p(p[name])}). "
+        f"{'It matters.' if p[name] < _SURE else 'This may be chance.'}"
+        for name in sorted(shares, key=lambda name: -shares[name])
+    )
 
 
 def options_of(best: Settings) -> str:

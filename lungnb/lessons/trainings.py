@@ -167,20 +167,24 @@ def _say_difference(first: pd.Series, second: pd.Series, title: str, other: str)
 
 
 def say_answer(tests: pd.DataFrame) -> str:
-    """Return the differences of the second network in a table of `with_published`, and what the last source answers.
+    """Return the differences of the second network in a table of `with_published`, and what the most trainings answer.
+
+    A network has a training for each seed and fold.
 
     Example:
-        >>> rows = [("here", "unet", "resunet", 0.004, "undecided"), ("there", "unet", "resunet", -0.006, WORSE)]
-        >>> print(say_answer(pd.DataFrame(rows, columns=["source", "first", "second", "difference", "conclusion"])))
+        >>> table = pd.DataFrame({"source": ["here", "there"], "first": "unet", "second": "resunet", "seeds": [1, 3]})
+        >>> table = table.assign(folds=1, difference=[0.004, -0.006], conclusion=["undecided", WORSE])
+        >>> print(say_answer(table))
         ResUNet against U-Net: -0.004 (here), +0.006 (there).
         The answer of the most trainings (there): yes, ResUNet is better than U-Net.
     """
-    title, source, lines = title_of(tests["second"].iloc[0]), tests["source"].iloc[-1], []
+    title, lines = title_of(tests["second"].iloc[0]), []
+    source = tests["source"].iloc[(tests["seeds"] * tests["folds"]).argmax()]
     for first, rows in tests.groupby("first", sort=False):
         said = [f"{signed(-row['difference'])} ({row['source']})" for _, row in rows.iterrows()]
         lines.append(f"{title} against {title_of(str(first))}: {', '.join(said)}.")
-    last = tests[tests["source"] == source]
-    beaten, others = ([*map(title_of, rows["first"])] for rows in (last[last["conclusion"] == WORSE], last))
+    most = tests[tests["source"] == source]
+    beaten, others = ([*map(title_of, rows["first"])] for rows in (most[most["conclusion"] == WORSE], most))
     answer = f"no, {title} is not shown to be better than {' or '.join(others)}"
     if beaten:
         answer = f"yes, {title} is better than {' and '.join(beaten)}"

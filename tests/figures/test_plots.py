@@ -116,6 +116,8 @@ def test_seeds_are_drawn_as_differences_from_the_mean_of_the_first_network():
     assert [sorted(line.get_xdata()) for line in points] == [pytest.approx([-0.1, 0, 0.1])] * 2
     band = first.patches[0].get_bbox()
     assert [band.x0, band.x1] == pytest.approx([-0.1, 0.1]) and second.get_title() == "published"
+    (alone,) = drawn(plots.seed_scores(table))  # as in 0.1.0
+    assert len(alone.lines) == len(first.lines) and not alone.get_title()
 
 
 def test_one_image_has_a_gap_and_no_limits():
@@ -146,3 +148,9 @@ def test_a_network_has_its_colour_whichever_networks_are_beside_it():
     table = pd.DataFrame({"model": ["transunet"] * 2, "seed": [2, 3], "dice": [0.9, 0.91]})
     markers = [line for line in plots.seed_scores({"": table}).axes[0].lines if line.get_linestyle() == "None"]
     assert {line.get_color() for line in markers} == {COLORS[4]}
+
+
+def test_more_networks_than_colours_are_drawn():
+    names = [f"net_{number}" for number in range(len(COLORS) + 1)]
+    curves = plots.learning_curves(histories_of(*names)).axes[1].lines[: len(names)]
+    assert curves[0].get_color() == curves[-1].get_color() != curves[1].get_color()

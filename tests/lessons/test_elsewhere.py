@@ -104,7 +104,11 @@ def test_a_foreign_network_is_compared_on_the_same_images():
     assert said[0] == "Trained on a: 0.970 at home, 0.900 on b. It loses 0.070."
     assert said[1] == "The network trained on b has 0.960 there: it is 0.060 better on the same images."
     assert said[2].endswith("0.960 at home, 0.965 on a. It gains 0.005.")
-    assert elsewhere.say_lost(TABLE.assign(dice=0.9)).count("not 0.005 or more better") == 2
+    equal = elsewhere.say_lost(TABLE.assign(dice=0.9)).splitlines()
+    assert all(line.endswith("It loses nothing.") for line in equal[::2])
+    assert all(
+        line.endswith("it is less than 0.005 better, or not better, on the same images.") for line in equal[1::2]
+    )
 
 
 def test_grey_values_and_regions_are_tested_as_causes(sets):
@@ -116,4 +120,13 @@ def test_grey_values_and_regions_are_tested_as_causes(sets):
     before, after = causes["cells"].iloc[0]
     greys = np.concatenate([here.pair(row)[0].ravel() for row in here.rows("train")])
     assert abs(after.image.mean() - greys.mean()) < 2 < abs(before.image.mean() - greys.mean())
-    assert "Outlines: 0% of the wrong" in elsewhere.say_causes(causes.assign(far=0))
+
+
+def test_causes_are_counted_over_all_images_and_over_the_three_worst():
+    counts = {"wrong": [700, 100, 100, 100], "far": [0, 50, 40, 30]}
+    causes = pd.DataFrame({"dice": [0.96, 0.6, 0.5, 0.7], "dice_with_greys": [0.9, 0.9, 0.9, 0.7]} | counts)
+    bad, greys, regions = elsewhere.say_causes(causes).splitlines()
+    assert bad == "The lowest Dice is 0.500; 3 of 4 images are below 0.9."
+    assert greys.endswith("is 0.850 instead of 0.690.")
+    assert regions.startswith("Regions: 12% of the wrong pixels") and regions.endswith("40% in the worst images.")
+    assert "Regions: 0% of the wrong" in elsewhere.say_causes(causes.assign(wrong=0, far=0))  # all masks are right

@@ -106,6 +106,9 @@ def test_the_rows_with_the_most_trainings_answer():
     assert said[0].startswith("R2U-Net against U-Net: +0.100 (here), +0.000 (Montgomery, 1 training), -0.003 (")
     assert said[1].startswith("R2U-Net against ResUNet: +0.200 (here), +0.002 (Montgomery, 1 training), -0.002 (")
     assert said[2].endswith("(Montgomery, 15 trainings): no, R2U-Net is not shown to be better than U-Net or ResUNet.")
+    many = with_published(here.assign(seeds=4, folds=5), "r2unet", EQUIVALENCE_MARGIN)
+    for rows in (many, many[::-1]):
+        assert "The answer of the most trainings (here): " in trainings.say_answer(rows)
 
 
 def test_curves_that_do_not_meet_are_called_so():
