@@ -121,8 +121,8 @@ STEPS = (
         "adapt", "adapt", 150, "", FOUR, (_benchmark("adapt", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),),
     ),
     Step(
-        "adapt-delivered", "adapt", 60, "", FOUR,
-        (_benchmark("adapt_delivered", f"{' '.join(FOUR)} --without {WRONG_MASKS}"),),
+        "adapt-delivered", "adapt", 30, "", (FILMS, "shenzhen"),
+        (_benchmark("adapt_delivered", f"{FILMS} shenzhen"),),
     ),
     Step(
         "adapt-share", "adapt", 90, "", (FILMS,),

@@ -97,6 +97,7 @@ GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
 CURVE = table("adapt/curve.csv").groupby(["start", "images", "dataset"])["after"].agg(["mean", "min", "max"])
 ADAPTING_SECONDS = table("adapt/curve.csv").groupby("images")["seconds"].min()
 ONE_FILM = table("adapt/share.csv").query("images == 1 and share == 0.35")["after"]
+DELIVERED = table("adapt/delivered.csv", ["dataset", "draw"])
 ORDER = (
     table("adapt/order.csv", ["dataset", "order", "draw"])
     .assign(
@@ -124,6 +125,10 @@ def false_alarms(*names):
 def curve_row(images, start="shipped", *, columns=("mean", "min", "max")):
     sets = ("montgomery", "shenzhen", "finding-lungs-in-ct-data", "lung-ct-bmp")
     return [CURVE.loc[(start, images, name), column] for name in sets for column in columns]
+
+
+def gain_of(rows, before, after):
+    return (rows[after] - rows[before]).item()
 
 
 def order_mean(dataset, order, column):
