@@ -22,9 +22,9 @@ from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.datasets.reading import NONE_NEEDED, Finding
 from lungnb.datasets.sources import find_source
 from lungnb.formats.images import peculiarity, read_labels
-from lungnb.formats.labels import EXPORT_AGAIN, doubt_of, is_soft
+from lungnb.formats.labels import EXPORT_AGAIN, doubt_of
 from lungnb.formats.pixels import is_like_mask
-from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS, read_raster
+from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 from lungnb.masks import LUNG_SHARE, Mask, count_regions
 from lungnb.settings import SPLITS, Settings, counted
 
@@ -40,6 +40,7 @@ _BOX_SHARE = 0.98  # of the rectangles around the regions of a mask; lungs fill 
 _RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' brightness is compared
 _HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airways are smaller
 _HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
+_LINE_SHARE = 0.02  # of the shorter side: half the width of the widest line that is an outline
 _LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels are smaller
 _MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is not near a label; JPEG makes some
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
@@ -55,12 +56,12 @@ _KEEP_SPLITS = "to keep these splits, list id and split of each image in a CSV, 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _MAX_PATIENT_SHARE = 0.6  # of the images
-_TORN = {  # columns of which a patient has one value, what is wrong if not, and what to do
-    "split": ("images in the splits {}: scores will be too high", "move all images of a patient to one split"),
-    "group": ("the groups {}: the more frequent one counts", "write one group in all rows of the patient"),
-    "sex": ("the sexes {}: one of them is wrong", "write one sex in all rows of the patient"),
+_BY_FIRST = "splits are dealt by the more frequent one, and scores count each image in its own"
+_TORN = {  # columns of which a patient has one value, and the severity, what and the advice if there are several
+    "split": ("warning", "images in the splits {}: scores will be too high", "move the patient to one split"),
+    "group": ("note", f"the groups {{}}: {_BY_FIRST}", "check that this is meant"),
+    "sex": ("warning", "the sexes {}: one of them is wrong", "write one sex in all rows of the patient"),
 }
-SOFT = "soft edges: lung is above half of the largest value"
 _SMALL_GROUP = "add patients, or do not report scores of this group"
 _ADVICE = {  # by what a reason begins with
     "no mask of this name": "add its mask, or rename one of the two",
@@ -93,6 +94,7 @@ def check_dataset(settings: Settings, progress: bool = True) -> pd.DataFrame:
         findings += _unused_splits(manifest)
     findings += _shared_masks(manifest)
     findings += _torn_patients(manifest)
+    findings += _large_patient(manifest)
     findings += [(MANIFEST, "warning", what, _SMALL_GROUP) for what in prepared.small_groups()]
     findings += _copies(manifest, stack([image for _, image in checked]))
     findings.sort(key=lambda finding: SEVERITIES.index(finding[1]))
@@ -126,9 +128,7 @@ def _check_pair(
     if grey > _MAX_GREY_SHARE:
         is_swapped = is_like_mask(image)
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
-        soft = not is_swapped and all(is_soft(read_raster(raw / file, is_mask=True).pixels) for file in sources[1:])
-        wrong = ("error", what, "put images into images/ and masks into masks/")
-        findings.append((row["source_mask"], *(("note", SOFT, NONE_NEEDED) if soft else wrong)))
+        findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
     elif image.std() < _MIN_CONTRAST:
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
@@ -180,13 +180,19 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
         judgements.append(("warning", "the mask is brighter than its surroundings", "invert the image, or " + _LOOK))
     holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     sizes = np.bincount(holes.ravel())[1:] / mask.sum()
-    if sizes.sum() > 1:
+    if sizes.sum() > 1 and _is_thin(mask):
         return [*judgements, ("warning", "the mask is an outline: what it encloses is not marked", "fill it")]
     for number in np.flatnonzero(sizes > _HOLE_SHARE) + 1:
         is_dark = image[holes == number].mean() < lung_grey + _HOLE_CONTRAST * (rim_grey - lung_grey)
         if is_dark or sizes[number - 1] > _LARGE_HOLE_SHARE:
             judgements.append(("warning", f"the mask has a hole of {sizes[number - 1]:.1%} of its area", _LOOK))
     return judgements
+
+
+def _is_thin(mask: Mask) -> bool:
+    """Return whether a mask is nowhere wider than a line, unlike a ring of air around a body."""
+    width = max(round(_LINE_SHARE * min(mask.shape)), 1)
+    return not ndimage.binary_erosion(mask, iterations=width).any()
 
 
 def _judge_labels(image: np.ndarray, areas: dict[str, Mask]) -> list[tuple[str, str, str]]:
@@ -218,22 +224,31 @@ def _small_splits(manifest: pd.DataFrame) -> list[Finding]:
 
 
 def _torn_patients(manifest: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each patient with several splits, groups or sexes, and for one with most of the images.
+    """Return a finding for each patient with several splits, groups or sexes.
 
     A split file or folders may tear a patient apart, and rows of a patient file may disagree.
     """
+    if "sex" in manifest:  # F, f and female are one
+        manifest = manifest.assign(sex=manifest["sex"].str.strip().str[:1].str.upper())
     findings = []
-    for column in filter(manifest.columns.__contains__, _TORN):
+    for column in [column for column in _TORN if column in manifest]:
         names = manifest[manifest[column] != ""].groupby("patient")[column].unique()
         for patient, several in names[names.map(len) > 1].items():
-            what, advice = _TORN[column]
+            severity, what, advice = _TORN[column]
             listed = " and ".join(sorted(several, key=SPLITS.index if column == "split" else str))
-            findings.append((MANIFEST, "warning", f"patient {patient} has {what.format(listed)}", advice))
-    counts = manifest["patient"].value_counts()
-    if len(counts) >= len(SPLITS) and counts.iloc[0] > _MAX_PATIENT_SHARE * len(manifest):
-        what = f"patient {counts.index[0]} has {counts.iloc[0]} of {len(manifest)} images: one split is mostly theirs"
-        findings.append((MANIFEST, "warning", what, "add patients, or leave out some of these images"))
+            findings.append((MANIFEST, severity, f"patient {patient} has {what.format(listed)}", advice))
     return findings
+
+
+def _large_patient(manifest: pd.DataFrame) -> list[Finding]:
+    """Return a finding if one patient has most of the images."""
+    counts = manifest["patient"].value_counts()
+    if len(counts) < len(SPLITS) or counts.iloc[0] <= _MAX_PATIENT_SHARE * len(manifest):
+        return []
+    what = f"patient {counts.index[0]} has {counts.iloc[0]} of {len(manifest)} images"
+    if manifest.loc[manifest["patient"] == counts.index[0], "split"].nunique() == 1:
+        what += ": one split is mostly theirs"
+    return [(MANIFEST, "warning", what, "add patients, or leave out some of these images")]
 
 
 def _doubtful_patients(manifest: pd.DataFrame) -> list[Finding]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lungnb.datasets.file_names import sides_of
 from lungnb.datasets.pairing import Pair
+from lungnb.formats.dicom_header import BY_HEADER
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume
@@ -38,6 +39,7 @@ Finding = tuple[str, str, str, str]  # file, severity, what, advice
 SLICE_NAME = "{}_slice_{:03}"
 SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
+_LOOK = "look at it in the gallery; take it out if it shows no chest from the front"
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
 _SLICES_TO_COMPARE = 16  # of the masks of a volume, to see whether two are drawings of the same lungs
@@ -77,7 +79,7 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
     picture = read_picture(raw / pair.image, options.window)
     image, given_mm = picture.grey, (options.pixel_mm, options.pixel_mm) if options.pixel_mm else None
     pixel_mm = picture.pixel_mm or pair.pixel_mm or given_mm
-    notes = [(pair.image.as_posix(), "note", picture.note, NONE_NEEDED)] if picture.note else []
+    notes = _said(pair.image, picture.note)
     turned = [read_turned_mask(raw / mask, options.mask_values) for mask in pair.masks]
     height, width = image.shape
     if max(height, width) > _MAX_CHEST_ASPECT * min(height, width):
@@ -99,6 +101,12 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
     scale = (height / image.shape[0], width / image.shape[1])
     shrunk_mm = (pixel_mm[0] * scale[0], pixel_mm[1] * scale[1]) if pixel_mm else (None, None)
     return [(pair.id, image, lungs, shrunk_mm)], notes
+
+
+def _said(image: Path, note: str) -> list[Finding]:
+    """Return a finding with the note on an image, if there is one; a warning if its header says it is no chest."""
+    severity, advice = ("warning", _LOOK) if BY_HEADER in note else ("note", NONE_NEEDED)
+    return [(image.as_posix(), severity, note, advice)] if note else []
 
 
 def _have_one_shape(mask: np.ndarray, image: np.ndarray) -> bool:
@@ -161,7 +169,7 @@ def _read_volumes(
         images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
         lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
-    notes = [(pair.image.as_posix(), "note", note, NONE_NEEDED)] if note else []
+    notes = _said(pair.image, note)
     notes += _drawn_twice(pair.masks, parts)
     spacing_mm: tuple[float, ...] = volume.spacing_mm[1:]
     if options.spacing:  # resample within slices only, because resampling between them would only blur each

@@ -56,6 +56,15 @@ class MaskPair(NamedTuple):
     prediction: Mask
 
 
+class _Masks(NamedTuple):
+    """All masks of a data set that have equally many slices, and what comparisons need of each."""
+
+    pairs: Sequence[MaskPair]
+    truths: Mask  # (pairs, pixels)
+    sizes: np.ndarray  # px
+    aspects: np.ndarray
+
+
 class Fit(NamedTuple):
     """The fit of a mask to an image after a change."""
 
@@ -88,20 +97,30 @@ def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFra
     """Return the table of `find_mismatches` for masks that were read."""
     overlaps = [dice(pair.truth, pair.prediction) for pair in pairs]
     moves = [_best_move(pair) for pair in progress_bar(pairs, "Moving masks", "pair", progress, _SECONDS_WITHOUT_BAR)]
+    masks = _stacked(pairs)
     if pairs and np.median(overlaps) < MIN_DICE:
-        probes = pairs[:: math.ceil(len(pairs) / _MAX_PROBES)]
-        others = [fit.change for fit in (_best_other(pair, pairs) for pair in probes) if fit]
-        count = len({pair.truth.tobytes() for pair in pairs})
-        cause = f"only {counted(count, 'mask')} of {len(pairs)} differ" if count < len(pairs) / 2 else ""
-        if len({*others}) > len(probes) / 2:
-            cause = "most images would fit the mask of another image better, as if they were paired by their order"
-        return _table([_judge_set(overlaps, moves, cause)])
+        return _table([_judge_set(overlaps, moves, _cause_of(pairs, masks, progress))])
     rows = []
     for pair, overlap, move in zip(pairs, overlaps, moves, strict=True):
         if overlap < MIN_DICE or move:
-            fits = [fit for fit in (move, _best_other(pair, pairs) if overlap < MIN_DICE else None) if fit]
+            fits = [fit for fit in (move, _best_other(pair, masks) if overlap < MIN_DICE else None) if fit]
             rows.append(_judge(pair, overlap, max(fits, default=None)))
     return _table(rows)
+
+
+def _cause_of(pairs: Sequence[MaskPair], masks: dict[int, _Masks], progress: bool) -> tuple[str, str]:
+    """Return why masks may be those of other images, and what to do; two "" if neither is known."""
+    probes = pairs[:: math.ceil(len(pairs) / _MAX_PROBES)]
+    bar = progress_bar(probes, "Comparing with other masks", "pair", progress, _SECONDS_WITHOUT_BAR)
+    others = {fit.change for fit in (_best_other(pair, masks) for pair in bar) if fit}
+    if len(others) > len(probes) / 2:
+        cause = "most images would fit the mask of another image better, as if they were paired by their order"
+        return cause, "give each image its own mask, of the same name"
+    count = len({pair.truth.tobytes() for pair in pairs})
+    if count >= len(pairs) / 2:
+        return "", ""
+    cause = f"the {counted(len(pairs), 'image')} have only {counted(count, 'different mask')}"
+    return cause, "if they are not copies of one image, give each its own mask"
 
 
 def _table(rows: Sequence[tuple[str, str, str, str, float]]) -> pd.DataFrame:
@@ -164,24 +183,30 @@ def _shift_name(down: int, right: int) -> str:
     return f"shifted by {' and '.join(parts)}"
 
 
-def _best_other(pair: MaskPair, pairs: Sequence[MaskPair]) -> Fit | None:
+def _stacked(pairs: Sequence[MaskPair]) -> dict[int, _Masks]:
+    """Return the masks by their number of slices. Only masks of as many slices can be swapped."""
+    groups: dict[int, list[MaskPair]] = {}
+    for pair in pairs:
+        groups.setdefault(len(pair.truth), []).append(pair)
+    masks = {}
+    for slices, group in groups.items():
+        truths = np.array([pair.truth.ravel() for pair in group])
+        aspects = np.array([pair.aspect for pair in group])
+        masks[slices] = _Masks(group, truths, np.count_nonzero(truths, axis=1), aspects)
+    return masks
+
+
+def _best_other(pair: MaskPair, masks: dict[int, _Masks]) -> Fit | None:
     """Return the mask of another image that agrees best with the network's; None if the gain or the Dice is too low."""
-    others = [
-        other
-        for other in pairs
-        if other is not pair
-        and len(other.truth) == len(pair.truth)
-        and math.isclose(other.aspect, pair.aspect, rel_tol=_MAX_ASPECT_ERROR)
-    ]
-    if not others:
-        return None
-    truths, prediction = np.array([other.truth.ravel() for other in others]), pair.prediction.ravel()
-    common = np.count_nonzero(truths & prediction, axis=1)
-    overlaps = 2 * common / (np.count_nonzero(truths, axis=1) + np.count_nonzero(prediction))
+    pairs, truths, sizes, aspects = masks[len(pair.truth)]
+    prediction = pair.prediction.ravel()
+    overlaps = 2 * np.count_nonzero(truths & prediction, axis=1) / (sizes + np.count_nonzero(prediction))
+    is_other = np.array([other is not pair for other in pairs])
+    overlaps[~(is_other & np.isclose(aspects, pair.aspect, rtol=_MAX_ASPECT_ERROR, atol=0))] = -1
     best, now = int(np.argmax(overlaps)), dice(pair.truth, pair.prediction)
     if overlaps[best] < max(now + MIN_GAIN, MIN_OTHER_DICE):
         return None
-    return Fit(float(overlaps[best]), others[best].file, _SWAP)
+    return Fit(float(overlaps[best]), pairs[best].file, _SWAP)
 
 
 def _judge(pair: MaskPair, overlap: float, fit: Fit | None) -> tuple[str, str, str, str, float]:
@@ -194,15 +219,17 @@ def _judge(pair: MaskPair, overlap: float, fit: Fit | None) -> tuple[str, str, s
     return pair.file, "warning", what, fit.advice, overlap
 
 
-def _judge_set(overlaps: Sequence[float], moves: Sequence[Fit | None], cause: str) -> tuple[str, str, str, str, float]:
+def _judge_set(
+    overlaps: Sequence[float], moves: Sequence[Fit | None], cause: tuple[str, str]
+) -> tuple[str, str, str, str, float]:
     """Return one finding for a set whose masks agree little with the network's; name a move of most masks, or a cause.
 
-    `cause` says that masks are those of other images; "" if this is not known.
+    `cause` says that masks are those of other images, and what to do; two "" if this is not known.
     """
     median = float(np.median(overlaps))
     what = f"the masks agree little with those of the network: median Dice {median:.2f}"
-    if cause:
-        return MANIFEST, "warning", f"{what}; {cause}", "give each image its own mask, of the same name", median
+    if cause[0]:
+        return MANIFEST, "warning", f"{what}; {cause[0]}", cause[1], median
     changes = Counter(move.change if move.change in _ALL_MOVES else "shifted" for move in moves if move).most_common(1)
     if changes and changes[0][1] > len(moves) / 2:
         what += f"; {changes[0][1]} of {len(moves)} would fit better {changes[0][0]}"

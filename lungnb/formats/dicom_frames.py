@@ -14,7 +14,6 @@ from lungnb.formats.dicom_header import count_frames, modality_of, whole_number
 from lungnb.formats.jpeg import refuse_jpeg, stream_size
 from lungnb.formats.opening import Refused, refuse_shape
 from lungnb.formats.pixels import thinned
-from lungnb.formats.ranges import is_wrapped
 from lungnb.masks import Mask
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def read_frame(file: Dataset, path: Path, index: int = 0) -> np.ndarray:
         missing = [name for name in needed if file.get(name) is None]
         cause = f"its header lacks {', '.join(missing)}" if missing else "its pixels are damaged or cut"
         if not missing and file.PhotometricInterpretation not in _INTERPRETATIONS:
-            cause = "its PhotometricInterpretation, which says what is black, is none of the standard's"
+            cause = "its PhotometricInterpretation, which says what is black, is none that lungnb reads"
         raise Refused(f"{path}: cannot be read as a DICOM image: {cause}. Export it again.") from None
 
 
@@ -171,7 +170,7 @@ def _without_unused_bits(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     pixels = _from_bit_0(pixels, file, unused)
     hidden = is_padding(pixels, file)
     stored = pixels << unused >> unused
-    if pixels.dtype.kind == "u" and is_wrapped(stored, pixels, 8 * pixels.itemsize - unused):
+    if pixels.dtype.kind == "u" and _is_wrapped(stored, pixels, 8 * pixels.itemsize - unused):
         return pixels
     if pixels.dtype.kind == "i" and stored.min() < 0 <= pixels.min():
         plain = pixels & ~(-1 << 8 * pixels.itemsize - unused)
@@ -189,7 +188,20 @@ def _with_right_sign(pixels: np.ndarray, file: Dataset) -> np.ndarray:
     if pixels.ndim != 2 or is_signed == (modality_of(file) == "CT"):
         return pixels
     other = pixels.view(f"{'u' if is_signed else 'i'}{pixels.itemsize}")
-    return other if is_wrapped(pixels, other, 8 * pixels.itemsize) else pixels
+    return other if _is_wrapped(pixels, other, 8 * pixels.itemsize) else pixels
+
+
+def _is_wrapped(pixels: np.ndarray, other: np.ndarray, bits: int) -> bool:
+    """Return whether neighbours in a row differ by nearly all values of so many bits, while `other` is smooth there.
+
+    An overlay in the upper bits makes the opposite: there `other` has the wide steps.
+    """
+    if pixels.ndim != 2 or np.array_equal(pixels, other):
+        return False
+    step = math.ceil(len(pixels) / _ROWS)
+    one, two = (np.abs(np.diff(each[::step].astype(float))) / 2**bits for each in (pixels, other))
+    wraps, steps = ((near < 0.25) & (far > 0.75) for near, far in ((two, one), (one, two)))
+    return bool(wraps.sum() > steps.sum())
 
 
 def _roughness(pixels: np.ndarray) -> float:

@@ -34,6 +34,7 @@ _OTHER_PARTS = (
     *("HAND", "FOOT", "KNEE", "SKULL", "HEAD", "BRAIN", "ABDOMEN", "PELVIS", "BREAST", "ANKLE", "ELBOW", "HIP", "LEG"),
     *("ARM", "WRIST", "FOREARM", "FEMUR", "JAW", "LSPINE", "CSPINE", "NECK"),
 )
+_BESIDE_CHEST = ("ABDOMEN", "NECK")  # CT series of these parts often show the chest too
 _SCREENSHOT = "1.2.840.10008.5.1.4.1.1.7"  # beginning of the SOP classes of secondary captures
 # Functional groups that hold what a header of one frame says at its top
 _FRAME_GROUPS = (
@@ -110,9 +111,10 @@ def view_note(file: Dataset) -> str:
     is_raw = str(file.get("PresentationIntentType")).strip().upper() == "FOR PROCESSING"
     modality, part = modality_of(file), str(file.get("BodyPartExamined")).strip().upper()
     kind = _OTHER_MODALITIES.get(modality)
+    is_other_part = part in _OTHER_PARTS and not (modality == "CT" and part in _BESIDE_CHEST)
     notes = (
         f"{kind} {BY_HEADER} (Modality {modality}), and the network knows films and CT only" if kind else "",
-        f"not of a chest {BY_HEADER} (BodyPartExamined {part})" if part in _OTHER_PARTS else "",
+        f"not of a chest {BY_HEADER} (BodyPartExamined {part})" if is_other_part else "",
         f"a scout (localizer) {BY_HEADER}, not a slice" if "LOCALIZER" in (file.get("ImageType") or ()) else "",
         f"a lateral view {BY_HEADER}, and the network knows frontal ones only" if is_lateral else "",
         "raw values of the detector (FOR PROCESSING): export the image for display" if is_raw else "",

@@ -26,7 +26,6 @@ _LUNG_SHARE = 0.4  # a label that close to the background is a lung if it has th
 EXPORT_AGAIN = "export it again, as PNG, from the program that drew it"  # what to do if there is a `doubt_of` a mask
 _JPEG_LABEL = 16  # from this label on, the noise of JPEG is small
 _FAR = (3, 6)  # steps of the sampled grid from the bright label: beyond its blurred edge, and still around it
-_SOFT_SIDE, _SOFT_SHARE = 256, 0.04  # px to which a mask is thinned; of its longer side is the width of a soft edge
 _MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
 _BELOW_SHARE = 0.05  # of the pixels of such a map are below 0; where interpolation overshoots, fewer are
 _LUNG_HU = -500.0  # the median of aerated lung is below
@@ -143,26 +142,6 @@ def find_values(array: np.ndarray) -> MaskValues:
         half = (low + high) / 2
     threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(half, math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
-
-
-def is_soft(array: np.ndarray) -> bool:
-    """Return whether the greys of a mask, `(height, width)`, lie at the edges of its lungs, as blurring leaves them.
-
-    The lungs of a picture, of a cut-out and of an overlay have greys in their middle.
-
-    >>> mask = np.pad(np.full((40, 40), 255.0), 20)
-    >>> is_soft(ndimage.gaussian_filter(mask, 2)), is_soft(mask * np.linspace(0.2, 1, 80))
-    (True, False)
-    """
-    step = math.ceil(max(array.shape) / _SOFT_SIDE)
-    array = _numbers(array[::step, ::step]).astype(float)
-    share = (array - array.min()) / max(np.ptp(array), 1e-9)
-    width = max(round(_SOFT_SHARE * max(array.shape)), 1)
-    near, middle = (
-        change(share > 0.5, iterations=width) for change in (ndimage.binary_dilation, ndimage.binary_erosion)
-    )
-    strays = np.count_nonzero(share[middle] < 1 - _NEAR) + np.count_nonzero(share[~near] > _NEAR)
-    return bool(middle.any() and strays <= _STRAY_SHARE * np.count_nonzero(near))
 
 
 def _background(distinct: np.ndarray, counts: np.ndarray, fills_area: np.ndarray, low: float) -> float:

@@ -12,7 +12,6 @@ import numpy as np
 
 from lungnb.files import written
 from lungnb.formats.opening import Refused, guarded, need_package, open_file, other_contents
-from lungnb.formats.ranges import with_sign
 from lungnb.formats.volumes import Volume, refuse_size, refuse_slices, to_stored_axes, turn_to_axial
 from lungnb.masks import Floats, Mask
 
@@ -148,8 +147,6 @@ def _read_voxels(file: BinaryIO | gzip.GzipFile, header: Nifti1Header, path: Pat
             raise EOFError
         flat[start : start + part.size] = part if slope == 1 and not intercept else part * slope + intercept
         start += part.size
-    if dtype == np.uint16 and with_sign(array[..., array.shape[2] // 2].astype(np.uint16))[1]:
-        array[array > np.iinfo(np.int16).max] -= 2**16
     return array
 
 

@@ -29,19 +29,32 @@ MAX_ASPECT = 100  # refuse pictures whose longer side is more than this many tim
 SEGMENTING_BYTES = 16  # memory that segmenting takes per pixel at its peak: grey, probability, mask, labels
 _CHECK = "Check its name and folder"
 _START_BYTES = 512
-# What files hold that are not named after their format, by their first bytes in small letters, and what to do
-_CONTENTS = {
-    rb"<!doctype html|<html|<\?xml|\{": ("text or a web page", "Download the file itself"),
+# Pictures, which are read under each other's names: their first bytes in small letters, format and suffix
+_PICTURES = {
+    rb"\x89png": ("PNG", ".png"),
+    rb"\xff\xd8\xff": ("JPEG", ".jpg"),
+    rb"gif8": ("GIF", ".gif"),
+    rb"bm.{4}\x00{4}": ("BMP", ".bmp"),
+    rb"ii[*+]\x00|mm\x00[*+]": ("TIFF", ".tif"),
+}
+_PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff")
+# What files hold that are not named after their format, by their first bytes, what to do, and their right suffixes
+_CONTENTS: dict[bytes, tuple[str, str, tuple[str, ...]]] = {
+    rb"<!doctype html|<html|<\?xml|\{": ("text or a web page", "Download the file itself", ()),
+    rb"pk\x03\x04|bzh|\xfd7zxz|7z\xbc|rar!": ("an archive", "Unpack it", ()),
+    rb"%pdf": ("a PDF document", "Export its picture as PNG", ()),
+    rb".{8}webp": ("a WebP picture", "Convert it to PNG", ()),
+    rb".{4}(ftyp|jp  )": ("an HEIC, AVIF or JPEG 2000 picture, or a video", "Convert it to PNG", ()),
+    rb"nrrd|objecttype": ("an NRRD or MetaImage volume", "Convert it to NIfTI", ()),
+    rb"\x1f\x8b": ("a compressed file", "Unpack it", (".gz", ".tgz")),
+    rb".{344}n\+1\x00": ("a NIfTI volume", "End its name with .nii", (".nii",)),
+    **{
+        first: (f"a {kind} picture", f"End its name with {suffix}", _PICTURE_SUFFIXES)
+        for first, (kind, suffix) in _PICTURES.items()
+    },
+}
+_LOST = {  # what files hold instead of their content, and what to do
     rb"version https://git-lfs": ("a pointer of Git LFS", "Get the file itself by git lfs pull"),
-    rb"pk\x03\x04|bzh|\xfd7zxz|7z\xbc|rar!": ("an archive", "Unpack it"),
-    rb"%pdf": ("a PDF document", "Export its picture as PNG"),
-    rb".{8}webp": ("a WebP picture", "Convert it to PNG"),
-    rb".{4}(ftyp|jp  )": ("an HEIC, AVIF or JPEG 2000 picture, or a video", "Convert it to PNG"),
-    rb"nrrd|objecttype": ("an NRRD or MetaImage volume", "Convert it to NIfTI"),
-    rb"\x1f\x8b": ("a compressed file", "Unpack it, or end its name with .gz"),
-    rb"\x89png": ("a PNG picture", "End its name with .png"),
-    rb"\xff\xd8\xff": ("a JPEG picture", "End its name with .jpg"),
-    rb".{344}n\+1\x00": ("a NIfTI volume", "End its name with .nii"),
     rb"\x00{512}": ("zeros instead of a picture", "Copy it again"),
 }
 _FLAGS = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))  # those this system has
@@ -173,13 +186,25 @@ def _sentence(error: Exception, path: object, kind: str, step: str) -> str:
 
 
 def other_contents(path: object) -> str:
-    """Return what a file holds that is not named after its format, and what to do, as a sentence; or ""."""
+    """Return what a file holds instead of what its name says, and what to do, as a sentence; or ""."""
     with suppress(Refused, OSError), open_file(str(path)) as file:
-        start, suffix = file.read(_START_BYTES).lower(), Path(str(path)).suffix.lower().replace(".jpeg", ".jpg")
-        for first, (what, remedy) in _CONTENTS.items():
-            if re.match(first, start, re.DOTALL) and not (suffix and remedy.endswith(suffix)):
+        start, suffix = file.read(_START_BYTES).lower(), Path(str(path)).suffix.lower()
+        for first, (what, remedy) in _LOST.items():
+            if re.match(first, start, re.DOTALL):
+                return f"{path}: holds {what}. {remedy}."
+        for first, (what, remedy, suffixes) in _CONTENTS.items():
+            if re.match(first, start, re.DOTALL) and suffix not in suffixes:
                 return f"{path}: holds {what}, so it is not named after its format. {remedy}."
     return ""
+
+
+def picture_suffix(start: bytes) -> str:
+    """Return the suffix of the picture format that a file with these first bytes holds, or "".
+
+    >>> picture_suffix(b"GIF89a")
+    '.gif'
+    """
+    return next((suffix for first, (_, suffix) in _PICTURES.items() if re.match(first, start.lower(), re.DOTALL)), "")
 
 
 def _reason(error: Exception) -> str:

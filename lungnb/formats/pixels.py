@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lungnb.formats.opening import Refused
-from lungnb.formats.ranges import LUNG_WINDOW, grey_range, with_sign, without_fill
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range, without_fill
 from lungnb.masks import Floats, Grey, TrainedWindow, Window
 
 if TYPE_CHECKING:
@@ -88,10 +88,9 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.dtype == np.uint8 and (window is None or isinstance(window, TrainedWindow)):
         is_shown = SHOWN.format(*window) if window else ""
         return array, ", ".join(filter(None, [coloured, doubt_of(array), is_shown]))
-    array, sign = with_sign(array)
     shown, note = grey_range(array, window, name)
     array, filled = without_fill(array, shown)
-    note = ", ".join(filter(None, [sign, filled, note]))
+    note = ", ".join(filter(None, [filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.
     doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else doubt_of(grey)

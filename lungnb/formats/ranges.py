@@ -15,8 +15,8 @@ from lungnb.masks import Mask, Window
 LUNG_WINDOW = (-1000.0, 400.0)  # Hounsfield units shown as black and as white
 LUNG_RANGE = (-1500.0, -200.0)  # HU of air and lung; every CT slice of a chest has such values, no 8-bit image has
 FLESH_RANGE = (-200.0, 200.0)  # HU of fat, muscle and blood
+_MIN_CORNERS = 3  # of a slice, that a fill value reaches
 MAX_HU = 3071.0  # the largest number of 12 bits; in the corners of a slice, it is no bone and no metal
-_ROWS = 256  # look at so many rows to see how much neighbours differ
 _MIN_FLESH_SHARE = 0.01  # of a picture of CT; a chest has far more
 MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
 MAX_UNITS = 16  # floats from 0 to this were normalised in some way: no 8-bit picture is so dark
@@ -82,45 +82,20 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
 
 
-def with_sign(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return 16-bit numbers with their sign, and a note, if they are Hounsfield units that were saved without it.
-
-    >>> with_sign(np.tile(np.arange(-1000, 400).astype(np.uint16), (4, 1)))[0].min()
-    np.int16(-1000)
-    """
-    if values.dtype != np.uint16:
-        return values, ""
-    signed = values.view(np.int16)
-    sample = _sample(signed)
-    is_air = (sample > LUNG_RANGE[0]) & (sample < LUNG_RANGE[1])
-    is_ct = is_air.mean() > _SHARE_OF_LUNG and len(np.unique(sample[is_air])) > _FEW_VALUES
-    is_wrapped_ct = is_ct and sample.max() < MAX_HU and is_wrapped(values, signed, 16)
-    return (signed, "Hounsfield units without their sign: the sign is restored") if is_wrapped_ct else (values, "")
-
-
-def is_wrapped(pixels: np.ndarray, other: np.ndarray, bits: int) -> bool:
-    """Return whether neighbours in a row differ by nearly all values of so many bits, while `other` is smooth there.
-
-    An overlay in the upper bits makes the opposite: there `other` has the wide steps.
-    """
-    if pixels.ndim != 2 or np.array_equal(pixels, other):
-        return False
-    step = math.ceil(len(pixels) / _ROWS)
-    one, two = (np.abs(np.diff(each[::step].astype(float))) / 2**bits for each in (pixels, other))
-    wraps, steps = ((near < 0.25) & (far > 0.75) for near, far in ((two, one), (one, two)))
-    return bool(wraps.sum() > steps.sum())
-
-
 def without_fill(values: np.ndarray, shown: Window) -> tuple[np.ndarray, str]:
     """Return a CT slice with -1000 HU in the place of a large value that fills its corners, such as 1e20, and a note.
+
+    The value fills at least three corners, so it is no metal. Slices with several such values stay as they are.
 
     >>> without_fill(np.array([[9999.0, 0, 9999], [0, 0, 0], [9999, 0, 9999]]), LUNG_WINDOW)[0].max()
     np.float64(0.0)
     """
-    fill = np.median(values[:: max(len(values) - 1, 1), :: max(values.shape[1] - 1, 1)])
-    if shown != LUNG_WINDOW or not MAX_HU <= fill < np.inf:
+    corners = values[:: max(len(values) - 1, 1), :: max(values.shape[1] - 1, 1)]
+    distinct, counts = np.unique(corners, return_counts=True)
+    fill = distinct[counts.argmax()]
+    if shown != LUNG_WINDOW or counts.max() < _MIN_CORNERS or not MAX_HU <= fill < np.inf:
         return values, ""
-    return np.where(values == fill, shown[0], values), f"values of {fill:g}, which fill the corners, are black"
+    return np.where(values == fill, int(shown[0]), values), f"values of {fill:g}, which fill the corners, are black"
 
 
 def _doubt_of_units(values: np.ndarray) -> str:

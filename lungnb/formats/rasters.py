@@ -24,7 +24,7 @@ from lungnb.formats.deep import (
 )
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES
 from lungnb.formats.jpeg import refuse_jpeg, refuse_other_jpeg
-from lungnb.formats.opening import Refused, open_file, refuse_memory, refuse_shape
+from lungnb.formats.opening import Refused, open_file, picture_suffix, refuse_memory, refuse_shape
 from lungnb.formats.pixels import has_colours
 from lungnb.masks import Mask
 
@@ -45,7 +45,7 @@ UPRIGHT = 1  # the orientation of EXIF that turns nothing
 _SAMPLE_SIDE = 256  # px; look at so many rows and columns to see whether a picture has colours
 _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo themselves
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_STARTS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", **dict.fromkeys(_TIFF_STARTS, ".tif")}
+_START_BYTES = 16  # enough to see which format a file holds
 _PAIR_SUFFIXES = (".hdr", ".img")
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")
 _REDUCED_TAG = 254  # NewSubfileType of TIFF: bit 0 says that a page is a smaller copy of another one
@@ -98,8 +98,7 @@ def kind_of(path: Path) -> str:
     """Return the ending of the format that a file without an ending holds, by its first bytes, or ""."""
     if not path.suffix:
         with suppress(Refused, OSError), open_file(path) as file:
-            start = file.read(max(map(len, _STARTS)))
-            return next((suffix for first, suffix in _STARTS.items() if start.startswith(first)), "")
+            return picture_suffix(file.read(_START_BYTES))
     return ""
 
 

@@ -7,7 +7,7 @@ from scipy import ndimage
 from helpers.figures import drawn
 from helpers.scans import save
 from lungnb.__main__ import main
-from lungnb.datasets.check import _left_out, check_dataset, judge_mask
+from lungnb.datasets.check import _large_patient, _left_out, _torn_patients, check_dataset, judge_mask
 from lungnb.datasets.pairing import PREDICTED
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import pictures
@@ -287,3 +287,32 @@ def test_two_drawings_of_one_mask_are_found_and_parts_are_not(raw):
     save(raw / "masks" / "good04_left.png", (PHANTOMS[4][1] & (X > 0.5)).astype(np.uint8) * 255)  # a part
     findings = [key for key, what in found(raw).items() if what.startswith("joined with a mask that shows nearly")]
     assert findings in ([("masks/good02.bmp", "warning")], [("masks/good02.png", "warning")])
+
+
+def test_only_a_thin_mask_is_an_outline():
+    radius = np.hypot(X - 0.5, Y - 0.5)
+    ring, line = (radius > 0.3) & (radius < 0.45), (radius > 0.44) & (radius < 0.45)
+    said, thin = ("; ".join(what for _, what, _ in judge_mask(noise(1), mask)) for mask in (ring, line))
+    assert "has a hole of" in said and "outline" not in said and "is an outline" in thin
+
+
+def patients(**columns):
+    table = pd.DataFrame({"patient": ["a", "a", "a", "b", "c"], "split": ["train"] * 3 + ["test"] * 2})
+    return table.assign(**columns)
+
+
+def test_spellings_of_one_sex_are_one():
+    assert _torn_patients(patients(sex=["F", "f", "female", "M", ""])) == []
+    assert "has the sexes F and M" in _torn_patients(patients(sex=["F", "m", "", "M", ""]))[0][2]
+
+
+def test_a_diagnosis_may_change():
+    ((_, severity, what, advice),) = _torn_patients(patients(group=["ill", "ill", "well", "ill", "ill"]))
+    assert severity == "note" and "scores count each image in its own" in what and advice == "check that this is meant"
+
+
+def test_a_large_patient_fills_a_split_only_if_it_is_in_one():
+    many = pd.concat([patients()] + [patients().head(3)] * 2)
+    assert "9 of 11 images: one split is mostly theirs" in _large_patient(many)[0][2]
+    torn = many.assign(split=["train", "test"] * 5 + ["validation"])
+    assert _large_patient(torn)[0][2].endswith("9 of 11 images") and _large_patient(patients()) == []

@@ -614,6 +614,19 @@ def test_a_film_that_states_its_pixel_spacing_keeps_it(raw):
     np.testing.assert_allclose(manifest[["pixel_height_mm", "pixel_width_mm"]], [[0.2, 0.1]] * 3)
 
 
+def test_a_film_that_is_no_chest_by_its_header_is_to_be_looked_at(raw):
+    pytest.importorskip("pydicom")
+    from helpers.films import dicom
+
+    write_scans(raw, "abc")
+    (raw / "images" / "a.png").unlink()
+    dicom(raw / "images" / "a.dcm", IMAGE.astype(np.uint16), "DX", BodyPartExamined="HAND")
+    settings, _ = prepared(raw)
+    ((file, severity, what, advice),) = [note for note in open_prepared(settings).notes if "HAND" in note[2]]
+    assert file == "images/a.dcm" and severity == "warning" and "not of a chest by its header" in what
+    assert advice.startswith("look at it") and advice != reading.NONE_NEEDED
+
+
 def test_a_file_is_not_a_data_set(tmp_path):
     (tmp_path / "scans.zip").write_bytes(b"PK\3\4")
     with pytest.raises(ValueError, match=r"scans\.zip: is a file\. Unpack it if it is an archive"):

@@ -207,3 +207,10 @@ def test_masks_of_the_next_image_are_named():
     pairs = [MaskPair(f"{n}.png", 1.0, masks[n - 1], mask) for n, mask in enumerate(masks)]
     table = judge_pairs(pairs)
     assert "paired by their order" in table["what"][0] and len(table) == 1
+
+
+def test_one_mask_for_all_images_is_named():
+    masks = [shrink_mask(each.mask)[None] for each in PHANTOMS]
+    table = judge_pairs([MaskPair(f"{n}.png", 1.0, masks[0], np.roll(masks[0], 20, 1)) for n in range(12)])
+    assert "the 12 images have only 1 different mask" in table["what"][0]
+    assert table["advice"][0].startswith("if they are not copies of one image")

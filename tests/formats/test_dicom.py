@@ -10,6 +10,7 @@ from PIL import Image
 from helpers.films import dicom
 from helpers.pictures import GREY
 from lungnb.formats.dicom import read_dicom
+from lungnb.formats.dicom_header import view_note
 from lungnb.formats.images import peculiarity, read_image, read_picture
 
 pydicom = pytest.importorskip("pydicom")
@@ -515,3 +516,13 @@ def test_without_a_modality_the_class_says_that_it_is_ct(tmp_path):
     pixels = np.array([[0, 24, 724], [1424, 2000, 23]])
     path = dicom(tmp_path / "a.dcm", pixels, "", RescaleSlope=1, RescaleIntercept=-1024)
     np.testing.assert_array_equal(read_image(path), [[0, 0, 128], [255, 255, 0]])
+
+
+@pytest.mark.parametrize(
+    ("modality", "part", "is_noted"),
+    [("CT", "ABDOMEN", False), ("CT", "NECK", False), ("CT", "HEAD", True), ("DX", "ABDOMEN", True)],
+)
+def test_ct_of_the_neck_and_the_abdomen_may_show_the_chest(modality, part, is_noted):
+    header = pydicom.Dataset()
+    header.Modality, header.BodyPartExamined = modality, part
+    assert view_note(header) == (f"not of a chest by its header (BodyPartExamined {part})" if is_noted else "")

@@ -10,6 +10,7 @@ from helpers.pictures import GREY, saved
 from lungnb.formats import images
 from lungnb.formats.images import read_image
 from lungnb.formats.nifti import read_nifti
+from lungnb.formats.opening import other_contents
 
 
 def test_too_many_pixels_are_refused_and_the_sentence_names_the_setting(tmp_path, monkeypatch):
@@ -77,3 +78,28 @@ def test_a_file_far_larger_than_the_memory_limit_is_not_opened(tmp_path):
         file.truncate(10**11)  # a hole, which takes no room
     with pytest.raises(ValueError, match=r"a\.png: a file of 100\.0 GB would need"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tiff"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_cut_picture_is_not_said_to_be_misnamed(tmp_path, name, kind):
+    """Pictures are read under each other's names, so the name is not why they cannot be read."""
+    saved(tmp_path / f"whole.{kind.lower()}", GREY)
+    start = (tmp_path / f"whole.{kind.lower()}").read_bytes()[:60]
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(ValueError, match=name) as caught:
+        read_image(tmp_path / name)
+    assert "holds a" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bytes(5000), "holds zeros instead of a picture. Copy it again."),
+        (b"version https://git-lfs.github.com/spec/v1", "holds a pointer of Git LFS. Get the file itself"),
+        (b"\x1f\x8b" + bytes(99), "so it is not named after its format. Unpack it."),
+    ],
+)
+def test_only_files_of_another_format_are_misnamed(tmp_path, content, words):
+    (tmp_path / "a.png").write_bytes(content)
+    assert words in other_contents(tmp_path / "a.png")

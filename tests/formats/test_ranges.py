@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungnb.formats.pixels import show_grey
-from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range
+from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range, without_fill
 
 RNG = np.random.default_rng(0)
 FILM = np.clip(RNG.normal(1800, 700, (300, 400)), 0, 4080).astype(np.uint16)
@@ -102,3 +102,27 @@ def test_floats_of_a_few_units_are_not_8_bit_greys():
     assert grey_range(shares[9:] * 3).window == pytest.approx((0, 3), abs=0.01)
     assert grey_range(shares[9:] * 255).window == (0, 255)
     assert grey_range((shares[9:] * 9).astype(np.uint16)).window == (0, 255)
+
+
+def filled(*corners, kind=np.float32):
+    """Return a slice of CT with these values in its corners, from the first row to the last."""
+    values = np.tile(np.linspace(-1000, 300, 64), (64, 1)).astype(kind)
+    values[::63, ::63] = np.reshape(corners, (2, 2))
+    return values
+
+
+@pytest.mark.parametrize("fills", [(9999,) * 4, (9999, 9999, 0, 9999)])
+def test_one_value_that_fills_the_corners_of_ct_is_air(fills):
+    values, note = without_fill(filled(*fills, kind=np.int16), LUNG_WINDOW)
+    assert values.max() <= 300 and values.dtype == np.int16 and "values of 9999" in note
+
+
+@pytest.mark.parametrize("fills", [(9999, 9999, 5000, 5000), (9999, 5000, 9999, 0), (np.inf,) * 4, (2000,) * 4])
+def test_other_corners_stay_as_they_are(fills):
+    values = filled(*fills)
+    assert without_fill(values, LUNG_WINDOW) == (values, "")
+
+
+def test_the_corners_of_a_film_stay_as_they_are():
+    film = filled(*(65535,) * 4) + 1000
+    assert without_fill(film, grey_range(film).window) == (film, "")

@@ -316,7 +316,8 @@ def drawn_as(folder, change):
     raw = write_set(folder)
     for file, (image, left, right) in zip(sorted((raw / "masks").iterdir()), phantoms(), strict=True):
         write_png(file, change(image, left, right))
-    return judge_check(raw, "everything", "hole", "rectangles", "region", "share", "small", "large", "brighter", "lung")
+    words = ("everything", "hole", "rectangles", "region", "share", "small", "large", "brighter", "lung", "outline")
+    return judge_check(raw, *words)
 
 
 def mhd(raw, name):
