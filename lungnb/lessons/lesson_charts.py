@@ -129,7 +129,7 @@ def left_out_chart(table: pd.DataFrame) -> Figure:
     sets = [name for name in changes if name not in ("mean", "low", "high")]
     figure, axis = subplots(figsize=(9, 0.45 * len(changes) + 1.6))
     for index, name in enumerate(sets):
-        style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index], "markersize": 8}
+        style = {"marker": MARKERS[index % len(MARKERS)], "color": COLORS[index % len(COLORS)], "markersize": 8}
         axis.plot(changes[name], changes.index, linestyle="none", label=name, **style)
     axis.plot(changes["mean"], changes.index, "|", color="black", markersize=22, markeredgewidth=2, label="mean")
     if (changes["low"] < changes["high"]).any():
