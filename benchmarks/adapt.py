@@ -80,6 +80,11 @@ def adapted(films: list[Film], start: str, seed: int, share: float | None) -> tu
     return tuned, time.perf_counter() - started
 
 
+def mean_dice(network: keras.Model, films: list[Film]) -> float:
+    """Return the mean Dice of cleaned masks."""
+    return float(np.mean([dice_of_film(network, film) for film in films]))
+
+
 def measure(
     films: list[Film], before: Callable[[int], float], start: str, images: int, draw: int, tested: int
 ) -> dict[str, float]:
@@ -91,7 +96,7 @@ def measure(
     share = None if start == ADAPTED else 1.0  # nothing of random weights is worth keeping
     with free_graphs():
         network, seconds = adapted([films[place] for place in chosen], start, draw, share)
-        after = float(np.mean([dice_of_film(network, films[place]) for place in others]))
+        after = mean_dice(network, [films[place] for place in others])
     return row | {"after": after, "seconds": round(seconds, 1)}
 
 
@@ -101,16 +106,22 @@ def plan(title: str, starts: list[str], counts: list[int], draws: int) -> list[t
     return [key for key in keys if key[2] or key[1:] == (ADAPTED, 0, 0)]
 
 
-def main() -> None:
-    """Write the table and the chart after each row, and print the means."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parser_of(description: str, draws: int) -> argparse.ArgumentParser:
+    """Return a parser of the options that benchmarks of adapting share."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("datasets", nargs="+", help="names of the catalogue or folders, each with :PREFIX or without")
-    parser.add_argument("--counts", type=int, nargs="+", default=[0, 1, 2, 5, 10, 20], help="numbers of images")
-    parser.add_argument("--draws", type=int, default=3)
-    parser.add_argument("--starts", nargs="+", choices=[ADAPTED, RANDOM], default=[ADAPTED, RANDOM])
+    parser.add_argument("--draws", type=int, default=draws)
     parser.add_argument("--tested", type=int, default=150, help="score at most so many images of a set")
     parser.add_argument("--without", nargs="+", default=[], help="ids of images to leave out")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
+    return parser
+
+
+def main() -> None:
+    """Write the table and the chart after each row, and print the means."""
+    parser = parser_of(__doc__, 3)
+    parser.add_argument("--counts", type=int, nargs="+", default=[0, 1, 2, 5, 10, 20], help="numbers of images")
+    parser.add_argument("--starts", nargs="+", choices=[ADAPTED, RANDOM], default=[ADAPTED, RANDOM])
     options = parser.parse_args()
     file, network = options.out / "curve.csv", load_model()
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []

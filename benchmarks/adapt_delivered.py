@@ -5,7 +5,6 @@ with masks. If the estimate falls, `model.keras` is the network from before. The
 are those of `adapt.py`. Each row is written when it is measured. The same command continues, and repeats no row.
 """
 
-import argparse
 import tempfile
 import time
 from functools import cache
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from adapt import draw_places, films_of
+from adapt import draw_places, films_of, mean_dice, parser_of
 from measure import record
 from PIL import Image
 from tqdm import tqdm
@@ -23,7 +22,7 @@ import lungnb
 from lungnb.engines.engines import load_model
 from lungnb.evaluation.adaptation import dice_of_film
 from lungnb.evaluation.films import Film
-from lungnb.networks.backend import free_graphs, keras
+from lungnb.networks.backend import free_graphs
 
 KEYS = ["dataset", "images", "draw"]
 
@@ -54,20 +53,10 @@ def measure(chosen: list[Film], others: list[Film]) -> dict[str, object]:
     return row | means | {"seconds": round(seconds, 1)}
 
 
-def mean_dice(network: keras.Model, films: list[Film]) -> float:
-    """Return the mean Dice of cleaned masks."""
-    return float(np.mean([dice_of_film(network, film) for film in films]))
-
-
 def main() -> None:
     """Write the table after each row, and print the means."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("datasets", nargs="+", help="names of the catalogue or folders, each with :PREFIX or without")
+    parser = parser_of(__doc__, 5)
     parser.add_argument("--images", type=int, default=5, help="number of images, at least 3")
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--tested", type=int, default=150, help="score at most so many images of a set")
-    parser.add_argument("--without", nargs="+", default=[], help="ids of images to leave out")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks"))
     options = parser.parse_args()
     file, network = options.out / "delivered.csv", load_model()
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []

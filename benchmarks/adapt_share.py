@@ -11,12 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from adapt import adapted, films_of
+from adapt import adapted, films_of, mean_dice
 from measure import record
 from tqdm import tqdm
 
 from lungnb.engines.engines import load_model
-from lungnb.evaluation.adaptation import dice_of_film
 from lungnb.evaluation.films import Film
 from lungnb.evaluation.published import ADAPTED
 from lungnb.networks.backend import free_graphs, keras
@@ -30,11 +29,6 @@ def on_the_way(old: keras.Model, new: keras.Model, share: float) -> keras.Model:
     pairs = zip(old.get_weights(), new.get_weights(), strict=True)
     network.set_weights([before + share * (after - before) for before, after in pairs])
     return network
-
-
-def mean_dice(network: keras.Model, films: list[Film]) -> float:
-    """Return the mean Dice of cleaned masks."""
-    return float(np.mean([dice_of_film(network, film) for film in films]))
 
 
 def measure(films: list[Film], images: int, draw: int, shares: list[float]) -> list[dict[str, float]]:

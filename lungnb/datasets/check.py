@@ -56,10 +56,10 @@ _KEEP_SPLITS = "to keep these splits, list id and split of each image in a CSV, 
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _MAX_PATIENT_SHARE = 0.6  # of the images
-_BY_FIRST = "splits are dealt by the more frequent one, and scores count each image in its own"
+_OF_GROUPS = "splits are dealt by the more frequent one; in scores, each image counts in its own group"
 _TORN = {  # columns of which a patient has one value, and the severity, what and the advice if there are several
     "split": ("warning", "images in the splits {}: scores will be too high", "move the patient to one split"),
-    "group": ("note", f"the groups {{}}: {_BY_FIRST}", "check that this is meant"),
+    "group": ("note", f"the groups {{}}: {_OF_GROUPS}", "check that this is meant"),
     "sex": ("warning", "the sexes {}: one of them is wrong", "write one sex in all rows of the patient"),
 }
 _SMALL_GROUP = "add patients, or do not report scores of this group"

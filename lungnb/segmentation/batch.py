@@ -95,7 +95,7 @@ def segment_files(
                 journal.flush()
 
             def begin(each: InputFile) -> InputFile:
-                """Take back plan and digest of a mask, because this run may be killed after it has replaced it."""
+                """Forget the plan and the digest of a mask, because this run may be killed after it has replaced it."""
                 if earlier := rows.get(os.path.abspath(each.path)):
                     add(earlier | records.UNSURE)
                 return each

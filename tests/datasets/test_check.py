@@ -308,7 +308,7 @@ def test_spellings_of_one_sex_are_one():
 
 def test_a_diagnosis_may_change():
     ((_, severity, what, advice),) = _torn_patients(patients(group=["ill", "ill", "well", "ill", "ill"]))
-    assert severity == "note" and "scores count each image in its own" in what and advice == "check that this is meant"
+    assert severity == "note" and "each image counts in its own group" in what and advice == "check that this is meant"
 
 
 def test_a_large_patient_fills_a_split_only_if_it_is_in_one():
