@@ -1,5 +1,6 @@
 """The steps name commands, files, data sets and notebooks that exist."""
 
+import re
 import shlex
 
 import papermill
@@ -27,6 +28,13 @@ def test_every_folder_of_results_and_every_recipe_has_a_step():
     assert {*RECIPES} <= folders
 
 
+def source_of(script):
+    """Return the source of a script and of the scripts beside it that it imports, which may define its options."""
+    source = script.read_text()
+    beside = [script.with_name(f"{name}.py") for name in re.findall(r"^from (\w+) import", source, re.MULTILINE)]
+    return "".join([source, *(file.read_text() for file in beside if file.exists())])
+
+
 @pytest.mark.parametrize(("step", "words"), COMMANDS, ids=lambda value: getattr(value, "name", None))
 def test_each_command_can_be_run(step, words, home):
     if words[0] == "lungnb":
@@ -43,7 +51,7 @@ def test_each_command_can_be_run(step, words, home):
         known = papermill.inspect_notebook(ROOT / words[2])
         assert {word.partition("=")[0] for word in words[4:]} <= {*known}
     else:
-        source = (ROOT / words[1]).read_text()
+        source = source_of(ROOT / words[1])
         assert all(f'"{word}"' in source for word in words[2:] if word.startswith("--"))
 
 
