@@ -96,7 +96,7 @@ GPU_DICE = json.loads((PUBLISHED / "gpu" / "unet" / "summary.json").read_text())
 GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
 CURVE = table("adapt/curve.csv").groupby(["start", "images", "dataset"])["after"].agg(["mean", "min", "max"])
 ADAPTING_SECONDS = table("adapt/curve.csv").groupby("images")["seconds"].min()
-ONE_FILM = table("adapt/share.csv").query("images == 1 and share == 0.35")["after"]
+ONE_FILM = table("adapt/share.csv").query("images == 1").groupby("share")[["before", "after"]].agg(["mean", "min"])
 DELIVERED = table("adapt/delivered.csv", ["dataset", "draw"])
 ORDER = (
     table("adapt/order.csv", ["dataset", "order", "draw"])
