@@ -125,6 +125,11 @@ def test_each_class_and_type_has_a_name_of_its_own():
     assert len(types) > 50 and [name for name, count in types.items() if count > 1] == []
 
 
+def test_at_most_six_functions_are_allowed_to_take_or_return_anything():
+    files = [file for folder in ("lungnb", "tools", "benchmarks", "docs") for file in (ROOT / folder).rglob("*.py")]
+    assert sum(file.read_text(encoding="utf-8").count("noqa: ANN401") for file in files) <= 6
+
+
 def test_importing_a_package_imports_none_of_its_modules():
     code = f"import sys, {', '.join(f'lungnb.{name}' for name in PACKAGES)}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

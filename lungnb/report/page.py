@@ -133,5 +133,5 @@ def _take_title(notebook: nbformat.NotebookNode) -> str:
     first = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
     if first is None or not first.source:
         return "untitled"
-    title, _, first.source = first.source.partition("\n")
+    title, _, first.source = str(first.source).partition("\n")
     return title.lstrip("# ")
