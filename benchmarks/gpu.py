@@ -14,6 +14,7 @@ import argparse
 import csv
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ COLUMNS = (
 )
 
 
-def median_seconds(run: Any, rounds: int) -> float:  # noqa: ANN401
+def median_seconds(run: Callable[[], object], rounds: int) -> float:
     """Return the median time of a call, without the first two calls, which compile and allocate."""
     times = []
     for _ in range(rounds + 2):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EPOCHS = 4
 
 
-def settings_of(raw: str, **changes: Any) -> Settings:  # noqa: ANN401
+def settings_of(raw: str, **changes: object) -> Settings:
     """Return the full profile's settings for the phantoms, with nearly all of them for training."""
     full = Settings(dataset=raw, image_size=256, filters=16, batch_size=8, epochs=EPOCHS)
     return full.replace(split_fractions=(0.9, 0.1, 0.0)).replace(**changes)

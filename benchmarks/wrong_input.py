@@ -22,7 +22,7 @@ from lungnb.evaluation.changes import CHANGES
 from lungnb.evaluation.speed import median_seconds
 from lungnb.formats.images import read_image
 from lungnb.formats.pixels import shrink
-from lungnb.networks.chest import probability_part
+from lungnb.networks.chest_output import probability_part
 from lungnb.segmentation.inference import is_doubtful, predict_image, predict_upright
 from lungnb.segmentation.listing import list_images
 from lungnb.segmentation.predict import open_model

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None) -> int:
     closes early, as in `lungnb recipes | head -1`, the work continues and the status stays the same.
     """
     try:
-        from lungnb.messages import explain, log_traceback, say, steady_output
+        from lungnb.messages import explain, log_traceback, print_lines, steady_output
 
         if arguments is None and not any(stream and stream.isatty() for stream in (sys.stdout, sys.stderr)):
             os.environ.setdefault("TQDM_MININTERVAL", "60")  # in a log, a progress bar writes only once a minute
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
                 status = int(options.run(options) or 0)
             except Exception as error:
                 log_traceback(error)
-                say(f"lungnb: {explain(error)}", file=sys.stderr)
+                print_lines(f"lungnb: {explain(error)}", file=sys.stderr)
                 status = 2
             return output.finish() or status
     except KeyboardInterrupt:

@@ -50,7 +50,7 @@ def printable(text: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def say(*lines: object, file: TextIO | None = None) -> None:
+def print_lines(*lines: object, file: TextIO | None = None) -> None:
     """Print each of `lines` as one `printable` line, on standard output or on `file`."""
     for line in lines:
         print(printable(line), file=file)
@@ -134,7 +134,7 @@ class _Output:
         if self._error is None or isinstance(self._error, BrokenPipeError):
             return 0
         reason = (self._error.strerror or "").lower()
-        say(f"lungnb: standard output: {reason}; not all was printed.", file=sys.stderr)
+        print_lines(f"lungnb: standard output: {reason}; not all was printed.", file=sys.stderr)
         return 2
 
     @contextmanager
@@ -151,7 +151,7 @@ class _Output:
 def steady_output() -> Iterator[_Output]:
     """Keep the block running if a stream fails, and print warnings as single lines; yield standard output."""
     with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: say(f"lungnb: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: print_lines(f"lungnb: {message}", file=sys.stderr)
         output, errors = (_Output(stream or nowhere) for stream in (sys.stdout, sys.stderr))
         with redirect_stdout(cast(TextIO, output)), redirect_stderr(cast(TextIO, errors)):
             try:

@@ -13,7 +13,7 @@ from lungnb import messages
 from lungnb.__main__ import main
 from lungnb.commands import actions
 from lungnb.formats.images import write_png
-from lungnb.messages import explain, log_traceback, printable, progress_bar, say
+from lungnb.messages import explain, log_traceback, print_lines, printable, progress_bar
 from lungnb.phantoms.make import make_phantom
 
 BAD_NAME = os.fsdecode(b"a\x1b[31m\r\nb\xff\xe2\x80\xae.png")
@@ -40,7 +40,7 @@ def run(*arguments, pipe=None, **environment):
 )
 def test_a_name_cannot_steer_the_terminal(text, shown, capsys):
     assert printable(text) == shown and shown.isprintable()
-    say(text, text)
+    print_lines(text, text)
     assert capsys.readouterr().out == f"{shown}\n{shown}\n"
 
 

@@ -12,7 +12,7 @@ from lungnb.evaluation.scoring import score_images
 from lungnb.formats import images
 from lungnb.masks import CHEST_THRESHOLD
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import has_chest, probability_part
+from lungnb.networks.chest_output import has_chest, probability_part
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from lungnb.phantoms.make import make_phantom

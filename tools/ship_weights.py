@@ -14,7 +14,7 @@ from lungnb.engines.engines import compute_in_float32
 from lungnb.engines.export import export_model
 from lungnb.files import need, written
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import probability_part
+from lungnb.networks.chest_output import probability_part
 from lungnb.networks.model_files import read_network
 from lungnb.settings import SHIPPED
 from train_chest import add_chest

@@ -22,10 +22,10 @@ from drawings import draw, drawing_pool
 from lungnb.files import written
 from lungnb.formats.pixels import fit_square
 from lungnb.masks import LUNG_SHARE
-from lungnb.messages import say
+from lungnb.messages import print_lines
 from lungnb.networks import backend
 from lungnb.networks.backend import Tensor, keras, layers
-from lungnb.networks.chest import CHEST
+from lungnb.networks.chest_output import CHEST
 
 POOLED_PX = 32  # side of the averages that the classifier sees
 _CHANNELS = (12, 24, 32, 40)  # of its convolutions, each of which halves the side except the first
@@ -60,7 +60,7 @@ def add_chest(model: keras.Model, drawings: Path | None = None, seed: int = 1) -
         training, validation = (pooled(extended, kinds, drawings, pool) for kinds in (TRAINING, VALIDATION))
     classifier = extended.get_layer(CHEST)
     fit(classifier, training, validation)
-    say(set_limit(classifier, validation))
+    print_lines(set_limit(classifier, validation))
     return extended
 
 

@@ -25,7 +25,7 @@ from lungnb.formats.opening import digest_of_file
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, Progress
-from lungnb.networks.chest import probability_part
+from lungnb.networks.chest_output import probability_part
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.data import MemoryBatches
 from lungnb.networks.examples import Examples

@@ -48,7 +48,7 @@ class Browser(Controls):
         network = "that comes with lungnb" if network == SHIPPED.stem else network
         self.corrector = Corrector(corrections, network, start, self._change_network)
         super().__init__(len(cases), order, self.corrector.row, self.corrector.brush)
-        self._shown = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
+        self._shown: list[int] = [*range(len(cases))]  # the cases to show, in order; the number counts them from 1
         self._index = 0  # of the case shown
         self._slice: int | None = None  # of the volume shown; None is the middle one
         self._is_setting = False  # whether the browser, not the person, changes a control
@@ -71,7 +71,7 @@ class Browser(Controls):
     def _go(self, step: int) -> None:
         self.number.value += step
 
-    def _leave(self, then: Callable[[], None], change: Any) -> None:  # noqa: ANN401  # traitlets does not type it
+    def _leave(self, then: Callable[[], None], change: dict[str, Any]) -> None:
         """Save the strokes and call `then`. If they cannot be saved, give the control its old value."""
         if self._is_setting:
             return
@@ -105,7 +105,8 @@ class Browser(Controls):
         self.status.value = f"&nbsp;{count:,} marked, in {file}" if count else f"&nbsp;marks go to {file}"
 
     def _case(self) -> Case:
-        return self.cases[self._shown[self.number.value - 1]]
+        number: int = self.number.value
+        return self.cases[self._shown[number - 1]]
 
     def _marked(self) -> list[int]:
         return [index for index, case in enumerate(self.cases) if case.key in self.marks]

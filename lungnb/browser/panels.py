@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage.measure import find_contours
 
-from lungnb.figures.theme import FOUND, TRUTH
+from lungnb.figures.theme import FOUND_COLOUR, TRUTH_COLOUR
 
 _SIDE_PX = 640  # of the JPEGs, the longer one
 _COLORS = "cividis"  # from 0 to 1; reads the same for colour-blind eyes
@@ -21,7 +21,7 @@ def picture_of(array: np.ndarray, truth: np.ndarray | None = None, prediction: n
     size = max(round(array.shape[1] * scale), 1), max(round(array.shape[0] * scale), 1)
     picture = Image.fromarray(array).convert("RGB").resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
-    for mask, color, dashed in ((truth, TRUTH, False), (prediction, FOUND, truth is not None)):
+    for mask, color, dashed in ((truth, TRUTH_COLOUR, False), (prediction, FOUND_COLOUR, truth is not None)):
         for contour in [] if mask is None else find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
             points = [tuple(point) for point in (contour[:, ::-1] - 0.5) * scale]
             for start in range(0, len(points), 12):
@@ -34,8 +34,8 @@ def picture_of(array: np.ndarray, truth: np.ndarray | None = None, prediction: n
 def outlines_legend(has_truth: bool) -> str:
     """Return the legend of the contours as HTML."""
     line = '<span style="display:inline-block;width:2.2em;border-top:3px {} {};vertical-align:middle"></span> {}'
-    lines = [line.format("solid", TRUTH, "ground truth &emsp;")] if has_truth else []
-    return "".join([*lines, line.format("dashed" if has_truth else "solid", FOUND, "prediction")])
+    lines = [line.format("solid", TRUTH_COLOUR, "ground truth &emsp;")] if has_truth else []
+    return "".join([*lines, line.format("dashed" if has_truth else "solid", FOUND_COLOUR, "prediction")])
 
 
 def scale_legend(view: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from lungnb import datasets, engines, evaluation, figures, networks, page, report, segmentation
 from lungnb.artefacts import EXCLUDED
 from lungnb.files import written
-from lungnb.messages import say
+from lungnb.messages import print_lines
 from lungnb.presets import RECIPES, make_settings, parse_changes, recipes
 from lungnb.settings import Settings, counted
 
@@ -26,10 +26,10 @@ _ALTERNATIVES = (  # options that name the same thing in two ways
 def run_download(options: argparse.Namespace) -> None:
     """Download a data set, or list the catalogue."""
     if options.dataset is None:
-        say(*datasets.catalogue().to_string(index=False).split("\n"))
+        print_lines(*datasets.catalogue().to_string(index=False).split("\n"))
     else:
-        say(f"{options.dataset} is in {datasets.download(options.dataset)}")
-        say(datasets.find_source(options.dataset).note)
+        print_lines(f"{options.dataset} is in {datasets.download(options.dataset)}")
+        print_lines(datasets.find_source(options.dataset).note)
 
 
 def run_recipes(_: argparse.Namespace) -> None:
@@ -37,7 +37,7 @@ def run_recipes(_: argparse.Namespace) -> None:
     for name, recipe in recipes().iterrows():
         training = "{loss}, {optimizer} {learning_rate:g}, batch {batch_size}, up to {epochs} epochs".format(**recipe)
         size = f"{recipe['dataset']} at {recipe['image_size']} px"
-        say(name, f"    {recipe['about']}.", f"    {size}; {recipe['models']}; {training}")
+        print_lines(name, f"    {recipe['about']}.", f"    {size}; {recipe['models']}; {training}")
 
 
 def run_prepare(options: argparse.Namespace) -> None:
@@ -46,40 +46,40 @@ def run_prepare(options: argparse.Namespace) -> None:
     manifest = datasets.prepare_dataset(settings)
     prepared = datasets.open_prepared(settings)
     excluded, notes = prepared.excluded, prepared.notes
-    say(f"{len(manifest)} pairs in {settings.prepared}:", *prepared.sizes().to_string(index=False).split("\n"))
+    print_lines(f"{len(manifest)} pairs in {settings.prepared}:", *prepared.sizes().to_string(index=False).split("\n"))
     if prepared.news:
-        say(prepared.news)
+        print_lines(prepared.news)
     for what in prepared.small_groups():
-        say(f"{what[0].upper()}{what[1:]}.")
+        print_lines(f"{what[0].upper()}{what[1:]}.")
     if len(excluded):
-        say(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
+        print_lines(f"{len(excluded)} files left out, listed in {settings.prepared / EXCLUDED}.")
     for what, count in Counter(what for _, _, what, _ in notes).most_common():
-        say(f"{counted(count, 'file')}: {what}.")
+        print_lines(f"{counted(count, 'file')}: {what}.")
 
 
 def run_check(options: argparse.Namespace) -> int:
     """Check a data set, and print each finding and what to do next."""
     settings = _settings(options)
     findings, mismatches = datasets.check_dataset(settings), evaluation.find_mismatches(settings)
-    say(*datasets.open_prepared(settings).sizes().to_string(index=False).split("\n"))
+    print_lines(*datasets.open_prepared(settings).sizes().to_string(index=False).split("\n"))
     with_error = findings.loc[findings["severity"] == "error", "file"]
     rows = [*findings.to_numpy(), *mismatches.loc[~mismatches["file"].isin(with_error), findings.columns].to_numpy()]
     for file, severity, what, advice in rows:
         if severity == "note":
             continue
         problem = what if what.endswith("?") else f"{what};"
-        say(f"{severity}: {file}: {problem} {advice}.")
+        print_lines(f"{severity}: {file}: {problem} {advice}.")
     counts = Counter(severity for _, severity, _, _ in rows)
-    say(", ".join(counted(counts[name], name) for name in ("error", "warning", "note")))
+    print_lines(", ".join(counted(counts[name], name) for name in ("error", "warning", "note")))
     kind = "--recipe" if settings.profile in RECIPES else "--profile"
     system = [kind, settings.profile] if settings.profile != "quick" else []
     changes = [part for change in options.set for part in ("--set", change)]
     same = shlex.join([settings.dataset, *system, *changes])
     if counts["error"]:
-        say(f"Next: mend the files with errors, or take them out, then run `lungnb check {same}` again.")
+        print_lines(f"Next: mend the files with errors, or take them out, then run `lungnb check {same}` again.")
         return 1
     look = "look at the files with warnings, then " if counts["warning"] else ""
-    say(f"Next: {look}run `lungnb train {same}`.")
+    print_lines(f"Next: {look}run `lungnb train {same}`.")
     return 0
 
 
@@ -93,7 +93,7 @@ def run_train(options: argparse.Namespace) -> None:
         evaluation.choose_temperature(settings, name)
         best_dice = history["val_dice"].iloc[int(history["val_loss"].argmin())]
         epochs = counted(len(history), "epoch")
-        say(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
+        print_lines(f"{name}: validation Dice {best_dice:.4f} after {epochs}; {settings.results / name}")
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -103,8 +103,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     for name in names:
         evaluation.evaluate(settings, name)
     table = evaluation.compare(settings, names).T.to_string(float_format="{:.4f}".format)
-    say(*table.split("\n"), *evaluation.verdict(settings, names).split("\n"))
-    say(*evaluation.other_settings(settings, names))
+    print_lines(*table.split("\n"), *evaluation.verdict(settings, names).split("\n"))
+    print_lines(*evaluation.other_settings(settings, names))
 
 
 def run_segment(options: argparse.Namespace) -> int:
@@ -125,14 +125,14 @@ def run_segment(options: argparse.Namespace) -> int:
             options.paths, options.out, options.model, **outputs._asdict(), engine=options.engine
         )
         errors, failed, review = table["error"].dropna(), sum(table["status"] == "failed"), sum(table["review"] != "")
-        say(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
+        print_lines(*(f"lungnb: {error}" for error in errors), file=sys.stderr)
         kept = table["note"].str.endswith(segmentation.KEPT).sum() if "note" in table else 0
         total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review, kept=kept)
         total["others"] = len({file.name for file in Path(options.out).glob("*_mask.*")} - {*table["mask"].dropna()})
         status = _say_segmented(options, str(Path(options.out) / "segmentation.csv"), total)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
-        say(json.dumps(rows, allow_nan=False))
+        print_lines(json.dumps(rows, allow_nan=False))
     return status
 
 
@@ -140,15 +140,17 @@ def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str])
     """Print how many images were segmented, by which network, and how many need a review; return the exit status."""
     network = segmentation.network_name(options.model)
     done = total["images"] - total["failed"]
-    say(f"{done} of {total['images']} images segmented by the network {network}; see {table}")
+    print_lines(f"{done} of {total['images']} images segmented by the network {network}; see {table}")
     if total["incomplete"]:
-        say(f"{total['incomplete']} of them lack an output that was asked for: see its column error")
+        print_lines(f"{total['incomplete']} of them lack an output that was asked for: see its column error")
     if total["review"]:
-        say(f"{total['review']} of them should be looked at: see its column review")
+        print_lines(f"{total['review']} of them should be looked at: see its column review")
     if total["kept"]:
-        say(f"{counted(total['kept'], 'mask')} changed after lungnb wrote it: kept, see its column note")
+        print_lines(f"{counted(total['kept'], 'mask')} changed after lungnb wrote it: kept, see its column note")
     if total["others"]:
-        say(f"{counted(total['others'], 'more mask')} there, of images not named now. To list all, name all at once.")
+        print_lines(
+            f"{counted(total['others'], 'more mask')} there, of images not named now. To list all, name all at once."
+        )
     return 1 if total["failed"] or total["incomplete"] else 0
 
 
@@ -163,29 +165,33 @@ def run_adapt(options: argparse.Namespace) -> None:
         with written(out / "estimate.png") as file:
             figures.adaptation_chart(adaptation.estimate).savefig(file)
     masks = shlex.quote(f"masks-{out.resolve().name}")  # because `masks` may hold masks of the network from before
-    say(f"The network is in {out}. Next: `lungnb segment IMAGES --out {masks} --model {shlex.quote(str(out))}`.")
+    print_lines(
+        f"The network is in {out}. Next: `lungnb segment IMAGES --out {masks} --model {shlex.quote(str(out))}`."
+    )
 
 
 def run_export(options: argparse.Namespace) -> None:
     """Export a model, and print how well its masks agree with those of Keras."""
-    say(f"Exporting to {options.format} ...")
+    print_lines(f"Exporting to {options.format} ...")
     file = engines.export_model(options.model, options.format, options.out, options.half)
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    print_lines(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     for engine, parity in engines.parities(file).items():
-        say(f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}")
+        print_lines(
+            f"    {engine}: Dice with the masks of Keras {parity.mean_dice:.4f}, at worst {parity.worst_dice:.4f}"
+        )
 
 
 def run_page(options: argparse.Namespace) -> None:
     """Write the page for browsers."""
     file = page.write_page(options.out)
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB. Open it in a browser; nothing leaves the computer.")
+    print_lines(f"{file}: {file.stat().st_size / 1e6:.1f} MB. Open it in a browser; nothing leaves the computer.")
 
 
 def run_report(options: argparse.Namespace) -> None:
     """Run the notebooks, and write the report."""
     seeds, settings = _seeds(options.seeds), _settings(options)
     changes = parse_changes(options.set)
-    say(report.run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
+    print_lines(report.run_series(settings.dataset, settings.profile, options.series == "all", changes, seeds))
 
 
 def run_score(options: argparse.Namespace) -> int:
@@ -196,9 +202,9 @@ def run_score(options: argparse.Namespace) -> int:
         labels, truth_labels, options.images, options.patients, options.patient_pattern, options.pixel_mm
     )
     done = report.score_report(options.truth, options.masks, chosen, options.out)
-    say(*(f"lungnb: {line}" for line in done.scoring.problem_lines()), file=sys.stderr)
+    print_lines(*(f"lungnb: {line}" for line in done.scoring.problem_lines()), file=sys.stderr)
     coverage = done.scoring.coverage
-    say(*coverage.to_string(index=False).split("\n"), *done.verdict.split("\n"), done.page)
+    print_lines(*coverage.to_string(index=False).split("\n"), *done.verdict.split("\n"), done.page)
     is_whole = len(coverage) == len(options.masks) and coverage["scored"].all() and not coverage["unusable"].any()
     return 0 if is_whole else 1
 
@@ -240,20 +246,22 @@ def run_runs(options: argparse.Namespace) -> None:
     settings = _settings(options)
     evaluation.remove_runs(settings, options.remove)
     runs = evaluation.list_runs(settings)
-    say(*runs.to_string(index=False).split("\n") if len(runs) else (f"{settings.results}: no runs yet.",))
+    print_lines(*runs.to_string(index=False).split("\n") if len(runs) else (f"{settings.results}: no runs yet.",))
 
 
 def run_notebooks(options: argparse.Namespace) -> None:
     """Copy the series of notebooks."""
     first = report.copy_notebooks(options.folder)
     folder = shlex.quote(str(first.parents[1]))
-    say(f"The notebooks are in {first.parent}. Next: `jupyter lab {folder}`, and open notebooks/{first.name} there.")
+    print_lines(
+        f"The notebooks are in {first.parent}. Next: `jupyter lab {folder}`, and open notebooks/{first.name} there."
+    )
 
 
 def run_publish(options: argparse.Namespace) -> None:
     """Copy what may be published."""
     settings = _settings(options)
-    say(report.publish(settings, options.out), *evaluation.other_settings(settings, settings.models))
+    print_lines(report.publish(settings, options.out), *evaluation.other_settings(settings, settings.models))
 
 
 def _models(options: argparse.Namespace, settings: Settings) -> list[str]:

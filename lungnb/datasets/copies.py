@@ -109,7 +109,7 @@ def _structure(image: Image.Image, side: int, sigma: float) -> np.ndarray:
     detail = smooth - gaussian_filter(smooth, sigma, mode="nearest")
     contrast = np.sqrt(gaussian_filter(detail**2, 2 * sigma, mode="nearest"))
     even = detail / (contrast + _FLOOR * contrast.mean() + np.finfo(np.float32).tiny)
-    return np.clip(np.rint(_STEPS * even), -127, 127).astype(np.int8)
+    return np.asarray(np.clip(np.rint(_STEPS * even), -127, 127), np.int8)
 
 
 def _candidates(coarse: np.ndarray, group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -162,7 +162,7 @@ def _trimmed_correlation(known: np.ndarray, seen: np.ndarray) -> np.ndarray:
     best = np.argsort(errors, axis=1)[:, :-_OUTLIERS, None]
     size = (_BLOCKS**2 - _OUTLIERS) * known.shape[2]
     known, seen = (_unit(np.take_along_axis(each, best, 1).reshape(-1, size)) for each in (known, seen))
-    return np.clip((known * seen).sum(1), 0, 1)
+    return np.asarray(np.clip((known * seen).sum(1), 0, 1))
 
 
 def _in_blocks(rows: np.ndarray) -> np.ndarray:
@@ -220,11 +220,11 @@ def _sampled(images: np.ndarray, maps: np.ndarray, points: np.ndarray) -> np.nda
     flat = images.ravel()
     upper = flat[first] * (1 - right) + flat[first + 1] * right
     lower = flat[first + side] * (1 - right) + flat[first + side + 1] * right
-    return upper * (1 - down) + lower * down
+    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
     """Return rows with a mean of 0 and a length of 1; rows of one value become 0."""
     centred = values - values.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
-    return centred / np.maximum(length, 1e-6)
+    return np.asarray(centred / np.maximum(length, 1e-6))

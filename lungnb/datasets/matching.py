@@ -23,7 +23,7 @@ from lungnb.formats.folders import image_files, stem_of
 
 _MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes
 _OTHER_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # which `segment` may write beside
-NO_MASK = "is the mask of this name"  # why an image beside its mask is left out
+ANOTHER_MASK = "is the mask of this name"  # why an image beside its mask is left out
 # Words that do not distinguish the names of images, also those that programs add to the names of predictions
 _KINDS = re.compile(rf"{KIND_WORDS.pattern}|pred(ict(ion|ed)?)?s?|out(put)?s?|results?")
 _WORDS = re.compile(f"{_KINDS.pattern}|{LUNG_WORDS.pattern}")
@@ -165,7 +165,7 @@ def _parts_of_one(group: list[Path]) -> tuple[list[Path], Excluded]:
     Of `case1.png` and `case1_mask.png`, only the second is a mask.
     """
     named = [file for file in group if is_mask(file)] or group
-    excluded = [(str(file), f"{named[0]} {NO_MASK}") for file in group if file not in named]
+    excluded = [(str(file), f"{named[0]} {ANOTHER_MASK}") for file in group if file not in named]
     by_part: defaultdict[tuple[object, ...], list[Path]] = defaultdict(list)
     for file in named:
         by_part[(file.parent, words_of(file, _KINDS))].append(file)

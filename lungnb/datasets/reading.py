@@ -111,7 +111,7 @@ def _said(image: Path, note: str) -> list[Finding]:
 
 def _have_one_shape(mask: np.ndarray, image: np.ndarray) -> bool:
     aspect, image_aspect = (array.shape[1] / array.shape[0] for array in (mask, image))
-    return abs(aspect - image_aspect) <= _MAX_ASPECT_ERROR * image_aspect
+    return bool(abs(aspect - image_aspect) <= _MAX_ASPECT_ERROR * image_aspect)
 
 
 def _drawn_twice(paths: tuple[Path, ...], masks: list[Mask]) -> list[Finding]:

@@ -16,7 +16,7 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
 from lungnb.datasets.file_names import CHANNEL
 from lungnb.datasets.pairing import Excluded, Pair
-from lungnb.datasets.pixel_sizes import HEIGHT, SIDE, WIDTH, with_pixel_sizes
+from lungnb.datasets.pixel_sizes import PIXEL_HEIGHT, PIXEL_SIZE, PIXEL_WIDTH, with_pixel_sizes
 from lungnb.files import need, text_name
 from lungnb.formats.folders import stem_of
 from lungnb.formats.opening import Refused, open_file
@@ -134,7 +134,7 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     is_manifest = "source_image" in table  # where each slice of a volume has its own id
     if field == "patient" and not is_manifest:
         table = with_pixel_sizes(table, file)
-    more = (*TRAITS, *(() if is_manifest else (SIDE,)))
+    more = (*TRAITS, *(() if is_manifest else (PIXEL_SIZE,)))
     fields = [field, *(name for name in more if field == "patient" and name in table)]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
@@ -225,7 +225,7 @@ def _read_table(file: Path, field: str) -> pd.DataFrame:
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
-    twice = [name for name in (*TRAITS, SIDE, HEIGHT, WIDTH) if headings.count(name) > 1]
+    twice = [name for name in (*TRAITS, PIXEL_SIZE, PIXEL_HEIGHT, PIXEL_WIDTH) if headings.count(name) > 1]
     if twice and field == "patient":
         raise ValueError(f"{file}: has the column {twice[0]} more than once; keep one of them only.")
     if headings.count("id") != 1 or headings.count(field) != 1:

@@ -135,7 +135,7 @@ def load_model(model: str | Path | None = None) -> keras.Model:
 
     Run no code from the file (`model_files.read_network`); refuse other formats. Raises FileNotFoundError if there is
     no such file. Raises ValueError for a file that is not a model, or whose model does not take one grey image or does
-    not give probabilities. A second output `chest` is allowed (`lungnb.networks.chest`).
+    not give probabilities. A second output `chest` is allowed (`lungnb.networks.chest_output`).
     """
     path = model_file(model)
     return _load(path, path.stat().st_mtime_ns)
@@ -167,7 +167,7 @@ def model_file(model: str | Path | None = None) -> Path:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> keras.Model:
-    from lungnb.networks.chest import has_chest
+    from lungnb.networks.chest_output import has_chest
     from lungnb.networks.model_files import read_network
 
     model = read_network(path)

@@ -29,7 +29,7 @@ from lungnb.engines.temperature import read_temperature
 from lungnb.files import writable, written
 from lungnb.formats.opening import digest_of_file
 from lungnb.masks import CHEST_THRESHOLD, LUNG_THRESHOLD, Window
-from lungnb.messages import say
+from lungnb.messages import print_lines
 from lungnb.networks.records import trained_window
 from lungnb.settings import SHIPPED
 
@@ -102,7 +102,7 @@ def _open(path: Path, _modified: int, engine: str) -> Engine:
     engines.require(engine)
     file = _exported(path)
     if file is None:
-        say(f"Exporting {path.name} for {engine}, this once ...")
+        print_lines(f"Exporting {path.name} for {engine}, this once ...")
         try:
             file = _export(path, "onnx", _cached(digest_of_file(path)))
         except OSError as error:

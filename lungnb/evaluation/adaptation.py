@@ -29,11 +29,11 @@ from lungnb.files import (
 from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import read_table, write_table
 from lungnb.masks import LUNG_THRESHOLD, clean_mask
-from lungnb.messages import printable, say
+from lungnb.messages import print_lines, printable
 from lungnb.metrics import FAILED_DICE, dice
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import has_chest
+from lungnb.networks.chest_output import has_chest
 from lungnb.networks.examples import Examples, examples_of
 from lungnb.networks.records import git_commit, trained_window
 from lungnb.networks.tuning import RECIPE, fine_tune, share_for, steps_for
@@ -102,7 +102,7 @@ def adapt(
     network = load_model(start)
     before = [dice_of_film(network, film) for film in films]
     if progress:
-        say(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
+        print_lines(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
     plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
     with locked(out), writable(out), backend.free_graphs():
         remove_leftovers(out)
@@ -121,7 +121,7 @@ def adapt(
             file.write_text(_card(folder, start, films, sentence, adapted), encoding="utf-8")
         remove(out / "training")
     if progress:
-        say(sentence)
+        print_lines(sentence)
     return Adaptation(out / MODEL, len(films), left_out, table, sentence)
 
 
@@ -156,7 +156,7 @@ def _set_aside(out: Path, plan: dict[str, object], progress: bool) -> None:
         return
     place = move_aside(out, out.parent / EARLIER)
     if progress:
-        say(f"The network that was adapted before, to other images, is now in {place}.")
+        print_lines(f"The network that was adapted before, to other images, is now in {place}.")
 
 
 def _train(

@@ -18,7 +18,7 @@ from lungnb.evaluation.mask_doubts import MaskDoubts, say_doubtful_scores, say_t
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSets, Problems, find_sets, with_patients
 from lungnb.evaluation.scoring import score_mask
 from lungnb.formats.tables import make_table
-from lungnb.messages import progress_bar, say
+from lungnb.messages import print_lines, progress_bar
 from lungnb.metrics import count_pixels
 from lungnb.settings import LIMITS
 
@@ -92,7 +92,7 @@ def score(
     options = ScoreOptions(labels, truth_labels, images, patients, patient_pattern, pixel_mm)
     scoring = score_folders(truth, masks, options, progress)
     if progress:
-        say(*scoring.problem_lines())
+        print_lines(*scoring.problem_lines())
     return scoring.table
 
 

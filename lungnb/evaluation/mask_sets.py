@@ -9,7 +9,7 @@ import pandas as pd
 from lungnb.artefacts import given_path, is_same
 from lungnb.datasets.external_masks import ExternalMask, read_external, turn_of_film, turned_like
 from lungnb.datasets.file_names import sides_of
-from lungnb.datasets.matching import NO_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
+from lungnb.datasets.matching import ANOTHER_MASK, MaskFiles, as_masks, find_masks, match_masks, nearest
 from lungnb.datasets.pairing import OTHER_ORGAN, Pair
 from lungnb.datasets.patient_names import find_patients
 from lungnb.datasets.splitting import assign_patients
@@ -166,7 +166,7 @@ def _own_name(folder: Path, folders: list[Path]) -> str:
 def _find(name: str, folder: Path, every: list[Path], problems: Problems) -> list[MaskFiles]:
     """Return the masks in a folder, without those in other folders that are scored."""
     found, left_out = find_masks(folder, [other for other in every if other != folder])
-    usual = (NO_MASK, OTHER_ORGAN)  # reasons that many files may have
+    usual = (ANOTHER_MASK, OTHER_ORGAN)  # reasons that many files may have
     no_masks = [pair for pair in left_out if pair[1].endswith(usual)]
     if no_masks:
         problems.add(name, f"{counted(len(no_masks), 'file')} left out, such as {': '.join(no_masks[0])}.")

@@ -32,7 +32,7 @@ MIN_DICE = 0.88
 # By which a moved mask must fit better. On Montgomery, right masks gain nothing, those shifted by 5 % at least 0.03.
 MIN_GAIN = 0.02
 MIN_OTHER_DICE = 0.93  # of another mask that is named; nine in ten right masks of Montgomery agree at least so well
-SIDE = 64  # px, of the masks that are compared; an image of another shape becomes a square
+MASK_SIDE = 64  # px, of the masks that are compared; an image of another shape becomes a square
 _MAX_ASPECT_ERROR = 0.02  # relative; masks of images of another shape cannot be swapped, because `prepare` refuses them
 MOVES = {
     "mirrored": np.s_[..., ::-1],
@@ -48,7 +48,7 @@ _SWAP = "give the mask the name of its image"
 
 
 class MaskPair(NamedTuple):
-    """The masks of an image, or of all prepared slices of a volume, both bool, `(slices, SIDE, SIDE)`."""
+    """The masks of an image, or of all prepared slices of a volume, both bool, `(slices, MASK_SIDE, MASK_SIDE)`."""
 
     file: str  # the mask's file in the raw folder
     aspect: float  # height by width
@@ -147,7 +147,7 @@ def _read_pair(row: ManifestRow, prepared: Prepared, engine: Engine) -> tuple[Ma
 
 
 def shrink_mask(mask: Mask) -> Mask:
-    """Return a bool mask, `(height, width)`, as `(SIDE, SIDE)`; a pixel is lung if at least half of its area is.
+    """Return a bool mask, `(height, width)`, as `(MASK_SIDE, MASK_SIDE)`; a pixel is lung if half of its area is.
 
     Example:
         >>> mask = np.zeros((128, 256), bool)
@@ -156,7 +156,7 @@ def shrink_mask(mask: Mask) -> Mask:
         2048
     """
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)) >= 128
+    return np.asarray(grey.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX)) >= 128
 
 
 def _best_move(pair: MaskPair) -> Fit | None:
@@ -165,7 +165,7 @@ def _best_move(pair: MaskPair) -> Fit | None:
     fits = [Fit(dice(pair.truth[flip], pair.prediction), name, _MOVE) for name, flip in _ALL_MOVES.items()]
     pairs = zip(pair.prediction.astype(np.float32), pair.truth.astype(np.float32), strict=True)
     overlaps = sum(signal.correlate(prediction, truth, method="fft") for prediction, truth in pairs)
-    down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), SIDE - 1)
+    down, right = np.subtract(np.unravel_index(np.argmax(overlaps), overlaps.shape), MASK_SIDE - 1)
     fits.append(Fit(2 * float(overlaps.max()) / whole, _shift_name(int(down), int(right)), _MOVE))
     best = max(fits)
     return best if best.dice >= max(now + MIN_GAIN, MIN_DICE) else None
@@ -177,8 +177,8 @@ def _shift_name(down: int, right: int) -> str:
     >>> _shift_name(-3, 0)
     'shifted by 5% of the height upwards'
     """
-    vertical = f"{abs(down) / SIDE:.0%} of the height {'downwards' if down > 0 else 'upwards'}"
-    horizontal = f"{abs(right) / SIDE:.0%} of the width to the {'right' if right > 0 else 'left'}"
+    vertical = f"{abs(down) / MASK_SIDE:.0%} of the height {'downwards' if down > 0 else 'upwards'}"
+    horizontal = f"{abs(right) / MASK_SIDE:.0%} of the width to the {'right' if right > 0 else 'left'}"
     parts = [text for text, steps in ((vertical, down), (horizontal, right)) if steps]
     return f"shifted by {' and '.join(parts)}"
 

@@ -25,7 +25,7 @@ SCORE_TITLES = {
     "raw_dice": "Dice before clean-up",
 }  # fmt: skip
 _DISTANCES = {"hd95": "HD95", "assd": "ASSD", "nsd": "NSD", "raw_hd95": "HD95 before clean-up"}
-TITLES = {
+COLUMN_TITLES = {
     "model": "Network", "network": "Network", "dataset": "Data set", "id": "Image", "patient": "Patient",
     "split": "Split", "group": "Group", "images": "Images", "patients": "Patients", "seeds": "Seeds", "folds": "Folds",
     "seed": "Seed", "unit": "Unit of distances", "note": "Note", "volume": "Volume", "slices": "Slices",
@@ -94,7 +94,7 @@ def column_title(name: str, is_mean: bool = False, unit: str = "") -> str:
     if score in _DISTANCES:
         words = {"median": ", median", "q1": ", lower quartile", "q3": ", upper quartile"}.get(level, "")
         return _DISTANCES[score] + _in_unit(score, unit) + words
-    return TITLES.get(name, re.sub(r"_+", " ", name).strip())
+    return COLUMN_TITLES.get(name, re.sub(r"_+", " ", name).strip())
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] = ()) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from lungnb.artefacts import MODEL
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import engine_of, load_model
-from lungnb.figures.theme import FOUND, TRUTH, subplots, themed
+from lungnb.figures.theme import FOUND_COLOUR, TRUTH_COLOUR, subplots, themed
 from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import cut_out, overlay
 from lungnb.messages import printable
@@ -52,15 +52,16 @@ def outline_grid(
         axis.imshow(cell.image, cmap="gray", vmin=0, vmax=255)
         axis.set_title("\n".join(textwrap.wrap(printable(cell.title), int(_PER_INCH * inches))), fontsize=10)
         dash_of_prediction = "dashed" if cell.truth is not None else "solid"
-        for mask, color, dash in ((cell.truth, TRUTH, "solid"), (cell.prediction, FOUND, dash_of_prediction)):
+        outlines = ((cell.truth, TRUTH_COLOUR, "solid"), (cell.prediction, FOUND_COLOUR, dash_of_prediction))
+        for mask, color, dash in outlines:
             if mask is not None and mask.any() and not mask.all():
                 axis.contour(mask, [0.5], colors=color, linewidths=1.6, linestyles=dash)
     legend = []
     if any(cell.truth is not None for cell in cells):
-        legend.append(Line2D([], [], color=TRUTH, label=names[0]))
+        legend.append(Line2D([], [], color=TRUTH_COLOUR, label=names[0]))
     if any(cell.prediction is not None for cell in cells):
         is_dashed = any(cell.truth is not None for cell in cells if cell.prediction is not None)
-        legend.append(Line2D([], [], color=FOUND, linestyle="dashed" if is_dashed else "solid", label=names[1]))
+        legend.append(Line2D([], [], color=FOUND_COLOUR, linestyle="dashed" if is_dashed else "solid", label=names[1]))
     if legend:
         figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False)
     if title:

@@ -20,7 +20,7 @@ from lungnb.evaluation.statistics import patient_means
 from lungnb.figures.described import DescribedFigure, first_sentence
 from lungnb.settings import TITLES, title_of
 
-TRUTH, FOUND = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
+TRUTH_COLOUR, FOUND_COLOUR = "#56b4e9", "#ffb000"  # outlines of ground truth and prediction: sky blue and amber
 COLORS = sns.color_palette("colorblind").as_hex()  # not "C0", because matplotlib looks that up when it draws
 MARKERS = "osD^vP"  # one for each network
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))

@@ -87,13 +87,13 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
         raise Refused(f"{name}: expected (height, width), with 1 to 4 channels at most, not {array.shape}.")
     if array.dtype == np.uint8 and (window is None or isinstance(window, TrainedWindow)):
         is_shown = SHOWN.format(*window) if window else ""
-        return array, ", ".join(filter(None, [coloured, doubt_of(array), is_shown]))
+        return array, ", ".join(filter(None, [coloured, picture_doubt(array), is_shown]))
     shown, note = grey_range(array, window, name)
     array, filled = without_fill(array, shown)
     note = ", ".join(filter(None, [filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.
-    doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else doubt_of(grey)
+    doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else picture_doubt(grey)
     return grey, ", ".join(filter(None, [coloured, doubt, note]))
 
 
@@ -115,7 +115,7 @@ def has_colours(array: np.ndarray) -> bool:
     return bool((np.ptp(sample, axis=-1) > _COLOUR * sample.max()).mean() > _COLOUR_SHARE)
 
 
-def doubt_of(grey: Grey) -> str:
+def picture_doubt(grey: Grey) -> str:
     """Return a note on a picture of low contrast, or that is like a mask, seems to be two or is cut out; or ""."""
     if min(grey.shape) < _MIN_SIDE:
         return ""

@@ -21,7 +21,7 @@ from lungnb.figures.theme import COLORS, MARKERS, subplots, themed
 from lungnb.formats.images import is_volume, read_image, read_volume
 from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
-from lungnb.lessons.data_sets import SIDES, Fault, best_mask
+from lungnb.lessons.data_sets import SQUARE_SIDES, Fault, best_mask
 from lungnb.lessons.memory import WAYS, Memory, Study
 from lungnb.masks import overlay
 from lungnb.metrics import dice
@@ -127,7 +127,7 @@ def phantom_grid(kinds: Sequence[str] = ("xray", "film", "ct", "wild"), count: i
 
 
 @themed
-def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SIDES[:3]) -> Figure:
+def size_grid(image: np.ndarray, mask: np.ndarray, sides: Sequence[int] = SQUARE_SIDES[:3]) -> Figure:
     """Draw the lowest corner of the lungs as networks of different sizes see it, with true mask and best possible mask.
 
     The corner is a quarter of the image wide and high. The Dice in the titles is that of the whole masks.

@@ -27,7 +27,7 @@ _SHIFT_SHARE, _RIM_SHARE = 0.06, 0.03
 _HOLE_RADIUS_SHARE = 0.07  # radius of a hole, as a share of the side
 _RESIZED_MASKS = 20  # measure so many masks, evenly spaced; more would change the mean by less than 0.001
 _WORK_SIDE = 128  # px; at this side, the work is defined as 1
-SIDES = (32, 64, 128, 256)
+SQUARE_SIDES = (32, 64, 128, 256)
 # By so much two splits of a dozen patients each differ by chance: the share of lung has an SD of 0.03 over patients.
 _MAX_GAP = 0.02
 
@@ -134,7 +134,7 @@ def best_mask(mask: Mask, side: int) -> Mask:
     return np.asarray(unfit_square(square.array / np.float32(255), square, *mask.shape) > 0.5)
 
 
-def resize_table(prepared: Prepared, sides: Sequence[int] = SIDES) -> pd.DataFrame:
+def resize_table(prepared: Prepared, sides: Sequence[int] = SQUARE_SIDES) -> pd.DataFrame:
     """Return what a perfect network could reach at each image size, a row for each side.
 
     `dice` and `lowest` are the mean and the lowest Dice of `best_mask` with the mask at full size. `work` is the number

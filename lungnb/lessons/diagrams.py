@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lungnb.figures.theme import COLORS, DASHES, FOUND, MARKERS, TRUTH, subplots, themed
+from lungnb.figures.theme import COLORS, DASHES, FOUND_COLOUR, MARKERS, TRUTH_COLOUR, subplots, themed
 from lungnb.lessons.trainings import LESSON_LOSSES, confidence_losses, disk, shift_losses
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import stage_names
@@ -27,10 +27,10 @@ def loss_chart() -> Figure:
     """Draw a shifted disk, the losses over its shift, and the losses of a perfect mask over the confidence."""
     figure, (picture, shifts, confidences) = subplots(1, 3, figsize=(12, 4), width_ratios=[0.8, 1.1, 1.1])
     picture.imshow(disk() * 0, cmap="gray", vmin=0, vmax=1)
-    for shift, color, dash in ((0, TRUTH, "solid"), (_SHIFT_SHOWN, FOUND, "dashed")):
+    for shift, color, dash in ((0, TRUTH_COLOUR, "solid"), (_SHIFT_SHOWN, FOUND_COLOUR, "dashed")):
         picture.contour(disk(shift), [0.5], colors=color, linestyles=dash, linewidths=2)
-    picture.text(64, 12, "ground truth", color=TRUTH, ha="center", fontsize=12)
-    picture.text(64, 118, f"prediction, shifted by {_SHIFT_SHOWN} px", color=FOUND, ha="center", fontsize=12)
+    picture.text(64, 12, "ground truth", color=TRUTH_COLOUR, ha="center", fontsize=12)
+    picture.text(64, 118, f"prediction, shifted by {_SHIFT_SHOWN} px", color=FOUND_COLOUR, ha="center", fontsize=12)
     picture.set_title("A disk of radius 24 px")
     picture.axis("off")
     for axis, table in ((shifts, shift_losses()), (confidences, confidence_losses())):

@@ -11,7 +11,7 @@ from lungnb.formats.pixels import fit_square
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SPLITS
 
-SIDE = 64  # px; enough to recognise an image
+STUDY_SIDE = 64  # px; enough to recognise an image
 TEST_SHARE = 0.2  # of the images, or of the patients
 DEALS = 20  # random deals; more would change the means by less than 0.005
 WAYS = ("images", "patients")  # what is drawn at random for training and test
@@ -47,7 +47,7 @@ def draw_study(patients: int = 30, images_each: int = 4, seed: int = 1) -> Study
         [0, 0, 0, 1, 1, 1]
     """
     rng = np.random.default_rng(seed)
-    phantoms = [make_phantom(patient, seed, size=SIDE) for patient in range(patients)]
+    phantoms = [make_phantom(patient, seed, size=STUDY_SIDE) for patient in range(patients)]
     films = [_expose_again(rng, *phantom) for phantom in phantoms for _ in range(images_each)]
     images, masks = zip(*films, strict=True)
     return Study(np.stack(images), np.stack(masks), np.repeat(np.arange(patients), images_each))
@@ -57,7 +57,7 @@ def _expose_again(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray)
     """Return an image and its mask as another film of the same day would show them."""
     angle = np.deg2rad(rng.uniform(-_MAX_TURN_DEGREES, _MAX_TURN_DEGREES))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = np.full(2, (SIDE - 1) / 2)
+    middle = np.full(2, (STUDY_SIDE - 1) / 2)
     offset = middle - turn @ middle + rng.uniform(-_MAX_SHIFT_PX, _MAX_SHIFT_PX, 2)
     moved = ndimage.affine_transform(image.astype(np.float32), turn, offset, order=1, mode="nearest")
     contrast = 1 + rng.uniform(-_MAX_CONTRAST, _MAX_CONTRAST)
@@ -70,8 +70,8 @@ def read_study(prepared: Prepared) -> Study:
     """Return the images and masks of a prepared data set as a study: all, or the first 600."""
     rows = prepared.rows(*SPLITS)[:MAX_IMAGES]
     pairs = [prepared.pair(row) for row in rows]
-    images = [fit_square(image, SIDE).array for image, _ in pairs]
-    masks = [fit_square(mask.astype(np.uint8) * np.uint8(255), SIDE).array > 127 for _, mask in pairs]
+    images = [fit_square(image, STUDY_SIDE).array for image, _ in pairs]
+    masks = [fit_square(mask.astype(np.uint8) * np.uint8(255), STUDY_SIDE).array > 127 for _, mask in pairs]
     return Study(np.stack(images), np.stack(masks), np.array([row["patient"] for row in rows]))
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lungnb.figures.theme import COLORS, TRUTH, places_of, subplots, themed
+from lungnb.figures.theme import COLORS, TRUTH_COLOUR, places_of, subplots, themed
 from lungnb.lessons.architectures import Channel
 from lungnb.settings import counted, title_of
 
@@ -54,7 +54,7 @@ def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.nd
     figure, grid = subplots(1, len(shown) + 1, figsize=(2.9 * (len(shown) + 1), 3.3), squeeze=False)
     axes = grid[0]
     axes[0].imshow(image, cmap="gray", vmin=0, vmax=1)
-    axes[0].contour(truth, [0.5], colors=TRUTH, linewidths=1.6)
+    axes[0].contour(truth, [0.5], colors=TRUTH_COLOUR, linewidths=1.6)
     axes[0].set_title("image and true mask", fontsize=11)
     for axis, level in zip(axes[1:], shown, strict=True):
         drawn = axis.imshow(openings[level], cmap="cividis", vmin=0, vmax=1)

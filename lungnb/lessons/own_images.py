@@ -14,7 +14,7 @@ from lungnb.artefacts import home, raw_folder
 from lungnb.datasets.prepared import open_prepared
 from lungnb.files import remove
 from lungnb.formats.images import write_png
-from lungnb.messages import printable, say
+from lungnb.messages import print_lines, printable
 from lungnb.metrics import dice
 from lungnb.phantoms.body_parts import hand
 from lungnb.phantoms.make import make_phantom
@@ -139,7 +139,7 @@ def write_volume(file: Path) -> Path | None:
     Return None, and say why, if the extra `medical` is not installed.
     """
     if find_spec("nibabel") is None:
-        say('Reading volumes needs the extra "medical": python -m pip install -e ".[medical]"')
+        print_lines('Reading volumes needs the extra "medical": python -m pip install -e ".[medical]"')
         return None
     from nibabel import Nifti1Image
 

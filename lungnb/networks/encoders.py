@@ -6,7 +6,7 @@ from lungnb.artefacts import home
 from lungnb.files import need
 from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import BATCH_NORM_MOMENTUM
-from lungnb.networks.chest import probability_part
+from lungnb.networks.chest_output import probability_part
 from lungnb.networks.model_files import check_weights, read_network
 
 # The order of the channels (blue first in VGG16 and ResNet50) does not matter, because the three are the same.

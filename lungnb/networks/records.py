@@ -39,10 +39,10 @@ class RunRecord(dict[str, Any]):
         self.file = file
 
     def __missing__(self, key: str) -> NoReturn:
-        raise damaged(self.file)
+        raise damaged_record(self.file)
 
 
-def damaged(file: Path) -> ValueError:
+def damaged_record(file: Path) -> ValueError:
     """Return the error for a damaged record."""
     return ValueError(f"{file}: is damaged, or another version of lungnb wrote it. Remove the folder and train again.")
 
@@ -52,10 +52,10 @@ def read_run_file(file: Path) -> RunRecord:
     run = read_json(file)
     plan = run.get("plan")
     if not isinstance(plan, dict):
-        raise damaged(file)
+        raise damaged_record(file)
     for name, value in [*run.items(), *plan.items()]:
         if not isinstance(value, _KINDS.get(name, object)):
-            raise damaged(file)
+            raise damaged_record(file)
     return RunRecord(file, run | {"plan": RunRecord(file, plan)})
 
 
@@ -71,7 +71,7 @@ def settings_of(run: RunRecord) -> Settings:
         values |= {"models": tuple(dict.fromkeys(values["models"]))} if "models" in values else {}
         return Settings(**values)
     except (TypeError, ValueError) as error:
-        raise damaged(run.file) from error
+        raise damaged_record(run.file) from error
 
 
 def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
@@ -85,12 +85,12 @@ def read_epochs(file: Path, finished: bool = True) -> pd.DataFrame:
         with open_file(file) as opened:
             epochs = pd.read_csv(opened)
     except (ValueError, OSError) as error:  # pandas's errors are ValueErrors
-        raise damaged(file) from error
+        raise damaged_record(file) from error
     numbers = epochs.select_dtypes("number")
     if finished:
         numbers = numbers.dropna(axis="columns", how="all")
     if not {*HISTORY_COLUMNS} <= {*numbers.columns}:
-        raise damaged(file)
+        raise damaged_record(file)
     return epochs
 
 

@@ -18,7 +18,7 @@ from lungnb import __version__, files
 from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, digest_of, open_prepared
-from lungnb.messages import run_first, say
+from lungnb.messages import print_lines, run_first
 from lungnb.networks import backend, records
 from lungnb.networks.backend import keras
 from lungnb.networks.callbacks import MONITOR, Backup, Checkpoint, EarlyStopping, Progress, ReduceLROnPlateau
@@ -81,7 +81,7 @@ def train(
                 _train(job, plan)
             files.remove_made(folder / "training", _PLAN)
     elif progress:
-        say(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
+        print_lines(f"{model_name} was trained with these settings before; remove {folder.name}/ to train it anew.")
     return read_epochs(folder / HISTORY)
 
 
@@ -116,7 +116,7 @@ def _set_aside(job: _Job, plan: dict[str, Any]) -> None:
         build_network(job.settings, job.model_name)  # raises its errors while the run is still in its place
         place = files.move_aside(folder, earlier)
         if job.progress:
-            say(f"The run of {folder.name} with other settings or data is now {EARLIER}/{place.name}.")
+            print_lines(f"The run of {folder.name} with other settings or data is now {EARLIER}/{place.name}.")
     else:
         files.remove_made(folder / "training", _PLAN)
         for name in (*MODEL_FILES, TEMPERATURE):

@@ -10,7 +10,7 @@ import numpy as np
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import Backup, StepProgress
-from lungnb.networks.chest import probability_part
+from lungnb.networks.chest_output import probability_part
 from lungnb.networks.data import SEEDS_PER_RUN, Batch, augment
 from lungnb.networks.examples import Examples
 from lungnb.networks.losses import get_loss

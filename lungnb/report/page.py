@@ -16,7 +16,7 @@ from lungnb.files import need
 from lungnb.formats.tables import read_table
 from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
-from lungnb.report.parts import captioned, folded, html_table, lighter, verdict_html, write_page
+from lungnb.report.parts import captioned_picture, folded, html_table, lighter, verdict_html, write_html
 from lungnb.report.sections import review_sections
 from lungnb.settings import Settings, counted
 
@@ -37,7 +37,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         "BODY": _linked("\n".join(folded(title, body, name) for name, (title, body) in steps.items()), anchors),
         "REVIEW": review_sections(settings, {name[:2] for name in steps}),
     }  # fmt: skip
-    return write_page(settings.results / "report.html", "report.html", filled)
+    return write_html(settings.results / "report.html", "report.html", filled)
 
 
 def _step(path: Path) -> tuple[str, str]:
@@ -105,7 +105,7 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
     yield html_table(table, MAIN_COLUMNS)
     if (folder / DIFFERENCES).exists() and len(table) > 1:
         yield "<h2>Differences</h2>"
-        yield captioned(
+        yield captioned_picture(
             folder / DIFFERENCES,
             "Difference of mean Dice for each pair of networks, with intervals. A true difference within the grey "
             "band is too small to matter. If an interval contains 0, the difference may be chance.",
@@ -114,7 +114,7 @@ def _evidence(folder: Path, table: pd.DataFrame) -> Iterator[str]:
         yield "<h2>Where they fail</h2>"
         if (folder / FAILURES).exists():
             yield f"<p>{html.escape((folder / FAILURES).read_text(encoding='utf-8'))}</p>"
-        yield captioned(folder / SIDE_BY_SIDE, "The images with the lowest mean Dice, a row each.")
+        yield captioned_picture(folder / SIDE_BY_SIDE, "The images with the lowest mean Dice, a row each.")
     if (folder / UNTRAINED).exists():
         yield "<h2>Without training</h2>"
         yield f"<p>{html.escape(untrained_sentence(read_table(folder / UNTRAINED, index_col=0)))}</p>"
@@ -133,5 +133,5 @@ def _take_title(notebook: nbformat.NotebookNode) -> str:
     first = next((cell for cell in notebook.cells if cell.cell_type == "markdown"), None)
     if first is None or not first.source:
         return "untitled"
-    title, _, first.source = first.source.partition("\n")
+    title, _, first.source = str(first.source).partition("\n")
     return title.lstrip("# ")

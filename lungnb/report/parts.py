@@ -23,7 +23,7 @@ _NOTEBOOK_DPI = 75  # of a folded chart: as wide as a notebook's page
 _LONGEST_NUMBER = 60  # characters; longer cells are prose
 
 
-def write_page(path: Path, template: str, filled: Mapping[str, str]) -> Path:
+def write_html(path: Path, template: str, filled: Mapping[str, str]) -> Path:
     """Write a template of this folder, with HTML in the place of each `{{NAME}}`, and return the path.
 
     All templates share `style.html`, which is in the place of `{{STYLE}}`.
@@ -73,7 +73,7 @@ def html_table(table: pd.DataFrame, columns: Sequence[str] = ()) -> str:
         return f'<div class="table">{cells.to_html(border=0, classes="prose" if is_prose else None)}</div>'
 
 
-def captioned(file: Path, caption: str) -> str:
+def captioned_picture(file: Path, caption: str) -> str:
     """Return a PNG file as an HTML figure with its caption, which is HTML and also describes the picture."""
     return f"<figure>{picture(file, caption)}<figcaption>{caption}</figcaption></figure>"
 

@@ -28,7 +28,7 @@ from lungnb.formats.pixels import to_grey
 from lungnb.formats.tables import write_table
 from lungnb.masks import Grey, Mask
 from lungnb.messages import printable
-from lungnb.report.parts import html_section, picture, verdict_html, write_page
+from lungnb.report.parts import html_section, picture, verdict_html, write_html
 from lungnb.report.publishing import PICTURE_DPI
 from lungnb.settings import EQUIVALENCE_MARGIN, counted, title_of
 
@@ -106,7 +106,7 @@ def score_report(
         sections = [*_sections(scoring, verdict_html(verdict) + made, tables, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
-        write_page(new / "report.html", "scoring.html", filled)
+        write_html(new / "report.html", "scoring.html", filled)
     return ScoringReport(folder / "report.html", verdict, scoring)
 
 

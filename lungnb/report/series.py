@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from tqdm import tqdm
 
 from lungnb.artefacts import ARTEFACTS, HISTORY, NOTEBOOKS, environment, home, series_folder

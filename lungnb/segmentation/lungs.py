@@ -61,7 +61,7 @@ def _is_across(region: Region, middle: float) -> bool:
     """Return whether a region is both lungs: it is wide and lies across the middle of the picture."""
     (height, width), columns = region.mask.shape[-2:], region.box[-1]
     off_middle = abs(middle - (columns.start + columns.stop) / 2)
-    return width > _MIN_WIDTH_OF_BOTH * height and off_middle < _MAX_OFF_MIDDLE * width
+    return bool(width > _MIN_WIDTH_OF_BOTH * height and off_middle < _MAX_OFF_MIDDLE * width)
 
 
 def _thinnest_column(region: Region) -> int:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, overload
 
 import numpy as np
 
@@ -130,7 +130,7 @@ def _as_list(image: OneImage | ImageList) -> Sequence[OneImage] | None:
     return files if files != [path] else None
 
 
-def _is_image(item: Any) -> bool:  # noqa: ANN401  # users give anything
+def _is_image(item: OneImage) -> bool:
     """Return whether an item of a list is an image: a path, an array, or an image of another library, such as Pillow.
 
     A list or a tuple is rows of pixels.

@@ -19,7 +19,7 @@ from lungnb.formats.dicom_seg import write_dicom_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_volume, write_png
 from lungnb.formats.nifti import write_nifti_mask
 from lungnb.formats.opening import Refused, guarded
-from lungnb.formats.pixels import CUT_OUT, LIKE_MASK, doubt_of, is_cut_out, shrink
+from lungnb.formats.pixels import CUT_OUT, LIKE_MASK, is_cut_out, picture_doubt, shrink
 from lungnb.formats.ranges import LUNG_WINDOW, grey_range
 from lungnb.formats.volumes import Volume
 from lungnb.masks import LUNG_THRESHOLD, Window, clean_mask, cut_out, overlay
@@ -156,7 +156,7 @@ def _segment_volume(file: ReadFile, engine: Engine, window_hu: Window | None) ->
 def _doubt_of_slices(greys: list[np.ndarray], is_ct: bool) -> str:
     """Return a note on slices that are all like masks, or of which most show lungs that are cut out; or ""."""
     drawn = [*filter(np.any, greys)]
-    if not is_ct and {*map(doubt_of, drawn)} == {LIKE_MASK}:
+    if not is_ct and {*map(picture_doubt, drawn)} == {LIKE_MASK}:
         return LIKE_MASK
     return CUT_OUT if drawn and sum(map(is_cut_out, drawn)) > len(drawn) / 2 else ""
 

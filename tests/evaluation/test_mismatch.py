@@ -12,9 +12,9 @@ from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines import engines
 from lungnb.evaluation.mismatch import (
+    MASK_SIDE,
     MIN_DICE,
     MISMATCH_COLUMNS,
-    SIDE,
     MaskPair,
     find_mismatches,
     judge_pairs,
@@ -52,7 +52,7 @@ def find(raw):
 
 def lungs(right, down=0, height=30):
     """Two blocks, the right one of another width, as the only slice of a case's masks."""
-    mask = np.zeros((1, SIDE, SIDE), bool)
+    mask = np.zeros((1, MASK_SIDE, MASK_SIDE), bool)
     mask[0, 14 + down : 14 + down + height, 10 + right : 24 + right] = True
     mask[0, 14 + down : 4 + down + height, 36 + right : 56 + right] = True
     return mask
@@ -109,14 +109,14 @@ def test_a_moved_mask_says_how(raw, move, what):
 
 def test_a_mirrored_mask_is_found_although_its_dice_is_high():
     """Lungs are nearly symmetrical, so the Dice alone misses some."""
-    mask = np.zeros((1, SIDE, SIDE), bool)
+    mask = np.zeros((1, MASK_SIDE, MASK_SIDE), bool)
     mask[0, 10:40, 10:25] = mask[0, 10:40, 37:54] = True
     table = judge_pairs([*good_cases(), case("mirrored", mask[..., ::-1], mask)])
     assert table["dice"][0] >= MIN_DICE and "the mask, mirrored, would fit" in table["what"][0]
 
 
 def test_a_mask_that_nothing_explains_says_to_look():
-    noise = np.random.default_rng(1).random((1, SIDE, SIDE)) > 0.7
+    noise = np.random.default_rng(1).random((1, MASK_SIDE, MASK_SIDE)) > 0.7
     table = judge_pairs([*good_cases(), case("noise", noise, lungs(0))])
     (row,) = table.to_dict("records")
     assert row["what"] == f"the mask agrees little with that of the network: Dice {row['dice']:.2f}"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lungnb.engines.engines import load_model
-from lungnb.networks.chest import has_chest
+from lungnb.networks.chest_output import has_chest
 from lungnb.settings import SHIPPED
 from ship_weights import ship
 from train_chest import with_chest

@@ -8,7 +8,7 @@ import pytest
 import train_chest
 from helpers.networks import bright
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import has_chest, probability_part
+from lungnb.networks.chest_output import has_chest, probability_part
 from lungnb.networks.costs import count_multiplications
 from lungnb.networks.models import build_model
 from train_chest import (

@@ -6,7 +6,7 @@ import pytest
 from helpers.networks import bright
 from lungnb.networks import tuning
 from lungnb.networks.backend import keras
-from lungnb.networks.chest import has_chest, probability_part
+from lungnb.networks.chest_output import has_chest, probability_part
 from lungnb.networks.examples import Examples
 from lungnb.networks.model_files import read_network
 from lungnb.networks.models import build_model
