@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+SPLIT_FILE = "split.csv"  # in the folder of a raw data set that lungnb made: which image is in which split
 # In data/prepared/<run>
 MANIFEST = "manifest.csv"  # one row per image
 EXCLUDED = "excluded.csv"  # files that were left out, with the reasons
@@ -22,11 +23,18 @@ TRAININGS = "trainings.csv"  # published: one row per training, also of other se
 ALL_SCORES = "all_scores.csv"  # published: one row per image and training
 MODEL_FILES = (RUN, HISTORY, SCORES, SUMMARY)  # files that may be published
 PLAN = "training/plan.json"  # what an unfinished training is to train
+BACKUP = "latest.weights.h5"  # weights and optimizer of the last epoch of an unfinished training
 EARLIER = "earlier"  # in results/<run>: runs of networks that were trained again, such as earlier/unet-1
 CARD = "README.md"  # of an adapted network: what it is, where its images came from
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
-JOURNAL = ".segmentation.jsonl"  # in a folder of masks that `lungnb segment` wrote
+REPORT = "report.html"  # in results/<run>, and in results/scores/<truth>
+# In a folder of masks that `lungnb segment` wrote
+JOURNAL = ".segmentation.jsonl"
+SEGMENTED = "segmentation.csv"  # one row per file
+MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of images, of volumes
+EXTRA_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # of what may be beside a mask
+# Elsewhere in results, and in the folder that holds the series
 RESERVED = ("published", "benchmarks", "scores")  # folders of results/ that belong to no data set
 NOTEBOOKS, PUBLISHED = "notebooks", "results/published"  # the series, in the folder of `series_folder`
 _CHECKOUT = Path(__file__).parents[1]
@@ -198,6 +206,7 @@ COMPARISON = "comparison.csv"
 SIDE_BY_SIDE = "side_by_side.png"
 UNTRAINED = "untrained.csv"
 DIFFERENCES = "differences.png"
+PAIRED_TESTS = "paired_tests.csv"
 TESTS_AGAIN = "paired_tests_again.csv"
 FAILURES = "failures.txt"
 GROUPS = "groups.csv"
@@ -219,7 +228,7 @@ ARTEFACTS = (
     Artefact(MISMATCHES, "02", "masks that do not fit their image, one row per mask", False),
     Artefact(COMPARISON, "06", "mean scores, intervals and cost, one row per network"),
     Artefact(VERDICT, "06", "the conclusion in words"),
-    Artefact("paired_tests.csv", "06", "differences between networks over patients, with intervals and tests"),
+    Artefact(PAIRED_TESTS, "06", "differences between networks over patients, with intervals and tests"),
     Artefact(DIFFERENCES, "06", "these differences as a chart, with intervals and the equivalence margin"),
     Artefact(TESTS_AGAIN, "06", "these tests over all seeds and folds, with the spread of trainings"),
     Artefact("variation.csv", "06", "how scores vary with patients, seeds and folds, one row per network"),

@@ -13,6 +13,7 @@ Floats = NDArray[np.floating]  # float32 or float64, such as probabilities and H
 Window = tuple[float, float]  # the values shown as black and as white; Hounsfield units for CT
 
 LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
+GREY_THRESHOLD = 128  # of a mask with greys, 0 to 255: from here on a pixel is lung
 # `tools/train_chest.py` sets the output `chest` of a network so that 3 % of drawn chests, from wider ranges than those
 # of its training, lie below the first. A film is turned only if another orientation is above the second.
 CHEST_THRESHOLD, CLEAR_CHEST = 0.5, 0.9

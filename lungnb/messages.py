@@ -23,6 +23,7 @@ _FIRST = {
     "compared": "compare the models (notebook 06, or `lungnb report`)",
     "searched": "search (notebook 12)",
 }
+GALLERY = "the gallery of notebook 02"  # which shows the images and masks of a data set
 _Item = TypeVar("_Item")
 
 

@@ -29,7 +29,7 @@ TOLERANCE_MM = 2.0  # of `nsd`: borders agree up to this distance, about as far 
 TOLERANCE_PERCENT = 0.5  # of the longer side: the same distance on a film of 40 cm
 LOW_DICE = 0.9  # lessons and tables count masks with a lower Dice: they need a look, but did not fail
 FAILED_DICE = 0.7  # a mask with a lower Dice failed: as much is wrong as if one of two equal lungs were missing (2/3)
-_ROUNDING = 1e-9  # relative; for example, 20 px of 0.1 mm sum to a little more than 2 mm
+ROUNDING = 1e-9  # by which sums and means of numbers near 1 are wrong at most; 20 px of 0.1 mm are a little over 2 mm
 
 
 class Counts(NamedTuple):
@@ -149,7 +149,7 @@ def surface_scores(
     return {
         "hd95": float(max(np.percentile(there, 95), np.percentile(back, 95))),
         "assd": float(both.mean()),
-        "nsd": float((both <= tolerance * (1 + _ROUNDING)).mean()),
+        "nsd": float((both <= tolerance * (1 + ROUNDING)).mean()),
     }
 
 

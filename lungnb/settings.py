@@ -39,6 +39,7 @@ _OR_ZERO = ("spacing", "pixel_mm", "folds")  # 0 switches them off
 # Dice. Another seed changes the mean Dice of a network by up to 0.003 (SD, results/published/montgomery-seeds), and
 # two readers of one X-ray differ ten times as much. So a smaller gain is no reason to choose a network.
 EQUIVALENCE_MARGIN = 0.005
+_MAX_SUM_ERROR = 1e-6  # by which shares that were rounded may miss 1
 _MAX_HU = 100_000  # limit of a window, above and below 0
 TITLES = {  # names of models in charts and tables
     "unet": "U-Net", "resunet": "ResUNet", "r2unet": "R2U-Net", "attention_unet": "Attention U-Net",
@@ -218,7 +219,9 @@ class Settings:
         if len({*self.models}) < len(self.models):
             raise ValueError(f"models must name each network once, not {', '.join(self.models)}.")
         shares, hu = self.split_fractions, self.window
-        if not _are_numbers(shares, 3) or not (min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= 1e-6):
+        if not _are_numbers(shares, 3) or not (
+            min(shares[:2]) > 0 <= shares[2] and abs(sum(shares) - 1) <= _MAX_SUM_ERROR
+        ):
             raise ValueError(
                 "split_fractions must be three shares (train, validation, test) that sum to 1, the first two above 0, "
                 f"such as (0.7, 0.15, 0.15) or (0.85, 0.15, 0.0), not {shares!r}."

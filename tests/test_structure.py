@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -141,6 +142,23 @@ def test_each_module_has_a_file_name_of_its_own():
 def test_at_most_six_functions_are_allowed_to_take_or_return_anything():
     files = [file for folder in ("lungnb", "tools", "benchmarks", "docs") for file in (ROOT / folder).rglob("*.py")]
     assert sum(file.read_text(encoding="utf-8").count("noqa: ANN401") for file in files) <= 6
+
+
+def test_only_messages_say_which_notebook_to_run_first():
+    sentence = re.compile(r"run notebooks? \d\d|gallery of notebook", re.IGNORECASE)
+    files = [file for file in LUNGNB.rglob("*.py") if file.parent.name != "lessons" and file.name != "messages.py"]
+    assert [file.name for file in files if sentence.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_names_of_files_that_two_modules_use_are_in_artefacts():
+    """What the report shows of a comparison is checked in `test_artefacts`, and what is written is named once."""
+    uses, is_name = Counter(), re.compile(r"\w[\w.]*\.(csv|db|h5|html|jsonl?|keras|md|txt|xml)")
+    for file in LUNGNB.rglob("*.py"):
+        if file.name not in ("artefacts.py", "sections.py", "scoring_report.py"):
+            nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+            uses.update(filter(is_name.fullmatch, texts))
+    assert [name for name, count in uses.items() if count > 1] == []
 
 
 def test_importing_a_package_imports_none_of_its_modules():

@@ -19,7 +19,7 @@ import numpy as np
 
 import self_teaching
 from drawings import KINDS, SIZE, Arrays, draw_all, drawing_pool
-from lungnb.artefacts import HISTORY, MODEL, RUN
+from lungnb.artefacts import BACKUP, HISTORY, MODEL, RUN
 from lungnb.files import locked, remove, write_json
 from lungnb.formats.opening import digest_of_file
 from lungnb.networks import backend
@@ -115,7 +115,7 @@ def learn_masks(parts: dict[str, Arrays], wider: Arrays, start: Path | None) -> 
         model.set_weights(probability_part(read_network(start)).get_weights())
     rate = keras.optimizers.schedules.CosineDecay(SETTINGS.learning_rate, SETTINGS.epochs * _STEPS)
     _compile(model, rate, AVERAGE_MOMENTUM)
-    backup = Backup(OUT / "training" / "backup" / "latest.weights.h5", _STEPS)
+    backup = Backup(OUT / "training" / "backup" / BACKUP, _STEPS)
     first = backup.restore(model)
     if first < SETTINGS.epochs:
         past = past_epochs(OUT / HISTORY, first)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 # The packages import their modules when a name is used, so that each verb imports only what it needs.
 from lungnb import datasets, engines, evaluation, figures, networks, page, report, segmentation
-from lungnb.artefacts import EXCLUDED
+from lungnb.artefacts import EXCLUDED, SEGMENTED
 from lungnb.files import written
 from lungnb.messages import print_lines
 from lungnb.presets import RECIPES, make_settings, parse_changes, recipes
 from lungnb.settings import Settings, counted
 
+_MAX_SEEDS = 999
 _ALTERNATIVES = (  # options that name the same thing in two ways
     ("dataset", "named_dataset", "a data set"),
     ("profile", "recipe", "a profile or a recipe"),
@@ -129,7 +130,7 @@ def run_segment(options: argparse.Namespace) -> int:
         kept = table["note"].str.endswith(segmentation.KEPT).sum() if "note" in table else 0
         total = Counter(images=len(table), failed=failed, incomplete=len(errors) - failed, review=review, kept=kept)
         total["others"] = len({file.name for file in Path(options.out).glob("*_mask.*")} - {*table["mask"].dropna()})
-        status = _say_segmented(options, str(Path(options.out) / "segmentation.csv"), total)
+        status = _say_segmented(options, str(Path(options.out) / SEGMENTED), total)
     if options.json:  # a missing value is null, and a byte of a file name that is not UTF-8 a lone surrogate
         rows = table.astype(object).where(table.notna(), None).to_dict("records")
         print_lines(json.dumps(rows, allow_nan=False))
@@ -236,8 +237,8 @@ def _whole_numbers(text: str, option: str) -> list[int]:
 
 
 def _seeds(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text)):
-        raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number from 1 to 999, not {text!r}.")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_SEEDS)) and int(text)):
+        raise ValueError(f"--seeds, or LUNGNB_SEEDS, must be a whole number from 1 to {_MAX_SEEDS}, not {text!r}.")
     return int(text)
 
 

@@ -4,11 +4,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 
+from lungnb.metrics import ROUNDING
 from lungnb.settings import SPLITS, counted
 
 _SALT = "lungnb/450/"  # decides the order of patients; another one would change all splits
 _MIN_FOLD_PATIENTS = 3  # per fold
-_ROUNDING = 1e-9  # because 0.7 * 10 may be a little less than 7
 
 
 def deal_splits(
@@ -65,7 +65,7 @@ def split_sizes(count: int, fractions: tuple[float, ...]) -> dict[str, int]:
             "patient_pattern so that it finds the patient in each name."
         )
     quotas = {split: fraction * count for split, fraction in zip(SPLITS, fractions, strict=True)}
-    sizes = {split: max(int(quotas[split] + _ROUNDING), int(split in needed)) for split in SPLITS}
+    sizes = {split: max(int(quotas[split] + ROUNDING), int(split in needed)) for split in SPLITS}
     while sum(sizes.values()) != count:
         step = 1 if sum(sizes.values()) < count else -1
         # A split shrinks only if it keeps a patient, and only splits with a share grow.

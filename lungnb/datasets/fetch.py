@@ -15,6 +15,7 @@ from lungnb.datasets.archives import find_fault, unpack
 from lungnb.datasets.sources import PHANTOMS, RemoteFile, Source, find_source
 from lungnb.datasets.web import STALL_SECONDS, Watch, WrongFile, fetch_web, room_for_download, watched
 from lungnb.files import NotWritten, locked, remove, writable, written
+from lungnb.messages import run_first
 
 DRIVE_URL = "https://drive.google.com/uc?id={id}"
 KAGGLE_URL = "https://www.kaggle.com/api/v1/datasets/download/{id}"  # public data sets need no account there
@@ -190,7 +191,7 @@ def _by_hand(file: RemoteFile, source: Source) -> str:
     # Name the file, because browsers save some of these files as archive.zip.
     fetch = f"Fetch {file.name} by hand from {pages}, save it under this name" if pages else f"Put {file.name}"
     folder = home() / "data" / "raw" / source.name
-    return f"{fetch} in the folder {folder}, then run notebook 01, or `lungnb download {source.name}`, again."
+    return f"{fetch} in the folder {folder}, then {run_first('raw', source.name)} again."
 
 
 def _reason(error: BaseException) -> str:

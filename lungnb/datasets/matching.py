@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lungnb.artefacts import EXTRA_ENDINGS, MASK_ENDINGS
 from lungnb.datasets.file_names import (
     IMAGE_FOLDER,
     KIND_WORDS,
@@ -21,8 +22,6 @@ from lungnb.datasets.file_names import (
 from lungnb.datasets.pairing import OTHER_ORGAN, Excluded
 from lungnb.formats.folders import image_files, stem_of
 
-_MASK_ENDINGS = ("_mask.png", "_mask.nii.gz")  # of what `segment` writes
-_OTHER_ENDINGS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # which `segment` may write beside
 ANOTHER_MASK = "is the mask of this name"  # why an image beside its mask is left out
 # Words that do not distinguish the names of images, also those that programs add to the names of predictions
 _KINDS = re.compile(rf"{KIND_WORDS.pattern}|pred(ict(ion|ed)?)?s?|out(put)?s?|results?")
@@ -129,8 +128,8 @@ def _lies_in(file: Path, folders: list[str]) -> bool:
 
 def _is_beside_mask(folder: Path, file: Path) -> bool:
     """Return whether a file is named like an extra output of `segment` and lies beside the mask of that name."""
-    stem = next((file.name.removesuffix(end) for end in _OTHER_ENDINGS if file.name.endswith(end)), None)
-    return stem is not None and any((folder / file.parent / f"{stem}{end}").exists() for end in _MASK_ENDINGS)
+    stem = next((file.name.removesuffix(end) for end in EXTRA_ENDINGS if file.name.endswith(end)), None)
+    return stem is not None and any((folder / file.parent / f"{stem}{end}").exists() for end in MASK_ENDINGS)
 
 
 def _without_image_folders(files: list[Path]) -> list[Path]:

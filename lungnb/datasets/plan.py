@@ -10,7 +10,8 @@ from lungnb.datasets.origin import origin_of
 from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepared import digest_of, is_sound
 from lungnb.datasets.sources import Source
-from lungnb.datasets.splitting import has_split_folders, read_small, split_path
+from lungnb.datasets.splitting import has_split_folders, split_path
+from lungnb.datasets.user_tables import read_small
 from lungnb.files import locked, need, read_json, write_json
 from lungnb.formats.folders import image_files
 from lungnb.formats.tables import read_table

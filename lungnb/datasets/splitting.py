@@ -1,10 +1,7 @@
 """Assign images to patients, groups and splits, from names, folders, a table, or a published split."""
 
-import codecs
-import io
 import re
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -16,29 +13,15 @@ from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
 from lungnb.datasets.file_names import CHANNEL
 from lungnb.datasets.pairing import Excluded, Pair
-from lungnb.datasets.pixel_sizes import PIXEL_HEIGHT, PIXEL_SIZE, PIXEL_WIDTH, with_pixel_sizes
-from lungnb.files import need, text_name
+from lungnb.datasets.pixel_sizes import PIXEL_SIZE, with_pixel_sizes
+from lungnb.datasets.user_tables import SAVE_AS_CSV, TRAITS, read_user_table
+from lungnb.files import text_name
 from lungnb.formats.folders import stem_of
-from lungnb.formats.opening import Refused, open_file
 from lungnb.formats.tables import unescape
 from lungnb.settings import SPLITS, Settings
 
-MAX_TABLE_BYTES = 50_000_000  # larger tables of patients or splits are refused; a million images need about 30 MB
-# What spreadsheets write in English and German if a formula fails; the images of such rows would become one patient
-_FORMULA_ERRORS = (
-    *("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!"),
-    *("#NV", "#BEZUG!", "#WERT!", "#ZAHL!"),
-)
-_NO_NAMES = (  # what programs and people write for no name
-    "nan", "na", "<na>", "none", "null", "n/a", "unknown", "unbekannt", "?", "-",
-)  # fmt: skip
-_SAVE = "Save it as CSV in UTF-8."
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
-# What does not tell one patient from another: leading zeros, a hyphen, underscore or blank before a number, and a
-# decimal of spreadsheets
-_ALIKE = re.compile(r"(?<=[^\W\d_])[-_ ](?=\d)|(?<![\d.])0+(?=\d)|(?<=\d)\.0+$")
-TRAITS = ("group", "sex", "age")  # columns that a table of patients may have too
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
 
@@ -128,24 +111,13 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
 
     The fields are `field`, and `TRAITS` and the pixel size if the field is the patient and the CSV has them.
     """
-    table = _read_table(file, field)
+    table = read_user_table(file, field)
     if allowed and (unknown := sorted({*table[field]} - {*allowed})):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}, not {unknown[0]!r}.")
-    is_manifest = "source_image" in table  # where each slice of a volume has its own id
-    if field == "patient" and not is_manifest:
+    if field == "patient" and "source_image" not in table:
         table = with_pixel_sizes(table, file)
-    more = (*TRAITS, *(() if is_manifest else (PIXEL_SIZE,)))
-    fields = [field, *(name for name in more if field == "patient" and name in table)]
-    for name in fields:
-        value_counts = table.groupby("id")[name].nunique()
-        if (value_counts > 1).any():
-            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
-    rows = [*table[fields].itertuples(index=False, name=None)]
-    rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
-    cells = [*zip(table["id"], rows, strict=True)]
-    cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
-    # A cell is a name as it is, or else an encoded name.
-    listed = {unescape(name): values for name, values in cells} | dict(cells)
+    fields = _fields(file, table, field)
+    listed = _values_by_id(table, fields)
     names_of = {
         pair.image: [unicodedata.normalize("NFC", name) for name in (pair.image.as_posix(), pair.id, pair.image.name)]
         for pair in pairs
@@ -164,6 +136,28 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
             assigned.append(pair._replace(**dict(zip(fields, values, strict=True))))
     _refuse_other_ids(file, [*table["id"]], loose, pairs, assigned)
     return assigned, unlisted
+
+
+def _fields(file: Path, table: pd.DataFrame, field: str) -> list[str]:
+    """Return the fields that a table sets; raise ValueError if it gives an id two values of one."""
+    more = (*TRAITS, *(() if "source_image" in table else (PIXEL_SIZE,)))
+    fields = [field, *(name for name in more if field == "patient" and name in table)]
+    for name in fields:
+        value_counts = table.groupby("id")[name].nunique()
+        if (value_counts > 1).any():
+            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
+    return fields
+
+
+def _values_by_id(table: pd.DataFrame, fields: list[str]) -> Table:
+    """Return the values of the fields by id; in a manifest, each slice of a volume has an id, and the volume a name."""
+    is_manifest = "source_image" in table
+    rows = [*table[fields].itertuples(index=False, name=None)]
+    rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
+    cells = [*zip(table["id"], rows, strict=True)]
+    cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
+    # A cell is a name as it is, or else an encoded name.
+    return {unescape(name): values for name, values in cells} | dict(cells)
 
 
 def _by_short_name(listed: Table, names: set[str], ending: re.Pattern[str] | None = None) -> Table:
@@ -192,107 +186,5 @@ def _refuse_other_ids(
         what = "some of its ids are no images" if assigned else "none of its ids is an image"
         listed, image = lost[0] if lost else (ids[0] if ids else "no row", pairs[0].id)
         cause = "A spreadsheet drops zeros in front: format the column id as text, and write" if lost else "Write"
-        remedy = f"{cause} the names of the images into it. {_SAVE}"
+        remedy = f"{cause} the names of the images into it. {SAVE_AS_CSV}"
         raise ValueError(f"{file}: {what}: it has {listed}, the images {image}. {remedy}")
-
-
-def read_small(file: Path) -> bytes:
-    """Return the content of a user's table; raise Refused if it is too large, or a device."""
-    with open_file(file) as opened:
-        content = opened.read(MAX_TABLE_BYTES + 1)
-    if len(content) > MAX_TABLE_BYTES:
-        raise Refused(f"{file}: has more than {MAX_TABLE_BYTES:,} bytes. Leave in it only the columns that are needed.")
-    return content
-
-
-def _read_table(file: Path, field: str) -> pd.DataFrame:
-    """Return a CSV with the columns `id` and `field` as text; "NA" is a name like any other.
-
-    Commas, semicolons or tabs separate the cells. The text is UTF-8, or UTF-16 that says so in its first bytes.
-    """
-    need(file, f"put the {field} file there")
-    text = _text_of(file)
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    # Empty cells at the end of a row do not count, because many programs write them.
-    trimmed = "\n".join(line.rstrip(f"{separator}\r") for line in text.split("\n"))
-    try:
-        with warnings.catch_warnings(record=True) as caught:  # pandas warns of cells beyond those of the first line
-            warnings.simplefilter("always", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                io.StringIO(trimmed), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True,
-                index_col=False,
-            )  # fmt: skip
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {_SAVE}") from error
-    headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
-    twice = [name for name in (*TRAITS, PIXEL_SIZE, PIXEL_HEIGHT, PIXEL_WIDTH) if headings.count(name) > 1]
-    if twice and field == "patient":
-        raise ValueError(f"{file}: has the column {twice[0]} more than once; keep one of them only.")
-    if headings.count("id") != 1 or headings.count(field) != 1:
-        columns = ", ".join(table.columns)
-        raise ValueError(f"{file}: needs the columns id and {field}, separated by a comma; it has {columns}.")
-    if any(issubclass(each.category, pd.errors.ParserWarning) for each in caught):
-        raise ValueError(
-            f"{file}: a row has more cells than the first line. Write a cell that contains {separator!r} in quotation "
-            f"marks. {_SAVE}"
-        )
-    table = table.set_axis(headings, axis="columns")
-    table = table[(table[["id", field]] != "").any(axis="columns")]  # spreadsheets save empty rows, too
-    if "source_image" not in table:  # in a manifest, spaces belong to names
-        for name in table.columns.intersection([field, *TRAITS]):
-            table[name] = table[name].map(_without_blanks)
-    if (table[field] == "").any():
-        raise ValueError(f"{file}: {field} is empty for {table['id'][table[field] == ''].iloc[0]}. Fill it in.")
-    if (wrong := table[table[field].isin(_FORMULA_ERRORS)]).size:
-        raise ValueError(
-            f"{file}: {field} of {wrong['id'].iloc[0]} is {wrong[field].iloc[0]}, the error of a formula. Mend the "
-            "formula, and save the table again."
-        )
-    if field == "patient" and "source_image" not in table:
-        _refuse_no_names(file, table[field])
-        _refuse_alike(file, table[field])
-    return table
-
-
-def _without_blanks(text: str) -> str:
-    """Return a cell without blanks at its ends, double blanks and invisible characters, which nobody sees."""
-    visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
-    return " ".join(visible.split())
-
-
-def _refuse_no_names(file: Path, patients: pd.Series) -> None:
-    """Raise ValueError if several rows have a patient such as `nan` or `unknown`, and would count as one patient."""
-    nameless = patients[patients.str.casefold().isin(_NO_NAMES)]
-    if len(nameless) > 1:
-        raise ValueError(
-            f"{file}: {len(nameless)} rows have the patient {nameless.iloc[0]}, and would count as one patient. Write "
-            "who they are; if nobody knows, give each row a patient of its own."
-        )
-
-
-def _refuse_alike(file: Path, patients: Iterable[str]) -> None:
-    """Raise ValueError for a patient with two names, because two splits could then share the patient."""
-    names: dict[str, str] = {}
-    for name in patients:
-        other = names.setdefault(_ALIKE.sub("", name.casefold()), name)
-        if other != name:
-            raise ValueError(
-                f"{file}: the patients {other} and {name} differ only in capitals, hyphens, underscores, blanks, "
-                "leading zeros or a decimal. If they are one patient, write both alike; otherwise add a letter to one."
-            )
-
-
-def _text_of(file: Path) -> str:
-    """Return the text of a table; raise ValueError for a spreadsheet's own format and for an unknown encoding."""
-    content = read_small(file)
-    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):  # xlsx and ods; xls
-        raise ValueError(f"{file}: is a spreadsheet's own format, not a CSV. {_SAVE}")
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not in UTF-8, so its letters may be read wrongly. {_SAVE}") from error
-    if "\0" in text:
-        raise ValueError(f"{file}: is not a text in UTF-8. {_SAVE}")
-    # macOS writes an umlaut as two characters. Excel writes a first line such as `sep=;`, which is not a row.
-    return re.sub(r"^sep=.\r?\n", "", unicodedata.normalize("NFC", text))

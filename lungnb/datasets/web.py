@@ -12,7 +12,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from email.message import Message
-from http.client import HTTPException, HTTPResponse, responses
+from http.client import (
+    OK,
+    PARTIAL_CONTENT,
+    REQUESTED_RANGE_NOT_SATISFIABLE,
+    HTTPException,
+    HTTPResponse,
+    responses,
+)
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -112,14 +119,14 @@ def _receive(url: str, part: Path, note: Path, progress: bool, watch: Watch) -> 
         headers["If-Range"] = begun["validator"]  # the server sends the whole file if it has changed
     with _open(url, headers) as response:
         watch.count(0)
-        if start and response.status == 206:
+        if start and response.status == PARTIAL_CONTENT:
             _check_range(response.headers, start, begun)
             total = begun["total"]
-        elif start and response.status == 416:  # the file is shorter now
+        elif start and response.status == REQUESTED_RANGE_NOT_SATISFIABLE:  # the file is shorter now
             remove(part)
             _receive(url, part, note, progress, watch)
             return
-        elif response.status == 200:
+        elif response.status == OK:
             start, size, total = 0, 0, response.length
             remove(part)
             remove(note)

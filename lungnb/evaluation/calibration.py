@@ -24,7 +24,7 @@ from lungnb.evaluation.probabilities import (
 from lungnb.evaluation.scaling import store_temperature
 from lungnb.masks import LUNG_THRESHOLD, clean_mask, count_regions
 from lungnb.messages import progress_bar
-from lungnb.metrics import dice
+from lungnb.metrics import ROUNDING, dice
 from lungnb.segmentation.inference import predict
 from lungnb.settings import Settings, title_of
 
@@ -105,8 +105,8 @@ def compare_with_truth(truth: np.ndarray, predictions: list[np.ndarray]) -> dict
 def best_threshold(validation: Examination) -> float:
     """Return the threshold with the highest mean Dice on the validation images; of equal ones, the nearest to 0.5."""
     table = validation.thresholds
-    best = table.loc[table["dice"] >= table["dice"].max() - 1e-9, "threshold"]
-    return float(best.iloc[(best - 0.5).abs().argmin()])
+    best = table.loc[table["dice"] >= table["dice"].max() - ROUNDING, "threshold"]
+    return float(best.iloc[(best - LUNG_THRESHOLD).abs().argmin()])
 
 
 def save_temperature(settings: Settings, model_name: str, validation: Examination) -> float:

@@ -13,6 +13,7 @@ from skimage.util import img_as_ubyte
 
 from lungnb.datasets.prepared import open_prepared
 from lungnb.engines.engines import engine_of
+from lungnb.masks import LUNG_THRESHOLD
 from lungnb.messages import progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import load_pretrained, segment
@@ -32,7 +33,7 @@ def _photograph(image: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -
     grey = gaussian_filter(grey ** rng.uniform(0.7, 1.4), width / 500) * (1 - 0.4 * lamp / lamp.max())
     jpeg = io.BytesIO()
     Image.fromarray(np.rint(255 * (0.08 + 0.85 * grey)).astype(np.uint8)).save(jpeg, "JPEG", quality=40)
-    askew_mask = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > 0.5
+    askew_mask = warp(mask.astype(float), askew.inverse, order=0, output_shape=mask.shape) > LUNG_THRESHOLD
     return np.asarray(Image.open(jpeg)), askew_mask
 
 

@@ -19,8 +19,8 @@ from lungnb.datasets.check import FINDING_COLUMNS
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
 from lungnb.engines.engines import Engine
 from lungnb.engines.export import open_network
-from lungnb.masks import Mask
-from lungnb.messages import progress_bar
+from lungnb.masks import GREY_THRESHOLD, Mask
+from lungnb.messages import GALLERY, progress_bar
 from lungnb.metrics import dice
 from lungnb.segmentation.predict import segment_grey
 from lungnb.settings import SHIPPED, Settings, counted
@@ -42,7 +42,7 @@ MOVES = {
 _ALL_MOVES = {**MOVES, "with slices reversed": np.s_[::-1, ...]}  # a film has one slice
 _MAX_PROBES = 200  # images of a set that agrees little, of which other masks are tried
 _SECONDS_WITHOUT_BAR = 2
-_LOOK = "look at both masks in the gallery of notebook 02; mend it, or take both files out"
+_LOOK = f"look at both masks in {GALLERY}; mend it, or take both files out"
 _MOVE = "move the mask back, or take both files out"
 _SWAP = "give the mask the name of its image"
 
@@ -156,7 +156,7 @@ def shrink_mask(mask: Mask) -> Mask:
         2048
     """
     grey = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
-    return np.asarray(grey.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX)) >= 128
+    return np.asarray(grey.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX)) >= GREY_THRESHOLD
 
 
 def _best_move(pair: MaskPair) -> Fit | None:
@@ -233,6 +233,6 @@ def _judge_set(
     changes = Counter(move.change if move.change in _ALL_MOVES else "shifted" for move in moves if move).most_common(1)
     if changes and changes[0][1] > len(moves) / 2:
         what += f"; {changes[0][1]} of {len(moves)} would fit better {changes[0][0]}"
-        return MANIFEST, "warning", what, "look at some masks in the gallery of notebook 02", median
-    advice = "the network may not know this kind of image: look at some masks in the gallery of notebook 02"
+        return MANIFEST, "warning", what, f"look at some masks in {GALLERY}", median
+    advice = f"the network may not know this kind of image: look at some masks in {GALLERY}"
     return MANIFEST, "warning", f"{what}, so no single mask is judged", advice, median

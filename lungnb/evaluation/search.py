@@ -87,8 +87,8 @@ def best_settings(settings: Settings, model_name: str) -> Settings:
         return _changed(settings, **study.best_params)
     except ValueError as error:
         raise ValueError(
-            f"{model_name}: no trial with these settings on these data is complete. Search with them (notebook 12); if "
-            f"every trial failed, with a lower learning_rate than {settings.learning_rate}."
+            f"{model_name}: no trial with these settings on these data is complete: {run_first('searched')} with them; "
+            f"if every trial failed, with a lower learning_rate than {settings.learning_rate}."
         ) from error
 
 

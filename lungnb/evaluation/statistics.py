@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lungnb.metrics import Counts
+from lungnb.metrics import ROUNDING, Counts
 
 FEW_PATIENTS = 59  # with fewer, a failure on 1 of 20 patients is absent from more than 5 % of samples: 0.95**59 < 0.05
 SMALLEST_P = 0.001  # show smaller p as "< 0.001", because `paired_tests` draws only 9,999 permutations
 _MAX_DECISIVE = 3  # patients; if more of them failed, failures would not be rare
 _MAX_DECISIVE_SHARE = 0.05  # of the patients; but always one
-_ROUNDING = 1e-9  # means of equal scores differ by less
 _RESAMPLES = 5000  # of the bootstrap
 _BATCH = 500  # resamples at a time; 10,000 patients then take 40 MB
 _MAX_EXPANSION = 0.6  # of a tail's probability; quantiles further out are noise in samples of fewer than 10 patients
@@ -140,7 +139,7 @@ def decisive_patients(means: pd.Series) -> list[str]:
     far = (means - means.median()).abs().sort_values(ascending=False, kind="stable").index
     for count in range(1, min(_MAX_DECISIVE, max(1, int(len(means) * _MAX_DECISIVE_SHARE))) + 1):
         low, high = interval(means.drop(far[:count]).to_numpy())
-        if max(low - means.mean(), means.mean() - high) > _ROUNDING:
+        if max(low - means.mean(), means.mean() - high) > ROUNDING:  # means of equal scores differ
             return [str(patient) for patient in far[:count]]
     return []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.artefacts import MODEL, PRETRAINED, RUN, raw_folder
+from lungnb.artefacts import MODEL, PRETRAINED, RUN, SPLIT_FILE, raw_folder
 from lungnb.datasets.fetch import download
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepare import prepare_dataset
@@ -169,7 +169,7 @@ def leave_one_out(
         folder = raw_folder(f"{name}-{count}")
         if not folder.exists():
             write_phantoms(folder, count, size=settings.image_size, kind=kind, without=field, progress=progress)
-        run = settings.for_dataset(folder.name, split_file="split.csv", window=None, seed=seed)
+        run = settings.for_dataset(folder.name, split_file=SPLIT_FILE, window=None, seed=seed)
         prepare_dataset(run, progress)
         fetch_weights(run, progress)
         train(run, model_name, progress)

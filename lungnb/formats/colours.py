@@ -6,6 +6,8 @@ from lungnb.formats.opening import Refused
 from lungnb.formats.pixels import luminance
 from lungnb.masks import Mask
 
+_MOST = 0.5  # of the pixels
+_CLEAR = 4  # what differs by less than the brightest value divided by this is near, dark or without a colour
 _OUTLINE_SHARE = 0.75  # of the outline of a mask has the colour of the background; lungs touch little of it
 _MIN_CONTRAST = 1 / 16  # of the brightest value, between colours that differ; the noise of JPEG is less
 _GREY_MARGIN = 0.1  # of the range of values, at each end: what a drawing has, and little of a photograph
@@ -47,8 +49,8 @@ def flattened(pixels: np.ndarray, is_mask: bool, path: object) -> np.ndarray:
     saturation = strongest - weakest
     # Such as colours on white: the background is as bright as the drawing, except perhaps a dark frame.
     is_on_white = 2 * float(strongest.min()) > brightest or _is_background(weakest > brightest / 2)
-    if is_on_white and 4 * float(np.ptp(saturation)) > brightest:
-        return _with_black(saturation, 4 * strongest.astype(np.float32) < brightest)
+    if is_on_white and _CLEAR * float(np.ptp(saturation)) > brightest:
+        return _with_black(saturation, _CLEAR * strongest.astype(np.float32) < brightest)
     if not np.ptp(strongest) and _MIN_CONTRAST * brightest < np.ptp(colours, axis=(0, 1)).max():  # such as red on blue
         return np.asarray((colours != _background(colours, path)).any(axis=-1))
     return np.asarray(strongest)
@@ -108,10 +110,10 @@ def _is_photograph(strongest: np.ndarray, drawn: Mask) -> bool:
     low, high = float(strongest[drawn].min()), float(strongest[drawn].max())
     margin = _GREY_MARGIN * (high - low)
     is_between = (strongest > low + margin) & (strongest < high - margin)
-    if (strongest[drawn & binary_dilation(~drawn)] <= low + margin).mean() > 0.5:
+    if (strongest[drawn & binary_dilation(~drawn)] <= low + margin).mean() > _MOST:
         return False
     alike = (strongest[:, 1:] == strongest[:, :-1])[drawn[:, 1:] & drawn[:, :-1]]
-    return bool(is_between[drawn].mean() > 0.5 and alike.size and alike.mean() < _MAX_ALIKE)
+    return bool(is_between[drawn].mean() > _MOST and alike.size and alike.mean() < _MAX_ALIKE)
 
 
 def _from_background(colours: np.ndarray) -> np.ndarray | None:
@@ -123,20 +125,20 @@ def _from_background(colours: np.ndarray) -> np.ndarray | None:
     if colours.shape[-1] < 3:
         return None
     background, brightest = np.median(_outline(colours), axis=0), float(colours.max())
-    if 4 * np.ptp(background) <= brightest:
+    if _CLEAR * np.ptp(background) <= brightest:
         return None
     distance = np.zeros(colours.shape[:2], np.float32)
     for number, value in enumerate(background.tolist()):
         np.maximum(distance, np.abs(colours[..., number] - np.float32(value)), out=distance)
-    is_near = 4 * distance < distance.max()
-    if is_near.mean() <= 0.5 or _outline(is_near).mean() <= _OUTLINE_SHARE:
+    is_near = _CLEAR * distance < distance.max()
+    if is_near.mean() <= _MOST or _outline(is_near).mean() <= _OUTLINE_SHARE:
         return None
     return np.rint(distance).astype(colours.dtype) if colours.dtype.kind in "ui" else distance
 
 
 def _is_background(white: Mask) -> bool:
     """Return whether white is the background: of most pixels, and of most of the outline within a dark frame."""
-    if white.mean() <= 0.5:
+    if white.mean() <= _MOST:
         return False
     rows, columns = (np.flatnonzero(white.any(axis=axis)) for axis in (1, 0))
     inside = white[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

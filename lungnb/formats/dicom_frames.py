@@ -31,6 +31,7 @@ _YBR = ("FULL", "FULL_422", "PARTIAL_420", "PARTIAL_422", "ICT", "RCT")
 _INTERPRETATIONS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", *(f"YBR_{kind}" for kind in _YBR))
 _VIDEOS = "1.2.840.10008.1.2.4.10"  # how the transfer syntaxes of MPEG begin
 _MAX_SURPLUS = 0.05  # of the bytes that a header needs; some writers fill up the pixels to a round number of bytes
+_SMOOTH, _WRAPPED = 0.25, 0.75  # of all values: neighbours differ by less; by more, where the values wrap around
 _ROWS = 256  # look at so many rows to see how much neighbours differ
 _MAX_PADDING, _PADDING_VALUES = 0.25, 16  # padding of more of the picture and of more values may be none
 # Of the usual difference of two pixels: neighbours in a column are so alike, if the width is right, and so alike as to
@@ -200,7 +201,7 @@ def _is_wrapped(pixels: np.ndarray, other: np.ndarray, bits: int) -> bool:
         return False
     step = math.ceil(len(pixels) / _ROWS)
     one, two = (np.abs(np.diff(each[::step].astype(float))) / 2**bits for each in (pixels, other))
-    wraps, steps = ((near < 0.25) & (far > 0.75) for near, far in ((two, one), (one, two)))
+    wraps, steps = ((near < _SMOOTH) & (far > _WRAPPED) for near, far in ((two, one), (one, two)))
     return bool(wraps.sum() > steps.sum())
 
 

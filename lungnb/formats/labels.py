@@ -27,6 +27,7 @@ EXPORT_AGAIN = "export it again, as PNG, from the program that drew it"  # what 
 _JPEG_LABEL = 16  # from this label on, the noise of JPEG is small
 _FAR = (3, 6)  # steps of the sampled grid from the bright label: beyond its blurred edge, and still around it
 _MAX_IGNORED = 2  # values below 0 may say which pixels to ignore; maps of distances have more values
+_MOST = 0.5  # of the pixels around a bright label are drawn in a soft mask
 _BELOW_SHARE = 0.05  # of the pixels of such a map are below 0; where interpolation overshoots, fewer are
 _LUNG_HU = -500.0  # the median of aerated lung is below
 # The airways have at most this share of the air in a mask, and their median, HU, is below the first number, and below
@@ -170,7 +171,7 @@ def doubt_of(path: Path, values: MaskValues) -> str:
 def _is_apart(bright: Mask, drawn: Mask) -> bool:
     """Return whether most pixels around the bright ones are undrawn; in a soft mask, those around lungs are grey."""
     near, far = (ndimage.binary_dilation(bright, iterations=distance) for distance in _FAR)
-    return bool((drawn[far & ~near]).mean() < 0.5)
+    return bool((drawn[far & ~near]).mean() < _MOST)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lungnb.evaluation.differences import BETTER, EQUIVALENT, UNDECIDED, WORSE
+from lungnb.metrics import ROUNDING
 from lungnb.networks.backend import keras
 from lungnb.networks.costs import stage_names
 from lungnb.settings import counted, title_of
@@ -29,7 +30,7 @@ def at_equal_computing(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     budget, rows = min(curve["computed"].max() for curve in curves.values()), {}
     for name, curve in curves.items():
-        affordable = curve[curve["computed"] <= budget * (1 + 1e-9)]
+        affordable = curve[curve["computed"] <= budget * (1 + ROUNDING)]
         reached = affordable["val_dice"].max() if len(affordable) else np.nan
         rows[name] = {"epochs": len(affordable), "dice": reached, "dice_of_all": curve["val_dice"].max()}
     return pd.DataFrame.from_dict(rows, orient="index").astype({"epochs": int})

@@ -23,7 +23,7 @@ from lungnb.formats.pixels import fit_square, to_grey
 from lungnb.formats.ranges import LUNG_WINDOW
 from lungnb.lessons.data_sets import SQUARE_SIDES, Fault, best_mask
 from lungnb.lessons.memory import WAYS, Memory, Study
-from lungnb.masks import overlay
+from lungnb.masks import LUNG_THRESHOLD, overlay
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SPLITS, Settings
@@ -207,7 +207,7 @@ def _clear_change(batch: Batch, settings: Settings) -> Batch:
 
 def _batch_cell(title: str, batch: Batch) -> Cell:
     image, mask = (np.asarray(part)[0, ..., 0] for part in batch)
-    return Cell(title, image * 255, mask > 0.5)
+    return Cell(title, image * 255, mask > LUNG_THRESHOLD)
 
 
 def _read_raw(file: Path) -> Cell:

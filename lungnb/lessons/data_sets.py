@@ -15,7 +15,7 @@ from lungnb.datasets.prepared import Prepared
 from lungnb.datasets.sources import find_source
 from lungnb.datasets.splitting import assign_patients
 from lungnb.formats.pixels import fit_square, unfit_square
-from lungnb.masks import Mask
+from lungnb.masks import LUNG_THRESHOLD, Mask
 from lungnb.messages import printable
 from lungnb.metrics import dice
 from lungnb.phantoms.make import make_phantom
@@ -131,7 +131,7 @@ def best_mask(mask: Mask, side: int) -> Mask:
         True
     """
     square = fit_square(mask.astype(np.uint8) * np.uint8(255), side)
-    return np.asarray(unfit_square(square.array / np.float32(255), square, *mask.shape) > 0.5)
+    return np.asarray(unfit_square(square.array / np.float32(255), square, *mask.shape) > LUNG_THRESHOLD)
 
 
 def resize_table(prepared: Prepared, sides: Sequence[int] = SQUARE_SIDES) -> pd.DataFrame:

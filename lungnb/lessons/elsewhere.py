@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lungnb.artefacts import raw_folder
+from lungnb.artefacts import SPLIT_FILE, raw_folder
 from lungnb.datasets.leakage import without_seen
 from lungnb.datasets.prepared import Prepared
 from lungnb.engines.engines import Network
@@ -169,7 +169,7 @@ def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
     All settings stay, except for those on how to read raw images, because prepared images are grey already.
     """
     name, rows = "+".join(prepared.name for prepared in sets), []
-    with written(raw_folder(name), proof="split.csv") as part:
+    with written(raw_folder(name), proof=SPLIT_FILE) as part:
         for folder in ("images", "masks"):
             (part / folder).mkdir(parents=True)
         for prepared in sets:
@@ -178,8 +178,8 @@ def join_settings(settings: Settings, sets: Sequence[Prepared]) -> Settings:
                 for folder, file in (("images", row["image"]), ("masks", row["mask"])):
                     shutil.copyfile(prepared.folder / file, part / folder / f"{id_}.png")
                 rows.append((id_, row["split"]))
-        write_table(pd.DataFrame(rows, columns=["id", "split"]), part / "split.csv")
-    return settings.for_dataset(name, split_file="split.csv", window=None)
+        write_table(pd.DataFrame(rows, columns=["id", "split"]), part / SPLIT_FILE)
+    return settings.for_dataset(name, split_file=SPLIT_FILE, window=None)
 
 
 def remedies(table: pd.DataFrame, others: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from lungnb.datasets.prepared import Prepared
 from lungnb.formats.pixels import fit_square
+from lungnb.masks import GREY_THRESHOLD
 from lungnb.phantoms.make import make_phantom
 from lungnb.settings import SPLITS
 
@@ -71,7 +72,7 @@ def read_study(prepared: Prepared) -> Study:
     rows = prepared.rows(*SPLITS)[:MAX_IMAGES]
     pairs = [prepared.pair(row) for row in rows]
     images = [fit_square(image, STUDY_SIDE).array for image, _ in pairs]
-    masks = [fit_square(mask.astype(np.uint8) * np.uint8(255), STUDY_SIDE).array > 127 for _, mask in pairs]
+    masks = [fit_square(mask.astype(np.uint8) * np.uint8(255), STUDY_SIDE).array >= GREY_THRESHOLD for _, mask in pairs]
     return Study(np.stack(images), np.stack(masks), np.array([row["patient"] for row in rows]))
 
 

@@ -11,6 +11,7 @@ from lungnb.evaluation.differences import holm
 from lungnb.evaluation.search import PARAMETERS, RANDOM_TRIALS, import_optuna, suggest
 from lungnb.evaluation.statistics import say_p
 from lungnb.files import remove
+from lungnb.metrics import ROUNDING
 from lungnb.networks.training import train
 from lungnb.settings import Settings, counted
 
@@ -175,7 +176,7 @@ def say_matters(table: pd.DataFrame) -> str:
             terms = np.vander(numbers, 3)
         explained = terms @ np.linalg.pinv(terms) @ shuffled
         every = (explained**2).mean(axis=0)
-        shares[name], chances[name] = every[0], np.mean(every >= every[0] - 1e-9)
+        shares[name], chances[name] = every[0], np.mean(every >= every[0] - ROUNDING)
     p = holm(pd.Series(chances))
     return "\n".join(
         f"{name}: {shares[name]:.0%} of the variance ({say_p(p[name])}). "

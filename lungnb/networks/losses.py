@@ -5,6 +5,7 @@ Overlap losses are computed for each image, not for the batch, so that a small l
 
 from collections.abc import Callable
 
+from lungnb.masks import LUNG_THRESHOLD
 from lungnb.metrics import FORMULAS
 from lungnb.networks.backend import Tensor, keras, ops
 from lungnb.settings import CHOICES
@@ -91,7 +92,7 @@ def training_metrics() -> list[Loss]:
 
 def _training_metric(name: str) -> Loss:
     def metric(truth: Tensor, probability: Tensor) -> Tensor:
-        truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > 0.5, "float32")
+        truth, prediction = ops.cast(truth, "float32"), ops.cast(probability > LUNG_THRESHOLD, "float32")
         tp = ops.sum(truth * prediction, axis=_PIXELS)
         fp, fn = ops.sum(prediction, axis=_PIXELS) - tp, ops.sum(truth, axis=_PIXELS) - tp
         tn = ops.sum(ops.ones_like(truth), axis=_PIXELS) - tp - fp - fn

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lungnb import __version__, files
-from lungnb.artefacts import EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
+from lungnb.artefacts import BACKUP, EARLIER, HISTORY, MODEL, MODEL_FILES, PLAN, RUN, TEMPERATURE
 from lungnb.datasets.origin import origin_of, refuse_other_origin
 from lungnb.datasets.prepared import Prepared, digest_of, open_prepared
 from lungnb.messages import print_lines, run_first
@@ -212,7 +212,7 @@ def _fit(job: _Job, last: int) -> dict[str, int]:
     model = compiled_model(settings, job.model_name)
     costs = {"parameters": model.count_params(), "multiplications": count_multiplications(model)}
     devices, steps = backend.devices_of(model), count_steps(settings, "train", prepared)
-    backup = Backup(folder / "training" / "backup" / "latest.weights.h5", steps)
+    backup = Backup(folder / "training" / "backup" / BACKUP, steps)
     first = backup.restore(model)
     if first >= last:
         return costs

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lungnb.artefacts import BACKUP
 from lungnb.networks import backend
 from lungnb.networks.backend import keras, tf
 from lungnb.networks.callbacks import Backup, StepProgress
@@ -75,7 +76,7 @@ def fine_tune(
     tuned.compile(keras.optimizers.Adam(rate), get_loss("bce_iou"), jit_compile=backend.USE_XLA)
     tuned.optimizer.build(tuned.trainable_variables)
     parts = steps // _STEPS_KEPT
-    backup = Backup(folder / "latest.weights.h5", _STEPS_KEPT)
+    backup = Backup(folder / BACKUP, _STEPS_KEPT)
     first = backup.restore(tuned)
     if first < parts:
         batches = _batches(examples, seed, first * _STEPS_KEPT, model.input_shape[1])

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from lungnb.artefacts import SPLIT_FILE
 from lungnb.files import written
 from lungnb.phantoms.ct import ct_phantom
 from lungnb.phantoms.findings import ADDITIONS
@@ -118,7 +119,7 @@ def write_phantoms(
         if kind in _VALIDATED_ON:
             splits = ["validation" if _is_for_validation(patient) else "train" for patient, _ in cases]
             ids = [_NAME.format(*case) for case in cases]
-            pd.DataFrame({"id": ids, "split": splits}).to_csv(part / "split.csv", index=False)
+            pd.DataFrame({"id": ids, "split": splits}).to_csv(part / SPLIT_FILE, index=False)
 
 
 def _is_for_validation(patient: int) -> bool:

@@ -8,12 +8,23 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, TESTS_AGAIN, UNTRAINED, VERDICT
+from lungnb.artefacts import (
+    CHECK,
+    COMPARISON,
+    DIFFERENCES,
+    FAILURES,
+    REPORT,
+    SIDE_BY_SIDE,
+    TESTS_AGAIN,
+    UNTRAINED,
+    VERDICT,
+)
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
 from lungnb.files import need
 from lungnb.formats.tables import read_table
+from lungnb.messages import run_first
 from lungnb.metrics import FAILED_DICE
 from lungnb.presets import RECIPES, changes_of
 from lungnb.report.parts import captioned_picture, folded, html_table, lighter, verdict_html, write_html
@@ -37,7 +48,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         "BODY": _linked("\n".join(folded(title, body, name) for name, (title, body) in steps.items()), anchors),
         "REVIEW": review_sections(settings, {name[:2] for name in steps}),
     }  # fmt: skip
-    return write_html(settings.results / "report.html", "report.html", filled)
+    return write_html(settings.results / REPORT, "report.html", filled)
 
 
 def _step(path: Path) -> tuple[str, str]:
@@ -84,7 +95,7 @@ def _summary(settings: Settings) -> str:
         return facts
     table = read_table(folder / COMPARISON, index_col=0)
     if "hd95_median" not in table:
-        raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb; run notebook 06 again.")
+        raise ValueError(f"{folder / COMPARISON}: was made by an earlier lungnb: {run_first('compared')} again.")
     verdict = verdict_html((folder / VERDICT).read_text(encoding="utf-8"))
     runs = f"<p><small>{html.escape(say_runs(settings))}</small></p>"
     return "\n".join([facts, verdict, *_evidence(folder, table), runs])

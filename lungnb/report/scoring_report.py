@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lungnb import __version__
-from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, SCORES, VERDICT, given_path, home
+from lungnb.artefacts import COMPARISON, DIFFERENCES, GROUPS, PAIRED_TESTS, REPORT, SCORES, VERDICT, given_path, home
 from lungnb.evaluation.conclusions import verdict_on_masks
 from lungnb.evaluation.differences import paired_tests
 from lungnb.evaluation.external import ScoreOptions, Scoring, score_folders
@@ -36,10 +36,9 @@ _WORST = 9  # masks of each program that are drawn
 _MAX_PROBLEMS = 100  # rows on the page; the table has all
 _MAX_SIDE = 1024  # px; larger masks are drawn with fewer pixels, because contours take time
 _GREY = 110  # of the background if there are no images, 0 to 255: both contours stand out from it
-_TESTS = "paired_tests.csv"
 _FILES = (  # of a report, as patterns
-    "report.html", VERDICT, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv", "problems.csv",
-    _TESTS, "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
+    REPORT, VERDICT, SCORES, COMPARISON, GROUPS, DIFFERENCES, "coverage.csv", "missing.csv", "problems.csv",
+    PAIRED_TESTS, "scores.png", "distances.png", "bland_altman.png", "confusion.png", "worst_*.png",
 )  # fmt: skip
 _NO_COMPARISON = "No image has masks of all programs, so the programs are not compared."
 AS_GIVEN = (
@@ -106,8 +105,8 @@ def score_report(
         sections = [*_sections(scoring, verdict_html(verdict) + made, tables, new)]
         filled["LINKS"] = "\n".join(f'<li><a href="#{_anchor(title)}">{title}</a></li>' for title, _ in sections)
         filled["BODY"] = "\n".join(f'<section id="{_anchor(title)}">{body}</section>' for title, body in sections)
-        write_html(new / "report.html", "scoring.html", filled)
-    return ScoringReport(folder / "report.html", verdict, scoring)
+        write_html(new / REPORT, "scoring.html", filled)
+    return ScoringReport(folder / REPORT, verdict, scoring)
 
 
 def _refuse_other_files(folder: Path) -> None:
@@ -130,7 +129,7 @@ def _tables(scoring: Scoring) -> dict[str, pd.DataFrame]:
     if len(compared := scoring.compared):
         tables[COMPARISON] = comparison_table(compared).reset_index()
         if compared["model"].nunique() > 1:
-            tables[_TESTS] = paired_tests(compared)
+            tables[PAIRED_TESTS] = paired_tests(compared)
         if len(groups := group_scores(compared)):
             tables[GROUPS] = groups.reset_index()
     return tables
@@ -143,8 +142,8 @@ def _charts(scoring: Scoring, tables: dict[str, pd.DataFrame]) -> Iterator[tuple
         return
     yield "scores.png", plots.score_boxes(table)
     yield "distances.png", plots.distance_boxes(table)
-    if _TESTS in tables:
-        yield DIFFERENCES, difference_chart(tables[_TESTS], EQUIVALENCE_MARGIN)
+    if PAIRED_TESTS in tables:
+        yield DIFFERENCES, difference_chart(tables[PAIRED_TESTS], EQUIVALENCE_MARGIN)
     yield "bland_altman.png", plots.bland_altman(table)
     by_model = table.groupby("model", sort=False)
     yield "confusion.png", plots.confusion_matrices({str(name): pooled_counts(rows) for name, rows in by_model})
@@ -197,8 +196,8 @@ def _sections(
 
 def _comparison_sections(tables: dict[str, pd.DataFrame], folder: Path) -> Iterator[tuple[str, str]]:
     yield "Scores", html_section("Scores", ABOUT_SCORES, tables[COMPARISON])
-    if _TESTS in tables:
-        body = html_section("Which is better", ABOUT_TESTS, tables[_TESTS], TEST_COLUMNS)
+    if PAIRED_TESTS in tables:
+        body = html_section("Which is better", ABOUT_TESTS, tables[PAIRED_TESTS], TEST_COLUMNS)
         yield "Which is better", body + picture(folder / DIFFERENCES)
     if GROUPS in tables:
         yield "Groups of patients", html_section("Groups of patients", "Mean Dice.", tables[GROUPS])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, RUN, UNTRAINED, VOLUMES
+from lungnb.artefacts import ARTEFACTS, CLAIM, COMPARISON, GROUPS, MANIFEST, PAIRED_TESTS, RUN, UNTRAINED, VOLUMES
 from lungnb.datasets.prepared import Prepared, open_prepared
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS, TEST_COLUMNS
 from lungnb.formats.tables import read_table
@@ -42,7 +42,7 @@ SECTIONS = (
         "The mean over patients of the difference of Dice, with its test. p is corrected after Holm for the number of "
         "pairs. With one training of each network, this is about the trained networks only. With the patients "
         "needed, p of one pair is below 0.05 in 80 % of studies if the true difference is the equivalence margin.",
-        ("paired_tests.csv",),
+        (PAIRED_TESTS,),
     ),
     ReportSection(
         "Other patients, seeds and folds",

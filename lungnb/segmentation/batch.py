@@ -16,7 +16,7 @@ from typing import TypeVar
 import pandas as pd
 from tqdm import tqdm
 
-from lungnb.artefacts import JOURNAL, given_path
+from lungnb.artefacts import JOURNAL, SEGMENTED, given_path
 from lungnb.engines.engines import Engine
 from lungnb.files import locked, remove, writable
 from lungnb.formats.opening import digest_of_file
@@ -73,7 +73,7 @@ def segment_files(
     options = Options(overlays, cutouts, probabilities, dicom_segs, upright)
     files = listing.list_images(paths, out)
     network, window_hu = open_model(model, None, engine)
-    with locked(out / "segmentation.csv"):
+    with locked(out / SEGMENTED):
         listing.refuse_foreign_masks(out, out / JOURNAL, files)
         for leftover in out.glob(".*.[0-9]*.part.*"):
             remove(leftover)  # of a run that was killed
@@ -139,5 +139,5 @@ def _write_table(out: Path, files: list[Path], kept: dict[str, JournalRow]) -> p
     table["review"] = table["review"].astype(object).fillna("")
     table = table[[name for name in TABLE_COLUMNS if name not in _LEFT_OUT_IF_EMPTY or table[name].notna().any()]]
     table = table.astype({name: "Int64" for name in WHOLE_NUMBERS if name in table})
-    write_table(table, out / "segmentation.csv")
+    write_table(table, out / SEGMENTED)
     return table

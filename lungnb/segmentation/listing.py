@@ -11,7 +11,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
-from lungnb.artefacts import JOURNAL, given_path, slip_in
+from lungnb.artefacts import EXTRA_ENDINGS, JOURNAL, MASK_ENDINGS, SEGMENTED, given_path, slip_in
 from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
@@ -19,9 +19,8 @@ from lungnb.formats.opening import Refused
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 
 LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
-_EXTRAS = ("_overlay.png", "_cutout.png", "_probability.png", "_seg.dcm")  # in the order of `Options`
 _EXTRAS_OF_VOLUMES = ("_overlay.png", "_seg.dcm")
-WRITTEN_ENDINGS = ("_mask.png", "_mask.nii.gz", *_EXTRAS)
+WRITTEN_ENDINGS = (*MASK_ENDINGS, *EXTRA_ENDINGS)
 _MIN_ALONE = 3  # so many slices of CT with a series each are probably one volume
 _MASK_FOLDER = re.compile(r"(mask|label|truth)s?(tr|ts)?$", re.IGNORECASE)  # nnU-Net has labelsTr and labelsTs
 TABLE = "segmentation.parquet"  # of a run on a cluster: a folder, with a file for each chunk
@@ -46,7 +45,7 @@ class Options(NamedTuple):
 
     def endings(self, is_volume: bool) -> list[str]:
         """Return how the names of the outputs that are asked for end; a volume has only some of them."""
-        asked = [ending for ending, is_asked in zip(_EXTRAS, self, strict=False) if is_asked]
+        asked = [ending for ending, is_asked in zip(EXTRA_ENDINGS, self, strict=False) if is_asked]
         return [ending for ending in asked if ending in _EXTRAS_OF_VOLUMES or not is_volume]
 
 
@@ -107,7 +106,7 @@ def refuse_foreign_masks(out: Path, record: Path, inputs: Iterable[Path], patter
     beside = (file for file in out.glob("*") if stem_of(file) in stems and file.is_file() and is_image(file))
     folders = image_folders(out) if _MASK_FOLDER.search(os.path.basename(os.path.realpath(out))) else ()
     truth = (folder / name for folder, names in folders for name in names)
-    tables = filter(os.path.lexists, [out / "segmentation.csv"] if record.name == JOURNAL else [])
+    tables = filter(os.path.lexists, [out / SEGMENTED] if record.name == JOURNAL else [])
     if other := next(chain(written, beside, truth, tables), None):
         raise ValueError(f"{other}: is not of an earlier run of lungnb. Name another folder for the masks.")
 

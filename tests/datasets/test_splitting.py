@@ -8,7 +8,7 @@ import pytest
 
 from helpers.scans import CHEST, LUNGS, prepared, write_scans
 from lungnb.__main__ import main
-from lungnb.datasets import prepare, splitting
+from lungnb.datasets import prepare, splitting, user_tables
 from lungnb.datasets.pairing import Pair
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import open_prepared
@@ -394,7 +394,7 @@ def test_a_table_that_is_a_device_or_far_too_large_is_refused(tmp_path, monkeypa
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     with pytest.raises(ValueError, match=r"zero\.csv: not a file"):
         prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "zero.csv")}), False)
-    monkeypatch.setattr(splitting, "MAX_TABLE_BYTES", 10)
+    monkeypatch.setattr(user_tables, "MAX_TABLE_BYTES", 10)
     (tmp_path / "long.csv").write_text("id,split\na,train\n")
     with pytest.raises(ValueError, match=r"long\.csv: has more than 10 bytes"):
         prepare_dataset(Settings(dataset=str(tmp_path / "scans"), **{setting: str(tmp_path / "long.csv")}), False)
