@@ -18,6 +18,7 @@ LUNG_THRESHOLD = 0.5  # probability above which a pixel is lung
 CHEST_THRESHOLD, CLEAR_CHEST = 0.5, 0.9
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey for colour-blind readers too
 MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
+_LINE_SHARE = 0.02  # of the shorter side: half the width of the widest line that is an outline
 LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)
 
 
@@ -133,6 +134,19 @@ def cut_out(image: Grey, mask: Mask) -> NDArray[np.uint8]:
     box = bounding_box(mask)
     grey, alpha = image[box], mask[box].astype(np.uint8) * np.uint8(255)
     return np.dstack([grey, grey, grey, alpha])
+
+
+def is_outline(mask: Mask) -> bool:
+    """Return whether a mask, `(height, width)`, is a line around something larger, which it does not mark.
+
+    >>> mask = np.zeros((64, 64), bool)
+    >>> mask[8:40, 8:40], mask[9:39, 9:39] = True, False
+    >>> is_outline(mask), is_outline(ndimage.binary_fill_holes(mask))
+    (True, False)
+    """
+    width = max(round(_LINE_SHARE * min(mask.shape)), 1)
+    is_hollow = np.count_nonzero(ndimage.binary_fill_holes(mask)) > 2 * np.count_nonzero(mask)
+    return bool(is_hollow and not ndimage.binary_erosion(mask, iterations=width).any())
 
 
 def count_regions(mask: Mask) -> int:

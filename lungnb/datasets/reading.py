@@ -13,7 +13,7 @@ from PIL import Image
 
 from lungnb.datasets.file_names import sides_of
 from lungnb.datasets.pairing import Pair
-from lungnb.formats.dicom_header import BY_HEADER
+from lungnb.formats.dicom_header import BY_HEADER, TOO_SMALL
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.dicom_seg import read_volume_seg
 from lungnb.formats.images import Picture, is_volume, read_picture, read_turned_mask, read_volume
@@ -21,7 +21,7 @@ from lungnb.formats.labels import lung_mask
 from lungnb.formats.nifti import read_nifti
 from lungnb.formats.opening import Refused, guarded, refuse_memory
 from lungnb.formats.pixels import resample_mm, shrink, through_window
-from lungnb.formats.ranges import grey_range
+from lungnb.formats.ranges import grey_range, without_fill
 from lungnb.formats.rasters import turned_otherwise
 from lungnb.formats.volumes import Volume, central_slices, drawn_slices
 from lungnb.masks import Mask
@@ -106,6 +106,7 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
 def _said(image: Path, note: str) -> list[Finding]:
     """Return a finding with the note on an image, if there is one; a warning if its header says it is no chest."""
     severity, advice = ("warning", _LOOK) if BY_HEADER in note else ("note", NONE_NEEDED)
+    severity, advice = ("warning", "correct its pixel size") if TOO_SMALL in note else (severity, advice)
     return [(image.as_posix(), severity, note, advice)] if note else []
 
 
@@ -166,7 +167,8 @@ def _read_volumes(
             names = " and ".join(map(str, pair.masks))
             raise Refused(f"the mask {names} is empty. Draw the lungs, or remove this volume")
         window_hu, note = grey_range(volume.hounsfield, options.window, raw / pair.image)
-        images = [through_window(volume.hounsfield[index], window_hu) for index in indices]
+        slices_hu = (without_fill(volume.hounsfield[index], window_hu)[0] for index in indices)
+        images = [through_window(slice_hu, window_hu) for slice_hu in slices_hu]
         lungs = [*lung[indices]]
     note = ", ".join(filter(None, [volume.note, note]))
     notes = _said(pair.image, note)
