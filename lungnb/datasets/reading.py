@@ -40,6 +40,7 @@ SLICE_NAME = "{}_slice_{:03}"
 SLICE_ENDING = re.compile(r"_slice_\d+(_[0-9a-f]{8})?$")
 NONE_NEEDED = "none needed: it was converted"
 _LOOK = "look at it in the gallery; take it out if it shows no chest from the front"
+_REMEDY = re.compile("[:.] (give|crop|if|scale|export|save)", re.IGNORECASE)  # begins what to do in notes on images
 _TWICE = "joined with a mask that shows nearly the same:"
 _ONE_DRAWING = "if they are two drawings of the same lungs, leave one"
 _SLICES_TO_COMPARE = 16  # of the masks of a volume, to see whether two are drawings of the same lungs
@@ -106,6 +107,7 @@ def _read_images(pair: Pair, raw: Path, options: ReadOptions) -> tuple[list[Imag
 def _said(image: Path, note: str) -> list[Finding]:
     """Return a finding with the note on an image, if there is one; a warning if its header says it is no chest."""
     severity, advice = ("warning", _LOOK) if BY_HEADER in note else ("note", NONE_NEEDED)
+    advice = "do so, or take it out" if severity == "note" and _REMEDY.search(note) else advice
     severity, advice = ("warning", "correct its pixel size") if TOO_SMALL in note else (severity, advice)
     return [(image.as_posix(), severity, note, advice)] if note else []
 

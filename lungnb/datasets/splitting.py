@@ -66,7 +66,8 @@ def assign_splits(
     than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS)
+        more = () if settings.patient_file else ("patient",)
+        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS, more)
     group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs)
     try:
         if has_split_folders(pairs) and not settings.folds:
@@ -123,10 +124,12 @@ def split_path(split_file: str, dataset: str) -> Path:
     return next((path for path in (published, in_raw) if path.exists()), Path(split_file))
 
 
-def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
+def _assigned(
+    pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = (), more: tuple[str, ...] = (*TRAITS, SIDE)
+) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the fields that a CSV sets, and the images that the CSV does not list.
 
-    The fields are `field`, and `TRAITS` and the pixel size if the field is the patient and the CSV has them.
+    The fields are `field`, and of `more` those that the CSV has for all images; the pixel size is that of a patient.
     """
     table = _read_table(file, field)
     if allowed and (unknown := sorted({*table[field]} - {*allowed})):
@@ -134,8 +137,8 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     is_manifest = "source_image" in table  # where each slice of a volume has its own id
     if field == "patient" and not is_manifest:
         table = with_pixel_sizes(table, file)
-    more = (*TRAITS, *(() if is_manifest else (SIDE,)))
-    fields = [field, *(name for name in more if field == "patient" and name in table)]
+    left_out = (SIDE, "patient") if is_manifest else ()  # which the raw files tell
+    fields = [field, *(name for name in more if name in table and name not in left_out)]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
         if (value_counts > 1).any():

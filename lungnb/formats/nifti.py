@@ -82,6 +82,8 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> tuple[Nifti1Head
     if start[:2] == _GZIP_START:
         raise Refused(f"{path}: is compressed twice. Unpack it once.")
     if length is None or len(start) < length:
+        if start[128:132] == b"DICM":
+            raise Refused(f"{path}: holds a DICOM file, so it is not named after its format. End its name with .dcm.")
         missing = f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again."
         raise Refused(other_contents(path) or missing)
     header_of = getattr(nibabel, _HEADER_LENGTHS[length])

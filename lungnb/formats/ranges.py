@@ -118,12 +118,12 @@ def _is_flesh(values: np.ndarray) -> Mask:
 
 
 def with_sign(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return CT of 16 bits whose negative values were saved without sign, -1000 as 64536, with their sign, and a note.
+    """Return CT whose negative values were saved in 16 bits without sign, -1000 as 64536, with their sign, and a note.
 
-    All values are then near 0 or 65,536; those on both sides of 0 HU are flesh, and there is air or lung.
+    All values are then near 0 or 65,536: air or lung, and flesh on both sides of 0 HU.
 
     >>> with_sign(np.append(np.arange(150), np.arange(64000, 65536)).reshape(1, -1))[0].min()
-    np.int64(-1536)
+    np.float64(-1536.0)
     """
     if not _WRAP - _DEEPEST < values.max() < _WRAP:
         return values, ""
@@ -133,9 +133,8 @@ def with_sign(values: np.ndarray) -> tuple[np.ndarray, str]:
     has_parts = all(part.size > _MIN_FLESH_SHARE * hu.size and len(np.unique(part)) > _FEW_VALUES for part in parts)
     if not has_parts or np.abs(hu).max() > _DEEPEST:
         return values, ""
-    values = values.astype(np.promote_types(values.dtype, np.int32), copy=values.dtype.kind != "f")
-    values[values > _DEEPEST] -= _WRAP
-    return values, "its negative values were saved without sign, and are read with it"
+    signed = np.where(values > _DEEPEST, values - np.float32(_WRAP), values)
+    return signed, "its negative values were saved without sign, and are read with it"
 
 
 def doubt_of_sign(hu: np.ndarray) -> str:
