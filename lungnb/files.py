@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _DISK_FULL_WORDS = ("No space left", "disk is full")
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 MAX_JSON_BYTES = 10_000_000  # larger files are refused; lungnb writes about 2,000 bytes
 # The names of what a killed process leaves: half of a new file or folder, or a folder that was to be replaced.
 _LEFTOVER = re.compile(r"\.(?P<stem>.*)\.(?P<process>\d+)\.(part|old)(?P<suffix>\..*)?", re.DOTALL)
@@ -89,6 +90,8 @@ def writable(path: Path) -> Iterator[None]:
         kind = NotWritten
         if number in _DISK_FULL or any(words in str(error) for words in _DISK_FULL_WORDS):
             kind, reason = DiskFull, "the disk is full; make room, then run this again"
+        elif number == errno.ENAMETOOLONG:
+            reason = "the name of a file or folder is too long; shorten it, or name another place"
         elif number in _NOT_WRITABLE and is_here:
             reason = f"{os.strerror(number).lower()}; name another place"
         else:
@@ -205,6 +208,13 @@ def text_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)  # because macOS writes an umlaut as two characters
     text = re.sub("[\ud800-\udfff]", "_", name)
     return text if text == name else f"{text}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def short_name(name: str) -> str:
+    """Return a name, or, if it is too long for a file, its beginning and a digest."""
+    if len(os.fsencode(name)) <= LONGEST_NAME_BYTES:
+        return name
+    return f"{name[: LONGEST_NAME_BYTES // 8]}_{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
 
 
 def need(path: Path, step: str) -> Path:

@@ -19,6 +19,7 @@ GREY_THRESHOLD = 128  # of a mask with greys, 0 to 255: from here on a pixel is 
 CHEST_THRESHOLD, CLEAR_CHEST = 0.5, 0.9
 OUTLINE = (255, 176, 0)  # amber, which stands out from grey for colour-blind readers too
 MIN_REGION_SHARE = 0.002  # ignore smaller regions (share of the image)
+_LINE_SHARE = 0.02  # of the shorter side: half the width of the widest line that is an outline
 LUNG_SHARE = (0.02, 0.6)  # plausible area of lungs, lowest and highest (share of the image)
 
 
@@ -134,6 +135,17 @@ def cut_out(image: Grey, mask: Mask) -> NDArray[np.uint8]:
     box = bounding_box(mask)
     grey, alpha = image[box], mask[box].astype(np.uint8) * np.uint8(255)
     return np.dstack([grey, grey, grey, alpha])
+
+
+def is_outline(mask: Mask) -> bool:
+    """Return whether a mask, `(height, width)`, is a line around something larger, which it does not mark.
+
+    >>> is_outline(np.pad(np.zeros((64, 64), bool), 1, constant_values=True)), is_outline(np.ones((64, 64), bool))
+    (True, False)
+    """
+    width = max(round(_LINE_SHARE * min(mask.shape)), 1)
+    is_hollow = np.count_nonzero(ndimage.binary_fill_holes(mask)) > 2 * np.count_nonzero(mask)
+    return bool(is_hollow and not ndimage.binary_erosion(mask, iterations=width).any())
 
 
 def count_regions(mask: Mask) -> int:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lungnb.files import locked, remove_leftovers, text_name, written
+from lungnb.files import LONGEST_NAME_BYTES, locked, remove_leftovers, text_name, written
 from lungnb.formats.images import read_image, read_mask
 from lungnb.masks import Grey, Mask
-from lungnb.segmentation.listing import LONGEST_STEM_BYTES
 
 FAST_PNG = 1  # zlib level: a film of 3000x3000 px takes a third of the time of the default, 6, and little more room
 _UNUSUAL = re.compile(r"[^\w .()+=-]")  # characters that some file system, shell or table may not take in a name
@@ -70,7 +69,7 @@ class Corrections:
     def _stems(self, name: str, grey: Grey) -> Iterator[str]:
         """Yield the possible names of an image's pair: its name, then its name with a digest of its pixels."""
         stem = _UNUSUAL.sub("_", text_name(name)).lstrip(". ") or "image"
-        while len(stem.encode()) > LONGEST_STEM_BYTES:
+        while len(stem.encode()) > LONGEST_NAME_BYTES:
             stem = stem[:-1]
         if not _LIKE_MASK.search(stem):
             yield stem

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lungnb.artefacts import MANIFEST, raw_folder
 from lungnb.datasets.copies import Fingerprints, find_copies, fingerprint, stack
 from lungnb.datasets.file_names import split_of
-from lungnb.datasets.pairing import PREDICTED
+from lungnb.datasets.pairing import CHANNELS, DERIVED, PREDICTED
 from lungnb.datasets.patient_names import repeated_folders, without_studies_of
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.datasets.prepared import ManifestRow, Prepared, open_prepared
@@ -25,7 +25,7 @@ from lungnb.formats.images import peculiarity, read_labels
 from lungnb.formats.labels import EXPORT_AGAIN, doubt_of
 from lungnb.formats.pixels import is_like_mask
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
-from lungnb.masks import LUNG_SHARE, Mask, count_regions
+from lungnb.masks import LUNG_SHARE, MIN_REGION_SHARE, Mask, is_outline
 from lungnb.settings import SPLITS, Settings, counted
 
 FINDING_COLUMNS = ("file", "severity", "what", "advice")
@@ -40,9 +40,9 @@ _BOX_SHARE = 0.98  # of the rectangles around the regions of a mask; lungs fill 
 _RIM_SHARE = 0.04  # of the longer side: width of the rim with which the lungs' brightness is compared
 _HOLE_SHARE = 0.008  # of the mask: a hole in it that is as dark as lung; airways are smaller
 _HOLE_CONTRAST = 0.3  # such a hole is no brighter than this share of the way from the lungs to their surroundings
-_LINE_SHARE = 0.02  # of the shorter side: half the width of the widest line that is an outline
 _LARGE_HOLE_SHARE = 0.1  # of the mask: a hole in it, however bright; vessels are smaller
-_MAX_GREY_SHARE = 0.05  # pixels of a mask file whose value is not near a label; JPEG makes some
+# Pixels of a mask file whose value is not near a label: JPEG makes some, soft borders more, and a picture most
+_MAX_GREY_SHARE, _MAX_SOFT_SHARE = 0.05, 0.2
 _MIN_CONTRAST = 2  # standard deviation of an image's greys
 _MIN_SPLIT_PATIENTS = 5  # with fewer, the scores of a split mean little
 _MAX_CLASS_FOLDERS, _MIN_CLASS_IMAGES = 5, 10  # at most so many folders, at least so many images in each: classes
@@ -53,6 +53,7 @@ _BEGINNING = re.compile(rf"{_PATIENT_BEGINNING}(?=[-_ ])")
 _FOLD_FOLDER = re.compile(r"(cv|folds?)[-_ ]?\d+", re.IGNORECASE)
 
 _KEEP_SPLITS = "to keep these splits, list id and split of each image in a CSV, and set split_file"
+_SHARPEN = "look at it in the gallery; if its outline is wrong, save lungs as 255 and everything else as 0"
 _MEND = "mend it, then run this again"
 _LOOK = "look at it in the gallery; mend it, or take both files out"
 _MAX_PATIENT_SHARE = 0.6  # of the images
@@ -68,6 +69,8 @@ _ADVICE = {  # by what a reason begins with
     "no image of this name": "add its image, or rename one of the two",
     "another organ's": "none needed",
     PREDICTED: "none needed",
+    DERIVED: "none needed, if it was made from that image; otherwise rename one of the two",
+    CHANNELS: "none needed, if the first channel is the CT or the film; otherwise rename the channels",
 }
 
 
@@ -107,7 +110,7 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     for file, reason in excluded.to_numpy():
         severity = "warning" if reason.startswith(("no mask", "no image", "not in the")) else "error"
         advice = next((advice for start, advice in _ADVICE.items() if reason.startswith(start)), _MEND)
-        severity = "note" if advice == "none needed" else severity
+        severity = "note" if advice.startswith("none needed") else severity
         findings.append((file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", advice))
     return findings
 
@@ -125,13 +128,16 @@ def _check_pair(
     if mask_values is None and all(Path(source).suffix.lower() in RASTER_FORMATS for source in sources[1:]):
         values = [read_labels(raw / file) for file in sources[1:]]
     grey = max((meant.grey_share for _, meant in values), default=0.0)
-    if grey > _MAX_GREY_SHARE:
+    if grey > _MAX_SOFT_SHARE:
         is_swapped = is_like_mask(image)
         what = "image and mask may be swapped" if is_swapped else f"not a mask: {grey:.0%} of it is grey"
         findings.append((row["source_mask"], "error", what, "put images into images/ and masks into masks/"))
     elif image.std() < _MIN_CONTRAST:
         findings.append((row["source_image"], "error", "the image is of one grey", "take it out"))
     else:
+        if grey > _MAX_GREY_SHARE:
+            what = f"the mask has soft borders ({grey:.0%} of it is grey): lung is what is brighter than half"
+            findings.append((row["source_mask"], "warning", what, _SHARPEN))
         findings += [(row["source_mask"], *judgement) for judgement in judge_mask(image, mask)]
         for file, (areas, meant) in zip(files[1:], values, strict=bool(values)):
             findings += [(file, *judgement) for judgement in _judge_labels(image, areas)]
@@ -166,12 +172,11 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
     left = mask[:, : mask.shape[1] // 2].sum() / mask.sum()
     if not _MIN_HALF_SHARE <= left <= 1 - _MIN_HALF_SHARE:
         problems.append("the mask is in one half of the picture: a lung may be missing")
-    regions = count_regions(mask)
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    regions = np.count_nonzero(np.bincount(labels.ravel())[1:] >= MIN_REGION_SHARE * mask.size)
     if regions > _MAX_REGIONS:
         problems.append(f"the mask has {regions} regions; lungs have two")
-    boxes = sum(
-        np.prod([side.stop - side.start for side in box]) for box in ndimage.find_objects(ndimage.label(mask)[0])
-    )
+    boxes = sum(np.prod([side.stop - side.start for side in box]) for box in ndimage.find_objects(labels))
     if mask.sum() > _BOX_SHARE * boxes:
         problems.append("the mask consists of rectangles, as boxes around lungs do")
     judgements = [("warning", problem, _LOOK) for problem in problems]
@@ -180,19 +185,13 @@ def judge_mask(image: np.ndarray, mask: Mask) -> list[tuple[str, str, str]]:
         judgements.append(("warning", "the mask is brighter than its surroundings", "invert the image, or " + _LOOK))
     holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     sizes = np.bincount(holes.ravel())[1:] / mask.sum()
-    if sizes.sum() > 1 and _is_thin(mask):
+    if sizes.sum() > 1 and is_outline(mask):
         return [*judgements, ("warning", "the mask is an outline: what it encloses is not marked", "fill it")]
     for number in np.flatnonzero(sizes > _HOLE_SHARE) + 1:
         is_dark = image[holes == number].mean() < lung_grey + _HOLE_CONTRAST * (rim_grey - lung_grey)
         if is_dark or sizes[number - 1] > _LARGE_HOLE_SHARE:
             judgements.append(("warning", f"the mask has a hole of {sizes[number - 1]:.1%} of its area", _LOOK))
     return judgements
-
-
-def _is_thin(mask: Mask) -> bool:
-    """Return whether a mask is nowhere wider than a line, unlike a ring of air around a body."""
-    width = max(round(_LINE_SHARE * min(mask.shape)), 1)
-    return not ndimage.binary_erosion(mask, iterations=width).any()
 
 
 def _judge_labels(image: np.ndarray, areas: dict[str, Mask]) -> list[tuple[str, str, str]]:

@@ -16,7 +16,12 @@ MASK_FOLDER = re.compile(
 _MASK_SUFFIX = re.compile(rf"[-_ .](?i:{_WORD})$|(?<=[a-z0-9])(?:Mask|Label|Seg|Segmentation|GT)s?$")
 _MASK_PREFIX = re.compile(rf"^{_WORD}(?=[-_ .\d]|$)", re.IGNORECASE)
 IMAGE_FOLDER = re.compile(r"^(image|img|picture|slice)s?(Tr|Ts)?$", re.IGNORECASE)  # imagesTr and imagesTs: nnU-Net's
+# Of what programs make from images
+_MADE_FOLDER = re.compile(
+    r"^(pred(iction)?|infer(ence)?|output|result|overlay|heat[-_ ]?map|preview|thumb(nail)?)s?(Tr|Ts)?$", re.IGNORECASE
+)
 CHANNEL = re.compile(r"_0000$")  # nnU-Net's first channel, which the name of the mask lacks
+OTHER_CHANNEL = re.compile(r"_000[1-9]$")
 # Words in names that do not tell one image from another
 KIND_WORDS = re.compile(
     rf"{_WORD}|ground|truths?|manual|(image|img|im|picture|slice|scan|volume|film|xray)s?|ct|cxr|chest|dicom"
@@ -83,6 +88,11 @@ def is_mask(path: Path) -> bool:
         if MASK_FOLDER.search(folder):
             return True
     return bool(_MASK_PREFIX.search(stem_of(path)))
+
+
+def image_rank(path: Path) -> int:
+    """Return 1 for a path in a folder named after images, -1 in one named after what programs make, and 0 otherwise."""
+    return any(map(IMAGE_FOLDER.match, path.parent.parts)) - any(map(_MADE_FOLDER.match, path.parent.parts))
 
 
 def shared_name(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Find the images and masks in a raw folder of any layout, and pair them by name."""
 
 import difflib
-import hashlib
 import json
 import re
 import warnings
@@ -17,7 +16,9 @@ from lungnb.datasets.file_names import (
     KIND_WORDS,
     LUNG_WORDS,
     MASK_FOLDER,
+    OTHER_CHANNEL,
     Words,
+    image_rank,
     is_mask,
     is_of_lungs,
     shared_name,
@@ -27,7 +28,7 @@ from lungnb.datasets.file_names import (
 from lungnb.datasets.patient_names import branch_of, find_patients, first_names, patients_of_folders, shared_places
 from lungnb.datasets.series_cases import find_series_cases
 from lungnb.datasets.sources import Source
-from lungnb.files import text_name
+from lungnb.files import short_name, text_name
 from lungnb.formats.dicom_header import STRUCTURE_SET, other_object
 from lungnb.formats.dicom_opening import is_dicom, open_dicom
 from lungnb.formats.folders import image_files, other_files, stem_of
@@ -39,10 +40,11 @@ _ROUNDS = (  # of loose pairing: which words do not count in names of images and
     (KIND_WORDS, KIND_WORDS, False), (LUNG_WORDS, LUNG_WORDS, False), (LUNG_WORDS, LUNG_WORDS, True),
     (re.compile(".*"), LUNG_WORDS, False),
 )  # fmt: skip
-_LONGEST_NAME_BYTES = 200  # most file systems allow 255 with what is added while a file is written
 _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 OTHER_ORGAN = "another organ's"
+CHANNELS = "another channel of an image, as nnU-Net has them: only the first one, _0000, is read"
+DERIVED = "has the name and the mask of"
 PREDICTED = "a mask that lungnb wrote, beside another one"
 
 
@@ -77,12 +79,11 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     first group is the patient. Without it, DICOM files with one PatientID are of one patient, too.
     """
     images, masks, unclear = _files_by_name(raw)
+    repeated, partners = _exact_partners(images, masks)  # repeated branches become part of the id
+    if derived := _derived(partners):
+        images = {name: [image for image in paths if image not in derived] for name, paths in images.items()}
+        repeated, partners = _exact_partners(images, masks)
     named = [(name, image) for name, paths in images.items() for image in paths]
-    repeated = _repeated_branches(images)  # which become part of the id
-    partners = {
-        image: [mask for mask in masks.get(name, ()) if branch_of(image) not in repeated or _same_branch(mask, image)]
-        for name, image in named
-    }
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
     loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
@@ -95,7 +96,8 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     has_pattern = bool(pattern) or source.patient_pattern != Source.patient_pattern
     paired_masks = {mask for paths in partners.values() for mask in paths}
     pairs: list[Pair] = []
-    excluded: Excluded = [*unclear, *((str(mask), PREDICTED) for mask in sorted(predicted))]
+    excluded: Excluded = [*unclear, *((str(image), f"{DERIVED} {other}") for image, other in derived.items())]
+    excluded += [*((str(mask), PREDICTED) for mask in sorted(predicted))]
     for name, image in named:
         if not partners[image]:
             continue
@@ -104,7 +106,7 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
         patient = of_folder if branch and not (has_pattern and patients[image]) else patients[image]
         lungs = tuple(mask for mask in partners[image] if is_of_lungs(mask, image))
         excluded += [(str(mask), OTHER_ORGAN) for mask in partners[image] if lungs and mask not in lungs]
-        pair_id = _short(text_name(f"{branch}_{name}" if branch else name))
+        pair_id = short_name(text_name(f"{branch}_{name}" if branch else name))
         split = split_of_path(image)
         group = next((group for end, group in source.group_endings if name.endswith(end)), "")
         pairs.append(Pair(pair_id, text_name(patient or pair_id), image, lungs or tuple(partners[image]), split, group))
@@ -124,6 +126,37 @@ def _repeated_branches(images: dict[str, list[Path]]) -> set[str]:
     """Return the branches of folders that share the name of an image with another branch."""
     branches_by_name = ({branch_of(path) for path in paths} for paths in images.values())
     return {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
+
+
+def _exact_partners(
+    images: dict[str, list[Path]], masks: dict[str, list[Path]]
+) -> tuple[set[str], dict[Path, list[Path]]]:
+    """Return the branches of folders that share names, and the masks of the same name for each image."""
+    repeated = _repeated_branches(images)
+    return repeated, {
+        image: [mask for mask in masks.get(name, ()) if branch_of(image) not in repeated or _same_branch(mask, image)]
+        for name, paths in images.items()
+        for image in paths
+    }
+
+
+def _derived(partners: dict[Path, list[Path]]) -> dict[Path, Path]:
+    """Return pictures that were made from images, such as predictions and overlays in folders beside, with the images.
+
+    They have the name of an image, apart from words such as `image`, and would take its mask. The image is in a folder
+    of images, or only they are in a folder of what programs make.
+    """
+    ranks = {image: image_rank(image) for image in partners}
+    keys = {image: words_of(Path(image.name), KIND_WORDS)[1] for image in partners}
+    first: dict[tuple[tuple[str, ...], Path], Path] = {}
+    for image in sorted(partners, key=ranks.__getitem__, reverse=True):
+        first.setdefault((keys[image], image.parent.parent), image)
+    others = {image: [first.get((keys[image], folder), image) for folder in image.parents] for image in partners}
+    return {
+        image: other for image in partners for other in others[image]
+        if ranks[other] > ranks[image] and partners[image]
+        and (not partners[other] or {*partners[image]} <= {*partners[other]})
+    }  # fmt: skip
 
 
 def _judge_pattern(pattern: str, pairs: list[Pair], patients: dict[Path, str | None]) -> None:
@@ -189,6 +222,7 @@ def _digests_of_masks(folder: Path) -> dict[str, str]:
 def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: list[Pair]) -> Excluded:
     """Return the images and masks without a partner, with the reason and the nearest name of a possible partner."""
     of_lungs = {words_of(pair.image, LUNG_WORDS) for pair in pairs if is_of_lungs(pair.masks[0], pair.image)}
+    firsts = {pair.image for pair in pairs}
     images = [image for image in images if image not in paired]
     masks = [mask for mask in masks if mask not in paired]
     excluded: Excluded = []
@@ -199,6 +233,9 @@ def _unpaired(images: list[Path], masks: list[Path], paired: set[Path], pairs: l
             lengths = range(len(words) + 1) if kind == "image" else [0]
             if any((place, words[:length]) in of_lungs for length in lengths):
                 excluded.append((str(file), OTHER_ORGAN))
+                continue
+            if file.with_name(OTHER_CHANNEL.sub("_0000", stem_of(file)) + file.name[len(stem_of(file)) :]) in firsts:
+                excluded.append((str(file), CHANNELS))
                 continue
             near = _nearest(shared_name(file).lower(), [*names]) if number < _MAX_HINTS else []
             hint = f" (the nearest is {names[near[0]]})" if near else ""
@@ -239,13 +276,6 @@ def _files_by_name(raw: Path) -> tuple[dict[str, list[Path]], dict[str, list[Pat
             name, image = (path.parent.name, path.parent) if is_slice else (shared_name(path), path)
             images[name] += [image] if image not in images[name] else []
     return images, masks, unclear
-
-
-def _short(name: str) -> str:
-    """Return a name, or, if it is too long for a file, its beginning and a digest."""
-    if len(name.encode()) <= _LONGEST_NAME_BYTES:
-        return name
-    return f"{name[: _LONGEST_NAME_BYTES // 8]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _same_branch(mask: Path, image: Path) -> bool:

@@ -17,7 +17,7 @@ from lungnb.formats.folders import image_files
 from lungnb.formats.tables import read_table
 from lungnb.settings import Settings, counted
 
-_FORMAT = 15  # of prepared folders; raise it if files are read in another way, so that all folders are made again
+_FORMAT = 16  # of prepared folders; raise it if files are read in another way, so that all folders are made again
 _SPLIT_FORMAT = 2  # of the splits; raise it if patients are dealt in another way, so that all are dealt again
 # If one of these parts of the plan changes, all patients are dealt again.
 _SPLIT_PARTS = ("split_format", "dataset", "split_fractions", "split_file", "patient_pattern", "folds", "fold")

@@ -22,6 +22,7 @@ from lungnb.settings import SPLITS, Settings
 
 # What some lists have at the end of ids: nnU-Net's channel, or the decimal that spreadsheets give to whole numbers
 _ENDING = re.compile(rf"{CHANNEL.pattern}|(?<=\d)\.0$")
+Strings = tuple[str, ...]
 Table = dict[str, tuple[Any, ...]]  # the values of the fields that a table sets, by id
 
 
@@ -49,7 +50,8 @@ def assign_splits(
     than splits.
     """
     if settings.split_file:
-        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS)
+        more = () if settings.patient_file else ("patient",)
+        return _assigned(pairs, split_path(settings.split_file, settings.dataset), "split", SPLITS, more)
     group_of = groups_of_patients((pair.patient, pair.group) for pair in pairs)
     try:
         if has_split_folders(pairs) and not settings.folds:
@@ -106,17 +108,19 @@ def split_path(split_file: str, dataset: str) -> Path:
     return next((path for path in (published, in_raw) if path.exists()), Path(split_file))
 
 
-def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...] = ()) -> tuple[list[Pair], Excluded]:
+def _assigned(
+    pairs: list[Pair], file: Path, field: str, allowed: Strings = (), more: Strings = (*TRAITS, PIXEL_SIZE)
+) -> tuple[list[Pair], Excluded]:
     """Return the pairs with the fields that a CSV sets, and the images that the CSV does not list.
 
-    The fields are `field`, and `TRAITS` and the pixel size if the field is the patient and the CSV has them.
+    The fields are `field`, and of `more` those that the CSV has for all images; the pixel size is that of a patient.
     """
     table = read_user_table(file, field)
     if allowed and (unknown := sorted({*table[field]} - {*allowed})):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}, not {unknown[0]!r}.")
     if field == "patient" and "source_image" not in table:
         table = with_pixel_sizes(table, file)
-    fields = _fields(file, table, field)
+    fields = _fields(file, table, field, more)
     listed = _values_by_id(table, fields)
     names_of = {
         pair.image: [unicodedata.normalize("NFC", name) for name in (pair.image.as_posix(), pair.id, pair.image.name)]
@@ -138,10 +142,10 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     return assigned, unlisted
 
 
-def _fields(file: Path, table: pd.DataFrame, field: str) -> list[str]:
-    """Return the fields that a table sets; raise ValueError if it gives an id two values of one."""
-    more = (*TRAITS, *(() if "source_image" in table else (PIXEL_SIZE,)))
-    fields = [field, *(name for name in more if field == "patient" and name in table)]
+def _fields(file: Path, table: pd.DataFrame, field: str, more: Strings) -> list[str]:
+    """Return `field` and those of `more` that a table sets; raise ValueError if it gives an id two values of one."""
+    left_out = (PIXEL_SIZE, "patient") if "source_image" in table else ()  # which the raw files tell
+    fields = [field, *(name for name in more if name in table and name not in left_out)]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
         if (value_counts > 1).any():

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import keras
 
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "keras": "keras"}
-_MAX_ROUNDING = 1e-3  # by which a probability may lie outside 0 to 1
 _OTHER_KINDS = {  # by the end of a file's name
     ".weights.h5": "holds only weights, without their network; ",
     ".h5": "is a model in the HDF5 format of an older Keras; ",
@@ -168,7 +167,7 @@ def model_file(model: str | Path | None = None) -> Path:
 @lru_cache(maxsize=4)
 def _load(path: Path, _modified: int) -> keras.Model:
     from lungnb.networks.chest_output import has_chest
-    from lungnb.networks.model_files import read_network
+    from lungnb.networks.model_files import read_network, refuse_logits
 
     model = read_network(path)
     shape, mask_shape = model.input_shape, model.output_shape[0] if has_chest(model) else model.output_shape
@@ -179,7 +178,7 @@ def _load(path: Path, _modified: int) -> keras.Model:
         )
     compute_in_float32(model)
     model.jit_compile = False  # XLA takes seconds to compile and is no faster afterwards on a CPU
-    _refuse_logits(path, model)
+    refuse_logits(model, path)
     return model
 
 
@@ -192,32 +191,6 @@ def _form_remedy(model: keras.Model) -> str:
     if model.outputs[0].shape[-1] != 1:
         return "let it end with one channel, the probability of lung, as Conv2D(1, 1, activation='sigmoid') gives it"
     return "build it for square images, and for masks of the same size"
-
-
-def _refuse_logits(path: Path, model: keras.Model) -> None:
-    """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
-    import keras
-
-    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
-        raise ValueError(
-            f"{path}: has weights that are not numbers (NaN), as after a training that failed. Train it again, with a "
-            "smaller learning_rate."
-        )
-    last = [model.layers[-1]] if len(model.outputs) == 1 else [model.get_layer(name) for name in model.output_names]
-    last = [layer.layers[-1] if isinstance(layer, keras.Model) else layer for layer in last]  # `chest` is a network
-    if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):
-        return  # a sigmoid needs no trial, which takes time
-    size = model.input_shape[1]
-    shade = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    image = np.random.default_rng(0).random((size, size), np.float32) * shade
-    outputs = engine_of(model).predict(image[None, :, :, None])
-    values = np.concatenate([output.ravel() for output in outputs if output is not None])
-    low, high = float(values.min()), float(values.max())
-    if not -_MAX_ROUNDING <= low <= high <= 1 + _MAX_ROUNDING:  # also if they are not numbers
-        raise ValueError(
-            f"{path}: gives values from {low:.3g} to {high:.3g}, not probabilities from 0 to 1. If they are logits, "
-            "add keras.layers.Activation('sigmoid') as its last layer, and save it again."
-        )
 
 
 def compute_in_float32(model: keras.Model) -> None:

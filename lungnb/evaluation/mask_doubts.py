@@ -7,14 +7,13 @@ from contextlib import suppress
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import binary_fill_holes
 
 from lungnb.datasets.external_masks import ExternalMask, read_external
 from lungnb.evaluation.mask_sets import TRUTH, Labels, MaskSet, MaskSets, Problems
 from lungnb.formats.dicom_header import NO_TURN
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.labels import EXPORT_AGAIN
-from lungnb.masks import Mask
+from lungnb.masks import Mask, is_outline
 
 _MAX_GREY_SHARE = 0.2  # of a mask's pixels: a mask with soft edges has fewer between black and white, a picture more
 _LOST_DICE, _FOUND_DICE = 0.05, 0.5  # mean Dice of a lung that masks lack, and of the other lung
@@ -22,7 +21,7 @@ _INVERTED_DICE = 0.8  # if the mean Dice of the inverted masks is higher, the ma
 _TURNED_DICE, _TURNED_GAIN = 0.8, 0.1  # if a turn raises the mean Dice so high, and by so much, masks seem to be turned
 _OUTSIDE_SHARE, _INSIDE_SHARE = 0.1, 0.5  # of a label in the masks of the other side: another organ has less, lung more
 _LUNG_RATIO = 0.4  # of the larger of two labels: the smaller may be the other lung
-_LOW_DICE, _OUTLINE_GAIN = 0.5, 2.5  # an outline has a lower Dice, and encloses so many times its own area
+_LOW_DICE = 0.5  # an outline has a lower Dice
 _TURNED_SIDE = 256  # px; look at about so many rows and columns, because films are large
 _TURNS: dict[str, Callable[[Mask], Mask]] = {  # how masks may be turned, and what undoes it
     "mirrored left to right": lambda mask: mask[..., ::-1],
@@ -55,8 +54,7 @@ class MaskDoubts:
     def compare(self, name: str, image: str, truth: ExternalMask, mask: ExternalMask, dice: float) -> None:
         """Look at the mask of a program beside the ground truth, with which its Dice is `dice`."""
         self._shares.add(name, truth, mask)
-        is_low = dice < _LOW_DICE and mask.mask.ndim == 2
-        if is_low and binary_fill_holes(mask.mask).sum() > _OUTLINE_GAIN * mask.mask.sum():
+        if dice < _LOW_DICE and mask.mask.ndim == 2 and is_outline(mask.mask):
             self._first.setdefault(name, f"{image}: its mask draws an outline only. Fill it.")
         if mask.mask.any() and not mask.mask.all():
             self._seen[name][hashlib.sha256(mask.mask.tobytes()).digest()] += 1

@@ -31,7 +31,7 @@ from lungnb.formats.dicom_header import (
 from lungnb.formats.dicom_opening import open_dicom
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import row_blocks, thinned
-from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, grey_range
+from lungnb.formats.ranges import LUNG_WINDOW, GreyRange, doubt_of_sign, grey_range
 from lungnb.masks import Floats, Mask
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def read_dicom(path: Path) -> tuple[np.ndarray, Dataset, str]:
         if pixels.ndim == 3:
             return pixels, header, note
         if is_in_hounsfield(header):
-            return to_hounsfield(pixels, header, path), header, note
+            hounsfield = to_hounsfield(pixels, header, path)
+            return hounsfield, header, ", ".join(filter(None, [note, doubt_of_sign(hounsfield)]))
         hidden = is_padding(pixels, header)
         of_padding = padding_note(pixels, hidden) if hidden is not None else ""
         values, of_window = _to_shown(_to_values(pixels, header, path), hidden, header, path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lungnb.formats.dicom_opening import is_dicom
 from lungnb.formats.nifti import is_nifti
-from lungnb.formats.rasters import ARCHIVES, IMAGE_SUFFIXES, kind_of
+from lungnb.formats.rasters import ARCHIVES, IMAGE_SUFFIXES, UNREAD_SUFFIXES, kind_of
 from lungnb.settings import counted
 
 # Folders that systems make, in small letters: archives of macOS, network storages, bins, and folders of disks
@@ -21,22 +21,35 @@ _FILES_OF_SYSTEMS = ("thumbs.db", "desktop.ini", ".ds_store")
 
 
 def image_files(raw: Path) -> list[Path]:
-    """Return all files of images and volumes under `raw`, except hidden ones, as sorted paths relative to `raw`."""
-    return sorted((folder / name).relative_to(raw) for folder, names in image_folders(raw) for name in names)
+    """Return all files of images and volumes under `raw`, except hidden ones, as sorted paths relative to `raw`.
+
+    Warns of pictures in formats that lungnb does not read, except those that are there in another format, too.
+    """
+    unread: list[Path] = []
+    files = sorted((folder / name).relative_to(raw) for folder, names in image_folders(raw, unread) for name in names)
+    stems = {stem_of(file) for file in files}
+    if files and (left_out := [str(file.relative_to(raw)) for file in unread if file.stem not in stems]):
+        what = f"{raw}: left out, because their format is not read: {counted(len(left_out), 'file')}, such as"
+        warnings.warn(f"{what} {left_out[0]}. Convert them, or end their names right.", stacklevel=2)
+    return files
 
 
-def image_folders(raw: Path) -> Iterator[tuple[Path, list[str]]]:
+def image_folders(raw: Path, unread: list[Path] | None = None) -> Iterator[tuple[Path, list[str]]]:
     """Yield `raw` and each folder below it, with the names of the images and volumes that lie in it.
 
     Hidden folders and those that systems make are left out. Raises PermissionError if `raw` cannot be read, and warns
-    of each folder below it that cannot.
+    of each folder below it that cannot. `unread` gets the pictures in other formats.
     """
     seen: set[str] = set()  # through links, a folder may contain itself
     for folder, folders, names in os.walk(raw, followlinks=True, onerror=partial(_report, raw)):
         place = os.path.realpath(folder)
         folders[:] = sorted(f for f in folders if place not in seen and f.lower() not in _OF_SYSTEMS and f[0] != ".")
         if place not in seen:
-            yield Path(folder), [name for name in names if not name.startswith(".") and is_image(Path(folder, name))]
+            names = [name for name in names if not name.startswith(".")]
+            images = [name for name in names if is_image(Path(folder, name))]
+            if unread is not None:
+                unread += [path for name in names if name not in images and _is_unread(path := Path(folder, name))]
+            yield Path(folder), images
         seen.add(place)
 
 
@@ -51,6 +64,10 @@ def _report(raw: Path, error: OSError) -> None:
 def is_image(path: Path) -> bool:
     """Return whether a file is an image or a volume, by its suffix or, if it is DICOM, by its first bytes."""
     return path.suffix.lower() in IMAGE_SUFFIXES or is_nifti(path) or is_dicom(path)
+
+
+def _is_unread(path: Path) -> bool:
+    return path.suffix.lower() in UNREAD_SUFFIXES or bool(kind_of(path))
 
 
 def stem_of(path: Path) -> str:

@@ -18,6 +18,7 @@ from lungnb.formats.dicom_header import (
     is_ct_volume,
     is_segmentation,
     pixel_size_mm,
+    size_doubt,
     turn_of,
 )
 from lungnb.formats.dicom_opening import DICOM_SUFFIXES, is_dicom, open_dicom
@@ -27,6 +28,7 @@ from lungnb.formats.labels import MaskValues, find_values, lung_mask
 from lungnb.formats.nifti import is_nifti, read_nifti
 from lungnb.formats.opening import Refused, guarded
 from lungnb.formats.pixels import COLOURED, show_grey
+from lungnb.formats.ranges import doubt_of_sign, with_sign
 from lungnb.formats.rasters import RASTER_FORMATS, UPRIGHT, has_more, opened_raster, read_raster, refuse_pages
 from lungnb.formats.volumes import Volume
 from lungnb.masks import Grey, Mask, Window
@@ -69,8 +71,9 @@ def read_picture(path: str | Path, window: Window | None = None) -> Picture:
         if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
             values, header, view = read_dicom(path)
             grey, note = show_grey(values, window, path)
-            note = ", ".join(filter(None, [view, note]))
-            return Picture(grey, pixel_size_mm(header), turn_of(header), count_frames(header) > 1, note)
+            pixel_mm = pixel_size_mm(header)
+            note = ", ".join(filter(None, [view, note, size_doubt(grey.shape, pixel_mm)]))
+            return Picture(grey, pixel_mm, turn_of(header), count_frames(header) > 1, note)
         raster = read_raster(path)
         grey, note = show_grey(raster.pixels, window, path)
         notes = ["turned by its EXIF data" if raster.orientation != UPRIGHT else ""]
@@ -93,7 +96,12 @@ def read_volume(path: str | Path) -> Volume:
 
     See `read_nifti` and `read_dicom_series`.
     """
-    return read_nifti(path) if is_nifti(Path(path)) and not os.path.isdir(path) else read_dicom_series(path)
+    is_dicom_volume = os.path.isdir(path) or not is_nifti(Path(path))
+    volume = read_dicom_series(path) if is_dicom_volume else read_nifti(path)
+    hounsfield, sign = with_sign(volume.hounsfield)
+    notes = [volume.note, sign, size_doubt(hounsfield.shape[1:], volume.spacing_mm[1:])]
+    notes += [doubt_of_sign(hounsfield) if is_dicom_volume else ""]
+    return volume._replace(hounsfield=hounsfield, note=", ".join(filter(None, notes)))
 
 
 def read_mask(path: str | Path, values: tuple[int, ...] | None = None) -> Mask:

@@ -53,12 +53,12 @@ def read_nifti(path: str | Path) -> Volume:
     with guarded(path, "a NIfTI volume"), open_file(path) as stored:
         is_packed = stored.peek(2)[:2] == _GZIP_START  # whatever its name says
         with gzip.GzipFile(fileobj=stored) if is_packed else stored as file:
-            header = _read_header(file, path)
+            header, size_note = _read_header(file, path)
             _refuse_header(header, path)
             array = _read_voxels(file, header, path)
         affine, note = _affine(header)
         affine, unit_note = _in_mm(affine, header)
-        return turn_to_axial(array, affine, path)._replace(note=", ".join(filter(None, [note, unit_note])))
+        return turn_to_axial(array, affine, path)._replace(note=", ".join(filter(None, [size_note, note, unit_note])))
 
 
 def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
@@ -72,7 +72,8 @@ def write_nifti_mask(path: Path, mask: Mask, volume: Volume) -> None:
         temporary.write_bytes(gzip.compress(image.to_bytes(), _COMPRESSION))
 
 
-def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
+def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> tuple[Nifti1Header, str]:
+    """Return the header, and a note if it does not state the size of voxels, which nibabel then sets to 1."""
     import nibabel
 
     start = file.read(max(_HEADER_LENGTHS))
@@ -81,13 +82,17 @@ def _read_header(file: BinaryIO | gzip.GzipFile, path: Path) -> Nifti1Header:
     if start[:2] == _GZIP_START:
         raise Refused(f"{path}: is compressed twice. Unpack it once.")
     if length is None or len(start) < length:
+        if start[128:132] == b"DICM":
+            raise Refused(f"{path}: holds a DICOM file, so it is not named after its format. End its name with .dcm.")
         missing = f"{path}: cannot be read as a NIfTI volume; it has no NIfTI header. Convert it again."
         raise Refused(other_contents(path) or missing)
-    header: Nifti1Header = getattr(nibabel, _HEADER_LENGTHS[length])(start[:length])
+    header_of = getattr(nibabel, _HEADER_LENGTHS[length])
+    header: Nifti1Header = header_of(start[:length])
+    has_size = header["sform_code"] > 0 or header_of(start[:length], check=False)["pixdim"][1:4].all()
     shape = header.get_data_shape()
     if len(shape) == 2 or (len(shape) > 3 and set(shape[3:]) == {1}):
         header.set_data_shape((*shape, 1)[:3])
-    return header
+    return header, "" if has_size else "its header gives voxels a size of 0 (pixdim), for which 1 mm is taken"
 
 
 def _refuse_header(header: Nifti1Header, path: Path) -> None:

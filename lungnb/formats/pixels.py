@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lungnb.formats.opening import Refused
-from lungnb.formats.ranges import LUNG_WINDOW, grey_range, without_fill
+from lungnb.formats.ranges import LUNG_WINDOW, grey_range, with_sign, without_fill
 from lungnb.masks import Floats, Grey, TrainedWindow, Window
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ _GREY_MARGIN = 0.1  # of the range of greys, at each end: what counts as black o
 _MASK_GREY_SHARE = 0.01  # a picture with fewer grey pixels looks like a mask
 LIKE_MASK = "hardly any greys, as in a mask: give the image itself"
 _LABEL_GREYS, _LABEL_ALIKE = 8, 0.95  # a picture of so few greys is a map of labels if so many neighbours are alike
+_MIN_EXTENT, _MIN_DRAWN = 0.5, 0.05  # of the longer side has a picture without bars; of a line of it is not even
 _EVEN = 8  # greys, of 255, by which an even background may differ
 _MAX_OUTLINE_SHARE, _MIN_LUNG_SHARE = 0.05, 0.02  # of the outline differs; of the picture is the smaller lung
 _MIN_SIZE_RATIO = 0.3  # of the smaller region to the larger; an arm beside the body is smaller
 CUT_OUT = "shows two regions on an even background, like lungs that were cut out: give the whole picture"
+BARRED = "less than half as large as the even grey around it: crop the picture"
 COLOURED = "strong colours, of which only the brightness counts: give the image in grey"
 SHOWN = "8-bit values, which are taken for {:g} to {:g} HU, the window of the network's training"
 _LUMINANCE = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601)
@@ -88,9 +90,10 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     if array.dtype == np.uint8 and (window is None or isinstance(window, TrainedWindow)):
         is_shown = SHOWN.format(*window) if window else ""
         return array, ", ".join(filter(None, [coloured, picture_doubt(array), is_shown]))
+    array, sign = with_sign(array)
     shown, note = grey_range(array, window, name)
     array, filled = without_fill(array, shown)
-    note = ", ".join(filter(None, [filled, note]))
+    note = ", ".join(filter(None, [sign, filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.
     doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else picture_doubt(grey)
@@ -119,18 +122,29 @@ def picture_doubt(grey: Grey) -> str:
     """Return a note on a picture of low contrast, or that is like a mask, seems to be two or is cut out; or ""."""
     if min(grey.shape) < _MIN_SIDE:
         return ""
-    if _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
+    is_barred = _is_barred(grey)
+    if not is_barred and _TWO_VIEWS[0] <= grey.shape[1] / grey.shape[0] <= _TWO_VIEWS[1]:
         return "far wider than high: if it shows two views, cut them apart"
     sample = thinned(grey)
     is_map = 1 < len(np.unique(sample)) <= _LABEL_GREYS and (sample[1:] == sample[:-1]).mean() > _LABEL_ALIKE
     if is_map or is_like_mask(grey):
         return LIKE_MASK
+    if is_barred:
+        return BARRED
     darkest, brightest = int(grey.min()), int(grey.max())
     if 0 < brightest < _DARK:
         return f"very dark: its greys end at {brightest} of 255. Scale them to 0 to 255"
     if 0 < brightest - darkest < _DARK:
         return f"hardly any contrast: its greys run from {darkest} to {brightest} of 255. Scale them to 0 to 255"
     return CUT_OUT if is_cut_out(grey) else ""
+
+
+def _is_barred(grey: Grey) -> bool:
+    """Return whether a picture has so broad bars of an even grey that its content is small."""
+    sample = thinned(grey).astype(np.int16)
+    is_drawn = np.abs(sample - sample[0, 0]) > _EVEN
+    drawn = [(is_drawn.mean(axis=axis) > _MIN_DRAWN).mean() for axis in (1, 0)]  # shares of rows and columns
+    return bool(np.ptp(sample) >= _DARK and 0 < np.multiply(drawn, grey.shape).max() < _MIN_EXTENT * max(grey.shape))
 
 
 def is_like_mask(image: np.ndarray) -> bool:

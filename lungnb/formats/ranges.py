@@ -20,6 +20,9 @@ MAX_HU = 3071.0  # the largest number of 12 bits; in the corners of a slice, it 
 _MIN_FLESH_SHARE = 0.01  # of a picture of CT; a chest has far more
 MAX_SHARE = 1.01  # values from 0 to this are shares; some interpolation goes a little beyond 1
 MAX_UNITS = 16  # floats from 0 to this were normalised in some way: no 8-bit picture is so dark
+_FILL_SHARE = 0.05  # of a slice of CT: a single value of flesh that fills so much, from the corners, is none
+_WRAP, _DEEPEST = 2**16, 4096  # values of 16 bits without sign, and the largest HU that they hold
+_CUT_SHARE, _CUT_HU = 0.2, 300  # of CT without negative values is 0, and the median of the others is below
 _SHARE_OF_LUNG = 0.001  # from this share of air or lung, a picture is CT, whatever its other values are
 _SAMPLE = 2**16  # values that are looked at, evenly spaced over the picture
 _PERCENT = 1.0  # at each end may lie anywhere without moving the range
@@ -83,26 +86,70 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
 
 
 def without_fill(values: np.ndarray, shown: Window) -> tuple[np.ndarray, str]:
-    """Return a CT slice with -1000 HU in the place of a large value that fills its corners, such as 1e20, and a note.
+    """Return a CT slice with -1000 HU in the place of a value that fills its corners, such as 1e20 or 0, and a note.
 
-    The value fills at least three corners, so it is no metal. Slices with several such values stay as they are.
+    The value fills at least three corners, so it is no metal. Slices with several such values stay as they are. A value
+    of flesh, such as 0, also fills 5 % of the slice beside other flesh, and only its regions at the corners are air.
 
     >>> without_fill(np.array([[9999.0, 0, 9999], [0, 0, 0], [9999, 0, 9999]]), LUNG_WINDOW)[0].max()
     np.float64(0.0)
     """
-    corners = values[:: max(len(values) - 1, 1), :: max(values.shape[1] - 1, 1)]
-    distinct, counts = np.unique(corners, return_counts=True)
+    from scipy.ndimage import label
+
+    corners = (slice(None, None, max(len(values) - 1, 1)), slice(None, None, max(values.shape[1] - 1, 1)))
+    distinct, counts = np.unique(values[corners], return_counts=True)
     fill = distinct[counts.argmax()]
-    if shown != LUNG_WINDOW or counts.max() < _MIN_CORNERS or not MAX_HU <= fill < np.inf:
+    if shown != LUNG_WINDOW or counts.max() < _MIN_CORNERS:
         return values, ""
-    return np.where(values == fill, int(shown[0]), values), f"values of {fill:g}, which fill the corners, are black"
+    is_fill = values == fill
+    if _is_flesh(fill):
+        regions, _ = label(is_fill)
+        is_fill &= np.isin(regions, regions[corners])
+        is_drawn = len(np.unique(_sample(values))) <= _FEW_VALUES
+        if is_drawn or is_fill.mean() < _FILL_SHARE or _is_flesh(values[~is_fill]).mean() < _FILL_SHARE:
+            return values, ""
+    elif not MAX_HU <= fill < np.inf:
+        return values, ""
+    return np.where(is_fill, int(shown[0]), values), f"values of {fill:g}, which fill the corners, are black"
+
+
+def _is_flesh(values: np.ndarray) -> Mask:
+    return np.asarray((values >= FLESH_RANGE[0]) & (values <= FLESH_RANGE[1]))
+
+
+def with_sign(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return CT whose negative values were saved in 16 bits without sign, -1000 as 64536, with their sign, and a note.
+
+    All values are then near 0 or 65,536: air or lung, and flesh on both sides of 0 HU.
+
+    >>> with_sign(np.append(np.arange(150), np.arange(64000, 65536)).reshape(1, -1))[0].min()
+    np.float64(-1536.0)
+    """
+    if not _WRAP - _DEEPEST < values.max() < _WRAP:
+        return values, ""
+    hu = _sample(values).astype(float)
+    hu[hu > _DEEPEST] -= _WRAP
+    parts = [hu[(low <= hu) & (hu < high)] for low, high in (LUNG_RANGE, (FLESH_RANGE[0], 0), (0, FLESH_RANGE[1]))]
+    has_parts = all(part.size > _MIN_FLESH_SHARE * hu.size and len(np.unique(part)) > _FEW_VALUES for part in parts)
+    if not has_parts or np.abs(hu).max() > _DEEPEST:
+        return values, ""
+    signed = np.where(values > _DEEPEST, values - np.float32(_WRAP), values)
+    return signed, "its negative values were saved without sign, and are read with it"
+
+
+def doubt_of_sign(hu: np.ndarray) -> str:
+    """Return a note on CT in HU whose negative values were cut off: much of it is 0, and the rest flesh; or ""."""
+    sample = _sample(hu)
+    flesh = sample[sample > 0]
+    if sample.min() or not 0 < flesh.size < (1 - _CUT_SHARE) * sample.size or np.median(flesh) > _CUT_HU:
+        return ""
+    return "no values below 0 HU, as air and lung have: they were cut off. Export the CT again, with signed values"
 
 
 def _doubt_of_units(values: np.ndarray) -> str:
     """Return a note on CT in which hardly any value is flesh: it is shifted, or the lungs are cut out; or ""."""
     sample = _sample(values)
-    is_flesh = (sample >= FLESH_RANGE[0]) & (sample <= FLESH_RANGE[1])
-    if is_flesh.mean() > _MIN_FLESH_SHARE or len(np.unique(sample)) <= _FEW_VALUES:  # CT may be drawn
+    if _is_flesh(sample).mean() > _MIN_FLESH_SHARE or len(np.unique(sample)) <= _FEW_VALUES:  # CT may be drawn
         return ""
     return "hardly any values of soft tissue (-200 to 200 HU): the values are shifted from Hounsfield units, or cut out"
 

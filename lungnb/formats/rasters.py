@@ -47,6 +47,8 @@ _BACK = {6: 8, 8: 6}  # orientations that undo one another; all others undo them
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _START_BYTES = 16  # enough to see which format a file holds
 _PAIR_SUFFIXES = (".hdr", ".img")
+_VOLUME_SUFFIXES = (".nrrd", ".mha", ".mhd", ".mgz")
+UNREAD_SUFFIXES = (*_VOLUME_SUFFIXES, ".webp", ".jp2", ".j2k", ".heic", ".avif", ".npy")
 ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz")
 _REDUCED_TAG = 254  # NewSubfileType of TIFF: bit 0 says that a page is a smaller copy of another one
 _RUN_LENGTHS = (1, 2)  # BI_RLE8, BI_RLE4: how a BMP says that it is run-length encoded
@@ -74,6 +76,7 @@ def opened_raster(path: Path, is_mask: bool = False) -> Iterator[Image.Image]:
             )
         kind, known = kind_of(path), ", ".join(RASTER_FORMATS if is_mask else IMAGE_SUFFIXES)
         remedy = "Unpack it" if suffix in ARCHIVES else "Convert it"
+        remedy = "Convert it to NIfTI" if suffix in _VOLUME_SUFFIXES else remedy
         remedy = f"It holds a {RASTER_FORMATS[kind]}: end its name with {kind}" if kind else remedy
         raise Refused(f"{path}: not {'a mask' if is_mask else 'an image'} format this reads ({known}). {remedy}.")
     # Open the file here, because Pillow maps files that it opens itself into memory, and scrambles some turned TIFFs.

@@ -18,6 +18,7 @@ from typing import IO, Any  # Any: what a network's configuration holds
 from zipfile import BadZipFile, ZipFile
 
 import h5py
+import numpy as np
 
 from lungnb.formats.opening import LIMIT_VARIABLE, Refused, memory_limit, open_file, refuse_memory
 from lungnb.networks.backend import keras
@@ -31,6 +32,7 @@ MAX_TRIES, MAX_PASSES = 20_000, 100  # Keras's attempts to call layers, some of 
 MAX_INFLATION = 20  # bytes of weights for each stored byte; Keras does not compress them
 _MIN_INFLATED_BYTES = 1_000_000  # weights may always have as many bytes as this
 MAX_ARRAYS = 15_000  # groups and arrays of weights; that U-Net has 4,000
+_MAX_ROUNDING = 1e-3  # by which a probability may lie outside 0 to 1
 MULTIPLICATIONS_PER_BYTE = 2_000  # of the memory limit; this is about a minute per image on two cores
 
 Json = dict[str, Any] | list[Any] | str | float | bool | None
@@ -110,6 +112,30 @@ def refuse_unreadable(model: keras.Model, name: str) -> None:
         _checked(json.loads(model.to_json()), _NETWORKS)
     except Unfit as error:
         raise Refused(f"{name}: {error}") from error
+
+
+def refuse_logits(model: keras.Model, name: object) -> None:
+    """Raise ValueError if a network does not give probabilities for an image of noise that is black at the top."""
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        raise ValueError(
+            f"{name}: has weights that are not numbers (NaN), as after a training that failed. Train it again, with a "
+            "smaller learning_rate."
+        )
+    last = [model.layers[-1]] if len(model.outputs) == 1 else [model.get_layer(each) for each in model.output_names]
+    last = [layer.layers[-1] if isinstance(layer, keras.Model) else layer for layer in last]  # `chest` is a network
+    if all(getattr(layer, "activation", None) is keras.activations.sigmoid for layer in last):
+        return  # a sigmoid needs no trial, which takes time
+    size = model.input_shape[1]
+    shade = np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    image = np.random.default_rng(0).random((size, size), np.float32) * shade
+    outputs = keras.tree.flatten(model.predict_on_batch(image[None, :, :, None]))
+    values = np.concatenate([output.ravel() for output in outputs])
+    low, high = float(values.min()), float(values.max())
+    if not -_MAX_ROUNDING <= low <= high <= 1 + _MAX_ROUNDING:  # also if they are not numbers
+        raise ValueError(
+            f"{name}: gives values from {low:.3g} to {high:.3g}, not probabilities from 0 to 1. If they are logits, "
+            "add keras.layers.Activation('sigmoid') as its last layer, and save it again."
+        )
 
 
 def check_weights(file: Path) -> None:

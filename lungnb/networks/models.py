@@ -11,7 +11,7 @@ from pathlib import Path
 from lungnb.networks.backend import Tensor, keras, layers
 from lungnb.networks.blocks import double_convolution, head, recurrent_convolution, residual_unit, transformer_block
 from lungnb.networks.encoders import pretrained_features, take_weights
-from lungnb.networks.model_files import refuse_unreadable
+from lungnb.networks.model_files import refuse_logits, refuse_unreadable
 from lungnb.settings import SHIPPED, TITLES
 
 Unit = Callable[[Tensor, int, str], Tensor]  # of input, channels and name
@@ -226,6 +226,7 @@ def build_model(name: str, **arguments: int | str | None) -> keras.Model:
         if (shape := model.output_shape) != model.input_shape or shape[-1] != 1:
             raise ValueError(f"{name}: must map (size, size, 1) to the same shape, not to {shape[1:]}.")
         refuse_unreadable(model, name)  # now, and not after a long training
+        refuse_logits(model, name)
     if weights:
         take_weights(model, SHIPPED if weights == "phantom" else Path(str(weights)))
     return model

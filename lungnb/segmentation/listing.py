@@ -1,7 +1,6 @@
 """List the images and volumes that paths, folders and patterns name, and name the files to write for each."""
 
 import glob
-import hashlib
 import os
 import re
 import warnings
@@ -12,13 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lungnb.artefacts import EXTRA_ENDINGS, JOURNAL, MASK_ENDINGS, SEGMENTED, given_path, slip_in
+from lungnb.files import short_name
 from lungnb.formats.dicom_series import series_of
 from lungnb.formats.folders import image_files, image_folders, is_image, other_files, stem_of
 from lungnb.formats.nifti import NIFTI_SUFFIXES, is_nifti
 from lungnb.formats.opening import Refused
 from lungnb.formats.rasters import IMAGE_SUFFIXES, RASTER_FORMATS
 
-LONGEST_STEM_BYTES = 200  # most file systems allow 255 with the ending
 _EXTRAS_OF_VOLUMES = ("_overlay.png", "_seg.dcm")
 WRITTEN_ENDINGS = (*MASK_ENDINGS, *EXTRA_ENDINGS)
 _MIN_ALONE = 3  # so many slices of CT with a series each are probably one volume
@@ -194,11 +193,10 @@ def name_images(paths: list[Path], known: dict[str, str]) -> list[InputFile]:
             continue
         stem = os.path.basename(os.path.realpath(path)) if os.path.isdir(path) else stem_of(path)
         stem = re.sub(r"[\ud800-\udfff]", "_", stem)  # bytes that are not text, which a table cannot hold
-        if len(os.fsencode(stem)) > LONGEST_STEM_BYTES:
-            stem = f"{stem[: LONGEST_STEM_BYTES // 8]}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}"
+        stem = short_name(stem)
         # Files of one name from several folders get the name of their folder, or else a number.
         numbered = (f"{stem}_{number}" for number in count(len(taken)))
-        names = chain((stem, f"{path.parent.name}_{stem}"), numbered)
+        names = chain((stem, short_name(f"{path.parent.name}_{stem}")), numbered)
         stem = next(name for name in names if name.lower() not in taken)
         taken.add(stem.lower())
         inputs.append(InputFile(path, stem))

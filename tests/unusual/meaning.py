@@ -145,7 +145,7 @@ def ringed(file, *_):
 
 
 MASKS = {
-    "soft edges": (softened, "not a mask", "error"),
+    "soft edges": (softened, "soft borders", "warning"),
     "outlines only": (outlined, "an outline", "warning"),
     "air around a body": (ringed, "has a hole of", "warning"),
 }
