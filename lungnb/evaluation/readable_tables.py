@@ -74,7 +74,8 @@ _PRECISE = (
 )  # fmt: skip
 _NEAR_ONE = ("mean_agreement", "lowest_agreement")  # at least 0.9995 and 0.995, so three digits say nothing
 _SCORES = (  # beginnings of names: three digits
-    "dice", "pooled", "nsd", "f1", "before", "after", "validation_dice", "median_dice", "worst_dice",
+    "dice", "pooled", "nsd", "f1", "before", "after", "validation_dice", "median_dice", "worst_dice", "loss",
+    "disagreement", "area",
 )  # fmt: skip
 _NO_BREAK = "\u00a0"  # a line never breaks at this space, so both limits stay on one line
 
@@ -208,7 +209,7 @@ def _number(name: str, value: object) -> str:
         return f"{value:,.0f}"
     if name in _PRECISE or name.startswith(("low", "high")):
         return f"{value:.4f}"
-    if name in ("milliseconds_per_image", "training_minutes", "milliseconds", "megabytes"):
+    if name in ("milliseconds_per_image", "training_minutes", "milliseconds", "megabytes", "seconds_per_epoch"):
         return f"{value:.1f}"
     if name.startswith((*_DISTANCES,)) and not name.startswith("nsd"):
         return f"{value:.2f}"

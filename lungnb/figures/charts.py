@@ -87,22 +87,26 @@ def uncertainty_chart(reviewed: dict[str, pd.DataFrame], share: float = 0.1) -> 
 
 
 @themed
-def few_shot_chart(table: pd.DataFrame) -> Figure:
-    """Draw the Dice over the number of real images, one line per start, one point per seed."""
-    figure, axis = subplots(figsize=(7, 4.2))
-    counts = sorted(set(table["images"]) - {0})
-    for index, (start, title) in enumerate(STARTS.items()):
-        trainings, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
-        mean = trainings.groupby("images")["dice"].mean()
-        axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
-        axis.scatter(trainings["images"], trainings["dice"], s=14, color=color, alpha=0.6)
-    shipped = table.loc[table["images"] == 0, "dice"].mean()
-    axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
-    axis.set_xscale("log")
-    axis.set_xticks(counts, [str(count) for count in counts])
-    axis.minorticks_off()
-    axis.set(xlabel="real images trained on", ylabel="mean Dice of the test images")
-    axis.legend(frameon=False)
+def few_shot_chart(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Draw the Dice over the number of real images, one line per start, one point per seed.
+
+    Each table of `few_shot` has a panel, with the given title.
+    """
+    figure, axes = subplots(1, len(tables), figsize=(max(5.5 * len(tables), 7), 4.2), squeeze=False)
+    for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
+        counts = sorted(set(table["images"]) - {0})
+        for index, (start, title) in enumerate(STARTS.items()):
+            trainings, color = table[(table["start"] == start) & (table["images"] > 0)], COLORS[index]
+            mean = trainings.groupby("images")["dice"].mean()
+            axis.plot(mean.index, mean, MARKERS[index], linestyle="-", color=color, markersize=8, label=title)
+            axis.scatter(trainings["images"], trainings["dice"], s=14, color=color, alpha=0.6)
+        shipped = table.loc[table["images"] == 0, "dice"].mean()
+        axis.axhline(shipped, color="0.3", linestyle="--", label="as shipped, no real image")
+        axis.set_xscale("log")
+        axis.set_xticks(counts, [str(count) for count in counts])
+        axis.minorticks_off()
+        axis.set(title=name, xlabel="real images trained on", ylabel="mean Dice of the test images")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -233,7 +237,7 @@ def export_chart(table: pd.DataFrame) -> Figure:
     `table` is that of `compare_exports`.
     """
     shown = table[table["said"] == ""]
-    labels = [f"{row.form}: {row.engine}" if row.form != "keras" else row.engine for row in shown.itertuples()]
+    labels = [f"{row.engine}\n{row.form} file" if row.form != "keras" else row.engine for row in shown.itertuples()]
     figure, axes = subplots(1, 2, figsize=(10, 0.5 * len(shown) + 1.4), sharey=True)
     panels = {"time per image (ms)": shown["milliseconds"], "size of the file (MB)": shown["megabytes"]}
     for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):

@@ -164,7 +164,7 @@ def seed_scores(tables: Mapping[str, pd.DataFrame] | pd.DataFrame) -> Figure:
         for row, (name, dice) in enumerate(seeds.items()):
             change, color = dice - first.mean(), COLORS[places_of([*seeds])[name] % len(COLORS)]
             axis.plot([change.mean()] * 2, [row - 0.3, row + 0.3], color="0.3", linewidth=2)
-            axis.plot(change, [row] * len(change), "o", color=color, markersize=7)
+            axis.plot(change, [row] * len(change), "o", color=color, markersize=7, markeredgecolor="0.3")
         axis.set(yticks=range(len(seeds)), yticklabels=map(title_of, seeds), title=title)
         axis.set_xlabel(f"mean Dice minus that of {title_of(next(iter(seeds)))}")
         axis.invert_yaxis()

@@ -166,12 +166,17 @@ def _most_like(channels: np.ndarray, truth: np.ndarray) -> Channel:
 
 
 def say_channels(channels: Mapping[str, Channel]) -> str:
-    """Return how like the mask the channels of `lung_channels` are, on the way down and on the way up.
+    """Return how like the mask the channels of `lung_channels` are: at the first stage, the bottom and the last one.
 
     Example:
         >>> found = {"encoder_1": 0.31, "bridge": 0.7, "decoder_1": 0.98, "lung": 0.99}
         >>> print(say_channels({name: Channel(np.zeros((2, 2)), r) for name, r in found.items()}))
-        Correlation with the mask: encoder_1 0.31, bridge 0.70, decoder_1 0.98, lung 0.99.
+        The correlation with the mask is 0.31 at encoder_1, 0.70 at the bottom (bridge), and 0.99 at the end (lung).
     """
-    listed = ", ".join(f"{name} {channel.correlation:.2f}" for name, channel in channels.items())
-    return f"Correlation with the mask: {listed}."
+    first, *_, last = channels
+    bottom = [*channels][len(channels) // 2 - 1]
+    r = [f"{channels[name].correlation:.2f}" for name in (first, bottom, last)]
+    return (
+        f"The correlation with the mask is {r[0]} at {first}, {r[1]} at the bottom ({bottom}), and {r[2]} at the end "
+        f"({last})."
+    )

@@ -16,6 +16,8 @@ _OPERATORS = {
     "Concat": "joins a skip connection",
     "Sigmoid": "turns logits to probabilities",
     "Reshape": "arranges numbers anew",
+    "Add": "adds two numbers at each place",
+    "Mul": "multiplies two numbers at each place",
 }
 
 

@@ -70,12 +70,12 @@ def gate_maps(image: np.ndarray, truth: np.ndarray, openings: Mapping[int, np.nd
 def stage_maps(channels: Mapping[str, Channel]) -> Figure:
     """Draw the channel of each stage that is most like the lungs: the way down above, the way up below.
 
-    `channels` are those of `lung_channels`. Bright places have high values.
+    `channels` are those of `lung_channels`. Bright places have high values; r is the correlation with the mask.
     """
     columns = len(channels) // 2
-    figure, grid = subplots(2, columns, figsize=(2.3 * columns, 5.2), squeeze=False)
+    figure, grid = subplots(2, columns, figsize=(2.3 * columns, 5.6), squeeze=False)
     for axis, (name, channel) in zip(grid.flat, channels.items(), strict=True):
         axis.imshow(channel.values, cmap="gray")
-        axis.set_title(f"{name}, {channel.values.shape[0]}²", fontsize=11)
+        axis.set_title(f"{name}, {channel.values.shape[0]}²\nr = {channel.correlation:.2f}", fontsize=11)
         axis.axis("off")
     return figure

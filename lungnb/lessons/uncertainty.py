@@ -46,8 +46,7 @@ def say_calibration(examinations: Mapping[str, Examination]) -> str:
     """Return for each model its calibration error near the border, and whether it is over-confident."""
     tables = {title_of(name): reliability_table(examination.border) for name, examination in examinations.items()}
     return "\n".join(
-        f"{title}: a probability near the border is wrong by {calibration_error(table):.3f} on average. "
-        f"{say_confidence(table)}"
+        f"{title}: calibration error {calibration_error(table):.3f}. {say_confidence(table)}"
         for title, table in tables.items()
     )
 
@@ -77,11 +76,11 @@ def say_temperature(table: pd.DataFrame) -> str:
 def _say_temperature(title: str, row: pd.Series) -> str:
     direction = "towards 0.5" if row["temperature"] > 1 else "away from 0.5"
     before, after = row["calibration_error"], row["corrected_error"]
-    change = f"The error {'falls' if after < before else 'rises'} from {before:.3f} to {after:.3f}"
+    change = "falls" if after < before else "rises"
     if abs(after - before) < SMALL_ERROR:
-        change = f"The error hardly changes, from {before:.3f} to {after:.3f}"
-    rest = " A temperature cannot correct the rest." if after > max(before / 2, SMALL_ERROR) else ""
-    return f"{title}: temperature {row['temperature']:.2f} moves probabilities {direction}. {change}.{rest}"
+        change = "hardly changes"
+    rest = " T cannot correct it." if after > max(before / 2, SMALL_ERROR) else ""
+    return f"{title}: T = {row['temperature']:.2f}, {direction}. The error {change}: {before:.3f} to {after:.3f}.{rest}"
 
 
 def say_thresholds(table: pd.DataFrame, margin: float) -> str:
@@ -98,25 +97,26 @@ def say_thresholds(table: pd.DataFrame, margin: float) -> str:
 
 
 def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
-    """Return for each model the rank correlation between disagreement and Dice, from tables of `review_reasons`.
+    """Return the rank correlation between disagreement and Dice, from tables of `review_reasons`: a line per verdict.
 
     It is over the means of patients, because images of one patient are alike.
 
     Example:
         >>> images = pd.DataFrame({"disagreement": [0.3, 0.2, 0.1, 0.05, 0.01], "dice": [0.6, 0.7, 0.8, 0.9, 0.95]})
         >>> print(say_order({"unet": images.assign(patient=range(5))}))
-        U-Net: rank correlation -1.00 over 5 patients (p = 0.017). Masks with more disagreement are worse.
+        Rank correlations over 5 patients.
+        Masks with more disagreement are worse: U-Net (-1.00, p = 0.017).
     """
-    lines = []
+    models: dict[str, list[str]] = {}
     for name, images in reviewed.items():
         means = images.groupby("patient")[["disagreement", "dice"]].mean()
         r, p = _rank_correlation(means)
-        verdict = "Masks with more disagreement are worse." if r < 0 else "Masks with more disagreement are not worse."
+        verdict = f"Masks with more disagreement are {'' if r < 0 else 'not '}worse"
         if not p < _SURE:  # also if it is NaN, because all are equal
-            verdict = "This may be chance."
-        patients = counted(len(means), "patient")
-        lines.append(f"{title_of(name)}: rank correlation {r:.2f} over {patients} ({say_p(p)}). {verdict}")
-    return "\n".join(lines)
+            verdict = "This may be chance"
+        models.setdefault(verdict, []).append(f"{title_of(name)} ({r:.2f}, {say_p(p)})")
+    lines = [f"{verdict}: {', '.join(names)}." for verdict, names in models.items()]
+    return "\n".join([f"Rank correlations over {counted(len(means), 'patient')}.", *lines])
 
 
 def _rank_correlation(means: pd.DataFrame) -> tuple[float, float]:
@@ -141,17 +141,22 @@ def say_gain(gains: pd.DataFrame) -> str:
         U-Net: without the 2 most uncertain of 17 images, the worst Dice is 0.950.
         Chance would leave 0.600, a perfect choice 0.960. The uncertainty finds bad masks much better than chance.
     """
-    return "\n".join(_say_gain(title_of(str(name)), row) for name, row in gains.iterrows())
+    is_good = gains["worst"] >= LOW_DICE
+    lines = [_say_gain(title_of(str(name)), row) for name, row in gains[~is_good].iterrows()]
+    if is_good.any():
+        names = ", ".join(map(title_of, gains.index[is_good]))
+        gain = (gains["worst_ideal"] - gains["worst"])[is_good].max()
+        lines.append(
+            f"{names}: no Dice is below {LOW_DICE:g}, so there is no bad mask to find.\n"
+            f"Even a perfect choice would raise the lowest Dice by only {gain:.3f}."
+        )
+    return "\n".join(lines)
 
 
 def _say_gain(title: str, row: pd.Series) -> str:
     chance, ideal, left = row["worst_by_chance"], row["worst_ideal"], row["worst_left"]
     counts = f"the {row['looked_at']:.0f} most uncertain of {row['images']:.0f} images"
-    if row["worst"] >= LOW_DICE:
-        gain = f"{ideal - row['worst']:.3f}"
-        verdict = f"\nNo Dice is below {LOW_DICE:g}, so there is no bad mask to find: even a perfect choice would gain "
-        verdict += f"only {gain}."
-    elif left <= chance:
+    if left <= chance:
         verdict = "The uncertainty is no better than chance"
         verdict += ": it misses the worst mask." if left == row["worst"] else "."
     else:

@@ -122,7 +122,7 @@ def test_what_the_phantom_is_worth_in_real_images():
     )
     assert few_shot_sentence(table).endswith("a Dice of 0.950; from scratch, 20 images are enough for that.")
     assert few_shot_sentence(table[table["seed"] == 1]).endswith("from scratch, 20 images are not enough for that.")
-    axis = few_shot_chart(table).axes[0]
+    axis = few_shot_chart({"films": table}).axes[0]
     phantom, scratch, shipped = axis.get_lines()
     assert phantom.get_xydata().tolist() == [[2, 0.96], [20, 0.97]]
     assert scratch.get_ydata().tolist() == pytest.approx([0.6, 0.96]) and set(shipped.get_ydata()) == {0.95}

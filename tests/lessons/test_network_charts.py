@@ -29,4 +29,4 @@ def test_gates_are_drawn_from_the_finest_level():
 def test_the_way_down_is_above_the_way_up():
     names = ["encoder_1", "bridge", "decoder_1", "lung"]
     figure = network_charts.stage_maps({name: Channel(np.eye(4), 0.5) for name in names})
-    assert [axis.get_title() for axis in drawn(figure)] == [f"{name}, 4²" for name in names]
+    assert [axis.get_title() for axis in drawn(figure)] == [f"{name}, 4²\nr = 0.50" for name in names]

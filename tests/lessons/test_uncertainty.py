@@ -40,12 +40,12 @@ def test_confidence_is_said_of_both_sides(observed, expected):
 @pytest.mark.parametrize(
     ("columns", "expected"),
     [
-        ({}, "temperature 2.00 moves probabilities towards 0.5. The error falls from 0.100 to 0.020."),
+        ({}, "U-Net: T = 2.00, towards 0.5. The error falls: 0.100 to 0.020."),
         (
             {"temperature": 0.5, "corrected_error": 0.2},
-            "away from 0.5. The error rises from 0.100 to 0.200. A temperature cannot",
+            "away from 0.5. The error rises: 0.100 to 0.200. T cannot correct it.",
         ),
-        ({"corrected_error": 0.099}, "The error hardly changes, from 0.100 to 0.099. A temperature cannot correct"),
+        ({"corrected_error": 0.099}, "The error hardly changes: 0.100 to 0.099. T cannot"),
     ],
 )
 def test_the_sentence_on_a_temperature_agrees_with_it(columns, expected):
@@ -60,9 +60,9 @@ def test_a_gain_below_the_margin_is_too_little():
 
 def test_an_order_without_a_trend_may_be_chance():
     images = examined(dice=[0.8, 0.9, 0.7, 0.95], disagreement=[0.1, 0.2, 0.3, 0.4]).assign(patient=[*"abcd"])
-    assert "This may be chance." in lesson.say_order({"unet": images})
+    assert "This may be chance: U-Net" in lesson.say_order({"unet": images})
     alike = examined(dice=[0.8, 0.9, 0.7]).assign(patient=[*"abc"])  # all disagree alike
-    assert "This may be chance." in lesson.say_order({"unet": alike})
+    assert "This may be chance: U-Net" in lesson.say_order({"unet": alike})
 
 
 def test_many_images_of_few_patients_are_no_trend():
@@ -70,7 +70,7 @@ def test_many_images_of_few_patients_are_no_trend():
     steps = np.arange(20) / 100
     images = examined(dice=0.9 - steps, disagreement=0.1 + steps).assign(patient=[*"a" * 8, *"b" * 8, *"cccc"])
     said = lesson.say_order({"unet": images})
-    assert "over 3 patients" in said and "This may be chance." in said
+    assert "over 3 patients" in said and "This may be chance: U-Net" in said
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,10 @@ def test_many_images_of_few_patients_are_no_trend():
     [
         ([0.5, 0.9, 0.9, 0.95], "much better than chance"),
         ([0.8, 0.5, 0.9, 0.95], "no better than chance: it misses the worst mask"),
-        ([0.97, 0.96, 0.98, 0.99], "there is no bad mask to find: even a perfect choice would gain only 0.010."),
+        (
+            [0.97, 0.96, 0.98, 0.99],
+            "no bad mask to find.\nEven a perfect choice would raise the lowest Dice by only 0.010.",
+        ),
     ],
 )
 def test_a_gain_is_compared_with_chance(dice, expected):
@@ -87,10 +90,18 @@ def test_a_gain_is_compared_with_chance(dice, expected):
 
 
 def test_a_difference_from_chance_is_shown_with_enough_digits():
-    gain = {"images": 17, "looked_at": 2, "worst": 0.9752, "worst_left": 0.9752, "worst_ideal": 0.98}
-    assert "worst Dice is 0.9752.\nChance would leave 0.9754" in lesson.say_gain(
-        pd.DataFrame({"unet": gain | {"worst_by_chance": 0.9754}}).T
+    gain = {"images": 17, "looked_at": 2, "worst": 0.8752, "worst_left": 0.8752, "worst_ideal": 0.98}
+    assert "worst Dice is 0.8752.\nChance would leave 0.8754" in lesson.say_gain(
+        pd.DataFrame({"unet": gain | {"worst_by_chance": 0.8754}}).T
     )
+
+
+def test_networks_with_one_verdict_share_a_line():
+    images = examined(dice=[0.97, 0.96, 0.98, 0.99]).assign(patient=[*"abcd"])
+    reviewed = {"unet": images, "resunet": images}
+    gains = pd.DataFrame({name: review_gain(images, 0.25) for name in reviewed}).T
+    assert lesson.say_gain(gains).startswith("U-Net, ResUNet: no Dice is below 0.9")
+    assert len(lesson.say_order(reviewed).splitlines()) == 2
 
 
 def test_a_temperature_corrects_the_over_confident_example():
