@@ -7,6 +7,7 @@ import pandas as pd
 from helpers.paths import ROOT
 from lungnb.evaluation.differences import paired_tests
 from lungnb.evaluation.statistics import patient_means
+from lungnb.lessons.searches import effects_of
 
 PUBLISHED = ROOT / "results" / "published"
 SETS = ("montgomery", "shenzhen", "finding-lungs-in-ct-data", "lung-ct-bmp")
@@ -47,6 +48,8 @@ REPEATED = [f"MCUCXR_{number}" for number in ("0053", "0142", "0162", "0170", "0
 ONCE = FOLDS_SCORES[~FOLDS_SCORES["patient"].isin(REPEATED)]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
 NETWORKS = table("networks/networks.csv", "model")
+SEARCH_EFFECTS = effects_of(table("search/search.csv"))
+SEARCHED_AGAIN = table("search/search_again.csv")
 COMPACT_16 = table("networks/compact_unet_16.csv", "model")
 NETWORKS_TESTS = table("networks/networks_tests.csv", ["first", "second"])
 FULL_PAIRS = table("montgomery/paired_tests.csv", ["first", "second"])
