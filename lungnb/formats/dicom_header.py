@@ -141,7 +141,7 @@ class Place(NamedTuple):
     """The position of a picture, from its header."""
 
     shape: tuple[int, int]
-    spacing_mm: Floats  # between rows, and between columns
+    spacing: Floats  # between rows, and between columns; mm
     orientation: Floats  # directions in which columns and rows follow one another, LPS
     position: Floats  # of the first pixel, mm, LPS (to the left, posterior, superior)
 
@@ -152,7 +152,7 @@ class Place(NamedTuple):
         """
         along_row, along_column = self.orientation[:3], self.orientation[3:]
         step_mm = np.cross(along_row, along_column) if step_mm is None else step_mm
-        affine, (row_mm, column_mm) = np.eye(4), self.spacing_mm
+        affine, (row_mm, column_mm) = np.eye(4), self.spacing
         affine[:3] = np.column_stack([along_row * column_mm, along_column * row_mm, step_mm, self.position])
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM counts mm to the left and posterior, NIfTI the reverse
 
