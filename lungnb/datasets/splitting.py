@@ -7,13 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
 from lungnb.datasets.file_names import CHANNEL
 from lungnb.datasets.pairing import Excluded, Pair
-from lungnb.datasets.pixel_sizes import PIXEL_SIZE, with_pixel_sizes
+from lungnb.datasets.pixel_sizes import SIDE, with_pixel_sizes
 from lungnb.datasets.user_tables import SAVE_AS_CSV, TRAITS, read_user_table
 from lungnb.files import text_name
 from lungnb.formats.folders import stem_of
@@ -114,10 +112,21 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
     table = read_user_table(file, field)
     if allowed and (unknown := sorted({*table[field]} - {*allowed})):
         raise ValueError(f"{file}: {field} must be one of {', '.join(allowed)}, not {unknown[0]!r}.")
-    if field == "patient" and "source_image" not in table:
+    is_manifest = "source_image" in table  # where each slice of a volume has its own id
+    if field == "patient" and not is_manifest:
         table = with_pixel_sizes(table, file)
-    fields = _fields(file, table, field)
-    listed = _values_by_id(table, fields)
+    more = (*TRAITS, *(() if is_manifest else (SIDE,)))
+    fields = [field, *(name for name in more if field == "patient" and name in table)]
+    for name in fields:
+        value_counts = table.groupby("id")[name].nunique()
+        if (value_counts > 1).any():
+            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
+    rows = [*table[fields].itertuples(index=False, name=None)]
+    rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
+    cells = [*zip(table["id"], rows, strict=True)]
+    cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
+    # A cell is a name as it is, or else an encoded name.
+    listed = {unescape(name): values for name, values in cells} | dict(cells)
     names_of = {
         pair.image: [unicodedata.normalize("NFC", name) for name in (pair.image.as_posix(), pair.id, pair.image.name)]
         for pair in pairs
@@ -136,28 +145,6 @@ def _assigned(pairs: list[Pair], file: Path, field: str, allowed: tuple[str, ...
             assigned.append(pair._replace(**dict(zip(fields, values, strict=True))))
     _refuse_other_ids(file, [*table["id"]], loose, pairs, assigned)
     return assigned, unlisted
-
-
-def _fields(file: Path, table: pd.DataFrame, field: str) -> list[str]:
-    """Return the fields that a table sets; raise ValueError if it gives an id two values of one."""
-    more = (*TRAITS, *(() if "source_image" in table else (PIXEL_SIZE,)))
-    fields = [field, *(name for name in more if field == "patient" and name in table)]
-    for name in fields:
-        value_counts = table.groupby("id")[name].nunique()
-        if (value_counts > 1).any():
-            raise ValueError(f"{file}: {value_counts.idxmax()} has more than one {name}; keep one of its rows only.")
-    return fields
-
-
-def _values_by_id(table: pd.DataFrame, fields: list[str]) -> Table:
-    """Return the values of the fields by id; in a manifest, each slice of a volume has an id, and the volume a name."""
-    is_manifest = "source_image" in table
-    rows = [*table[fields].itertuples(index=False, name=None)]
-    rows = [tuple(text_name(unescape(cell)) for cell in row) for row in rows] if is_manifest else rows
-    cells = [*zip(table["id"], rows, strict=True)]
-    cells += zip(table["source_image"], rows, strict=True) if is_manifest else []
-    # A cell is a name as it is, or else an encoded name.
-    return {unescape(name): values for name, values in cells} | dict(cells)
 
 
 def _by_short_name(listed: Table, names: set[str], ending: re.Pattern[str] | None = None) -> Table:
