@@ -58,12 +58,12 @@ def print_lines(*lines: object, file: TextIO | None = None) -> None:
 
 
 def progress_bar(
-    items: Iterable[_Item], title: str, unit: str = "image", progress: bool = True, delay: float = 0
+    items: Iterable[_Item], title: str, unit: str = "image", progress: bool = True, delay_seconds: float = 0
 ) -> Iterable[_Item]:
-    """Return items to loop over. With `progress`, show a bar on standard output after `delay` seconds."""
+    """Return items to loop over. With `progress`, show a bar on standard output after a delay."""
     from tqdm import tqdm  # imported here, because most messages need no bar
 
-    return tqdm(items, printable(title), unit=unit, file=sys.stdout, disable=not progress, delay=delay)
+    return tqdm(items, printable(title), unit=unit, file=sys.stdout, disable=not progress, delay=delay_seconds)
 
 
 def explain(error: BaseException) -> str:

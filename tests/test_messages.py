@@ -60,7 +60,7 @@ def test_a_bar_is_on_standard_output_and_its_title_cannot_steer_the_terminal(cap
     printed = capsys.readouterr()
     assert r"Scoring \x1b[31m: 100%" in printed.out and "film/s" in printed.out and not printed.err
     assert [*progress_bar("ab", "Scoring", progress=False)] == ["a", "b"] and not capsys.readouterr().out
-    assert [*progress_bar("ab", "Scoring", delay=60)] == ["a", "b"] and not capsys.readouterr().out
+    assert [*progress_bar("ab", "Scoring", delay_seconds=60)] == ["a", "b"] and not capsys.readouterr().out
 
 
 def test_the_log_has_kinds_and_places_and_no_messages(tmp_path, monkeypatch):

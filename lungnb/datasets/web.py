@@ -12,14 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from email.message import Message
-from http.client import (
-    OK,
-    PARTIAL_CONTENT,
-    REQUESTED_RANGE_NOT_SATISFIABLE,
-    HTTPException,
-    HTTPResponse,
-    responses,
-)
+from http.client import OK, PARTIAL_CONTENT, REQUESTED_RANGE_NOT_SATISFIABLE, HTTPException, HTTPResponse, responses
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit

@@ -137,12 +137,15 @@ def find_values(array: np.ndarray) -> MaskValues:
         problem = _BLURRED.format(_in_words((float(faint[0]), high)))
         return MaskValues((float(faint[0]), *labels), (low + float(faint[0])) / 2, 0.0, problem)
     nearest = np.min([np.abs(pixel - float(value)) for value in (low, *labels)], axis=0)
-    shares = array.dtype.kind == "f" and high <= 1
-    half = 0.5 if shares else high / 2
-    if low >= half and np.count_nonzero(pixel == low) > _BACKGROUND_SHARE * pixel.size:  # a light background
-        half = (low + high) / 2
-    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(half, math.inf)
+    threshold = (low + labels[0]) / 2 if len(labels) > 1 else math.nextafter(_half(pixel, low, high), math.inf)
     return MaskValues(labels, threshold, float((nearest > margin).mean()))
+
+
+def _half(pixel: np.ndarray, low: float, high: float) -> float:
+    """Return the value that lung is above in a mask without labels, such as probabilities."""
+    half = 0.5 if pixel.dtype.kind == "f" and high <= 1 else high / 2
+    is_light = low >= half and np.count_nonzero(pixel == low) > _BACKGROUND_SHARE * pixel.size  # the background
+    return (low + high) / 2 if is_light else half
 
 
 def _background(distinct: np.ndarray, counts: np.ndarray, fills_area: np.ndarray, low: float) -> float:

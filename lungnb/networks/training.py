@@ -241,12 +241,17 @@ def _fit(job: _Job, last: int) -> dict[str, int]:
                     backup,  # last, because an epoch is complete when all its other files are written
                 ],
             )  # fmt: skip
-    if not math.isfinite(past_epochs(folder / HISTORY, last)[MONITOR].iloc[-1]):
-        files.remove(folder / MODEL)
-        files.remove_made(folder / "training", _PLAN)
-        hint = f"try a lower learning_rate than {settings.learning_rate}"
-        raise ValueError(f"{job.model_name}: the loss became NaN; {hint}.")
+    _refuse_nan(job, last)
     return costs
+
+
+def _refuse_nan(job: _Job, last: int) -> None:
+    """Raise ValueError and remove the model if the loss of the latest epoch up to `last` is not a number."""
+    if not math.isfinite(past_epochs(job.folder / HISTORY, last)[MONITOR].iloc[-1]):
+        files.remove(job.folder / MODEL)
+        files.remove_made(job.folder / "training", _PLAN)
+        hint = f"try a lower learning_rate than {job.settings.learning_rate}"
+        raise ValueError(f"{job.model_name}: the loss became NaN; {hint}.")
 
 
 def _schedule(settings: Settings, rate: float) -> keras.callbacks.Callback:

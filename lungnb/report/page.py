@@ -8,17 +8,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from lungnb.artefacts import (
-    CHECK,
-    COMPARISON,
-    DIFFERENCES,
-    FAILURES,
-    REPORT,
-    SIDE_BY_SIDE,
-    TESTS_AGAIN,
-    UNTRAINED,
-    VERDICT,
-)
+from lungnb.artefacts import CHECK, COMPARISON, DIFFERENCES, FAILURES, SIDE_BY_SIDE, TESTS_AGAIN, UNTRAINED, VERDICT
 from lungnb.evaluation.readable_tables import MAIN_COLUMNS
 from lungnb.evaluation.runs import say_runs
 from lungnb.evaluation.transfer import untrained_sentence
@@ -48,7 +38,7 @@ def write_report(settings: Settings, notebooks: list[Path]) -> Path:
         "BODY": _linked("\n".join(folded(title, body, name) for name, (title, body) in steps.items()), anchors),
         "REVIEW": review_sections(settings, {name[:2] for name in steps}),
     }  # fmt: skip
-    return write_html(settings.results / REPORT, "report.html", filled)
+    return write_html(settings.results / "report.html", "report.html", filled)
 
 
 def _step(path: Path) -> tuple[str, str]:

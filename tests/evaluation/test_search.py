@@ -59,7 +59,7 @@ def test_a_loss_that_is_not_a_number_fails_only_its_trial(prepared):
     table = search_settings(settings, "unet", trials=2, progress=False)
     assert table["state"].tolist() == ["failed", "failed"]
     assert table["number"].tolist() == [1, 2]
-    with pytest.raises(ValueError, match=r"unet: no trial .* is complete\. .* lower learning_rate than 1e\+30"):
+    with pytest.raises(ValueError, match=r"unet: no trial .* is complete: search .* lower learning_rate than 1e\+30"):
         best_settings(settings, "unet")
     assert not any(len(points.get_offsets()) for points in search_chart(table).axes[0].collections)
 

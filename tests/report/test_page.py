@@ -120,5 +120,5 @@ def test_a_comparison_in_pixels_is_refused(home):
     settings = make_settings("phantom")
     save_artefact(settings, "verdict", "fine")
     save_artefact(settings, "comparison", evaluation_table().rename(columns={"hd95_median": "hd95"}))
-    with pytest.raises(ValueError, match=r"comparison.csv: was made by an earlier lungnb; run notebook 06 again"):
+    with pytest.raises(ValueError, match=r"comparison.csv: was made by an earlier lungnb: compare the models .* again"):
         write_report(settings, [])
