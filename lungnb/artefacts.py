@@ -25,6 +25,7 @@ PLAN = "training/plan.json"  # what an unfinished training is to train
 EARLIER = "earlier"  # in results/<run>: runs of networks that were trained again, such as earlier/unet-1
 CARD = "README.md"  # of an adapted network: what it is, where its images came from
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
+ESTIMATE_CHART = "estimate.png"  # of these Dice
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
 JOURNAL = ".segmentation.jsonl"  # in a folder of masks that `lungnb segment` wrote
 RESERVED = ("published", "benchmarks", "scores")  # folders of results/ that belong to no data set
