@@ -20,8 +20,7 @@ def doubts_of(films: Sequence[Film], predictions: Sequence[Mask]) -> Iterator[st
     for film in films:
         yield from (f"{film.id}: {note}" for note in film.notes)
     yield from _wrong_masks(films, predictions)
-    yield from _same_masks(films)
-    yield from _copies(films)
+    yield from _shown_twice(films)
 
 
 def _wrong_masks(films: Sequence[Film], predictions: Sequence[Mask]) -> Iterator[str]:
@@ -44,19 +43,15 @@ def _wrong_masks(films: Sequence[Film], predictions: Sequence[Mask]) -> Iterator
             yield f"{film.id}: {doubt}. Check that it belongs to this image."
 
 
-def _same_masks(films: Sequence[Film]) -> Iterator[str]:
-    """Yield a sentence for each film that has the mask of another patient's film."""
+def _shown_twice(films: Sequence[Film]) -> Iterator[str]:
+    """Yield a sentence for each film that shows nearly the same image as another patient's, or has the same mask."""
+    pairs = find_copies(stack([fingerprint(film.image) for film in films]), np.array([film.patient for film in films]))
+    copies = {films[second].id: films[first] for first, second in pairs[["first", "second"]].to_numpy()}
+    for name, first in copies.items():
+        same = f"{name}: shows nearly the same image as {first.id}"
+        yield f"{same}. Remove one of the two, or name their patient with --patient-pattern."
     first_of: dict[tuple[tuple[int, ...], bytes], Film] = {}
     for film in films:
         first = first_of.setdefault((film.mask.shape, film.mask.tobytes()), film)
-        if first.patient != film.patient:
+        if first.patient != film.patient and film.id not in copies:
             yield f"{film.id}: has the same mask as {first.id}. Give each image its own mask."
-
-
-def _copies(films: Sequence[Film]) -> Iterator[str]:
-    """Yield a sentence for each film that shows nearly the same picture as that of another patient."""
-    patients = np.array([film.patient for film in films])
-    pairs = find_copies(stack([fingerprint(film.image) for film in films]), patients)
-    for first, second in pairs[["first", "second"]].to_numpy():
-        same = f"shows nearly the same image as {films[first].id}"
-        yield f"{films[second].id}: {same}. Remove one of the two, or name their patient with --patient-pattern."

@@ -70,9 +70,7 @@ def test_a_film_that_was_saved_again_is_named_unless_the_patient_is_the_same(fil
     jpeg = io.BytesIO()
     Image.fromarray(films[0].image).save(jpeg, "JPEG", quality=85)
     changed = np.asarray(Image.open(jpeg))
-    mask = films[0].mask.copy()
-    mask[SIZE // 2, SIZE // 2] ^= True
-    again = [*films, Film("again", "again", changed, mask)]
+    again = [*films, Film("again", "again", changed, films[0].mask)]
     expected = "again: shows nearly the same image as film_0. Remove one of the two, or name their patient with"
     (sentence,) = said(again, again)
     assert sentence.startswith(expected)
