@@ -33,8 +33,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "networks": ["add_loss", "add_network", "build_model", "fetch_weights", "load_batches", "train"],
         "engines": ["export_model", "load_model"],
         "segmentation": ["load_pretrained", "segment", "segment_files", "segment_many"],
-        "evaluation": ["adapt", "compare", "evaluate", "score"],
-        "report": ["copy_notebooks", "run_series", "save_artefact"],
+        "evaluation": ["compare", "evaluate", "score"],
+        "report": ["adapt", "copy_notebooks", "run_series", "save_artefact"],
         "browser": ["browse"],
     },
 )

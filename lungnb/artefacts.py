@@ -27,6 +27,7 @@ BACKUP = "latest.weights.h5"  # weights and optimizer of the last epoch of an un
 EARLIER = "earlier"  # in results/<run>: runs of networks that were trained again, such as earlier/unet-1
 CARD = "README.md"  # of an adapted network: what it is, where its images came from
 ESTIMATE = "estimate.csv"  # of an adapted network: one row per image, its Dice before and after
+ESTIMATE_CHART = "estimate.png"  # of these Dice
 PRETRAINED = "pretrained.csv"  # in results/<run>: scores of the shipped network, one row per image
 REPORT = "report.html"  # in results/<run>, and in results/scores/<truth>
 # In a folder of masks that `lungnb segment` wrote

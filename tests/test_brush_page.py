@@ -193,6 +193,28 @@ def test_a_finger_paints_and_two_pan_and_zoom(page, lungs):
     assert page.execute_script("return editor.scale") == pytest.approx(1.5 * scale, rel=0.05)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_pen_paints_and_the_palm_does_not_disturb_it(page, lungs, is_first):
+    page.execute_script(
+        "window.kinds = []; editor.canvas.addEventListener('pointerdown', e => kinds.push(e.pointerType))"
+    )
+    places = [(500, 300), (540, 320), (600, 320), (620, 400)]
+    path = on_film(page, places)
+    if is_first:
+        touch(page, "touchStart", (300, 350))
+    mouse(page, "mousePressed", *places[0], pointer="pen")
+    mouse(page, "mouseMoved", *places[1], pointer="pen")
+    if not is_first:
+        touch(page, "touchStart", (300, 350))
+    mouse(page, "mouseMoved", *places[2], pointer="pen")
+    touch(page, "touchEnd")
+    mouse(page, "mouseMoved", *places[3], pointer="pen")
+    mouse(page, "mouseReleased", *places[3], buttons=0, pointer="pen")
+    assert sorted(page.execute_script("return kinds")) == ["pen", "touch"]
+    (only,) = sent(page)
+    assert np.array_equal(only, lungs | swept(SHAPE, path, 12.5)) and np.array_equal(mask(page), only)
+
+
 def test_the_picture_shows_outline_fill_and_contrast(page):
     left, top, scale = canvas_geometry(page, *SHAPE)
     middle, edge = (left + 100.3 * scale, top + 80.2 * scale), (left + 50.3 * scale, top + 80.2 * scale)

@@ -12,6 +12,8 @@ import lungnb
 from lungnb.artefacts import MODEL
 from lungnb.messages import explain, log_traceback
 
+_MAX_SENTENCES = 6  # at the end, in the status line: on images that are doubtful, and on the benefit
+
 
 def free_folder(place: Path) -> Path:
     """Return the path of a folder in `place` that holds no network yet: `adapted-1`, or the next number.
@@ -29,8 +31,8 @@ def adapt_in_thread(
     """Train a network further on the corrected pairs in `folder`, in a thread; return the thread.
 
     `start` is the file of the network to start from; None means the one that lungnb ships. `on_line` takes each line
-    that is printed. At the end, `on_end` takes the file of the new network, in `out`, and the last line, or None and a
-    sentence on the error.
+    that is printed. At the end, `on_end` takes the file of the new network, in `out`, and the last sentences, or
+    None and a sentence on the error.
     """
 
     def work() -> None:
@@ -38,7 +40,7 @@ def adapt_in_thread(
             lines = _Lines(threading.get_ident(), on_line)
             with redirect_stdout(lines):
                 lungnb.adapt(folder, out, start)
-                on_end(out / MODEL, lines.last)
+                on_end(out / MODEL, " ".join(lines.sentences[-_MAX_SENTENCES:]))
         except Exception as error:
             log_traceback(error)
             on_end(None, explain(error))
@@ -53,15 +55,15 @@ class _Lines(io.TextIOBase):
 
     def __init__(self, thread: int, on_line: Callable[[str], None]) -> None:
         self._thread, self._on_line, self._others = thread, on_line, sys.stdout
-        self.last = ""
+        self.sentences: list[str] = []
 
     def write(self, text: str) -> int:
         if threading.get_ident() != self._thread:
             return self._others.write(text)
-        line = text.replace("\r", "\n").strip().rpartition("\n")[2]
-        if line:
-            self.last = line
-            self._on_line(line)
+        if lines := [line.strip() for line in text.splitlines() if line.strip()]:
+            if not text.startswith("\r"):  # as progress bars do
+                self.sentences += lines
+            self._on_line(lines[-1])
         return len(text)
 
     def flush(self) -> None:

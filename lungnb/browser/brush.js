@@ -451,6 +451,13 @@ export class Editor {
   down(event) {
     if (!this.film) return;
     event.preventDefault();
+    if (this.pointers.size && event.pointerType !== this.pointerType) {
+      if (event.pointerType !== "pen") return; // the palm, which must not end the stroke of the pen
+      if (this.stroke) this.film.go(0); // what the palm painted
+      this.stroke = null;
+      this.pointers.clear();
+    }
+    this.pointerType = event.pointerType;
     this.canvas.focus({ preventScroll: true });
     this.canvas.setPointerCapture(event.pointerId);
     const place = this.place(event);
@@ -496,6 +503,7 @@ export class Editor {
   }
 
   up(event) {
+    if (this.pointers.size && !this.pointers.has(event.pointerId)) return; // the palm
     this.pointers.delete(event.pointerId);
     this.endStroke();
     this.isPanning = false;

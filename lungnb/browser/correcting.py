@@ -187,7 +187,7 @@ class Corrector:
         self.thread = adapt_in_thread(self.corrections.folder, out, self._start, self._report, self._adapted)
 
     def _adapted(self, file: Path | None, text: str) -> None:
-        """Show the masks of the adapted network and the last line of the training, or show the error."""
+        """Show the masks of the adapted network and what the training said, or show the error."""
         self._is_adapting = False
         if file is not None:
             self.network = file.parent.name

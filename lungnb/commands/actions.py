@@ -10,9 +10,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 # The packages import their modules when a name is used, so that each verb imports only what it needs.
-from lungnb import datasets, engines, evaluation, figures, networks, page, report, segmentation
+from lungnb import datasets, engines, evaluation, networks, page, report, segmentation
 from lungnb.artefacts import EXCLUDED, SEGMENTED
-from lungnb.files import written
 from lungnb.messages import print_lines
 from lungnb.presets import RECIPES, make_settings, parse_changes, recipes
 from lungnb.settings import Settings, counted
@@ -158,13 +157,8 @@ def _say_segmented(options: argparse.Namespace, table: str, total: Counter[str])
 def run_adapt(options: argparse.Namespace) -> None:
     """Train a network further on corrected masks."""
     labels = _whole_numbers(options.labels, "--labels") if options.labels else None
-    adaptation = evaluation.adapt(
-        options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate
-    )
-    out = adaptation.file.parent
-    if adaptation.estimate is not None:
-        with written(out / "estimate.png") as file:
-            figures.adaptation_chart(adaptation.estimate).savefig(file)
+    done = report.adapt(options.folder, options.out, options.model, labels, options.patient_pattern, options.estimate)
+    out = done.file.parent
     masks = shlex.quote(f"masks-{out.resolve().name}")  # because `masks` may hold masks of the network from before
     print_lines(
         f"The network is in {out}. Next: `lungnb segment IMAGES --out {masks} --model {shlex.quote(str(out))}`."

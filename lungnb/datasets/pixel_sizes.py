@@ -6,7 +6,7 @@ import pandas as pd
 
 from lungnb.formats.dicom_header import PIXEL_MM
 
-SIDE, HEIGHT, WIDTH = "pixel_mm", "pixel_height_mm", "pixel_width_mm"
+PIXEL_SIZE, HEIGHT, WIDTH = "pixel_mm", "pixel_height_mm", "pixel_width_mm"
 
 
 def with_pixel_sizes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
@@ -21,19 +21,19 @@ def with_pixel_sizes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         >>> with_pixel_sizes(table, Path("patients.csv"))["pixel_mm"].tolist()
         [(0.2, 0.2), ()]
     """
-    columns = [name for name in table.columns if name in (SIDE, HEIGHT, WIDTH)]
+    columns = [name for name in table.columns if name in (PIXEL_SIZE, HEIGHT, WIDTH)]
     if not columns:
         return table
-    if sorted(columns) not in ([SIDE], [HEIGHT, WIDTH]):
+    if sorted(columns) not in ([PIXEL_SIZE], [HEIGHT, WIDTH]):
         raise ValueError(
-            f"{file}: has {' and '.join(columns)}. Give the pixel size as {SIDE} alone, or as {HEIGHT} and {WIDTH}."
+            f"{file}: has {' and '.join(columns)}. Give the pixel size as {PIXEL_SIZE} alone, or as {HEIGHT} and {WIDTH}."
         )
     sides = [
         [_millimetres(text, name, image, file) for image, text in zip(table["id"], table[name], strict=True)]
         for name in sorted(columns)
     ]
     sizes = [(height, width) if height and width else () for height, width in zip(sides[0], sides[-1], strict=True)]
-    return table.drop(columns=columns).assign(**{SIDE: pd.Series(sizes, table.index, dtype=object)})
+    return table.drop(columns=columns).assign(**{PIXEL_SIZE: pd.Series(sizes, table.index, dtype=object)})
 
 
 def _millimetres(text: str, column: str, image: str, file: Path) -> float | None:

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from lungnb.artefacts import raw_folder
 from lungnb.datasets.dealing import deal_folds, deal_splits
 from lungnb.datasets.file_names import CHANNEL
 from lungnb.datasets.pairing import Excluded, Pair
-from lungnb.datasets.pixel_sizes import SIDE, with_pixel_sizes
+from lungnb.datasets.pixel_sizes import PIXEL_SIZE, with_pixel_sizes
 from lungnb.datasets.user_tables import SAVE_AS_CSV, TRAITS, read_user_table
 from lungnb.files import text_name
 from lungnb.formats.folders import stem_of

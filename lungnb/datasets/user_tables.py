@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungnb.datasets.pixel_sizes import HEIGHT, SIDE, WIDTH
+from lungnb.datasets.pixel_sizes import HEIGHT, PIXEL_SIZE, WIDTH
 from lungnb.files import need
 from lungnb.formats.opening import Refused, open_file
 
@@ -80,7 +80,7 @@ def _parsed(file: Path, text: str, field: str) -> pd.DataFrame:
     except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
         raise ValueError(f"{file}: cannot be read as a table ({str(error).strip()}). {SAVE_AS_CSV}") from error
     headings = [name if name in ("id", field) else name.strip().casefold() for name in table.columns]
-    twice = [name for name in (*TRAITS, SIDE, HEIGHT, WIDTH) if headings.count(name) > 1]
+    twice = [name for name in (*TRAITS, PIXEL_SIZE, HEIGHT, WIDTH) if headings.count(name) > 1]
     if twice and field == "patient":
         raise ValueError(f"{file}: has the column {twice[0]} more than once; keep one of them only.")
     if headings.count("id") != 1 or headings.count(field) != 1:

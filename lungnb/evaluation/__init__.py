@@ -21,7 +21,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "calibration": ["calibration_table", "examine", "save_temperature"],
         "review": ["review_gain", "review_reasons"],
         "mismatch": ["find_mismatches"],
-        "adaptation": ["adapt"],
         "external": ["ScoreOptions", "Scoring", "score", "score_folders"],
         "changes": ["score_changed"],
         "transfer": [

@@ -2,16 +2,17 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from lungnb import __version__
-from lungnb.artefacts import CARD, EARLIER, ESTIMATE, MODEL, PLAN, RUN, given_path
+from lungnb.artefacts import CARD, EARLIER, ESTIMATE, ESTIMATE_CHART, MODEL, PLAN, RUN, given_path
 from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import engine_of, load_model, model_file
+from lungnb.evaluation.film_doubts import doubts_of
 from lungnb.evaluation.films import Film, digest_of_films, read_films
 from lungnb.files import (
     NotWritten,
@@ -28,9 +29,9 @@ from lungnb.files import (
 )
 from lungnb.formats.opening import digest_of_file
 from lungnb.formats.tables import read_table, write_table
-from lungnb.masks import LUNG_THRESHOLD, clean_mask
+from lungnb.masks import LUNG_THRESHOLD, Mask, clean_mask
 from lungnb.messages import print_lines, printable
-from lungnb.metrics import FAILED_DICE, dice
+from lungnb.metrics import dice
 from lungnb.networks import backend
 from lungnb.networks.backend import keras
 from lungnb.networks.chest_output import has_chest
@@ -45,7 +46,7 @@ _FOLDS = 3  # of the estimate
 _FALL = 0.02  # of Dice, in the estimate; the mask of a film that loses more seems to follow other rules
 _MAX_NAMED = 5  # films in one sentence
 _ADAPTED = "adapted.keras"  # the adapted network, if the estimate says that it is worse
-_WRITTEN = (MODEL, _ADAPTED, RUN, ESTIMATE, CARD)
+_WRITTEN = (MODEL, _ADAPTED, RUN, ESTIMATE, ESTIMATE_CHART, CARD)
 
 
 class Adaptation(NamedTuple):
@@ -66,8 +67,9 @@ def adapt(
 
     `out` gets `model.keras`, `run.json` and a model card, `README.md`. `segment` takes the folder as its model. With
     three patients or more, it also gets `estimate.csv`: the Dice of each image before and after adapting to the images
-    of other patients. If the mean over patients is lower after than before, `model.keras` is the network from before.
-    Steps, learning rate and augmentation are fixed (`lungnb.networks.tuning`), so no image is set aside.
+    of other patients. `lungnb.adapt` draws them in `estimate.png`. If the mean over patients is lower after than
+    before, `model.keras` is the network from before. Steps, learning rate and augmentation are fixed
+    (`lungnb.networks.tuning`), so no image is set aside.
 
     An interrupted run continues. A finished one is not repeated. If `out` holds a network that was adapted to other
     images, its folder is moved to `earlier/` beside it.
@@ -100,9 +102,10 @@ def adapt(
     options = ReadOptions(window, mask_values=tuple(labels) if labels else None)
     films, left_out = read_films(folder, options, patient_pattern)
     network = load_model(start)
-    before = [dice_of_film(network, film) for film in films]
+    predictions = [_mask_of(network, film) for film in films]
+    before = [float(dice(film.mask, mask)) for film, mask in zip(films, predictions, strict=True)]
     if progress:
-        print_lines(*(f"{file}: {reason}" for file, reason in left_out), *_doubts(films, before))
+        print_lines(*(f"{file}: {reason}" for file, reason in left_out), *doubts_of(films, predictions))
     plan = {"start": digest_of_file(start), "images": digest_of_films(films), **RECIPE}
     with locked(out), writable(out), backend.free_graphs():
         remove_leftovers(out)
@@ -127,15 +130,11 @@ def adapt(
 
 def dice_of_film(network: keras.Model, film: Film) -> float:
     """Return the Dice of a network's cleaned mask of a film."""
-    return float(dice(film.mask, clean_mask(predict(engine_of(network), film.image) > LUNG_THRESHOLD)))
+    return float(dice(film.mask, _mask_of(network, film)))
 
 
-def _doubts(films: list[Film], before: list[float]) -> Iterator[str]:
-    """Yield a sentence for each film whose mask is far from the network's, because it may belong to another film."""
-    for film, score in zip(films, before, strict=True):
-        if score < FAILED_DICE:
-            doubt = f"its mask is far from that of the network (Dice {score:.2f})"
-            yield f"{film.id}: {doubt}. Check that it belongs to this image."
+def _mask_of(network: keras.Model, film: Film) -> Mask:
+    return clean_mask(predict(engine_of(network), film.image) > LUNG_THRESHOLD)
 
 
 def _is_done(out: Path, plan: dict[str, object]) -> bool:
@@ -240,11 +239,10 @@ def _say_rules(table: pd.DataFrame) -> str:
 
 def _keep_start(out: Path, start: Path) -> None:
     """Make `model.keras` the network from before, and keep the adapted one beside it."""
-    if not (out / _ADAPTED).exists():
-        with written(out / _ADAPTED) as file:
-            shutil.copyfile(out / MODEL, file)
-        with written(out / MODEL) as file:
-            shutil.copyfile(start, file)
+    if digest_of_file(out / MODEL) != digest_of_file(start):  # otherwise an earlier run did it
+        for source, name in ((out / MODEL, _ADAPTED), (start, MODEL)):
+            with written(out / name) as file:
+                shutil.copyfile(source, file)
 
 
 def _card(folder: Path, start: Path, films: list[Film], sentence: str, adapted: str) -> str:

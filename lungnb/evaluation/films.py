@@ -20,6 +20,7 @@ class Film(NamedTuple):
     patient: str
     image: np.ndarray
     mask: Mask
+    notes: tuple[str, ...] = ()  # sentences on what was doubtful when it was read
 
 
 def read_films(
@@ -36,10 +37,11 @@ def read_films(
     id_of_image: dict[bytes, str] = {}
     for pair in pairs:
         try:
-            slices, _ = read_pair(pair, folder, options, is_drawn=True)
+            slices, findings = read_pair(pair, folder, options, is_drawn=True)
         except ValueError as error:
             left_out.append((pair.image.as_posix(), str(error).removeprefix(f"{pair.image}: ")))
             continue
+        notes = tuple(f"{what}; {advice}." for _, severity, what, advice in findings if severity == "warning")
         patient = pair.patient if patient_pattern else SLICE_ENDING.sub("", pair.patient)
         for name, image, mask, _ in slices:
             if not mask.any():
@@ -47,7 +49,8 @@ def read_films(
                 continue
             first = id_of_image.setdefault(hashlib.sha256(image.tobytes()).digest(), name)
             if first == name:
-                films.append(Film(name, patient, image, mask))
+                films.append(Film(name, patient, image, mask, notes))
+                notes = ()  # one sentence for all slices of a volume
             else:
                 left_out.append((name, f"shows the same image as {first}, which is used. Remove one of the two."))
     if not films:

@@ -108,6 +108,15 @@ def judge_pairs(pairs: Sequence[MaskPair], progress: bool = False) -> pd.DataFra
     return _table(rows)
 
 
+def misplaced(pairs: Sequence[MaskPair]) -> Iterator[tuple[MaskPair, Fit]]:
+    """Yield each mask that would fit better on another image or moved, with what would fit best."""
+    masks = _stacked(pairs)
+    for pair in pairs:
+        fits = [fit for fit in (_best_move(pair), _best_other(pair, masks)) if fit]
+        if fits:
+            yield pair, max(fits)
+
+
 def _cause_of(pairs: Sequence[MaskPair], masks: dict[int, _Masks], progress: bool) -> tuple[str, str]:
     """Return why masks may be those of other images, and what to do; two "" if neither is known."""
     probes = pairs[:: math.ceil(len(pairs) / _MAX_PROBES)]

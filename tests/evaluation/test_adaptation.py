@@ -150,8 +150,16 @@ def test_two_patients_give_no_estimate_and_a_sentence(corrected, tmp_path, model
 @pytest.mark.slow
 def test_a_network_that_got_worse_is_not_used(corrected, tmp_path, model_file, monkeypatch):
     scores = iter([0.9] * 3 + [0.8] * 3)
-    monkeypatch.setattr(adaptation, "dice_of_film", lambda *_: next(scores))
+    monkeypatch.setattr(adaptation, "dice", lambda *_: next(scores))
     out = tmp_path / "mine"
+    copies, copyfile = [], shutil.copyfile
+    monkeypatch.setattr(
+        shutil, "copyfile", lambda *files: copies.append(files) or (copies[1:] and 1 / 0) or copyfile(*files)
+    )
+    with pytest.raises(ZeroDivisionError):  # an interruption after `adapted.keras` was written
+        adapt(corrected, out, model_file, progress=False)
+    assert (out / "model.keras").read_bytes() == (out / "adapted.keras").read_bytes() != model_file.read_bytes()
+    monkeypatch.undo()
     result = adapt(corrected, out, model_file, progress=False)
     assert (out / "model.keras").read_bytes() == model_file.read_bytes()
     assert (out / "adapted.keras").is_file() and "model.keras is the network from before" in result.sentence
@@ -301,7 +309,7 @@ def test_a_network_of_somebody_else_is_not_replaced(corrected, tmp_path, model_f
         adapt(corrected, out, model_file)
 
 
-@pytest.mark.parametrize("name", ["README.md", "run.json", "estimate.csv"])
+@pytest.mark.parametrize("name", ["README.md", "run.json", "estimate.csv", "estimate.png"])
 def test_a_file_that_a_person_wrote_is_not_replaced(corrected, tmp_path, model_file, name):
     out = tmp_path / "notes"
     out.mkdir()
@@ -339,17 +347,17 @@ def test_the_network_to_start_from_is_not_replaced(corrected, tmp_path, model_fi
 
 
 def test_a_mask_of_another_film_is_asked_about(corrected, tmp_path, model_file, monkeypatch, capsys):
-    monkeypatch.setattr(adaptation, "dice_of_film", lambda network, film: 0.4 if film.id == "film_1" else 0.9)
+    monkeypatch.setattr(adaptation, "doubts_of", lambda films, predictions: ["film_1: a doubt"])
     adapt(corrected, tmp_path / "mine", model_file, estimate=False)
-    assert (
-        "film_1: its mask is far from that of the network (Dice 0.40). Check that it belongs to this image."
-        in capsys.readouterr().out
-    )
+    assert "film_1: a doubt\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_the_command_draws_the_estimate(corrected, tmp_path, model_file, capsys):
+def test_the_estimate_is_drawn(corrected, tmp_path, model_file, capsys):
     out = tmp_path / "mine"
+    lungnb.adapt(corrected, out, model_file, progress=False)
+    assert (out / "estimate.png").stat().st_size > 5_000
+    (out / "estimate.png").unlink()
     assert main(["adapt", str(corrected), "--out", str(out), "--model", str(model_file)]) == 0
     assert (out / "estimate.png").stat().st_size > 5_000
     assert f"lungnb segment IMAGES --out masks-mine --model {out}" in capsys.readouterr().out

@@ -72,9 +72,12 @@ def open_brush(driver, folder: Path, width: int, height: int, runs: list[int] | 
     driver.execute_async_script("const end = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(end))")
 
 
-def mouse(driver, kind: str, x: float, y: float, button: str = "left", buttons: int = 1) -> None:
-    """Send a real mouse event, `mousePressed`, `mouseMoved` or `mouseReleased`, at a place in the page (CSS px)."""
+def mouse(
+    driver, kind: str, x: float, y: float, button: str = "left", buttons: int = 1, pointer: str = "mouse"
+) -> None:
+    """Send a real event of a mouse or a pen, `mousePressed`, `mouseMoved` or `mouseReleased`, at a place (CSS px)."""
     event = {"type": kind, "x": x, "y": y, "button": button, "buttons": buttons, "clickCount": 1}
+    event["pointerType"] = pointer
     driver.execute_cdp_cmd("Input.dispatchMouseEvent", event)
 
 
