@@ -11,10 +11,11 @@ from scipy import ndimage
 from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask, write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.predict import segment
-from unusual import SIZE, Result, case, cases, ct_slice, explained_by, film, judge
+from unusual import MIN_DICE, SIZE, Result, case, cases, ct_slice, dice, explained_by, film, judge
 from unusual.dicoms import DX, dicom
 from unusual.exports import save
 from unusual.sets import COUNT, phantoms, write_set
@@ -149,8 +150,12 @@ def slice_dicom(folder, array):
     return folder / "slice.dcm"
 
 
+def fat_patient():
+    return np.rint(make_phantom(0, kind="ct", size=SIZE).image).astype(np.int16)
+
+
 def filled(value):
-    return np.where(OUTSIDE, value, ct_slice()).astype(np.int16)
+    return np.where(OUTSIDE, value, fat_patient()).astype(np.int16)
 
 
 FILLS = {
@@ -161,7 +166,15 @@ FILLS = {
 
 @cases("CT whose outside of the scanner's circle is {}.", FILLS)
 def fills(folder, write):
-    return judge(write(folder), "ct")
+    mask, reference = segment(write(folder)).mask, segment(fat_patient()).mask
+    found = dice(mask[1] if mask.ndim == 3 else mask, reference)
+    return Result("right" if found > MIN_DICE else "wrong", f"{found:.3f}")
+
+
+@case
+def bars_of_ct(folder):
+    """A slice of CT with broad bars of air."""
+    return judge(tiff(folder, barred(ct_slice(), 0, 300, -1000)), "ct", "crop the picture")
 
 
 UNSIGNED = {
@@ -320,6 +333,5 @@ def body_on_0(folder):
     """CT of which everything outside the body is 0."""
     regions, _ = ndimage.label(ct_slice() > -400)
     body = ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
-    reference, mask = segment(ct_slice()).mask, segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask
-    dice = 2 * np.count_nonzero(mask & reference) / (mask.sum() + reference.sum())
-    return Result("right" if dice > 0.97 else "wrong", f"{dice:.3f}")
+    found = dice(segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask, segment(ct_slice()).mask)
+    return Result("right" if found > 0.97 else "wrong", f"{found:.3f}")
