@@ -26,22 +26,16 @@ HALF = SIZE / 2 - 0.5
 OUTSIDE = np.hypot(*np.indices((SIZE, SIZE)) - HALF) > SIZE / 2
 
 NNUNET = {"image_name": "imagesTr/{:03}_0000.png", "mask_name": "labelsTr/{:03}.png"}
-CXR = {"image_name": "CXR_png/{:03}.png"}
-# The folder of what was made, whether masks or images were made, and how images and masks are called.
+# The folder of what was made, whether masks or images were made, and how images and masks are called. The images lack
+# an exact partner, and must not lose their masks to what was made.
 MADE = {
-    "predictions beside images": ("predictions/{:03}.png", "mask", {}),
-    "output beside images": ("output/{:03}.png", "mask", {}),
-    "results of a network beside images": ("results/unet/{:03}.png", "mask", {}),
-    "overlays beside images": ("overlays/{:03}.png", "image", {}),
-    "heatmaps beside images": ("heatmaps/{:03}.png", "image", {}),
     "predictionsTr beside nnU-Net's imagesTr": ("predictionsTr/{:03}.png", "mask", NNUNET),
     "inferTr beside nnU-Net's imagesTr": ("inferTr/{:03}.png", "mask", NNUNET),
-    "overlays beside CXR_png": ("overlay/{:03}.png", "image", CXR),
-    "predictions beside CXR_png": ("pred/{:03}.png", "mask", CXR),
     "previews beside images of nnU-Net's names": ("previews/{:03}.png", "image",
         {"image_name": "images/{:03}_0000.png"}),
     "predictions named like masks, not like images": ("preds/{:03}.png", "mask",
         {"image_name": "images/img_{:03}.png"}),
+    "output of a network beside CXR_png": ("output/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
     "thumbs of other names": ("thumbs/{:03}.png", "image",
         {"image_name": "images/x{:03}.png", "mask_name": "masks/x{:03}.png"}),
 }  # fmt: skip
@@ -241,7 +235,7 @@ def corrected(folder):
     write_png(folder / "out" / "film_mask.png", np.zeros((SIZE, SIZE), bool))
     note = segment_files(folder / "film.png", folder / "out", progress=False, overlays=True)["note"][0]
     is_kept = not read_mask(folder / "out" / "film_mask.png").any()
-    return Result("explained" if is_kept and "the overlay and the DICOM" in note else "wrong", note)
+    return Result("explained" if is_kept and "overlay and SEG are of" in note else "wrong", note)
 
 
 OTHERS = {
