@@ -83,6 +83,14 @@ def film_in_cm(folder):
     return folder / "film.dcm"
 
 
+def film_of(spacing_mm):
+    def write(folder):
+        dicom(folder / "film.dcm", np.uint16(film()) * 16, DX, PixelSpacing=[spacing_mm] * 2)
+        return folder / "film.dcm"
+
+    return write
+
+
 def without_sizes(folder):
     image = nibabel.Nifti1Image(np.stack([ct_slice()] * 4).transpose(), AFFINE)
     image.set_sform(AFFINE, 0)
@@ -95,7 +103,8 @@ def without_sizes(folder):
 
 SIZES = {
     "a volume in cm": (in_unit(0.1), "cm or m"), "a volume in m": (in_unit(0.001), "cm or m"),
-    "a film in cm": (film_in_cm, "cm or m"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
+    "a film in cm": (film_in_cm, "cm or m"), "a film in m": (film_of(0.00014), "cannot be"),
+    "a film of 0": (film_of(0), "cannot be"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
 }  # fmt: skip
 
 
