@@ -59,11 +59,11 @@ def assign_splits(
 ) -> tuple[list[Pair], Excluded]:
     """Return the pairs with their splits, and the images that the split file does not list.
 
-    `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split; a split without a folder gets patients of the
-    training folder. Otherwise patients are dealt to the splits group by group; those in `earlier` keep the split that
-    they have there. Raises FileNotFoundError without the file, ValueError if it has another form, or for fewer patients
-    than splits.
+    `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`, and
+    may have `patient` too. Next come the folders, if each image is in one named after a split; a split without a folder
+    gets patients of the training folder. Otherwise patients are dealt to the splits group by group; those in `earlier`
+    keep the split that they have there. Raises FileNotFoundError without the file, ValueError if it has another form,
+    or for fewer patients than splits.
     """
     if settings.split_file:
         more = () if settings.patient_file else ("patient",)
@@ -137,7 +137,8 @@ def _assigned(
     is_manifest = "source_image" in table  # where each slice of a volume has its own id
     if field == "patient" and not is_manifest:
         table = with_pixel_sizes(table, file)
-    left_out = (SIDE, "patient") if is_manifest else ()  # which the raw files tell
+    # The raw files tell these if the table is a manifest, or does not know all patients.
+    left_out = (SIDE, "patient") if is_manifest or "" in [*table.get("patient", ())] else ()
     fields = [field, *(name for name in more if name in table and name not in left_out)]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()

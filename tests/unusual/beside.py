@@ -338,3 +338,14 @@ def body_on_0(folder):
     body = ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
     found = dice(segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask, segment(ct_slice()).mask)
     return Result("right" if found > 0.97 else "wrong", f"{found:.3f}")
+
+
+@case
+def split_with_some_patients(folder):
+    """A table of splits that has patients of some images only."""  # which do not count, because others lack theirs
+    raw = write_set(folder)
+    splits = ("train", "test", "train", "validation", "train", "train")
+    (folder / "splits.csv").write_text("\n".join(["id,split,patient", *map("{:03},{},".format, range(1, 7), splits)]))
+    settings = make_settings(str(raw), split_file=str(folder / "splits.csv"))
+    patients = prepare_dataset(settings, progress=False)["patient"]
+    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
