@@ -90,9 +90,9 @@ def is_mask(path: Path) -> bool:
     return bool(_MASK_PREFIX.search(stem_of(path)))
 
 
-def image_rank(path: Path) -> int:
-    """Return 1 for a path in a folder named after images, -1 in one named after what programs make, and 0 otherwise."""
-    return any(map(IMAGE_FOLDER.match, path.parent.parts)) - any(map(_MADE_FOLDER.match, path.parent.parts))
+def is_made(path: Path) -> bool:
+    """Return whether a path in a raw folder is in a folder named after what programs make from images."""
+    return any(map(_MADE_FOLDER.match, path.parent.parts))
 
 
 def shared_name(path: Path) -> str:

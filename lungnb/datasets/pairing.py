@@ -18,7 +18,7 @@ from lungnb.datasets.file_names import (
     MASK_FOLDER,
     OTHER_CHANNEL,
     Words,
-    image_rank,
+    is_made,
     is_mask,
     is_of_lungs,
     shared_name,
@@ -44,7 +44,7 @@ _MAX_FOLDERS = 50  # look for structure sets in so many folders
 _MAX_HINTS, _MAX_HINT_NAMES = 20, 2000  # files for which the nearest name is looked for, and names to choose from
 OTHER_ORGAN = "another organ's"
 CHANNELS = "another channel of an image, as nnU-Net has them: only the first one, _0000, is read"
-DERIVED = "has the name and the mask of"
+DERIVED = "would take the mask of"
 PREDICTED = "a mask that lungnb wrote, beside another one"
 
 
@@ -79,11 +79,14 @@ def find_pairs(raw: Path, source: Source, pattern: str | None = None) -> tuple[l
     first group is the patient. Without it, DICOM files with one PatientID are of one patient, too.
     """
     images, masks, unclear = _files_by_name(raw)
-    repeated, partners = _exact_partners(images, masks)  # repeated branches become part of the id
-    if derived := _derived(partners):
-        images = {name: [image for image in paths if image not in derived] for name, paths in images.items()}
-        repeated, partners = _exact_partners(images, masks)
+    derived = _derived(images, masks)
+    images = {name: [image for image in paths if image not in derived] for name, paths in images.items()}
     named = [(name, image) for name, paths in images.items() for image in paths]
+    repeated = _repeated_branches(images)  # which become part of the id
+    partners = {
+        image: [mask for mask in masks.get(name, ()) if branch_of(image) not in repeated or _same_branch(mask, image)]
+        for name, image in named
+    }
     spare = {mask for paths in masks.values() for mask in paths}.difference(*partners.values())
     loose = _pair_loosely(partners, sorted(spare))
     partners |= loose
@@ -128,35 +131,20 @@ def _repeated_branches(images: dict[str, list[Path]]) -> set[str]:
     return {branch for branches in branches_by_name if len(branches) > 1 for branch in branches}
 
 
-def _exact_partners(
-    images: dict[str, list[Path]], masks: dict[str, list[Path]]
-) -> tuple[set[str], dict[Path, list[Path]]]:
-    """Return the branches of folders that share names, and the masks of the same name for each image."""
-    repeated = _repeated_branches(images)
-    return repeated, {
-        image: [mask for mask in masks.get(name, ()) if branch_of(image) not in repeated or _same_branch(mask, image)]
-        for name, paths in images.items()
-        for image in paths
-    }
+def _derived(images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> dict[Path, Path]:
+    """Return pictures that programs made from images, in folders such as `predictions`, with the images.
 
-
-def _derived(partners: dict[Path, list[Path]]) -> dict[Path, Path]:
-    """Return pictures that were made from images, such as predictions and overlays in folders beside, with the images.
-
-    They have the name of an image, apart from words such as `image`, and would take its mask. The image is in a folder
-    of images, or only they are in a folder of what programs make.
+    They have the name of an image without a mask, apart from words such as `image`, and would take the mask of that.
     """
-    ranks = {image: image_rank(image) for image in partners}
-    keys = {image: words_of(Path(image.name), KIND_WORDS)[1] for image in partners}
-    first: dict[tuple[tuple[str, ...], Path], Path] = {}
-    for image in sorted(partners, key=ranks.__getitem__, reverse=True):
-        first.setdefault((keys[image], image.parent.parent), image)
-    others = {image: [first.get((keys[image], folder), image) for folder in image.parents] for image in partners}
-    return {
-        image: other for image in partners for other in others[image]
-        if ranks[other] > ranks[image] and partners[image]
-        and (not partners[other] or {*partners[image]} <= {*partners[other]})
-    }  # fmt: skip
+    made = [image for name, paths in images.items() if name in masks for image in paths if is_made(image)]
+    others = [image for name, paths in images.items() if made and name not in masks for image in paths]
+    bare = {(_own_words(image), image.parent.parent): image for image in others if not is_made(image)}
+    keys = ((image, (_own_words(image), folder)) for image in made for folder in image.parents)
+    return {image: bare[key] for image, key in keys if key in bare}
+
+
+def _own_words(image: Path) -> tuple[str, ...]:
+    return words_of(Path(image.name), KIND_WORDS)[1]
 
 
 def _judge_pattern(pattern: str, pairs: list[Pair], patients: dict[Path, str | None]) -> None:

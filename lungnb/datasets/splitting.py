@@ -43,11 +43,11 @@ def assign_splits(
 ) -> tuple[list[Pair], Excluded]:
     """Return the pairs with their splits, and the images that the split file does not list.
 
-    `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`. Next
-    come the folders, if each image is in one named after a split; a split without a folder gets patients of the
-    training folder. Otherwise patients are dealt to the splits group by group; those in `earlier` keep the split that
-    they have there. Raises FileNotFoundError without the file, ValueError if it has another form, or for fewer patients
-    than splits.
+    `settings.split_file` decides first; it is a CSV with the columns `id` and `split`, such as a `manifest.csv`, and
+    may have `patient` too. Next come the folders, if each image is in one named after a split; a split without a folder
+    gets patients of the training folder. Otherwise patients are dealt to the splits group by group; those in `earlier`
+    keep the split that they have there. Raises FileNotFoundError without the file, ValueError if it has another form,
+    or for fewer patients than splits.
     """
     if settings.split_file:
         more = () if settings.patient_file else ("patient",)
@@ -144,8 +144,9 @@ def _assigned(
 
 def _fields(file: Path, table: pd.DataFrame, field: str, more: Strings) -> list[str]:
     """Return `field` and those of `more` that a table sets; raise ValueError if it gives an id two values of one."""
-    left_out = (PIXEL_SIZE, "patient") if "source_image" in table else ()  # which the raw files tell
-    fields = [field, *(name for name in more if name in table and name not in left_out)]
+    # The raw files tell these if the table is a manifest, or does not know all patients.
+    knows = "source_image" not in table and "" not in [*table.get("patient", ())]
+    fields = [field, *(name for name in more if name in table and (knows or name not in (PIXEL_SIZE, "patient")))]
     for name in fields:
         value_counts = table.groupby("id")[name].nunique()
         if (value_counts > 1).any():

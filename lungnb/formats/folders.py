@@ -28,7 +28,7 @@ def image_files(raw: Path) -> list[Path]:
     unread: list[Path] = []
     files = sorted((folder / name).relative_to(raw) for folder, names in image_folders(raw, unread) for name in names)
     stems = {stem_of(file) for file in files}
-    if files and (left_out := [str(file.relative_to(raw)) for file in unread if file.stem not in stems]):
+    if files and (left_out := [str(file.relative_to(raw)) for file in sorted(unread) if file.stem not in stems]):
         what = f"{raw}: left out, because their format is not read: {counted(len(left_out), 'file')}, such as"
         warnings.warn(f"{what} {left_out[0]}. Convert them, or end their names right.", stacklevel=2)
     return files
@@ -48,7 +48,7 @@ def image_folders(raw: Path, unread: list[Path] | None = None) -> Iterator[tuple
             names = [name for name in names if not name.startswith(".")]
             images = [name for name in names if is_image(Path(folder, name))]
             if unread is not None:
-                unread += [path for name in names if name not in images and _is_unread(path := Path(folder, name))]
+                unread += [path for name in {*names} - {*images} if _is_unread(path := Path(folder, name))]
             yield Path(folder), images
         seen.add(place)
 

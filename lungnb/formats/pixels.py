@@ -96,7 +96,8 @@ def show_grey(array: np.ndarray, window: Window | None = None, name: object = "t
     note = ", ".join(filter(None, [sign, filled, note]))
     grey = through_window(array, shown)
     # CT may be drawn with few values.
-    doubt = (CUT_OUT if is_cut_out(grey) else "") if shown == LUNG_WINDOW else picture_doubt(grey)
+    of_ct = CUT_OUT if is_cut_out(grey) else BARRED if _is_barred(grey) else ""
+    doubt = of_ct if shown == LUNG_WINDOW else picture_doubt(grey)
     return grey, ", ".join(filter(None, [coloured, doubt, note]))
 
 

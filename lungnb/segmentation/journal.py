@@ -21,10 +21,7 @@ JournalRow = dict[str, Any]  # what was done with one file, as JSON stores it
 NUMBERS = ("right_mm2", "left_mm2", "right_ml", "left_ml", "lung", "chest", "milliseconds")
 WHOLE_NUMBERS = ("height", "width", "slices", "right_px", "left_px")  # also in columns in which some files have none
 _STATUSES = ("ok", "no lung found", "failed")
-KEPT = (
-    "its mask was changed after lungnb wrote it, so it is kept, and the numbers, the overlay and the DICOM "
-    "Segmentation are those of lungnb's own mask"
-)
+KEPT = "its mask was changed after lungnb wrote it, so it is kept; numbers, overlay and SEG are of lungnb's own mask"
 OTHER_IMAGE = "the image has changed since, and this mask, which somebody corrected, is of the earlier one"
 UNSURE = {"plan": "", "written": ""}  # of a row whose mask is about to be replaced
 _LARGEST = 2**53  # of the whole numbers that every reader of JSON keeps

@@ -289,6 +289,14 @@ def test_two_drawings_of_one_mask_are_found_and_parts_are_not(raw):
     assert findings in ([("masks/good02.bmp", "warning")], [("masks/good02.png", "warning")])
 
 
+def test_a_mask_is_labelled_once_and_its_holes_once(monkeypatch):
+    image, mask = PHANTOMS[2]
+    label, labelled = ndimage.label, []
+    monkeypatch.setattr(ndimage, "label", lambda part, *more: labelled.append(part) or label(part, *more))
+    judge_mask(image, mask)
+    assert len(labelled) == 2
+
+
 def test_only_a_thin_mask_is_an_outline():
     radius = np.hypot(X - 0.5, Y - 0.5)
     ring, line = (radius > 0.3) & (radius < 0.45), (radius > 0.44) & (radius < 0.45)

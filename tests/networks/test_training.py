@@ -458,3 +458,11 @@ def test_functions_that_cannot_be_added_are_refused(as_shipped):
     models.add_network(halved)
     with pytest.raises(ValueError, match=r"halved: must map \(size, size, 1\) to the same shape"):
         build_model("halved", size=8, filters=1, depth=1)
+
+    def logits(size, filters, depth):
+        image = keras.Input((size, size, 1))
+        return keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+
+    models.add_network(logits)
+    with pytest.raises(ValueError, match=r"logits: gives values from .*, not probabilities from 0 to 1"):
+        build_model("logits", size=8, filters=1, depth=1)

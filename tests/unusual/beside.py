@@ -11,10 +11,11 @@ from scipy import ndimage
 from lungnb.datasets.check import check_dataset
 from lungnb.datasets.prepare import prepare_dataset
 from lungnb.formats.images import read_mask, write_png
+from lungnb.phantoms.make import make_phantom
 from lungnb.presets import make_settings
 from lungnb.segmentation.batch import segment_files
 from lungnb.segmentation.predict import segment
-from unusual import SIZE, Result, case, cases, ct_slice, explained_by, film, judge
+from unusual import MIN_DICE, SIZE, Result, case, cases, ct_slice, dice, explained_by, film, judge
 from unusual.dicoms import DX, dicom
 from unusual.exports import save
 from unusual.sets import COUNT, phantoms, write_set
@@ -25,22 +26,16 @@ HALF = SIZE / 2 - 0.5
 OUTSIDE = np.hypot(*np.indices((SIZE, SIZE)) - HALF) > SIZE / 2
 
 NNUNET = {"image_name": "imagesTr/{:03}_0000.png", "mask_name": "labelsTr/{:03}.png"}
-CXR = {"image_name": "CXR_png/{:03}.png"}
-# The folder of what was made, whether masks or images were made, and how images and masks are called.
+# The folder of what was made, whether masks or images were made, and how images and masks are called. The images lack
+# an exact partner, and must not lose their masks to what was made.
 MADE = {
-    "predictions beside images": ("predictions/{:03}.png", "mask", {}),
-    "output beside images": ("output/{:03}.png", "mask", {}),
-    "results of a network beside images": ("results/unet/{:03}.png", "mask", {}),
-    "overlays beside images": ("overlays/{:03}.png", "image", {}),
-    "heatmaps beside images": ("heatmaps/{:03}.png", "image", {}),
     "predictionsTr beside nnU-Net's imagesTr": ("predictionsTr/{:03}.png", "mask", NNUNET),
     "inferTr beside nnU-Net's imagesTr": ("inferTr/{:03}.png", "mask", NNUNET),
-    "overlays beside CXR_png": ("overlay/{:03}.png", "image", CXR),
-    "predictions beside CXR_png": ("pred/{:03}.png", "mask", CXR),
     "previews beside images of nnU-Net's names": ("previews/{:03}.png", "image",
         {"image_name": "images/{:03}_0000.png"}),
     "predictions named like masks, not like images": ("preds/{:03}.png", "mask",
         {"image_name": "images/img_{:03}.png"}),
+    "output of a network beside CXR_png": ("output/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
     "thumbs of other names": ("thumbs/{:03}.png", "image",
         {"image_name": "images/x{:03}.png", "mask_name": "masks/x{:03}.png"}),
 }  # fmt: skip
@@ -88,6 +83,14 @@ def film_in_cm(folder):
     return folder / "film.dcm"
 
 
+def film_of(spacing_mm):
+    def write(folder):
+        dicom(folder / "film.dcm", np.uint16(film()) * 16, DX, PixelSpacing=[spacing_mm] * 2)
+        return folder / "film.dcm"
+
+    return write
+
+
 def without_sizes(folder):
     image = nibabel.Nifti1Image(np.stack([ct_slice()] * 4).transpose(), AFFINE)
     image.set_sform(AFFINE, 0)
@@ -100,7 +103,8 @@ def without_sizes(folder):
 
 SIZES = {
     "a volume in cm": (in_unit(0.1), "cm or m"), "a volume in m": (in_unit(0.001), "cm or m"),
-    "a film in cm": (film_in_cm, "cm or m"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
+    "a film in cm": (film_in_cm, "cm or m"), "a film in m": (film_of(0.00014), "cannot be"),
+    "a film of 0": (film_of(0), "cannot be"), "a volume without sizes, but a qform": (without_sizes, "pixdim"),
 }  # fmt: skip
 
 
@@ -149,8 +153,12 @@ def slice_dicom(folder, array):
     return folder / "slice.dcm"
 
 
+def fat_patient():
+    return np.rint(make_phantom(0, kind="ct", size=SIZE).image).astype(np.int16)
+
+
 def filled(value):
-    return np.where(OUTSIDE, value, ct_slice()).astype(np.int16)
+    return np.where(OUTSIDE, value, fat_patient()).astype(np.int16)
 
 
 FILLS = {
@@ -161,7 +169,15 @@ FILLS = {
 
 @cases("CT whose outside of the scanner's circle is {}.", FILLS)
 def fills(folder, write):
-    return judge(write(folder), "ct")
+    mask, reference = segment(write(folder)).mask, segment(fat_patient()).mask
+    found = dice(mask[1] if mask.ndim == 3 else mask, reference)
+    return Result("right" if found > MIN_DICE else "wrong", f"{found:.3f}")
+
+
+@case
+def bars_of_ct(folder):
+    """A slice of CT with broad bars of air."""
+    return judge(tiff(folder, barred(ct_slice(), 0, 300, -1000)), "ct", "crop the picture")
 
 
 UNSIGNED = {
@@ -228,7 +244,7 @@ def corrected(folder):
     write_png(folder / "out" / "film_mask.png", np.zeros((SIZE, SIZE), bool))
     note = segment_files(folder / "film.png", folder / "out", progress=False, overlays=True)["note"][0]
     is_kept = not read_mask(folder / "out" / "film_mask.png").any()
-    return Result("explained" if is_kept and "the overlay and the DICOM" in note else "wrong", note)
+    return Result("explained" if is_kept and "overlay and SEG are of" in note else "wrong", note)
 
 
 OTHERS = {
@@ -320,6 +336,16 @@ def body_on_0(folder):
     """CT of which everything outside the body is 0."""
     regions, _ = ndimage.label(ct_slice() > -400)
     body = ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
-    reference, mask = segment(ct_slice()).mask, segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask
-    dice = 2 * np.count_nonzero(mask & reference) / (mask.sum() + reference.sum())
-    return Result("right" if dice > 0.97 else "wrong", f"{dice:.3f}")
+    found = dice(segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask, segment(ct_slice()).mask)
+    return Result("right" if found > 0.97 else "wrong", f"{found:.3f}")
+
+
+@case
+def split_with_some_patients(folder):
+    """A table of splits that has patients of some images only."""  # which do not count, because others lack theirs
+    raw = write_set(folder)
+    splits = ("train", "test", "train", "validation", "train", "train")
+    (folder / "splits.csv").write_text("\n".join(["id,split,patient", *map("{:03},{},".format, range(1, 7), splits)]))
+    settings = make_settings(str(raw), split_file=str(folder / "splits.csv"))
+    patients = prepare_dataset(settings, progress=False)["patient"]
+    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
