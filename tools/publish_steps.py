@@ -159,6 +159,7 @@ STEPS = (
             repeats=" --seeds 3",
         ),
     ),
+    Step("search", "search", 40, "", (FILMS,), (_benchmark("search", FILMS),)),
     _speed("inference", 10, "--rounds 100 --files 150"),
     _speed("training", 40, "--rounds 2 --images 60"),  # also growth
     _speed("frameworks", 20, "--rounds 1 --steps 4", FRAMEWORKS),

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from lungnb.evaluation.differences import holm
-from lungnb.evaluation.search import PARAMETERS, RANDOM_TRIALS, best_settings, import_optuna, suggest
+from lungnb.evaluation.search import PARAMETERS, RANDOM_TRIALS, import_optuna, suggest
 from lungnb.evaluation.statistics import say_p
 from lungnb.files import remove
 from lungnb.networks.training import train
@@ -118,11 +118,10 @@ def say_search(table: pd.DataFrame) -> str:
 
 
 def train_again(settings: Settings, model_name: str, count: int = 3) -> list[float]:
-    """Return the validation Dice of the best trial of a search if it is trained with the next seeds, `count` in all."""
-    best, folder = best_settings(settings, model_name), settings.results / "search" / "again"
-    dices = []
+    """Return the validation Dice of `count` trainings with the next seeds, such as those of `best_settings`."""
+    dices, folder = [], settings.results / "search" / "again"
     for more in range(1, count + 1):
-        again = best.replace(seed=(settings.seed + more) % 2**32)  # because NumPy takes no larger seed
+        again = settings.replace(seed=(settings.seed + more) % 2**32)  # because NumPy takes no larger seed
         dices.append(float(train(again, model_name, False, folder)["val_dice"].max()))
         remove(folder)
     return dices

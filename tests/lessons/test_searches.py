@@ -81,14 +81,13 @@ def test_noise_is_that_of_complete_trials_without_the_best_itself():
     assert lesson.say_noise(table.tail(1), [0.8]).endswith("from the best: 0 of 0.")
 
 
-def test_the_best_trial_is_trained_again_with_other_seeds(tmp_path, monkeypatch):
+def test_settings_are_trained_again_with_other_seeds(tmp_path, monkeypatch):
     seeds = []
 
     def train(run, name, progress, folder):
         seeds.append(run.seed)
         return pd.DataFrame({"val_dice": [0.5, 0.8 + run.seed / 100]})
 
-    monkeypatch.setattr(lesson, "best_settings", lambda settings, name: settings)
     monkeypatch.setattr(lesson, "train", train)
     assert lesson.train_again(Settings(), "unet", 2) == pytest.approx([0.82, 0.83]) and seeds == [2, 3]
     seeds.clear()
