@@ -124,13 +124,15 @@ def distance_boxes(table: pd.DataFrame) -> Figure:
 
 
 @themed
-def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") -> Figure:
-    """Draw mean Dice against parameters, training time and time an image. `bars` names the range that bars show."""
-    costs = {
-        "parameters": "parameters",
-        "training_minutes": "training time (minutes)",
-        "milliseconds_per_image": "time per image (ms)",
-    }
+def score_against_cost(
+    comparison: pd.DataFrame, bars: str = "95 % interval", last: str = "milliseconds_per_image"
+) -> Figure:
+    """Draw mean Dice against parameters, training time and time an image. `bars` names the range that bars show.
+
+    `last` is the column of the last panel: `milliseconds_per_image`, or `multiplications`, which no other work changes.
+    """
+    costs = {"parameters": "parameters", "training_minutes": "training time (minutes)"}
+    costs[last] = {"multiplications": "multiply-accumulates per image"}.get(last, "time per image (ms)")
     figure, axes = subplots(1, 3, figsize=(11, 3.8), sharey=True)
     places = places_of([*map(str, comparison.index)])
     for axis, (column, label) in zip(axes, costs.items(), strict=True):
@@ -140,7 +142,8 @@ def score_against_cost(comparison: pd.DataFrame, bars: str = "95 % interval") ->
             axis.errorbar(row[column], row["dice"], error, fmt=marker, color=color, markersize=8, capsize=4, label=name)
         axis.set(xlabel=label, xlim=(0, comparison[column].max() * 1.25))
         axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if column == "parameters" else "{x:g}")
+        is_count = column in ("parameters", "multiplications")
+        axis.xaxis.set_major_formatter(EngFormatter(sep=" ") if is_count else "{x:g}")
     axes[0].set_ylabel(f"mean Dice, {bars}")
     entries = axes[0].get_legend_handles_labels()
     figure.legend(*entries, loc="outside lower center", ncols=len(comparison), frameon=False)

@@ -29,6 +29,8 @@ def test_charts_of_a_comparison():
         {"dice": [0.9, 0.8], "dice_low": [0.8, 0.7], "dice_high": [0.95, 0.9]} | costs, index=["a", "b"]
     )
     assert len(drawn(plots.score_against_cost(table))) == 3
+    counted = drawn(plots.score_against_cost(table.assign(multiplications=1e6), last="multiplications"))
+    assert [axis.get_xlabel() for axis in counted][2] == "multiply-accumulates per image"
 
 
 def test_limits_of_agreement_by_hand():
