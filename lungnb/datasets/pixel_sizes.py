@@ -25,9 +25,8 @@ def with_pixel_sizes(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     if not columns:
         return table
     if sorted(columns) not in ([PIXEL_SIZE], [HEIGHT, WIDTH]):
-        raise ValueError(
-            f"{file}: has {' and '.join(columns)}. Give the pixel size as {PIXEL_SIZE} alone, or as {HEIGHT} and {WIDTH}."
-        )
+        given = " and ".join(columns)
+        raise ValueError(f"{file}: has {given}. Give the pixel size as {PIXEL_SIZE} alone, or as {HEIGHT} and {WIDTH}.")
     sides = [
         [_millimetres(text, name, image, file) for image, text in zip(table["id"], table[name], strict=True)]
         for name in sorted(columns)
