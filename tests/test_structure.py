@@ -134,6 +134,10 @@ def _defined(file):
     return names
 
 
+def test_no_module_is_named_like_a_function_in_it():
+    assert [file for file in LUNGNB.rglob("*.py") if file.stem in _defined(file)] == []
+
+
 def test_each_module_has_a_file_name_of_its_own():
     files = Counter(file.name for file in LUNGNB.rglob("*.py") if file.name != "__init__.py")
     assert [name for name, count in files.items() if count > 1] == []

@@ -16,7 +16,7 @@ _BREATHING_TUBE, _CENTRAL_LINE, _STOMACH_TUBE, _DRAIN, _PACEMAKER, _STERNAL_WIRE
 _MOST_ELECTRODES, _MOST_CABLES = 5, 5
 
 
-def devices(rng: Generator, patient: Patient, view: View) -> Floats:
+def draw_devices(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return what devices absorb along each ray (cm of water)."""
     sheet, draw = make_sheet()
     h, w = patient.height, patient.width

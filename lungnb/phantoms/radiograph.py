@@ -12,7 +12,7 @@ from lungnb.masks import Floats, Mask
 from lungnb.phantoms import tissues
 from lungnb.phantoms.anatomy import Patient, draw_patient, edge, floor, wall
 from lungnb.phantoms.captions import captioned, field
-from lungnb.phantoms.devices import devices
+from lungnb.phantoms.devices import draw_devices
 from lungnb.phantoms.disease import filled, fluid
 from lungnb.phantoms.drawing import as_bytes, as_seen, make_sheet, stroke
 from lungnb.phantoms.exposure import develop
@@ -21,7 +21,7 @@ from lungnb.phantoms.findings import ADDITIONS, Findings, draw_findings
 from lungnb.phantoms.frame import SIDES, TAME, Phantom, View, Wild, make_view, without_specks
 from lungnb.phantoms.processing import process
 from lungnb.phantoms.reader import reader_line
-from lungnb.phantoms.skeleton import skeleton
+from lungnb.phantoms.skeleton import draw_skeleton
 
 _SMALLEST_LUNG = 0.005  # of the picture; smaller parts of the mask are dropped
 _FULL = 0.3  # air, as a share of the trunk's depth, above which a ray counts as crossing lung
@@ -64,10 +64,11 @@ def _water(rng: Generator, patient: Patient, findings: Findings, view: View, air
     fill = 1 - (1 - filled(rng, patient, findings, view)) * (1 - wet)
     water = tissues.trunk(rng, patient, view) + tissues.upper_arms(patient, view) - _INFLATED * air * (1 - fill)
     water += np.clip(air / np.float32(_FULL * patient.depth), 0, 1) * tissues.lung_vessels(rng, patient, view)
-    water += skeleton(rng, patient, view) - tissues.airways(rng, patient, view) - tissues.bowel_gas(rng, patient, view)
+    bones = draw_skeleton(rng, patient, view)
+    water += bones - tissues.airways(rng, patient, view) - tissues.bowel_gas(rng, patient, view)
     water += tissues.fat_pads(rng, patient, view)
     if findings.has_devices:
-        water += devices(rng, patient, view)
+        water += draw_devices(rng, patient, view)
     return np.maximum(water, 0)
 
 

@@ -16,7 +16,7 @@ _JOINT_CM = (4.0, 3.5)  # shoulder joint: beside the widest place of the ribs, b
 _ARM_CM = 24.0
 
 
-def skeleton(rng: Generator, patient: Patient, view: View) -> Floats:
+def draw_skeleton(rng: Generator, patient: Patient, view: View) -> Floats:
     """Return all bones along each ray (cm of water)."""
     sheets = [*_ribs(rng, patient), *_girdle(rng, patient)]
     bones = as_seen(sheets, view, 0.06)

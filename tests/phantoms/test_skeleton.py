@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lungnb.phantoms.anatomy import draw_patient, wall
-from lungnb.phantoms.devices import devices
+from lungnb.phantoms.devices import draw_devices
 from lungnb.phantoms.findings import ADDITIONS, Findings
 from lungnb.phantoms.frame import SIDES, make_view
-from lungnb.phantoms.skeleton import rib, skeleton
+from lungnb.phantoms.skeleton import draw_skeleton, rib
 
 ALONG = np.linspace(0, 1, 21)
 
@@ -38,7 +38,7 @@ def test_ribs_of_portable_films_are_flatter():
     assert drop("portable") < 0.8 * drop("upright")
 
 
-@pytest.mark.parametrize("draw", [skeleton, devices])
+@pytest.mark.parametrize("draw", [draw_skeleton, draw_devices])
 def test_bones_and_devices_absorb(draw):
     """No ray has a negative amount of water; bones count as a few cm of water."""
     for rng, patient in patients(count=6):
