@@ -17,9 +17,10 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import papermill
-from PIL import Image
+from PIL import Image, ImageColor
 
 from check_notebooks import NEEDS, ROOT, with_needed
+from lungnb.figures.theme import COLORS
 from lungnb.report.series import PAPERMILL
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -82,7 +83,7 @@ def _cleaned(text: str, home: str) -> str:
 
 
 def _shrink_pictures(outputs: list[nbformat.NotebookNode]) -> None:
-    """Store charts in 64 colours, and the largest pictures as JPEGs that are small enough for all of them to fit."""
+    """Store charts in few colours, and the largest pictures as JPEGs that are small enough for all of them to fit."""
     pictures = []
     for output in (output for output in outputs if "image/png" in output.data):
         data = output.data
@@ -105,13 +106,13 @@ def _shrink_pictures(outputs: list[nbformat.NotebookNode]) -> None:
 
 
 def with_few_colours(picture: Image.Image) -> Image.Image:
-    """Return a picture in 64 colours, 24 of them for the pixels that are not grey.
+    """Return a picture in white, the colours of charts, and 39 greys and 24 other colours of its own.
 
-    Otherwise, the colours of thin lines on a film would turn into greys, because they have few pixels.
+    Otherwise, the colours of thin lines and single points would turn into others, because they have few pixels.
     """
     pixels = np.asarray(picture)
     is_grey = np.ptp(pixels, axis=2) < LARGEST_GREY_RANGE
-    palette = [255, 255, 255]
+    palette = [value for colour in ("white", *COLORS) for value in ImageColor.getrgb(colour)]
     for part, count in ((pixels[is_grey], 39), (pixels[~is_grey], 24)):
         if len(part):
             palette += Image.fromarray(part[None]).quantize(count).getpalette("RGB")[: 3 * count]

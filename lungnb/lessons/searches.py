@@ -149,11 +149,11 @@ def say_noise(table: pd.DataFrame, again: Sequence[float]) -> str:
     )
 
 
-def say_gain(trainings: pd.DataFrame) -> str:
+def say_best_trial(trainings: pd.DataFrame) -> str:
     """Return what a search brought: the Dice of its best trial (first column) and of other settings, by seed.
 
     Example:
-        >>> print(say_gain(pd.DataFrame({"best trial": [0.9, 0.92, 0.88], "defaults": [0.87, 0.9, 0.89]})))
+        >>> print(say_best_trial(pd.DataFrame({"best trial": [0.9, 0.92, 0.88], "defaults": [0.87, 0.9, 0.89]})))
         best trial: mean Dice 0.900 over 3 seeds (0.880 to 0.920)
         defaults: mean Dice 0.887 over 3 seeds (0.870 to 0.900)
         The best trial is better with 2 of 3 seeds. Its mean is 0.013 higher.

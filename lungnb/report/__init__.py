@@ -5,7 +5,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "adapting": ["adapt"],
+        "adapt_report": ["adapt"],
         "checklist": ["card_html", "claim", "model_card"],
         "copying": ["copy_notebooks"],
         "series": ["list_notebooks", "run_series"],

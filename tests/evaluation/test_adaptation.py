@@ -13,7 +13,7 @@ from lungnb.__main__ import main
 from lungnb.datasets.reading import ReadOptions
 from lungnb.engines.engines import load_model
 from lungnb.evaluation import adaptation
-from lungnb.evaluation.adaptation import adapt
+from lungnb.evaluation.adaptation import adapt_network as adapt
 from lungnb.evaluation.films import Film
 from lungnb.files import NotWritten, write_json
 from lungnb.formats.images import write_png

@@ -37,7 +37,14 @@ def test_a_thin_line_on_a_film_keeps_its_colour_and_paper_stays_white():
     film[:20], film[150, 140:160] = 255, (255, 176, 0)  # white paper, and 20 pixels of amber
     stored = np.asarray(with_few_colours(Image.fromarray(film)).convert("RGB")).astype(int)
     assert np.abs(stored[150, 140:160] - (255, 176, 0)).max() <= 8 and (stored[:20] == 255).all()
-    assert len(np.unique(stored.reshape(-1, 3), axis=0)) <= 64
+    assert len(np.unique(stored.reshape(-1, 3), axis=0)) <= 74
+
+
+def test_a_single_point_of_a_chart_keeps_its_colour_beside_many_of_a_similar_one():
+    chart = np.random.default_rng(0).integers((200, 130, 0), (235, 160, 60), (100, 100, 3), dtype=np.uint8)
+    chart[:3, :3] = (213, 94, 0)  # vermilion among orange
+    stored = np.asarray(with_few_colours(Image.fromarray(chart)).convert("RGB"))
+    assert (stored[:3, :3] == (213, 94, 0)).all()
 
 
 def test_a_picture_keeps_its_alternative_text_as_png_and_as_jpeg(monkeypatch):
