@@ -1,4 +1,4 @@
-"""A search as notebook 12 does it, with more and longer trials: `python benchmarks/search.py [DATASET] [--trials 30]`.
+"""A search like that of notebook 12, with larger images: `python benchmarks/search.py [DATASET] [--trials 30]`.
 
 Searches the hyper-parameters of the U-Net from the settings of the quick profile. Then trains the best trial, and the
 settings of the profile, with other seeds. All Dice are of the validation images, in the best epoch; the test images are

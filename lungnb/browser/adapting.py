@@ -8,11 +8,11 @@ from contextlib import redirect_stdout
 from itertools import count
 from pathlib import Path
 
-import lungnb
 from lungnb.artefacts import MODEL
+from lungnb.evaluation.adaptation import adapt_network
 from lungnb.messages import explain, log_traceback
 
-_MAX_SENTENCES = 6  # at the end, in the status line: on images that are doubtful, and on the benefit
+_MAX_DOUBTS = 5  # sentences on images, in the status line
 
 
 def free_folder(place: Path) -> Path:
@@ -39,8 +39,10 @@ def adapt_in_thread(
         try:
             lines = _Lines(threading.get_ident(), on_line)
             with redirect_stdout(lines):
-                lungnb.adapt(folder, out, start)
-                on_end(out / MODEL, " ".join(lines.sentences[-_MAX_SENTENCES:]))
+                adapt_network(folder, out, start)  # without the chart, because drawing is not safe in a thread
+                doubts, benefit = lines.sentences[:-1], lines.sentences[-1:]
+                more = [f"And {len(doubts) - _MAX_DOUBTS} more."] if len(doubts) > _MAX_DOUBTS else []
+                on_end(out / MODEL, " ".join([*doubts[:_MAX_DOUBTS], *more, *benefit]))
         except Exception as error:
             log_traceback(error)
             on_end(None, explain(error))

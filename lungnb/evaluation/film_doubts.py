@@ -49,7 +49,7 @@ def _shown_twice(films: Sequence[Film]) -> Iterator[str]:
     copies = {films[second].id: films[first] for first, second in pairs[["first", "second"]].to_numpy()}
     for name, first in copies.items():
         same = f"{name}: shows nearly the same image as {first.id}"
-        yield f"{same}. Remove one of the two, or name their patient with --patient-pattern."
+        yield f"{same}. Remove one of the two, or say that they are of one patient."
     first_of: dict[tuple[tuple[int, ...], bytes], Film] = {}
     for film in films:
         first = first_of.setdefault((film.mask.shape, film.mask.tobytes()), film)

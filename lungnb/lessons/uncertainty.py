@@ -16,7 +16,7 @@ from lungnb.evaluation.probabilities import BINS, calibration_error, reliability
 from lungnb.evaluation.statistics import say_p
 from lungnb.messages import progress_bar
 from lungnb.metrics import LOW_DICE
-from lungnb.settings import Settings, counted, title_of
+from lungnb.settings import Settings, title_of
 
 CONFIDENCES = {"over-confident": 2.0, "calibrated": 1.0, "under-confident": 0.5}  # factors of the true logits
 SMALL_ERROR = 0.1 / BINS  # a calibration error of a tenth of a bin's width cannot be seen in the diagram
@@ -79,7 +79,8 @@ def _say_temperature(title: str, row: pd.Series) -> str:
     change = "falls" if after < before else "rises"
     if abs(after - before) < SMALL_ERROR:
         change = "hardly changes"
-    rest = " T cannot correct it." if after > max(before / 2, SMALL_ERROR) else ""
+    uncorrected = " T cannot correct the rest." if after < before else " T cannot correct it."
+    rest = uncorrected if after > max(before / 2, SMALL_ERROR) else ""
     return f"{title}: T = {row['temperature']:.2f}, {direction}. The error {change}: {before:.3f} to {after:.3f}.{rest}"
 
 
@@ -108,6 +109,7 @@ def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
         Masks with more disagreement are worse: U-Net (-1.00, p = 0.017).
     """
     models: dict[str, list[str]] = {}
+    counts = {images["patient"].nunique() for images in reviewed.values()}
     for name, images in reviewed.items():
         means = images.groupby("patient")[["disagreement", "dice"]].mean()
         r, p = _rank_correlation(means)
@@ -116,7 +118,7 @@ def say_order(reviewed: Mapping[str, pd.DataFrame]) -> str:
             verdict = "This may be chance"
         models.setdefault(verdict, []).append(f"{title_of(name)} ({r:.2f}, {say_p(p)})")
     lines = [f"{verdict}: {', '.join(names)}." for verdict, names in models.items()]
-    return "\n".join([f"Rank correlations over {counted(len(means), 'patient')}.", *lines])
+    return "\n".join([f"Rank correlations over {' or '.join(map(str, sorted(counts)))} patients.", *lines])
 
 
 def _rank_correlation(means: pd.DataFrame) -> tuple[float, float]:

@@ -323,7 +323,7 @@ def adapted(monkeypatch):
         (out / MODEL).touch()
 
     Adapted.calls, Adapted.released = [], threading.Event()
-    monkeypatch.setattr("lungnb.adapt", adapt)
+    monkeypatch.setattr("lungnb.browser.adapting.adapt_network", adapt)
     monkeypatch.setattr("lungnb.browser.browser.open_model", lambda file, window: (Engine("b", 64, np.asarray), None))
     yield Adapted
     Adapted.released.set()

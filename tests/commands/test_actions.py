@@ -229,7 +229,7 @@ def arguments_of(monkeypatch, module, name, result):
 @pytest.mark.parametrize(("options", "estimate"), [([], True), (["--no-estimate"], False)])
 def test_adapt_estimates_the_benefit_unless_told_not_to(tmp_path, options, estimate, monkeypatch):
     adaptation = SimpleNamespace(file=tmp_path / "model.keras", estimate=None)
-    taken = arguments_of(monkeypatch, evaluation, "adapt", adaptation)
+    taken = arguments_of(monkeypatch, report, "adapt", adaptation)
     assert main(["adapt", "corrected", "--out", "mine", "--labels", "1,2", *options]) == 0
     assert taken == ["corrected", "mine", None, [1, 2], None, estimate]
 

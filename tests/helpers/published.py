@@ -48,7 +48,8 @@ REPEATED = [f"MCUCXR_{number}" for number in ("0053", "0142", "0162", "0170", "0
 ONCE = FOLDS_SCORES[~FOLDS_SCORES["patient"].isin(REPEATED)]
 AWAY = table("montgomery-seeds/generalisation.csv", ["trained_on", "tested_on"])
 NETWORKS = table("networks/networks.csv", "model")
-SEARCH_EFFECTS = effects_of(table("search/search.csv"))
+SEARCHED = table("search/search.csv")
+SEARCH_EFFECTS = effects_of(SEARCHED)
 SEARCHED_AGAIN = table("search/search_again.csv")
 COMPACT_16 = table("networks/compact_unet_16.csv", "model")
 NETWORKS_TESTS = table("networks/networks_tests.csv", ["first", "second"])
@@ -100,6 +101,7 @@ GPU_EPOCHS = table("gpu/unet/history.csv")["seconds"]
 CURVE = table("adapt/curve.csv").groupby(["start", "images", "dataset"])["after"].agg(["mean", "min", "max"])
 ADAPTING_SECONDS = table("adapt/curve.csv").groupby("images")["seconds"].min()
 ONE_FILM = table("adapt/share.csv").query("images == 1").groupby("share")[["before", "after"]].agg(["mean", "min"])
+ONE_FILM_LOSS = -table("adapt/share.csv").query("images == 1 and share == 0.35").eval("after - before").min()
 DELIVERED = table("adapt/delivered.csv", ["dataset", "draw"])
 ORDER = (
     table("adapt/order.csv", ["dataset", "order", "draw"])

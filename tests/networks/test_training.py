@@ -461,7 +461,7 @@ def test_functions_that_cannot_be_added_are_refused(as_shipped):
 
     def logits(size, filters, depth):
         image = keras.Input((size, size, 1))
-        return keras.Model(image, keras.layers.Conv2D(1, 1)(image))
+        return keras.Model(image, keras.layers.Conv2D(1, 1, bias_initializer=keras.initializers.Constant(-3))(image))
 
     models.add_network(logits)
     with pytest.raises(ValueError, match=r"logits: gives values from .*, not probabilities from 0 to 1"):
