@@ -232,19 +232,23 @@ def search_chart(table: pd.DataFrame, again: Sequence[float] = ()) -> Figure:
 
 @themed
 def export_chart(table: pd.DataFrame) -> Figure:
-    """Draw the time for an image and the size of the file of exported networks, one bar per engine.
+    """Draw the time for an image, on a logarithmic axis, and the size of the file of exported networks, by engine.
 
     `table` is that of `compare_exports`.
     """
     shown = table[table["said"] == ""]
     labels = [f"{row.engine}\n{row.form} file" if row.form != "keras" else row.engine for row in shown.itertuples()]
     figure, axes = subplots(1, 2, figsize=(10, 0.5 * len(shown) + 1.4), sharey=True)
-    panels = {"time per image (ms)": shown["milliseconds"], "size of the file (MB)": shown["megabytes"]}
-    for index, (axis, (title, values)) in enumerate(zip(axes, panels.items(), strict=True)):
-        bars = axis.barh(labels, values, color=COLORS[index])
-        axis.bar_label(bars, fmt="{:.1f}", padding=3, fontsize=10)
-        axis.set_xlabel(title)
-        axis.grid(visible=False)  # because each bar has its number
-        axis.margins(x=0.2)
-    axes[0].invert_yaxis()
+    times, sizes = axes
+    times.plot(shown["milliseconds"], labels, "o", color=COLORS[0], markersize=9)
+    for label, value in zip(labels, shown["milliseconds"], strict=True):
+        times.annotate(f"{value:.1f}", (value, label), (9, 0), textcoords="offset points", va="center", fontsize=10)
+    times.set(xscale="log", xlabel="time per image (ms), logarithmic")
+    times.xaxis.set(major_locator=LogLocator(subs=(1, 3)), minor_locator=NullLocator(), major_formatter="{x:g}")
+    times.margins(x=0.25)
+    sizes.bar_label(sizes.barh(labels, shown["megabytes"], color=COLORS[1]), fmt="{:.1f}", padding=3, fontsize=10)
+    sizes.set_xlabel("size of the file (MB)")
+    sizes.grid(visible=False)  # because each bar has its number
+    sizes.margins(x=0.2)
+    times.invert_yaxis()
     return figure

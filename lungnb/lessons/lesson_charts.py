@@ -29,7 +29,6 @@ WITHOUT_SHOWN = {
     },
     "wild": {"shape": 32, "pathology": 34, "tone": 38, "texture": 68, "acquisition": 14},
 }  # fmt: skip
-_PAIRS_IN_A_ROW = 2
 
 
 @themed
@@ -106,17 +105,16 @@ def rounding_chart(pixels: pd.DataFrame) -> Figure:
 
 @themed
 def without_grid(kind: str, *names: str) -> Figure:
-    """Draw phantoms of a kind with and without each part that can be left out, side by side, with their masks.
+    """Draw phantoms of a kind with each part that can be left out, and below them without it, with their masks.
 
     `kind` is `film` for the parts that films add, or `wild` for the kinds of variation of wild phantoms. With `names`,
     draw only these parts.
     """
-    cells = []
-    for name in names or WITHOUT_SHOWN[kind]:
-        number = WITHOUT_SHOWN[kind][name]
-        whole, part = (make_phantom(number, kind=kind, without=left_out) for left_out in (None, name))
-        cells += [Cell(f"with {name}", whole.image, whole.mask), Cell("without", part.image, part.mask)]
-    return outline_grid(cells, columns=_PAIRS_IN_A_ROW * 2, inches=2.7)
+    names, numbers = names or tuple(WITHOUT_SHOWN[kind]), WITHOUT_SHOWN[kind]
+    whole = [(f"with {name}", make_phantom(numbers[name], kind=kind)) for name in names]
+    parts = [("without", make_phantom(numbers[name], kind=kind, without=name)) for name in names]
+    cells = [Cell(title, phantom.image, phantom.mask) for title, phantom in whole + parts]
+    return outline_grid(cells, columns=len(names), inches=2.3)
 
 
 @themed
