@@ -69,7 +69,7 @@ _ADVICE = {  # by what a reason begins with
     "no image of this name": "add its image, or rename one of the two",
     "another organ's": "none needed",
     PREDICTED: "none needed",
-    DERIVED: "none needed, if it was made from that image; otherwise rename one of the two",
+    DERIVED: "if it was not made from that image, rename one of the two",
     CHANNELS: "none needed, if the first channel is the CT or the film; otherwise rename the channels",
 }
 
@@ -108,7 +108,7 @@ def _left_out(excluded: pd.DataFrame) -> list[Finding]:
     """Return a finding for each file that preparation left out."""
     findings = []
     for file, reason in excluded.to_numpy():
-        severity = "warning" if reason.startswith(("no mask", "no image", "not in the")) else "error"
+        severity = "warning" if reason.startswith(("no mask", "no image", "not in the", DERIVED)) else "error"
         advice = next((advice for start, advice in _ADVICE.items() if reason.startswith(start)), _MEND)
         severity = "note" if advice.startswith("none needed") else severity
         findings.append((file, severity, f"left out: {reason.removeprefix(f'{file}: ')}", advice))

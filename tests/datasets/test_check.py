@@ -8,7 +8,7 @@ from helpers.figures import drawn
 from helpers.scans import save
 from lungnb.__main__ import main
 from lungnb.datasets.check import _large_patient, _left_out, _torn_patients, check_dataset, judge_mask
-from lungnb.datasets.pairing import PREDICTED
+from lungnb.datasets.pairing import DERIVED, PREDICTED
 from lungnb.datasets.prepared import open_prepared
 from lungnb.figures import pictures
 from lungnb.phantoms.make import make_phantom
@@ -231,11 +231,12 @@ def test_files_that_were_left_out_are_as_bad_as_their_reason():
         "not in the patient file",
         "another organ's",
         PREDICTED,
+        f"{DERIVED} b.png",
         "a.png: cannot be read as an image",
     ]
     findings = _left_out(pd.DataFrame({"file": "a.png", "reason": reasons}))
-    assert [severity for _, severity, *_ in findings] == ["warning", "warning", "note", "note", "error"]
-    assert findings[4][2] == "left out: cannot be read as an image"
+    assert [severity for _, severity, *_ in findings] == ["warning", "warning", "note", "note", "warning", "error"]
+    assert findings[5][2] == "left out: cannot be read as an image"
 
 
 @pytest.mark.parametrize("orientation", [3, 6])

@@ -31,11 +31,9 @@ NNUNET = {"image_name": "imagesTr/{:03}_0000.png", "mask_name": "labelsTr/{:03}.
 MADE = {
     "predictionsTr beside nnU-Net's imagesTr": ("predictionsTr/{:03}.png", "mask", NNUNET),
     "inferTr beside nnU-Net's imagesTr": ("inferTr/{:03}.png", "mask", NNUNET),
-    "previews beside images of nnU-Net's names": ("previews/{:03}.png", "image",
-        {"image_name": "images/{:03}_0000.png"}),
     "predictions named like masks, not like images": ("preds/{:03}.png", "mask",
         {"image_name": "images/img_{:03}.png"}),
-    "output of a network beside CXR_png": ("output/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
+    "predictions of a network beside CXR_png": ("pred/unet/{:03}.png", "mask", {"image_name": "CXR_png/cxr_{:03}.png"}),
     "thumbs of other names": ("thumbs/{:03}.png", "image",
         {"image_name": "images/x{:03}.png", "mask_name": "masks/x{:03}.png"}),
 }  # fmt: skip
