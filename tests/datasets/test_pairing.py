@@ -478,7 +478,7 @@ def test_a_mask_that_lungnb_wrote_joins_no_ground_truth_until_somebody_changes_i
 
 
 @pytest.mark.parametrize(
-    "files, image",
+    ("files", "image"),
     [
         (("originals/img_{}", "output/images/{}", "output/masks/{}"), "output/images/{}"),
         (("originals/img_{}", "pred/images/{}", "pred/masks/{}"), "pred/images/{}"),
@@ -501,7 +501,7 @@ def test_predictions_give_way_to_images_of_other_names(raw):
     assert excluded == [("preds/001.png", f"{DERIVED} images/img_001.png")]
 
 
-@pytest.mark.parametrize("mask, is_channel", [("scan", True), ("scan_0000", False), ("scan_0000_mask", False)])
+@pytest.mark.parametrize(("mask", "is_channel"), [("scan", True), ("scan_0000", False), ("scan_0000_mask", False)])
 def test_numbers_of_slices_are_no_channels(raw, mask, is_channel):
     touch(raw, ["images/scan_0000.png", "images/scan_0004.png", f"masks/{mask}.png"])
     _, excluded = find_pairs(raw, OWN)

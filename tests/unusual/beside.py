@@ -278,17 +278,22 @@ def converted_beside(folder):
     return result if "Convert" not in said else Result("wrong", said)
 
 
-@case
-def split_with_patients(folder):
-    """A table of splits that has patients too, some of them in two splits."""
-    raw = write_set(folder)
+PATIENTS = {"used as table of patients, too": True, "not used as table of patients": False}
+
+
+@cases("A table of splits that has patients, {}.", PATIENTS)
+def split_with_patients(folder, is_used):
+    raw, file = write_set(folder), str(folder / "splits.csv")
     splits = ("train", "test", "train", "validation", "train", "train")
     rows = [f"{n:03},{split},P{(n + 1) // 2}" for n, split in enumerate(splits, 1)]
     (folder / "splits.csv").write_text("\n".join(["id,split,patient", *rows]))
-    findings = check_dataset(make_settings(str(raw), split_file=str(folder / "splits.csv")), progress=False)
-    said = "; ".join(findings["what"])
-    is_said = "P1 has images in the splits train and test" in said and "P3 has" not in said
-    return Result("explained" if is_said else "wrong", said)
+    settings = make_settings(str(raw), split_file=file, patient_file=file if is_used else None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        said = "; ".join(check_dataset(settings, progress=False)["what"])
+    warned = " ".join(str(warning.message) for warning in caught)
+    is_said = ("P1 has images in the splits train and test" in said) == is_used and "P3 has" not in said
+    return Result("explained" if is_said and ("is not used" in warned) != is_used else "wrong", f"{said} {warned}")
 
 
 @case
@@ -336,14 +341,3 @@ def body_on_0(folder):
     body = ndimage.binary_fill_holes(regions == np.bincount(regions.ravel())[1:].argmax() + 1)
     found = dice(segment(np.where(body, ct_slice(), 0).astype(np.int16)).mask, segment(ct_slice()).mask)
     return Result("right" if found > 0.97 else "wrong", f"{found:.3f}")
-
-
-@case
-def split_with_some_patients(folder):
-    """A table of splits that has patients of some images only."""  # which do not count, because others lack theirs
-    raw = write_set(folder)
-    splits = ("train", "test", "train", "validation", "train", "train")
-    (folder / "splits.csv").write_text("\n".join(["id,split,patient", *map("{:03},{},".format, range(1, 7), splits)]))
-    settings = make_settings(str(raw), split_file=str(folder / "splits.csv"))
-    patients = prepare_dataset(settings, progress=False)["patient"]
-    return Result("right" if patients.nunique() == COUNT else "wrong", str([*patients]))
