@@ -87,12 +87,11 @@ def grey_range(values: np.ndarray, window_hu: Window | None = None, name: object
     return GreyRange((low, high if high > low else low + max(1.0, 1e-6 * abs(low))), note)
 
 
-def without_fill(values: np.ndarray, is_hu: bool = True) -> tuple[np.ndarray, str]:
+def without_fill(values: np.ndarray) -> tuple[np.ndarray, str]:
     """Return a CT slice with AIR_HU in the place of a value that fills its corners, such as 1e20 or 0, and a note.
 
     The value fills at least three corners, so it is no metal. Slices with several such values stay as they are. A value
     of flesh, such as 0, also fills 5 % of the slice beside other flesh, and only its regions at the corners are air.
-    Values that are not in HU stay as they are.
 
     >>> without_fill(np.array([[9999.0, 0, 9999], [0, 0, 0], [9999, 0, 9999]]))[0].max()
     np.float64(0.0)
@@ -102,7 +101,7 @@ def without_fill(values: np.ndarray, is_hu: bool = True) -> tuple[np.ndarray, st
     corners = (slice(None, None, max(len(values) - 1, 1)), slice(None, None, max(values.shape[1] - 1, 1)))
     distinct, counts = np.unique(values[corners], return_counts=True)
     fill = distinct[counts.argmax()]
-    if not is_hu or counts.max() < _MIN_CORNERS:
+    if counts.max() < _MIN_CORNERS:
         return values, ""
     is_fill = values == fill
     if _is_flesh(fill):
